@@ -1,0 +1,195 @@
+//! Connectors: typed for authors, erased for hosts.
+
+use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    error::{Error, Kind, Result},
+    form::{FormModel, ProfileViolation},
+    probe::ProbeReport,
+    schema::form_schema,
+    stream::{AnyStream, StreamSpec},
+    transport::Context,
+    validate::{FieldError, Notice, tidy, validate},
+};
+
+/// What a connector says about itself.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct About {
+    /// Stable identifier, kebab case.
+    pub id: &'static str,
+    /// The product's name.
+    pub name: &'static str,
+    /// One sentence: what it reads.
+    pub summary: &'static str,
+    /// The vendor's documentation.
+    pub docs: &'static str,
+    /// How to get the credentials, step by step.
+    pub guide: &'static [GuideStep],
+}
+
+/// One step of a setup guide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct GuideStep {
+    /// A few words.
+    pub title: &'static str,
+    /// One or two sentences.
+    pub text: &'static str,
+}
+
+/// A plugin: a credential form, a probe and streams. Register it with [`register!`](crate::register!).
+pub trait Connector: Send + Sync + 'static {
+    /// What the form collects. `Serialize` is there for the defaults that the form shows.
+    type Config: Serialize + DeserializeOwned + JsonSchema + Send + Sync;
+
+    /// Name, summary, guide.
+    const ABOUT: About;
+
+    /// The streams, as known without credentials.
+    fn streams() -> Vec<StreamSpec>;
+
+    /// Builds a source. Pure: nothing is sent before the first probe or fetch.
+    fn open(config: &Self::Config, context: &Context) -> Result<Arc<dyn Source>>;
+}
+
+/// An opened connector.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Asks the service whether the credentials work, without side effects. Never an error: what went wrong is in
+    /// the report.
+    async fn probe(&self) -> ProbeReport;
+
+    /// What can be read.
+    fn streams(&self) -> Vec<Arc<dyn AnyStream>>;
+
+    /// One stream by name; the error names the streams that exist.
+    fn stream(&self, name: &str) -> Result<Arc<dyn AnyStream>> {
+        let streams = self.streams();
+        if let Some(stream) = streams.iter().find(|stream| stream.spec().name == name) {
+            return Ok(Arc::clone(stream));
+        }
+        let names: Vec<&str> = streams.iter().map(|stream| stream.spec().name).collect();
+        Err(Error::new(
+            Kind::NotFound,
+            format!(
+                "there is no stream {name:?}; there are {}",
+                names.join(", ")
+            ),
+        ))
+    }
+}
+
+/// A config that passed validation. Shows nothing of it.
+pub struct Validated {
+    connector: &'static str,
+    config: Box<dyn Any + Send + Sync>,
+    /// What was changed on the user's behalf.
+    pub notices: Vec<Notice>,
+}
+
+impl fmt::Debug for Validated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Validated({}, [redacted])", self.connector)
+    }
+}
+
+/// The object-safe twin of [`Connector`], implemented for every connector.
+pub trait AnyConnector: Send + Sync {
+    /// Name, summary, guide.
+    fn about(&self) -> &'static About;
+
+    /// The JSON Schema of the form.
+    fn schema(&self) -> Value;
+
+    /// The streams, as known without credentials.
+    fn streams(&self) -> Vec<StreamSpec>;
+
+    /// Checks an answer against the form: every error, each at its field. Pure.
+    fn validate(&self, answer: Value) -> Result<Validated, Vec<FieldError>>;
+
+    /// Builds a source. Pure.
+    fn open(&self, config: &Validated, context: &Context) -> Result<Arc<dyn Source>>;
+
+    /// The form model, or how the schema leaves the profile.
+    fn form(&self) -> Result<FormModel, Vec<ProfileViolation>> {
+        let about = self.about();
+        FormModel::from_schema(about.name, about.guide, &self.schema())
+    }
+}
+
+/// Makes an [`AnyConnector`] of a [`Connector`].
+pub(crate) struct Erased<C>(PhantomData<fn() -> C>);
+
+impl<C> Erased<C> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<C: Connector> AnyConnector for Erased<C> {
+    fn about(&self) -> &'static About {
+        &C::ABOUT
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = form_schema::<C::Config>();
+        if let Some(object) = schema.as_object_mut() {
+            object.insert("title".to_owned(), C::ABOUT.name.into());
+        }
+        schema
+    }
+
+    fn streams(&self) -> Vec<StreamSpec> {
+        C::streams()
+    }
+
+    fn validate(&self, mut answer: Value) -> Result<Validated, Vec<FieldError>> {
+        let whole = |message: String| {
+            vec![FieldError {
+                pointer: String::new(),
+                code: "unreadable",
+                message,
+            }]
+        };
+        let form = self.form().map_err(|violations| {
+            let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            whole(format!(
+                "the connector's form leaves the profile: {}",
+                listed.join("; ")
+            ))
+        })?;
+        let notices = tidy(&form, &mut answer);
+        let errors = validate(&self.schema(), &answer);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        // The schema has accepted the answer, so this fails only where a type is stricter than its schema. The cause
+        // may quote the value and stays inside.
+        let config: C::Config = serde_json::from_value(answer).map_err(|_| {
+            whole("the form passed its schema but cannot be read as a config".to_owned())
+        })?;
+        Ok(Validated {
+            connector: C::ABOUT.id,
+            config: Box::new(config),
+            notices,
+        })
+    }
+
+    fn open(&self, config: &Validated, context: &Context) -> Result<Arc<dyn Source>> {
+        let Some(typed) = config.config.downcast_ref::<C::Config>() else {
+            return Err(Error::new(
+                Kind::Unexpected,
+                format!(
+                    "a config of {} was given to {}",
+                    config.connector,
+                    C::ABOUT.id
+                ),
+            ));
+        };
+        C::open(typed, context)
+    }
+}

@@ -1,0 +1,238 @@
+//! The one error type: what kind, whose turn it is, during which operation, when to come back.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+/// Result with our [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, seen from the person who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Something the user typed (a form, a state file, an argument) cannot be used.
+    ConfigInvalid,
+    /// The service does not accept the credentials.
+    Unauthenticated,
+    /// The credentials are good but may not do this.
+    PermissionDenied,
+    /// The named thing does not exist.
+    NotFound,
+    /// The service asks to slow down.
+    RateLimited,
+    /// The service cannot be reached or has a problem of its own.
+    Unavailable,
+    /// A daily, weekly or monthly allowance is used up.
+    QuotaExhausted,
+    /// The service answered with something that does not follow its own API.
+    DataInvalid,
+    /// This build or this connector cannot do what was asked.
+    Unsupported,
+    /// A file or pipe that records are written to cannot be written.
+    OutputFailed,
+    /// The user stopped the work.
+    Cancelled,
+    /// A defect in Headwater or in a connector.
+    Unexpected,
+}
+
+impl Kind {
+    /// The process exit code of the command line for this kind.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::ConfigInvalid => 2,
+            Self::Unauthenticated | Self::PermissionDenied => 3,
+            Self::NotFound => 4,
+            Self::RateLimited | Self::Unavailable | Self::QuotaExhausted => 5,
+            Self::DataInvalid => 6,
+            Self::Unsupported => 7,
+            Self::Unexpected => 70,
+            Self::OutputFailed => 74,
+            Self::Cancelled => 130,
+        }
+    }
+
+    const fn default_status(self) -> Status {
+        match self {
+            Self::RateLimited | Self::Unavailable | Self::QuotaExhausted => Status::Temporary,
+            _ => Status::Permanent,
+        }
+    }
+}
+
+/// Whether trying again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The same request will fail the same way.
+    Permanent,
+    /// It may work later; nobody has retried yet.
+    Temporary,
+    /// It was temporary, the retries are spent. Whoever sees this must not retry at once.
+    Persistent,
+}
+
+/// An error with kind, status, operation, context and, where known, the time to wait.
+///
+/// Texts are lower case without a full stop. They never hold a secret, a URL with its query, or a body.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    status: Status,
+    operation: Cow<'static, str>,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of this kind; the message says what is wrong and, where the user can act, what to do.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            status: kind.default_status(),
+            operation: Cow::Borrowed(""),
+            message: message.into(),
+            context: Vec::new(),
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    /// Names the operation that failed. The outermost caller wins, since it knows best what the user asked for.
+    #[must_use]
+    pub fn during(mut self, operation: impl Into<Cow<'static, str>>) -> Self {
+        self.0.operation = operation.into();
+        self
+    }
+
+    /// Adds a fact, shown as `name value` in brackets.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((name, value.to_string()));
+        self
+    }
+
+    /// Replaces the status that follows from the kind.
+    #[must_use]
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// Says how long to stay away.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.0.retry_after = Some(delay);
+        self
+    }
+
+    /// Keeps the cause for `Debug` and for the error chain.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Box::new(source));
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Whether trying again can help.
+    pub fn status(&self) -> Status {
+        self.0.status
+    }
+
+    /// The operation named by the outermost caller; empty when nobody did.
+    pub fn operation(&self) -> &str {
+        &self.0.operation
+    }
+
+    /// The sentence without operation and context.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The facts, in the order they were added.
+    pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0
+            .context
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// How long to stay away, where the service or the limiter said so.
+    pub fn delay(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.operation.is_empty() {
+            write!(f, "{}: ", self.0.operation)?;
+        }
+        f.write_str(&self.0.message)?;
+        for (index, (name, value)) in self.0.context.iter().enumerate() {
+            let open = if index == 0 { " (" } else { ", " };
+            write!(f, "{open}{name} {value}")?;
+        }
+        if !self.0.context.is_empty() {
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({:?}) {self}", self.0.kind, self.0.status)?;
+        if let Some(delay) = self.0.retry_after {
+            write!(f, "\nretry after {delay:?}")?;
+        }
+        if let Some(source) = &self.0.source {
+            write!(f, "\ncaused by {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_names_operation_message_and_context_in_one_line() {
+        let error = Error::new(
+            Kind::Unauthenticated,
+            "the service did not accept this API key",
+        )
+        .with("status", 401)
+        .with("path", "/users")
+        .during("check");
+        assert_eq!(
+            error.to_string(),
+            "check: the service did not accept this API key (status 401, path /users)"
+        );
+    }
+
+    #[test]
+    fn only_remote_trouble_is_temporary() {
+        assert_eq!(
+            Error::new(Kind::Unavailable, "").status(),
+            Status::Temporary
+        );
+        assert_eq!(
+            Error::new(Kind::DataInvalid, "").status(),
+            Status::Permanent
+        );
+    }
+}

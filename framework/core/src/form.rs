@@ -1,0 +1,390 @@
+//! The form model: the only reader of a config's JSON Schema, and the input of every renderer.
+//!
+//! The profile of JSON Schema that a form may use: one level of grouping; scalars, lists of scalars, enums, tagged
+//! `oneOf` with a `const` tag; title and description on every field; secrets are write-only password strings without
+//! default; booleans have a default. Our own hints stand under [`NAMESPACE`].
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::connector::GuideStep;
+
+/// The one keyword that holds our hints.
+pub(crate) const NAMESPACE: &str = "x-headwater";
+
+/// A form, ready to render: fields in display order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FormModel {
+    /// The connector's name.
+    pub title: String,
+    /// Fields in display order.
+    pub fields: Vec<Field>,
+    /// The setup guide, shown beside the form.
+    pub guide: Vec<GuideStep>,
+}
+
+/// One input of a form.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Field {
+    /// JSON Pointer of the value inside the form's answer.
+    pub pointer: String,
+    /// Label.
+    pub title: String,
+    /// What the value is for.
+    pub description: String,
+    /// What kind of input it is.
+    #[serde(flatten)]
+    pub kind: FieldKind,
+    /// Whether an answer without it is refused.
+    pub required: bool,
+    /// The value used when the answer has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    /// Where to find the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// Shown in an empty input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placeholder: Option<String>,
+    /// The heading it stands under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Folded away at first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub advanced: bool,
+    /// Decides where secrets are sent: changing it asks for them again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub destination: bool,
+    /// The step of the guide that explains it, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guide_step: Option<u64>,
+    #[serde(skip)]
+    order: u64,
+}
+
+/// The kinds of input.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FieldKind {
+    /// One line of text.
+    Text,
+    /// A value that is never shown again.
+    Secret,
+    /// An address.
+    Url,
+    /// A calendar date, `2026-01-31`.
+    Date,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// A switch.
+    Boolean,
+    /// One of a few values.
+    Choice {
+        /// What can be chosen.
+        choices: Vec<Choice>,
+    },
+    /// Several values of one kind.
+    List {
+        /// The kind of each value.
+        of: Box<Self>,
+    },
+    /// Fields under one object.
+    Group {
+        /// The fields.
+        fields: Vec<Field>,
+    },
+    /// Alternatives, told apart by a constant in `tag`.
+    OneOf {
+        /// The property that says which alternative an answer is.
+        tag: String,
+        /// The alternatives.
+        branches: Vec<Choice>,
+    },
+}
+
+/// One value of a choice, or one alternative of a `oneOf` with its own fields.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Choice {
+    /// The value in the answer.
+    pub value: Value,
+    /// The label.
+    pub title: String,
+    /// The fields of this alternative.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Field>,
+}
+
+/// A place where a schema leaves the profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileViolation {
+    /// Which field.
+    pub pointer: String,
+    /// What the profile asks for.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for ProfileViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.pointer, self.rule)
+    }
+}
+
+impl FormModel {
+    /// Reads a schema. Every violation of the profile is reported, not just the first.
+    pub fn from_schema(
+        title: &str,
+        guide: &[GuideStep],
+        schema: &Value,
+    ) -> Result<Self, Vec<ProfileViolation>> {
+        let mut reader = Reader {
+            violations: Vec::new(),
+        };
+        let fields = reader.fields(schema, "", Depth::Top);
+        if !reader.violations.is_empty() {
+            return Err(reader.violations);
+        }
+        Ok(Self {
+            title: title.to_owned(),
+            fields,
+            guide: guide.to_vec(),
+        })
+    }
+
+    /// All inputs, groups and alternatives opened.
+    pub fn inputs(&self) -> Vec<&Field> {
+        fn walk<'a>(fields: &'a [Field], found: &mut Vec<&'a Field>) {
+            for field in fields {
+                match &field.kind {
+                    FieldKind::Group { fields } => walk(fields, found),
+                    FieldKind::OneOf { branches, .. } => {
+                        for branch in branches {
+                            walk(&branch.fields, found);
+                        }
+                    }
+                    _ => found.push(field),
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.fields, &mut found);
+        found
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Depth {
+    Top,
+    Inside,
+}
+
+struct Reader {
+    violations: Vec<ProfileViolation>,
+}
+
+impl Reader {
+    fn violation(&mut self, pointer: &str, rule: &'static str) {
+        self.violations.push(ProfileViolation {
+            pointer: pointer.to_owned(),
+            rule,
+        });
+    }
+
+    fn fields(&mut self, schema: &Value, at: &str, depth: Depth) -> Vec<Field> {
+        let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+            self.violation(at, "a form and a group are objects with properties");
+            return Vec::new();
+        };
+        let required = schema.get("required").and_then(Value::as_array);
+        let mut fields = Vec::with_capacity(properties.len());
+        for (name, property) in properties {
+            if property.get("const").is_some() {
+                continue; // the tag of an alternative, chosen by the card and not typed
+            }
+            let is_required = required.is_some_and(|names| names.iter().any(|known| known == name));
+            let pointer = format!("{at}/{}", escape(name));
+            fields.push(self.field(property, &pointer, is_required, depth));
+        }
+        fields.sort_by_key(|field| field.order);
+        if fields.windows(2).any(|pair| pair[0].order == pair[1].order) {
+            self.violation(at, "every field has an order of its own");
+        }
+        fields
+    }
+
+    fn field(&mut self, schema: &Value, pointer: &str, required: bool, depth: Depth) -> Field {
+        let empty = Map::new();
+        let hints = schema
+            .get(NAMESPACE)
+            .and_then(Value::as_object)
+            .unwrap_or(&empty);
+        let text = |name: &str| hints.get(name).and_then(Value::as_str).map(str::to_owned);
+        let flag = |name: &str| hints.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let own = |name: &str| {
+            schema
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (title, description) = (own("title"), own("description"));
+        if title.is_empty() {
+            self.violation(pointer, "every field has a title");
+        }
+        if description.is_empty() {
+            self.violation(pointer, "every field has a description");
+        }
+        let kind = self.kind(schema, pointer, depth);
+        let default = schema.get("default").cloned();
+        if kind == FieldKind::Secret
+            && (default.is_some() || schema.get("writeOnly") != Some(&Value::Bool(true)))
+        {
+            self.violation(pointer, "a secret is write-only and has no default");
+        }
+        if kind == FieldKind::Boolean && default.is_none() {
+            self.violation(pointer, "a boolean has a default");
+        }
+        Field {
+            pointer: pointer.to_owned(),
+            title,
+            description,
+            required: required && default.is_none(),
+            kind,
+            default,
+            help: text("help"),
+            placeholder: text("placeholder"),
+            group: text("group"),
+            advanced: flag("advanced"),
+            destination: flag("destination"),
+            guide_step: hints.get("guideStep").and_then(Value::as_u64),
+            order: hints.get("order").and_then(Value::as_u64).unwrap_or(0),
+        }
+    }
+
+    fn kind(&mut self, schema: &Value, pointer: &str, depth: Depth) -> FieldKind {
+        if let Some(branches) = schema.get("oneOf").and_then(Value::as_array) {
+            return self.one_of(branches, pointer, depth);
+        }
+        if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+            let choices = values
+                .iter()
+                .map(|value| Choice {
+                    value: value.clone(),
+                    title: label(value),
+                    fields: Vec::new(),
+                })
+                .collect();
+            return FieldKind::Choice { choices };
+        }
+        match (
+            schema.get("type").and_then(Value::as_str),
+            schema.get("format").and_then(Value::as_str),
+        ) {
+            (Some("string"), Some("password")) => FieldKind::Secret,
+            (Some("string"), Some("uri")) => FieldKind::Url,
+            (Some("string"), Some("date")) => FieldKind::Date,
+            (Some("string"), _) => FieldKind::Text,
+            (Some("integer"), _) => FieldKind::Integer,
+            (Some("number"), _) => FieldKind::Number,
+            (Some("boolean"), _) => FieldKind::Boolean,
+            (Some("array"), _) => self.list(schema, pointer),
+            (Some("object"), _) => {
+                if depth == Depth::Inside {
+                    self.violation(pointer, "a form has one level of grouping");
+                }
+                FieldKind::Group {
+                    fields: self.fields(schema, pointer, Depth::Inside),
+                }
+            }
+            _ => {
+                self.violation(pointer, "a field has a type that a form can show");
+                FieldKind::Text
+            }
+        }
+    }
+
+    fn list(&mut self, schema: &Value, pointer: &str) -> FieldKind {
+        let of = match schema.get("items") {
+            Some(items) => self.kind(items, pointer, Depth::Inside),
+            None => FieldKind::Group { fields: Vec::new() },
+        };
+        if matches!(
+            of,
+            FieldKind::Group { .. } | FieldKind::List { .. } | FieldKind::OneOf { .. }
+        ) {
+            self.violation(pointer, "a list holds scalars");
+        }
+        FieldKind::List { of: Box::new(of) }
+    }
+
+    fn one_of(&mut self, branches: &[Value], pointer: &str, depth: Depth) -> FieldKind {
+        if branches.iter().all(|branch| branch.get("const").is_some()) {
+            let choices = branches
+                .iter()
+                .map(|branch| {
+                    let value = branch["const"].clone();
+                    let title = branch.get("title").or_else(|| branch.get("description"));
+                    Choice {
+                        title: title.map_or_else(|| label(&value), label),
+                        value,
+                        fields: Vec::new(),
+                    }
+                })
+                .collect();
+            return FieldKind::Choice { choices };
+        }
+        if depth == Depth::Inside {
+            self.violation(pointer, "alternatives stand at the top level of a form");
+        }
+        let Some(tag) = tag_of(branches) else {
+            self.violation(
+                pointer,
+                "alternatives are told apart by a property with a constant",
+            );
+            return FieldKind::Text;
+        };
+        let choices = branches
+            .iter()
+            .map(|branch| Choice {
+                value: branch["properties"][&tag]["const"].clone(),
+                title: branch
+                    .get("title")
+                    .map_or_else(|| label(&branch["properties"][&tag]["const"]), label),
+                fields: self.fields(branch, pointer, Depth::Inside),
+            })
+            .collect();
+        FieldKind::OneOf {
+            tag,
+            branches: choices,
+        }
+    }
+}
+
+/// The property that holds a constant in every branch of a tagged `oneOf`.
+pub(crate) fn tag_of(branches: &[Value]) -> Option<String> {
+    let has_constant = |branch: &Value, name: &str| {
+        branch
+            .get("properties")
+            .and_then(|all| all.get(name))
+            .is_some_and(|one| one.get("const").is_some())
+    };
+    let first = branches.first()?.get("properties")?.as_object()?;
+    first
+        .keys()
+        .find(|name| branches.iter().all(|branch| has_constant(branch, name)))
+        .cloned()
+}
+
+/// One reference token of a JSON Pointer (RFC 6901).
+pub(crate) fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn label(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,53 @@
+//! The contract between connectors and hosts.
+//!
+//! A *connector* declares a credential form, a probe and paged streams; a *host* loads connectors from a
+//! [`Registry`], renders their [`FormModel`], validates answers, opens a [`Source`] and reads its streams.
+//! This crate is what both sides agree on. It does no I/O and has no runtime in its tree: the host hands the
+//! way to the network to [`Connector::open`] as a [`Context`].
+//!
+//! | step | promise | here |
+//! | --- | --- | --- |
+//! | load | const entries, sorted, duplicates refused | [`Registry`], [`register!`] |
+//! | show | one reader of the JSON Schema, every renderer uses it | [`FormModel`] |
+//! | validate | pure; every error, each with a JSON Pointer | [`AnyConnector::validate`], [`FieldError`] |
+//! | open | pure | [`Connector::open`] |
+//! | probe | I/O without side effects; named, graded checks | [`Source::probe`], [`ProbeReport`] |
+//! | read | pull: `fetch(partition, token) -> page` | [`Stream`], [`Page`] |
+//!
+//! Authors write against the typed traits ([`Connector`], [`Stream`]); hosts hold their object-safe twins
+//! ([`AnyConnector`], [`AnyStream`]), which blanket implementations provide. Records are never parsed into a tree:
+//! a [`Page`] is one buffer and the spans of its records.
+
+mod base_url;
+mod connector;
+mod error;
+mod form;
+mod page;
+mod probe;
+mod registry;
+mod schema;
+mod secret;
+mod stream;
+mod suggest;
+mod transport;
+mod validate;
+
+pub use base_url::BaseUrl;
+pub use connector::{About, AnyConnector, Connector, GuideStep, Source, Validated};
+pub use error::{Error, Kind, Result, Status};
+pub use form::{Choice, Field, FieldKind, FormModel, ProfileViolation};
+pub use jiff::{SignedDuration, Timestamp, civil::Date};
+pub use page::{Note, Page};
+pub use probe::{Check, Outcome, ProbeReport};
+pub use registry::{Registration, Registry};
+pub use schema::{Hint, form_schema, record_schema};
+pub use secret::Secret;
+pub use stream::{AnyStream, Position, Stream, StreamSpec};
+pub use transport::{Body, Context, Failure, Meter, Transport, TransportError};
+pub use validate::{FieldError, Notice, tidy, validate};
+
+/// What [`register!`] expands to needs these; not meant for direct use.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+}

@@ -1,0 +1,169 @@
+//! Streams: planned into partitions, read page by page. Typed for authors, erased for hosts.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    error::{Error, Kind, Result},
+    page::Page,
+};
+
+/// What a stream is, known without credentials.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamSpec {
+    /// Stable name, snake case.
+    pub name: &'static str,
+    /// What one record is.
+    pub description: &'static str,
+    /// The top-level fields that identify a record.
+    pub key: &'static [&'static str],
+    /// The field that tells when a record changed, where records have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<&'static str>,
+    /// Whether a later pass reads only what changed.
+    pub incremental: bool,
+    /// The JSON Schema of a record.
+    #[serde(skip)]
+    pub schema: fn() -> Value,
+}
+
+/// A set of records that can be read again and again, each time from where the last pass ended.
+///
+/// The host owns the loop, the waiting and the checkpoint; a stream answers what is at a position. `fetch` is a
+/// function of its arguments: dropping it, or calling it twice, is always safe.
+#[async_trait]
+pub trait Stream: Send + Sync + 'static {
+    /// An independent part of a pass: a time window, a batch of parents.
+    type Partition: Serialize + DeserializeOwned + Send + Sync;
+    /// A place inside a partition.
+    type Token: Serialize + DeserializeOwned + Send + Sync;
+    /// Where the next pass starts.
+    type Bookmark: Serialize + DeserializeOwned + Send + Sync;
+    /// The version of the three types above. Raise it when an old state must not be read any more.
+    const VERSION: u32 = 1;
+
+    /// What the stream is.
+    fn spec(&self) -> &StreamSpec;
+
+    /// Splits a pass, from the bookmark to `now`, into partitions. Pure. Read in this order, a bookmark from a later
+    /// partition replaces one from an earlier.
+    fn plan(
+        &self,
+        bookmark: Option<Self::Bookmark>,
+        now: Timestamp,
+    ) -> Result<Vec<Self::Partition>>;
+
+    /// Fetches one page of a partition: its first without a token, else the one that the token names.
+    async fn fetch(
+        &self,
+        partition: Self::Partition,
+        token: Option<Self::Token>,
+    ) -> Result<Page<Self::Token, Self::Bookmark>>;
+}
+
+/// A partition, page token or bookmark as a host sees it: opaque, versioned, JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    version: u32,
+    value: Value,
+}
+
+impl Position {
+    fn encode<T: Serialize>(version: u32, value: &T) -> Result<Self> {
+        let value = serde_json::to_value(value).map_err(|error| {
+            Error::new(Kind::Unexpected, "a position does not serialise").caused_by(error)
+        })?;
+        Ok(Self { version, value })
+    }
+
+    fn decode<T: DeserializeOwned>(self, version: u32, stream: &str) -> Result<T> {
+        if self.version != version {
+            let age = if self.version > version {
+                "a newer"
+            } else {
+                "an older"
+            };
+            return Err(Error::new(
+                Kind::ConfigInvalid,
+                format!(
+                    "the state of stream {stream} was written by {age} version (format {}, this one reads {version}); \
+                     use that version, or remove the stream from the state to read it from the start",
+                    self.version
+                ),
+            ));
+        }
+        T::deserialize(self.value).map_err(|error| {
+            Error::new(
+                Kind::ConfigInvalid,
+                format!(
+                    "the state of stream {stream} is damaged; remove the stream from the state to read it from the start"
+                ),
+            )
+            .caused_by(error)
+        })
+    }
+}
+
+/// The object-safe twin of [`Stream`], implemented for every stream.
+#[async_trait]
+pub trait AnyStream: Send + Sync {
+    /// What the stream is.
+    fn spec(&self) -> &StreamSpec;
+
+    /// See [`Stream::plan`].
+    fn plan(&self, bookmark: Option<Position>, now: Timestamp) -> Result<Vec<Position>>;
+
+    /// See [`Stream::fetch`].
+    async fn fetch(
+        &self,
+        partition: Position,
+        token: Option<Position>,
+    ) -> Result<Page<Position, Position>>;
+}
+
+#[async_trait]
+impl<S: Stream> AnyStream for S {
+    fn spec(&self) -> &StreamSpec {
+        Stream::spec(self)
+    }
+
+    fn plan(&self, bookmark: Option<Position>, now: Timestamp) -> Result<Vec<Position>> {
+        let name = Stream::spec(self).name;
+        let bookmark = bookmark
+            .map(|bookmark| bookmark.decode(S::VERSION, name))
+            .transpose()?;
+        let partitions = Stream::plan(self, bookmark, now)?;
+        partitions
+            .iter()
+            .map(|partition| Position::encode(S::VERSION, partition))
+            .collect()
+    }
+
+    async fn fetch(
+        &self,
+        partition: Position,
+        token: Option<Position>,
+    ) -> Result<Page<Position, Position>> {
+        let name = Stream::spec(self).name;
+        let partition = partition.decode(S::VERSION, name)?;
+        let token = token
+            .map(|token| token.decode(S::VERSION, name))
+            .transpose()?;
+        let page = Stream::fetch(self, partition, token).await?;
+        Ok(Page {
+            body: page.body,
+            records: page.records,
+            next: page
+                .next
+                .map(|next| Position::encode(S::VERSION, &next))
+                .transpose()?,
+            bookmark: page
+                .bookmark
+                .map(|bookmark| Position::encode(S::VERSION, &bookmark))
+                .transpose()?,
+            notes: page.notes,
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! The seam to the network: one method, given to a connector by its host.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// The decoded body of a response, as it arrives.
+pub type Body = Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, TransportError>> + Send>>;
+
+/// Sends one request, once: no retry, no redirect, no limit. Those are the client's.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// Sends and returns as soon as the head of the response is there.
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Body>, TransportError>;
+}
+
+/// Why no response, or no complete one, arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The host name does not resolve.
+    NameUnknown,
+    /// Nothing listens there, or something refuses us.
+    Refused,
+    /// The TLS handshake or the certificate check failed.
+    Tls,
+    /// No connection, or no byte, for too long.
+    Timeout,
+    /// The connection broke off.
+    Interrupted,
+    /// The body does not decode (as gzip, for example).
+    Undecodable,
+}
+
+/// A failure of the transport. Its text never holds the URL, which may have a query.
+#[derive(Clone, Debug)]
+pub struct TransportError {
+    /// The class.
+    pub failure: Failure,
+    /// Whether the request certainly never reached the service.
+    pub before_send: bool,
+    /// What the library below said, without URL.
+    pub detail: String,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for TransportError {}
+
+/// What a host hands to [`Connector::open`](crate::Connector::open).
+#[derive(Clone)]
+pub struct Context {
+    /// The way to the network.
+    pub transport: Arc<dyn Transport>,
+    /// Where the client counts what it does.
+    pub meter: Arc<Meter>,
+}
+
+impl Context {
+    /// A context with a fresh meter.
+    pub fn new(transport: impl Transport) -> Self {
+        Self {
+            transport: Arc::new(transport),
+            meter: Arc::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("meter", &self.meter)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts of what a client did, readable while it works.
+#[derive(Debug, Default)]
+pub struct Meter {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    limit_wait_micros: AtomicU64,
+    backoff_wait_micros: AtomicU64,
+}
+
+impl Meter {
+    /// Counts one request put on the wire; `is_retry` when it repeats an earlier one.
+    pub fn count_request(&self, is_retry: bool) {
+        self.requests.fetch_add(1, Relaxed);
+        self.retries.fetch_add(u64::from(is_retry), Relaxed);
+    }
+
+    /// Adds time spent waiting for the service's documented limit.
+    pub fn count_limit_wait(&self, waited: Duration) {
+        self.limit_wait_micros.fetch_add(micros(waited), Relaxed);
+    }
+
+    /// Adds time spent waiting before a retry.
+    pub fn count_backoff_wait(&self, waited: Duration) {
+        self.backoff_wait_micros.fetch_add(micros(waited), Relaxed);
+    }
+
+    /// Requests put on the wire, retries included.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// How many of them were retries.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Relaxed)
+    }
+
+    /// Time waited for the service's documented limit.
+    pub fn limit_wait(&self) -> Duration {
+        Duration::from_micros(self.limit_wait_micros.load(Relaxed))
+    }
+
+    /// Time waited before retries.
+    pub fn backoff_wait(&self) -> Duration {
+        Duration::from_micros(self.backoff_wait_micros.load(Relaxed))
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

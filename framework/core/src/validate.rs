@@ -1,0 +1,321 @@
+//! Pure validation of a form's answer: every error, each at its field.
+
+use std::fmt;
+
+use jsonschema::{Draft, error::ValidationErrorKind};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    form::{FieldKind, FormModel, NAMESPACE, escape, tag_of},
+    suggest::nearest,
+};
+
+/// What is wrong with one field. The value itself is never part of it: it may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// JSON Pointer of the field, also of one that is missing. Empty for the form as a whole.
+    pub pointer: String,
+    /// Stable, for machines: `required`, `unknown_field`, `type`, `too_short`, `too_long`, `pattern`, `format`,
+    /// `out_of_range`, `not_a_choice`, `too_few`, `too_many`, `duplicate`, `unreadable`.
+    pub code: &'static str,
+    /// A sentence for people, starting with the field's title.
+    pub message: String,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pointer = if self.pointer.is_empty() {
+            "/"
+        } else {
+            &self.pointer
+        };
+        write!(f, "{pointer}: {}", self.message)
+    }
+}
+
+/// Something that was changed on the user's behalf before validation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// JSON Pointer of the field.
+    pub pointer: String,
+    /// What was done.
+    pub message: String,
+}
+
+/// Cleans what pasting leaves behind: white space and one pair of quotes around secrets and addresses.
+pub fn tidy(form: &FormModel, answer: &mut Value) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    for field in form.inputs() {
+        if !matches!(field.kind, FieldKind::Secret | FieldKind::Url) {
+            continue;
+        }
+        let Some(Value::String(text)) = answer.pointer_mut(&field.pointer) else {
+            continue;
+        };
+        let trimmed =
+            text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}');
+        let unquoted = ['"', '\'']
+            .into_iter()
+            .find_map(|quote| trimmed.strip_prefix(quote)?.strip_suffix(quote))
+            .unwrap_or(trimmed);
+        if unquoted.len() != text.len() {
+            notices.push(Notice {
+                pointer: field.pointer.clone(),
+                message: format!("{}: surrounding spaces or quotes were removed", field.title),
+            });
+            *text = unquoted.to_owned();
+        }
+    }
+    notices
+}
+
+/// Every error of `answer` against `schema`, ordered by pointer.
+///
+/// A tagged `oneOf` is narrowed to the alternative that the answer's tag names before anything is judged, so errors
+/// are about the fields that the user sees.
+pub fn validate(schema: &Value, answer: &Value) -> Vec<FieldError> {
+    let schema = narrow(schema, answer);
+    let validator = match jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .build(&schema)
+    {
+        Ok(validator) => validator,
+        Err(error) => {
+            return vec![FieldError {
+                pointer: String::new(),
+                code: "unreadable",
+                message: format!("the connector's form schema is broken: {}", error.masked()),
+            }];
+        }
+    };
+    let mut errors: Vec<FieldError> = validator
+        .iter_errors(answer)
+        .flat_map(|error| {
+            let place = Place::find(&schema, error.instance_path().as_str());
+            place.errors(error.kind(), error.instance())
+        })
+        .collect();
+    errors.sort_by(|left, right| (&left.pointer, left.code).cmp(&(&right.pointer, right.code)));
+    errors.dedup_by(|left, right| left.pointer == right.pointer);
+    errors
+}
+
+/// The schema with each tagged `oneOf` replaced by the chosen alternative, or by "choose one" where the tag is
+/// missing or unknown.
+fn narrow(schema: &Value, answer: &Value) -> Value {
+    let Some(object) = schema.as_object() else {
+        return schema.clone();
+    };
+    let mut narrowed = object.clone();
+    if let Some(branches) = object.get("oneOf").and_then(Value::as_array)
+        && let Some(tag) = tag_of(branches)
+    {
+        let constant = |branch: &Value| branch["properties"][&tag]["const"].clone();
+        let chosen = branches
+            .iter()
+            .find(|branch| answer.get(&tag) == Some(&constant(branch)));
+        narrowed.remove("oneOf");
+        let replacement = chosen.cloned().unwrap_or_else(|| {
+            let tags: Vec<Value> = branches.iter().map(constant).collect();
+            json!({ "type": "object", "properties": { &tag: { "enum": tags } }, "required": [&tag] })
+        });
+        if let Value::Object(replacement) = replacement {
+            for (name, value) in replacement {
+                narrowed.entry(name).or_insert(value);
+            }
+        }
+    }
+    if let Some(Value::Object(properties)) = narrowed.get_mut("properties") {
+        for (name, property) in properties {
+            *property = narrow(property, answer.get(name).unwrap_or(&Value::Null));
+        }
+    }
+    Value::Object(narrowed)
+}
+
+/// A field as the schema knows it.
+struct Place<'a> {
+    pointer: String,
+    title: String,
+    schema: Option<&'a Value>,
+}
+
+impl<'a> Place<'a> {
+    fn find(root: &'a Value, pointer: &str) -> Self {
+        let mut schema = Some(root);
+        let mut last = String::new();
+        for token in pointer.split('/').skip(1) {
+            let name = token.replace("~1", "/").replace("~0", "~");
+            schema = schema.and_then(|schema| {
+                let property = schema.get("properties").and_then(|all| all.get(&name));
+                property.or_else(|| schema.get("items"))
+            });
+            last = name;
+        }
+        let title = if pointer.is_empty() {
+            "the form".to_owned()
+        } else {
+            title(schema, &last)
+        };
+        Self {
+            pointer: pointer.to_owned(),
+            title,
+            schema,
+        }
+    }
+
+    fn child(&self, name: &str) -> Self {
+        let schema = self
+            .schema
+            .and_then(|schema| schema.get("properties")?.get(name));
+        Self {
+            pointer: format!("{}/{}", self.pointer, escape(name)),
+            title: title(schema, name),
+            schema,
+        }
+    }
+
+    fn error(&self, code: &'static str, complaint: impl fmt::Display) -> FieldError {
+        FieldError {
+            pointer: self.pointer.clone(),
+            code,
+            message: format!("{} {complaint}", self.title),
+        }
+    }
+
+    fn errors(&self, kind: &ValidationErrorKind, value: &Value) -> Vec<FieldError> {
+        use ValidationErrorKind as K;
+        let error = match kind {
+            K::Required { property } => {
+                return vec![
+                    self.child(property.as_str().unwrap_or_default())
+                        .error("required", "is required"),
+                ];
+            }
+            K::AdditionalProperties { unexpected } | K::UnevaluatedProperties { unexpected } => {
+                return unexpected.iter().map(|name| self.unknown(name)).collect();
+            }
+            K::MinLength { limit: 1 } => self.error("required", "is required"),
+            K::Type { .. } => self.error(
+                "type",
+                format!("must be {}, not {}", self.wanted(), given(value)),
+            ),
+            K::MinLength { limit } => {
+                self.error("too_short", format!("needs at least {limit} characters"))
+            }
+            K::MaxLength { limit } => {
+                self.error("too_long", format!("has more than {limit} characters"))
+            }
+            K::Pattern { .. } => self.error(
+                "pattern",
+                self.rule("has a character that is not allowed here"),
+            ),
+            K::Format { format } => {
+                self.error("format", self.rule(&format!("is not a valid {format}")))
+            }
+            K::Minimum { limit } => self.error("out_of_range", format!("must be at least {limit}")),
+            K::Maximum { limit } => self.error("out_of_range", format!("must be at most {limit}")),
+            K::ExclusiveMinimum { limit } => {
+                self.error("out_of_range", format!("must be more than {limit}"))
+            }
+            K::ExclusiveMaximum { limit } => {
+                self.error("out_of_range", format!("must be less than {limit}"))
+            }
+            K::Enum { options } => self.error(
+                "not_a_choice",
+                format!("must be one of {}", listed(options)),
+            ),
+            K::MinItems { limit } => {
+                self.error("too_few", format!("needs at least {limit} values"))
+            }
+            K::MaxItems { limit } => {
+                self.error("too_many", format!("has more than {limit} values"))
+            }
+            K::UniqueItems => self.error("duplicate", "holds the same value twice"),
+            _ => self.error("unreadable", "cannot be used as it is"),
+        };
+        vec![error]
+    }
+
+    fn unknown(&self, name: &str) -> FieldError {
+        let known = self
+            .schema
+            .and_then(|schema| schema.get("properties")?.as_object());
+        let names = known
+            .into_iter()
+            .flat_map(|all| all.keys().map(String::as_str));
+        let hint = match nearest(name, names) {
+            Some(near) => format!(" (did you mean {near}?)"),
+            None => String::new(),
+        };
+        let shown: String = name
+            .chars()
+            .take(64)
+            .flat_map(char::escape_default)
+            .collect();
+        FieldError {
+            pointer: format!("{}/{}", self.pointer, escape(name)),
+            code: "unknown_field",
+            message: format!("{shown} is not a field of this form{hint}"),
+        }
+    }
+
+    /// The connector's own sentence where it has one: a pattern explains nothing.
+    fn rule(&self, otherwise: &str) -> String {
+        let own = self
+            .schema
+            .and_then(|schema| schema.get(NAMESPACE)?.get("invalid")?.as_str());
+        let is_secret = self
+            .schema
+            .is_some_and(|schema| schema.get("format") == Some(&json!("password")));
+        match own {
+            Some(sentence) => sentence.to_owned(),
+            None if is_secret => {
+                "holds a space, a line break or a character outside ASCII; copy it again".to_owned()
+            }
+            None => otherwise.to_owned(),
+        }
+    }
+
+    fn wanted(&self) -> String {
+        let of = self.schema.and_then(|schema| schema.get("type"));
+        match of.and_then(Value::as_str) {
+            Some("string") => "text".to_owned(),
+            Some("boolean") => "true or false".to_owned(),
+            Some("integer") => "a whole number".to_owned(),
+            Some("number") => "a number".to_owned(),
+            Some("array") => "a list".to_owned(),
+            Some("object") => "an object".to_owned(),
+            _ => "of another type".to_owned(),
+        }
+    }
+}
+
+fn title(schema: Option<&Value>, name: &str) -> String {
+    let own = schema.and_then(|schema| schema.get("title")?.as_str());
+    own.unwrap_or(name).to_owned()
+}
+
+fn given(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null (leave the field out instead)",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn listed(options: &Value) -> String {
+    let names = options.as_array().into_iter().flatten();
+    names
+        .map(|name| {
+            name.as_str()
+                .map_or_else(|| name.to_string(), str::to_owned)
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,167 @@
+//! Streams of children: one request for each id that the records of a parent list name.
+
+use std::{collections::VecDeque, fmt};
+
+use async_trait::async_trait;
+use headwater_core::{Note, Page, Result, Stream, StreamSpec, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    client::Request,
+    envelope::{Records, split},
+    seen::Seen,
+    windows::{Window, WindowBookmark, WindowToken, WindowedList},
+};
+
+/// Reads the parents of a [`WindowedList`] and asks for each child that they name.
+pub struct ChildStream {
+    parents: WindowedList,
+    spec: StreamSpec,
+    ids: fn(&[u8]) -> Result<Vec<String>>,
+    request: fn(&str) -> Request,
+    records: Records,
+    once: bool,
+}
+
+impl fmt::Debug for ChildStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChildStream({} of {:?})", self.spec.name, self.parents)
+    }
+}
+
+/// A place among the children: the next page of parents, and the ids still to ask for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChildToken {
+    parents: Option<WindowToken>,
+    pending: VecDeque<String>,
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
+    asked: Seen,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bookmark: Option<WindowBookmark>,
+}
+
+impl ChildStream {
+    /// The children that `ids` finds in each parent record, asked for with `request`.
+    pub fn new(
+        parents: WindowedList,
+        spec: StreamSpec,
+        ids: fn(&[u8]) -> Result<Vec<String>>,
+        request: fn(&str) -> Request,
+        records: Records,
+    ) -> Self {
+        Self {
+            parents,
+            spec,
+            ids,
+            request,
+            records,
+            once: false,
+        }
+    }
+
+    /// Asks for each id once in a pass, however many parents name it.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.once = true;
+        self.parents = self.parents.in_one_partition();
+        self
+    }
+
+    async fn parents(
+        &self,
+        window: Window,
+        token: Option<ChildToken>,
+    ) -> Result<Page<ChildToken, WindowBookmark>> {
+        let (place, mut asked) =
+            token.map_or_else(Default::default, |token| (token.parents, token.asked));
+        let parents = self.parents.fetch(window, place).await?;
+        let mut pending = VecDeque::new();
+        for record in parents.iter() {
+            for id in (self.ids)(record)? {
+                if !self.once || asked.insert(Seen::fingerprint(id.as_bytes())) {
+                    pending.push_back(id);
+                }
+            }
+        }
+        let token = ChildToken {
+            parents: parents.next,
+            pending,
+            asked,
+            bookmark: parents.bookmark,
+        };
+        Ok(Page {
+            notes: parents.notes,
+            ..finish(token, Page::empty())
+        })
+    }
+
+    async fn child(
+        &self,
+        mut token: ChildToken,
+        id: &str,
+    ) -> Result<Page<ChildToken, WindowBookmark>> {
+        token.pending.pop_front();
+        // 400 has been seen for an id that is gone; an id that the service named itself is not malformed.
+        let request = (self.request)(id).accept(&[400, 404]);
+        let response = self.parents.client().send(&request).await?;
+        if !response.status.is_success() {
+            let mut page = Page::empty();
+            page.notes.push(Note {
+                code: "missing",
+                message: format!(
+                    "{} named by a parent record no longer exist and were left out",
+                    self.spec.name
+                ),
+            });
+            return Ok(finish(token, page));
+        }
+        let cut = split(&response.body, self.records, &[])?;
+        Ok(finish(token, Page::new(response.body, cut.records)))
+    }
+}
+
+/// The page with its next place, or with the bookmark where nothing is left.
+fn finish(
+    token: ChildToken,
+    page: Page<ChildToken, WindowBookmark>,
+) -> Page<ChildToken, WindowBookmark> {
+    if token.pending.is_empty() && token.parents.is_none() {
+        return Page {
+            bookmark: token.bookmark,
+            ..page
+        };
+    }
+    Page {
+        next: Some(token),
+        ..page
+    }
+}
+
+#[async_trait]
+impl Stream for ChildStream {
+    type Partition = Window;
+    type Token = ChildToken;
+    type Bookmark = WindowBookmark;
+
+    fn spec(&self) -> &StreamSpec {
+        &self.spec
+    }
+
+    fn plan(&self, bookmark: Option<WindowBookmark>, now: Timestamp) -> Result<Vec<Window>> {
+        self.parents.plan(bookmark, now)
+    }
+
+    async fn fetch(
+        &self,
+        window: Window,
+        token: Option<ChildToken>,
+    ) -> Result<Page<ChildToken, WindowBookmark>> {
+        match token {
+            Some(token) if !token.pending.is_empty() => {
+                let id = token.pending[0].clone();
+                self.child(token, &id).await
+            }
+            token => self.parents(window, token).await,
+        }
+    }
+}

@@ -1,0 +1,531 @@
+//! The client: one origin, one set of credentials, one order of rules.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use headwater_core::{
+    BaseUrl, Body, Context, Error, Failure, Kind, Result, Secret, Status, TransportError,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Url;
+
+use crate::{
+    envelope::looks_like_html,
+    limit::{Quota, RateLimit},
+    retry::{RetryBudget, RetryPolicy, retry_after},
+    urls,
+};
+
+/// Until the head of a response is there.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two chunks of a body.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Decoded bytes of one body, unless the connector says otherwise.
+const DEFAULT_BODY_LIMIT: usize = 64 << 20;
+/// What is read of the body of a refusal, to find its message.
+const COMPLAINT_LIMIT: usize = 64 << 10;
+
+/// One request: method GET, a path below the base URL, a query.
+#[derive(Clone, Debug)]
+pub struct Request {
+    target: Target,
+    accepted: Cow<'static, [u16]>,
+}
+
+#[derive(Clone, Debug)]
+enum Target {
+    Path {
+        path: Cow<'static, str>,
+        query: Vec<(&'static str, String)>,
+    },
+    Link(String),
+}
+
+impl Request {
+    /// A GET of a path below the base URL.
+    pub fn get(path: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            target: Target::Path {
+                path: path.into(),
+                query: Vec::new(),
+            },
+            accepted: Cow::Borrowed(&[]),
+        }
+    }
+
+    /// A GET of a link that the service gave; refused when it leaves the base URL's origin.
+    pub fn link(link: impl Into<String>) -> Self {
+        Self {
+            target: Target::Link(link.into()),
+            accepted: Cow::Borrowed(&[]),
+        }
+    }
+
+    /// Adds a query parameter; the value is encoded. A link has its own query, which stays as it is.
+    #[must_use]
+    pub fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        if let Target::Path { query, .. } = &mut self.target {
+            query.push((name, value.to_string()));
+        }
+        self
+    }
+
+    /// Statuses that mean something to the caller: returned at once instead of retried or failed.
+    #[must_use]
+    pub fn accept(mut self, statuses: &'static [u16]) -> Self {
+        self.accepted = Cow::Borrowed(statuses);
+        self
+    }
+
+    fn path(&self) -> &str {
+        match &self.target {
+            Target::Path { path, .. } => path,
+            Target::Link(_) => "the next link",
+        }
+    }
+}
+
+/// A response whose body is complete and within its limit.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status: success, or one that the request accepts.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The decoded body.
+    pub body: Bytes,
+}
+
+/// A client of one service with one set of credentials. Clones share limits, budget and counts.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    context: Context,
+    service: &'static str,
+    base: BaseUrl,
+    credentials: Vec<(HeaderName, HeaderValue)>,
+    secrets: Vec<Secret>,
+    rate: Option<RateLimit>,
+    quota: Option<Quota>,
+    policy: RetryPolicy,
+    body_limit: usize,
+    budget: RetryBudget,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({} at {})", self.0.service, self.0.base)
+    }
+}
+
+/// Sets a [`Client`] up.
+pub struct ClientBuilder(Result<Inner>);
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientBuilder")
+    }
+}
+
+impl ClientBuilder {
+    /// Sends the secret in this header with every request.
+    #[must_use]
+    pub fn secret_header(self, name: &'static str, secret: &Secret) -> Self {
+        Self(self.0.and_then(|mut inner| {
+            // The error of HeaderValue does not show the value, but it is not needed either.
+            let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| {
+                Error::new(
+                    Kind::ConfigInvalid,
+                    format!("the secret for {name} cannot be sent in a header"),
+                )
+            })?;
+            value.set_sensitive(true);
+            inner
+                .credentials
+                .push((HeaderName::from_static(name), value));
+            inner.secrets.push(secret.clone());
+            Ok(inner)
+        }))
+    }
+
+    /// The service's documented rate.
+    #[must_use]
+    pub fn rate_limit(self, limit: RateLimit) -> Self {
+        Self(self.0.map(|inner| Inner {
+            rate: Some(limit),
+            ..inner
+        }))
+    }
+
+    /// The service's allowance over a longer time.
+    #[must_use]
+    pub fn quota(self, quota: Quota) -> Self {
+        Self(self.0.map(|inner| Inner {
+            quota: Some(quota),
+            ..inner
+        }))
+    }
+
+    /// The most decoded bytes that one body may have.
+    #[must_use]
+    pub fn body_limit(self, bytes: usize) -> Self {
+        Self(self.0.map(|inner| Inner {
+            body_limit: bytes,
+            ..inner
+        }))
+    }
+
+    /// How often and how long a request is tried.
+    #[must_use]
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        Self(self.0.map(|inner| Inner { policy, ..inner }))
+    }
+
+    /// The client, or what is wrong with its parts.
+    pub fn build(self) -> Result<Client> {
+        self.0.map(|inner| Client(Arc::new(inner)))
+    }
+}
+
+/// What came of one try.
+pub(crate) enum Tried {
+    /// A response with any status.
+    Answered(Response),
+    /// No complete response.
+    Failed(TransportError),
+    /// A body beyond its limit.
+    TooLarge,
+}
+
+impl Client {
+    /// Starts a client of the named service below the base URL.
+    pub fn builder(service: &'static str, base: &BaseUrl, context: &Context) -> ClientBuilder {
+        ClientBuilder(Ok(Inner {
+            context: context.clone(),
+            service,
+            base: base.clone(),
+            credentials: Vec::new(),
+            secrets: Vec::new(),
+            rate: None,
+            quota: None,
+            policy: RetryPolicy::READ,
+            body_limit: DEFAULT_BODY_LIMIT,
+            budget: RetryBudget::full(),
+        }))
+    }
+
+    /// The service's name, for sentences.
+    pub fn service(&self) -> &'static str {
+        self.0.service
+    }
+
+    /// Where requests go.
+    pub fn base(&self) -> &BaseUrl {
+        &self.0.base
+    }
+
+    /// Sends a request under all the rules of this crate.
+    pub async fn send(&self, request: &Request) -> Result<Response> {
+        let inner = &*self.0;
+        let policy = &inner.policy;
+        let deadline = Instant::now() + policy.deadline;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let tried = self.try_once(request, tries > 1, deadline).await?;
+            let verdict = self.judge(request, tried);
+            let (error, wait, throttled) = match verdict {
+                Verdict::Good(response) => {
+                    inner.budget.earn();
+                    return Ok(response);
+                }
+                Verdict::Bad(error) => return Err(error),
+                Verdict::Again {
+                    error,
+                    wait,
+                    throttled,
+                } => (error, wait, throttled),
+            };
+            let backoff = policy.backoff(tries, throttled);
+            let delay = wait.map_or(backoff, |asked| asked.max(backoff));
+            if tries >= policy.tries || !inner.budget.spend() {
+                return Err(self.give_up(error, tries, wait, throttled));
+            }
+            if Instant::now() + delay > deadline {
+                return Err(self.give_up(error, tries, Some(delay), false));
+            }
+            inner.context.meter.count_backoff_wait(delay);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// One try under rate limit, credentials and timeouts, without retry.
+    pub(crate) async fn try_once(
+        &self,
+        request: &Request,
+        is_retry: bool,
+        deadline: Instant,
+    ) -> Result<Tried> {
+        let inner = &*self.0;
+        if let Some(rate) = &inner.rate {
+            inner.context.meter.count_limit_wait(rate.turn().await);
+        }
+        inner.context.meter.count_request(is_retry);
+        let request = self.assemble(request)?;
+        let exchange = self.exchange(request);
+        Ok(timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
+            Tried::Failed(TransportError {
+                failure: Failure::Timeout,
+                before_send: false,
+                detail: "no complete answer before the deadline".to_owned(),
+            })
+        }))
+    }
+
+    fn assemble(&self, request: &Request) -> Result<http::Request<Bytes>> {
+        let inner = &*self.0;
+        let url: Url = match &request.target {
+            Target::Path { path, query } => urls::join(&inner.base, path, query),
+            Target::Link(link) => urls::follow(&inner.base, link)?,
+        };
+        let mut assembled = http::Request::new(Bytes::new());
+        *assembled.method_mut() = Method::GET;
+        *assembled.uri_mut() = url.as_str().parse().map_err(|error| {
+            Error::new(Kind::Unexpected, "a URL cannot be used as a URI").caused_by(error)
+        })?;
+        let headers = assembled.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        for (name, value) in &inner.credentials {
+            headers.insert(name.clone(), value.clone());
+        }
+        Ok(assembled)
+    }
+
+    async fn exchange(&self, request: http::Request<Bytes>) -> Tried {
+        let silent = |what: &str| TransportError {
+            failure: Failure::Timeout,
+            before_send: false,
+            detail: format!("{what} for too long"),
+        };
+        let sent = timeout(HEAD_TIMEOUT, self.0.context.transport.send(request)).await;
+        let (head, body) = match sent.unwrap_or_else(|_| Err(silent("no answer"))) {
+            Ok(response) => response.into_parts(),
+            Err(error) => return Tried::Failed(error),
+        };
+        let limit = if head.status.is_success() {
+            self.0.body_limit
+        } else {
+            COMPLAINT_LIMIT
+        };
+        match collect(body, &head.headers, limit).await {
+            Ok(Some(body)) => Tried::Answered(Response {
+                status: head.status,
+                headers: head.headers,
+                body,
+            }),
+            // Nobody needs the rest of a refusal.
+            Ok(None) if !head.status.is_success() => Tried::Answered(Response {
+                status: head.status,
+                headers: head.headers,
+                body: Bytes::new(),
+            }),
+            Ok(None) => Tried::TooLarge,
+            Err(error) => Tried::Failed(error),
+        }
+    }
+
+    fn judge(&self, request: &Request, tried: Tried) -> Verdict {
+        let inner = &*self.0;
+        let service = inner.service;
+        let response = match tried {
+            Tried::Answered(response) => response,
+            Tried::TooLarge => {
+                let limit = inner.body_limit;
+                let text = format!(
+                    "{service} sent more than {limit} bytes in one answer, which is the limit here"
+                );
+                return Verdict::Bad(
+                    Error::new(Kind::DataInvalid, text).with("path", request.path()),
+                );
+            }
+            Tried::Failed(failed) if failed.failure == Failure::Undecodable => {
+                let text = format!("the answer of {service} cannot be decompressed");
+                return Verdict::Bad(
+                    Error::new(Kind::DataInvalid, text).with("path", request.path()),
+                );
+            }
+            Tried::Failed(failed) => {
+                let text = format!("{service} cannot be reached: {failed}");
+                let error = Error::new(Kind::Unavailable, text).with("path", request.path());
+                // A certificate does not get better by asking again.
+                let status = if failed.failure == Failure::Tls {
+                    Status::Permanent
+                } else {
+                    Status::Temporary
+                };
+                let error = error.with_status(status);
+                return match failed.failure {
+                    Failure::Tls => Verdict::Bad(error),
+                    _ => Verdict::Again {
+                        error,
+                        wait: None,
+                        throttled: false,
+                    },
+                };
+            }
+        };
+        let status = response.status;
+        if status.is_success() || request.accepted.contains(&status.as_u16()) {
+            return Verdict::Good(response);
+        }
+        let wait = retry_after(&response.headers, SystemTime::now());
+        let error = self.refusal(request, &response);
+        match status.as_u16() {
+            429 | 503 => Verdict::Again {
+                error,
+                wait,
+                throttled: status.as_u16() == 429,
+            },
+            408 | 425 | 500 | 502 | 504 => Verdict::Again {
+                error,
+                wait,
+                throttled: false,
+            },
+            _ => Verdict::Bad(error),
+        }
+    }
+
+    /// The error for a status that is no success.
+    pub(crate) fn refusal(&self, request: &Request, response: &Response) -> Error {
+        let service = self.0.service;
+        let (kind, what) = match response.status.as_u16() {
+            401 => (
+                Kind::Unauthenticated,
+                format!("{service} does not accept the credentials"),
+            ),
+            403 => (
+                Kind::PermissionDenied,
+                format!("{service} does not allow this with these credentials"),
+            ),
+            404 => (
+                Kind::NotFound,
+                format!("{service} does not know this address"),
+            ),
+            429 => (Kind::RateLimited, format!("{service} asks to slow down")),
+            300..=399 => (
+                Kind::DataInvalid,
+                format!(
+                    "{service} answers with a redirect, which is not followed: the credentials stay with the base URL"
+                ),
+            ),
+            408 | 425 | 500..=599 => (
+                Kind::Unavailable,
+                format!("{service} has a problem of its own"),
+            ),
+            _ => (Kind::Unexpected, format!("{service} refuses the request")),
+        };
+        let said = self
+            .said(&response.body)
+            .map(|text| format!(": {text}"))
+            .unwrap_or_default();
+        Error::new(kind, what + &said)
+            .with("status", response.status.as_u16())
+            .with("path", request.path())
+    }
+
+    /// The message in the body of a refusal, without anything that is secret here.
+    fn said(&self, body: &[u8]) -> Option<String> {
+        let mut text = complaint(body)?;
+        for secret in &self.0.secrets {
+            text = text.replace(secret.expose(), "[redacted]");
+        }
+        Some(text)
+    }
+
+    fn give_up(&self, error: Error, tries: u32, wait: Option<Duration>, throttled: bool) -> Error {
+        let error = error.with_status(Status::Persistent).with("tries", tries);
+        if let (true, None, Some(quota)) = (throttled, wait, self.0.quota) {
+            let Quota::WeeklyFromSunday(requests) = quota;
+            let text = format!(
+                "{} goes on asking to slow down; its {requests} requests a week are probably used up and come back \
+                 on Sunday at 00:00 GMT",
+                self.0.service
+            );
+            return Error::new(Kind::QuotaExhausted, text)
+                .with_status(Status::Persistent)
+                .with("tries", tries)
+                .retry_after(quota.until_reset(SystemTime::now()));
+        }
+        match wait {
+            Some(delay) => error.retry_after(delay),
+            None => error,
+        }
+    }
+}
+
+enum Verdict {
+    Good(Response),
+    Bad(Error),
+    Again {
+        error: Error,
+        wait: Option<Duration>,
+        throttled: bool,
+    },
+}
+
+/// The whole body, or none when it has more than `limit` decoded bytes.
+async fn collect(
+    mut body: Body,
+    headers: &HeaderMap,
+    limit: usize,
+) -> Result<Option<Bytes>, TransportError> {
+    // Only a hint: it is absent or small for compressed bodies, and it may lie.
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let mut collected =
+        BytesMut::with_capacity(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
+    loop {
+        let next = poll_fn(|cx| body.as_mut().poll_next(cx));
+        let Ok(chunk) = timeout(IDLE_TIMEOUT, next).await else {
+            return Err(TransportError {
+                failure: Failure::Timeout,
+                before_send: false,
+                detail: "the answer stopped half way for too long".to_owned(),
+            });
+        };
+        let Some(chunk) = chunk.transpose()? else {
+            return Ok(Some(collected.freeze()));
+        };
+        if collected.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        collected.extend_from_slice(&chunk);
+    }
+}
+
+/// The message that a body carries, cut to one short line; none for web pages and anything else without one.
+pub(crate) fn complaint(body: &[u8]) -> Option<String> {
+    if looks_like_html(body) {
+        return None;
+    }
+    let body: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    let text = ["errorMessage", "message", "error", "detail"]
+        .iter()
+        .find_map(|name| body.get(*name)?.as_str())?;
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(200)
+        .collect();
+    let line = line.trim().to_owned();
+    (!line.is_empty()).then_some(line)
+}

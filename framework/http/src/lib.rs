@@ -1,0 +1,44 @@
+//! The HTTP kit: everything between a connector and the wire, once, in one documented order.
+//!
+//! A request passes, outermost first: the deadline of the call, the limit on the decoded body, retry, the service's
+//! rate limit, credentials, the timeout of one try, the [`Transport`](headwater_core::Transport). Limit and
+//! credentials lie inside retry because they apply to every try.
+//!
+//! | outcome | what happens |
+//! | --- | --- |
+//! | not connected, interrupted, timed out, 408, 500, 502, 504 | tried again, at most 5 times, full jitter |
+//! | 429, 503 | tried again after the longer of `Retry-After` and the backoff; beyond the deadline: given up at once, the error carries the delay |
+//! | 3xx | never followed: credentials stay with the origin they were saved for |
+//! | 401, 403, 404, other 4xx, undecodable body | fails |
+//! | a status that the caller [accepts](Request::accept) | handed to the caller |
+//!
+//! Retries draw on a budget per client, so that they add at most a tenth to the traffic of an outage.
+//!
+//! On top of the client stand the streams that most connectors need: [`RestStream`] over the closed list of
+//! [`Paging`], [`WindowedList`] for offset-paged lists that are read by time and capped, [`ChildStream`] for what is
+//! read one request per parent; and [`Prober`] for the checks that every probe begins with.
+
+mod children;
+mod client;
+mod envelope;
+mod limit;
+mod paging;
+mod probe;
+mod rest;
+mod retry;
+mod seen;
+mod transport;
+mod urls;
+mod windows;
+
+pub use children::{ChildStream, ChildToken};
+pub use client::{Client, ClientBuilder, Request, Response};
+pub use envelope::{Records, Split, split};
+pub use limit::{Quota, RateLimit};
+pub use paging::Paging;
+pub use probe::{Access, Prober, Verdict};
+pub use rest::{RestStream, RestToken};
+pub use retry::RetryPolicy;
+pub use seen::Seen;
+pub use transport::{ReqwestTransport, context};
+pub use windows::{OffsetPaging, Window, WindowBookmark, WindowToken, WindowedList};

@@ -1,0 +1,149 @@
+//! When to try again, how long to wait, and when an outage has had enough of us. Retry is in this file only.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
+
+use http::HeaderMap;
+
+/// Tokens of a full budget; an outage empties it after some 35 retries, from then on one success in fourteen buys one.
+const FULL_BUDGET: u32 = 500;
+const COST_OF_A_RETRY: u32 = 14;
+const GAIN_OF_A_SUCCESS: u32 = 1;
+
+/// How often and how long a request is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    /// Tries in all, the first included.
+    pub tries: u32,
+    /// The first backoff; doubled each time, and drawn at random below that.
+    pub base: Duration,
+    /// The longest backoff.
+    pub cap: Duration,
+    /// For the whole call, waits included.
+    pub deadline: Duration,
+}
+
+impl RetryPolicy {
+    /// For reading: 5 tries within 5 minutes.
+    pub const READ: Self = Self {
+        tries: 5,
+        base: Duration::from_millis(200),
+        cap: Duration::from_secs(60),
+        deadline: Duration::from_secs(300),
+    };
+
+    /// For a probe that a person waits for: 2 tries within 10 seconds.
+    pub const PROBE: Self = Self {
+        tries: 2,
+        deadline: Duration::from_secs(10),
+        ..Self::READ
+    };
+
+    /// The wait after the given try, counted from 1: full jitter, and never under a second where the service asked
+    /// to slow down, because its limits count by the second.
+    pub(crate) fn backoff(&self, failed_try: u32, throttled: bool) -> Duration {
+        let ceiling = self
+            .base
+            .saturating_mul(1 << (failed_try - 1).min(16))
+            .min(self.cap);
+        let drawn = ceiling.mul_f64(fastrand::f64());
+        if throttled {
+            Duration::from_secs(1) + drawn * 4
+        } else {
+            drawn
+        }
+    }
+}
+
+/// Keeps retries to at most a tenth of the traffic of an outage.
+#[derive(Debug)]
+pub(crate) struct RetryBudget(Mutex<u32>);
+
+impl RetryBudget {
+    pub(crate) fn full() -> Self {
+        Self(Mutex::new(FULL_BUDGET))
+    }
+
+    /// Pays for one retry, if there is enough left.
+    pub(crate) fn spend(&self) -> bool {
+        let mut left = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(rest) = left.checked_sub(COST_OF_A_RETRY) else {
+            return false;
+        };
+        *left = rest;
+        true
+    }
+
+    pub(crate) fn earn(&self) {
+        let mut left = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *left = (*left + GAIN_OF_A_SUCCESS).min(FULL_BUDGET);
+    }
+}
+
+/// The delay that the service asks for: seconds, or a date.
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers
+        .get(http::header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_soon_sees_no_retries() {
+        let budget = RetryBudget::full();
+        let retries = (0..10_000).filter(|_| budget.spend()).count();
+        assert!(retries < 40, "{retries}");
+        for _ in 0..14 {
+            budget.earn();
+        }
+        assert!(budget.spend());
+    }
+
+    #[test]
+    fn retry_after_reads_seconds_and_dates() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 08:00:00 GMT").unwrap();
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                http::header::RETRY_AFTER,
+                http::HeaderValue::from_static(text),
+            );
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(
+            read("Sun, 22 Nov 2026 08:01:00 GMT"),
+            Some(Duration::from_secs(60))
+        );
+        assert_eq!(read("Sun, 22 Nov 2026 07:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("soon"), None);
+        assert_eq!(read("-1"), None);
+    }
+
+    #[test]
+    fn backoff_grows_but_stays_under_its_cap() {
+        let policy = RetryPolicy::READ;
+        for failed_try in 1..40 {
+            assert!(policy.backoff(failed_try, false) <= policy.cap);
+            assert!(policy.backoff(failed_try, true) >= Duration::from_secs(1));
+        }
+    }
+}

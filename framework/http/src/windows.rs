@@ -1,0 +1,619 @@
+//! Lists that are read by time: windows that split until each fits under the service's cap, each read from its end to
+//! its start so that records which leave it meanwhile push nothing out of sight.
+//!
+//! # Why from the end
+//!
+//! A window has a fixed upper bound, so records only leave it: a record that changes now gets a newer time and will be
+//! read by the next pass. When a record before the current offset leaves, all later ones move one place forward. A
+//! reader that counts upward steps over one of them. A reader that counts downward meets it in the page that it asks
+//! for next; at worst it sees a record twice. What could break this, records that *enter* a window, shows as a total
+//! that has grown at the end, and the window is read again.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use headwater_core::{
+    Error, Kind, Note, Page, Result, SignedDuration, Stream, StreamSpec, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    client::{Client, Request},
+    envelope::{Records, split},
+    seen::Seen,
+};
+
+/// Fingerprints of boundary records kept in a bookmark. Beyond that they are read twice, not lost.
+const MOST_REMEMBERED: usize = 10_000;
+/// How often a window whose total grew is read again.
+const MOST_ROUNDS: u8 = 3;
+/// Statuses by which a service says that a page is too large for it.
+const TOO_LARGE: &[u16] = &[502, 504];
+
+/// Offset paging under a cap.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetPaging {
+    /// The parameter of the offset.
+    pub skip: &'static str,
+    /// The parameter of the page size.
+    pub limit: &'static str,
+    /// Page sizes: the first is asked for, the next ones where a page is too large for the service.
+    pub sizes: &'static [u32],
+    /// The largest offset; a window with more records than this is split.
+    pub cap: u64,
+    /// Where the body says how many records the window has.
+    pub total: &'static str,
+    /// A parameter and value that save the service from counting.
+    pub without_total: Option<(&'static str, &'static str)>,
+}
+
+/// A list of records within a window of time.
+pub struct WindowedList {
+    client: Client,
+    spec: StreamSpec,
+    path: &'static str,
+    records: Records,
+    after: &'static str,
+    before: &'static str,
+    paging: Option<OffsetPaging>,
+    query: Vec<(&'static str, String)>,
+    start: Timestamp,
+    overlap: SignedDuration,
+    one_partition: bool,
+}
+
+impl fmt::Debug for WindowedList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WindowedList({} at {})", self.spec.name, self.path)
+    }
+}
+
+/// A window of time: from, inclusive, to, exclusive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    from: Timestamp,
+    to: Timestamp,
+    /// From here on records are remembered for the bookmark.
+    remember_from: Timestamp,
+    /// The end of the last window of the pass, where the next pass starts.
+    pass_end: Timestamp,
+    /// Records of the overlap that the last pass delivered.
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
+    delivered: Seen,
+}
+
+/// A place inside a [`Window`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowToken {
+    /// Windows still to read, the next one last.
+    todo: Vec<(Timestamp, Timestamp)>,
+    /// The place in the next one, once its total is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Offset>,
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
+    remembered: Seen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Offset {
+    /// Records in the window when it was opened.
+    total: u64,
+    /// Records before this offset are still to be read.
+    end: u64,
+    /// Index into the page sizes.
+    size: usize,
+    /// The first record of the last page.
+    last: Option<u64>,
+    /// The last page was shorter than asked for: count again before going on.
+    recount: bool,
+    /// How often the window was read again.
+    round: u8,
+}
+
+/// Where the next pass starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowBookmark {
+    to: Timestamp,
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
+    delivered: Seen,
+}
+
+impl WindowedList {
+    /// The list at a path, whose parameters `after` and `before` bound the time, exclusive or inclusive.
+    ///
+    /// The first pass begins at `start`; each later one `overlap` before the last one's end, for records that became
+    /// visible late. Those delivered already are left out.
+    pub fn new(
+        client: &Client,
+        spec: StreamSpec,
+        path: &'static str,
+        records: Records,
+        (after, before): (&'static str, &'static str),
+        start: Timestamp,
+        overlap: SignedDuration,
+    ) -> Self {
+        Self {
+            client: client.clone(),
+            spec,
+            path,
+            records,
+            after,
+            before,
+            paging: None,
+            query: Vec::new(),
+            start,
+            overlap,
+            one_partition: false,
+        }
+    }
+
+    /// How the list pages; without it, a window comes in one answer.
+    #[must_use]
+    pub fn paging(mut self, paging: OffsetPaging) -> Self {
+        self.paging = Some(paging);
+        self
+    }
+
+    /// A parameter sent with every request.
+    #[must_use]
+    pub fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    /// Keeps a pass in one partition, for readers that must remember what they saw across all of it.
+    #[must_use]
+    pub(crate) fn in_one_partition(mut self) -> Self {
+        self.one_partition = true;
+        self
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn request(&self, (from, to): (Timestamp, Timestamp)) -> Request {
+        // Whether the bounds belong to the window is not documented anywhere: a millisecond before, the resolution of
+        // the service's times, makes both readings right. At worst a record on the seam comes twice.
+        let after = from - SignedDuration::from_millis(1);
+        let request = Request::get(self.path)
+            .query(self.after, rfc3339(after))
+            .query(self.before, rfc3339(to));
+        self.query
+            .iter()
+            .fold(request, |request, (name, value)| request.query(name, value))
+    }
+
+    async fn read_whole(&self, window: (Timestamp, Timestamp)) -> Result<Step> {
+        let response = self.client.send(&self.request(window)).await?;
+        let cut = split(&response.body, self.records, &[])?;
+        Ok(Step {
+            page: Page::new(response.body, cut.records),
+            then: Then::NextWindow,
+        })
+    }
+
+    /// The first request of a window: its first page and its total. Enough where they are the same.
+    async fn open(
+        &self,
+        window: (Timestamp, Timestamp),
+        paging: &OffsetPaging,
+        offset: Offset,
+    ) -> Result<Step> {
+        let Some((found, total)) = self
+            .page(window, paging, &offset, 0, paging.sizes[offset.size], true)
+            .await?
+        else {
+            return self.shrink(paging, offset);
+        };
+        if total <= found.records.len() as u64 {
+            return Ok(Step {
+                page: found,
+                then: Then::NextWindow,
+            });
+        }
+        if total > paging.cap {
+            return Ok(Step {
+                page: Page::empty(),
+                then: Then::Split(split_window(window, total, paging.cap)?),
+            });
+        }
+        let offset = Offset {
+            total,
+            end: total,
+            last: None,
+            recount: false,
+            ..offset
+        };
+        Ok(Step {
+            page: Page::empty(),
+            then: Then::At(offset),
+        })
+    }
+
+    async fn recount(
+        &self,
+        window: (Timestamp, Timestamp),
+        paging: &OffsetPaging,
+        offset: Offset,
+    ) -> Result<Step> {
+        let Some((_, total)) = self.page(window, paging, &offset, 0, 1, true).await? else {
+            return self.shrink(paging, offset);
+        };
+        if total < offset.end {
+            // Records left the window; what remains is before its new end.
+            let offset = Offset {
+                end: total,
+                recount: false,
+                ..offset
+            };
+            return Ok(Step {
+                page: Page::empty(),
+                then: if total == 0 {
+                    Then::NextWindow
+                } else {
+                    Then::At(offset)
+                },
+            });
+        }
+        // The records are there but the service gives fewer at a time than it was asked for.
+        if offset.size + 1 < paging.sizes.len() {
+            let offset = Offset {
+                size: offset.size + 1,
+                recount: false,
+                ..offset
+            };
+            return Ok(Step {
+                page: Page::empty(),
+                then: Then::At(offset),
+            });
+        }
+        Err(Error::new(
+            Kind::DataInvalid,
+            "a page has fewer records than the list says are there",
+        ))
+    }
+
+    /// The page before `offset.end`.
+    async fn step_down(
+        &self,
+        window: (Timestamp, Timestamp),
+        paging: &OffsetPaging,
+        offset: Offset,
+    ) -> Result<Step> {
+        let wanted = u64::from(paging.sizes[offset.size]).min(offset.end);
+        let skip = offset.end - wanted;
+        let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let Some((page, total)) = self
+            .page(window, paging, &offset, skip, limit, skip == 0)
+            .await?
+        else {
+            return self.shrink(paging, offset);
+        };
+        let first = page.iter().next().map(Seen::fingerprint);
+        let came_twice = first.is_some() && first == offset.last;
+        if (page.records.len() as u64) < wanted {
+            return Ok(Step {
+                page: Page::empty(),
+                then: Then::At(Offset {
+                    recount: true,
+                    ..offset
+                }),
+            });
+        }
+        if came_twice || (skip == 0 && total > offset.total) {
+            return Ok(Step {
+                page,
+                then: again(offset)?,
+            });
+        }
+        if skip == 0 {
+            return Ok(Step {
+                page,
+                then: Then::NextWindow,
+            });
+        }
+        Ok(Step {
+            page,
+            then: Then::At(Offset {
+                end: skip,
+                last: first,
+                ..offset
+            }),
+        })
+    }
+
+    /// One page and, where asked for, the total. None when the page is too large for the service but can be smaller.
+    async fn page(
+        &self,
+        window: (Timestamp, Timestamp),
+        paging: &OffsetPaging,
+        offset: &Offset,
+        skip: u64,
+        limit: u32,
+        with_total: bool,
+    ) -> Result<Option<(Found, u64)>> {
+        let mut request = self
+            .request(window)
+            .query(paging.skip, skip)
+            .query(paging.limit, limit);
+        if let (false, Some((name, value))) = (with_total, paging.without_total) {
+            request = request.query(name, value);
+        }
+        if offset.size + 1 < paging.sizes.len() {
+            request = request.accept(TOO_LARGE);
+        }
+        let response = self.client.send(&request).await?;
+        if !response.status.is_success() {
+            return Ok(None);
+        }
+        let wanted = [paging.total];
+        let cut = split(
+            &response.body,
+            self.records,
+            if with_total { &wanted } else { &[] },
+        )?;
+        let total = match cut.found.first() {
+            Some(found) => found.as_ref().and_then(Value::as_u64).ok_or_else(|| {
+                Error::new(
+                    Kind::DataInvalid,
+                    format!("the answer has no total at {}", paging.total),
+                )
+            })?,
+            None => 0,
+        };
+        Ok(Some((Page::new(response.body, cut.records), total)))
+    }
+
+    /// The same place with the next smaller page size.
+    fn shrink(&self, paging: &OffsetPaging, offset: Offset) -> Result<Step> {
+        let size = (offset.size + 1).min(paging.sizes.len() - 1);
+        let mut page = Page::empty();
+        page.notes.push(Note {
+            code: "page_too_large",
+            message: format!(
+                "{} could not send a page this large; it was asked for a smaller one",
+                self.client.service()
+            ),
+        });
+        Ok(Step {
+            page,
+            then: Then::At(Offset { size, ..offset }),
+        })
+    }
+}
+
+type Found = Page<WindowToken, WindowBookmark>;
+
+struct Step {
+    page: Found,
+    then: Then,
+}
+
+enum Then {
+    /// This window is done.
+    NextWindow,
+    /// This window is too full: read these instead.
+    Split(Vec<(Timestamp, Timestamp)>),
+    /// Go on here.
+    At(Offset),
+}
+
+impl Offset {
+    const fn unopened() -> Self {
+        Self {
+            total: 0,
+            end: 0,
+            size: 0,
+            last: None,
+            recount: false,
+            round: 0,
+        }
+    }
+}
+
+/// Reads a window again from its end.
+fn again(offset: Offset) -> Result<Then> {
+    if offset.round + 1 >= MOST_ROUNDS {
+        return Err(Error::new(
+            Kind::DataInvalid,
+            "the list does not hold still: the same page came twice, or records entered a closed window; try later",
+        ));
+    }
+    Ok(Then::At(Offset {
+        round: offset.round + 1,
+        size: offset.size,
+        ..Offset::unopened()
+    }))
+}
+
+/// Equal parts that should each fit, on whole seconds: services have been seen to drop the fraction of a bound.
+fn split_window(
+    (from, to): (Timestamp, Timestamp),
+    total: u64,
+    cap: u64,
+) -> Result<Vec<(Timestamp, Timestamp)>> {
+    let (first, last) = (from.as_second(), to.as_second());
+    let seconds = last.saturating_sub(first);
+    if seconds < 2 {
+        return Err(Error::new(
+            Kind::DataInvalid,
+            format!(
+                "{total} records share the second {from}; the service pages no further than {cap}"
+            ),
+        ));
+    }
+    // Four fifths of the cap leave room for an uneven spread.
+    let parts = i64::try_from(total.div_ceil((cap * 4 / 5).max(1)))
+        .unwrap_or(64)
+        .clamp(2, 64)
+        .min(seconds);
+    let mut bounds = vec![from];
+    for part in 1..parts {
+        let second = first + seconds * part / parts;
+        bounds.push(Timestamp::from_second(second).unwrap_or(to));
+    }
+    bounds.push(to);
+    bounds.dedup();
+    Ok(bounds.windows(2).map(|pair| (pair[0], pair[1])).collect())
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+#[async_trait]
+impl Stream for WindowedList {
+    type Partition = Window;
+    type Token = WindowToken;
+    type Bookmark = WindowBookmark;
+
+    fn spec(&self) -> &StreamSpec {
+        &self.spec
+    }
+
+    fn plan(&self, bookmark: Option<WindowBookmark>, now: Timestamp) -> Result<Vec<Window>> {
+        let (from, to, delivered) = match bookmark {
+            Some(last) => {
+                // A clock that went back must not move the bookmark back.
+                let to = now.max(last.to);
+                (
+                    last.to.saturating_sub(self.overlap).unwrap_or(self.start),
+                    to,
+                    last.delivered,
+                )
+            }
+            None => (self.start, now, Seen::default()),
+        };
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let remember_from = to.saturating_sub(self.overlap).unwrap_or(to);
+        let window = |part_from, part_to| Window {
+            from: part_from,
+            to: part_to,
+            remember_from,
+            pass_end: to,
+            delivered: delivered.clone(),
+        };
+        if self.one_partition || from >= remember_from {
+            return Ok(vec![window(from, to)]);
+        }
+        // The part whose records are remembered is a partition of its own, and the last.
+        Ok(vec![window(from, remember_from), window(remember_from, to)])
+    }
+
+    async fn fetch(
+        &self,
+        window: Window,
+        token: Option<WindowToken>,
+    ) -> Result<Page<WindowToken, WindowBookmark>> {
+        let mut token = token.unwrap_or_else(|| WindowToken {
+            todo: seams(&window),
+            at: None,
+            remembered: Seen::default(),
+        });
+        let Some(current) = token.todo.pop() else {
+            return Ok(Page::empty());
+        };
+        let step = match (&self.paging, token.at.take()) {
+            (None, _) => self.read_whole(current).await?,
+            (Some(paging), Some(offset)) if offset.recount => {
+                self.recount(current, paging, offset).await?
+            }
+            (Some(paging), Some(offset)) if offset.end > 0 => {
+                self.step_down(current, paging, offset).await?
+            }
+            (Some(paging), offset) => {
+                self.open(current, paging, offset.unwrap_or(Offset::unopened()))
+                    .await?
+            }
+        };
+        let Step { mut page, then } = step;
+        remember(&window, current, &mut page, &mut token.remembered);
+        match then {
+            Then::NextWindow => {}
+            Then::Split(parts) => token.todo.extend(parts.into_iter().rev()),
+            Then::At(offset) => {
+                token.todo.push(current);
+                token.at = Some(offset);
+            }
+        }
+        if token.todo.is_empty() {
+            if window.to == window.pass_end {
+                page.bookmark = Some(WindowBookmark {
+                    to: window.pass_end,
+                    delivered: token.remembered,
+                });
+            }
+        } else {
+            page.next = Some(token);
+        }
+        Ok(page)
+    }
+}
+
+/// A window cut where remembering begins, the part to read first last.
+fn seams(window: &Window) -> Vec<(Timestamp, Timestamp)> {
+    let seam = window.remember_from;
+    if window.from < seam && seam < window.to {
+        vec![(seam, window.to), (window.from, seam)]
+    } else {
+        vec![(window.from, window.to)]
+    }
+}
+
+/// Leaves out what the last pass delivered, and notes what the next one may meet again.
+fn remember(
+    window: &Window,
+    (from, _): (Timestamp, Timestamp),
+    page: &mut Found,
+    remembered: &mut Seen,
+) {
+    let is_tail = from >= window.remember_from;
+    if !is_tail && window.delivered.is_empty() {
+        return;
+    }
+    let body = page.body.clone();
+    page.records.retain(|span| {
+        let fingerprint = Seen::fingerprint(&body[span.clone()]);
+        if is_tail && remembered.len() < MOST_REMEMBERED {
+            remembered.insert(fingerprint);
+        }
+        !window.delivered.contains(fingerprint)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn parts_touch_and_cover_the_window() {
+        let window = (at("2025-01-01T00:00:00.5Z"), at("2026-01-01T00:00:00.25Z"));
+        let parts = split_window(window, 200_000, 10_000).unwrap();
+        assert_eq!(parts.len(), 25);
+        assert_eq!((parts[0].0, parts[24].1), window);
+        assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0));
+        assert!(parts.iter().all(|(from, to)| from < to));
+    }
+
+    #[test]
+    fn a_full_second_is_an_error_and_not_a_loop() {
+        let window = (at("2025-01-01T00:00:00Z"), at("2025-01-01T00:00:01Z"));
+        let error = split_window(window, 10_001, 10_000).unwrap_err();
+        assert!(
+            error
+                .message()
+                .contains("share the second 2025-01-01T00:00:00Z"),
+            "{error}"
+        );
+        let two = split_window((window.0, at("2025-01-01T00:00:02Z")), 1_000_000, 10_000).unwrap();
+        assert_eq!(two.len(), 2);
+    }
+}

@@ -1,0 +1,216 @@
+//! An HTTP/1.1 server that answers what a closure says, byte for byte.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// How long a stalled connection is held: longer than any test waits.
+const STALL: Duration = Duration::from_secs(3600);
+
+/// What the server was asked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Counts from 0 over all connections.
+    pub index: usize,
+    /// Path and query, as sent.
+    pub target: String,
+    /// The head, as sent.
+    pub head: String,
+}
+
+impl Request {
+    /// The value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The value of a query parameter, as sent.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.target.split_once('?')?;
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+/// What happens to the connection after the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It stays open for the next request.
+    KeepOpen,
+    /// It is closed in order.
+    Close,
+    /// It is reset.
+    Reset,
+    /// It stays open and silent.
+    Stall,
+}
+
+/// An answer: bytes, then an ending.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    bytes: Vec<u8>,
+    ending: Ending,
+    delay: Duration,
+}
+
+impl Reply {
+    /// A complete response with a JSON body.
+    pub fn json(status: u16, body: &str) -> Self {
+        Self::full(
+            status,
+            &[("content-type", "application/json")],
+            body.as_bytes(),
+        )
+    }
+
+    /// A complete response.
+    pub fn full(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
+        let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body);
+        Self::raw(bytes, Ending::KeepOpen)
+    }
+
+    /// Any bytes at all.
+    pub fn raw(bytes: impl Into<Vec<u8>>, ending: Ending) -> Self {
+        Self {
+            bytes: bytes.into(),
+            ending,
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// Only the first bytes of this reply, then the ending.
+    #[must_use]
+    pub fn cut(mut self, missing: usize, ending: Ending) -> Self {
+        self.bytes
+            .truncate(self.bytes.len().saturating_sub(missing));
+        self.ending = ending;
+        self
+    }
+
+    /// The same, later.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+}
+
+type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// The server. Stops when dropped.
+#[derive(Debug)]
+pub struct Script {
+    address: std::net::SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Script {
+    /// Starts on a free loopback port of the current runtime.
+    pub async fn start(
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&requests);
+        let answer: Arc<Answer> = Arc::new(answer);
+        let accepting = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
+                connections.spawn(async move { serve(stream, &log, &*answer).await });
+            }
+        });
+        Ok(Self {
+            address,
+            requests,
+            accepting,
+        })
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// What was asked so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    log: &Mutex<Vec<Request>>,
+    answer: &Answer,
+) -> io::Result<()> {
+    let mut received = Vec::new();
+    loop {
+        let end = loop {
+            if let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end;
+            }
+            if stream.read_buf(&mut received).await? == 0 {
+                return Ok(());
+            }
+        };
+        let head = String::from_utf8_lossy(&received[..end]).into_owned();
+        received.drain(..end + 4);
+        let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let request = {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            let request = Request {
+                index: log.len(),
+                target,
+                head,
+            };
+            log.push(request.clone());
+            request
+        };
+        let reply = answer(&request);
+        tokio::time::sleep(reply.delay).await;
+        stream.write_all(&reply.bytes).await?;
+        stream.flush().await?;
+        match reply.ending {
+            Ending::KeepOpen => {}
+            Ending::Close => return stream.shutdown().await,
+            Ending::Reset => {
+                return socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            Ending::Stall => tokio::time::sleep(STALL).await,
+        }
+    }
+}
