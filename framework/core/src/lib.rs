@@ -36,7 +36,7 @@ pub use base_url::BaseUrl;
 pub use connector::{About, AnyConnector, Connector, GuideStep, Source, Validated};
 pub use error::{Error, Kind, Result, Status};
 pub use form::{Choice, Field, FieldKind, FormModel, ProfileViolation};
-pub use jiff::{SignedDuration, Timestamp, civil::Date};
+pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 pub use page::{Note, Page};
 pub use probe::{Check, Outcome, ProbeReport};
 pub use registry::{Registration, Registry};

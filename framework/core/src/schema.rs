@@ -29,10 +29,14 @@ pub fn record_schema<R: JsonSchema>() -> Value {
 }
 
 fn to_profile(schema: &mut Schema) {
+    bound_integers(schema);
     drop_foreign_formats(schema);
     let Some(object) = schema.as_object_mut() else {
         return;
     };
+    if let Some(Value::Array(choices)) = object.get_mut("enum") {
+        choices.retain(|choice| !choice.is_null());
+    }
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
@@ -54,6 +58,22 @@ fn to_profile(schema: &mut Schema) {
     if is_tagged && !object.contains_key("type") {
         object.insert("type".to_owned(), json!("object"));
     }
+}
+
+/// States the bounds that schemars leaves to the format, so that no number passes which the type cannot hold.
+fn bound_integers(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    let (least, most) = match object.get("format").and_then(Value::as_str) {
+        Some("int32") => (json!(i32::MIN), json!(i32::MAX)),
+        Some("int64" | "int") => (json!(i64::MIN), json!(i64::MAX)),
+        Some("uint32") => (json!(0), json!(u32::MAX)),
+        Some("uint64" | "uint") => (json!(0), json!(u64::MAX)),
+        _ => return,
+    };
+    object.entry("minimum").or_insert(least);
+    object.entry("maximum").or_insert(most);
 }
 
 /// schemars notes Rust's integer and float widths as formats that JSON Schema does not know.

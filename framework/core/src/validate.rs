@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
+    base_url::BaseUrl,
     form::{FieldKind, FormModel, NAMESPACE, escape, tag_of},
     suggest::nearest,
 };
@@ -43,31 +44,54 @@ pub struct Notice {
     pub message: String,
 }
 
-/// Cleans what pasting leaves behind: white space and one pair of quotes around secrets and addresses.
+/// Cleans what pasting leaves behind: white space and one pair of quotes around secrets and addresses. Whole numbers
+/// written as `1.0`, which JSON Schema takes for integers, become integers.
 pub fn tidy(form: &FormModel, answer: &mut Value) -> Vec<Notice> {
     let mut notices = Vec::new();
     for field in form.inputs() {
-        if !matches!(field.kind, FieldKind::Secret | FieldKind::Url) {
-            continue;
-        }
-        let Some(Value::String(text)) = answer.pointer_mut(&field.pointer) else {
-            continue;
-        };
-        let trimmed =
-            text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}');
-        let unquoted = ['"', '\'']
-            .into_iter()
-            .find_map(|quote| trimmed.strip_prefix(quote)?.strip_suffix(quote))
-            .unwrap_or(trimmed);
-        if unquoted.len() != text.len() {
-            notices.push(Notice {
-                pointer: field.pointer.clone(),
-                message: format!("{}: surrounding spaces or quotes were removed", field.title),
-            });
-            *text = unquoted.to_owned();
+        match (&field.kind, answer.pointer_mut(&field.pointer)) {
+            (FieldKind::Secret | FieldKind::Url, Some(Value::String(text))) => {
+                let bare = strip(text);
+                if bare.len() != text.len() {
+                    notices.push(Notice {
+                        pointer: field.pointer.clone(),
+                        message: format!(
+                            "{}: surrounding spaces or quotes were removed",
+                            field.title
+                        ),
+                    });
+                    *text = bare.to_owned();
+                }
+            }
+            (FieldKind::Integer, Some(value)) => make_whole(value),
+            (FieldKind::List { of }, Some(Value::Array(values))) if **of == FieldKind::Integer => {
+                values.iter_mut().for_each(make_whole);
+            }
+            _ => {}
         }
     }
     notices
+}
+
+fn strip(text: &str) -> &str {
+    let trimmed =
+        text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}');
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| trimmed.strip_prefix(quote)?.strip_suffix(quote))
+        .unwrap_or(trimmed)
+}
+
+fn make_whole(value: &mut Value) {
+    let float = value.as_f64().filter(|_| value.is_f64());
+    if let Some(float) = float.filter(|float| float.fract() == 0.0) {
+        // Beyond 64 bits it stays as it is, for the schema to refuse.
+        if (0.0..2_f64.powi(64)).contains(&float) {
+            *value = json!(float as u64);
+        } else if (-2_f64.powi(63)..0.0).contains(&float) {
+            *value = json!(float as i64);
+        }
+    }
 }
 
 /// Every error of `answer` against `schema`, ordered by pointer.
@@ -79,6 +103,8 @@ pub fn validate(schema: &Value, answer: &Value) -> Vec<FieldError> {
     let validator = match jsonschema::options()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
+        // An address must be one that a config can hold: a port beyond 65535, say, is a URI but no URL.
+        .with_format("uri", |text: &str| BaseUrl::parse(text).is_ok())
         .build(&schema)
     {
         Ok(validator) => validator,
@@ -144,26 +170,20 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn find(root: &'a Value, pointer: &str) -> Self {
-        let mut schema = Some(root);
-        let mut last = String::new();
-        for token in pointer.split('/').skip(1) {
-            let name = token.replace("~1", "/").replace("~0", "~");
-            schema = schema.and_then(|schema| {
-                let property = schema.get("properties").and_then(|all| all.get(&name));
-                property.or_else(|| schema.get("items"))
-            });
-            last = name;
-        }
-        let title = if pointer.is_empty() {
-            "the form".to_owned()
-        } else {
-            title(schema, &last)
+        let mut place = Self {
+            pointer: String::new(),
+            title: "the form".to_owned(),
+            schema: Some(root),
         };
-        Self {
-            pointer: pointer.to_owned(),
-            title,
-            schema,
+        for token in pointer.split('/').skip(1) {
+            // A value of a list goes by the list's title: it has none of its own, and an index says nothing.
+            match place.schema.and_then(|schema| schema.get("items")) {
+                Some(items) => place.schema = Some(items),
+                None => place = place.child(&token.replace("~1", "/").replace("~0", "~")),
+            }
         }
+        place.pointer = pointer.to_owned();
+        place
     }
 
     fn child(&self, name: &str) -> Self {

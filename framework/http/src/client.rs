@@ -240,6 +240,7 @@ impl Client {
         let mut tries = 0;
         loop {
             tries += 1;
+            self.turn().await;
             let tried = self.try_once(request, tries > 1, deadline).await?;
             let verdict = self.judge(request, tried);
             let (error, wait, throttled) = match verdict {
@@ -267,18 +268,21 @@ impl Client {
         }
     }
 
-    /// One try under rate limit, credentials and timeouts, without retry.
+    /// Waits for the service's rate limit.
+    pub(crate) async fn turn(&self) {
+        if let Some(rate) = &self.0.rate {
+            self.0.context.meter.count_limit_wait(rate.turn().await);
+        }
+    }
+
+    /// One try with credentials and timeouts; the caller has waited for its turn.
     pub(crate) async fn try_once(
         &self,
         request: &Request,
         is_retry: bool,
         deadline: Instant,
     ) -> Result<Tried> {
-        let inner = &*self.0;
-        if let Some(rate) = &inner.rate {
-            inner.context.meter.count_limit_wait(rate.turn().await);
-        }
-        inner.context.meter.count_request(is_retry);
+        self.0.context.meter.count_request(is_retry);
         let request = self.assemble(request)?;
         let exchange = self.exchange(request);
         Ok(timeout_at(deadline, exchange).await.unwrap_or_else(|_| {

@@ -49,9 +49,7 @@ pub enum Access {
 impl Prober<'_> {
     /// Makes the first request.
     pub async fn first(&self, request: &Request, records: Records) -> Verdict {
-        let started = Instant::now();
-        let tried = self.ask(request).await;
-        let latency = started.elapsed();
+        let (tried, latency) = self.ask(request).await;
         let is_https = self.client.base().as_url().scheme() == "https";
         let mut checks = Vec::new();
         let response = match tried {
@@ -117,9 +115,9 @@ impl Prober<'_> {
         request: &Request,
         records: Records,
     ) -> (Access, Duration) {
-        let started = Instant::now();
         let name = format!("access:{stream}");
-        let access = match self.ask(request).await {
+        let (tried, latency) = self.ask(request).await;
+        let access = match tried {
             Ok(response) => self.judge(&name, &response, records),
             Err(failed) => {
                 let text = format!("{} could not be asked: {failed}", self.client.service());
@@ -131,12 +129,25 @@ impl Prober<'_> {
                 )))
             }
         };
-        (access, started.elapsed())
+        (access, latency)
+    }
+
+    /// The answer, and how long it took without the wait for the service's limit.
+    async fn ask(&self, request: &Request) -> (Result<Response, TransportError>, Duration) {
+        self.client.turn().await;
+        let started = Instant::now();
+        let answer = self
+            .ask_twice(request, started + RetryPolicy::PROBE.deadline)
+            .await;
+        (answer, started.elapsed())
     }
 
     /// At most two tries within the time that a person waits.
-    async fn ask(&self, request: &Request) -> Result<Response, TransportError> {
-        let deadline = Instant::now() + RetryPolicy::PROBE.deadline;
+    async fn ask_twice(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Response, TransportError> {
         let mut tries = 0;
         loop {
             tries += 1;

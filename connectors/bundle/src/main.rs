@@ -1,0 +1,7 @@
+//! The headwater binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headwater_connectors::main()
+}

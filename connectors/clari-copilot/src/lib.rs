@@ -1,0 +1,146 @@
+#![doc = include_str!("../README.md")]
+
+mod probe;
+pub mod records;
+mod streams;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use headwater::{
+    http::{Client, Quota, RateLimit},
+    prelude::*,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The name in sentences.
+const SERVICE: &str = "Clari Copilot";
+/// Documented default limit.
+const REQUESTS_PER_SECOND: u32 = 10;
+/// Documented; the week starts on Sunday at 00:00 GMT.
+const REQUESTS_PER_WEEK: u32 = 100_000;
+/// The service answers through a function whose responses end at 6 MB; decoded, nothing comes near this.
+const BODY_LIMIT: usize = 32 << 20;
+
+/// What the form asks for.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[schemars(
+        title = "API Key",
+        description = "One half of the workspace's key pair, sent as X-Api-Key.",
+        transform = Hint::order(1)
+            .help("Workspace Settings > Integrations > Copilot API")
+            .guide_step(2)
+    )]
+    api_key: Secret,
+
+    #[schemars(
+        title = "API Password",
+        description = "The other half of the pair, sent as X-Api-Password.",
+        transform = Hint::order(2)
+            .help("Beside the API key; it may be shown only once, when the pair is made")
+            .guide_step(2)
+    )]
+    api_password: Secret,
+
+    #[serde(default = "default_base_url")]
+    #[schemars(
+        title = "Base URL",
+        description = "The address of the API. Change it only for a proxy or a simulator.",
+        transform = Hint::order(3).advanced()
+    )]
+    base_url: BaseUrl,
+
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        title = "Start date",
+        description = "Leave out calls and scorecards that last changed before this day. Empty: read everything.",
+        transform = Hint::order(4)
+            .group("Reading options")
+            .placeholder("2026-01-31")
+            .invalid("must be a date like 2026-01-31")
+    )]
+    start_date: Option<Date>,
+
+    #[serde(default)]
+    #[schemars(
+        title = "Include private calls",
+        description = "Also read calls that are marked as private.",
+        transform = Hint::order(5).group("Reading options")
+    )]
+    include_private: bool,
+}
+
+#[allow(
+    clippy::expect_used,
+    reason = "a constant, parsed in every test of the form"
+)]
+fn default_base_url() -> BaseUrl {
+    BaseUrl::parse("https://rest-api.copilot.clari.com").expect("the default address is valid")
+}
+
+/// The connector.
+#[derive(Debug)]
+pub struct ClariCopilot {
+    client: Client,
+    options: streams::Options,
+}
+
+impl Connector for ClariCopilot {
+    type Config = Config;
+
+    const ABOUT: About = About {
+        id: "clari-copilot",
+        name: SERVICE,
+        summary: "Reads calls, transcripts, summaries, scorecards and the CRM objects that calls name.",
+        docs: "https://api-doc.copilot.clari.com",
+        guide: &[
+            GuideStep {
+                title: "Open the settings",
+                text: "In Clari Copilot, open Workspace Settings > Integrations > Copilot API. \
+                       This needs an admin or owner role.",
+            },
+            GuideStep {
+                title: "Copy the pair",
+                text: "Copy the API key and the API password into the form. The password may be shown only once, \
+                       so keep it where your team keeps its secrets.",
+            },
+            GuideStep {
+                title: "Mind other integrations",
+                text: "A workspace has one pair. Regenerating it stops every other integration that uses the old one, \
+                       until it gets the new pair.",
+            },
+        ],
+    };
+
+    fn streams() -> Vec<StreamSpec> {
+        streams::specs()
+    }
+
+    fn open(config: &Config, context: &Context) -> Result<Arc<dyn Source>> {
+        let client = Client::builder(SERVICE, &config.base_url, context)
+            .secret_header("x-api-key", &config.api_key)
+            .secret_header("x-api-password", &config.api_password)
+            .rate_limit(RateLimit::per_second(REQUESTS_PER_SECOND))
+            .quota(Quota::WeeklyFromSunday(REQUESTS_PER_WEEK))
+            .body_limit(BODY_LIMIT)
+            .build()?;
+        let options = streams::Options::new(config.start_date, config.include_private)?;
+        Ok(Arc::new(Self { client, options }))
+    }
+}
+
+#[async_trait]
+impl Source for ClariCopilot {
+    async fn probe(&self) -> ProbeReport {
+        probe::probe(&self.client).await
+    }
+
+    fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
+        streams::open(&self.client, &self.options)
+    }
+}
+
+register!(ClariCopilot);

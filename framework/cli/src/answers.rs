@@ -1,0 +1,299 @@
+//! Where a config comes from: a file, standard input, `--set`, or questions at the terminal.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, BufRead, IsTerminal, Read},
+    path::Path,
+    sync::Arc,
+};
+
+use headwater_core::{
+    AnyConnector, Error, Field, FieldError, FieldKind, FormModel, Kind, Registry, Validated,
+};
+use headwater_host::resolve;
+use serde_json::{Map, Value};
+
+use crate::{Failure, args::Config, terminal::say};
+
+/// A form's answers are small; anything larger is the wrong file.
+const LARGEST_CONFIG: u64 = 1 << 20;
+/// How often a terminal is asked again.
+const MOST_ROUNDS: usize = 3;
+
+/// The connector that was named, and a valid config for it.
+pub(crate) fn gather<'r>(
+    registry: &'r Registry,
+    options: &Config,
+) -> Result<(&'r Arc<dyn AnyConnector>, Validated), Failure> {
+    let connector = registry.get(&options.connector)?;
+    let form = connector.form().map_err(|violations| {
+        let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        Error::new(
+            Kind::Unexpected,
+            format!("the form leaves the profile: {}", listed.join("; ")),
+        )
+    })?;
+    let mut answer = match &options.config {
+        Some(path) => from_file(path)?,
+        None => Value::Object(Map::new()),
+    };
+    set_fields(&form, &mut answer, &options.set)?;
+    let may_ask =
+        options.config.is_none() && io::stdin().is_terminal() && io::stderr().is_terminal();
+    let config = if may_ask {
+        ask(&**connector, &form, answer)?
+    } else {
+        judge(&**connector, &form, answer)?
+    };
+    for notice in &config.notices {
+        say(&format!("note: {}", notice.message));
+    }
+    Ok((connector, config))
+}
+
+fn judge(
+    connector: &dyn AnyConnector,
+    form: &FormModel,
+    mut answer: Value,
+) -> Result<Validated, Failure> {
+    resolve(form, &mut answer).map_err(Failure::Form)?;
+    connector.validate(answer).map_err(Failure::Form)
+}
+
+fn from_file(path: &Path) -> Result<Value, Failure> {
+    let (name, opened): (String, io::Result<Box<dyn Read>>) = if path == Path::new("-") {
+        ("standard input".to_owned(), Ok(Box::new(io::stdin())))
+    } else {
+        (
+            path.display().to_string(),
+            File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
+        )
+    };
+    let invalid = |what: String| {
+        Failure::Error(Error::new(
+            Kind::ConfigInvalid,
+            format!("the config {name} {what}"),
+        ))
+    };
+    let mut bytes = Vec::new();
+    opened
+        .and_then(|source| source.take(LARGEST_CONFIG + 1).read_to_end(&mut bytes))
+        .map_err(|error| invalid(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > LARGEST_CONFIG {
+        return Err(invalid(
+            "is larger than 1 MiB, which no config is".to_owned(),
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        invalid(format!(
+            "is not UTF-8 text (byte {})",
+            error.utf8_error().valid_up_to()
+        ))
+    })?;
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim().is_empty() {
+        return Err(invalid(
+            "is empty; it should be a JSON object with the fields of the form".to_owned(),
+        ));
+    }
+    // serde_json's text may quote the input, so only the place is told.
+    serde_json::from_str(text).map_err(|error| {
+        invalid(format!(
+            "is not valid JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+fn set_fields(form: &FormModel, answer: &mut Value, assignments: &[String]) -> Result<(), Failure> {
+    let mut errors = Vec::new();
+    let mut seen = BTreeSet::new();
+    let inputs = form.inputs();
+    for assignment in assignments {
+        // What follows the name may be a secret that was put here by mistake: it is never repeated.
+        let Some((name, value)) = assignment.split_once('=') else {
+            let text = "--set takes FIELD=VALUE, as in --set base_url=https://example.com";
+            return Err(Error::new(Kind::ConfigInvalid, text).into());
+        };
+        let pointer = format!("/{}", name.replace('.', "/"));
+        let mut refuse = |code, message: String| {
+            errors.push(FieldError {
+                pointer: pointer.clone(),
+                code,
+                message,
+            });
+        };
+        if !seen.insert(name) {
+            refuse("duplicate", format!("{name} is set twice"));
+            continue;
+        }
+        let field = inputs.iter().find(|field| field.pointer == pointer);
+        if let Some(field) = field.filter(|field| field.kind == FieldKind::Secret)
+            && !(value.starts_with("env:") || value.starts_with("file:"))
+        {
+            refuse(
+                "secret_in_arguments",
+                format!(
+                    "{} is a secret, and arguments can be seen by everybody on this machine; use --set {name}=env:NAME, \
+                     --set {name}=file:PATH or --config",
+                    field.title
+                ),
+            );
+            continue;
+        }
+        match parse(field.copied(), value) {
+            Ok(value) => put(answer, &pointer, value),
+            Err(complaint) => refuse("type", complaint),
+        }
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Form(errors))
+    }
+}
+
+/// The value that a field's kind makes of a text. Unknown fields stay text and are refused by validation.
+fn parse(field: Option<&Field>, text: &str) -> Result<Value, String> {
+    let Some(field) = field else {
+        return Ok(text.into());
+    };
+    let parsed = match &field.kind {
+        FieldKind::Boolean => match text {
+            "true" | "yes" | "y" => Some(true.into()),
+            "false" | "no" | "n" => Some(false.into()),
+            _ => None,
+        },
+        FieldKind::Integer => text.parse::<i64>().ok().map(Value::from),
+        FieldKind::Number => text
+            .parse::<f64>()
+            .ok()
+            .and_then(|number| serde_json::Number::from_f64(number).map(Value::Number)),
+        FieldKind::List { .. } => Some(
+            text.split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .collect(),
+        ),
+        _ => Some(text.into()),
+    };
+    let wanted = match field.kind {
+        FieldKind::Boolean => "true or false",
+        FieldKind::Integer => "a whole number",
+        _ => "a number",
+    };
+    parsed.ok_or_else(|| format!("{} must be {wanted}", field.title))
+}
+
+/// Puts a value at a pointer, making the objects on the way. An answer that is no object is left for validation.
+fn put(answer: &mut Value, pointer: &str, value: Value) {
+    let mut place = answer;
+    for name in pointer.split('/').skip(1) {
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        let Some(object) = place.as_object_mut() else {
+            return;
+        };
+        place = object.entry(name).or_insert(Value::Null);
+    }
+    *place = value;
+}
+
+/// Asks for what is missing, then again for what was refused.
+fn ask(
+    connector: &dyn AnyConnector,
+    form: &FormModel,
+    mut answer: Value,
+) -> Result<Validated, Failure> {
+    let is_missing = |field: &Field| answer.pointer(&field.pointer).is_none();
+    let mut open: Vec<&Field> = form
+        .inputs()
+        .into_iter()
+        .filter(|field| !field.advanced && is_missing(field))
+        .collect();
+    if open.iter().any(|field| field.required) {
+        say(&format!("{}\n", form.title));
+        for (index, step) in form.guide.iter().enumerate() {
+            say(&format!("  {}. {}: {}", index + 1, step.title, step.text));
+        }
+        say("");
+    } else {
+        open.clear();
+    }
+    for round in 1.. {
+        for field in &open {
+            question(field, &mut answer)?;
+        }
+        let errors = match judge(connector, form, answer.clone()) {
+            Err(Failure::Form(errors)) if round < MOST_ROUNDS => errors,
+            other => return other,
+        };
+        open = form
+            .inputs()
+            .into_iter()
+            .filter(|field| errors.iter().any(|error| error.pointer == field.pointer))
+            .collect();
+        if open.is_empty() {
+            return Err(Failure::Form(errors));
+        }
+        for error in errors {
+            say(&format!("  {}", error.message));
+        }
+    }
+    Err(Error::new(Kind::Cancelled, "no valid answer").into())
+}
+
+fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        Failure::Error(Error::new(Kind::Cancelled, format!("no answer: {error}")))
+    };
+    let default = field.default.as_ref().map(|value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    });
+    let hint = match (&default, field.required) {
+        (Some(default), _) => format!(" [{default}]"),
+        (None, true) => String::new(),
+        (None, false) => " (optional)".to_owned(),
+    };
+    if let Some(help) = &field.help {
+        say(&format!("  {help}"));
+    }
+    let prompt = format!("{}{hint}: ", field.title);
+    let text = if field.kind == FieldKind::Secret {
+        rpassword::prompt_password(prompt).map_err(failed)?
+    } else {
+        eprint_now(&prompt);
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line).map_err(failed)? == 0 {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        line
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        if let Some(object) = answer.as_object_mut() {
+            object.remove(field.pointer.trim_start_matches('/'));
+        }
+        return Ok(());
+    }
+    match parse(Some(field), text) {
+        Ok(value) => put(answer, &field.pointer, value),
+        Err(complaint) => {
+            // Kept as text: validation refuses it and the field is asked for again.
+            say(&format!("  {complaint}"));
+            put(answer, &field.pointer, text.into());
+        }
+    }
+    Ok(())
+}
+
+fn eprint_now(text: &str) {
+    let mut error = io::stderr().lock();
+    let _ = io::Write::write_all(&mut error, text.as_bytes());
+    let _ = io::Write::flush(&mut error);
+}

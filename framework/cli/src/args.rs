@@ -1,0 +1,143 @@
+//! What can be asked on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use headwater_sandbox::Faults;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  2    an argument, a config or a state file cannot be used
+  3    the service does not accept the credentials, or does not allow this
+  4    no such connector, stream or address
+  5    the service is out of reach, asks to wait, or its allowance is used up
+  6    the service answered with something that does not follow its own API
+  7    this program or this connector cannot do what was asked
+  70   a defect in this program
+  74   records or state cannot be written
+  130  stopped by the user";
+
+/// Reads SaaS products through connectors: form, check, streams of records.
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(disable_help_subcommand = true, propagate_version = true)]
+pub(crate) struct Args {
+    /// Answer in JSON, for machines; errors are JSON on standard error.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the connectors.
+    List,
+    /// Show a connector's credential form: its JSON Schema, or how it is rendered.
+    Spec(Spec),
+    /// Show a connector's streams; needs no credentials.
+    Discover(Discover),
+    /// Check credentials against the service.
+    Check(Config),
+    /// Read streams as JSON lines.
+    Read(Read),
+    /// Run a local simulator of a service, for trying things out.
+    Sandbox(Sandbox),
+    /// See the whole way in a minute, without an account: form, check, read, crash, resume.
+    Demo(Demo),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Spec {
+    /// The connector, as `headwater list` names it.
+    pub connector: String,
+
+    /// Show the form model that every renderer uses instead of the schema.
+    #[arg(long)]
+    pub form: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Discover {
+    /// The connector, as `headwater list` names it.
+    pub connector: String,
+
+    /// Print the JSON Schema of this stream's records.
+    #[arg(long, value_name = "STREAM")]
+    pub schema: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Config {
+    /// The connector, as `headwater list` names it.
+    pub connector: String,
+
+    /// Read the config, a JSON object, from a file, or from standard input with `-`. A secret may be a reference:
+    /// `env:NAME` or `file:PATH`. Without a config, a terminal is asked field by field.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Set a field of the config; over the file's. Secrets are refused here unless they are references, since
+    /// arguments can be seen by everybody on this machine.
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Read {
+    #[command(flatten)]
+    pub config: Config,
+
+    /// A stream to read; may be repeated. All of them by default.
+    #[arg(long = "stream", value_name = "STREAM")]
+    pub streams: Vec<String>,
+
+    /// Write one file per stream, STREAM.jsonl, into this folder instead of standard output. On standard output,
+    /// one stream comes as bare records and several as {"stream":…,"record":…}.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+
+    /// Go on where this state file says, and keep it up to date.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+
+    /// Read at most so many records of each stream.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+
+    /// No progress and no summary.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Sandbox {
+    /// Port on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+
+    /// Size of the simulated workspace, in calls.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    pub calls: u64,
+
+    /// Seed of the simulated data.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Things that go wrong, such as `latency=200ms,status=503:3,reset=2`.
+    #[arg(long, value_name = "FAULTS")]
+    pub faults: Option<Faults>,
+
+    /// Requests a second that are let through; 0 for no limit.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub per_second: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Demo {
+    /// Keep the records and the state in this new folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub keep: Option<PathBuf>,
+}

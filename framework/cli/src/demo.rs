@@ -1,0 +1,349 @@
+//! `demo`: the whole way, against the simulator, in under a minute.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use headwater_core::{
+    AnyConnector, Context, Error, Kind, Outcome as Grade, ProbeReport, Registry, StreamSpec,
+};
+use headwater_sandbox::{Options, Sandbox, Simulation, simulations};
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt, process::Command, time::sleep};
+
+use crate::{
+    Outcome, args, check,
+    sandbox::runtime,
+    show,
+    terminal::{Terminal, Tone, table, thousands},
+};
+
+/// Calls in the simulated workspace: some 20 seconds of reading at 10 requests a second.
+const CALLS: u64 = 60;
+/// The first read is killed once it has written so many call details.
+const KILL_AFTER: usize = 25;
+/// When even this many polls do not see them, something is wrong.
+const MOST_POLLS: usize = 2_000;
+const POLL: Duration = Duration::from_millis(30);
+
+pub(crate) fn demo(
+    registry: &Registry,
+    options: &args::Demo,
+    context: fn() -> headwater_core::Result<Context>,
+    terminal: &Terminal,
+) -> Outcome {
+    let simulated = simulations()
+        .iter()
+        .find_map(|one| Some((one, registry.get(one.id).ok()?)));
+    let Some((simulation, connector)) = simulated else {
+        let text = "none of the connectors in this program has a simulator to show it with";
+        return Err(Error::new(Kind::Unsupported, text).into());
+    };
+    let folder = Folder::new(options.keep.as_deref())?;
+    runtime()?.block_on(async {
+        let sandbox = Sandbox::start(Options {
+            calls: CALLS,
+            ..Options::default()
+        })
+        .await
+        .map_err(|error| {
+            Error::new(
+                Kind::Unavailable,
+                format!("the simulator cannot start: {error}"),
+            )
+        })?;
+        let demo = Demo {
+            simulation,
+            connector: &**connector,
+            sandbox: &sandbox,
+            folder: &folder.path,
+            terminal,
+        };
+        demo.run(context).await
+    })?;
+    if options.keep.is_some() {
+        terminal.print(&format!(
+            "\nRecords and state are kept in {}.",
+            folder.path.display()
+        ))?;
+    }
+    Ok(())
+}
+
+struct Demo<'a> {
+    simulation: &'static Simulation,
+    connector: &'a dyn AnyConnector,
+    sandbox: &'a Sandbox,
+    folder: &'a Path,
+    terminal: &'a Terminal,
+}
+
+impl Demo<'_> {
+    async fn run(&self, context: fn() -> headwater_core::Result<Context>) -> Outcome {
+        let id = self.simulation.id;
+        let base_url = self.sandbox.base_url();
+        self.step("The form", &format!("headwater spec {id} --form"))?;
+        show::form(self.connector, self.terminal)?;
+
+        self.step("A wrong key", &format!("headwater check {id}"))?;
+        let report = self
+            .probe((self.simulation.wrong_form)(&base_url), context)
+            .await?;
+        check::show(&report, self.terminal)?;
+        self.expect(
+            report.outcome() == Grade::Failed,
+            "a wrong key was accepted",
+        )?;
+
+        self.step("The right key", &format!("headwater check {id}"))?;
+        let report = self
+            .probe((self.simulation.form)(&base_url), context)
+            .await?;
+        check::show(&report, self.terminal)?;
+        self.expect(
+            report.outcome() == Grade::Passed,
+            "the right key was refused",
+        )?;
+
+        self.step(
+            "A read that is killed",
+            &format!("headwater read {id} --out records --state state.json"),
+        )?;
+        let killed_at = self.read_and_kill().await?;
+        self.terminal.print(&format!(
+            "The process was killed in the middle of call_details, with {} lines written.",
+            thousands(killed_at as u64)
+        ))?;
+
+        self.step(
+            "The same command goes on",
+            &format!("headwater read {id} --out records --state state.json"),
+        )?;
+        self.read().await?;
+
+        self.step(
+            "Nothing lost, nothing repeated",
+            "what is in the folder, against what the simulator holds",
+        )?;
+        self.compare()?;
+        self.farewell(id)
+    }
+
+    fn step(&self, title: &str, command: &str) -> Outcome {
+        let title = self.terminal.paint(Tone::Strong, title);
+        let command = self.terminal.paint(Tone::Faint, command);
+        self.terminal.print(&format!("\n── {title}  ({command})\n"))
+    }
+
+    fn expect(&self, is_so: bool, otherwise: &str) -> Result<(), Error> {
+        if is_so {
+            Ok(())
+        } else {
+            Err(Error::new(
+                Kind::Unexpected,
+                format!("the demo went wrong: {otherwise}"),
+            ))
+        }
+    }
+
+    async fn probe(
+        &self,
+        answer: Value,
+        context: fn() -> headwater_core::Result<Context>,
+    ) -> Result<ProbeReport, Error> {
+        let config = self.connector.validate(answer).map_err(|_| {
+            Error::new(
+                Kind::Unexpected,
+                "the simulator's form is not that of the connector",
+            )
+        })?;
+        Ok(self.connector.open(&config, &context()?)?.probe().await)
+    }
+
+    fn command(&self) -> Result<Command, Error> {
+        let program = env::current_exe().map_err(|error| {
+            Error::new(Kind::Unexpected, "this program does not know its own file").caused_by(error)
+        })?;
+        let mut command = Command::new(program);
+        command.args(["read", self.simulation.id, "--config", "-"]);
+        command.arg("--out").arg(self.folder.join("records"));
+        command.arg("--state").arg(self.folder.join("state.json"));
+        command.stdin(Stdio::piped()).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Starts a read; the config goes through a pipe, so that no secret is among the arguments.
+    async fn start(&self) -> Result<tokio::process::Child, Error> {
+        let failed = |error| {
+            Error::new(Kind::Unexpected, "a second process cannot be started").caused_by(error)
+        };
+        let mut child = self.command()?.spawn().map_err(failed)?;
+        let config = (self.simulation.form)(&self.sandbox.base_url()).to_string();
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(config.as_bytes()).await.map_err(failed)?;
+        }
+        Ok(child)
+    }
+
+    /// Kills the read without warning once it is in the middle of a stream. Says how many lines it had written.
+    async fn read_and_kill(&self) -> Result<usize, Error> {
+        let mut child = self.start().await?;
+        for _ in 0..MOST_POLLS {
+            sleep(POLL).await;
+            if self.lines("call_details").len() >= KILL_AFTER {
+                let killed = child.kill().await;
+                killed.map_err(|error| {
+                    Error::new(Kind::Unexpected, "the read cannot be killed").caused_by(error)
+                })?;
+                return Ok(self
+                    .connector
+                    .streams()
+                    .iter()
+                    .map(|stream| self.lines(stream.name).len())
+                    .sum());
+            }
+        }
+        Err(Error::new(
+            Kind::Unexpected,
+            "the demo went wrong: the read did not get to the call details",
+        ))
+    }
+
+    async fn read(&self) -> Result<(), Error> {
+        let mut child = self.start().await?;
+        let status = child.wait().await.map_err(|error| {
+            Error::new(Kind::Unexpected, "the read cannot be waited for").caused_by(error)
+        })?;
+        self.expect(status.success(), "the second read failed")
+    }
+
+    fn lines(&self, stream: &str) -> Vec<String> {
+        let path = self.folder.join("records").join(format!("{stream}.jsonl"));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn compare(&self) -> Outcome {
+        let mut rows = vec![
+            [
+                "stream",
+                "in the service",
+                "in the folder",
+                "lost",
+                "repeated",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        ];
+        let mut is_exact = true;
+        for stream in self.connector.streams() {
+            let truth: BTreeSet<String> = self
+                .sandbox
+                .keys(stream.name)
+                .unwrap_or_default()
+                .into_iter()
+                .collect();
+            let found = self.keys(&stream)?;
+            let lost = truth.iter().filter(|key| !found.contains_key(*key)).count();
+            let repeated: usize = found.values().map(|times| times - 1).sum();
+            let foreign = found.keys().filter(|key| !truth.contains(*key)).count();
+            is_exact &= lost == 0 && repeated == 0 && foreign == 0;
+            let numbers =
+                [truth.len(), found.len(), lost, repeated].map(|number| thousands(number as u64));
+            rows.push([vec![stream.name.to_owned()], numbers.to_vec()].concat());
+        }
+        for line in table(&rows) {
+            self.terminal.print(&line)?;
+        }
+        Ok(self.expect(is_exact, "records were lost or repeated")?)
+    }
+
+    /// How often each key stands in a stream's file.
+    fn keys(&self, stream: &StreamSpec) -> Result<BTreeMap<String, usize>, Error> {
+        let mut keys = BTreeMap::new();
+        for line in self.lines(stream.name) {
+            let record: Value = serde_json::from_str(&line).map_err(|error| {
+                Error::new(
+                    Kind::Unexpected,
+                    format!("a line of {} is no JSON", stream.name),
+                )
+                .caused_by(error)
+            })?;
+            let key: Vec<&str> = stream
+                .key
+                .iter()
+                .filter_map(|name| record[name].as_str())
+                .collect();
+            *keys.entry(key.join("/")).or_insert(0) += 1;
+        }
+        Ok(keys)
+    }
+
+    fn farewell(&self, id: &str) -> Outcome {
+        let rows = [
+            (
+                format!("headwater check {id}"),
+                "your own workspace: asks for the key pair",
+            ),
+            (
+                format!("headwater read {id} --out records --state state.json"),
+                "all of it, and later only what changed",
+            ),
+            (
+                "headwater sandbox".to_owned(),
+                "the simulator again, to try commands with",
+            ),
+            ("headwater --help".to_owned(), "everything else"),
+        ];
+        let rows: Vec<Vec<String>> = rows
+            .into_iter()
+            .map(|(command, what)| vec![format!("  {command}"), what.to_owned()])
+            .collect();
+        self.step(
+            "What to try next",
+            "headwater is this program; with cargo: cargo run --release -- …",
+        )?;
+        for line in table(&rows) {
+            self.terminal.print(&line)?;
+        }
+        Ok(())
+    }
+}
+
+/// A new folder, removed at the end unless it is to be kept.
+struct Folder {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Folder {
+    fn new(keep: Option<&Path>) -> Result<Self, Error> {
+        let path = match keep {
+            Some(path) => path.to_owned(),
+            None => env::temp_dir().join(format!("headwater-demo-{}", std::process::id())),
+        };
+        fs::create_dir(&path).map_err(|error| {
+            Error::new(
+                Kind::OutputFailed,
+                format!("the new folder {} cannot be made: {error}", path.display()),
+            )
+        })?;
+        Ok(Self {
+            path,
+            is_kept: keep.is_some(),
+        })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Left over in the temporary folder at worst.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The command line, as a library.
+//!
+//! A binary with its own set of connectors is a few lines: link the connectors, give the way to the network.
+//!
+//! ```no_run
+//! # use std::process::ExitCode;
+//! // use my_connectors as _;
+//! fn main() -> ExitCode {
+//!     headwater_cli::main(|| unimplemented!("headwater::http::context"))
+//! }
+//! ```
+//!
+//! Standard output holds what was asked for and nothing else; progress, summaries and errors go to standard error.
+//! The exit codes are those of [`Kind`](headwater_core::Kind) and are listed by `headwater --help`.
+
+mod answers;
+mod args;
+mod check;
+mod demo;
+mod read;
+mod sandbox;
+mod show;
+mod terminal;
+
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use headwater_core::{Context, Error, FieldError, Kind, Registry};
+use serde_json::json;
+
+use args::{Args, Command};
+use terminal::Terminal;
+
+/// Why a command ended without doing its work.
+pub(crate) enum Failure {
+    /// An error.
+    Error(Error),
+    /// A form that was refused, with every error in it.
+    Form(Vec<FieldError>),
+    /// Everything has been said already; only the code is left.
+    Said(Kind),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Result of a command.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// Runs the command line. `context` gives the way to the network; it is called only by commands that need it.
+pub fn main(context: fn() -> headwater_core::Result<Context>) -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    let json = args.json;
+    match run(args, context) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(report(&failure, json)),
+    }
+}
+
+fn run(args: Args, context: fn() -> headwater_core::Result<Context>) -> Outcome {
+    let registry = Registry::collect()?;
+    let terminal = Terminal::new(args.json);
+    match args.command {
+        Command::List => show::list(&registry, &terminal),
+        Command::Spec(spec) => show::spec(&registry, &spec, &terminal),
+        Command::Discover(discover) => show::discover(&registry, &discover, &terminal),
+        Command::Check(options) => check::check(&registry, &options, context, &terminal),
+        Command::Read(options) => read::read(&registry, &options, context, &terminal),
+        Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
+        Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
+    }
+}
+
+/// clap's own texts, with our exit code for a wrong call.
+fn usage(error: &clap::Error) -> ExitCode {
+    let code = if error.use_stderr() {
+        Kind::ConfigInvalid.exit_code()
+    } else {
+        0
+    };
+    // Nothing is left to do when even this cannot be written.
+    let _ = error.print();
+    ExitCode::from(code)
+}
+
+fn report(failure: &Failure, json: bool) -> u8 {
+    let (kind, text, machine) = match failure {
+        Failure::Said(kind) => return kind.exit_code(),
+        Failure::Error(error) => {
+            let delay = error.delay().map(|delay| delay.as_secs());
+            let machine = json!({ "error": {
+                "kind": error.kind(),
+                "status": error.status(),
+                "message": error.to_string(),
+                "retry_after_seconds": delay,
+            }});
+            let mut text = error.to_string();
+            if let Some(seconds) = delay {
+                text.push_str(&format!("; try again in {}", terminal::duration(seconds)));
+            }
+            (error.kind(), text, machine)
+        }
+        Failure::Form(errors) => {
+            let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
+            let text = format!(
+                "the form has {}:\n{}",
+                terminal::count(errors.len(), "error"),
+                lines.join("\n")
+            );
+            (Kind::ConfigInvalid, text, json!({ "errors": errors }))
+        }
+    };
+    // A reader that went away knows that it did.
+    let is_quiet = kind == Kind::Cancelled;
+    if json {
+        terminal::say(&machine.to_string());
+    } else if !is_quiet {
+        let mark = if io::stderr().is_terminal() {
+            "\x1b[31merror:\x1b[0m"
+        } else {
+            "error:"
+        };
+        terminal::say(&format!("{mark} {text}"));
+    }
+    kind.exit_code()
+}

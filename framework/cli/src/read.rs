@@ -1,0 +1,250 @@
+//! `read`: records as JSON lines, with progress and a summary.
+
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use headwater_core::{AnyStream, Context, Error, Kind, Meter, Registry, Source};
+use headwater_host::{
+    Ending, Event, JsonLinesFolder, JsonLinesWriter, ReadOptions, Sink, State, StreamSummary,
+    Summary,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::{runtime::Runtime, signal, sync::watch};
+
+use crate::{
+    Failure, Outcome,
+    answers::gather,
+    args::Read,
+    terminal::{Terminal, count, duration, say, table, thousands},
+};
+
+/// A folder can be cut back after a crash, so it is made durable once a second. A pipe cannot: after every page.
+const FOLDER_COMMIT: Duration = Duration::from_secs(1);
+
+pub(crate) fn runtime() -> Result<Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Kind::Unexpected, "the runtime cannot start").caused_by(error))
+}
+
+pub(crate) fn read(
+    registry: &Registry,
+    options: &Read,
+    context: fn() -> headwater_core::Result<Context>,
+    terminal: &Terminal,
+) -> Outcome {
+    let (connector, config) = gather(registry, &options.config)?;
+    let context = context()?;
+    let source = connector.open(&config, &context)?;
+    let streams = select(&*source, &options.streams)?;
+    let known = connector.streams();
+    let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
+    let state = match &options.state {
+        Some(path) => State::load(path, connector.about().id, &names)?,
+        None => State::new(connector.about().id),
+    };
+    let mut sink: Box<dyn Sink> = match &options.out {
+        Some(folder) => Box::new(JsonLinesFolder::new(folder)?),
+        None => Box::new(JsonLinesWriter::new(io::stdout(), streams.len() > 1)),
+    };
+    let mut progress = Progress::new(options.quiet, Arc::clone(&context.meter));
+    let summary = runtime()?.block_on(async {
+        let read_options = ReadOptions {
+            limit: options.limit,
+            state_path: options.state.clone(),
+            commit_every: if options.out.is_some() {
+                FOLDER_COMMIT
+            } else {
+                Duration::ZERO
+            },
+            stop: on_signal(),
+            meter: Arc::clone(&context.meter),
+        };
+        headwater_host::read(&streams, state, &mut *sink, read_options, &mut |event| {
+            progress.on(&event);
+        })
+        .await
+    });
+    progress.bar.finish_and_clear();
+    let summary = summary?;
+    if terminal.json && options.out.is_some() {
+        terminal.print_json(&summary)?;
+    } else if terminal.json {
+        say(&serde_json::to_string(&summary).unwrap_or_default());
+    } else if !options.quiet {
+        show(&summary);
+    } else {
+        show_failures(&summary);
+    }
+    match summary.failure() {
+        Some(kind) => Err(Failure::Said(kind)),
+        None => Ok(()),
+    }
+}
+
+/// The streams that were named, in the source's order, or all.
+fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<dyn AnyStream>>, Error> {
+    for name in wanted {
+        source.stream(name)?;
+    }
+    let is_wanted = |stream: &Arc<dyn AnyStream>| {
+        wanted.is_empty() || wanted.iter().any(|name| name == stream.spec().name)
+    };
+    Ok(source.streams().into_iter().filter(is_wanted).collect())
+}
+
+/// True after the first Ctrl-C or SIGTERM; the second one ends the process at once.
+fn on_signal() -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        // Without a handler the signal keeps its usual effect, which is a stop as well.
+        let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) else {
+            return;
+        };
+        let Ok(mut interrupt) = signal::unix::signal(signal::unix::SignalKind::interrupt()) else {
+            return;
+        };
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        let _ = stop.send(true);
+        next().await;
+        std::process::exit(i32::from(Kind::Cancelled.exit_code()));
+    });
+    stopped
+}
+
+/// One line on standard error while reading, if it is a terminal.
+struct Progress {
+    bar: ProgressBar,
+    meter: Arc<Meter>,
+    started: Instant,
+}
+
+impl Progress {
+    fn new(quiet: bool, meter: Arc<Meter>) -> Self {
+        let is_shown = !quiet && io::stderr().is_terminal();
+        let target = if is_shown {
+            ProgressDrawTarget::stderr_with_hz(5)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            meter,
+            started: Instant::now(),
+        }
+    }
+
+    fn on(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { stream, resumed } => {
+                self.started = Instant::now();
+                if !self.bar.is_hidden() {
+                    self.bar.enable_steady_tick(Duration::from_millis(200));
+                }
+                let verb = if *resumed { "going on" } else { "reading" };
+                self.bar.set_message(format!("{stream}: {verb}"));
+            }
+            Event::Progress(summary) if !self.bar.is_hidden() => {
+                self.bar.set_message(self.line(summary));
+            }
+            Event::Progress(_) | Event::Ended(_) => {}
+        }
+    }
+
+    fn line(&self, summary: &StreamSummary) -> String {
+        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
+        let rate = summary.records as f64 / seconds;
+        let waited = self.meter.limit_wait() + self.meter.backoff_wait();
+        format!(
+            "{}: {} records, {} pages, {rate:.0}/s, waited {} for the limit",
+            summary.stream,
+            thousands(summary.records),
+            thousands(summary.pages),
+            duration(waited.as_secs()),
+        )
+    }
+}
+
+/// The summary as a table on standard error.
+fn show(summary: &Summary) {
+    let mut rows = vec![
+        ["stream", "records", "bytes", "pages", "result"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(summary.streams.iter().map(|stream| {
+        vec![
+            stream.stream.clone(),
+            thousands(stream.records),
+            thousands(stream.bytes),
+            thousands(stream.pages),
+            result(&stream.ending).to_owned(),
+        ]
+    }));
+    for line in table(&rows) {
+        say(&line);
+    }
+    show_failures(summary);
+    let retries = usize::try_from(summary.retries).unwrap_or(usize::MAX);
+    let requests = usize::try_from(summary.requests).unwrap_or(usize::MAX);
+    say(&format!(
+        "{} in {:.1} s, {}, waited {:.1} s for the limit and {:.1} s before retries",
+        count(requests, "request"),
+        summary.seconds,
+        if retries == 1 {
+            "1 retry".to_owned()
+        } else {
+            format!("{} retries", thousands(summary.retries))
+        },
+        summary.limit_wait_seconds,
+        summary.backoff_wait_seconds,
+    ));
+}
+
+/// What must be told even when nothing else is.
+fn show_failures(summary: &Summary) {
+    for stream in &summary.streams {
+        for (times, message) in stream.notes.values() {
+            say(&format!(
+                "note: {}: {message} ({})",
+                stream.stream,
+                count(usize::try_from(*times).unwrap_or(usize::MAX), "time")
+            ));
+        }
+        if let Ending::Failed {
+            message,
+            retry_after_seconds,
+            ..
+        } = &stream.ending
+        {
+            let wait =
+                retry_after_seconds.map(|seconds| format!("; try again in {}", duration(seconds)));
+            say(&format!("error: {message}{}", wait.unwrap_or_default()));
+        }
+    }
+}
+
+fn result(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Complete => "complete",
+        Ending::Limited => "stopped at the limit",
+        Ending::Stopped => "stopped",
+        Ending::Failed { .. } => "failed",
+        Ending::ReadBefore => "read before the interruption",
+        Ending::NotRead => "not read",
+    }
+}

@@ -1,0 +1,161 @@
+//! `list`, `spec` and `discover`: what can be known without credentials.
+
+use headwater_core::{AnyConnector, Error, Field, FieldKind, Kind, Registry};
+use serde_json::json;
+
+use crate::{
+    Outcome,
+    args::{Discover, Spec},
+    terminal::{Terminal, Tone, table},
+};
+
+pub(crate) fn list(registry: &Registry, terminal: &Terminal) -> Outcome {
+    if terminal.json {
+        let connectors: Vec<_> = registry.iter().map(|connector| connector.about()).collect();
+        return terminal.print_json(&connectors);
+    }
+    let rows: Vec<Vec<String>> = registry
+        .iter()
+        .map(|connector| {
+            let about = connector.about();
+            [about.id, about.name, about.summary]
+                .map(str::to_owned)
+                .to_vec()
+        })
+        .collect();
+    for line in table(&rows) {
+        terminal.print(&line)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn spec(registry: &Registry, options: &Spec, terminal: &Terminal) -> Outcome {
+    let connector = registry.get(&options.connector)?;
+    if !options.form {
+        return terminal.print_json(&connector.schema());
+    }
+    if terminal.json {
+        return match connector.form() {
+            Ok(form) => terminal.print_json(&form),
+            Err(_) => Err(Error::new(Kind::Unexpected, "the form leaves the profile").into()),
+        };
+    }
+    form(&**connector, terminal)
+}
+
+/// The form as people see it.
+pub(crate) fn form(connector: &dyn AnyConnector, terminal: &Terminal) -> Outcome {
+    let form = connector
+        .form()
+        .map_err(|_| Error::new(Kind::Unexpected, "the form leaves the profile"))?;
+    terminal.print(&terminal.paint(Tone::Strong, &form.title))?;
+    let mut group = None;
+    for field in &form.fields {
+        if field.group != group {
+            group.clone_from(&field.group);
+            if let Some(name) = &group {
+                terminal.print(&format!("\n  {}", terminal.paint(Tone::Strong, name)))?;
+            }
+        }
+        terminal.print(&format!(
+            "\n  {}  {}",
+            field.title,
+            terminal.paint(Tone::Faint, &remarks(field))
+        ))?;
+        terminal.print(&format!("    {}", field.description))?;
+        if let Some(help) = &field.help {
+            terminal.print(&format!("    Where: {help}"))?;
+        }
+    }
+    terminal.print(&format!(
+        "\n  {}",
+        terminal.paint(Tone::Strong, "Setup guide")
+    ))?;
+    for (index, step) in form.guide.iter().enumerate() {
+        terminal.print(&format!("    {}. {}. {}", index + 1, step.title, step.text))?;
+    }
+    Ok(())
+}
+
+fn remarks(field: &Field) -> String {
+    let kind = match &field.kind {
+        FieldKind::Secret => "secret",
+        FieldKind::Url => "address",
+        FieldKind::Date => "date",
+        FieldKind::Integer | FieldKind::Number => "number",
+        FieldKind::Boolean => "yes or no",
+        FieldKind::Choice { .. } | FieldKind::OneOf { .. } => "choice",
+        FieldKind::List { .. } => "list",
+        FieldKind::Text | FieldKind::Group { .. } => "text",
+    };
+    let mut remarks = vec![
+        field.pointer.trim_start_matches('/').to_owned(),
+        kind.to_owned(),
+    ];
+    if field.required {
+        remarks.push("required".to_owned());
+    }
+    if field.advanced {
+        remarks.push("advanced".to_owned());
+    }
+    if let Some(default) = &field.default {
+        remarks.push(format!(
+            "default {}",
+            default
+                .as_str()
+                .map_or_else(|| default.to_string(), str::to_owned)
+        ));
+    }
+    remarks.join(", ")
+}
+
+pub(crate) fn discover(registry: &Registry, options: &Discover, terminal: &Terminal) -> Outcome {
+    let connector = registry.get(&options.connector)?;
+    let streams = connector.streams();
+    if let Some(name) = &options.schema {
+        let Some(stream) = streams.iter().find(|stream| stream.name == name) else {
+            let names: Vec<&str> = streams.iter().map(|stream| stream.name).collect();
+            let text = format!(
+                "there is no stream {name:?}; there are {}",
+                names.join(", ")
+            );
+            return Err(Error::new(Kind::NotFound, text).into());
+        };
+        return terminal.print_json(&(stream.schema)());
+    }
+    if terminal.json {
+        let listed: Vec<_> = streams
+            .iter()
+            .map(|stream| {
+                let mut entry = json!(stream);
+                entry["schema"] = (stream.schema)();
+                entry
+            })
+            .collect();
+        return terminal.print_json(&listed);
+    }
+    let mut rows = vec![
+        ["stream", "key", "later reads", "what a record is"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(streams.iter().map(|stream| {
+        let later = if stream.incremental {
+            "changes"
+        } else {
+            "everything"
+        };
+        [
+            stream.name,
+            &stream.key.join(", "),
+            later,
+            stream.description,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }));
+    for line in table(&rows) {
+        terminal.print(&line)?;
+    }
+    Ok(())
+}

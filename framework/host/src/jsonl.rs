@@ -1,0 +1,292 @@
+//! JSON lines: one record a line, to a folder with a file per stream or to any writer.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use headwater_core::{Error, Kind, Result};
+
+use crate::{Sink, State};
+
+/// Written to the file at once.
+const BUFFER: usize = 128 << 10;
+
+/// A folder with one file per stream, `STREAM.jsonl`.
+///
+/// The state vouches for a length of each file. A resumed run cuts what a crash left beyond it, half a line included,
+/// so that every record is there once.
+#[derive(Debug)]
+pub struct JsonLinesFolder {
+    folder: PathBuf,
+    files: BTreeMap<String, Output>,
+}
+
+#[derive(Debug)]
+struct Output {
+    path: PathBuf,
+    file: File,
+    buffer: Vec<u8>,
+    /// Bytes in the file, the buffer not counted.
+    written: u64,
+}
+
+impl JsonLinesFolder {
+    /// Uses a folder, which is made where it is missing.
+    pub fn new(folder: &Path) -> Result<Self> {
+        let folder = std::path::absolute(folder).map_err(|error| failed(folder, &error))?;
+        Ok(Self {
+            folder,
+            files: BTreeMap::new(),
+        })
+    }
+}
+
+impl Sink for JsonLinesFolder {
+    fn restore(&mut self, streams: &[&str], state: &State) -> Result<()> {
+        fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, &error))?;
+        for stream in streams {
+            let path = self.folder.join(format!("{stream}.jsonl"));
+            let vouched = state.output(&path);
+            let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
+            let written = match vouched {
+                // A shorter file was taken away or rotated by its reader: what is new goes on at its end.
+                Some(vouched) => vouched.min(length),
+                None if length == 0 => 0,
+                None => {
+                    let text = format!(
+                        "{} holds records that this state knows nothing of; choose another folder, or give the \
+                         state file that goes with it",
+                        path.display()
+                    );
+                    return Err(Error::new(Kind::ConfigInvalid, text));
+                }
+            };
+            self.files.insert(
+                (*stream).to_owned(),
+                Output {
+                    path,
+                    file,
+                    buffer: Vec::new(),
+                    written,
+                },
+            );
+        }
+        // Only now that no file is refused, so that a refusal leaves everything as it was.
+        for output in self.files.values_mut() {
+            let cut = output.file.set_len(output.written);
+            let placed = cut.and_then(|()| output.file.seek(SeekFrom::Start(output.written)));
+            placed.map_err(|error| failed(&output.path, &error))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+        let Some(output) = self.files.get_mut(stream) else {
+            return Err(Error::new(
+                Kind::Unexpected,
+                format!("the stream {stream} was not announced to the folder"),
+            ));
+        };
+        for record in records {
+            push_line(&mut output.buffer, record);
+            if output.buffer.len() >= BUFFER {
+                output.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, state: &mut State) -> Result<()> {
+        for output in self.files.values_mut() {
+            if output.buffer.is_empty() && state.output(&output.path) == Some(output.written) {
+                continue;
+            }
+            output.flush()?;
+            output
+                .file
+                .sync_data()
+                .map_err(|error| failed(&output.path, &error))?;
+            state.set_output(&output.path, output.written);
+        }
+        Ok(())
+    }
+}
+
+impl Output {
+    fn flush(&mut self) -> Result<()> {
+        self.file
+            .write_all(&self.buffer)
+            .map_err(|error| failed(&self.path, &error))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
+}
+
+/// Lines to a writer such as standard output. With several streams each line is `{"stream":…,"record":…}`.
+pub struct JsonLinesWriter<W> {
+    writer: W,
+    buffer: Vec<u8>,
+    with_names: bool,
+}
+
+impl<W: Write> std::fmt::Debug for JsonLinesWriter<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JsonLinesWriter")
+    }
+}
+
+impl<W: Write> JsonLinesWriter<W> {
+    /// Writes to `writer`; `with_names` puts the stream's name beside each record.
+    pub fn new(writer: W, with_names: bool) -> Self {
+        Self {
+            writer,
+            buffer: Vec::new(),
+            with_names,
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let written = self
+            .writer
+            .write_all(&self.buffer)
+            .and_then(|()| self.writer.flush());
+        self.buffer.clear();
+        written.map_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return Error::new(Kind::Cancelled, "the reader of the records went away");
+            }
+            Error::new(
+                Kind::OutputFailed,
+                format!("the records cannot be written: {error}"),
+            )
+        })
+    }
+}
+
+impl<W: Write> Sink for JsonLinesWriter<W> {
+    fn restore(&mut self, _: &[&str], _: &State) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+        for record in records {
+            if self.with_names {
+                // Stream names are snake case: nothing to escape.
+                self.buffer
+                    .extend_from_slice(format!("{{\"stream\":\"{stream}\",\"record\":").as_bytes());
+                push_line(&mut self.buffer, record);
+                self.buffer.pop();
+                self.buffer.extend_from_slice(b"}\n");
+            } else {
+                push_line(&mut self.buffer, record);
+            }
+            if self.buffer.len() >= BUFFER {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, _: &mut State) -> Result<()> {
+        self.flush()
+    }
+}
+
+/// The record's own bytes and a line feed. Line breaks between its tokens, which pretty-printed JSON has, are left
+/// out; inside a string there are none.
+fn push_line(buffer: &mut Vec<u8>, record: &[u8]) {
+    if record.contains(&b'\n') || record.contains(&b'\r') {
+        buffer.extend(record.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+    } else {
+        buffer.extend_from_slice(record);
+    }
+    buffer.push(b'\n');
+}
+
+fn failed(path: &Path, error: &io::Error) -> Error {
+    Error::new(
+        Kind::OutputFailed,
+        format!("{} cannot be written: {error}", path.display()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(records: &[&[u8]], with_names: bool) -> String {
+        let mut written = Vec::new();
+        let mut sink = JsonLinesWriter::new(&mut written, with_names);
+        sink.write("calls", &mut records.iter().copied()).unwrap();
+        sink.commit(&mut State::new("x")).unwrap();
+        drop(sink);
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_one_line_of_its_own_bytes() {
+        let records: &[&[u8]] = &[b"{\"n\":572.0, \"s\":\"a\\nb\"}", b"{\r\n  \"n\": 1e2\n}"];
+        assert_eq!(
+            lines(records, false),
+            "{\"n\":572.0, \"s\":\"a\\nb\"}\n{  \"n\": 1e2}\n"
+        );
+        assert_eq!(
+            lines(&records[..1], true),
+            "{\"stream\":\"calls\",\"record\":{\"n\":572.0, \"s\":\"a\\nb\"}}\n"
+        );
+    }
+
+    #[test]
+    fn a_resumed_folder_is_cut_back_to_what_the_state_vouches_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.jsonl");
+        let mut state = State::new("x");
+        let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
+        sink.restore(&["calls"], &state).unwrap();
+        sink.write("calls", &mut [&b"{\"id\":1}"[..]].into_iter())
+            .unwrap();
+        sink.commit(&mut state).unwrap();
+        drop(sink);
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"id\":2}\n{\"id\":")
+            .unwrap();
+
+        let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
+        sink.restore(&["calls"], &state).unwrap();
+        sink.write("calls", &mut [&b"{\"id\":2}"[..]].into_iter())
+            .unwrap();
+        sink.commit(&mut state).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "{\"id\":1}\n{\"id\":2}\n"
+        );
+    }
+
+    #[test]
+    fn records_of_somebody_else_are_neither_cut_nor_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.jsonl");
+        fs::write(&path, "{\"mine\":1}\n").unwrap();
+        let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
+        let error = sink.restore(&["calls"], &State::new("x")).unwrap_err();
+        assert_eq!(error.kind(), Kind::ConfigInvalid);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"mine\":1}\n");
+    }
+}

@@ -1,0 +1,112 @@
+//! What the tests of this crate share.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{sync::Arc, time::Duration};
+
+use headwater_core::{
+    AnyStream, BaseUrl, Context, Page, Position, Result, Secret, StreamSpec, Timestamp,
+};
+use headwater_http::{Client, ClientBuilder, RetryPolicy, context};
+use headwater_testkit::Script;
+use tokio::net::TcpListener;
+use tokio_rustls::{TlsAcceptor, rustls};
+
+/// The secret of every test. No text may show it.
+pub const SECRET: &str = "canary-5c1f";
+
+/// The policy for reading, without its waits.
+pub const QUICK: RetryPolicy = RetryPolicy {
+    base: Duration::from_millis(1),
+    deadline: Duration::from_secs(30),
+    ..RetryPolicy::READ
+};
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn spec(name: &'static str) -> StreamSpec {
+    StreamSpec {
+        name,
+        description: "A thing.",
+        key: &["id"],
+        cursor: None,
+        incremental: false,
+        schema: || serde_json::json!({}),
+    }
+}
+
+pub fn builder(base: &str, context: &Context) -> ClientBuilder {
+    let base = BaseUrl::parse(base).unwrap();
+    Client::builder("Sample", &base, context)
+        .secret_header("x-key", &Secret::new(SECRET))
+        .retry(QUICK)
+}
+
+pub fn client(script: &Script) -> Client {
+    let context = context().unwrap();
+    builder(&script.base_url(), &context).build().unwrap()
+}
+
+/// A position after being written down and read again, as between two runs of a host.
+pub fn kept(position: &Position) -> Position {
+    let text = serde_json::to_string(position).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The pages of a partition, from a token to the end.
+pub async fn pages(
+    stream: &Arc<dyn AnyStream>,
+    partition: &Position,
+    mut token: Option<Position>,
+) -> Result<Vec<Page<Position, Position>>> {
+    let mut pages = Vec::new();
+    loop {
+        assert!(pages.len() < 5_000, "reading does not end");
+        let page = stream.fetch(kept(partition), token).await?;
+        token = page.next.as_ref().map(kept);
+        pages.push(page);
+        if token.is_none() {
+            return Ok(pages);
+        }
+    }
+}
+
+/// The records of some pages as text.
+pub fn texts(pages: &[Page<Position, Position>]) -> Vec<String> {
+    let records = pages.iter().flat_map(Page::iter);
+    records
+        .map(|record| String::from_utf8(record.to_vec()).unwrap())
+        .collect()
+}
+
+/// A port of this machine on which nobody listens.
+pub async fn closed_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// The port of a server whose certificate nobody trusts. It never gets to read a request.
+pub async fn self_signed_server() -> u16 {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let shaken = acceptor.accept(stream).await;
+            assert!(shaken.is_err(), "the certificate was trusted");
+        }
+    });
+    port
+}

@@ -1,0 +1,164 @@
+//! What a request must pass before anything else: credentials and rate limits.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use hyper::header::HeaderMap;
+use hyper::{StatusCode, header::RETRY_AFTER};
+use serde_json::json;
+
+use crate::reply::Reply;
+use crate::{API_KEY, API_PASSWORD, Limits};
+
+const ONE_SECOND: Duration = Duration::from_secs(1);
+
+/// Checks the two credential headers; the answer to give when they are not good.
+///
+/// A missing header is answered as observed live. The answer to a wrong pair is proposed.
+pub(crate) fn refuse_credentials(headers: &HeaderMap, wrong_credentials: u16) -> Option<Reply> {
+    let key = headers.get("x-api-key");
+    let password = headers.get("x-api-password");
+    let (Some(key), Some(password)) = (key, password) else {
+        let message =
+            "Credentials not provided!, see documentation: https://api-doc.copilot.clari.com";
+        return Some(Reply::json(
+            StatusCode::UNAUTHORIZED,
+            &json!({"errorMessage": message}),
+        ));
+    };
+    if key == API_KEY && password == API_PASSWORD {
+        return None;
+    }
+    if wrong_credentials == 403 {
+        return Some(Reply::json(
+            StatusCode::FORBIDDEN,
+            &json!({"message": "Forbidden"}),
+        ));
+    }
+    Some(Reply::json(
+        StatusCode::UNAUTHORIZED,
+        &json!({"errorMessage": "Invalid credentials"}),
+    ))
+}
+
+/// Which limit a request ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Throttle {
+    PerSecond,
+    PerWeek,
+}
+
+impl Throttle {
+    /// The 429 answer (proposed: neither body nor headers were seen live).
+    pub(crate) fn reply(self, retry_after: Option<u64>) -> Reply {
+        let body = match self {
+            Self::PerSecond => json!({"message": "Too Many Requests"}),
+            Self::PerWeek => json!({"errorMessage": "Rate limit exceeded"}),
+        };
+        let reply = Reply::json(StatusCode::TOO_MANY_REQUESTS, &body);
+        match retry_after {
+            Some(seconds) => reply.with_header(RETRY_AFTER, seconds.into()),
+            None => reply,
+        }
+    }
+}
+
+/// Counts the requests let through, within the last second and within the week.
+#[derive(Debug)]
+pub(crate) struct RateGate {
+    limits: Limits,
+    last_second: VecDeque<Instant>,
+    week: i64,
+    this_week: u64,
+}
+
+impl RateGate {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            last_second: VecDeque::new(),
+            week: 0,
+            this_week: 0,
+        }
+    }
+
+    /// Lets a request through, or names the limit it ran into. Refused requests do not count.
+    pub(crate) fn admit(&mut self, now: Instant, unix_seconds: i64) -> Result<(), Throttle> {
+        let week = week_number(unix_seconds);
+        if week != self.week {
+            self.week = week;
+            self.this_week = 0;
+        }
+        while let Some(oldest) = self.last_second.front()
+            && now.duration_since(*oldest) >= ONE_SECOND
+        {
+            self.last_second.pop_front();
+        }
+        if let Some(per_week) = self.limits.per_week
+            && self.this_week >= per_week
+        {
+            return Err(Throttle::PerWeek);
+        }
+        if let Some(per_second) = self.limits.per_second
+            && self.last_second.len() as u64 >= u64::from(per_second)
+        {
+            return Err(Throttle::PerSecond);
+        }
+        self.this_week += 1;
+        self.last_second.push_back(now);
+        Ok(())
+    }
+}
+
+/// Counts the weeks since the Unix epoch; a week begins on Sunday at 00:00 GMT (vendor document).
+fn week_number(unix_seconds: i64) -> i64 {
+    const DAY: i64 = 24 * 3_600;
+    // The Unix epoch was a Thursday, three days before the first Sunday.
+    (unix_seconds - 3 * DAY).div_euclid(7 * DAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_begins_on_sunday_at_midnight() {
+        let sunday: jiff::Timestamp = "2025-06-15T00:00:00Z".parse().unwrap();
+        let sunday = sunday.as_second();
+        assert_eq!(week_number(sunday - 1) + 1, week_number(sunday));
+        assert_eq!(week_number(sunday), week_number(sunday + 7 * 86_400 - 1));
+    }
+
+    #[test]
+    fn the_window_of_one_second_slides() {
+        let limits = Limits {
+            per_second: Some(2),
+            ..Limits::default()
+        };
+        let mut gate = RateGate::new(limits);
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert_eq!(gate.admit(at(0), 0), Ok(()));
+        assert_eq!(gate.admit(at(900), 0), Ok(()));
+        assert_eq!(gate.admit(at(999), 0), Err(Throttle::PerSecond));
+        assert_eq!(gate.admit(at(1_000), 0), Ok(()));
+        assert_eq!(gate.admit(at(1_500), 0), Err(Throttle::PerSecond));
+        assert_eq!(gate.admit(at(1_900), 0), Ok(()));
+    }
+
+    #[test]
+    fn a_new_week_brings_a_new_quota() {
+        let limits = Limits {
+            per_second: None,
+            per_week: Some(2),
+            ..Limits::default()
+        };
+        let mut gate = RateGate::new(limits);
+        let now = Instant::now();
+        let week = 7 * 86_400;
+        assert_eq!(gate.admit(now, week), Ok(()));
+        assert_eq!(gate.admit(now, week), Ok(()));
+        assert_eq!(gate.admit(now, week), Err(Throttle::PerWeek));
+        assert_eq!(gate.admit(now, 2 * week), Ok(()));
+    }
+}

@@ -1,0 +1,104 @@
+//! Write a connector with this crate alone (next to serde, schemars and async-trait for their derives).
+//!
+//! A connector is a config type, a few words about itself, a list of streams and a probe. The framework renders the
+//! form, validates answers, sends requests under the service's limits, retries, pages, checkpoints and resumes.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use headwater::http::{Access, Client, Prober, RateLimit, Records, Request, RestStream};
+//! use headwater::prelude::*;
+//!
+//! /// What the form asks for.
+//! #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Config {
+//!     #[schemars(title = "API Key", description = "Sent with every request.")]
+//!     #[schemars(transform = Hint::order(1).help("Settings > API").guide_step(1))]
+//!     api_key: Secret,
+//!     #[schemars(title = "Address", description = "Where the service is.")]
+//!     #[schemars(transform = Hint::order(2))]
+//!     base_url: BaseUrl,
+//! }
+//!
+//! /// The shape of a record, for its schema.
+//! #[derive(schemars::JsonSchema)]
+//! struct User { id: Option<String>, name: Option<String> }
+//!
+//! const USERS: Records = Records::Lists(&["/users"]);
+//!
+//! struct Acme { client: Client }
+//!
+//! impl Connector for Acme {
+//!     type Config = Config;
+//!     const ABOUT: About = About {
+//!         id: "acme",
+//!         name: "Acme",
+//!         summary: "Reads users from Acme.",
+//!         docs: "https://example.com/docs",
+//!         guide: &[GuideStep { title: "Get a key", text: "Open Settings > API and copy the key." }],
+//!     };
+//!
+//!     fn streams() -> Vec<StreamSpec> {
+//!         vec![StreamSpec {
+//!             name: "users",
+//!             description: "One person.",
+//!             key: &["id"],
+//!             cursor: None,
+//!             incremental: false,
+//!             schema: record_schema::<User>,
+//!         }]
+//!     }
+//!
+//!     fn open(config: &Config, context: &Context) -> Result<Arc<dyn Source>> {
+//!         let client = Client::builder("Acme", &config.base_url, context)
+//!             .secret_header("x-api-key", &config.api_key)
+//!             .rate_limit(RateLimit::per_second(10))
+//!             .build()?;
+//!         Ok(Arc::new(Acme { client }))
+//!     }
+//! }
+//!
+//! #[async_trait::async_trait]
+//! impl Source for Acme {
+//!     async fn probe(&self) -> ProbeReport {
+//!         let prober = Prober { client: &self.client, address: "/base_url" };
+//!         let first = prober.first(&Request::get("/users"), USERS).await;
+//!         let mut checks = first.checks;
+//!         checks.push(match first.access {
+//!             Access::Granted => Check::passed("credentials", "Acme accepted the key"),
+//!             Access::Unknown(check) => *check,
+//!             _ => Check::failed("credentials", Kind::Unauthenticated, "unauthenticated", "Acme refused the key")
+//!                 .at(["/api_key"])
+//!                 .remedy("copy the key again from Settings > API"),
+//!         });
+//!         ProbeReport { checks }
+//!     }
+//!
+//!     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
+//!         let users = RestStream::new(&self.client, Acme::streams().remove(0), "/users", USERS);
+//!         vec![Arc::new(users)]
+//!     }
+//! }
+//!
+//! register!(Acme);
+//!
+//! let registry = Registry::collect()?;
+//! assert!(registry.get("acme")?.form().is_ok());
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! The rules a connector keeps: it reads no environment, clock or file, spawns nothing, builds no HTTP client but
+//! [`http::Client`], and names its secrets only in `secret_header`. `docs/connectors.md` is the long version.
+
+pub use headwater_core::*;
+/// The HTTP kit.
+pub use headwater_http as http;
+
+/// What nearly every connector uses.
+pub mod prelude {
+    pub use headwater_core::{
+        About, AnyStream, BaseUrl, Check, Connector, Context, Date, Error, GuideStep, Hint, Kind,
+        Page, ProbeReport, Registry, Result, Secret, SignedDuration, Source, Stream, StreamSpec,
+        TimeZone, Timestamp, record_schema, register,
+    };
+}

@@ -1,0 +1,119 @@
+//! What the acceptance tests share.
+//!
+//! Naming the bundle here links every connector into every test binary that uses this crate.
+
+use std::{path::PathBuf, sync::Arc};
+
+use headwater::{AnyConnector, AnyStream, Context, Page, Position, Registry, Source, Timestamp};
+use headwater_connectors as _;
+use headwater_sandbox::{Options, Sandbox, Simulation, simulations};
+use serde_json::Value;
+
+/// The simulator without its rate limit, for tests that are not about it.
+pub async fn unlimited_sandbox(calls: u64) -> Sandbox {
+    let mut options = Options {
+        calls,
+        ..Options::default()
+    };
+    options.limits.per_second = None;
+    sandbox(options).await
+}
+
+/// A simulator on a free port.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub async fn sandbox(options: Options) -> Sandbox {
+    Sandbox::start(options).await.expect("a free loopback port")
+}
+
+/// The simulation of a connector.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub fn simulation(id: &str) -> &'static Simulation {
+    simulations()
+        .iter()
+        .find(|one| one.id == id)
+        .expect("the simulator has this service")
+}
+
+/// A registered connector.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub fn connector(id: &str) -> Arc<dyn AnyConnector> {
+    let registry = Registry::collect().expect("connectors are linked");
+    Arc::clone(registry.get(id).expect("the connector is registered"))
+}
+
+/// A source opened with an answer to its form.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub fn open(id: &str, answer: Value) -> (Arc<dyn Source>, Context) {
+    let context = headwater::http::context().expect("a client");
+    let connector = connector(id);
+    let config = connector.validate(answer).expect("a valid answer");
+    (
+        connector.open(&config, &context).expect("a source"),
+        context,
+    )
+}
+
+/// Where a stream got: its records as text, and the bookmark of its last page.
+#[derive(Debug, Default)]
+pub struct ReadThrough {
+    /// The records, byte for byte.
+    pub records: Vec<String>,
+    /// Where the next pass starts.
+    pub bookmark: Option<Position>,
+    /// Codes of the notes.
+    pub notes: Vec<&'static str>,
+    /// Pages fetched, empty ones included.
+    pub fetches: usize,
+}
+
+impl ReadThrough {
+    /// The values of a top-level text field, sorted.
+    pub fn sorted(&self, field: &str) -> Vec<String> {
+        let mut keys: Vec<String> = self
+            .records
+            .iter()
+            .filter_map(|record| {
+                let record: Value = serde_json::from_str(record).ok()?;
+                Some(record[field].as_str()?.to_owned())
+            })
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    fn take(&mut self, page: Page<Position, Position>) -> Option<Position> {
+        self.fetches += 1;
+        self.records.extend(
+            page.iter()
+                .map(|record| String::from_utf8_lossy(record).into_owned()),
+        );
+        self.notes.extend(page.notes.iter().map(|note| note.code));
+        self.bookmark = page.bookmark.or(self.bookmark.take());
+        page.next
+    }
+}
+
+/// Reads a pass of a stream to its end, as a host would.
+pub async fn read_through(
+    stream: &dyn AnyStream,
+    bookmark: Option<Position>,
+    now: Timestamp,
+) -> headwater::Result<ReadThrough> {
+    let mut read = ReadThrough::default();
+    for partition in stream.plan(bookmark, now)? {
+        let mut token = None;
+        loop {
+            let page = stream.fetch(partition.clone(), token).await?;
+            token = read.take(page);
+            if token.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(read)
+}
+
+/// The top folder of the workspace.
+pub fn workspace() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
