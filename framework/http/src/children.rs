@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     client::Request,
-    envelope::{Records, split},
+    envelope::Records,
     seen::Seen,
     windows::{Window, WindowBookmark, WindowToken, WindowedList},
 };
@@ -115,7 +115,10 @@ impl ChildStream {
             });
             return Ok(finish(token, page));
         }
-        let cut = split(&response.body, self.records, &[])?;
+        let cut = self
+            .parents
+            .client()
+            .split(&response.body, self.records, &[])?;
         Ok(finish(token, Page::new(response.body, cut.records)))
     }
 }

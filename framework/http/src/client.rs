@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::{
-    envelope::looks_like_html,
+    envelope::{Records, Split, split},
     limit::{Quota, RateLimit},
     retry::{RetryBudget, RetryPolicy, retry_after},
     urls,
@@ -445,13 +445,30 @@ impl Client {
             .with("path", request.path())
     }
 
-    /// The message in the body of a refusal, without anything that is secret here.
-    fn said(&self, body: &[u8]) -> Option<String> {
+    /// [`split`] for a body of this service. Where it holds no records, the error repeats what the service says
+    /// instead, without anything that is secret here.
+    pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
+        split(body, records, wanted).map_err(|error| match self.said(body) {
+            Some(said) => error.with("it says", said),
+            None => error,
+        })
+    }
+
+    /// The message that a body carries, cut to one short line without anything that is secret here; none for web
+    /// pages and anything else without one.
+    pub(crate) fn said(&self, body: &[u8]) -> Option<String> {
         let mut text = complaint(body)?;
+        // Before the cut: half a secret is one that no search finds any more.
         for secret in &self.0.secrets {
             text = text.replace(secret.expose(), "[redacted]");
         }
-        Some(text)
+        let line: String = text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(200)
+            .collect();
+        let line = line.trim().to_owned();
+        (!line.is_empty()).then_some(line)
     }
 
     fn give_up(&self, error: Error, tries: u32, wait: Option<Duration>, throttled: bool) -> Error {
@@ -516,20 +533,10 @@ async fn collect(
     }
 }
 
-/// The message that a body carries, cut to one short line; none for web pages and anything else without one.
-pub(crate) fn complaint(body: &[u8]) -> Option<String> {
-    if looks_like_html(body) {
-        return None;
-    }
+fn complaint(body: &[u8]) -> Option<String> {
     let body: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
     let text = ["errorMessage", "message", "error", "detail"]
         .iter()
         .find_map(|name| body.get(*name)?.as_str())?;
-    let line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(200)
-        .collect();
-    let line = line.trim().to_owned();
-    (!line.is_empty()).then_some(line)
+    Some(text.to_owned())
 }

@@ -66,7 +66,11 @@ pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
         return Err(unreadable(body, &error));
     }
     let Some(spans) = cut.records else {
-        return Err(missing(body, pointers));
+        return Err(Error::new(
+            Kind::DataInvalid,
+            format!("the answer has no records at {}", pointers.join(" or ")),
+        )
+        .with("bytes", body.len()));
     };
     Ok(Split {
         records: spans,
@@ -280,18 +284,6 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> Error {
     Error::new(Kind::DataInvalid, what).with("bytes", body.len())
 }
 
-fn missing(body: &[u8], pointers: &[&str]) -> Error {
-    let names = pointers.join(" or ");
-    let said = crate::client::complaint(body)
-        .map(|text| format!("; it says: {text}"))
-        .unwrap_or_default();
-    Error::new(
-        Kind::DataInvalid,
-        format!("the answer has no records at {names}{said}"),
-    )
-    .with("bytes", body.len())
-}
-
 pub(crate) fn looks_like_html(body: &[u8]) -> bool {
     body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<')
 }
@@ -386,15 +378,6 @@ mod tests {
             assert!(error.message().contains(says), "{text}");
             assert!(!text.contains("canary"), "{text}");
         }
-    }
-
-    #[test]
-    fn an_error_in_a_good_answer_is_repeated_to_the_user() {
-        let error = split(br#"{"errorMessage":"workspace suspended"}"#, CALLS, &[]).unwrap_err();
-        assert!(
-            error.message().ends_with("it says: workspace suspended"),
-            "{error}"
-        );
     }
 
     #[test]

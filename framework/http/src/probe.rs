@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::{
-    client::{Client, Request, Response, Tried, complaint},
+    client::{Client, Request, Response, Tried},
     envelope::{Records, looks_like_html, split},
     retry::{RetryPolicy, retry_after},
 };
@@ -234,7 +234,9 @@ impl Prober<'_> {
                 unknown(check.remedy("nothing is wrong with your input; try again later"))
             }
             status => {
-                let said = complaint(&response.body)
+                let said = self
+                    .client
+                    .said(&response.body)
                     .map(|text| format!(": {text}"))
                     .unwrap_or_default();
                 elsewhere(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     client::{Client, Request},
-    envelope::{Records, split},
+    envelope::Records,
     paging::{Paging, Place},
     seen::Seen,
 };
@@ -86,7 +86,7 @@ impl Stream for RestStream {
         let request = self.paging.request(first, place.as_ref());
         let response = self.client.send(&request).await?;
         let wanted: Vec<&str> = self.paging.wanted().into_iter().collect();
-        let cut = split(&response.body, self.records, &wanted)?;
+        let cut = self.client.split(&response.body, self.records, &wanted)?;
         let first_record = cut
             .records
             .first()

@@ -12,6 +12,9 @@ const FULL_BUDGET: u32 = 500;
 const COST_OF_A_RETRY: u32 = 14;
 const GAIN_OF_A_SUCCESS: u32 = 1;
 
+/// No wait is longer than a year: beyond that, adding it to a clock overflows sooner or later.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// How often and how long a request is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
@@ -95,11 +98,14 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         .to_str()
         .ok()?
         .trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let asked = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            date.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(asked.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]

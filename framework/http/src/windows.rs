@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     client::{Client, Request},
-    envelope::{Records, split},
+    envelope::Records,
     seen::Seen,
 };
 
@@ -187,7 +187,7 @@ impl WindowedList {
 
     async fn read_whole(&self, window: (Timestamp, Timestamp)) -> Result<Step> {
         let response = self.client.send(&self.request(window)).await?;
-        let cut = split(&response.body, self.records, &[])?;
+        let cut = self.client.split(&response.body, self.records, &[])?;
         Ok(Step {
             page: Page::new(response.body, cut.records),
             then: Then::NextWindow,
@@ -349,7 +349,7 @@ impl WindowedList {
             return Ok(None);
         }
         let wanted = [paging.total];
-        let cut = split(
+        let cut = self.client.split(
             &response.body,
             self.records,
             if with_total { &wanted } else { &[] },

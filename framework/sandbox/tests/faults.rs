@@ -245,8 +245,13 @@ async fn a_dropped_sandbox_frees_its_port() {
     let sandbox = Sandbox::start(headwater_sandbox::Options::default())
         .await
         .unwrap();
-    let address = sandbox.base_url();
-    let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let port: u16 = sandbox
+        .base_url()
+        .rsplit_once(':')
+        .unwrap()
+        .1
+        .parse()
+        .unwrap();
     let taken = Sandbox::start(headwater_sandbox::Options {
         port,
         ..Default::default()
@@ -256,7 +261,7 @@ async fn a_dropped_sandbox_frees_its_port() {
     drop(sandbox);
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        if reqwest::get(&address).await.is_err() {
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             return;
         }
     }

@@ -80,6 +80,7 @@ impl Document {
         Some(document)
     }
 
+    #[allow(clippy::print_stderr, reason = "a check that is left out must be seen")]
     fn as_published() -> Option<Self> {
         let Some(path) = find_document() else {
             eprintln!(

@@ -93,17 +93,17 @@ impl From<CreateCallError> for Refusal {
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Invalid(Invalid { parameter }) => Reply::json(
+            Refusal::Invalid(Invalid { parameter }) => Self::json(
                 StatusCode::BAD_REQUEST,
                 &json!({"errorMessage": format!("{parameter} is invalid")}),
             ),
-            Refusal::NoRecordingUser => Reply::json(
+            Refusal::NoRecordingUser => Self::json(
                 StatusCode::BAD_REQUEST,
                 &json!({"errorMessage": "no recording user"}),
             ),
-            Refusal::NoSuchRecord => Reply::json(StatusCode::NOT_FOUND, &json!({})),
+            Refusal::NoSuchRecord => Self::json(StatusCode::NOT_FOUND, &json!({})),
             Refusal::NoSuchPath => {
-                Reply::json(StatusCode::NOT_FOUND, &json!({"message": "Not Found"}))
+                Self::json(StatusCode::NOT_FOUND, &json!({"message": "Not Found"}))
             }
         }
     }

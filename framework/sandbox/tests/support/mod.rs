@@ -25,6 +25,8 @@ pub fn unlimited() -> Limits {
 
 impl Api {
     pub async fn start(options: Options) -> Self {
+        // Other crates of the workspace switch TLS on, which then wants a provider even for plain HTTP.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
