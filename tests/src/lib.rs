@@ -2,6 +2,9 @@
 //!
 //! Naming the bundle here links every connector into every test binary that uses this crate.
 
+pub mod copilot;
+pub mod unhurried;
+
 use std::{path::PathBuf, sync::Arc};
 
 use headwater::{AnyConnector, AnyStream, Context, Page, Position, Registry, Source, Timestamp};

@@ -71,6 +71,20 @@ pub struct Config {
         transform = Hint::order(5).group("Reading options")
     )]
     include_private: bool,
+
+    #[serde(default = "default_requests_per_second")]
+    #[schemars(
+        title = "Requests per second",
+        description = "The most that is asked of the API in a second. Lower it to leave room for other integrations \
+                       of the workspace; raise it only where Clari has raised the limit of 10.",
+        range(min = 1, max = 1000),
+        transform = Hint::order(6).group("Reading options").advanced()
+    )]
+    requests_per_second: u32,
+}
+
+const fn default_requests_per_second() -> u32 {
+    REQUESTS_PER_SECOND
 }
 
 #[allow(
@@ -123,7 +137,7 @@ impl Connector for ClariCopilot {
         let client = Client::builder(SERVICE, &config.base_url, context)
             .secret_header("x-api-key", &config.api_key)
             .secret_header("x-api-password", &config.api_password)
-            .rate_limit(RateLimit::per_second(REQUESTS_PER_SECOND))
+            .rate_limit(RateLimit::per_second(config.requests_per_second))
             .quota(Quota::WeeklyFromSunday(REQUESTS_PER_WEEK))
             .body_limit(BODY_LIMIT)
             .build()?;

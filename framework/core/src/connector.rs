@@ -139,6 +139,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
         let mut schema = form_schema::<C::Config>();
         if let Some(object) = schema.as_object_mut() {
             object.insert("title".to_owned(), C::ABOUT.name.into());
+            object.insert("description".to_owned(), C::ABOUT.summary.into());
         }
         schema
     }

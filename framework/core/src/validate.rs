@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::civil::Date;
 use jsonschema::{Draft, error::ValidationErrorKind};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -105,6 +106,11 @@ pub fn validate(schema: &Value, answer: &Value) -> Vec<FieldError> {
         .should_validate_formats(true)
         // An address must be one that a config can hold: a port beyond 65535, say, is a URI but no URL.
         .with_format("uri", |text: &str| BaseUrl::parse(text).is_ok())
+        // The library's own check lets a few characters pass for digits.
+        .with_format("date", |text: &str| {
+            text.parse::<Date>()
+                .is_ok_and(|date| date.year() >= 0 && date.to_string() == text)
+        })
         .build(&schema)
     {
         Ok(validator) => validator,

@@ -1,5 +1,7 @@
 //! The form model, and every way in which a schema can leave its profile.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod sample;
 
 use headwater_core::{FieldKind, FormModel, ProfileViolation};

@@ -1,10 +1,13 @@
 //! Streams of children: one request for each id that the records of a parent list name.
 
-use std::{collections::VecDeque, fmt};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 use async_trait::async_trait;
-use headwater_core::{Note, Page, Result, Stream, StreamSpec, Timestamp};
-use serde::{Deserialize, Serialize};
+use headwater_core::{Error, Kind, Note, Page, Result, Stream, StreamSpec, Timestamp};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     client::Request,
@@ -119,7 +122,28 @@ impl ChildStream {
             .parents
             .client()
             .split(&response.body, self.records, &[])?;
+        if let Records::One("") = self.records {
+            self.require_key(&response.body)?;
+        }
         Ok(finish(token, Page::new(response.body, cut.records)))
+    }
+
+    /// Where the body itself is the record, any object looks like one, an error message too: only a record has the key.
+    fn require_key(&self, body: &[u8]) -> Result<()> {
+        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
+        let missing = self.spec.key.iter().find(|key| !fields.contains_key(**key));
+        let Some(key) = missing else {
+            return Ok(());
+        };
+        let text = format!(
+            "the answer is no record of {}: it has no {key}",
+            self.spec.name
+        );
+        let error = Error::new(Kind::DataInvalid, text).with("bytes", body.len());
+        Err(match self.parents.client().said(body) {
+            Some(said) => error.with("it says", said),
+            None => error,
+        })
     }
 }
 

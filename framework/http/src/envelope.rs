@@ -25,6 +25,8 @@ pub struct Split {
 }
 
 /// Finds the records of a page, and the values at `wanted` (total, cursor, next link), in one pass over the body.
+///
+/// Its errors quote nothing of the body; [`Client::split`](crate::Client::split) adds what the service says.
 pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
     let whole = [""];
     let (pointers, shape): (&[&str], Shape) = match &records {

@@ -12,7 +12,7 @@ use crate::{client::Request, seen::Seen};
 pub enum Paging {
     /// Everything in one answer.
     Single,
-    /// `?page=1`, `?page=2`, … until a page has fewer records than asked for.
+    /// `?page=1`, `?page=2`, … until a page is empty: a shorter one may come from a service that gives fewer.
     PageNumber {
         /// The parameter of the page.
         page: &'static str,
@@ -23,7 +23,7 @@ pub enum Paging {
         /// Records asked for.
         per_page: u32,
     },
-    /// `?skip=0`, `?skip=100`, … until a page has fewer records than asked for.
+    /// `?skip=0`, `?skip=100`, … until a page is empty: a shorter one may come from a service that gives fewer.
     Offset {
         /// The parameter of the offset.
         skip: &'static str,
@@ -146,23 +146,21 @@ impl Paging {
         }
         let at = match self {
             Self::Single => None,
-            Self::PageNumber {
-                first, per_page, ..
-            } => {
+            Self::PageNumber { first, .. } => {
                 let number = if let Some(At::Number(number)) = place.map(|place| place.at) {
                     number
                 } else {
                     *first
                 };
-                (count >= *per_page as usize).then_some(At::Number(number + 1))
+                (count > 0).then_some(At::Number(number + 1))
             }
-            Self::Offset { per_page, .. } => {
+            Self::Offset { .. } => {
                 let offset = if let Some(At::Number(offset)) = place.map(|place| place.at) {
                     offset
                 } else {
                     0
                 };
-                (count >= *per_page as usize).then_some(At::Number(offset + count as u64))
+                (count > 0).then_some(At::Number(offset + count as u64))
             }
             Self::CursorInBody { .. } => text(found, "cursor")?.map(At::Cursor),
             Self::CursorInHeader { header, .. } => {

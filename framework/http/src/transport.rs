@@ -137,11 +137,14 @@ fn find_cause(error: &reqwest::Error) -> (Failure, String) {
     (Failure::Interrupted, "the connection broke off".to_owned())
 }
 
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(tls) = error.downcast_ref() {
-        return Some(tls);
+fn tls_error<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    // I/O errors come nested, and the source of one is not the error that it holds but that one's source.
+    loop {
+        if let Some(tls) = error.downcast_ref() {
+            return Some(tls);
+        }
+        error = error.downcast_ref::<io::Error>()?.get_ref()?;
     }
-    error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }
 
 /// A body that ends early is reported as a decoding problem too.

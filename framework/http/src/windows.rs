@@ -105,7 +105,7 @@ struct Offset {
     size: usize,
     /// The first record of the last page.
     last: Option<u64>,
-    /// The last page was shorter than asked for: count again before going on.
+    /// The last page was shorter than asked for, or the one before once more: ask for it again, with the total.
     recount: bool,
     /// How often the window was read again.
     round: u8,
@@ -232,50 +232,9 @@ impl WindowedList {
         })
     }
 
-    async fn recount(
-        &self,
-        window: (Timestamp, Timestamp),
-        paging: &OffsetPaging,
-        offset: Offset,
-    ) -> Result<Step> {
-        let Some((_, total)) = self.page(window, paging, &offset, 0, 1, true).await? else {
-            return self.shrink(paging, offset);
-        };
-        if total < offset.end {
-            // Records left the window; what remains is before its new end.
-            let offset = Offset {
-                end: total,
-                recount: false,
-                ..offset
-            };
-            return Ok(Step {
-                page: Page::empty(),
-                then: if total == 0 {
-                    Then::NextWindow
-                } else {
-                    Then::At(offset)
-                },
-            });
-        }
-        // The records are there but the service gives fewer at a time than it was asked for.
-        if offset.size + 1 < paging.sizes.len() {
-            let offset = Offset {
-                size: offset.size + 1,
-                recount: false,
-                ..offset
-            };
-            return Ok(Step {
-                page: Page::empty(),
-                then: Then::At(offset),
-            });
-        }
-        Err(Error::new(
-            Kind::DataInvalid,
-            "a page has fewer records than the list says are there",
-        ))
-    }
-
-    /// The page before `offset.end`.
+    /// The page before `offset.end`. Where it is not what was expected it is asked for once more, with the total: one
+    /// answer tells then whether records left the window or the service gives others than it was asked for. A count
+    /// of its own would be outdated by the time that the page comes, and a busy list would never be read.
     async fn step_down(
         &self,
         window: (Timestamp, Timestamp),
@@ -285,40 +244,72 @@ impl WindowedList {
         let wanted = u64::from(paging.sizes[offset.size]).min(offset.end);
         let skip = offset.end - wanted;
         let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let with_total = skip == 0 || offset.recount;
         let Some((page, total)) = self
-            .page(window, paging, &offset, skip, limit, skip == 0)
+            .page(window, paging, &offset, skip, limit, with_total)
             .await?
         else {
             return self.shrink(paging, offset);
         };
+        let given = page.records.len() as u64;
         let first = page.iter().next().map(Seen::fingerprint);
         let came_twice = first.is_some() && first == offset.last;
-        if (page.records.len() as u64) < wanted {
-            return Ok(Step {
-                page: Page::empty(),
-                then: Then::At(Offset {
-                    recount: true,
-                    ..offset
-                }),
+        if !with_total {
+            let as_expected = given == wanted && !came_twice;
+            return Ok(if as_expected {
+                Step {
+                    page,
+                    then: Then::At(Offset {
+                        end: skip,
+                        last: first,
+                        ..offset
+                    }),
+                }
+            } else {
+                Step {
+                    page: Page::empty(),
+                    then: Then::At(Offset {
+                        recount: true,
+                        ..offset
+                    }),
+                }
             });
         }
-        if came_twice || (skip == 0 && total > offset.total) {
-            return Ok(Step {
-                page,
-                then: again(offset)?,
-            });
+        let is_cut = given < wanted && skip + given < total;
+        if is_cut || (came_twice && total >= offset.total) {
+            return self.distrust(paging, offset);
         }
-        if skip == 0 {
-            return Ok(Step {
-                page,
-                then: Then::NextWindow,
-            });
+        // Nothing is behind this page, or the records from `offset.end` on have been read.
+        let end = skip.min(total);
+        let then = if end > 0 {
+            Then::At(Offset {
+                total: total.min(offset.total),
+                end,
+                last: first,
+                recount: false,
+                ..offset
+            })
+        } else if total > offset.total {
+            again(offset)?
+        } else {
+            Then::NextWindow
+        };
+        Ok(Step { page, then })
+    }
+
+    /// The records are there, but the service gives fewer at a time than it was asked for, or others.
+    fn distrust(&self, paging: &OffsetPaging, offset: Offset) -> Result<Step> {
+        if offset.size + 1 == paging.sizes.len() {
+            return Err(Error::new(
+                Kind::DataInvalid,
+                "the pages do not add up to the total of the list: one was too short, or came twice",
+            ));
         }
         Ok(Step {
-            page,
+            page: Page::empty(),
             then: Then::At(Offset {
-                end: skip,
-                last: first,
+                size: offset.size + 1,
+                recount: false,
                 ..offset
             }),
         })
@@ -418,7 +409,7 @@ fn again(offset: Offset) -> Result<Then> {
     if offset.round + 1 >= MOST_ROUNDS {
         return Err(Error::new(
             Kind::DataInvalid,
-            "the list does not hold still: the same page came twice, or records entered a closed window; try later",
+            "the list does not hold still: records entered a closed window; try later",
         ));
     }
     Ok(Then::At(Offset {
@@ -478,11 +469,9 @@ impl Stream for WindowedList {
             Some(last) => {
                 // A clock that went back must not move the bookmark back.
                 let to = now.max(last.to);
-                (
-                    last.to.saturating_sub(self.overlap).unwrap_or(self.start),
-                    to,
-                    last.delivered,
-                )
+                let from = last.to.saturating_sub(self.overlap).unwrap_or(self.start);
+                // What lies before the start was left out by all passes and was not remembered.
+                (from.max(self.start), to, last.delivered)
             }
             None => (self.start, now, Seen::default()),
         };
@@ -519,9 +508,6 @@ impl Stream for WindowedList {
         };
         let step = match (&self.paging, token.at.take()) {
             (None, _) => self.read_whole(current).await?,
-            (Some(paging), Some(offset)) if offset.recount => {
-                self.recount(current, paging, offset).await?
-            }
             (Some(paging), Some(offset)) if offset.end > 0 => {
                 self.step_down(current, paging, offset).await?
             }

@@ -1,7 +1,6 @@
 //! What the tests of this crate share.
 
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +9,10 @@ use headwater_core::{
 };
 use headwater_http::{Client, ClientBuilder, RetryPolicy, context};
 use headwater_testkit::Script;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use tokio_rustls::{TlsAcceptor, rustls};
 
 /// The secret of every test. No text may show it.
@@ -106,6 +108,22 @@ pub async fn self_signed_server() -> u16 {
         while let Ok((stream, _)) = listener.accept().await {
             let shaken = acceptor.accept(stream).await;
             assert!(shaken.is_err(), "the certificate was trusted");
+        }
+    });
+    port
+}
+
+/// The port of a server that speaks plain HTTP with whoever comes.
+pub async fn plain_server() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut received = [0; 4096];
+            let length = stream.read(&mut received).await.unwrap();
+            let text = String::from_utf8_lossy(&received[..length]);
+            assert!(!text.contains(SECRET), "the secret was sent in the clear");
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });
     port

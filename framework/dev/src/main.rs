@@ -1,0 +1,37 @@
+//! `cargo dev COMMAND`
+#![allow(clippy::print_stdout, reason = "what a generator did is its output")]
+
+use std::{env, process::ExitCode};
+
+use headwater_core::{Error, Kind, Registry, Result};
+use headwater_dev::{schemas, tidy, workspace};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
+        Ok(problems) => {
+            for problem in problems {
+                println!("{problem}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("error: {error}");
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<Vec<String>> {
+    match arguments {
+        ["schemas"] => schemas::write(&Registry::collect()?, &workspace()).map(|()| Vec::new()),
+        ["schemas", "--check"] => schemas::check(&Registry::collect()?, &workspace()),
+        ["tidy"] => tidy::check(&workspace()),
+        _ => Err(Error::new(
+            Kind::ConfigInvalid,
+            "usage: cargo dev schemas | schemas --check | tidy",
+        )),
+    }
+}

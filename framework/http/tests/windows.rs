@@ -1,0 +1,591 @@
+//! Lists read by time, against a service whose records come, go and change while they are read.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use common::{SECRET, at, client, kept, pages, spec, texts};
+use headwater_core::{AnyStream, Error, Kind, Position, Result, SignedDuration, Timestamp};
+use headwater_http::{OffsetPaging, Records, WindowedList};
+use headwater_testkit::{Reply, Request, Script};
+use serde_json::{Value, json};
+
+const PAGING: OffsetPaging = OffsetPaging {
+    skip: "skip",
+    limit: "limit",
+    sizes: &[5, 2, 1],
+    cap: 20,
+    total: "/pagination/matched",
+    without_total: Some(("includePagination", "false")),
+};
+
+const START: &str = "2026-01-01T00:00:00Z";
+const NOW: &str = "2026-01-31T12:00:00.500Z";
+const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
+
+/// A record: its id, when it was modified, what it says.
+#[derive(Clone, Debug, PartialEq)]
+struct Item {
+    id: usize,
+    modified: Timestamp,
+    text: &'static str,
+}
+
+/// The service. The default one keeps to its documentation.
+#[derive(Clone, Default)]
+struct Service {
+    items: Vec<Item>,
+    /// The bounds belong to the window.
+    inclusive: bool,
+    /// Bounds lose their fraction of a second.
+    whole_seconds: bool,
+    /// Every page begins at the first record.
+    ignores_skip: bool,
+    /// The most records of a page, whatever was asked for.
+    clamp: Option<usize>,
+    /// The largest page that does not fail.
+    largest: Option<usize>,
+    /// Where the total is.
+    total: Option<&'static str>,
+    /// Records taken away after each request.
+    removes: usize,
+    /// Records added inside the windows after each of the first requests.
+    adds: usize,
+    random: Option<fastrand::Rng>,
+}
+
+impl Service {
+    fn with(items: Vec<Item>) -> Self {
+        Self {
+            items,
+            ..Self::default()
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> Reply {
+        let (_, query) = request.target.split_once('?').unwrap();
+        let query: BTreeMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).collect();
+        let bound = |name: &str| {
+            let bound = at(&query[name]);
+            if self.whole_seconds {
+                Timestamp::from_second(bound.as_second()).unwrap()
+            } else {
+                bound
+            }
+        };
+        let number = |name: &str| query.get(name).map(|text| text.parse::<usize>().unwrap());
+        let (after, before) = (bound("after"), bound("before"));
+        let (skip, limit) = (
+            number("skip").unwrap_or(0),
+            number("limit").unwrap_or(usize::MAX),
+        );
+        let is_inside = |item: &&Item| {
+            let is_edge = item.modified == after || item.modified == before;
+            (after < item.modified && item.modified < before) || (self.inclusive && is_edge)
+        };
+        let found: Vec<&Item> = self.items.iter().filter(is_inside).collect();
+        assert!(skip <= 20, "the service pages no further");
+        if limit != usize::MAX && limit > self.largest.unwrap_or(usize::MAX) {
+            return Reply::json(502, "");
+        }
+        let page = found
+            .iter()
+            .skip(if self.ignores_skip { 0 } else { skip })
+            .take(limit.min(self.clamp.unwrap_or(usize::MAX)))
+            .map(|item| json!({ "id": item.id, "at": item.modified, "text": item.text }))
+            .collect::<Vec<_>>();
+        let mut body = json!({ "items": page });
+        if query
+            .get("includePagination")
+            .is_none_or(|text| text != "false")
+        {
+            body["pagination"] = json!({ self.total.unwrap_or("matched"): found.len() });
+        }
+        self.change(request.index);
+        Reply::json(200, &body.to_string())
+    }
+
+    fn change(&mut self, index: usize) {
+        let Some(random) = &mut self.random else {
+            return;
+        };
+        for _ in 0..self.removes.min(self.items.len()) {
+            self.items.remove(random.usize(..self.items.len()));
+        }
+        if index < self.adds {
+            let place = random.usize(..=self.items.len());
+            self.items.insert(place, item(10_000 + index, random));
+        }
+    }
+}
+
+/// A record modified some time before the overlap.
+fn item(id: usize, random: &mut fastrand::Rng) -> Item {
+    let last = at(NOW).as_millisecond() - 2 * OVERLAP.as_millis() as i64;
+    let modified = Timestamp::from_millisecond(random.i64(at(START).as_millisecond()..last));
+    Item {
+        id,
+        modified: modified.unwrap(),
+        text: "old",
+    }
+}
+
+/// So many records at random times, a part of them within one second and on its boundary.
+fn items(count: usize, random: &mut fastrand::Rng) -> Vec<Item> {
+    let second = at("2026-01-15T08:00:00Z");
+    let mut items: Vec<Item> = (0..count).map(|id| item(id, random)).collect();
+    for (n, item) in items.iter_mut().step_by(9).take(10).enumerate() {
+        item.modified = second + SignedDuration::from_millis(if n % 3 == 2 { 999 } else { 0 });
+    }
+    // The seams of a pass: its start, the beginning of the overlap, the last moment of the pass.
+    let seams = [
+        at(START),
+        at(NOW) - OVERLAP,
+        at(NOW) - SignedDuration::from_millis(1),
+    ];
+    for (item, seam) in items.iter_mut().skip(1).step_by(9).zip(seams) {
+        item.modified = seam;
+    }
+    items
+}
+
+struct Bench {
+    script: Script,
+    service: Arc<Mutex<Service>>,
+    stream: Arc<dyn AnyStream>,
+}
+
+impl Bench {
+    async fn new(service: Service) -> Self {
+        let service = Arc::new(Mutex::new(service));
+        let answering = Arc::clone(&service);
+        let answer = move |request: &Request| answering.lock().unwrap().answer(request);
+        let script = Script::start(answer).await.unwrap();
+        let list = list(&script).paging(PAGING);
+        Self {
+            script,
+            service,
+            stream: Arc::new(list),
+        }
+    }
+
+    /// Reads a pass to its end: the records, and the bookmark.
+    async fn pass(
+        &self,
+        bookmark: Option<Position>,
+        now: &str,
+    ) -> Result<(Vec<usize>, Option<Position>)> {
+        let mut bookmark = bookmark;
+        let mut found = Vec::new();
+        for partition in self.stream.plan(bookmark.clone(), at(now))? {
+            let pages = pages(&self.stream, &partition, None).await?;
+            found.extend(ids(&texts(&pages)));
+            if let Some(new) = pages.last().and_then(|page| page.bookmark.as_ref()) {
+                bookmark = Some(kept(new));
+            }
+        }
+        Ok((found, bookmark))
+    }
+
+    async fn first_pass(&self) -> Result<Vec<usize>> {
+        Ok(self.pass(None, NOW).await?.0)
+    }
+}
+
+fn list(script: &Script) -> WindowedList {
+    let records = Records::Lists(&["/items"]);
+    let bounds = ("after", "before");
+    WindowedList::new(
+        &client(script),
+        spec("items"),
+        "/items",
+        records,
+        bounds,
+        at(START),
+        OVERLAP,
+    )
+}
+
+fn ids(records: &[String]) -> Vec<usize> {
+    let id = |text: &String| {
+        serde_json::from_str::<Value>(text).unwrap()["id"]
+            .as_u64()
+            .unwrap()
+    };
+    records
+        .iter()
+        .map(|text| usize::try_from(id(text)).unwrap())
+        .collect()
+}
+
+fn sorted(mut ids: Vec<usize>) -> Vec<usize> {
+    ids.sort_unstable();
+    ids
+}
+
+/// Every one of these was delivered.
+fn assert_none_lost<'a>(items: impl IntoIterator<Item = &'a Item>, read: &[usize], case: &str) {
+    let read: BTreeSet<usize> = read.iter().copied().collect();
+    let lost: Vec<&Item> = items
+        .into_iter()
+        .filter(|item| !read.contains(&item.id))
+        .collect();
+    assert!(lost.is_empty(), "{case}: lost {lost:?}");
+}
+
+#[tokio::test]
+async fn a_list_at_rest_is_delivered_exactly_once() {
+    for seed in 0..4 {
+        println!("seed {seed}");
+        for count in [0, 1, 5, 6, 20, 21, 100, 257] {
+            let items = items(count, &mut fastrand::Rng::with_seed(seed));
+            let bench = Bench::new(Service::with(items)).await;
+            let (read, bookmark) = bench.pass(None, NOW).await.unwrap();
+            assert_eq!(
+                sorted(read),
+                (0..count).collect::<Vec<_>>(),
+                "seed {seed}, {count}"
+            );
+            assert!(bookmark.is_some());
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_bounds_belong_to_the_window_only_records_on_a_seam_come_twice() {
+    for seed in 0..4 {
+        println!("seed {seed}");
+        for count in [0, 1, 5, 6, 20, 21, 100, 257] {
+            let items = items(count, &mut fastrand::Rng::with_seed(seed));
+            let service = Service {
+                inclusive: true,
+                ..Service::with(items.clone())
+            };
+            let bench = Bench::new(service).await;
+            let read = bench.first_pass().await.unwrap();
+            assert_none_lost(&items, &read, &format!("seed {seed}, {count}"));
+            let bounds: BTreeSet<Timestamp> = bench
+                .script
+                .requests()
+                .iter()
+                .flat_map(|request| {
+                    ["after", "before"]
+                        .map(|name| request.parameter(name).unwrap().replace("%3A", ":"))
+                })
+                .map(|bound| at(&bound))
+                .collect();
+            for item in &items {
+                let times = read.iter().filter(|id| **id == item.id).count();
+                assert!(
+                    times == 1 || bounds.contains(&item.modified),
+                    "{item:?} came {times} times"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_drops_fractions_of_a_second_loses_nothing() {
+    for inclusive in [false, true] {
+        let items = items(100, &mut fastrand::Rng::with_seed(5));
+        let service = Service {
+            inclusive,
+            whole_seconds: true,
+            ..Service::with(items.clone())
+        };
+        let bench = Bench::new(service).await;
+        let (mut read, bookmark) = bench.pass(None, NOW).await.unwrap();
+        // What was modified in the last half second is seen by the next pass.
+        read.extend(
+            bench
+                .pass(bookmark, "2026-01-31T12:05:00Z")
+                .await
+                .unwrap()
+                .0,
+        );
+        assert_none_lost(&items, &read, &format!("inclusive {inclusive}"));
+    }
+}
+
+#[tokio::test]
+async fn records_that_leave_during_reading_never_hide_others() {
+    for removes in 0..=7 {
+        for (seed, largest) in (0..).zip([None, None, Some(2), Some(1)]) {
+            let case = format!("removes {removes}, largest {largest:?}, seed {seed}");
+            println!("{case}");
+            let mut random = fastrand::Rng::with_seed(seed);
+            let items = items(random.usize(1..200), &mut random);
+            let service = Service {
+                removes,
+                largest,
+                inclusive: random.bool(),
+                random: Some(random),
+                ..Service::with(items)
+            };
+            let bench = Bench::new(service).await;
+            let read = bench.first_pass().await.expect(&case);
+            let remaining = bench.service.lock().unwrap().items.clone();
+            assert_none_lost(&remaining, &read, &case);
+        }
+    }
+}
+
+fn assert_restless(error: &Error) {
+    assert_eq!(error.kind(), Kind::DataInvalid, "{error}");
+    assert!(error.message().contains("does not hold still"), "{error}");
+}
+
+#[tokio::test]
+async fn records_that_enter_a_closed_window_never_hide_others() {
+    for adds in 1..=3 {
+        for seed in 0..12 {
+            println!("adds {adds}, seed {seed}");
+            let mut random = fastrand::Rng::with_seed(seed);
+            let items = items(random.usize(1..100), &mut random);
+            let service = Service {
+                adds,
+                random: Some(random),
+                ..Service::with(items.clone())
+            };
+            let bench = Bench::new(service).await;
+            match bench.first_pass().await {
+                Ok(read) => assert_none_lost(&items, &read, &format!("adds {adds}, seed {seed}")),
+                Err(error) => assert_restless(&error),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_never_stops_growing_is_an_error() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let items = items(12, &mut random);
+    let service = Service {
+        adds: usize::MAX,
+        random: Some(random),
+        ..Service::with(items)
+    };
+    let bench = Bench::new(service).await;
+    assert_restless(&bench.first_pass().await.unwrap_err());
+}
+
+#[tokio::test]
+async fn a_service_that_ignores_the_offset_is_noticed() {
+    for count in [6, 10, 11, 20, 100] {
+        let items = items(count, &mut fastrand::Rng::with_seed(2));
+        let bench = Bench::new(Service {
+            ignores_skip: true,
+            ..Service::with(items)
+        })
+        .await;
+        let error = bench.first_pass().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::DataInvalid, "{count}: {error}");
+        assert!(bench.script.requests().len() < 100, "{count}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_gives_less_than_asked_for_is_read_in_smaller_pages() {
+    let items = items(100, &mut fastrand::Rng::with_seed(3));
+    for clamp in [4, 3, 2, 1] {
+        let service = Service {
+            clamp: Some(clamp),
+            ..Service::with(items.clone())
+        };
+        let read = Bench::new(service).await.first_pass().await.unwrap();
+        assert_eq!(sorted(read), (0..100).collect::<Vec<_>>(), "{clamp}");
+    }
+    let bench = Bench::new(Service {
+        clamp: Some(0),
+        ..Service::with(items)
+    })
+    .await;
+    let error = bench.first_pass().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::DataInvalid);
+    assert!(
+        error.message().contains("do not add up to the total"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn pages_that_are_too_large_for_the_service_are_asked_for_smaller_with_a_note() {
+    let items = items(100, &mut fastrand::Rng::with_seed(4));
+    for largest in [4, 2, 1] {
+        let service = Service {
+            largest: Some(largest),
+            ..Service::with(items.clone())
+        };
+        let bench = Bench::new(service).await;
+        let read = bench.first_pass().await.unwrap();
+        assert_eq!(sorted(read), (0..100).collect::<Vec<_>>(), "{largest}");
+        let partition = bench.stream.plan(None, at(NOW)).unwrap().remove(0);
+        let pages = pages(&bench.stream, &partition, None).await.unwrap();
+        let mut notes = pages.iter().flat_map(|page| &page.notes);
+        assert!(notes.all(|note| note.code == "page_too_large"));
+        assert!(pages.iter().any(|page| !page.notes.is_empty()), "{largest}");
+    }
+    let bench = Bench::new(Service {
+        largest: Some(0),
+        ..Service::with(items)
+    })
+    .await;
+    let error = bench.first_pass().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_total_is_an_error() {
+    for count in [0, 1, 30] {
+        let items = items(count, &mut fastrand::Rng::with_seed(6));
+        let bench = Bench::new(Service {
+            total: Some("count"),
+            ..Service::with(items)
+        })
+        .await;
+        let error = bench.first_pass().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::DataInvalid);
+        assert!(
+            error.message().contains("no total at /pagination/matched"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn more_records_in_a_second_than_the_service_pages_through_are_an_error() {
+    let mut items = items(30, &mut fastrand::Rng::with_seed(7));
+    for item in &mut items {
+        item.modified = at("2026-01-15T08:00:00.250Z");
+    }
+    let bench = Bench::new(Service::with(items)).await;
+    let error = bench.first_pass().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::DataInvalid);
+    assert!(
+        error
+            .message()
+            .contains("share the second 2026-01-15T08:00:00Z"),
+        "{error}"
+    );
+    assert!(bench.script.requests().len() < 100);
+}
+
+#[tokio::test]
+async fn an_answer_without_records_is_an_error_that_shows_no_secret() {
+    let body = json!({ "message": format!("unknown key {SECRET}") }).to_string();
+    let script = Script::start(move |_| Reply::json(200, &body))
+        .await
+        .unwrap();
+    for stream in [list(&script), list(&script).paging(PAGING)] {
+        let stream: Arc<dyn AnyStream> = Arc::new(stream);
+        let partition = stream.plan(None, at(NOW)).unwrap().remove(0);
+        let error = stream.fetch(partition, None).await.unwrap_err();
+        assert!(
+            error.to_string().contains("unknown key [redacted]"),
+            "{error}"
+        );
+        assert!(!format!("{error:?}").contains(SECRET), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn reading_goes_on_from_every_page_exactly_where_it_was() {
+    let items = items(57, &mut fastrand::Rng::with_seed(8));
+    let bench = Bench::new(Service {
+        largest: Some(2),
+        ..Service::with(items)
+    })
+    .await;
+    for partition in bench.stream.plan(None, at(NOW)).unwrap() {
+        let all = pages(&bench.stream, &partition, None).await.unwrap();
+        for (index, page) in all.iter().enumerate() {
+            let Some(next) = &page.next else { continue };
+            let rest = pages(&bench.stream, &partition, Some(kept(next)))
+                .await
+                .unwrap();
+            assert_eq!(texts(&rest), texts(&all[index + 1..]), "page {index}");
+            let bookmark = |pages: &[headwater_core::Page<_, Position>]| {
+                pages.last().unwrap().bookmark.clone()
+            };
+            assert_eq!(bookmark(&rest), bookmark(&all), "page {index}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_next_pass_delivers_what_is_new_late_or_changed_and_nothing_else() {
+    let later = |minutes: i64| at(NOW) + SignedDuration::from_mins(minutes);
+    for inclusive in [false, true] {
+        for unpaged in [false, true] {
+            let mut found = items(30, &mut fastrand::Rng::with_seed(9));
+            for (n, item) in found.iter_mut().take(15).enumerate() {
+                item.modified = later(-3 * n as i64 - 1);
+            }
+            let mut bench = Bench::new(Service {
+                inclusive,
+                ..Service::with(found)
+            })
+            .await;
+            if unpaged {
+                bench.stream = Arc::new(list(&bench.script));
+            }
+            let (read, bookmark) = bench.pass(None, NOW).await.unwrap();
+            assert_none_lost(&bench.service.lock().unwrap().items, &read, "first pass");
+
+            let (read, bookmark) = bench.pass(bookmark, "2026-01-31T12:00:01Z").await.unwrap();
+            assert_eq!(read, Vec::<usize>::new());
+
+            {
+                let mut service = bench.service.lock().unwrap();
+                // Modified once more; changed without a new time; visible late; new.
+                service.items[3].modified = later(2);
+                service.items[4].text = "new";
+                service.items.push(Item {
+                    id: 100,
+                    modified: later(-30),
+                    text: "late",
+                });
+                service.items.push(Item {
+                    id: 101,
+                    modified: later(1),
+                    text: "new",
+                });
+            }
+            let (read, bookmark) = bench.pass(bookmark, "2026-01-31T12:05:00Z").await.unwrap();
+            assert_eq!(sorted(read), [3, 4, 100, 101]);
+
+            let (read, _) = bench.pass(bookmark, "2026-01-31T12:05:01Z").await.unwrap();
+            assert_eq!(read, Vec::<usize>::new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_does_not_take_the_bookmark_along() {
+    let bench = Bench::new(Service::with(items(30, &mut fastrand::Rng::with_seed(10)))).await;
+    let (_, bookmark) = bench.pass(None, NOW).await.unwrap();
+    let end = |bookmark: &Option<Position>| json!(bookmark)["value"]["to"].clone();
+    assert_eq!(end(&bookmark), json!(at(NOW)));
+    for earlier in [
+        "2026-01-31T11:30:00Z",
+        "2026-01-01T00:00:00Z",
+        "1970-01-01T00:00:00Z",
+    ] {
+        let (read, kept) = bench.pass(bookmark.clone(), earlier).await.unwrap();
+        assert_eq!(read, Vec::<usize>::new(), "{earlier}");
+        assert_eq!(end(&kept), end(&bookmark), "{earlier}");
+    }
+    assert!(
+        bench
+            .stream
+            .plan(None, at("2025-12-31T00:00:00Z"))
+            .unwrap()
+            .is_empty()
+    );
+}

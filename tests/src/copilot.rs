@@ -1,0 +1,150 @@
+//! What the tests of the Clari Copilot connector share.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use headwater::{AnyStream, Context, Position, Result, Source, Timestamp};
+use headwater_sandbox::{API_KEY, API_PASSWORD, Options, Sandbox};
+use headwater_testkit::{Reply, Request, Script};
+use serde_json::{Value, json};
+
+use crate::{
+    ReadThrough, connector,
+    unhurried::{self, on_the_wire},
+};
+
+/// All streams.
+pub const STREAMS: [&str; 9] = [
+    "users",
+    "calls",
+    "call_details",
+    "topics",
+    "scorecards",
+    "scorecard_templates",
+    "accounts",
+    "contacts",
+    "deals",
+];
+
+/// A simulator without rate limits, for a test with a paused clock.
+pub async fn workspace_of(calls: u64) -> Sandbox {
+    workspace(Options {
+        calls,
+        ..Options::default()
+    })
+    .await
+}
+
+/// The same with other options; no limit per second in any case.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub async fn workspace(mut options: Options) -> Sandbox {
+    options.limits.per_second = None;
+    on_the_wire(Sandbox::start(options))
+        .await
+        .expect("a free loopback port")
+}
+
+/// A scripted service, for a test with a paused clock.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub async fn script(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Script {
+    on_the_wire(Script::start(answer))
+        .await
+        .expect("a free loopback port")
+}
+
+/// The answer to the form that a sandbox accepts.
+pub fn answer(base_url: &str) -> Value {
+    json!({ "api_key": API_KEY, "api_password": API_PASSWORD, "base_url": base_url })
+}
+
+/// A source for a test with a paused clock.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub fn open(answer: Value) -> Arc<dyn Source> {
+    open_in(&unhurried::context(), answer)
+}
+
+/// A source in a context.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub fn open_in(context: &Context, answer: Value) -> Arc<dyn Source> {
+    let connector = connector("clari-copilot");
+    let config = connector.validate(answer).expect("a valid answer");
+    connector.open(&config, context).expect("a source")
+}
+
+/// A stream of a service that a sandbox's credentials open, for a test with a paused clock.
+#[allow(clippy::expect_used, reason = "only tests call this")]
+pub fn stream(base_url: &str, name: &str) -> Arc<dyn AnyStream> {
+    open(answer(base_url)).stream(name).expect("a known stream")
+}
+
+/// A pass that can be interrupted before every page and goes on from text.
+pub struct Reading {
+    stream: Arc<dyn AnyStream>,
+    /// The parts still to read, the current one first.
+    partitions: VecDeque<Position>,
+    token: Option<Position>,
+    /// What came so far.
+    pub read: ReadThrough,
+}
+
+impl Reading {
+    /// A pass from its beginning.
+    pub fn begin(
+        stream: &Arc<dyn AnyStream>,
+        bookmark: Option<Position>,
+        now: Timestamp,
+    ) -> Result<Self> {
+        Ok(Self {
+            stream: Arc::clone(stream),
+            partitions: stream.plan(bookmark, now)?.into(),
+            token: None,
+            read: ReadThrough::default(),
+        })
+    }
+
+    /// The place as text, as a host would keep it.
+    #[allow(clippy::expect_used, reason = "only tests call this")]
+    pub fn place(&self) -> String {
+        serde_json::to_string(&(&self.partitions, &self.token)).expect("positions are JSON")
+    }
+
+    /// The rest of a pass from a place, with nothing read yet.
+    #[allow(clippy::expect_used, reason = "only tests call this")]
+    pub fn resume(stream: &Arc<dyn AnyStream>, place: &str) -> Self {
+        let (partitions, token) = serde_json::from_str(place).expect("a place");
+        Self {
+            stream: Arc::clone(stream),
+            partitions,
+            token,
+            read: ReadThrough::default(),
+        }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_done(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Fetches the next page. An error leaves the place as it was.
+    pub async fn step(&mut self) -> Result<()> {
+        let Some(partition) = self.partitions.front() else {
+            return Ok(());
+        };
+        let page = self
+            .stream
+            .fetch(partition.clone(), self.token.clone())
+            .await?;
+        self.token = self.read.take(page);
+        if self.token.is_none() {
+            self.partitions.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Fetches all that is left.
+    pub async fn finish(mut self) -> Result<ReadThrough> {
+        while !self.is_done() {
+            self.step().await?;
+        }
+        Ok(self.read)
+    }
+}
