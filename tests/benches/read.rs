@@ -5,13 +5,6 @@
 //! writes them, without state, retry, limit or resume. What counts is the ratio of their CPU times in one run; times
 //! alone say more about the machine. Then follow the peak memory at two sizes, the time lost against the service's
 //! rate limit, and the start of the process.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::panic,
-    missing_docs,
-    reason = "a benchmark prints its figures and stops at the first thing that is not as it should be"
-)]
 
 use std::{
     env,

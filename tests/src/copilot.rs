@@ -35,7 +35,6 @@ pub async fn workspace_of(calls: u64) -> Sandbox {
 }
 
 /// The same with other options; no limit per second in any case.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub async fn workspace(mut options: Options) -> Sandbox {
     options.limits.per_second = None;
     on_the_wire(Sandbox::start(options))
@@ -44,7 +43,6 @@ pub async fn workspace(mut options: Options) -> Sandbox {
 }
 
 /// A scripted service, for a test with a paused clock.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub async fn script(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Script {
     on_the_wire(Script::start(answer))
         .await
@@ -57,13 +55,11 @@ pub fn answer(base_url: &str) -> Value {
 }
 
 /// A source for a test with a paused clock.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub fn open(answer: Value) -> Arc<dyn Source> {
     open_in(&unhurried::context(), answer)
 }
 
 /// A source in a context.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub fn open_in(context: &Context, answer: Value) -> Arc<dyn Source> {
     let connector = connector("clari-copilot");
     let config = connector.validate(answer).expect("a valid answer");
@@ -71,7 +67,6 @@ pub fn open_in(context: &Context, answer: Value) -> Arc<dyn Source> {
 }
 
 /// A stream of a service that a sandbox's credentials open, for a test with a paused clock.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub fn stream(base_url: &str, name: &str) -> Arc<dyn AnyStream> {
     open(answer(base_url)).stream(name).expect("a known stream")
 }
@@ -102,13 +97,11 @@ impl Reading {
     }
 
     /// The place as text, as a host would keep it.
-    #[allow(clippy::expect_used, reason = "only tests call this")]
     pub fn place(&self) -> String {
         serde_json::to_string(&(&self.partitions, &self.token)).expect("positions are JSON")
     }
 
     /// The rest of a pass from a place, with nothing read yet.
-    #[allow(clippy::expect_used, reason = "only tests call this")]
     pub fn resume(stream: &Arc<dyn AnyStream>, place: &str) -> Self {
         let (partitions, token) = serde_json::from_str(place).expect("a place");
         Self {

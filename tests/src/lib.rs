@@ -2,6 +2,7 @@
 //!
 //! Naming the bundle here links every connector into every test binary that uses this crate.
 
+pub mod binary;
 pub mod copilot;
 pub mod unhurried;
 
@@ -23,13 +24,11 @@ pub async fn unlimited_sandbox(calls: u64) -> Sandbox {
 }
 
 /// A simulator on a free port.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub async fn sandbox(options: Options) -> Sandbox {
     Sandbox::start(options).await.expect("a free loopback port")
 }
 
 /// The simulation of a connector.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub fn simulation(id: &str) -> &'static Simulation {
     simulations()
         .iter()
@@ -38,14 +37,12 @@ pub fn simulation(id: &str) -> &'static Simulation {
 }
 
 /// A registered connector.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub fn connector(id: &str) -> Arc<dyn AnyConnector> {
     let registry = Registry::collect().expect("connectors are linked");
     Arc::clone(registry.get(id).expect("the connector is registered"))
 }
 
 /// A source opened with an answer to its form.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub fn open(id: &str, answer: Value) -> (Arc<dyn Source>, Context) {
     let context = headwater::http::context().expect("a client");
     let connector = connector(id);

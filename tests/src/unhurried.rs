@@ -17,7 +17,6 @@ use bytes::Bytes;
 use headwater::{Body, Context, Transport, TransportError};
 use tokio::runtime::Runtime;
 
-#[allow(clippy::expect_used, reason = "only tests call this")]
 static WIRE: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -27,13 +26,11 @@ static WIRE: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 /// Runs something in real time, a server or a request.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub async fn on_the_wire<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     WIRE.spawn(work).await.expect("no panic on the wire")
 }
 
 /// What a host hands to connectors, for a test with a paused clock.
-#[allow(clippy::expect_used, reason = "only tests call this")]
 pub fn context() -> Context {
     let real = headwater::http::context().expect("a client");
     Context::new(Unhurried(real.transport))
@@ -43,7 +40,6 @@ struct Unhurried(Arc<dyn Transport>);
 
 #[async_trait]
 impl Transport for Unhurried {
-    #[allow(clippy::expect_used, reason = "only tests call this")]
     async fn send(
         &self,
         request: http::Request<Bytes>,

@@ -131,13 +131,13 @@ async fn a_page_that_is_too_large_is_asked_for_in_smaller_ones() {
     let read = first_pass(&sandbox, "calls").await;
     let keys = sandbox.keys("calls").unwrap();
     assert_eq!(read.sorted("id"), keys);
-    // 100 and 50 were too large, once each; 25 is not.
+    // 100 and 50 were too large, asked for twice each in case the gateway just had a hiccup; 25 is not.
     assert_eq!(read.notes, ["page_too_large"; 2]);
     let stats = sandbox.stats();
-    assert_eq!(stats.by_status[&502], 2, "{stats:?}");
+    assert_eq!(stats.by_status[&502], 4, "{stats:?}");
     assert_eq!(
         stats.by_path["/calls"],
-        2 + 1 + keys.len().div_ceil(25) as u64 + 1
+        4 + 1 + keys.len().div_ceil(25) as u64 + 1
     );
 }
 
@@ -152,8 +152,8 @@ async fn a_call_that_is_too_large_by_itself_is_an_error_and_not_a_loop() {
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
     assert_eq!(error.status(), Status::Persistent, "{error:?}");
-    // Four sizes once, the last one as often as any request.
-    assert_eq!(sandbox.stats().requests, 4 + 5);
+    // Four sizes twice, the last one as often as any request.
+    assert_eq!(sandbox.stats().requests, 4 * 2 + 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,13 +212,13 @@ async fn only_the_ends_of_a_window_are_counted() {
 }
 
 /// Reads while calls change, and once more when they hold still; together that is everything, as it is at the end.
-async fn everything_comes_in_two_passes(sandbox: &Sandbox) {
+/// Hands back the first read.
+async fn everything_comes_in_two_passes(sandbox: &Sandbox) -> ReadThrough {
     let stream = stream(&sandbox.base_url(), "calls");
     let first = read_through(&*stream, None, Timestamp::now())
         .await
         .unwrap();
     assert!(first.fetches < 120, "{} fetches", first.fetches);
-    assert!(!first.records.is_empty(), "a busy list is read, too");
     sandbox.set_faults(Faults::default());
     let later = Timestamp::now() + SignedDuration::from_secs(1);
     let second = read_through(&*stream, first.bookmark.clone(), later)
@@ -235,6 +235,7 @@ async fn everything_comes_in_two_passes(sandbox: &Sandbox) {
         .collect();
     assert_eq!(truth.len(), sandbox.keys("calls").unwrap().len());
     assert_eq!(delivered, truth);
+    first
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,8 +253,15 @@ async fn calls_that_change_during_a_read_push_no_other_out_of_it() {
             ..Options::default()
         };
         println!("seed {seed}: {options:?}");
+        let calls = options.calls;
         let sandbox = workspace(options).await;
-        everything_comes_in_two_passes(&sandbox).await;
+        let first = everything_comes_in_two_passes(&sandbox).await;
+        // Most did not change; a list that is busy is read all the same.
+        assert!(
+            first.records.len() as u64 > calls / 2,
+            "{}",
+            first.records.len()
+        );
     }
 }
 

@@ -20,7 +20,7 @@ Exit codes:
 
 /// Reads SaaS products through connectors: form, check, streams of records.
 #[derive(Debug, Parser)]
-#[command(name = "headwater", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "headwater", bin_name = "headwater", version, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(disable_help_subcommand = true, propagate_version = true)]
 pub(crate) struct Args {
     /// Answer in JSON, for machines; errors are JSON on standard error.

@@ -228,8 +228,10 @@ fn show_failures(summary: &Summary) {
         if let Ending::Failed {
             message,
             retry_after_seconds,
-            ..
+            kind,
         } = &stream.ending
+            // A reader that went away knows that it did.
+            && *kind != Kind::Cancelled
         {
             let wait =
                 retry_after_seconds.map(|seconds| format!("; try again in {}", duration(seconds)));

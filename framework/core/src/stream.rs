@@ -112,6 +112,13 @@ pub trait AnyStream: Send + Sync {
     /// What the stream is.
     fn spec(&self) -> &StreamSpec;
 
+    /// Whether these positions, of an earlier run, can be read: the bookmark, and partitions with their tokens. Pure.
+    fn verify(
+        &self,
+        bookmark: Option<&Position>,
+        places: &[(&Position, Option<&Position>)],
+    ) -> Result<()>;
+
     /// See [`Stream::plan`].
     fn plan(&self, bookmark: Option<Position>, now: Timestamp) -> Result<Vec<Position>>;
 
@@ -127,6 +134,26 @@ pub trait AnyStream: Send + Sync {
 impl<S: Stream> AnyStream for S {
     fn spec(&self) -> &StreamSpec {
         Stream::spec(self)
+    }
+
+    fn verify(
+        &self,
+        bookmark: Option<&Position>,
+        places: &[(&Position, Option<&Position>)],
+    ) -> Result<()> {
+        let name = Stream::spec(self).name;
+        if let Some(bookmark) = bookmark {
+            bookmark.clone().decode::<S::Bookmark>(S::VERSION, name)?;
+        }
+        for (partition, token) in places {
+            (*partition)
+                .clone()
+                .decode::<S::Partition>(S::VERSION, name)?;
+            if let Some(token) = *token {
+                token.clone().decode::<S::Token>(S::VERSION, name)?;
+            }
+        }
+        Ok(())
     }
 
     fn plan(&self, bookmark: Option<Position>, now: Timestamp) -> Result<Vec<Position>> {

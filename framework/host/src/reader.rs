@@ -127,8 +127,8 @@ impl Summary {
 /// Reads streams one after the other into a sink.
 ///
 /// A stream's own trouble (no permission, a malformed answer) ends that stream; trouble with the service, the sink or
-/// the state ends the read. Errors of a stream are in the summary; an error of this function comes from the sink,
-/// before the first record or while writing the last ones.
+/// the state ends the read. Errors of a stream are in the summary; an error of this function comes from the state or the
+/// sink, before the first record or while writing the last ones.
 ///
 /// A limit may cut a page. What is left of it is written after everything else and the state stays before that page:
 /// a later run without the limit reads it whole.
@@ -140,6 +140,9 @@ pub async fn read(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Summary> {
     let names: Vec<&str> = streams.iter().map(|stream| stream.spec().name).collect();
+    for stream in streams {
+        state.verify(&**stream)?;
+    }
     sink.restore(&names, &state)?;
     let started = Instant::now();
     let (before_limit, before_backoff) = (options.meter.limit_wait(), options.meter.backoff_wait());

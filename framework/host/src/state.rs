@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Position, Result};
+use headwater_core::{AnyStream, Error, Kind, Position, Result};
 use serde::{Deserialize, Serialize};
 
 /// The version of the file's layout.
@@ -168,6 +168,20 @@ impl State {
         self.streams
             .get(stream)
             .is_some_and(|state| state.pass.is_some())
+    }
+
+    /// Whether a stream can read its part of the state; asked before anything is read or written.
+    pub(crate) fn verify(&self, stream: &dyn AnyStream) -> Result<()> {
+        let Some(state) = self.streams.get(stream.spec().name) else {
+            return Ok(());
+        };
+        let partitions = state.pass.iter().flat_map(|pass| &pass.partitions);
+        let places: Vec<_> = partitions
+            .map(|progress| (&progress.partition, progress.token.as_ref()))
+            .collect();
+        let passed_on = state.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
+        stream.verify(passed_on, &[])?;
+        stream.verify(state.bookmark.as_ref(), &places)
     }
 
     /// Whether an interrupted run has finished a stream.

@@ -77,7 +77,7 @@ impl Request {
         self
     }
 
-    /// Statuses that mean something to the caller: returned at once instead of retried or failed.
+    /// Statuses that mean something to the caller: returned instead of failed, server errors once they come twice.
     #[must_use]
     pub fn accept(mut self, statuses: &'static [u16]) -> Self {
         self.accepted = Cow::Borrowed(statuses);
@@ -242,7 +242,7 @@ impl Client {
             tries += 1;
             self.turn().await;
             let tried = self.try_once(request, tries > 1, deadline).await?;
-            let verdict = self.judge(request, tried);
+            let verdict = self.judge(request, tried, tries);
             let (error, wait, throttled) = match verdict {
                 Verdict::Good(response) => {
                     inner.budget.earn();
@@ -346,7 +346,7 @@ impl Client {
         }
     }
 
-    fn judge(&self, request: &Request, tried: Tried) -> Verdict {
+    fn judge(&self, request: &Request, tried: Tried, tries: u32) -> Verdict {
         let inner = &*self.0;
         let service = inner.service;
         let response = match tried {
@@ -387,7 +387,9 @@ impl Client {
             }
         };
         let status = response.status;
-        if status.is_success() || request.accepted.contains(&status.as_u16()) {
+        // A gateway has hiccups: a server error is believed to mean something to the caller when it comes twice.
+        let is_meant = !status.is_server_error() || tries > 1;
+        if status.is_success() || (is_meant && request.accepted.contains(&status.as_u16())) {
             return Verdict::Good(response);
         }
         let wait = retry_after(&response.headers, SystemTime::now());

@@ -264,7 +264,9 @@ async fn accepted_statuses_are_handed_over_untouched() {
         assert_eq!(response.status.as_u16(), status);
         assert_eq!(response.headers["x-why"], "gone");
         assert_eq!(response.body, " {\"a\": 1e2} ");
-        assert_eq!(script.requests().len(), 1, "{status}");
+        // A server error may be a hiccup of the gateway, so it is believed when it comes twice.
+        let requests = if status < 500 { 1 } else { 2 };
+        assert_eq!(script.requests().len(), requests, "{status}");
     }
 }
 

@@ -1,0 +1,336 @@
+//! `headwater read`: to a pipe, to a folder, with a state, killed and stopped.
+
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use acceptance::{
+    binary::{Ran, command, files, run_with_input},
+    sandbox, simulation, unlimited_sandbox,
+};
+use headwater_sandbox::{Options, Sandbox};
+use serde_json::Value;
+
+const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
+const ID: &str = "clari-copilot";
+
+fn config(sandbox: &Sandbox) -> String {
+    let mut answer = (simulation(ID).form)(&sandbox.base_url());
+    answer["requests_per_second"] = 1000.into();
+    answer.to_string()
+}
+
+fn read(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+    let all = ["read", ID, "--config", "-"].iter().chain(arguments);
+    run_with_input(HEADWATER, all, config(sandbox).as_bytes())
+}
+
+fn keys(text: &str, field: &str) -> Vec<String> {
+    let key = |line: &str| {
+        serde_json::from_str::<Value>(line).unwrap()[field]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let mut keys: Vec<String> = text.lines().map(key).collect();
+    keys.sort();
+    keys
+}
+
+fn folder_keys(folder: &Path, stream: &str) -> Vec<String> {
+    let field = match stream {
+        "topics" => "topic_id",
+        "accounts" | "contacts" | "deals" => "crm_id",
+        _ => "id",
+    };
+    keys(
+        &fs::read_to_string(folder.join(format!("{stream}.jsonl"))).unwrap(),
+        field,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stream_to_a_pipe_is_bare_records_and_several_are_named() {
+    let sandbox = unlimited_sandbox(30).await;
+    let one = read(&sandbox, &["--stream", "calls"]);
+    assert_eq!(one.code, Some(0), "{}", one.err);
+    assert_eq!(keys(&one.out, "id"), sandbox.keys("calls").unwrap());
+
+    let two = read(&sandbox, &["--stream", "users", "--stream", "topics"]);
+    let named: Vec<Value> = two
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let users = named
+        .iter()
+        .filter(|line| line["stream"] == "users")
+        .count();
+    assert_eq!(users, sandbox.keys("users").unwrap().len());
+    assert!(named.iter().all(|line| line["record"].is_object()));
+    // Summary and progress are not among the records.
+    assert!(two.err.contains("complete"), "{}", two.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_has_every_record_of_every_stream_once() {
+    let sandbox = unlimited_sandbox(40).await;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let ran = read(&sandbox, &["--out", out.to_str().unwrap(), "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for stream in ran.json()["streams"].as_array().unwrap() {
+        let name = stream["stream"].as_str().unwrap();
+        assert_eq!(
+            folder_keys(&out, name),
+            sandbox.keys(name).unwrap(),
+            "{name}"
+        );
+        assert_eq!(stream["status"], "complete");
+    }
+    assert_eq!(files(&out).len(), 9);
+
+    let again = read(&sandbox, &["--out", out.to_str().unwrap()]);
+    assert_eq!(
+        again.code,
+        Some(2),
+        "a folder with records of an unknown run is not written to: {}",
+        again.err
+    );
+    assert_eq!(folder_keys(&out, "calls"), sandbox.keys("calls").unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_read_brings_only_what_changed() {
+    let sandbox = unlimited_sandbox(60).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.json");
+    let arguments = ["--stream", "calls", "--state", state.to_str().unwrap()];
+    let first = read(&sandbox, &arguments);
+    assert_eq!(keys(&first.out, "id"), sandbox.keys("calls").unwrap());
+    let second = read(&sandbox, &arguments);
+    assert_eq!(
+        (second.code, second.out.as_str()),
+        (Some(0), ""),
+        "{}",
+        second.err
+    );
+
+    sandbox.touch_call(3, "IGNORED_BY_USER");
+    let third = read(&sandbox, &arguments);
+    let changed: Vec<Value> = third
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0]["status"], "IGNORED_BY_USER");
+    assert_eq!(read(&sandbox, &arguments).out, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_nothing_is_lost_or_repeated() {
+    let mut options = Options {
+        calls: 300,
+        ..Options::default()
+    };
+    options.limits.per_second = None;
+    options.faults.latency_ms = 4;
+    let sandbox = sandbox(options).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (out, state) = (folder.path().join("out"), folder.path().join("state.json"));
+    let config_file = folder.path().join("config.json");
+    fs::write(&config_file, config(&sandbox)).unwrap();
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let start = || {
+        command(HEADWATER)
+            .args([
+                "read",
+                ID,
+                "--quiet",
+                "--config",
+                config_file.to_str().unwrap(),
+            ])
+            .args([
+                "--out",
+                out.to_str().unwrap(),
+                "--state",
+                state.to_str().unwrap(),
+            ])
+            .spawn()
+            .unwrap()
+    };
+    let mut kills = 0;
+    for _ in 0..12 {
+        let mut child = start();
+        sleep(Duration::from_millis(random.u64(200..1800)));
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if sandbox.stats().requests > 700 {
+            break;
+        }
+    }
+    assert!(kills > 0, "no read was alive when it was to be killed");
+    assert!(start().wait().unwrap().success());
+    for stream in acceptance::connector(ID).streams() {
+        assert_eq!(
+            folder_keys(&out, stream.name),
+            sandbox.keys(stream.name).unwrap(),
+            "{} (seed {seed})",
+            stream.name
+        );
+    }
+    assert_eq!(files(folder.path()), ["config.json", "out", "state.json"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_it_with_what_was_read_kept() {
+    let mut options = Options {
+        calls: 200,
+        ..Options::default()
+    };
+    options.limits.per_second = None;
+    options.faults.latency_ms = 20;
+    let sandbox = sandbox(options).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (out, state) = (folder.path().join("out"), folder.path().join("state.json"));
+    let config_file = folder.path().join("config.json");
+    fs::write(&config_file, config(&sandbox)).unwrap();
+    let arguments = [
+        "read",
+        ID,
+        "--stream",
+        "call_details",
+        "--config",
+        config_file.to_str().unwrap(),
+    ];
+    let places = [
+        "--out",
+        out.to_str().unwrap(),
+        "--state",
+        state.to_str().unwrap(),
+    ];
+    let child = command(HEADWATER)
+        .args(arguments)
+        .args(places)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let patience = Instant::now();
+    while sandbox
+        .stats()
+        .by_path
+        .get("/call-details")
+        .copied()
+        .unwrap_or(0)
+        < 20
+    {
+        assert!(
+            patience.elapsed() < Duration::from_secs(60),
+            "the read does not get going"
+        );
+        sleep(Duration::from_millis(10));
+    }
+    let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let stopped: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(stopped.code, Some(130), "{}", stopped.err);
+    assert!(stopped.err.contains("stopped"), "{}", stopped.err);
+    let so_far = folder_keys(&out, "call_details").len();
+    assert!(so_far >= 15, "{so_far} records were kept");
+
+    let rest = command(HEADWATER)
+        .args(arguments)
+        .args(places)
+        .output()
+        .unwrap();
+    assert!(rest.status.success());
+    assert_eq!(
+        folder_keys(&out, "call_details"),
+        sandbox.keys("call_details").unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_exact_and_moves_no_state_past_what_was_given() {
+    let sandbox = unlimited_sandbox(250).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (out, state) = (folder.path().join("out"), folder.path().join("state.json"));
+    let places = [
+        "--stream",
+        "calls",
+        "--out",
+        out.to_str().unwrap(),
+        "--state",
+        state.to_str().unwrap(),
+    ];
+    let limited = read(&sandbox, &[&places[..], &["--limit", "7"]].concat());
+    assert_eq!(limited.code, Some(0), "{}", limited.err);
+    assert!(
+        limited.err.contains("stopped at the limit"),
+        "{}",
+        limited.err
+    );
+    assert_eq!(folder_keys(&out, "calls").len(), 7);
+    assert_eq!(read(&sandbox, &places).code, Some(0));
+    assert_eq!(folder_keys(&out, "calls"), sandbox.keys("calls").unwrap());
+    let looked_at = read(&sandbox, &["--stream", "calls", "--limit", "101"]);
+    assert_eq!(looked_at.out.lines().count(), 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_without_permission_leaves_the_others_alone() {
+    let sandbox = unlimited_sandbox(20).await;
+    sandbox.set_faults("deny=/users".parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let ran = read(
+        &sandbox,
+        &[
+            "--stream",
+            "users",
+            "--stream",
+            "calls",
+            "--out",
+            folder.path().to_str().unwrap(),
+        ],
+    );
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("error: read users: Clari Copilot does not allow this"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(
+        folder_keys(folder.path(), "calls"),
+        sandbox.keys("calls").unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_is_no_error() {
+    let sandbox = unlimited_sandbox(3000).await;
+    let mut child = command(HEADWATER)
+        .args(["read", ID, "--stream", "calls", "--quiet", "--config", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(
+        &mut child.stdin.take().unwrap(),
+        config(&sandbox).as_bytes(),
+    )
+    .unwrap();
+    drop(child.stdout.take());
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.err, "");
+}
