@@ -1,0 +1,44 @@
+//! The README's first command, as a newcomer runs it.
+
+use acceptance::binary::{files, run};
+
+const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
+
+#[test]
+fn the_demo_goes_all_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let ran = run(HEADWATER, ["demo", "--keep", kept.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert_eq!(files(&kept), ["records", "state.json"]);
+    assert_eq!(files(&kept.join("records")).len(), 9);
+    // Times, and how far the read got before it was killed, differ from run to run.
+    insta::with_settings!({filters => vec![
+        (r" +\d+ ms", " [time] ms"),
+        (r"with \d+ lines written", "with [count] lines written"),
+        (r"kept in .*\.", "kept in [folder]."),
+    ]}, {
+        insta::assert_snapshot!("demo", ran.out);
+    });
+    assert!(
+        ran.err.contains("read before the interruption"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn the_demo_leaves_nothing_behind_unless_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = acceptance::binary::command(HEADWATER)
+        .arg("demo")
+        .env("TMPDIR", folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(files(folder.path()), [""; 0]);
+}
