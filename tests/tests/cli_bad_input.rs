@@ -55,6 +55,10 @@ fn configs_that_are_no_json_object() {
         ),
         (b"\"canary9b1e\"", "the form must be an object, not text"),
         (b"null", "the form must be an object, not null"),
+        (
+            b"{\"api_key\": \"canary9b1e\",\n \"api_key\": \"canary9b1e\"}",
+            "has a field twice (line 2, column",
+        ),
         (deep.as_bytes(), "is not valid JSON"),
         (huge.as_bytes(), "is larger than 1 MiB"),
     ];
@@ -244,6 +248,10 @@ fn arguments() {
     for (arguments, code, says) in cases {
         refused(&run(HEADWATER, *arguments), *code, says);
     }
+    let not_text = std::os::unix::ffi::OsStrExt::from_bytes(b"a\xff");
+    let arguments: [&std::ffi::OsStr; 4] =
+        ["check".as_ref(), ID.as_ref(), "--set".as_ref(), not_text];
+    refused(&run(HEADWATER, arguments), 2, "invalid UTF-8");
     let huge = "x".repeat(100_000);
     refused(
         &run(HEADWATER, ["spec", huge.as_str()]),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     fs::File,
     io::{self, BufRead, IsTerminal, Read},
     path::Path,
@@ -12,6 +13,10 @@ use headwater_core::{
     AnyConnector, Error, Field, FieldError, FieldKind, FormModel, Kind, Registry, Validated,
 };
 use headwater_host::resolve;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use crate::{Failure, args::Config, terminal::say};
@@ -98,13 +103,42 @@ fn from_file(path: &Path) -> Result<Value, Failure> {
         ));
     }
     // serde_json's text may quote the input, so only the place is told.
-    serde_json::from_str(text).map_err(|error| {
-        invalid(format!(
-            "is not valid JSON (line {}, column {})",
-            error.line(),
-            error.column()
-        ))
-    })
+    let place =
+        |error: &serde_json::Error| format!("(line {}, column {})", error.line(), error.column());
+    let answer = serde_json::from_str(text)
+        .map_err(|error| invalid(format!("is not valid JSON {}", place(&error))))?;
+    // Of two answers to one question none is taken; serde_json would take the last.
+    if let (Value::Object(_), Err(error)) = (&answer, serde_json::from_str::<EachFieldOnce>(text)) {
+        return Err(invalid(format!("has a field twice {}", place(&error))));
+    }
+    Ok(answer)
+}
+
+/// Reads an object and fails at the first field that it has had before.
+struct EachFieldOnce;
+
+impl<'de> Deserialize<'de> for EachFieldOnce {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for EachFieldOnce {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some((name, IgnoredAny)) = map.next_entry::<String, _>()? {
+            if !names.insert(name) {
+                return Err(de::Error::custom("a field stands there twice"));
+            }
+        }
+        Ok(self)
+    }
 }
 
 fn set_fields(form: &FormModel, answer: &mut Value, assignments: &[String]) -> Result<(), Failure> {

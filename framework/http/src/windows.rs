@@ -176,7 +176,9 @@ impl WindowedList {
     fn request(&self, (from, to): (Timestamp, Timestamp)) -> Request {
         // Whether the bounds belong to the window is not documented anywhere: a millisecond before, the resolution of
         // the service's times, makes both readings right. At worst a record on the seam comes twice.
-        let after = from - SignedDuration::from_millis(1);
+        let after = from
+            .saturating_sub(SignedDuration::from_millis(1))
+            .unwrap_or(from);
         let request = Request::get(self.path)
             .query(self.after, rfc3339(after))
             .query(self.before, rfc3339(to));
@@ -506,7 +508,13 @@ impl Stream for WindowedList {
         let Some(current) = token.todo.pop() else {
             return Ok(Page::empty());
         };
-        let step = match (&self.paging, token.at.take()) {
+        // A damaged state may name a size that there is not.
+        let largest = self.paging.map_or(0, |paging| paging.sizes.len() - 1);
+        let place = token.at.take().map(|place| Offset {
+            size: place.size.min(largest),
+            ..place
+        });
+        let step = match (&self.paging, place) {
             (None, _) => self.read_whole(current).await?,
             (Some(paging), Some(offset)) if offset.end > 0 => {
                 self.step_down(current, paging, offset).await?

@@ -518,6 +518,67 @@ async fn reading_goes_on_from_every_page_exactly_where_it_was() {
     }
 }
 
+/// Every value that a position holds, replaced in turn by the largest and by the smallest of its type.
+fn damaged(position: &Position) -> Vec<Position> {
+    fn walk(value: &mut Value, spot: &mut usize, damage: &Value) {
+        match value {
+            Value::Object(fields) => fields
+                .values_mut()
+                .for_each(|value| walk(value, spot, damage)),
+            Value::Array(items) => items.iter_mut().for_each(|value| walk(value, spot, damage)),
+            scalar if scalar.is_number() == damage.is_number() => {
+                if *spot == 0 {
+                    *scalar = damage.clone();
+                }
+                *spot = spot.wrapping_sub(1);
+            }
+            _ => {}
+        }
+    }
+    let whole = serde_json::to_value(position).unwrap();
+    let damages = [
+        u64::MAX.into(),
+        0.into(),
+        "9999-12-30T22:00:00Z".into(),
+        "-009999-01-02T01:59:59Z".into(),
+    ];
+    let mut all = Vec::new();
+    for damage in damages {
+        for spot in 0..20 {
+            let mut value = whole["value"].clone();
+            walk(&mut value, &mut spot.clone(), &damage);
+            let mut whole = whole.clone();
+            whole["value"] = value;
+            all.push(serde_json::from_value(whole).unwrap());
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_damaged_state_reads_on_or_fails_but_never_panics() {
+    let items = items(30, &mut fastrand::Rng::with_seed(8));
+    let bench = Bench::new(Service::with(items)).await;
+    // The same answer to whatever a damaged position asks for.
+    let answer =
+        json!({ "items": [{ "id": 1 }, { "id": 2 }], "pagination": { "matched": 57 } }).to_string();
+    let script = Script::start(move |_| Reply::json(200, &answer))
+        .await
+        .unwrap();
+    let stream: Arc<dyn AnyStream> = Arc::new(list(&script).paging(PAGING));
+    for partition in bench.stream.plan(None, at(NOW)).unwrap() {
+        for page in pages(&bench.stream, &partition, None).await.unwrap() {
+            let Some(next) = page.next else { continue };
+            for token in damaged(&next) {
+                let _ = stream.fetch(partition.clone(), Some(token)).await;
+            }
+            for partition in damaged(&partition) {
+                let _ = stream.fetch(partition, Some(next.clone())).await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_next_pass_delivers_what_is_new_late_or_changed_and_nothing_else() {
     let later = |minutes: i64| at(NOW) + SignedDuration::from_mins(minutes);
