@@ -14,6 +14,7 @@ fn the_demo_goes_all_the_way() {
     assert_eq!(files(&kept.join("records")).len(), 9);
     // Times, and how far the read got before it was killed, differ from run to run.
     insta::with_settings!({filters => vec![
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
         (r" +\d+ ms", " [time] ms"),
         (r"with \d+ lines written", "with [count] lines written"),
         (r"kept in .*\.", "kept in [folder]."),

@@ -86,6 +86,10 @@ impl Demo<'_> {
     async fn run(&self, context: fn() -> headwater_core::Result<Context>) -> Outcome {
         let id = self.simulation.id;
         let base_url = self.sandbox.base_url();
+        self.terminal.print(&format!(
+            "A simulator of {} runs at {base_url} for this demo; nothing leaves this machine.",
+            self.simulation.title
+        ))?;
         self.step("The form", &format!("headwater spec {id} --form"))?;
         show::form(self.connector, self.terminal)?;
 
