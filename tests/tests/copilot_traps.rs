@@ -71,7 +71,7 @@ fn page(request: &Request, matching: &[Value]) -> Reply {
 
 #[tokio::test(start_paused = true)]
 async fn more_calls_than_an_offset_reaches_are_read_in_windows() {
-    let sandbox = workspace_of(25_000).await;
+    let sandbox = workspace_of(12_000).await;
     let read = first_pass(&sandbox, "calls").await;
     let keys = sandbox.keys("calls").unwrap();
     assert!(keys.len() > 20_000);
