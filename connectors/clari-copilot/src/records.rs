@@ -100,69 +100,9 @@ pub struct Call {
 /// A call with its transcript, summary and competitor sentiments.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CallDetails {
-    /// Identifier, a UUID.
-    pub id: Option<String>,
-    /// Identifier in the system that the call came from.
-    pub source_id: Option<String>,
-    /// Title.
-    pub title: Option<String>,
-    /// Users of the workspace who take part.
-    pub users: Option<Vec<CallUser>>,
-    /// Invited people from outside.
-    pub externalParticipants: Option<Vec<Participant>>,
-    /// People who joined; may hold names only.
-    pub joinedParticipants: Option<Vec<Participant>>,
-    /// Where the call is in its life. `last_modified_time` moves when this does.
-    #[schemars(extend("examples" = ["SCHEDULED", "INITIATED", "INPROGRESS", "WAITING_IN_QUEUE", "PROCESSING", "PROCESSED", "ERROR_IN_TRANSCRIBE", "ERROR_IN_PROCESSING", "ERROR_IN_RECORDING", "UNABLE_TO_JOIN", "CALL_DID_NOT_HAPPEN", "IGNORED_BY_USER", "BOTJOIN_DISABLED", "POST_PROCESSING_DONE", "NO_DATA_INCALL", "NOBODY_JOINED_CALL", "BOTJOIN_DENIED"]))]
-    pub status: Option<String>,
-    /// Why the recorder did not join; often empty.
-    pub bot_not_join_reason: Option<Vec<String>>,
-    /// Where the call was held, or how it was uploaded.
-    #[schemars(extend("examples" = ["ZOOM", "GOOGLE_MEET", "FRESHCALLER", "AIRCALL_RECORDING", "RINGCENTRAL", "GOTO_MEETING", "OUTREACH", "HUBSPOT", "BLUE_JEANS", "SALESLOFT", "MS_TEAMS", "DIALPAD", "FRONTSPIN", "TALKDESK", "RECORDING", "VENDASTA", "KNOWLARITY", "CALL_HIPPO", "RINGOVER"]))]
-    pub r#type: Option<String>,
-    /// Scheduled time, or start for dialled calls.
-    #[schemars(extend("format" = "date-time"))]
-    pub time: Option<String>,
-    /// Calendar event identifier.
-    pub icaluid: Option<String>,
-    /// Calendar identifier.
-    pub calendar_id: Option<String>,
-    /// The series that the event belongs to.
-    pub recurring_event_id: Option<String>,
-    /// Start before the event was moved.
-    #[schemars(extend("format" = "date-time"))]
-    pub original_start_time: Option<String>,
-    /// When the status last changed.
-    #[schemars(extend("format" = "date-time"))]
-    pub last_modified_time: Option<String>,
-    /// Signed link, valid for four hours; null unless asked for.
-    pub audio_url: Option<String>,
-    /// Signed link, valid for four hours; null unless asked for.
-    pub video_url: Option<String>,
-    /// How the call went.
-    #[schemars(extend("examples" = ["UNKNOWN_CALL_DISPOSITION", "CALL_CONNECTED_WITH_PROSPECT", "CALL_DID_NOT_CONNECT_WITH_PROSPECT", "CALL_NOBODY_JOINED", "CALL_BOTJOIN_DENIED"]))]
-    pub disposition: Option<String>,
-    /// Name of the deal.
-    pub deal_name: Option<String>,
-    /// Value of the deal, as text.
-    pub deal_value: Option<String>,
-    /// When the deal should close.
-    #[schemars(extend("format" = "date-time"))]
-    pub deal_close_date: Option<String>,
-    /// Stage of the deal before the call.
-    pub deal_stage_before_call: Option<String>,
-    /// Name of the account.
-    pub account_name: Option<String>,
-    /// Names of the contacts.
-    pub contact_names: Option<Vec<String>>,
-    /// Identifiers in the CRM.
-    pub crm_info: Option<CrmInfo>,
-    /// Moments that were marked.
-    pub bookmark_timestamps: Option<Vec<String>>,
-    /// Measurements of the conversation.
-    pub metrics: Option<Metrics>,
-    /// The call's page in the product.
-    pub call_review_page_url: Option<String>,
+    /// What the list of calls has of it, too.
+    #[serde(flatten)]
+    pub call: Call,
     /// Stage of the deal now.
     pub deal_stage_live: Option<String>,
     /// What was said; missing or empty until the call is processed.
