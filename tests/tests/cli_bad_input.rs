@@ -230,6 +230,11 @@ fn arguments() {
             4,
             "there is no stream \"call\"",
         ),
+        (
+            &["check", ID],
+            2,
+            "no config was given and there is no terminal to ask at",
+        ),
         (&["read", ID, "--limit", "0"], 2, "0 is not in 1.."),
         (&["read", ID, "--limit", "many"], 2, "invalid digit"),
         (&["sandbox", "--calls", "3"], 2, "3 is not in 10..=1000000"),

@@ -39,13 +39,18 @@ pub(crate) fn gather<'r>(
             format!("the form leaves the profile: {}", listed.join("; ")),
         )
     })?;
+    let may_ask =
+        options.config.is_none() && io::stdin().is_terminal() && io::stderr().is_terminal();
+    if options.config.is_none() && options.set.is_empty() && !may_ask {
+        let text = "no config was given and there is no terminal to ask at; use --config FILE, or --config - for \
+                    standard input";
+        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    }
     let mut answer = match &options.config {
         Some(path) => from_file(path)?,
         None => Value::Object(Map::new()),
     };
     set_fields(&form, &mut answer, &options.set)?;
-    let may_ask =
-        options.config.is_none() && io::stdin().is_terminal() && io::stderr().is_terminal();
     let config = if may_ask {
         ask(&**connector, &form, answer)?
     } else {

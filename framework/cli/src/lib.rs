@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Standard output holds what was asked for and nothing else; progress, summaries and errors go to standard error.
-//! The exit codes are those of [`Kind`](headwater_core::Kind) and are listed by `headwater --help`.
+//! The exit codes are those of [`Kind`] and are listed by `headwater --help`.
 
 mod answers;
 mod args;
