@@ -27,12 +27,10 @@ pub struct FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pointer = if self.pointer.is_empty() {
-            "/"
-        } else {
-            &self.pointer
-        };
-        write!(f, "{pointer}: {}", self.message)
+        // The name of an unknown field may be anything; a terminal is shown a piece of it, without control characters.
+        let pointer: String = self.pointer.chars().take(128).collect();
+        let pointer = if pointer.is_empty() { "/" } else { &pointer };
+        write!(f, "{}: {}", pointer.escape_debug(), self.message)
     }
 }
 

@@ -144,6 +144,8 @@ pub async fn read(
         state.verify(&**stream)?;
     }
     sink.restore(&names, &state)?;
+    // A state that cannot be kept is found now and not after the first page.
+    save(&state, &options)?;
     let started = Instant::now();
     let (before_limit, before_backoff) = (options.meter.limit_wait(), options.meter.backoff_wait());
     let (before_requests, before_retries) = (options.meter.requests(), options.meter.retries());

@@ -257,11 +257,9 @@ impl Client {
             };
             let backoff = policy.backoff(tries, throttled);
             let delay = wait.map_or(backoff, |asked| asked.max(backoff));
-            if tries >= policy.tries || !inner.budget.spend() {
-                return Err(self.give_up(error, tries, wait, throttled));
-            }
-            if Instant::now() + delay > deadline {
-                return Err(self.give_up(error, tries, Some(delay), false));
+            let is_last = tries >= policy.tries;
+            if is_last || Instant::now() + delay > deadline || !inner.budget.spend() {
+                return Err(self.give_up(error, tries, wait.map(|_| delay), is_last && throttled));
             }
             inner.context.meter.count_backoff_wait(delay);
             tokio::time::sleep(delay).await;
@@ -473,9 +471,17 @@ impl Client {
         (!line.is_empty()).then_some(line)
     }
 
-    fn give_up(&self, error: Error, tries: u32, wait: Option<Duration>, throttled: bool) -> Error {
+    /// The error after the last try, with the delay that the service asked for. `refused_for_long`: every try was
+    /// answered with 429.
+    fn give_up(
+        &self,
+        error: Error,
+        tries: u32,
+        wait: Option<Duration>,
+        refused_for_long: bool,
+    ) -> Error {
         let error = error.with_status(Status::Persistent).with("tries", tries);
-        if let (true, None, Some(quota)) = (throttled, wait, self.0.quota) {
+        if let (true, None, Some(quota)) = (refused_for_long, wait, self.0.quota) {
             let Quota::WeeklyFromSunday(requests) = quota;
             let text = format!(
                 "{} goes on asking to slow down; its {requests} requests a week are probably used up and come back \
