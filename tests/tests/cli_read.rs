@@ -179,7 +179,7 @@ async fn killed_again_and_again_nothing_is_lost_or_repeated() {
     }
     assert!(kills > 0, "no read was alive when it was to be killed");
     assert!(start().wait().unwrap().success());
-    for stream in acceptance::connector(ID).streams() {
+    for stream in acceptance::connector(ID).catalog() {
         assert_eq!(
             folder_keys(&out, stream.name),
             sandbox.keys(stream.name).unwrap(),

@@ -129,7 +129,7 @@ impl Connector for ClariCopilot {
         ],
     };
 
-    fn streams() -> Vec<StreamSpec> {
+    fn catalog() -> Vec<StreamSpec> {
         streams::specs()
     }
 

@@ -24,8 +24,8 @@ use crate::{
 
 /// Calls in the simulated workspace: some 20 seconds of reading at 10 requests a second.
 const CALLS: u64 = 60;
-/// The first read is killed once it has written so many call details.
-const KILL_AFTER: usize = 25;
+/// The first read is killed once it has written so many records: in the middle of a stream of single requests.
+const KILL_AFTER: usize = 90;
 /// When even this many polls do not see them, something is wrong.
 const MOST_POLLS: usize = 2_000;
 const POLL: Duration = Duration::from_millis(30);
@@ -117,10 +117,10 @@ impl Demo<'_> {
             "A read that is killed",
             &format!("headwater read {id} --out records --state state.json"),
         )?;
-        let killed_at = self.read_and_kill().await?;
+        let (stream, lines) = self.read_and_kill().await?;
         self.terminal.print(&format!(
-            "The process was killed in the middle of call_details, with {} lines written.",
-            thousands(killed_at as u64)
+            "The process was killed in the middle of {stream}, with {} lines written.",
+            thousands(lines as u64)
         ))?;
 
         self.step(
@@ -193,27 +193,29 @@ impl Demo<'_> {
         Ok(child)
     }
 
-    /// Kills the read without warning once it is in the middle of a stream. Says how many lines it had written.
-    async fn read_and_kill(&self) -> Result<usize, Error> {
+    /// Kills the read without warning once it is in the middle. Says in which stream, and how many lines were written.
+    async fn read_and_kill(&self) -> Result<(&'static str, usize), Error> {
+        let catalog = self.connector.catalog();
         let mut child = self.start().await?;
         for _ in 0..MOST_POLLS {
             sleep(POLL).await;
-            if self.lines("call_details").len() >= KILL_AFTER {
+            let written: Vec<(&str, usize)> = catalog
+                .iter()
+                .map(|stream| (stream.name, self.lines(stream.name).len()))
+                .collect();
+            let lines: usize = written.iter().map(|(_, lines)| lines).sum();
+            let reached = written.iter().rev().find(|(_, lines)| *lines > 0);
+            if let Some((stream, _)) = reached.filter(|_| lines >= KILL_AFTER) {
                 let killed = child.kill().await;
                 killed.map_err(|error| {
                     Error::new(Kind::Unexpected, "the read cannot be killed").caused_by(error)
                 })?;
-                return Ok(self
-                    .connector
-                    .streams()
-                    .iter()
-                    .map(|stream| self.lines(stream.name).len())
-                    .sum());
+                return Ok((stream, lines));
             }
         }
         Err(Error::new(
             Kind::Unexpected,
-            "the demo went wrong: the read did not get to the call details",
+            "the demo went wrong: the read did not get half way",
         ))
     }
 
@@ -244,7 +246,7 @@ impl Demo<'_> {
             .to_vec(),
         ];
         let mut is_exact = true;
-        for stream in self.connector.streams() {
+        for stream in self.connector.catalog() {
             let truth: BTreeSet<String> = self
                 .sandbox
                 .keys(stream.name)

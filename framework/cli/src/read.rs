@@ -41,7 +41,7 @@ pub(crate) fn read(
     let context = context()?;
     let source = connector.open(&config, &context)?;
     let streams = select(&*source, &options.streams)?;
-    let known = connector.streams();
+    let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
     let state = match &options.state {
         Some(path) => State::load(path, connector.about().id, &names)?,

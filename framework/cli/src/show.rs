@@ -111,7 +111,7 @@ fn remarks(field: &Field) -> String {
 
 pub(crate) fn discover(registry: &Registry, options: &Discover, terminal: &Terminal) -> Outcome {
     let connector = registry.get(&options.connector)?;
-    let streams = connector.streams();
+    let streams = connector.catalog();
     if let Some(name) = &options.schema {
         let Some(stream) = streams.iter().find(|stream| stream.name == name) else {
             let names: Vec<&str> = streams.iter().map(|stream| stream.name).collect();

@@ -50,7 +50,7 @@ pub trait Connector: Send + Sync + 'static {
     const ABOUT: About;
 
     /// The streams, as known without credentials.
-    fn streams() -> Vec<StreamSpec>;
+    fn catalog() -> Vec<StreamSpec>;
 
     /// Builds a source. Pure: nothing is sent before the first probe or fetch.
     fn open(config: &Self::Config, context: &Context) -> Result<Arc<dyn Source>>;
@@ -106,7 +106,7 @@ pub trait AnyConnector: Send + Sync {
     fn schema(&self) -> Value;
 
     /// The streams, as known without credentials.
-    fn streams(&self) -> Vec<StreamSpec>;
+    fn catalog(&self) -> Vec<StreamSpec>;
 
     /// Checks an answer against the form: every error, each at its field. Pure.
     fn validate(&self, answer: Value) -> Result<Validated, Vec<FieldError>>;
@@ -144,8 +144,8 @@ impl<C: Connector> AnyConnector for Erased<C> {
         schema
     }
 
-    fn streams(&self) -> Vec<StreamSpec> {
-        C::streams()
+    fn catalog(&self) -> Vec<StreamSpec> {
+        C::catalog()
     }
 
     fn validate(&self, mut answer: Value) -> Result<Validated, Vec<FieldError>> {

@@ -36,7 +36,7 @@ macro_rules! connector {
                 guide: &[],
             };
 
-            fn streams() -> Vec<StreamSpec> {
+            fn catalog() -> Vec<StreamSpec> {
                 Vec::new()
             }
 
@@ -157,7 +157,7 @@ fn a_config_opens_only_its_own_connector() {
             ..Plum::ABOUT
         };
 
-        fn streams() -> Vec<StreamSpec> {
+        fn catalog() -> Vec<StreamSpec> {
             Vec::new()
         }
 

@@ -51,7 +51,7 @@ fn generate(registry: &Registry) -> Result<BTreeMap<PathBuf, String>> {
     for connector in registry.iter() {
         let folder = PathBuf::from(connector.about().id);
         files.insert(folder.join("form.json"), pretty(&connector.schema())?);
-        for stream in connector.streams() {
+        for stream in connector.catalog() {
             files.insert(
                 folder.join("streams").join(format!("{}.json", stream.name)),
                 pretty(&(stream.schema)())?,

@@ -38,7 +38,7 @@
 //!         guide: &[GuideStep { title: "Get a key", text: "Open Settings > API and copy the key." }],
 //!     };
 //!
-//!     fn streams() -> Vec<StreamSpec> {
+//!     fn catalog() -> Vec<StreamSpec> {
 //!         vec![StreamSpec {
 //!             name: "users",
 //!             description: "One person.",
@@ -75,7 +75,7 @@
 //!     }
 //!
 //!     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
-//!         let users = RestStream::new(&self.client, Acme::streams().remove(0), "/users", USERS);
+//!         let users = RestStream::new(&self.client, Acme::catalog().remove(0), "/users", USERS);
 //!         vec![Arc::new(users)]
 //!     }
 //! }

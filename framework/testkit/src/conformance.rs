@@ -162,7 +162,7 @@ fn guide_explains_every_secret(connector: &dyn AnyConnector) -> Vec<String> {
 fn streams_are_described(connector: &dyn AnyConnector) -> Vec<String> {
     let mut problems = Vec::new();
     let mut names = Vec::new();
-    for spec in connector.streams() {
+    for spec in connector.catalog() {
         let schema = (spec.schema)();
         let has_property =
             |name: &str| schema["properties"].get(name).is_some_and(Value::is_object);

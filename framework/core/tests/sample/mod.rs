@@ -103,7 +103,7 @@ impl Connector for Sample {
         }],
     };
 
-    fn streams() -> Vec<StreamSpec> {
+    fn catalog() -> Vec<StreamSpec> {
         Vec::new()
     }
 
