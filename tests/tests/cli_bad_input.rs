@@ -343,6 +343,14 @@ async fn state_files() {
         });
         assert!(kept, "{says}: {written:?}");
     }
+    for device in ["/dev/full", "/dev/null", "/"] {
+        let ran = read_with_state(folder.path(), Path::new(device), &sandbox.base_url());
+        refused(&ran, 2, "is not a regular file");
+    }
+    let huge = fs::File::create(&state).unwrap();
+    huge.set_len(65 << 20).unwrap();
+    let ran = read_with_state(folder.path(), &state, &sandbox.base_url());
+    refused(&ran, 2, "is far too large for a state");
     let nowhere = folder.path().join("no/such/state.json");
     let ran = read_with_state(folder.path(), &nowhere, &sandbox.base_url());
     refused(&ran, 74, "state.json cannot be written");

@@ -316,6 +316,50 @@ async fn a_stream_without_permission_leaves_the_others_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_the_read_and_costs_nothing_later() {
+    let sandbox = unlimited_sandbox(400).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (out, state) = (folder.path().join("out"), folder.path().join("state.json"));
+    let config_file = folder.path().join("config.json");
+    fs::write(&config_file, config(&sandbox)).unwrap();
+    let line = format!(
+        "{HEADWATER} read {ID} --stream users --stream calls --config {} --out {} --state {}",
+        config_file.display(),
+        out.display(),
+        state.display()
+    );
+    // No file may grow beyond 200 KiB; the signal that comes with it is ignored, so that the write fails instead.
+    let limited = format!("trap '' XFSZ; ulimit -f 200; {line}");
+    let ran: Ran = command("bash")
+        .args(["-c", &limited])
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(ran.code, Some(74), "{}", ran.all());
+    assert!(
+        ran.err.contains("calls.jsonl cannot be written"),
+        "{}",
+        ran.err
+    );
+    let ran: Ran = command("bash").args(["-c", &line]).output().unwrap().into();
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    for stream in ["users", "calls"] {
+        assert_eq!(folder_keys(&out, stream), sandbox.keys(stream).unwrap());
+    }
+
+    let to_full = format!(
+        "{HEADWATER} read {ID} --stream users --config {} > /dev/full",
+        config_file.display()
+    );
+    let ran: Ran = command("bash")
+        .args(["-c", &to_full])
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(ran.code, Some(74), "{}", ran.all());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_goes_away_is_no_error() {
     let sandbox = unlimited_sandbox(3000).await;
     let mut child = command(HEADWATER)

@@ -151,7 +151,7 @@ pub async fn read(
     let (before_requests, before_retries) = (options.meter.requests(), options.meter.retries());
     let mut summaries: Vec<StreamSummary> = Vec::with_capacity(streams.len());
     let mut held_back = Vec::new();
-    let mut is_over = false;
+    let (mut is_over, mut is_sink_broken) = (false, false);
     for stream in streams {
         let mut summary = StreamSummary::new(stream.spec().name);
         if !is_over && state.is_finished(&summary.stream) {
@@ -169,11 +169,15 @@ pub async fn read(
                 last_commit: Instant::now(),
             };
             let ended = reading.stream(&**stream, &mut summary, on_event).await;
-            // Whatever ended it, what was written is kept.
-            let ended = match (ended, reading.commit()) {
-                (Ok(ending), Ok(())) => Ok(ending),
-                (Err(error), _) | (_, Err(error)) => Err(error),
+            // Whatever ended it, what was written is kept; but a sink that failed half way through a page has nothing
+            // more to say, and the next run begins where it last committed.
+            is_sink_broken = matches!(&ended, Err(error) if is_sink_trouble(error.kind()));
+            let kept = if is_sink_broken {
+                Ok(())
+            } else {
+                reading.commit()
             };
+            let ended = ended.and_then(|ending| kept.map(|()| ending));
             is_over = match &ended {
                 Ok(ending) => matches!(ending, Ending::Stopped),
                 Err(error) => !is_own_trouble(error.kind()),
@@ -192,7 +196,7 @@ pub async fn read(
         state.end_run();
         save(&state, &options)?;
     }
-    for (stream, page, count) in held_back {
+    for (stream, page, count) in held_back.into_iter().filter(|_| !is_sink_broken) {
         sink.write(&stream, &mut page.iter().take(count))?;
         sink.commit(&mut state.clone())?;
     }
@@ -217,6 +221,11 @@ const fn is_own_trouble(kind: Kind) -> bool {
             | Kind::Unsupported
             | Kind::ConfigInvalid
     )
+}
+
+/// Whether an error comes from where records go: a full disk, a pipe whose reader went away.
+const fn is_sink_trouble(kind: Kind) -> bool {
+    matches!(kind, Kind::OutputFailed | Kind::Cancelled)
 }
 
 fn save(state: &State, options: &ReadOptions) -> Result<()> {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the file's layout.
 const FORMAT: u32 = 1;
+/// Some forty times the state of a week's allowance of requests.
+const LARGEST: u64 = 64 << 20;
 
 /// Bookmarks and unfinished passes of one connector's streams.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,8 +76,13 @@ impl State {
 
     /// Reads a state file; a file that is not there is a new state. `streams` are the connector's.
     pub fn load(path: &Path, connector: &str, streams: &[&str]) -> Result<Self> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
+        let bytes = match fs::metadata(path) {
+            Ok(about) if !about.is_file() => return Err(invalid(path, "is not a regular file")),
+            Ok(about) if about.len() > LARGEST => {
+                return Err(invalid(path, "is far too large for a state"));
+            }
+            Ok(_) => fs::read(path)
+                .map_err(|error| invalid(path, &format!("cannot be read: {error}")))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Self::new(connector));
             }
