@@ -613,18 +613,3 @@ async fn a_busy_minute_is_waited_for() {
     assert_eq!(sandbox.stats().throttled, 2);
     assert!(context.meter.backoff_wait() >= std::time::Duration::from_secs(80));
 }
-
-#[tokio::test]
-async fn the_limit_per_second_is_never_run_into() {
-    let sandbox = acceptance::sandbox(Options::default()).await;
-    let (source, context) = acceptance::open("clari-copilot", answer(&sandbox.base_url()));
-    let stream = source.stream("call_details").unwrap();
-    let mut reading = Reading::begin(&stream, None, Timestamp::now()).unwrap();
-    for _ in 0..60 {
-        reading.step().await.unwrap();
-    }
-    assert_eq!(context.meter.retries(), 0);
-    let stats = sandbox.stats();
-    assert_eq!(stats.requests, 60);
-    assert_eq!(stats.throttled, 0, "{stats:?}");
-}
