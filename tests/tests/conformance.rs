@@ -38,3 +38,62 @@ fn every_connector_folder_is_registered() {
         .collect();
     assert_eq!(folders, ids);
 }
+
+/// Every check of the divisions can fail: a workspace in which each is broken.
+#[test]
+fn an_untidy_workspace_is_told_everything() {
+    let workspace = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = workspace.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write(
+        "connectors/acme/Cargo.toml",
+        "[dependencies]\nheadwater-http.workspace = true\n",
+    );
+    write(
+        "framework/core/Cargo.toml",
+        "[dependencies]\ntokio = \"1\"\n",
+    );
+    write(
+        "framework/core/src/lib.rs",
+        "// knows clari-copilot by name",
+    );
+    write(
+        "framework/sandbox/Cargo.toml",
+        "[dependencies]\nheadwater-core.workspace = true\n",
+    );
+    let problems = headwater_dev::tidy::check(workspace.path())
+        .unwrap()
+        .join("\n");
+    for problem in [
+        "connectors/acme depends on headwater-http",
+        "framework/core/src/lib.rs names the connector clari-copilot",
+        "framework/core depends on tokio",
+        "framework/sandbox depends on headwater-core",
+        "connectors/acme has no README.md",
+    ] {
+        assert!(problems.contains(problem), "{problem} in {problems}");
+    }
+}
+
+#[test]
+fn schemas_that_are_changed_missing_or_left_over_are_not_current() {
+    let workspace = tempfile::tempdir().unwrap();
+    let registry = Registry::collect().unwrap();
+    let stale = || {
+        headwater_dev::schemas::check(&registry, workspace.path())
+            .unwrap()
+            .len()
+    };
+    headwater_dev::schemas::write(&registry, workspace.path()).unwrap();
+    assert_eq!(stale(), 0);
+    let folder = workspace.path().join("schemas/clari-copilot");
+    std::fs::write(folder.join("form.json"), "{}").unwrap();
+    std::fs::remove_file(folder.join("streams/calls.json")).unwrap();
+    std::fs::write(folder.join("streams/tweets.json"), "{}").unwrap();
+    assert_eq!(stale(), 3);
+    headwater_dev::schemas::write(&registry, workspace.path()).unwrap();
+    assert_eq!(stale(), 0);
+}

@@ -1,0 +1,131 @@
+//! Every rule can fail: connectors that break each of them.
+
+use std::sync::Arc;
+
+use headwater_core::{
+    About, AnyConnector, Context, Error, FieldError, Kind, Result, Source, StreamSpec, Validated,
+};
+use headwater_testkit::conformance::check;
+use serde_json::{Value, json};
+
+struct Broken {
+    about: &'static About,
+    schema: Value,
+    catalog: Vec<StreamSpec>,
+}
+
+impl AnyConnector for Broken {
+    fn about(&self) -> &'static About {
+        self.about
+    }
+
+    fn schema(&self) -> Value {
+        self.schema.clone()
+    }
+
+    fn catalog(&self) -> Vec<StreamSpec> {
+        self.catalog.clone()
+    }
+
+    /// Misses nothing, knows every field, and repeats what it was given.
+    fn validate(&self, answer: Value) -> std::result::Result<Validated, Vec<FieldError>> {
+        Err(vec![FieldError {
+            pointer: "/other".to_owned(),
+            code: "type",
+            message: answer.to_string(),
+        }])
+    }
+
+    fn open(&self, _: &Validated, _: &Context) -> Result<Arc<dyn Source>> {
+        Err(Error::new(
+            Kind::Unsupported,
+            "only its declarations are looked at",
+        ))
+    }
+}
+
+fn broken_rules(connector: &Broken) -> Vec<String> {
+    let broken = check(connector);
+    broken
+        .iter()
+        .filter_map(|line| line.split(": ").nth(1))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_form_outside_the_profile_and_streams_without_keys_are_found() {
+    const ABOUT: About = About {
+        id: "Bad Id",
+        name: "Bad",
+        summary: "",
+        docs: "",
+        guide: &[],
+    };
+    let stream = StreamSpec {
+        name: "twins",
+        description: "",
+        key: &["nowhere"],
+        cursor: None,
+        incremental: false,
+        schema: || json!({ "properties": {} }),
+    };
+    let connector = Broken {
+        about: &ABOUT,
+        schema: json!({ "type": "object", "properties": { "a": { "type": "string" } } }),
+        catalog: vec![stream.clone(), stream],
+    };
+    let rules = broken_rules(&connector);
+    for rule in [
+        "the id is kebab case",
+        "the form keeps the profile",
+        "streams have names, keys and schemas",
+    ] {
+        assert!(
+            rules.iter().any(|broken| broken == rule),
+            "{rule} in {rules:?}"
+        );
+    }
+}
+
+#[test]
+fn a_form_that_leaks_and_lets_everything_pass_is_found() {
+    const ABOUT: About = About {
+        id: "leaky",
+        name: "Leaky",
+        summary: "",
+        docs: "",
+        guide: &[],
+    };
+    let field = |order: u64| {
+        json!({
+            "type": "string", "title": "A", "description": "B", "x-headwater": { "order": order },
+        })
+    };
+    let mut secret = field(1);
+    secret["format"] = "password".into();
+    secret["writeOnly"] = true.into();
+    let connector = Broken {
+        about: &ABOUT,
+        schema: json!({
+            "type": "object",
+            "properties": { "key": secret, "name": field(2) },
+            "required": ["key"],
+        }),
+        catalog: Vec::new(),
+    };
+    let rules = broken_rules(&connector);
+    for rule in [
+        "the form has a secret and a destination",
+        "an empty answer misses exactly the required fields",
+        "an unknown field is refused",
+        "no error shows a value",
+        "the guide explains every secret",
+        "streams have names, keys and schemas",
+    ] {
+        assert!(
+            rules.iter().any(|broken| broken == rule),
+            "{rule} in {rules:?}"
+        );
+    }
+}
