@@ -80,6 +80,10 @@ impl Sink for JsonLinesFolder {
             let placed = cut.and_then(|()| output.file.seek(SeekFrom::Start(output.written)));
             placed.map_err(|error| failed(&output.path, &error))?;
         }
+        // A new file outlives a power cut once its folder is durable, too. Not every file system can do that.
+        if let Ok(folder) = File::open(&self.folder) {
+            let _ = folder.sync_all();
+        }
         Ok(())
     }
 
