@@ -13,6 +13,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use headwater_sandbox::{Options, TemplateKey};
@@ -80,10 +81,12 @@ impl Document {
         Some(document)
     }
 
-    #[allow(clippy::print_stderr, reason = "a check that is left out must be seen")]
     fn as_published() -> Option<Self> {
         let Some(path) = find_document() else {
-            eprintln!(
+            // Straight to the stream: what a macro prints is captured while the test passes.
+            let mut error = std::io::stderr();
+            let _ = writeln!(
+                error,
                 "SKIPPED: the vendor's OpenAPI document is not here; \
                  set HEADWATER_VENDOR_DOCS to its path to compare the simulator with it"
             );
