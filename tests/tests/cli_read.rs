@@ -316,6 +316,71 @@ async fn a_stream_without_permission_leaves_the_others_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_into_the_same_folder_is_refused_while_the_first_is_under_way() {
+    let mut options = Options {
+        calls: 60,
+        ..Options::default()
+    };
+    options.limits.per_second = None;
+    options.faults.latency_ms = 100;
+    let sandbox = sandbox(options).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (out, state) = (folder.path().join("out"), folder.path().join("state.json"));
+    let config_file = folder.path().join("config.json");
+    fs::write(&config_file, config(&sandbox)).unwrap();
+    let run = || {
+        let mut command = command(HEADWATER);
+        command.args([
+            "read",
+            ID,
+            "--stream",
+            "call_details",
+            "--config",
+            config_file.to_str().unwrap(),
+        ]);
+        command.args([
+            "--out",
+            out.to_str().unwrap(),
+            "--state",
+            state.to_str().unwrap(),
+            "--quiet",
+        ]);
+        command
+    };
+    let mut first = run().spawn().unwrap();
+    let patience = Instant::now();
+    while sandbox
+        .stats()
+        .by_path
+        .get("/call-details")
+        .copied()
+        .unwrap_or(0)
+        < 5
+    {
+        assert!(
+            patience.elapsed() < Duration::from_secs(60),
+            "the read does not get going"
+        );
+        sleep(Duration::from_millis(10));
+    }
+    let second: Ran = run().output().unwrap().into();
+    assert_eq!(second.code, Some(2), "{}", second.all());
+    assert!(
+        second.err.contains("is being written by another run"),
+        "{}",
+        second.err
+    );
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The lock goes with the process, also with one that was killed.
+    assert!(run().status().unwrap().success());
+    assert_eq!(
+        folder_keys(&out, "call_details"),
+        sandbox.keys("call_details").unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_the_read_and_costs_nothing_later() {
     let sandbox = unlimited_sandbox(400).await;
     let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -51,6 +51,19 @@ impl Sink for JsonLinesFolder {
             let path = self.folder.join(format!("{stream}.jsonl"));
             let vouched = state.output(&path);
             let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
+            // Held until the process ends, however it ends. Two runs would cut each other's lines.
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(TryLockError::WouldBlock) => {
+                    let text = format!(
+                        "{} is being written by another run; wait for it to end",
+                        path.display()
+                    );
+                    return Err(Error::new(Kind::ConfigInvalid, text));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(&path, &error)),
+            }
             let written = match vouched {
                 // A shorter file was taken away or rotated by its reader: what is new goes on at its end.
                 Some(vouched) => vouched.min(length),
