@@ -81,7 +81,7 @@ pub(crate) async fn probe(client: &Client) -> ProbeReport {
         };
         checks.push(check.took(latency));
     }
-    ProbeReport { checks }
+    checks.into()
 }
 
 struct List {
@@ -145,5 +145,5 @@ fn skip_rest(mut checks: Vec<Check>) -> ProbeReport {
         "scorecard_templates",
     ];
     checks.extend(streams.map(|stream| Check::skipped(format!("access:{stream}"))));
-    ProbeReport { checks }
+    checks.into()
 }

@@ -107,6 +107,11 @@ pub(crate) struct Read {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
 
+    /// When stopped (Ctrl-C), cancel the export jobs that are under way. Without this, they go on at the service and a
+    /// later read with the same state takes their results.
+    #[arg(long)]
+    pub cancel_jobs: bool,
+
     /// No progress and no summary.
     #[arg(long, short)]
     pub quiet: bool,

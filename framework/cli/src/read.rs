@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater_core::{AnyStream, Context, Error, Kind, Meter, Registry, Source};
+use headwater_core::{Context, Error, Kind, Meter, Registry};
 use headwater_host::{
     Ending, Event, JsonLinesFolder, JsonLinesWriter, ReadOptions, Sink, State, StreamSummary,
     Summary,
@@ -40,16 +40,19 @@ pub(crate) fn read(
     let (connector, config) = gather(registry, &options.config)?;
     let context = context()?;
     let source = connector.open(&config, &context)?;
-    let streams = select(&*source, &options.streams)?;
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
+    let is_one = match options.streams.as_slice() {
+        [] => names.len() == 1,
+        [first, rest @ ..] => rest.iter().all(|name| name == first),
+    };
     let state = match &options.state {
         Some(path) => State::load(path, connector.about().id, &names)?,
         None => State::new(connector.about().id),
     };
     let mut sink: Box<dyn Sink> = match &options.out {
         Some(folder) => Box::new(JsonLinesFolder::new(folder)?),
-        None => Box::new(JsonLinesWriter::new(io::stdout(), streams.len() > 1)),
+        None => Box::new(JsonLinesWriter::new(io::stdout(), !is_one)),
     };
     let mut progress = Progress::new(options.quiet, Arc::clone(&context.meter));
     let summary = runtime()?.block_on(async {
@@ -62,11 +65,18 @@ pub(crate) fn read(
                 Duration::ZERO
             },
             stop: on_signal(),
+            release: options.cancel_jobs,
             meter: Arc::clone(&context.meter),
         };
-        headwater_host::read(&streams, state, &mut *sink, read_options, &mut |event| {
-            progress.on(&event);
-        })
+        let mut on_event = |event: Event<'_>| progress.on(&event);
+        headwater_host::read(
+            &*source,
+            &options.streams,
+            state,
+            &mut *sink,
+            read_options,
+            &mut on_event,
+        )
         .await
     });
     progress.bar.finish_and_clear();
@@ -84,17 +94,6 @@ pub(crate) fn read(
         Some(kind) => Err(Failure::Said(kind)),
         None => Ok(()),
     }
-}
-
-/// The streams that were named, in the source's order, or all.
-fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<dyn AnyStream>>, Error> {
-    for name in wanted {
-        source.stream(name)?;
-    }
-    let is_wanted = |stream: &Arc<dyn AnyStream>| {
-        wanted.is_empty() || wanted.iter().any(|name| name == stream.spec().name)
-    };
-    Ok(source.streams().into_iter().filter(is_wanted).collect())
 }
 
 /// True after the first Ctrl-C or SIGTERM; the second one ends the process at once.
@@ -125,6 +124,7 @@ fn on_signal() -> watch::Receiver<bool> {
 /// One line on standard error while reading, if it is a terminal.
 struct Progress {
     bar: ProgressBar,
+    quiet: bool,
     meter: Arc<Meter>,
     started: Instant,
 }
@@ -143,6 +143,7 @@ impl Progress {
         }
         Self {
             bar,
+            quiet,
             meter,
             started: Instant::now(),
         }
@@ -161,7 +162,22 @@ impl Progress {
             Event::Progress(summary) if !self.bar.is_hidden() => {
                 self.bar.set_message(self.line(summary));
             }
-            Event::Progress(_) | Event::Ended(_) => {}
+            Event::Waiting { stream, reason } => {
+                self.bar
+                    .set_message(format!("{stream}: waiting for {reason}"));
+            }
+            Event::Jobs { jobs, allowance } if !self.quiet => {
+                self.bar.suspend(|| {
+                    say(&format!(
+                        "this read orders {}; {} of {} {} are left",
+                        count(usize::try_from(*jobs).unwrap_or(usize::MAX), "export job"),
+                        allowance.left(),
+                        allowance.limit,
+                        allowance.title,
+                    ));
+                });
+            }
+            Event::Progress(_) | Event::Ended(_) | Event::Jobs { .. } => {}
         }
     }
 
@@ -213,6 +229,10 @@ fn show(summary: &Summary) {
         summary.limit_wait_seconds,
         summary.backoff_wait_seconds,
     ));
+    if summary.cancelled_jobs > 0 {
+        let jobs = usize::try_from(summary.cancelled_jobs).unwrap_or(usize::MAX);
+        say(&format!("cancelled {}", count(jobs, "export job")));
+    }
 }
 
 /// What must be told even when nothing else is.

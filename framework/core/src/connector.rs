@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, Kind, Result},
     form::{FormModel, ProfileViolation},
-    probe::ProbeReport,
+    probe::{Allowance, ProbeReport},
     schema::form_schema,
     stream::{AnyStream, StreamSpec},
     transport::Context,
@@ -66,13 +66,18 @@ pub trait Source: Send + Sync {
     /// What can be read.
     fn streams(&self) -> Vec<Arc<dyn AnyStream>>;
 
-    /// One stream by name; the error names the streams that exist.
+    /// What the service says is left of what reading uses up; asked before a read that will order export jobs.
+    async fn allowances(&self) -> Result<Vec<Allowance>> {
+        Ok(Vec::new())
+    }
+
+    /// One stream by name, or the one that it comes along with; the error names the streams that exist.
     fn stream(&self, name: &str) -> Result<Arc<dyn AnyStream>> {
         let streams = self.streams();
-        if let Some(stream) = streams.iter().find(|stream| stream.spec().name == name) {
+        if let Some(stream) = streams.iter().find(|stream| stream.names().contains(&name)) {
             return Ok(Arc::clone(stream));
         }
-        let names: Vec<&str> = streams.iter().map(|stream| stream.spec().name).collect();
+        let names: Vec<&str> = streams.iter().flat_map(|stream| stream.names()).collect();
         Err(Error::new(
             Kind::NotFound,
             format!(

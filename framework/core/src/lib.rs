@@ -37,8 +37,8 @@ pub use connector::{About, AnyConnector, Connector, GuideStep, Source, Validated
 pub use error::{Error, Kind, Result, Status};
 pub use form::{Choice, Field, FieldKind, FormModel, ProfileViolation};
 pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
-pub use page::{Note, Page};
-pub use probe::{Check, Outcome, ProbeReport};
+pub use page::{Hold, Note, Page};
+pub use probe::{Allowance, Check, ConfigPatch, Outcome, ProbeReport, put};
 pub use registry::{Registration, Registry};
 pub use schema::{Hint, form_schema, record_schema};
 pub use secret::Secret;

@@ -1,26 +1,46 @@
 //! A page: one buffer and the places of its records.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
+
+use crate::error::Error;
 
 /// The answer of one fetch.
 ///
 /// Records stay the bytes that the service sent: numbers keep their spelling, unknown fields survive. A record may
 /// hold white space between its tokens, line breaks included.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Page<Token, Bookmark> {
     /// The buffer that the records stand in.
     pub body: Bytes,
     /// Where each record, a JSON object, stands in `body`.
     pub records: Vec<Range<usize>>,
+    /// Records in `body` of [companion](crate::Stream::companions) streams, by their names.
+    pub companions: Vec<(&'static str, Vec<Range<usize>>)>,
     /// Where this partition goes on; none when it is finished. A page without records may well have a next one.
     pub next: Option<Token>,
     /// Where the next pass starts, on the last page of the partition that knows it.
     pub bookmark: Option<Bookmark>,
     /// What the host should tell people about this page.
     pub notes: Vec<Note>,
+    /// Why `next` must not be fetched at once. The host commits before it lets the time pass.
+    pub hold: Option<Hold>,
+}
+
+/// What keeps a partition from going on at once.
+#[derive(Debug)]
+pub enum Hold {
+    /// The service is not ready: fetch the next page after this time, and read something else meanwhile.
+    For {
+        /// How long.
+        wait: Duration,
+        /// What is waited for, for people: "export job 4711 to finish".
+        reason: String,
+    },
+    /// The partition is over for this run, with this error; the next run goes on at `next`.
+    NextRun(Error),
 }
 
 impl<Token, Bookmark> Page<Token, Bookmark> {
@@ -29,9 +49,11 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
         Self {
             body,
             records,
+            companions: Vec::new(),
             next: None,
             bookmark: None,
             notes: Vec::new(),
+            hold: None,
         }
     }
 
@@ -40,9 +62,29 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
         Self::new(Bytes::new(), Vec::new())
     }
 
-    /// The raw bytes of each record.
+    /// A page without records whose next one is not there yet.
+    pub fn wait(next: Token, wait: Duration, reason: impl Into<String>) -> Self {
+        Self {
+            next: Some(next),
+            hold: Some(Hold::For {
+                wait,
+                reason: reason.into(),
+            }),
+            ..Self::empty()
+        }
+    }
+
+    /// The raw bytes of each record of the stream itself.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.records.iter().map(|span| &self.body[span.clone()])
+        self.spans(&self.records)
+    }
+
+    /// The raw bytes of the records in these places.
+    pub fn spans<'a>(
+        &'a self,
+        places: &'a [Range<usize>],
+    ) -> impl ExactSizeIterator<Item = &'a [u8]> {
+        places.iter().map(|span| &self.body[span.clone()])
     }
 }
 

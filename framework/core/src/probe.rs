@@ -1,8 +1,10 @@
 //! What a probe answers: named checks, each graded, each with its fields and a way out.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::error::Kind;
 
@@ -47,6 +49,9 @@ pub struct Check {
     /// The kind of error behind a check that warned or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
+    /// The names and numbers behind the message, for machines.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub facts: Map<String, Value>,
 }
 
 impl Check {
@@ -63,6 +68,11 @@ impl Check {
             "skipped",
             "not checked: an earlier check failed",
         )
+    }
+
+    /// A check that was not made because asking has a price or needs an id that nobody gave; the message says which.
+    pub fn unknown(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(name, Outcome::Skipped, "unknown", message)
     }
 
     /// A check that failed.
@@ -106,6 +116,7 @@ impl Check {
             remedy: None,
             latency: None,
             kind: None,
+            facts: Map::new(),
         }
     }
 
@@ -123,6 +134,13 @@ impl Check {
         self
     }
 
+    /// Adds a name or a number for machines.
+    #[must_use]
+    pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// Says how long it took.
     #[must_use]
     pub fn took(mut self, latency: Duration) -> Self {
@@ -136,6 +154,87 @@ impl Check {
 pub struct ProbeReport {
     /// The checks.
     pub checks: Vec<Check>,
+    /// What the service says is left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowances: Vec<Allowance>,
+    /// What the service would rather have in the config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<ConfigPatch>,
+}
+
+/// How much of something the service allows, and how much of that is left.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Allowance {
+    /// Stable name, snake case: `export_jobs`, `ai_credits`, …
+    pub name: &'static str,
+    /// What it is, for people: "export jobs in 30 days".
+    pub title: &'static str,
+    /// How much there is in all.
+    #[serde(serialize_with = "number")]
+    pub limit: f64,
+    /// How much of it is used.
+    #[serde(serialize_with = "number")]
+    pub used: f64,
+    /// When more comes back, where the service tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Timestamp>,
+    /// Whether [`Stream::jobs`](crate::Stream::jobs) counts against it.
+    #[serde(skip)]
+    pub counts_jobs: bool,
+}
+
+impl Allowance {
+    /// How much is left.
+    pub fn left(&self) -> f64 {
+        (self.limit - self.used).max(0.0)
+    }
+
+    /// How much is used, in percent of what there is; none where there is nothing.
+    pub fn used_percent(&self) -> Option<f64> {
+        (self.limit > 0.0).then(|| self.used / self.limit * 100.0)
+    }
+}
+
+/// A change of the config that the service was seen to accept, for the host to store.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConfigPatch {
+    /// What was found, for people.
+    pub message: String,
+    /// New values by JSON Pointer into the config. Never a secret.
+    pub set: BTreeMap<&'static str, Value>,
+}
+
+impl ConfigPatch {
+    /// Changes an answer to the form.
+    pub fn apply(&self, answer: &mut Value) {
+        for (pointer, value) in &self.set {
+            put(answer, pointer, value.clone());
+        }
+    }
+}
+
+/// Puts a value at a pointer, making the objects on the way. An answer that is no object is left for validation.
+pub fn put(answer: &mut Value, pointer: &str, value: Value) {
+    let mut place = answer;
+    for name in pointer.split('/').skip(1) {
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        let Some(object) = place.as_object_mut() else {
+            return;
+        };
+        place = object.entry(name).or_insert(Value::Null);
+    }
+    *place = value;
+}
+
+impl From<Vec<Check>> for ProbeReport {
+    fn from(checks: Vec<Check>) -> Self {
+        Self {
+            checks,
+            ..Self::default()
+        }
+    }
 }
 
 impl ProbeReport {
@@ -159,4 +258,14 @@ impl ProbeReport {
 fn millis<S: Serializer>(latency: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     let millis = latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
     millis.serialize(serializer)
+}
+
+/// Whole numbers without a fraction, as services write them.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn number<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if number.fract() == 0.0 && number.abs() < 9e15 {
+        serializer.serialize_i64(*number as i64)
+    } else {
+        serializer.serialize_f64(*number)
+    }
 }

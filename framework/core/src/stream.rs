@@ -47,6 +47,12 @@ pub trait Stream: Send + Sync + 'static {
     /// What the stream is.
     fn spec(&self) -> &StreamSpec;
 
+    /// Streams whose records come along with this one's, in the same answers: what one export feeds. They are read,
+    /// remembered and planned with this stream, never on their own.
+    fn companions(&self) -> &[StreamSpec] {
+        &[]
+    }
+
     /// Splits a pass, from the bookmark to `now`, into partitions. Pure. Read in this order, a bookmark from a later
     /// partition replaces one from an earlier.
     fn plan(
@@ -61,6 +67,17 @@ pub trait Stream: Send + Sync + 'static {
         partition: Self::Partition,
         token: Option<Self::Token>,
     ) -> Result<Page<Self::Token, Self::Bookmark>>;
+
+    /// Export jobs that reading a partition from this place will still order. Pure.
+    fn jobs(&self, _partition: &Self::Partition, _token: Option<&Self::Token>) -> u64 {
+        0
+    }
+
+    /// Lets go of what a place holds at the service, such as a running export job: the partition will begin anew.
+    /// True when there was something.
+    async fn release(&self, _partition: Self::Partition, _token: Self::Token) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// A partition, page token or bookmark as a host sees it: opaque, versioned, JSON.
@@ -112,6 +129,9 @@ pub trait AnyStream: Send + Sync {
     /// What the stream is.
     fn spec(&self) -> &StreamSpec;
 
+    /// See [`Stream::companions`].
+    fn companions(&self) -> &[StreamSpec];
+
     /// Whether these positions, of an earlier run, can be read: the bookmark, and partitions with their tokens. Pure.
     fn verify(
         &self,
@@ -128,12 +148,30 @@ pub trait AnyStream: Send + Sync {
         partition: Position,
         token: Option<Position>,
     ) -> Result<Page<Position, Position>>;
+
+    /// See [`Stream::jobs`].
+    fn jobs(&self, partition: &Position, token: Option<&Position>) -> Result<u64>;
+
+    /// See [`Stream::release`].
+    async fn release(&self, partition: Position, token: Position) -> Result<bool>;
+
+    /// Its own name, then those of its companions.
+    fn names(&self) -> Vec<&'static str> {
+        let companions = self.companions().iter().map(|spec| spec.name);
+        std::iter::once(self.spec().name)
+            .chain(companions)
+            .collect()
+    }
 }
 
 #[async_trait]
 impl<S: Stream> AnyStream for S {
     fn spec(&self) -> &StreamSpec {
         Stream::spec(self)
+    }
+
+    fn companions(&self) -> &[StreamSpec] {
+        Stream::companions(self)
     }
 
     fn verify(
@@ -182,6 +220,7 @@ impl<S: Stream> AnyStream for S {
         Ok(Page {
             body: page.body,
             records: page.records,
+            companions: page.companions,
             next: page
                 .next
                 .map(|next| Position::encode(S::VERSION, &next))
@@ -191,6 +230,23 @@ impl<S: Stream> AnyStream for S {
                 .map(|bookmark| Position::encode(S::VERSION, &bookmark))
                 .transpose()?,
             notes: page.notes,
+            hold: page.hold,
         })
+    }
+
+    fn jobs(&self, partition: &Position, token: Option<&Position>) -> Result<u64> {
+        let name = Stream::spec(self).name;
+        let partition = partition.clone().decode(S::VERSION, name)?;
+        let token = token
+            .map(|token| token.clone().decode(S::VERSION, name))
+            .transpose()?;
+        Ok(Stream::jobs(self, &partition, token.as_ref()))
+    }
+
+    async fn release(&self, partition: Position, token: Position) -> Result<bool> {
+        let name = Stream::spec(self).name;
+        let partition = partition.decode(S::VERSION, name)?;
+        let token = token.decode(S::VERSION, name)?;
+        Stream::release(self, partition, token).await
     }
 }

@@ -1,15 +1,13 @@
 //! The loop: fetch, write, commit, one stream after the other.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, mem, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
-use headwater_core::{AnyStream, Kind, Meter, Note, Page, Position, Result, Timestamp};
+use bytes::Bytes;
+use headwater_core::{
+    Allowance, AnyStream, Error, Hold, Kind, Meter, Note, Page, Position, Result, Source, Timestamp,
+};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     Sink, State,
@@ -27,6 +25,8 @@ pub struct ReadOptions {
     pub commit_every: Duration,
     /// Becomes true when the user wants to stop: the read commits and ends.
     pub stop: watch::Receiver<bool>,
+    /// Cancel the export jobs that a stopped read leaves running. Without it, a later read goes on with them.
+    pub release: bool,
     /// What the client counts.
     pub meter: Arc<Meter>,
 }
@@ -34,6 +34,13 @@ pub struct ReadOptions {
 /// What happens during a read, for progress.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// The read will order export jobs, and the service allows them.
+    Jobs {
+        /// How many.
+        jobs: u64,
+        /// What they are counted against.
+        allowance: &'a Allowance,
+    },
     /// A stream begins; `resumed` when an earlier run left it half way.
     Started {
         /// Its name.
@@ -43,6 +50,13 @@ pub enum Event<'a> {
     },
     /// A page was written.
     Progress(&'a StreamSummary),
+    /// A stream waits for the service; others are read meanwhile.
+    Waiting {
+        /// Its name.
+        stream: &'a str,
+        /// What for.
+        reason: &'a str,
+    },
     /// A stream ended.
     Ended(&'a StreamSummary),
 }
@@ -55,7 +69,7 @@ pub enum Ending {
     Complete,
     /// `--limit` ended it.
     Limited,
-    /// The user ended it.
+    /// The user ended it, or another stream's error did, half way.
     Stopped,
     /// An error ended it.
     Failed {
@@ -107,6 +121,9 @@ pub struct Summary {
     pub limit_wait_seconds: f64,
     /// Seconds waited before retries.
     pub backoff_wait_seconds: f64,
+    /// Export jobs that were cancelled because the read was stopped.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cancelled_jobs: u64,
 }
 
 impl Summary {
@@ -124,80 +141,66 @@ impl Summary {
     }
 }
 
-/// Reads streams one after the other into a sink.
+/// Reads streams one after the other into a sink. While one waits for the service, the next ones are read.
+///
+/// `wanted` names the streams; none means all. Companions that nobody wants are left out of the sink.
 ///
 /// A stream's own trouble (no permission, a malformed answer) ends that stream; trouble with the service, the sink or
-/// the state ends the read. Errors of a stream are in the summary; an error of this function comes from the state or the
-/// sink, before the first record or while writing the last ones.
+/// the state ends the read. Errors of a stream are in the summary; an error of this function comes before the first
+/// record, or from the state or the sink while the last ones are written.
 ///
 /// A limit may cut a page. What is left of it is written after everything else and the state stays before that page:
 /// a later run without the limit reads it whole.
 pub async fn read(
-    streams: &[Arc<dyn AnyStream>],
+    source: &dyn Source,
+    wanted: &[String],
     mut state: State,
     sink: &mut dyn Sink,
     mut options: ReadOptions,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Summary> {
-    let names: Vec<&str> = streams.iter().map(|stream| stream.spec().name).collect();
-    for stream in streams {
+    let streams = select(source, wanted)?;
+    let mut summaries = Vec::new();
+    let mut lanes = Vec::new();
+    for stream in &streams {
         state.verify(&**stream)?;
+        lanes.push(Lane::new(&**stream, wanted, &state, &mut summaries)?);
     }
+    afford(source, &lanes, &state, on_event).await?;
+    let names: Vec<String> = summaries.iter().map(|one| one.stream.clone()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     sink.restore(&names, &state)?;
     // A state that cannot be kept is found now and not after the first page.
     save(&state, &options)?;
     let started = Instant::now();
     let (before_limit, before_backoff) = (options.meter.limit_wait(), options.meter.backoff_wait());
     let (before_requests, before_retries) = (options.meter.requests(), options.meter.retries());
-    let mut summaries: Vec<StreamSummary> = Vec::with_capacity(streams.len());
-    let mut held_back = Vec::new();
-    let (mut is_over, mut is_sink_broken) = (false, false);
-    for stream in streams {
-        let mut summary = StreamSummary::new(stream.spec().name);
-        if !is_over && state.is_finished(&summary.stream) {
-            summary.ending = Ending::ReadBefore;
-        } else if !is_over {
-            on_event(Event::Started {
-                stream: &summary.stream,
-                resumed: state.is_under_way(&summary.stream),
-            });
-            let mut reading = Reading {
-                state: &mut state,
-                sink,
-                options: &mut options,
-                held_back: &mut held_back,
-                last_commit: Instant::now(),
-            };
-            let ended = reading.stream(&**stream, &mut summary, on_event).await;
-            // Whatever ended it, what was written is kept; but a sink that failed half way through a page has nothing
-            // more to say, and the next run begins where it last committed.
-            is_sink_broken = matches!(&ended, Err(error) if is_sink_trouble(error.kind()));
-            let kept = if is_sink_broken {
-                Ok(())
-            } else {
-                reading.commit()
-            };
-            let ended = ended.and_then(|ending| kept.map(|()| ending));
-            is_over = match &ended {
-                Ok(ending) => matches!(ending, Ending::Stopped),
-                Err(error) => !is_own_trouble(error.kind()),
-            };
-            summary.ending = ended.unwrap_or_else(|error| Ending::Failed {
-                kind: error.kind(),
-                retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
-                message: error.to_string(),
-            });
-            on_event(Event::Ended(&summary));
-        }
-        summaries.push(summary);
-    }
+    let mut reading = Reading {
+        state: &mut state,
+        sink,
+        options: &mut options,
+        summaries: &mut summaries,
+        held_back: Vec::new(),
+        last_commit: Instant::now(),
+        is_over: false,
+        is_sink_broken: false,
+    };
+    reading.all(&mut lanes, on_event).await;
+    let cancelled = reading.release(&lanes).await;
+    let Reading {
+        held_back,
+        is_over,
+        is_sink_broken,
+        ..
+    } = reading;
     // A stream that failed for a reason of its own does not hold the others back for ever.
     if !is_over {
         state.end_run();
         save(&state, &options)?;
     }
-    for (stream, page, count) in held_back.into_iter().filter(|_| !is_sink_broken) {
-        sink.write(&stream, &mut page.iter().take(count))?;
+    for held in held_back.into_iter().filter(|_| !is_sink_broken) {
+        let mut records = held.records.iter().map(|span| &held.body[span.clone()]);
+        sink.write(&held.stream, &mut records)?;
         sink.commit(&mut state.clone())?;
     }
     let meter = &options.meter;
@@ -208,7 +211,63 @@ pub async fn read(
         seconds: started.elapsed().as_secs_f64(),
         limit_wait_seconds: (meter.limit_wait() - before_limit).as_secs_f64(),
         backoff_wait_seconds: (meter.backoff_wait() - before_backoff).as_secs_f64(),
+        cancelled_jobs: cancelled?,
     })
+}
+
+/// The streams that give what is wanted, in the source's order.
+fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<dyn AnyStream>>> {
+    for name in wanted {
+        source.stream(name)?;
+    }
+    let gives = |stream: &Arc<dyn AnyStream>| {
+        let names = stream.names();
+        wanted.is_empty() || wanted.iter().any(|name| names.contains(&name.as_str()))
+    };
+    Ok(source.streams().into_iter().filter(gives).collect())
+}
+
+/// Compares the export jobs that a read will order with what the service says is left, before anything is ordered.
+async fn afford(
+    source: &dyn Source,
+    lanes: &[Lane<'_>],
+    state: &State,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<()> {
+    let mut jobs = 0;
+    for lane in lanes {
+        jobs += lane.jobs(state)?;
+    }
+    if jobs == 0 {
+        return Ok(());
+    }
+    let allowances = match source.allowances().await {
+        Ok(allowances) => allowances,
+        // Who may not see the limits finds out when ordering.
+        Err(error) if is_own_trouble(error.kind()) => Vec::new(),
+        Err(error) => return Err(error.during("ask what is left of the allowance")),
+    };
+    for allowance in allowances.iter().filter(|allowance| allowance.counts_jobs) {
+        let left = allowance.left();
+        if (jobs as f64) <= left {
+            on_event(Event::Jobs { jobs, allowance });
+            continue;
+        }
+        let mut text = format!(
+            "this read orders {jobs} {}, and {left} of {} are left; nothing was ordered. Read fewer streams",
+            allowance.title, allowance.limit
+        );
+        let Some(back) = allowance.resets_at else {
+            return Err(Error::new(Kind::QuotaExhausted, text));
+        };
+        text.push_str(&format!(
+            ", or come back on {}",
+            back.strftime("%Y-%m-%d at %H:%M UTC")
+        ));
+        let delay = Duration::try_from(back.duration_since(Timestamp::now())).unwrap_or_default();
+        return Err(Error::new(Kind::QuotaExhausted, text).retry_after(delay));
+    }
+    Ok(())
 }
 
 /// Whether an error says something about one stream only.
@@ -247,14 +306,10 @@ impl StreamSummary {
         }
     }
 
-    fn count<T, B>(&mut self, page: &Page<T, B>, records: usize) {
-        self.records += records as u64;
-        self.bytes += page
-            .iter()
-            .take(records)
-            .map(|record| record.len() as u64)
-            .sum::<u64>();
-        self.pages += u64::from(records > 0);
+    fn count(&mut self, records: &[Range<usize>]) {
+        self.records += records.len() as u64;
+        self.bytes += records.iter().map(|span| span.len() as u64).sum::<u64>();
+        self.pages += u64::from(!records.is_empty());
     }
 
     fn note(&mut self, notes: Vec<Note>) {
@@ -267,107 +322,403 @@ impl StreamSummary {
     }
 }
 
+/// A stream on its way through the read, with its companions.
+struct Lane<'a> {
+    stream: &'a dyn AnyStream,
+    name: &'static str,
+    /// Each name that is wanted, with the place of its summary.
+    outlets: Vec<(&'static str, usize)>,
+    /// What the pass will consist of, unless one is under way.
+    plan: Option<Vec<Position>>,
+    /// Partitions that wait, by their number in the plan.
+    waits: BTreeMap<usize, Pause>,
+    /// The place beyond the state, once a limit has cut a page.
+    ahead: Option<Position>,
+    /// Whether a limit has cut a page: from there on the state stays where it is.
+    is_ahead: bool,
+    has_begun: bool,
+    has_ended: bool,
+    /// The first error that ended one partition only.
+    failure: Option<Error>,
+}
+
+enum Pause {
+    Until(Instant),
+    NextRun,
+}
+
+enum Turn {
+    /// This partition can be fetched.
+    Fetch(Progress),
+    /// Nothing can be fetched before this moment.
+    Wait(Instant),
+    /// Nothing is left in this run.
+    Done,
+}
+
+impl<'a> Lane<'a> {
+    fn new(
+        stream: &'a dyn AnyStream,
+        wanted: &[String],
+        state: &State,
+        summaries: &mut Vec<StreamSummary>,
+    ) -> Result<Self> {
+        let name = stream.spec().name;
+        let plan = if state.is_under_way(name) || state.is_finished(name) {
+            None
+        } else {
+            Some(stream.plan(state.bookmark(name).cloned(), Timestamp::now())?)
+        };
+        let mut outlets = Vec::new();
+        for outlet in stream.names() {
+            if wanted.is_empty() || wanted.iter().any(|name| name == outlet) {
+                outlets.push((outlet, summaries.len()));
+                summaries.push(StreamSummary::new(outlet));
+            }
+        }
+        Ok(Self {
+            stream,
+            name,
+            outlets,
+            plan,
+            waits: BTreeMap::new(),
+            ahead: None,
+            is_ahead: false,
+            has_begun: false,
+            has_ended: false,
+            failure: None,
+        })
+    }
+
+    /// Export jobs that this lane will order.
+    fn jobs(&self, state: &State) -> Result<u64> {
+        let mut jobs = 0;
+        for partition in self.plan.iter().flatten() {
+            jobs += self.stream.jobs(partition, None)?;
+        }
+        let under_way = state.pass(self.name).filter(|_| self.plan.is_none());
+        for progress in under_way.iter().flat_map(|pass| &pass.partitions) {
+            jobs += self
+                .stream
+                .jobs(&progress.partition, progress.token.as_ref())?;
+        }
+        Ok(jobs)
+    }
+
+    fn turn(&self, state: &State) -> Turn {
+        let Some(pass) = state.pass(self.name) else {
+            return Turn::Done;
+        };
+        let now = Instant::now();
+        let mut earliest = None;
+        for progress in &pass.partitions {
+            match self.waits.get(&progress.number) {
+                Some(Pause::NextRun) => {}
+                Some(Pause::Until(at)) if *at > now => {
+                    earliest = Some(earliest.map_or(*at, |other: Instant| other.min(*at)));
+                }
+                _ => return Turn::Fetch(progress.clone()),
+            }
+        }
+        earliest.map_or(Turn::Done, Turn::Wait)
+    }
+}
+
+/// Records that wait for the end of the read because the state will not go past them.
+struct HeldBack {
+    stream: String,
+    body: Bytes,
+    records: Vec<Range<usize>>,
+}
+
 struct Reading<'a> {
     state: &'a mut State,
     sink: &'a mut dyn Sink,
     options: &'a mut ReadOptions,
-    /// Pages that the limit cuts, with the number of records to write.
-    held_back: &'a mut Vec<(String, Page<Position, Position>, usize)>,
+    summaries: &'a mut Vec<StreamSummary>,
+    held_back: Vec<HeldBack>,
     last_commit: Instant,
+    is_over: bool,
+    is_sink_broken: bool,
 }
 
 impl Reading<'_> {
-    async fn stream(
+    async fn all(&mut self, lanes: &mut [Lane<'_>], on_event: &mut dyn FnMut(Event<'_>)) {
+        while let Some(turn) = self.next_turn(lanes, on_event) {
+            match turn {
+                (_, Turn::Wait(at)) => {
+                    tokio::select! {
+                        biased;
+                        _ = self.options.stop.wait_for(|stop| *stop) => {
+                            self.is_over = true;
+                            break;
+                        }
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                }
+                (index, Turn::Fetch(progress)) => {
+                    let lane = &mut lanes[index];
+                    let ended = self.step(lane, progress, on_event).await.transpose();
+                    if let Some(ended) = ended {
+                        self.end(lane, ended, on_event);
+                    }
+                }
+                (index, Turn::Done) => {
+                    let lane = &mut lanes[index];
+                    let ended = self.conclude(lane);
+                    self.end(lane, ended, on_event);
+                }
+            }
+            if self.is_over {
+                break;
+            }
+        }
+        // What was half way when somebody else ended the read.
+        for lane in lanes
+            .iter_mut()
+            .filter(|lane| lane.has_begun && !lane.has_ended)
+        {
+            self.end(lane, Ok(Ending::Stopped), on_event);
+        }
+    }
+
+    /// The first lane that can go on, or else the shortest wait.
+    fn next_turn(
         &mut self,
-        stream: &dyn AnyStream,
-        summary: &mut StreamSummary,
+        lanes: &mut [Lane<'_>],
         on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Ending> {
-        let name = stream.spec().name;
-        if self.state.stream(name).pass.is_none() {
-            let partitions =
-                stream.plan(self.state.stream(name).bookmark.clone(), Timestamp::now())?;
-            let partitions = partitions
-                .into_iter()
-                .map(|partition| Progress {
-                    partition,
-                    token: None,
-                })
-                .collect();
-            self.state.stream(name).pass = Some(Pass {
-                partitions,
-                bookmark: None,
-            });
-        }
-        while let Some(Progress { partition, token }) = self.current(name) {
-            let page = tokio::select! {
-                biased;
-                _ = self.options.stop.wait_for(|stop| *stop) => return Ok(Ending::Stopped),
-                page = stream.fetch(partition, token) => page.map_err(|error| error.during(format!("read {name}")))?,
-            };
-            let wanted = self.wanted(&page, summary);
-            summary.count(&page, wanted);
-            if wanted < page.records.len() {
-                self.held_back.push((name.to_owned(), page, wanted));
-                return Ok(Ending::Limited);
+    ) -> Option<(usize, Turn)> {
+        let mut shortest: Option<(usize, Instant)> = None;
+        for (index, lane) in lanes
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, lane)| !lane.has_ended)
+        {
+            if self.state.is_finished(lane.name) {
+                lane.has_ended = true;
+                for (_, summary) in &lane.outlets {
+                    self.summaries[*summary].ending = Ending::ReadBefore;
+                }
+                continue;
             }
-            self.sink.write(name, &mut page.iter())?;
-            self.advance(name, page, summary);
-            on_event(Event::Progress(summary));
-            if self.last_commit.elapsed() >= self.options.commit_every {
+            if !lane.has_begun {
+                lane.has_begun = true;
+                on_event(Event::Started {
+                    stream: lane.outlets[0].0,
+                    resumed: lane.plan.is_none(),
+                });
+                if let Some(plan) = lane.plan.take() {
+                    self.state.stream(lane.name).pass = Some(Pass::new(plan));
+                }
+            }
+            match lane.turn(self.state) {
+                Turn::Wait(at) => {
+                    if shortest.is_none_or(|(_, other)| at < other) {
+                        shortest = Some((index, at));
+                    }
+                }
+                turn => return Some((index, turn)),
+            }
+        }
+        shortest.map(|(index, at)| (index, Turn::Wait(at)))
+    }
+
+    /// Fetches a page and hands it on; an ending when the lane is over for this run.
+    async fn step(
+        &mut self,
+        lane: &mut Lane<'_>,
+        progress: Progress,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<Ending>> {
+        let token = lane.ahead.clone().or(progress.token);
+        let mut page = tokio::select! {
+            biased;
+            _ = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
+            page = lane.stream.fetch(progress.partition, token) => {
+                page.map_err(|error| error.during(format!("read {}", lane.outlets[0].0)))?
+            }
+        };
+        self.deliver(lane, &page)?;
+        let notes = mem::take(&mut page.notes);
+        self.summaries[lane.outlets[0].1].note(notes);
+        if let Some((_, summary)) = lane
+            .outlets
+            .iter()
+            .find(|(name, _)| !outlet(&page, lane.name, name).is_empty())
+        {
+            on_event(Event::Progress(&self.summaries[*summary]));
+        }
+        let is_enough = lane
+            .outlets
+            .iter()
+            .all(|(_, summary)| self.left(*summary) == 0);
+        if lane.is_ahead {
+            lane.ahead = page.next;
+            let is_over = is_enough || lane.ahead.is_none() || page.hold.is_some();
+            return Ok(is_over.then_some(Ending::Limited));
+        }
+        let hold = page.hold.take();
+        self.advance(lane.name, progress.number, page);
+        lane.waits.remove(&progress.number);
+        match hold {
+            Some(Hold::For { wait, reason }) => {
+                // Whatever is waited for exists only once the state knows of it.
                 self.commit()?;
+                on_event(Event::Waiting {
+                    stream: lane.outlets[0].0,
+                    reason: &reason,
+                });
+                let until = Pause::Until(Instant::now() + wait);
+                lane.waits.insert(progress.number, until);
             }
-            let is_enough = self
-                .options
-                .limit
-                .is_some_and(|limit| summary.records >= limit);
-            if is_enough && self.current(name).is_some() {
-                return Ok(Ending::Limited);
+            Some(Hold::NextRun(error)) => {
+                lane.waits.insert(progress.number, Pause::NextRun);
+                let error = error.during(format!("read {}", lane.outlets[0].0));
+                lane.failure.get_or_insert(error);
+            }
+            None => {}
+        }
+        if self.last_commit.elapsed() >= self.options.commit_every {
+            self.commit()?;
+        }
+        let is_more = self
+            .state
+            .pass(lane.name)
+            .is_some_and(|pass| !pass.partitions.is_empty());
+        Ok((is_enough && is_more).then_some(Ending::Limited))
+    }
+
+    /// Writes what is wanted of a page, or keeps it for the end when a limit cuts it or has cut an earlier one.
+    fn deliver(&mut self, lane: &mut Lane<'_>, page: &Page<Position, Position>) -> Result<()> {
+        let is_cut = lane.outlets.iter().any(|(name, summary)| {
+            outlet(page, lane.name, name).len() as u64 > self.left(*summary)
+        });
+        lane.is_ahead |= is_cut;
+        for (name, summary) in &lane.outlets {
+            let records = outlet(page, lane.name, name);
+            let left = usize::try_from(self.left(*summary)).unwrap_or(usize::MAX);
+            let records = &records[..records.len().min(left)];
+            if records.is_empty() {
+                continue;
+            }
+            self.summaries[*summary].count(records);
+            if lane.is_ahead {
+                self.held_back.push(HeldBack {
+                    stream: (*name).to_owned(),
+                    body: page.body.clone(),
+                    records: records.to_vec(),
+                });
+            } else {
+                self.sink.write(name, &mut page.spans(records))?;
             }
         }
-        let state = self.state.stream(name);
-        if let Some(pass) = state.pass.take() {
-            state.bookmark = pass.bookmark.or(state.bookmark.take());
-        }
-        self.state.finish(name);
-        Ok(Ending::Complete)
+        Ok(())
     }
 
-    fn current(&mut self, name: &str) -> Option<Progress> {
-        self.state
-            .stream(name)
-            .pass
-            .as_ref()?
-            .partitions
-            .front()
-            .cloned()
+    /// How many records the limit leaves.
+    fn left(&self, summary: usize) -> u64 {
+        let limit = self.options.limit.unwrap_or(u64::MAX);
+        limit.saturating_sub(self.summaries[summary].records)
     }
 
-    /// How many records of a page the limit leaves.
-    fn wanted(&self, page: &Page<Position, Position>, summary: &StreamSummary) -> usize {
-        let left = self
-            .options
-            .limit
-            .map_or(u64::MAX, |limit| limit.saturating_sub(summary.records));
-        page.records
-            .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX))
-    }
-
-    fn advance(&mut self, name: &str, page: Page<Position, Position>, summary: &mut StreamSummary) {
-        summary.note(page.notes);
+    fn advance(&mut self, name: &str, number: usize, page: Page<Position, Position>) {
         let Some(pass) = &mut self.state.stream(name).pass else {
             return;
         };
-        if let Some(bookmark) = page.bookmark {
+        if let Some(bookmark) = page.bookmark
+            && (pass.bookmark.is_none() || number >= pass.bookmark_from)
+        {
             pass.bookmark = Some(bookmark);
+            pass.bookmark_from = number;
         }
-        match (page.next, pass.partitions.front_mut()) {
-            (Some(next), Some(current)) => current.token = Some(next),
-            _ => {
-                pass.partitions.pop_front();
+        match page.next {
+            Some(next) => {
+                let mut partitions = pass.partitions.iter_mut();
+                if let Some(progress) = partitions.find(|one| one.number == number) {
+                    progress.token = Some(next);
+                }
+            }
+            None => pass.partitions.retain(|one| one.number != number),
+        }
+    }
+
+    /// How a lane ended of which nothing can be fetched any more in this run.
+    fn conclude(&mut self, lane: &mut Lane<'_>) -> Result<Ending> {
+        if let Some(error) = lane.failure.take() {
+            return Err(error);
+        }
+        let state = self.state.stream(lane.name);
+        if let Some(pass) = state.pass.take() {
+            state.bookmark = pass.bookmark.or(state.bookmark.take());
+        }
+        self.state.finish(lane.name);
+        Ok(Ending::Complete)
+    }
+
+    /// Ends a lane. Whatever ended it, what was written is kept; but a sink that failed half way through a page has
+    /// nothing more to say, and the next run begins where it last committed.
+    fn end(
+        &mut self,
+        lane: &mut Lane<'_>,
+        ended: Result<Ending>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) {
+        lane.has_ended = true;
+        self.is_sink_broken |= matches!(&ended, Err(error) if is_sink_trouble(error.kind()));
+        let kept = if self.is_sink_broken {
+            Ok(())
+        } else {
+            self.commit()
+        };
+        let ended = ended.and_then(|ending| kept.map(|()| ending));
+        self.is_over |= match &ended {
+            Ok(ending) => matches!(ending, Ending::Stopped),
+            Err(error) => !is_own_trouble(error.kind()),
+        };
+        let ending = ended.unwrap_or_else(|error| Ending::Failed {
+            kind: error.kind(),
+            retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
+            message: error.to_string(),
+        });
+        for (_, summary) in &lane.outlets {
+            self.summaries[*summary].ending = ending.clone();
+            on_event(Event::Ended(&self.summaries[*summary]));
+        }
+    }
+
+    /// Cancels what a stopped read leaves running at the service.
+    async fn release(&mut self, lanes: &[Lane<'_>]) -> Result<u64> {
+        let mut released = 0;
+        if !self.options.release || !*self.options.stop.borrow() {
+            return Ok(released);
+        }
+        for lane in lanes {
+            let places: Vec<Progress> = self
+                .state
+                .pass(lane.name)
+                .iter()
+                .flat_map(|pass| pass.partitions.iter().cloned())
+                .collect();
+            for Progress {
+                number,
+                partition,
+                token,
+            } in places
+            {
+                let Some(token) = token else { continue };
+                if !lane.stream.release(partition, token).await? {
+                    continue;
+                }
+                released += 1;
+                let pass = self.state.stream(lane.name).pass.as_mut();
+                let mut partitions = pass.into_iter().flat_map(|pass| &mut pass.partitions);
+                if let Some(progress) = partitions.find(|one| one.number == number) {
+                    progress.token = None;
+                }
+                save(self.state, self.options)?;
             }
         }
+        Ok(released)
     }
 
     /// First the records, then the state.
@@ -377,4 +728,19 @@ impl Reading<'_> {
         self.last_commit = Instant::now();
         Ok(())
     }
+}
+
+/// The records of a page that belong to one of a lane's names.
+fn outlet<'p>(page: &'p Page<Position, Position>, main: &str, name: &str) -> &'p [Range<usize>] {
+    if name == main {
+        return &page.records;
+    }
+    page.companions
+        .iter()
+        .find(|(companion, _)| *companion == name)
+        .map_or(&[], |(_, records)| records)
+}
+
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -47,19 +47,43 @@ pub(crate) struct StreamState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pass {
-    /// Partitions still to read, the one under way first.
+    /// Partitions still to read, in the order of the plan.
     pub partitions: VecDeque<Progress>,
     /// The bookmark that this pass will leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<Position>,
+    /// The number of the partition that the bookmark is from: one from further back in the plan does not replace it.
+    #[serde(default)]
+    pub bookmark_from: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
+    /// The partition's place in the plan.
+    #[serde(default)]
+    pub number: usize,
     pub partition: Position,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Position>,
+}
+
+impl Pass {
+    /// A pass over planned partitions.
+    pub fn new(partitions: Vec<Position>) -> Self {
+        let partitions = partitions.into_iter().enumerate();
+        Self {
+            partitions: partitions
+                .map(|(number, partition)| Progress {
+                    number,
+                    partition,
+                    token: None,
+                })
+                .collect(),
+            bookmark: None,
+            bookmark_from: 0,
+        }
+    }
 }
 
 impl State {
@@ -170,11 +194,19 @@ impl State {
         Ok(())
     }
 
+    /// The unfinished pass of a stream.
+    pub(crate) fn pass(&self, stream: &str) -> Option<&Pass> {
+        self.streams.get(stream)?.pass.as_ref()
+    }
+
+    /// Where the next pass of a stream starts.
+    pub(crate) fn bookmark(&self, stream: &str) -> Option<&Position> {
+        self.streams.get(stream)?.bookmark.as_ref()
+    }
+
     /// Whether a stream has an unfinished pass.
     pub fn is_under_way(&self, stream: &str) -> bool {
-        self.streams
-            .get(stream)
-            .is_some_and(|state| state.pass.is_some())
+        self.pass(stream).is_some()
     }
 
     /// Whether a stream can read its part of the state; asked before anything is read or written.

@@ -71,7 +71,7 @@
 //!                 .at(["/api_key"])
 //!                 .remedy("copy the key again from Settings > API"),
 //!         });
-//!         ProbeReport { checks }
+//!         checks.into()
 //!     }
 //!
 //!     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
