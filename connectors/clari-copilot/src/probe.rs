@@ -40,9 +40,10 @@ pub(crate) async fn probe(client: &Client) -> ProbeReport {
         // A gateway answers 403 to a wrong pair as well as to a missing permission: a second list tells them apart.
         Access::Denied => {
             let calls = lists.remove(0);
-            let (access, latency) = prober
+            let asked = prober
                 .access(calls.stream, &calls.request, calls.records)
                 .await;
+            let (access, latency) = (asked.access, asked.latency);
             if access != Access::Granted {
                 let text =
                     "Clari Copilot refuses this key pair for users and for calls (status 403)";
@@ -68,10 +69,10 @@ pub(crate) async fn probe(client: &Client) -> ProbeReport {
         }
     }
     for list in lists {
-        let (access, latency) = prober
+        let asked = prober
             .access(list.stream, &list.request, list.records)
             .await;
-        let check = match access {
+        let check = match asked.access {
             Access::Granted => granted(list.stream),
             Access::Denied | Access::Unauthenticated => denied(list.stream),
             Access::Unknown(check) => Check {
@@ -79,7 +80,7 @@ pub(crate) async fn probe(client: &Client) -> ProbeReport {
                 ..*check
             },
         };
-        checks.push(check.took(latency));
+        checks.push(check.took(asked.latency));
     }
     checks.into()
 }

@@ -10,16 +10,19 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use headwater_core::{
-    BaseUrl, Body, Context, Error, Failure, Kind, Result, Secret, Status, TransportError,
+    BaseUrl, Body, Context, Error, Failure, Kind, Result, Secret, Status, Timestamp, TransportError,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::{
+    complaint::complaint,
     envelope::{Records, Split, split},
-    limit::{Quota, RateLimit},
+    limit::{LearnedLimit, LimitHeaders, Quota, RateLimit},
     retry::{RetryBudget, RetryPolicy, retry_after},
+    tokens::{TokenSource, Tokens},
     urls,
 };
 
@@ -32,11 +35,21 @@ const DEFAULT_BODY_LIMIT: usize = 64 << 20;
 /// What is read of the body of a refusal, to find its message.
 const COMPLAINT_LIMIT: usize = 64 << 10;
 
-/// One request: method GET, a path below the base URL, a query.
-#[derive(Clone, Debug)]
+/// One request: a method, a path below the base URL, a query, perhaps a JSON body.
+#[derive(Clone)]
 pub struct Request {
+    method: Method,
     target: Target,
+    body: Bytes,
     accepted: Cow<'static, [u16]>,
+    is_repeatable: bool,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither query nor body: both may hold what nobody should read in a log.
+        write!(f, "Request({} {})", self.method, self.path())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -51,21 +64,46 @@ enum Target {
 impl Request {
     /// A GET of a path below the base URL.
     pub fn get(path: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            target: Target::Path {
-                path: path.into(),
-                query: Vec::new(),
-            },
-            accepted: Cow::Borrowed(&[]),
-        }
+        Self::new(Method::GET, path, Bytes::new())
+    }
+
+    /// A POST of JSON. It changes something at the service, so it is not sent again when its outcome is unknown.
+    pub fn post(path: impl Into<Cow<'static, str>>, body: &Value) -> Self {
+        Self::new(Method::POST, path, body.to_string())
+    }
+
+    /// A PATCH with JSON; see [`Request::post`].
+    pub fn patch(path: impl Into<Cow<'static, str>>, body: &Value) -> Self {
+        Self::new(Method::PATCH, path, body.to_string())
     }
 
     /// A GET of a link that the service gave; refused when it leaves the base URL's origin.
     pub fn link(link: impl Into<String>) -> Self {
         Self {
             target: Target::Link(link.into()),
-            accepted: Cow::Borrowed(&[]),
+            ..Self::get("")
         }
+    }
+
+    fn new(method: Method, path: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> Self {
+        let is_repeatable = method == Method::GET;
+        Self {
+            method,
+            target: Target::Path {
+                path: path.into(),
+                query: Vec::new(),
+            },
+            body: body.into(),
+            accepted: Cow::Borrowed(&[]),
+            is_repeatable,
+        }
+    }
+
+    /// Says that a POST may be sent twice, as a login may.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.is_repeatable = true;
+        self
     }
 
     /// Adds a query parameter; the value is encoded. A link has its own query, which stays as it is.
@@ -101,6 +139,30 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The decoded body.
     pub body: Bytes,
+    /// The service's clock when it answered; ours where it does not tell.
+    pub at: Timestamp,
+}
+
+/// A response whose body arrives in pieces, without a limit.
+pub struct Download {
+    service: &'static str,
+    body: Body,
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Download(from {})", self.service)
+    }
+}
+
+impl Download {
+    /// The next piece; none at the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        next_chunk(&mut self.body).await.map_err(|failed| {
+            let text = format!("the download from {} broke off: {failed}", self.service);
+            Error::new(Kind::Unavailable, text)
+        })
+    }
 }
 
 /// A client of one service with one set of credentials. Clones share limits, budget and counts.
@@ -113,7 +175,9 @@ struct Inner {
     base: BaseUrl,
     credentials: Vec<(HeaderName, HeaderValue)>,
     secrets: Vec<Secret>,
+    tokens: Option<Tokens>,
     rate: Option<RateLimit>,
+    learned: Option<LearnedLimit>,
     quota: Option<Quota>,
     policy: RetryPolicy,
     body_limit: usize,
@@ -139,20 +203,45 @@ impl ClientBuilder {
     /// Sends the secret in this header with every request.
     #[must_use]
     pub fn secret_header(self, name: &'static str, secret: &Secret) -> Self {
+        self.credential(name, "", secret)
+    }
+
+    /// Sends `authorization: SCHEME SECRET` with every request.
+    #[must_use]
+    pub fn authorization(self, scheme: &'static str, secret: &Secret) -> Self {
+        self.credential("authorization", scheme, secret)
+    }
+
+    fn credential(self, name: &'static str, scheme: &str, secret: &Secret) -> Self {
         Self(self.0.and_then(|mut inner| {
-            // The error of HeaderValue does not show the value, but it is not needed either.
-            let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| {
-                Error::new(
-                    Kind::ConfigInvalid,
-                    format!("the secret for {name} cannot be sent in a header"),
-                )
-            })?;
-            value.set_sensitive(true);
+            let value = sensitive(scheme, secret, name)?;
             inner
                 .credentials
                 .push((HeaderName::from_static(name), value));
             inner.secrets.push(secret.clone());
             Ok(inner)
+        }))
+    }
+
+    /// Sends a bearer token with every request that is obtained first, and again when the service stops accepting it.
+    /// `secrets` is what it is obtained with: no message repeats it.
+    #[must_use]
+    pub fn tokens(self, source: impl TokenSource, secrets: &[&Secret]) -> Self {
+        Self(self.0.map(|mut inner| {
+            inner.tokens = Some(Tokens::new(source));
+            inner
+                .secrets
+                .extend(secrets.iter().map(|&secret| secret.clone()));
+            inner
+        }))
+    }
+
+    /// The headers in which the service tells how many requests are left.
+    #[must_use]
+    pub fn limit_headers(self, headers: LimitHeaders) -> Self {
+        Self(self.0.map(|inner| Inner {
+            learned: Some(LearnedLimit::new(headers)),
+            ..inner
         }))
     }
 
@@ -195,10 +284,37 @@ impl ClientBuilder {
     }
 }
 
+/// A header value that shows itself nowhere.
+pub(crate) fn sensitive(scheme: &str, secret: &Secret, name: &str) -> Result<HeaderValue> {
+    let text = if scheme.is_empty() {
+        secret.expose().to_owned()
+    } else {
+        format!("{scheme} {}", secret.expose())
+    };
+    // The error of HeaderValue does not show the value, but it is not needed either.
+    let mut value = HeaderValue::from_str(&text).map_err(|_| {
+        Error::new(
+            Kind::ConfigInvalid,
+            format!("the secret for {name} cannot be sent in a header"),
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// How much of a body to wait for.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Take {
+    /// All of it.
+    Whole,
+    /// None of it where the status is a success: the body is taken over as it arrives.
+    Head,
+}
+
 /// What came of one try.
 pub(crate) enum Tried {
-    /// A response with any status.
-    Answered(Response),
+    /// A response with any status; with its body where only the head was to be taken.
+    Answered(Response, Option<Body>),
     /// No complete response.
     Failed(TransportError),
     /// A body beyond its limit.
@@ -214,7 +330,9 @@ impl Client {
             base: base.clone(),
             credentials: Vec::new(),
             secrets: Vec::new(),
+            tokens: None,
             rate: None,
+            learned: None,
             quota: None,
             policy: RetryPolicy::READ,
             body_limit: DEFAULT_BODY_LIMIT,
@@ -234,19 +352,48 @@ impl Client {
 
     /// Sends a request under all the rules of this crate.
     pub async fn send(&self, request: &Request) -> Result<Response> {
+        let (response, _) = self.pursue(request, Take::Whole).await?;
+        Ok(response)
+    }
+
+    /// The same for an answer of any size, whose body is taken over as it arrives; the response itself where its status
+    /// is no success but one that the request accepts.
+    pub async fn download(&self, request: &Request) -> Result<Result<Download, Response>> {
+        Ok(match self.pursue(request, Take::Head).await? {
+            (_, Some(body)) => Ok(Download {
+                service: self.0.service,
+                body,
+            }),
+            (response, None) => Err(response),
+        })
+    }
+
+    /// Whether the credentials can be exchanged for a token, where that is how the service works.
+    pub async fn authenticate(&self) -> Result<()> {
+        match &self.0.tokens {
+            Some(tokens) => tokens.get().await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    async fn pursue(&self, request: &Request, take: Take) -> Result<(Response, Option<Body>)> {
         let inner = &*self.0;
         let policy = &inner.policy;
         let deadline = Instant::now() + policy.deadline;
         let mut tries = 0;
         loop {
             tries += 1;
+            if let Some(learned) = &inner.learned {
+                let waited = learned.turn(deadline, inner.service).await?;
+                inner.context.meter.count_limit_wait(waited);
+            }
             self.turn().await;
-            let tried = self.try_once(request, tries > 1, deadline).await?;
+            let tried = self.try_once(request, tries > 1, deadline, take).await?;
             let verdict = self.judge(request, tried, tries);
             let (error, wait, throttled) = match verdict {
-                Verdict::Good(response) => {
+                Verdict::Good(response, body) => {
                     inner.budget.earn();
-                    return Ok(response);
+                    return Ok((response, body));
                 }
                 Verdict::Bad(error) => return Err(error),
                 Verdict::Again {
@@ -266,6 +413,13 @@ impl Client {
         }
     }
 
+    /// Waits as long as before trying something for the given time again.
+    pub(crate) async fn back_off(&self, failed_try: u32) {
+        let delay = self.0.policy.backoff(failed_try, false);
+        self.0.context.meter.count_backoff_wait(delay);
+        tokio::time::sleep(delay).await;
+    }
+
     /// Waits for the service's rate limit.
     pub(crate) async fn turn(&self) {
         if let Some(rate) = &self.0.rate {
@@ -279,39 +433,78 @@ impl Client {
         request: &Request,
         is_retry: bool,
         deadline: Instant,
+        take: Take,
+    ) -> Result<Tried> {
+        let Some(tokens) = &self.0.tokens else {
+            return self.try_with(request, is_retry, deadline, take, None).await;
+        };
+        let token = tokens.get().await?;
+        let tried = self
+            .try_with(request, is_retry, deadline, take, Some(&token))
+            .await?;
+        // A token ends before its time is known to end: one new one, then the answer stands.
+        match &tried {
+            Tried::Answered(response, _) if response.status == StatusCode::UNAUTHORIZED => {
+                let token = tokens.renew(&token).await?;
+                self.try_with(request, true, deadline, take, Some(&token))
+                    .await
+            }
+            _ => Ok(tried),
+        }
+    }
+
+    async fn try_with(
+        &self,
+        request: &Request,
+        is_retry: bool,
+        deadline: Instant,
+        take: Take,
+        token: Option<&Secret>,
     ) -> Result<Tried> {
         self.0.context.meter.count_request(is_retry);
-        let request = self.assemble(request)?;
-        let exchange = self.exchange(request);
-        Ok(timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
+        let request = self.assemble(request, token)?;
+        let exchange = self.exchange(request, take);
+        let tried = timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
             Tried::Failed(TransportError {
                 failure: Failure::Timeout,
                 before_send: false,
                 detail: "no complete answer before the deadline".to_owned(),
             })
-        }))
+        });
+        if let (Tried::Answered(response, _), Some(learned)) = (&tried, &self.0.learned) {
+            learned.observe(&response.headers, response.at);
+        }
+        Ok(tried)
     }
 
-    fn assemble(&self, request: &Request) -> Result<http::Request<Bytes>> {
+    fn assemble(&self, request: &Request, token: Option<&Secret>) -> Result<http::Request<Bytes>> {
         let inner = &*self.0;
         let url: Url = match &request.target {
             Target::Path { path, query } => urls::join(&inner.base, path, query),
             Target::Link(link) => urls::follow(&inner.base, link)?,
         };
-        let mut assembled = http::Request::new(Bytes::new());
-        *assembled.method_mut() = Method::GET;
+        let mut assembled = http::Request::new(request.body.clone());
+        *assembled.method_mut() = request.method.clone();
         *assembled.uri_mut() = url.as_str().parse().map_err(|error| {
             Error::new(Kind::Unexpected, "a URL cannot be used as a URI").caused_by(error)
         })?;
         let headers = assembled.headers_mut();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::ACCEPT, json.clone());
+        if !request.body.is_empty() {
+            headers.insert(header::CONTENT_TYPE, json);
+        }
         for (name, value) in &inner.credentials {
             headers.insert(name.clone(), value.clone());
+        }
+        if let Some(token) = token {
+            let value = sensitive("Bearer", token, "the session")?;
+            headers.insert(header::AUTHORIZATION, value);
         }
         Ok(assembled)
     }
 
-    async fn exchange(&self, request: http::Request<Bytes>) -> Tried {
+    async fn exchange(&self, request: http::Request<Bytes>, take: Take) -> Tried {
         let silent = |what: &str| TransportError {
             failure: Failure::Timeout,
             before_send: false,
@@ -327,18 +520,20 @@ impl Client {
         } else {
             COMPLAINT_LIMIT
         };
+        let at = server_time(&head.headers);
+        let answered = |body| Response {
+            status: head.status,
+            at,
+            headers: head.headers.clone(),
+            body,
+        };
+        if take == Take::Head && head.status.is_success() {
+            return Tried::Answered(answered(Bytes::new()), Some(body));
+        }
         match collect(body, &head.headers, limit).await {
-            Ok(Some(body)) => Tried::Answered(Response {
-                status: head.status,
-                headers: head.headers,
-                body,
-            }),
+            Ok(Some(body)) => Tried::Answered(answered(body), None),
             // Nobody needs the rest of a refusal.
-            Ok(None) if !head.status.is_success() => Tried::Answered(Response {
-                status: head.status,
-                headers: head.headers,
-                body: Bytes::new(),
-            }),
+            Ok(None) if !head.status.is_success() => Tried::Answered(answered(Bytes::new()), None),
             Ok(None) => Tried::TooLarge,
             Err(error) => Tried::Failed(error),
         }
@@ -347,8 +542,8 @@ impl Client {
     fn judge(&self, request: &Request, tried: Tried, tries: u32) -> Verdict {
         let inner = &*self.0;
         let service = inner.service;
-        let response = match tried {
-            Tried::Answered(response) => response,
+        let (response, body) = match tried {
+            Tried::Answered(response, body) => (response, body),
             Tried::TooLarge => {
                 let limit = inner.body_limit;
                 let text = format!(
@@ -374,8 +569,11 @@ impl Client {
                     Status::Temporary
                 };
                 let error = error.with_status(status);
+                // Whether the service acted on a write that got no answer is not known.
+                let may_repeat = request.is_repeatable || failed.before_send;
                 return match failed.failure {
                     Failure::Tls => Verdict::Bad(error),
+                    _ if !may_repeat => Verdict::Bad(error),
                     _ => Verdict::Again {
                         error,
                         wait: None,
@@ -388,9 +586,10 @@ impl Client {
         // A gateway has hiccups: a server error is believed to mean something to the caller when it comes twice.
         let is_meant = !status.is_server_error() || tries > 1;
         if status.is_success() || (is_meant && request.accepted.contains(&status.as_u16())) {
-            return Verdict::Good(response);
+            return Verdict::Good(response, body);
         }
-        let wait = retry_after(&response.headers, SystemTime::now());
+        let until_reset = || Some(inner.learned.as_ref()?.until_reset(&response));
+        let wait = retry_after(&response.headers, SystemTime::now()).or_else(|| until_reset()?);
         let error = self.refusal(request, &response);
         match status.as_u16() {
             429 | 503 => Verdict::Again {
@@ -398,7 +597,7 @@ impl Client {
                 wait,
                 throttled: status.as_u16() == 429,
             },
-            408 | 425 | 500 | 502 | 504 => Verdict::Again {
+            408 | 425 | 500 | 502 | 504 if request.is_repeatable => Verdict::Again {
                 error,
                 wait,
                 throttled: false,
@@ -407,8 +606,8 @@ impl Client {
         }
     }
 
-    /// The error for a status that is no success.
-    pub(crate) fn refusal(&self, request: &Request, response: &Response) -> Error {
+    /// The error for a status that is no success, with what the service says.
+    pub fn refusal(&self, request: &Request, response: &Response) -> Error {
         let service = self.0.service;
         let (kind, what) = match response.status.as_u16() {
             401 => (
@@ -456,10 +655,11 @@ impl Client {
 
     /// The message that a body carries, cut to one short line without anything that is secret here; none for web
     /// pages and anything else without one.
-    pub(crate) fn said(&self, body: &[u8]) -> Option<String> {
+    pub fn said(&self, body: &[u8]) -> Option<String> {
         let mut text = complaint(body)?;
+        let tokens = self.0.tokens.iter().flat_map(Tokens::known);
         // Before the cut: half a secret is one that no search finds any more.
-        for secret in &self.0.secrets {
+        for secret in self.0.secrets.iter().cloned().chain(tokens) {
             text = text.replace(secret.expose(), "[redacted]");
         }
         let line: String = text
@@ -501,7 +701,7 @@ impl Client {
 }
 
 enum Verdict {
-    Good(Response),
+    Good(Response, Option<Body>),
     Bad(Error),
     Again {
         error: Error,
@@ -523,15 +723,7 @@ async fn collect(
     let mut collected =
         BytesMut::with_capacity(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
     loop {
-        let next = poll_fn(|cx| body.as_mut().poll_next(cx));
-        let Ok(chunk) = timeout(IDLE_TIMEOUT, next).await else {
-            return Err(TransportError {
-                failure: Failure::Timeout,
-                before_send: false,
-                detail: "the answer stopped half way for too long".to_owned(),
-            });
-        };
-        let Some(chunk) = chunk.transpose()? else {
+        let Some(chunk) = next_chunk(&mut body).await? else {
             return Ok(Some(collected.freeze()));
         };
         if collected.len() + chunk.len() > limit {
@@ -541,10 +733,22 @@ async fn collect(
     }
 }
 
-fn complaint(body: &[u8]) -> Option<String> {
-    let body: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
-    let text = ["errorMessage", "message", "error", "detail"]
-        .iter()
-        .find_map(|name| body.get(*name)?.as_str())?;
-    Some(text.to_owned())
+async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, TransportError> {
+    let next = poll_fn(|cx| body.as_mut().poll_next(cx));
+    let chunk = timeout(IDLE_TIMEOUT, next).await;
+    let chunk = chunk.map_err(|_| TransportError {
+        failure: Failure::Timeout,
+        before_send: false,
+        detail: "the answer stopped half way for too long".to_owned(),
+    })?;
+    chunk.transpose()
+}
+
+/// The `Date` of an answer: a clock of ours may be wrong, and what the service counts is its own.
+fn server_time(headers: &HeaderMap) -> Timestamp {
+    let told = headers
+        .get(header::DATE)
+        .and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok())
+        .and_then(|time| Timestamp::try_from(time).ok());
+    told.unwrap_or_else(Timestamp::now)
 }

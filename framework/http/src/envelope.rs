@@ -9,7 +9,8 @@ use serde_json::{Value, value::RawValue};
 /// Where a page has its records.
 #[derive(Clone, Copy, Debug)]
 pub enum Records {
-    /// In the first of these lists that is there, each a JSON Pointer. None there is an error, never an empty page.
+    /// In the first of these lists that is there, each a JSON Pointer; the empty pointer is a body that is a list. None
+    /// there is an error, never an empty page.
     Lists(&'static [&'static str]),
     /// One record, the object at this JSON Pointer; the whole body for the empty pointer.
     One(&'static str),
@@ -29,8 +30,18 @@ pub struct Split {
 /// Its errors quote nothing of the body; [`Client::split`](crate::Client::split) adds what the service says.
 pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
     let whole = [""];
+    let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let inner: Vec<&str>;
     let (pointers, shape): (&[&str], Shape) = match &records {
-        Records::Lists(lists) => (lists, Shape::List),
+        Records::Lists(lists) if is_list && lists.contains(&"") => (&whole, Shape::List),
+        Records::Lists(lists) => {
+            inner = lists
+                .iter()
+                .copied()
+                .filter(|list| !list.is_empty())
+                .collect();
+            (&inner, Shape::List)
+        }
         Records::One("") => (&whole, Shape::One),
         Records::One(pointer) => (std::slice::from_ref(pointer), Shape::One),
     };
@@ -78,6 +89,60 @@ pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
         records: spans,
         found: cut.found,
     })
+}
+
+/// A record without the values of some of its top-level fields, which become null; unchanged where it has none of them.
+pub fn without<'r>(record: &'r [u8], fields: &[&str]) -> Cow<'r, [u8]> {
+    let Ok(spans) = places(record, fields) else {
+        // Not an object: nothing to hide in it, and not for this function to judge.
+        return Cow::Borrowed(record);
+    };
+    if spans.is_empty() {
+        return Cow::Borrowed(record);
+    }
+    let mut kept = Vec::with_capacity(record.len());
+    let mut from = 0;
+    for span in spans {
+        kept.extend_from_slice(&record[from..span.start]);
+        kept.extend_from_slice(b"null");
+        from = span.end;
+    }
+    kept.extend_from_slice(&record[from..]);
+    Cow::Owned(kept)
+}
+
+/// Where the values of these top-level fields stand, in the order of the record.
+fn places(record: &[u8], fields: &[&str]) -> Result<Vec<Range<usize>>> {
+    struct Places<'f> {
+        start: usize,
+        fields: &'f [&'f str],
+    }
+    impl<'de> Visitor<'de> for Places<'_> {
+        type Value = Vec<Range<usize>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = Vec::new();
+            while let Some(Key(name)) = map.next_key()? {
+                let value: &RawValue = map.next_value()?;
+                if self.fields.contains(&name.as_ref()) {
+                    let from = value.get().as_ptr() as usize - self.start;
+                    found.push(from..from + value.get().len());
+                }
+            }
+            Ok(found)
+        }
+    }
+    let places = Places {
+        start: record.as_ptr() as usize,
+        fields,
+    };
+    serde_json::Deserializer::from_slice(record)
+        .deserialize_map(places)
+        .map_err(|error| unreadable(record, &error))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -336,6 +401,27 @@ mod tests {
             texts(whole, &split(whole, Records::One(""), &[]).unwrap()),
             [r#"{"id":"1"}"#]
         );
+    }
+
+    #[test]
+    fn a_body_may_be_the_list_itself() {
+        let either = Records::Lists(&["", "/jobs"]);
+        let list = br#" [{"a":1},{"a":2}]"#;
+        assert_eq!(split(list, either, &[]).unwrap().records.len(), 2);
+        let wrapped = br#"{"jobs":[{"a":1}]}"#;
+        assert_eq!(split(wrapped, either, &[]).unwrap().records.len(), 1);
+        assert!(split(b"{}", either, &[]).is_err());
+        assert!(split(b"[]", Records::Lists(&["/jobs"]), &[]).is_err());
+    }
+
+    #[test]
+    fn hidden_fields_become_null_and_nothing_else_changes() {
+        let record = br#"{ "n":1.0, "link" : "https:\/\/h/x?sig=1", "deep":{"link":"stays"},"l\u0069nk":{"a":[1]} }"#;
+        assert_eq!(
+            without(record, &["link"]).as_ref(),
+            br#"{ "n":1.0, "link" : null, "deep":{"link":"stays"},"l\u0069nk":null }"#
+        );
+        assert!(matches!(without(record, &["other"]), Cow::Borrowed(_)));
     }
 
     #[test]

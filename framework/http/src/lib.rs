@@ -20,25 +20,33 @@
 
 mod children;
 mod client;
+mod complaint;
+mod cutter;
 mod envelope;
+mod export;
 mod limit;
 mod paging;
 mod probe;
 mod rest;
 mod retry;
 mod seen;
+mod snapshot;
+mod tokens;
 mod transport;
 mod urls;
 mod windows;
 
 pub use children::{ChildStream, ChildToken};
-pub use client::{Client, ClientBuilder, Request, Response};
-pub use envelope::{Records, Split, split};
-pub use limit::{Quota, RateLimit};
+pub use client::{Client, ClientBuilder, Download, Request, Response};
+pub use envelope::{Records, Split, split, without};
+pub use export::{Export, ExportStream, ExportToken, JobPolicy, JobStatus, Jobs, Ordered, Route};
+pub use limit::{LimitHeaders, Quota, RateLimit};
 pub use paging::Paging;
-pub use probe::{Access, Prober, Verdict};
+pub use probe::{Access, Asked, Prober, Verdict};
 pub use rest::{RestStream, RestToken};
 pub use retry::RetryPolicy;
 pub use seen::Seen;
+pub use snapshot::Snapshot;
+pub use tokens::{Grant, TokenSource};
 pub use transport::{ReqwestTransport, context};
 pub use windows::{OffsetPaging, Window, WindowBookmark, WindowToken, WindowedList};

@@ -1,11 +1,18 @@
 //! The service's limits: requests per second, and allowances that come back on a calendar day.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{Mutex as SyncMutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
+use headwater_core::{Error, Kind, Result, Status, Timestamp};
+use http::HeaderMap;
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep_until},
 };
+
+use crate::client::Response;
 
 /// How much further apart requests are sent than the limit asks for. The service counts arrivals, which the network
 /// pushes together: eleven requests sent 100 ms apart can arrive within one second.
@@ -42,6 +49,81 @@ impl RateLimit {
         *next = Some(slot.max(now - CATCH_UP.min(now.duration_since(slot))) + self.spacing);
         now - asked
     }
+}
+
+/// The headers, lower case, in which a service tells where a client stands.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitHeaders {
+    /// How many requests are left until the reset.
+    pub remaining: &'static str,
+    /// When the count starts anew, in Unix seconds.
+    pub reset: &'static str,
+}
+
+/// What the service's headers say: when nothing is left, nothing is sent before the reset.
+#[derive(Debug)]
+pub(crate) struct LearnedLimit {
+    headers: LimitHeaders,
+    /// Until when nothing is left.
+    closed: SyncMutex<Option<Instant>>,
+}
+
+impl LearnedLimit {
+    pub(crate) fn new(headers: LimitHeaders) -> Self {
+        Self {
+            headers,
+            closed: SyncMutex::default(),
+        }
+    }
+
+    /// Takes in what an answer says, whatever its status.
+    pub(crate) fn observe(&self, headers: &HeaderMap, now: Timestamp) {
+        let Some(remaining) = number(headers, self.headers.remaining) else {
+            return;
+        };
+        let closed = (remaining <= 0)
+            .then(|| self.reset(headers, now))
+            .flatten()
+            .map(|delay| Instant::now() + delay);
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = closed;
+    }
+
+    /// How long until the reset that an answer names.
+    pub(crate) fn until_reset(&self, response: &Response) -> Option<Duration> {
+        self.reset(&response.headers, response.at)
+    }
+
+    /// Waits until something is left; an error with the delay where that is beyond the deadline.
+    pub(crate) async fn turn(&self, deadline: Instant, service: &str) -> Result<Duration> {
+        let asked = Instant::now();
+        let closed = *self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(until) = closed.filter(|until| *until > asked) else {
+            return Ok(Duration::ZERO);
+        };
+        if until > deadline {
+            let text =
+                format!("{service} allows no more requests for now; its count starts anew later");
+            return Err(Error::new(Kind::RateLimited, text)
+                .with_status(Status::Persistent)
+                .retry_after(until - asked));
+        }
+        sleep_until(until).await;
+        Ok(asked.elapsed())
+    }
+
+    /// By the service's clock, since the reset is by that.
+    fn reset(&self, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+        let reset = number(headers, self.headers.reset)?;
+        // A second more, since both are cut to whole ones. Beyond a day it is not a limit but a mistake.
+        let seconds = reset.saturating_sub(now.as_second()).saturating_add(1);
+        Some(Duration::from_secs(
+            u64::try_from(seconds).unwrap_or(0).min(24 * 60 * 60),
+        ))
+    }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// An allowance that is counted by the service and comes back at a known time.

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use headwater_core::{Check, Failure, Kind, TransportError};
+use headwater_core::{Check, Failure, Kind, Timestamp, TransportError};
 use http::{HeaderMap, header};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::{
-    client::{Client, Request, Response, Tried},
+    client::{Client, Request, Response, Take, Tried},
     envelope::{Records, looks_like_html, split},
     retry::{RetryPolicy, retry_after},
 };
@@ -31,6 +31,19 @@ pub struct Verdict {
     pub access: Access,
     /// How long the request took.
     pub latency: Duration,
+    /// The answer itself, whatever its status.
+    pub response: Option<Response>,
+}
+
+/// What a request for the records of one stream told.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// What the service said of it.
+    pub access: Access,
+    /// How long it took.
+    pub latency: Duration,
+    /// The answer itself, whatever its status.
+    pub response: Option<Response>,
 }
 
 /// What a service said of a request.
@@ -61,6 +74,7 @@ impl Prober<'_> {
                     checks,
                     access: Access::Unknown(Box::new(unknown)),
                     latency,
+                    response: None,
                 };
             }
         };
@@ -86,6 +100,7 @@ impl Prober<'_> {
                     checks,
                     access: Access::Unknown(Box::new(Check::skipped("credentials"))),
                     latency,
+                    response: Some(response),
                 }
             }
             // Throttled or broken: whose address it is remains open, too.
@@ -93,6 +108,7 @@ impl Prober<'_> {
                 checks,
                 access: Access::Unknown(Box::new(check.took(latency))),
                 latency,
+                response: Some(response),
             },
             access => {
                 checks.push(Check::passed(
@@ -103,33 +119,32 @@ impl Prober<'_> {
                     checks,
                     access,
                     latency,
+                    response: Some(response),
                 }
             }
         }
     }
 
     /// Asks for the records of one stream.
-    pub async fn access(
-        &self,
-        stream: &str,
-        request: &Request,
-        records: Records,
-    ) -> (Access, Duration) {
+    pub async fn access(&self, stream: &str, request: &Request, records: Records) -> Asked {
         let name = format!("access:{stream}");
         let (tried, latency) = self.ask(request).await;
-        let access = match tried {
-            Ok(response) => self.judge(&name, &response, records),
+        match tried {
+            Ok(response) => Asked {
+                access: self.judge(&name, &response, records),
+                latency,
+                response: Some(response),
+            },
             Err(failed) => {
                 let text = format!("{} could not be asked: {failed}", self.client.service());
-                Access::Unknown(Box::new(Check::warned(
-                    name,
-                    Kind::Unavailable,
-                    "unavailable",
-                    text,
-                )))
+                let check = Check::warned(name, Kind::Unavailable, "unavailable", text);
+                Asked {
+                    access: Access::Unknown(Box::new(check)),
+                    latency,
+                    response: None,
+                }
             }
-        };
-        (access, latency)
+        }
     }
 
     /// The answer, and how long it took without the wait for the service's limit.
@@ -151,19 +166,24 @@ impl Prober<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let failed = match self.client.try_once(request, tries > 1, deadline).await {
-                Ok(Tried::Answered(response))
+            let failed = match self
+                .client
+                .try_once(request, tries > 1, deadline, Take::Whole)
+                .await
+            {
+                Ok(Tried::Answered(response, _))
                     if response.status.is_server_error() && tries == 1 =>
                 {
                     tokio::time::sleep(RetryPolicy::PROBE.backoff(tries, false)).await;
                     continue;
                 }
-                Ok(Tried::Answered(response)) => return Ok(response),
+                Ok(Tried::Answered(response, _)) => return Ok(response),
                 Ok(Tried::TooLarge) => {
                     return Ok(Response {
                         status: http::StatusCode::OK,
                         headers: HeaderMap::new(),
                         body: bytes::Bytes::new(),
+                        at: Timestamp::now(),
                     });
                 }
                 Ok(Tried::Failed(failed)) => failed,

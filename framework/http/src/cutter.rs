@@ -1,0 +1,580 @@
+//! Cutting a document of lists into records while it arrives, in memory that does not depend on its size.
+//!
+//! The document is an object with named lists of objects, `{"entries":[…],"users":[…]}`, or such a list itself. Records
+//! are cut by structure: strings and braces, 64 bytes at a time. What stands outside of the records is parsed in full.
+
+use std::ops::Range;
+
+use headwater_core::{Error, Kind, Result};
+
+use crate::envelope::looks_like_html;
+
+/// The longest record; a service whose list does not end must not fill the memory.
+const LONGEST_RECORD: usize = 16 << 20;
+/// The longest name of a list.
+const LONGEST_NAME: usize = 1 << 10;
+
+/// A list of the document, or its place among the streams.
+pub(crate) type Lists = &'static [(&'static str, usize)];
+
+/// Cuts one document.
+#[derive(Debug)]
+pub(crate) struct Cutter {
+    /// Names of lists, each with the number of the stream that its records belong to. The empty name is a document
+    /// that is a list.
+    lists: Lists,
+    at: At,
+    /// Bytes taken so far, for messages.
+    offset: u64,
+    has_lists: bool,
+}
+
+/// Where the next byte stands.
+#[derive(Debug)]
+enum At {
+    Start,
+    /// Before a name, or before the end of the object where that is allowed.
+    Name {
+        may_end: bool,
+    },
+    InName {
+        name: Vec<u8>,
+        is_escaped: bool,
+    },
+    Colon {
+        name: Vec<u8>,
+    },
+    Value {
+        name: Vec<u8>,
+    },
+    /// In a value that nobody asked for.
+    Skip(Skip),
+    /// In a list, before a record, a comma or the end.
+    List {
+        stream: usize,
+        is_root: bool,
+        next: Next,
+    },
+    Record {
+        stream: usize,
+        is_root: bool,
+        scan: Scan,
+    },
+    AfterValue,
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Next {
+    RecordOrEnd,
+    Record,
+    CommaOrEnd,
+}
+
+#[derive(Debug, Default)]
+struct Skip {
+    depth: u32,
+    in_string: bool,
+    is_escaped: bool,
+    has_begun: bool,
+}
+
+/// The records that came out of a document, in a buffer of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    pub(crate) body: Vec<u8>,
+    /// The stream and the place of each record.
+    pub(crate) records: Vec<(usize, Range<usize>)>,
+    /// Where the record under way begins in `body`.
+    open: usize,
+}
+
+impl Cut {
+    /// Whether there are so many bytes, and no record is half way.
+    pub(crate) fn is_at_least(&self, bytes: usize) -> bool {
+        self.open >= bytes && self.open == self.body.len()
+    }
+}
+
+impl Cutter {
+    pub(crate) fn new(lists: Lists) -> Self {
+        Self {
+            lists,
+            at: At::Start,
+            offset: 0,
+            has_lists: false,
+        }
+    }
+
+    /// Takes bytes until they are used up or one record is complete; says how many it took and whether one is.
+    pub(crate) fn push(&mut self, bytes: &[u8], cut: &mut Cut) -> Result<(usize, bool)> {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            if let At::Record {
+                stream,
+                is_root,
+                scan,
+            } = &mut self.at
+            {
+                let end = scan.advance(&bytes[taken..]);
+                let part = &bytes[taken..taken + end.unwrap_or(bytes.len() - taken)];
+                cut.body.extend_from_slice(part);
+                taken += part.len();
+                self.offset += part.len() as u64;
+                if cut.body.len() - cut.open > LONGEST_RECORD {
+                    return Err(self.wrong("has a record of more than 16 MiB"));
+                }
+                if end.is_none() {
+                    break;
+                }
+                let place = cut.open..cut.body.len();
+                if std::str::from_utf8(&cut.body[place.clone()]).is_err() {
+                    return Err(self.wrong("is not UTF-8 text"));
+                }
+                cut.records.push((*stream, place));
+                cut.open = cut.body.len();
+                self.at = At::List {
+                    stream: *stream,
+                    is_root: *is_root,
+                    next: Next::CommaOrEnd,
+                };
+                return Ok((taken, true));
+            }
+            let byte = bytes[taken];
+            if matches!(self.at, At::Start) && looks_like_html(&bytes[taken..]) {
+                let text = "the answer is a web page, not JSON";
+                return Err(Error::new(Kind::DataInvalid, text));
+            }
+            if self.structure(byte)? {
+                taken += 1;
+                self.offset += 1;
+            }
+        }
+        Ok((taken, false))
+    }
+
+    /// Whether the document may end here.
+    pub(crate) fn finish(&self) -> Result<()> {
+        match self.at {
+            At::End if self.has_lists => Ok(()),
+            At::End => {
+                let names: Vec<&str> = self.lists.iter().map(|(name, _)| *name).collect();
+                let text = format!("the answer has none of the lists {}", names.join(", "));
+                Err(Error::new(Kind::DataInvalid, text))
+            }
+            At::Start => Err(Error::new(Kind::DataInvalid, "the answer is empty")),
+            _ => Err(self.wrong("breaks off")),
+        }
+    }
+
+    /// One byte outside of a record; false when it is the first one of a record and stays.
+    fn structure(&mut self, byte: u8) -> Result<bool> {
+        let is_space = byte.is_ascii_whitespace();
+        match &mut self.at {
+            At::Skip(skip) => {
+                if skip.ends_before(byte) {
+                    self.at = At::AfterValue;
+                    return Ok(false);
+                }
+                return Ok(true);
+            }
+            At::InName { name, is_escaped } => {
+                if *is_escaped {
+                    *is_escaped = false;
+                } else if byte == b'\\' {
+                    *is_escaped = true;
+                } else if byte == b'"' {
+                    let name = std::mem::take(name);
+                    self.at = At::Colon { name };
+                    return Ok(true);
+                }
+                name.push(byte);
+                if name.len() > LONGEST_NAME {
+                    return Err(self.wrong("has a name without an end"));
+                }
+                return Ok(true);
+            }
+            _ if is_space => return Ok(true),
+            At::Start => match byte {
+                b'{' => self.at = At::Name { may_end: true },
+                b'[' => match self.list(b"") {
+                    Some(stream) => self.open(stream, true),
+                    None => return Err(self.wrong("is a list where an object is expected")),
+                },
+                _ => return Err(self.wrong("does not begin like JSON")),
+            },
+            At::Name { may_end } => match byte {
+                b'"' => {
+                    self.at = At::InName {
+                        name: Vec::new(),
+                        is_escaped: false,
+                    }
+                }
+                b'}' if *may_end => self.at = At::End,
+                _ => return Err(self.wrong("is not valid JSON")),
+            },
+            At::Colon { name } if byte == b':' => {
+                let name = std::mem::take(name);
+                self.at = At::Value { name };
+            }
+            At::Value { name } => {
+                let name = std::mem::take(name);
+                match (self.list(&name), byte) {
+                    (Some(stream), b'[') => self.open(stream, false),
+                    (Some(_), _) => {
+                        let name = String::from_utf8_lossy(&name).into_owned();
+                        return Err(
+                            self.wrong(&format!("has something other than a list at {name}"))
+                        );
+                    }
+                    (None, _) => {
+                        self.at = At::Skip(Skip::default());
+                        return Ok(false);
+                    }
+                }
+            }
+            At::List {
+                stream,
+                is_root,
+                next,
+            } => match (byte, *next) {
+                (b'{', Next::Record | Next::RecordOrEnd) => {
+                    self.at = At::Record {
+                        stream: *stream,
+                        is_root: *is_root,
+                        scan: Scan::default(),
+                    };
+                    return Ok(false);
+                }
+                (b',', Next::CommaOrEnd) => *next = Next::Record,
+                (b']', Next::RecordOrEnd | Next::CommaOrEnd) => {
+                    self.at = if *is_root { At::End } else { At::AfterValue };
+                }
+                _ => return Err(self.wrong("has something other than records in a list")),
+            },
+            At::AfterValue => match byte {
+                b',' => self.at = At::Name { may_end: false },
+                b'}' => self.at = At::End,
+                _ => return Err(self.wrong("is not valid JSON")),
+            },
+            At::Colon { .. } | At::End | At::Record { .. } => {
+                return Err(self.wrong("is not valid JSON"));
+            }
+        }
+        Ok(true)
+    }
+
+    fn list(&self, name: &[u8]) -> Option<usize> {
+        let mut lists = self.lists.iter();
+        let (_, stream) = lists.find(|(list, _)| list.as_bytes() == name)?;
+        Some(*stream)
+    }
+
+    fn open(&mut self, stream: usize, is_root: bool) {
+        self.has_lists = true;
+        self.at = At::List {
+            stream,
+            is_root,
+            next: Next::RecordOrEnd,
+        };
+    }
+
+    fn wrong(&self, what: &str) -> Error {
+        Error::new(Kind::DataInvalid, format!("the answer {what}")).with("byte", self.offset)
+    }
+}
+
+impl Skip {
+    /// Whether the value has ended before this byte.
+    fn ends_before(&mut self, byte: u8) -> bool {
+        if self.in_string {
+            if self.is_escaped {
+                self.is_escaped = false;
+            } else if byte == b'\\' {
+                self.is_escaped = true;
+            } else if byte == b'"' {
+                self.in_string = false;
+            }
+            return false;
+        }
+        let is_over = self.depth == 0 && self.has_begun;
+        match byte {
+            b',' | b'}' | b']' if self.depth == 0 => return true,
+            b'"' | b'{' | b'[' if is_over => return true,
+            b'"' => self.in_string = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth -= 1,
+            _ => {}
+        }
+        self.has_begun = true;
+        false
+    }
+}
+
+/// Looks for the end of an object.
+#[derive(Debug, Default)]
+struct Scan {
+    depth: u32,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+const BLOCK: usize = 64;
+
+impl Scan {
+    /// The place after the brace that closes the object; none when it is not among these bytes.
+    fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut blocks = bytes.chunks_exact(BLOCK);
+        let mut from = 0;
+        for block in &mut blocks {
+            let end = self.block(block);
+            if let Some(end) = end {
+                return Some(from + end);
+            }
+            from += BLOCK;
+        }
+        Some(from + self.one_by_one(blocks.remainder())?)
+    }
+
+    fn block(&mut self, block: &[u8]) -> Option<usize> {
+        let Masks {
+            quotes,
+            backslashes,
+            braces,
+        } = Masks::of(block);
+        if backslashes != 0 || self.is_escaped {
+            return self.one_by_one(block);
+        }
+        let outside = if self.in_string { 0 } else { u64::MAX };
+        // A bit is one inside of a string: each quote flips all bits from its own on.
+        let strings = flip_from_each(quotes) ^ !outside;
+        let mut open = braces & !strings;
+        while open != 0 {
+            let place = open.trailing_zeros() as usize;
+            match block[place] {
+                b'{' => self.depth += 1,
+                b'}' => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Some(place + 1);
+                    }
+                }
+                _ => {}
+            }
+            open &= open - 1;
+        }
+        self.in_string = strings >> (BLOCK - 1) == 1;
+        None
+    }
+
+    fn one_by_one(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (place, byte) in bytes.iter().enumerate() {
+            if self.in_string {
+                if self.is_escaped {
+                    self.is_escaped = false;
+                } else if *byte == b'\\' {
+                    self.is_escaped = true;
+                } else if *byte == b'"' {
+                    self.in_string = false;
+                }
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' => self.depth += 1,
+                b'}' => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Some(place + 1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// A bit for each byte of a block.
+struct Masks {
+    quotes: u64,
+    backslashes: u64,
+    /// Braces, and two bytes that JSON has in strings only.
+    braces: u64,
+}
+
+impl Masks {
+    fn of(block: &[u8]) -> Self {
+        let mut masks = Self {
+            quotes: 0,
+            backslashes: 0,
+            braces: 0,
+        };
+        for (index, word) in block.chunks_exact(8).enumerate() {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(word);
+            let word = u64::from_le_bytes(bytes);
+            let shift = index * 8;
+            masks.quotes |= equal(word, b'"') << shift;
+            masks.backslashes |= equal(word, b'\\') << shift;
+            // `{` and `}` differ in two bits.
+            masks.braces |= equal(word | every(0x06), 0x7f) << shift;
+        }
+        masks
+    }
+}
+
+const fn every(byte: u8) -> u64 {
+    0x0101_0101_0101_0101 * byte as u64
+}
+
+/// Eight bits: which of the eight bytes of a word are this byte.
+const fn equal(word: u64, byte: u8) -> u64 {
+    const LOW: u64 = every(0x7f);
+    let differs = word ^ every(byte);
+    // The high bit of each byte of `differs` that is zero.
+    let zeros = !(((differs & LOW) + LOW) | differs | LOW);
+    (zeros >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+const fn flip_from_each(mut bits: u64) -> u64 {
+    bits ^= bits << 1;
+    bits ^= bits << 2;
+    bits ^= bits << 4;
+    bits ^= bits << 8;
+    bits ^= bits << 16;
+    bits ^ (bits << 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTS: Lists = &[("entries", 0), ("users", 1), ("", 0)];
+
+    fn cut(pieces: &[&[u8]]) -> Result<Vec<(usize, String)>> {
+        let mut cutter = Cutter::new(LISTS);
+        let mut cut = Cut::default();
+        for piece in pieces {
+            let mut rest = *piece;
+            while !rest.is_empty() {
+                let (taken, _) = cutter.push(rest, &mut cut)?;
+                rest = &rest[taken..];
+            }
+        }
+        cutter.finish()?;
+        Ok(cut
+            .records
+            .iter()
+            .map(|(stream, place)| {
+                let text = String::from_utf8(cut.body[place.clone()].to_vec()).unwrap();
+                (*stream, text)
+            })
+            .collect())
+    }
+
+    /// A random value whose objects may be records.
+    fn value(rng: &mut fastrand::Rng, depth: u32) -> String {
+        let blank = |rng: &mut fastrand::Rng| " ".repeat(rng.usize(..3));
+        let text = |rng: &mut fastrand::Rng| {
+            let parts = [
+                "a", "\\\"", "\\\\", "{", "}", "[", "]", "é", "\\u007b", ",", ":", "y",
+            ];
+            let count = rng.usize(..90);
+            (0..count)
+                .map(|_| parts[rng.usize(..parts.len())])
+                .collect::<String>()
+        };
+        match rng.u32(..if depth > 3 { 5 } else { 7 }) {
+            0 => "null".to_owned(),
+            1 => "-12345678901234567890.10".to_owned(),
+            2 => "true".to_owned(),
+            3 | 4 => format!("\"{}\"", text(rng)),
+            5 => {
+                let items: Vec<String> =
+                    (0..rng.usize(..4)).map(|_| value(rng, depth + 1)).collect();
+                format!("[{}{}]", blank(rng), items.join(","))
+            }
+            _ => object(rng, depth + 1),
+        }
+    }
+
+    fn object(rng: &mut fastrand::Rng, depth: u32) -> String {
+        let fields: Vec<String> = (0..rng.usize(..5))
+            .map(|index| format!("\"f{index}\" : {}", value(rng, depth + 1)))
+            .collect();
+        format!("{{{}}}", fields.join(" ,\n"))
+    }
+
+    #[test]
+    fn any_document_in_any_pieces_gives_its_records_byte_for_byte() {
+        let seed = fastrand::u64(..);
+        eprintln!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..300 {
+            let mut expected = Vec::new();
+            let mut lists = Vec::new();
+            for (name, stream) in [("entries", 0), ("other", 9), ("users", 1)] {
+                let records: Vec<String> =
+                    (0..rng.usize(..6)).map(|_| object(&mut rng, 0)).collect();
+                if stream != 9 {
+                    expected.extend(records.iter().map(|record| (stream, record.clone())));
+                }
+                lists.push(format!("\"{name}\": [ {} ]", records.join(" , ")));
+                lists.push(format!("\"x{name}\":{}", value(&mut rng, 0)));
+            }
+            let document = format!(" {{ {} }}\n", lists.join(" , "));
+            serde_json::from_str::<serde_json::Value>(&document).unwrap();
+            let mut pieces = Vec::new();
+            let mut rest = document.as_bytes();
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(rng.usize(1..=rest.len().min(200)));
+                pieces.push(piece);
+                rest = after;
+            }
+            assert_eq!(cut(&pieces).unwrap(), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn a_document_may_be_the_list_itself() {
+        assert_eq!(cut(&[b"[{\"a\":1}, {}]"]).unwrap().len(), 2);
+        assert_eq!(cut(&[b"[]"]).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn what_is_not_such_a_document_is_an_error_with_its_place() {
+        for (document, says) in [
+            (&b""[..], "is empty"),
+            (b"<html>", "web page"),
+            (b"User,Email\n", "does not begin like JSON"),
+            (b"{\"entries\":[{\"a\":1}", "breaks off"),
+            (b"{\"entries\":[{\"a\":\"", "breaks off"),
+            (b"{\"entries\":[{}],", "breaks off"),
+            (b"{\"entries\":[{}]} x", "not valid JSON"),
+            (b"{\"entries\":[{} {}]}", "other than records"),
+            (b"{\"entries\":[{},]}", "other than records"),
+            (b"{\"entries\":[1]}", "other than records"),
+            (b"{\"entries\":null}", "other than a list at entries"),
+            (b"{\"entries\":[{\"a\":\"\xff\"}]}", "not UTF-8"),
+            (b"{\"errorMessage\":\"no\"}", "none of the lists"),
+            (b"{\"x\":[{\"entries\":[{}]}]}", "none of the lists"),
+            (b"{\"entries\" [{}]}", "not valid JSON"),
+        ] {
+            let error = cut(&[document]).unwrap_err();
+            assert_eq!(error.kind(), Kind::DataInvalid);
+            assert!(error.message().contains(says), "{error} for {document:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_without_an_end_does_not_fill_the_memory() {
+        let mut cutter = Cutter::new(LISTS);
+        let mut cut = Cut::default();
+        cutter.push(b"{\"entries\":[{\"a\":\"", &mut cut).unwrap();
+        let endless = vec![b'a'; 1 << 20];
+        let error = (0..100).find_map(|_| cutter.push(&endless, &mut cut).err());
+        assert!(error.unwrap().message().contains("16 MiB"));
+        assert!(cut.body.len() < 2 * LONGEST_RECORD);
+    }
+}
