@@ -73,6 +73,7 @@
 
 mod api;
 mod clari_copilot;
+pub mod claribi;
 mod control;
 mod faults;
 mod instant;
@@ -83,6 +84,7 @@ mod server;
 mod simulations;
 mod sliding_window;
 mod stats;
+mod uuids;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -94,6 +96,8 @@ use tokio::task::JoinHandle;
 use self::api::Api;
 use self::clari_copilot::ClariCopilot;
 pub use self::clari_copilot::{CopilotLimits, CopilotOptions, TemplateKey};
+use self::claribi::Claribi;
+pub use self::claribi::ClaribiOptions;
 pub use self::faults::{FaultSyntaxError, Faults, RedirectFault, StatusFault};
 use self::server::Site;
 pub use self::simulations::{Setup, Simulation, Switch, simulations};
@@ -110,6 +114,8 @@ pub const API_PASSWORD: &str = "sandbox-password";
 pub enum Service {
     /// A workspace of Clari Copilot.
     ClariCopilot(CopilotOptions),
+    /// An organization of clariBI.
+    Claribi(ClaribiOptions),
 }
 
 impl From<CopilotOptions> for Service {
@@ -118,16 +124,24 @@ impl From<CopilotOptions> for Service {
     }
 }
 
+impl From<ClaribiOptions> for Service {
+    fn from(options: ClaribiOptions) -> Self {
+        Self::Claribi(options)
+    }
+}
+
 impl Service {
     fn port(&self) -> u16 {
         match self {
             Self::ClariCopilot(options) => options.port,
+            Self::Claribi(options) => options.port,
         }
     }
 
     fn faults(&self) -> Faults {
         match self {
             Self::ClariCopilot(options) => options.faults.clone(),
+            Self::Claribi(options) => options.faults.clone(),
         }
     }
 
@@ -136,6 +150,7 @@ impl Service {
             Self::ClariCopilot(options) => {
                 Simulated::ClariCopilot(Arc::new(ClariCopilot::new(options, base_url)))
             }
+            Self::Claribi(options) => Simulated::Claribi(Arc::new(Claribi::new(options, base_url))),
         }
     }
 }
@@ -144,12 +159,14 @@ impl Service {
 #[derive(Debug)]
 enum Simulated {
     ClariCopilot(Arc<ClariCopilot>),
+    Claribi(Arc<Claribi>),
 }
 
 impl Simulated {
     fn api(&self) -> Arc<dyn Api> {
         match self {
             Self::ClariCopilot(copilot) => Arc::<ClariCopilot>::clone(copilot),
+            Self::Claribi(claribi) => Arc::<Claribi>::clone(claribi),
         }
     }
 }
@@ -224,16 +241,27 @@ impl Sandbox {
     /// the workspace, and none twice before every other one was picked. Nothing happens when
     /// another API is simulated.
     pub fn change_calls(&self, count: u64) {
-        let Simulated::ClariCopilot(copilot) = &self.simulated;
-        copilot.change_calls(count);
+        if let Simulated::ClariCopilot(copilot) = &self.simulated {
+            copilot.change_calls(count);
+        }
     }
 
     /// Clari Copilot: moves the call of this index (by time, from 0) to a status, which need not be
     /// a documented one. Its `last_modified_time` becomes the current time of the clock. False when
     /// there is no such call.
     pub fn touch_call(&self, index: u64, status: &str) -> bool {
-        let Simulated::ClariCopilot(copilot) = &self.simulated;
-        copilot.touch_call(index, status)
+        match &self.simulated {
+            Simulated::ClariCopilot(copilot) => copilot.touch_call(index, status),
+            Simulated::Claribi(_) => false,
+        }
+    }
+
+    /// clariBI: adds `count` reports, created now, at the start of the list. They are finished
+    /// after a second. Nothing happens when another API is simulated.
+    pub fn add_reports(&self, count: u64) {
+        if let Simulated::Claribi(claribi) = &self.simulated {
+            claribi.add_reports(count);
+        }
     }
 
     /// Stops the simulator, closes every connection and waits until that is done.

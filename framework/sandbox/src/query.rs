@@ -33,4 +33,11 @@ impl Query {
             .map(|(_, value)| value.clone())
             .collect()
     }
+
+    /// All names and values.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::claribi::CLARIBI;
 use crate::{API_KEY, API_PASSWORD, CopilotOptions, Faults, Service, TemplateKey};
 
 /// One simulated API.
@@ -55,7 +56,7 @@ pub struct Setup {
 
 impl Setup {
     /// The size, which must be in a range.
-    fn size_within(&self, least: u64, most: u64, default: u64) -> Result<u64, String> {
+    pub(crate) fn size_within(&self, least: u64, most: u64, default: u64) -> Result<u64, String> {
         match self.size {
             Some(size) if !(least..=most).contains(&size) => {
                 Err(format!("the size {size} is not in {least}..={most}"))
@@ -74,7 +75,7 @@ impl Setup {
     }
 
     /// The switches that are set, each of which must be one of `known`.
-    fn known_switches(&self, known: &[Switch]) -> Result<Vec<(&str, &str)>, String> {
+    pub(crate) fn known_switches(&self, known: &[Switch]) -> Result<Vec<(&str, &str)>, String> {
         let mut set = Vec::new();
         for (name, value) in &self.switches {
             let Some(switch) = known.iter().find(|switch| switch.name == name) else {
@@ -98,7 +99,7 @@ impl Setup {
 
 /// Every simulated API.
 pub fn simulations() -> &'static [Simulation] {
-    &[CLARI_COPILOT]
+    &[CLARI_COPILOT, CLARIBI]
 }
 
 const CLARI_COPILOT: Simulation = Simulation {
