@@ -27,6 +27,25 @@
 //! | bodies of 400, 403, 429, 500 and 502, the answer to wrong credentials | proposed |
 //! | what a created call looks like, 400 for updating a record that does not exist | proposed |
 //!
+//! ## clariBI
+//!
+//! Nobody's code that calls this API was found, and the vendor's own pages contradict each other.
+//! What they contradict each other in is a setting of [`ClaribiOptions`].
+//!
+//! | Behaviour | Standing |
+//! |---|---|
+//! | paths, the fields of `auth/status`, `auth/verify` and of data sources in lists | vendor's pages |
+//! | `page`, `page_size` (20, at most 100), the filters `status` and `type` of data sources, the envelope `{count, next, previous, results}` of their list | vendor's pages |
+//! | `{error, message, status}` for a record that does not exist | vendor's pages |
+//! | the plans, their requests an hour, `X-RateLimit-*`, `Retry-After` | vendor's pages |
+//! | login and refresh of tokens, `mfa_required`, how long tokens are good | vendor's pages |
+//! | the fields of reports, dashboards and the usage, the filters of reports and dashboards | vendor's pages, for another interface |
+//! | three places for the key, ids as numbers or uuids, `type` or `source_type`, which rate headers | vendor's pages disagree |
+//! | 301 for a missing slash, 404 for a page past the end, order and form of links, 401, 403, 405 and 429 bodies | those of Django REST Framework; that clariBI keeps them is proposed |
+//! | other envelopes, links with another scheme, a count that is wrong | proposed, for clients that shall bear them |
+//! | newest record first, 400 for a filter with an unknown value, everything under `/api/v1/` beyond its paths | proposed |
+//! | fields of single records, the status of dashboards, the life of a report that was added | proposed |
+//!
 //! "Proposed" means that no source was found; a connector must not rely on it.
 //!
 //! # Use
@@ -56,7 +75,8 @@
 //! | `POST /_sandbox/faults` with [`Faults`] | replaces all faults |
 //! | `POST /_sandbox/change` | changes data; what to send depends on the API |
 //!
-//! Clari Copilot changes with `{"calls": 5}`, as [`Sandbox::change_calls`] does.
+//! Clari Copilot changes with `{"calls": 5}`, as [`Sandbox::change_calls`] does, clariBI with
+//! `{"reports": 5}`, as [`Sandbox::add_reports`] does.
 //!
 //! The crate shares no code with the connectors it tests, so that it cannot share a mistake with
 //! them.
@@ -225,6 +245,8 @@ impl Sandbox {
     /// The truth to compare a read with: the sorted keys of every record of a stream that a
     /// complete read must deliver. `None` for an unknown stream.
     ///
+    /// Clari Copilot:
+    ///
     /// | Stream | Keys |
     /// |---|---|
     /// | `users`, `scorecards`, `scorecard_templates` | `id` of every record |
@@ -232,6 +254,14 @@ impl Sandbox {
     /// | `calls` | `id` of every call that is not private |
     /// | `call_details` | the same, less those the fault `missing_details` takes away |
     /// | `accounts`, `contacts`, `deals` | `crm_id` of every existing record that the `crm_info` of a call that is not private names |
+    ///
+    /// clariBI, with the ids of `/api/`, written as texts:
+    ///
+    /// | Stream | Keys |
+    /// |---|---|
+    /// | `data_sources`, `reports`, `dashboards` | `id` of every record |
+    /// | `account_status` | `id` of the organization |
+    /// | `billing_usage` | `period_start` |
     pub fn keys(&self, stream: &str) -> Option<Vec<String>> {
         self.site.keys(stream)
     }
