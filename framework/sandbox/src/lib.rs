@@ -96,6 +96,7 @@ mod clari_copilot;
 pub mod claribi;
 mod control;
 mod faults;
+mod ids;
 mod instant;
 mod query;
 mod random;
@@ -104,7 +105,6 @@ mod server;
 mod simulations;
 mod sliding_window;
 mod stats;
-mod uuids;
 
 use std::io;
 use std::net::Ipv4Addr;

@@ -6,8 +6,8 @@ use super::EMAIL;
 use super::catalogue::{Catalogue, Kind, day, instant};
 use super::options::{Ids, Permissions, Tier};
 use super::record::Record;
+use crate::ids::uuid;
 use crate::random::{Purpose, Rolls, draw_below};
-use crate::uuids::uuid;
 
 const DAY: i64 = 24 * 3_600_000;
 

@@ -237,7 +237,7 @@ impl ListRequest<'_> {
         let base_url = match self.options.next_links {
             NextLinks::Absolute => self.base_url.to_owned(),
             NextLinks::Relative => String::new(),
-            NextLinks::WrongScheme => self.base_url.replacen("http://", "https://", 1),
+            NextLinks::OtherScheme => self.base_url.replacen("http://", "https://", 1),
         };
         format!("{base_url}{path}{separator}{query}")
     }

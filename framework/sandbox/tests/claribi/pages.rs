@@ -99,7 +99,7 @@ async fn links_are_written_in_three_ways() {
     for (next_links, scheme) in [
         (NextLinks::Absolute, Some("http")),
         (NextLinks::Relative, None),
-        (NextLinks::WrongScheme, Some("https")),
+        (NextLinks::OtherScheme, Some("https")),
     ] {
         let api = Claribi::start(ClaribiOptions {
             next_links,
