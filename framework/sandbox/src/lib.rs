@@ -73,9 +73,12 @@
 
 mod api;
 mod clari_copilot;
+mod clari_revenue;
 mod control;
 mod faults;
+mod ids;
 mod instant;
+mod names;
 mod query;
 mod random;
 mod reply;
@@ -94,6 +97,10 @@ use tokio::task::JoinHandle;
 use self::api::Api;
 use self::clari_copilot::ClariCopilot;
 pub use self::clari_copilot::{CopilotLimits, CopilotOptions, TemplateKey};
+pub use self::clari_revenue::{
+    AuditLink, ClariRevenue, JobOptions, JobOutcome, LimitsEndpoint, OrderedJob, RevenueAuth,
+    RevenueBehaviour, RevenueOptions, RevenueVersions,
+};
 pub use self::faults::{FaultSyntaxError, Faults, RedirectFault, StatusFault};
 use self::server::Site;
 pub use self::simulations::{Setup, Simulation, Switch, simulations};
@@ -105,11 +112,22 @@ pub const API_KEY: &str = "sandbox-key";
 /// The value of `X-Api-Password` that every sandbox accepts.
 pub const API_PASSWORD: &str = "sandbox-password";
 
+/// The value of `partnerkey` that every sandbox of Clari Revenue accepts.
+pub const PARTNER_KEY: &str = "sandbox-partner-key";
+
 /// What to simulate. The options of every API can be given in its place.
 #[derive(Clone, Debug)]
 pub enum Service {
     /// A workspace of Clari Copilot.
     ClariCopilot(CopilotOptions),
+    /// A tenant of Clari Revenue.
+    ClariRevenue(RevenueOptions),
+}
+
+impl From<RevenueOptions> for Service {
+    fn from(options: RevenueOptions) -> Self {
+        Self::ClariRevenue(options)
+    }
 }
 
 impl From<CopilotOptions> for Service {
@@ -122,12 +140,14 @@ impl Service {
     fn port(&self) -> u16 {
         match self {
             Self::ClariCopilot(options) => options.port,
+            Self::ClariRevenue(options) => options.port,
         }
     }
 
     fn faults(&self) -> Faults {
         match self {
             Self::ClariCopilot(options) => options.faults.clone(),
+            Self::ClariRevenue(options) => options.faults.clone(),
         }
     }
 
@@ -135,6 +155,9 @@ impl Service {
         match self {
             Self::ClariCopilot(options) => {
                 Simulated::ClariCopilot(Arc::new(ClariCopilot::new(options, base_url)))
+            }
+            Self::ClariRevenue(options) => {
+                Simulated::ClariRevenue(Arc::new(ClariRevenue::new(options, base_url)))
             }
         }
     }
@@ -144,12 +167,14 @@ impl Service {
 #[derive(Debug)]
 enum Simulated {
     ClariCopilot(Arc<ClariCopilot>),
+    ClariRevenue(Arc<ClariRevenue>),
 }
 
 impl Simulated {
     fn api(&self) -> Arc<dyn Api> {
         match self {
             Self::ClariCopilot(copilot) => Arc::<ClariCopilot>::clone(copilot),
+            Self::ClariRevenue(revenue) => Arc::<ClariRevenue>::clone(revenue),
         }
     }
 }
@@ -224,16 +249,28 @@ impl Sandbox {
     /// the workspace, and none twice before every other one was picked. Nothing happens when
     /// another API is simulated.
     pub fn change_calls(&self, count: u64) {
-        let Simulated::ClariCopilot(copilot) = &self.simulated;
-        copilot.change_calls(count);
+        if let Simulated::ClariCopilot(copilot) = &self.simulated {
+            copilot.change_calls(count);
+        }
     }
 
     /// Clari Copilot: moves the call of this index (by time, from 0) to a status, which need not be
     /// a documented one. Its `last_modified_time` becomes the current time of the clock. False when
     /// there is no such call.
     pub fn touch_call(&self, index: u64, status: &str) -> bool {
-        let Simulated::ClariCopilot(copilot) = &self.simulated;
-        copilot.touch_call(index, status)
+        match &self.simulated {
+            Simulated::ClariCopilot(copilot) => copilot.touch_call(index, status),
+            _ => false,
+        }
+    }
+
+    /// Clari Revenue: what can be done to the tenant from outside; `None` when another API is
+    /// simulated.
+    pub fn revenue(&self) -> Option<&ClariRevenue> {
+        match &self.simulated {
+            Simulated::ClariRevenue(revenue) => Some(revenue),
+            _ => None,
+        }
     }
 
     /// Stops the simulator, closes every connection and waits until that is done.

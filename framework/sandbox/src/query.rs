@@ -33,4 +33,10 @@ impl Query {
             .map(|(_, value)| value.clone())
             .collect()
     }
+
+    /// Every parameter, in their order.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.pairs.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }

@@ -28,6 +28,12 @@ pub(crate) enum Purpose {
     Template,
     Media,
     Created,
+    ForecastValue,
+    AuditEvent,
+    Activity,
+    Opportunity,
+    ExportJob,
+    ExportError,
 }
 
 /// The finishing step of SplitMix64: spreads every input bit over every output bit.

@@ -63,19 +63,19 @@ async fn a_wrong_pair_is_refused_with_the_status_of_choice() {
 #[tokio::test]
 async fn the_forms_hold_good_and_wrong_credentials() {
     let api = Api::of_calls(10).await;
-    for simulation in simulations() {
-        let base_url = api.sandbox.base_url();
-        for (form, expected) in [
-            ((simulation.form)(&base_url), 200),
-            ((simulation.wrong_form)(&base_url), 401),
-        ] {
-            let request = api
-                .http
-                .get(format!("{}/users", form["base_url"].as_str().unwrap()))
-                .header("X-Api-Key", form["api_key"].as_str().unwrap())
-                .header("X-Api-Password", form["api_password"].as_str().unwrap());
-            assert_eq!(answer(request).await.0, expected);
-        }
+    let mut all = simulations().iter();
+    let simulation = all.find(|one| one.id == "clari-copilot").unwrap();
+    let base_url = api.sandbox.base_url();
+    for (form, expected) in [
+        ((simulation.form)(&base_url), 200),
+        ((simulation.wrong_form)(&base_url), 401),
+    ] {
+        let request = api
+            .http
+            .get(format!("{}/users", form["base_url"].as_str().unwrap()))
+            .header("X-Api-Key", form["api_key"].as_str().unwrap())
+            .header("X-Api-Password", form["api_password"].as_str().unwrap());
+        assert_eq!(answer(request).await.0, expected);
     }
 }
 
