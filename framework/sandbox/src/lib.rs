@@ -93,11 +93,13 @@
 
 mod api;
 mod clari_copilot;
+mod clari_revenue;
 pub mod claribi;
 mod control;
 mod faults;
 mod ids;
 mod instant;
+mod names;
 mod query;
 mod random;
 mod reply;
@@ -116,6 +118,10 @@ use tokio::task::JoinHandle;
 use self::api::Api;
 use self::clari_copilot::ClariCopilot;
 pub use self::clari_copilot::{CopilotLimits, CopilotOptions, TemplateKey};
+pub use self::clari_revenue::{
+    AuditLink, ClariRevenue, JobOptions, JobOutcome, LimitsEndpoint, OrderedJob, RevenueAuth,
+    RevenueBehaviour, RevenueOptions, RevenueVersions,
+};
 use self::claribi::Claribi;
 pub use self::claribi::ClaribiOptions;
 pub use self::faults::{FaultSyntaxError, Faults, RedirectFault, StatusFault};
@@ -129,13 +135,24 @@ pub const API_KEY: &str = "sandbox-key";
 /// The value of `X-Api-Password` that every sandbox accepts.
 pub const API_PASSWORD: &str = "sandbox-password";
 
+/// The value of `partnerkey` that every sandbox of Clari Revenue accepts.
+pub const PARTNER_KEY: &str = "sandbox-partner-key";
+
 /// What to simulate. The options of every API can be given in its place.
 #[derive(Clone, Debug)]
 pub enum Service {
     /// A workspace of Clari Copilot.
     ClariCopilot(CopilotOptions),
+    /// A tenant of Clari Revenue.
+    ClariRevenue(RevenueOptions),
     /// An organization of clariBI.
     Claribi(ClaribiOptions),
+}
+
+impl From<RevenueOptions> for Service {
+    fn from(options: RevenueOptions) -> Self {
+        Self::ClariRevenue(options)
+    }
 }
 
 impl From<CopilotOptions> for Service {
@@ -154,6 +171,7 @@ impl Service {
     fn port(&self) -> u16 {
         match self {
             Self::ClariCopilot(options) => options.port,
+            Self::ClariRevenue(options) => options.port,
             Self::Claribi(options) => options.port,
         }
     }
@@ -161,6 +179,7 @@ impl Service {
     fn faults(&self) -> Faults {
         match self {
             Self::ClariCopilot(options) => options.faults.clone(),
+            Self::ClariRevenue(options) => options.faults.clone(),
             Self::Claribi(options) => options.faults.clone(),
         }
     }
@@ -169,6 +188,9 @@ impl Service {
         match self {
             Self::ClariCopilot(options) => {
                 Simulated::ClariCopilot(Arc::new(ClariCopilot::new(options, base_url)))
+            }
+            Self::ClariRevenue(options) => {
+                Simulated::ClariRevenue(Arc::new(ClariRevenue::new(options, base_url)))
             }
             Self::Claribi(options) => Simulated::Claribi(Arc::new(Claribi::new(options, base_url))),
         }
@@ -179,6 +201,7 @@ impl Service {
 #[derive(Debug)]
 enum Simulated {
     ClariCopilot(Arc<ClariCopilot>),
+    ClariRevenue(Arc<ClariRevenue>),
     Claribi(Arc<Claribi>),
 }
 
@@ -186,6 +209,7 @@ impl Simulated {
     fn api(&self) -> Arc<dyn Api> {
         match self {
             Self::ClariCopilot(copilot) => Arc::<ClariCopilot>::clone(copilot),
+            Self::ClariRevenue(revenue) => Arc::<ClariRevenue>::clone(revenue),
             Self::Claribi(claribi) => Arc::<Claribi>::clone(claribi),
         }
     }
@@ -282,7 +306,7 @@ impl Sandbox {
     pub fn touch_call(&self, index: u64, status: &str) -> bool {
         match &self.simulated {
             Simulated::ClariCopilot(copilot) => copilot.touch_call(index, status),
-            Simulated::Claribi(_) => false,
+            _ => false,
         }
     }
 
@@ -291,6 +315,15 @@ impl Sandbox {
     pub fn add_reports(&self, count: u64) {
         if let Simulated::Claribi(claribi) = &self.simulated {
             claribi.add_reports(count);
+        }
+    }
+
+    /// Clari Revenue: what can be done to the tenant from outside; `None` when another API is
+    /// simulated.
+    pub fn revenue(&self) -> Option<&ClariRevenue> {
+        match &self.simulated {
+            Simulated::ClariRevenue(revenue) => Some(revenue),
+            _ => None,
         }
     }
 
