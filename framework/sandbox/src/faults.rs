@@ -56,9 +56,11 @@ pub struct Faults {
     /// Text: `deny=/scorecard`, repeated for more.
     pub deny: Vec<String>,
     /// How many calls change their status after each request for `/calls`, so that the set shrinks
-    /// while it is read below a fixed `filterModifiedLt`. Text: `changing=5`.
+    /// while it is read below a fixed `filterModifiedLt`. clariBI: how many reports are added after
+    /// each request for their list. Text: `changing=5`.
     pub changing: u64,
-    /// Every so many calls have no `/call-details` (404); 0 for none. Text: `missing_details=7`.
+    /// Every so many calls have no `/call-details` (404); 0 for none. clariBI: the same for single
+    /// records of every kind. Text: `missing_details=7`.
     pub missing_details: u64,
 }
 
@@ -88,6 +90,15 @@ pub struct RedirectFault {
     pub next: u32,
 }
 
+/// The faults that lie in the data, not in the transport.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataFaults {
+    /// How many records change after each request for a list.
+    pub(crate) changing: u64,
+    /// Every so many records have no details; 0 for none.
+    pub(crate) missing_details: u64,
+}
+
 /// What a fault does to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -104,6 +115,13 @@ pub(crate) enum Effect {
 }
 
 impl Faults {
+    pub(crate) fn of_data(&self) -> DataFaults {
+        DataFaults {
+            changing: self.changing,
+            missing_details: self.missing_details,
+        }
+    }
+
     /// Decides on one request and counts down the fault that goes off.
     pub(crate) fn take(&mut self, path: &str) -> Effect {
         if self.deny.iter().any(|prefix| path.starts_with(prefix)) {

@@ -10,10 +10,10 @@ use super::call::{Call, Change};
 use super::calls::CallFilter;
 use super::created_call::{CreatedCall, NewCall};
 use super::crm::CrmKind;
-use super::ids;
 use super::population::Population;
-use super::random::Purpose;
 use super::scorecards;
+use crate::ids;
+use crate::random::Purpose;
 
 /// Everything the API knows.
 #[derive(Debug)]

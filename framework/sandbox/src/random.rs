@@ -28,6 +28,16 @@ pub(crate) enum Purpose {
     Template,
     Media,
     Created,
+    ForecastValue,
+    AuditEvent,
+    Activity,
+    Opportunity,
+    ExportJob,
+    ExportError,
+    Organization,
+    DataSource,
+    Report,
+    Dashboard,
 }
 
 /// The finishing step of SplitMix64: spreads every input bit over every output bit.

@@ -1,7 +1,7 @@
 //! Identifiers that can be read back: from an id the simulator finds the index of the record it
 //! belongs to without holding any table, then builds the id again to see that it is genuine.
 
-use super::random::{Purpose, draw, mix};
+use crate::random::{Purpose, draw, mix};
 
 const NODE_BITS: u32 = 48;
 const NODE_MASK: u64 = (1 << NODE_BITS) - 1;
