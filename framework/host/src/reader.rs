@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::{
-    Sink, State,
+    Redacted, Redaction, Redactor, Sink, State,
     state::{Pass, Progress},
 };
 
@@ -29,6 +29,8 @@ pub struct ReadOptions {
     pub stop: watch::Receiver<bool>,
     /// What the client counts.
     pub meter: Arc<Meter>,
+    /// Whether and how personal data is replaced before it gets to the sink.
+    pub redaction: Option<Redaction>,
 }
 
 /// What happens during a read, for progress.
@@ -90,6 +92,9 @@ pub struct StreamSummary {
     /// What should not be silent: how often, and the sentence, by code.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<&'static str, (u64, String)>,
+    /// What was done with personal data, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redacted>,
 }
 
 /// What was read.
@@ -143,6 +148,11 @@ pub async fn read(
     for stream in streams {
         state.verify(&**stream)?;
     }
+    // A schema that cannot be followed is found now and not after the streams before it.
+    let mut redactors = streams
+        .iter()
+        .map(|stream| redactor(&**stream, &options))
+        .collect::<Result<Vec<_>>>()?;
     sink.restore(&names, &state)?;
     // A state that cannot be kept is found now and not after the first page.
     save(&state, &options)?;
@@ -152,7 +162,7 @@ pub async fn read(
     let mut summaries: Vec<StreamSummary> = Vec::with_capacity(streams.len());
     let mut held_back = Vec::new();
     let (mut is_over, mut is_sink_broken) = (false, false);
-    for stream in streams {
+    for (stream, redactor) in streams.iter().zip(&mut redactors) {
         let mut summary = StreamSummary::new(stream.spec().name);
         if !is_over && state.is_finished(&summary.stream) {
             summary.ending = Ending::ReadBefore;
@@ -166,6 +176,7 @@ pub async fn read(
                 sink,
                 options: &mut options,
                 held_back: &mut held_back,
+                redactor,
                 last_commit: Instant::now(),
             };
             let ended = reading.stream(&**stream, &mut summary, on_event).await;
@@ -187,6 +198,7 @@ pub async fn read(
                 retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
                 message: error.to_string(),
             });
+            summary.tell(redactor.as_ref());
             on_event(Event::Ended(&summary));
         }
         summaries.push(summary);
@@ -228,6 +240,13 @@ const fn is_sink_trouble(kind: Kind) -> bool {
     matches!(kind, Kind::OutputFailed | Kind::Cancelled)
 }
 
+fn redactor(stream: &dyn AnyStream, options: &ReadOptions) -> Result<Option<Redactor>> {
+    let redaction = options.redaction.as_ref();
+    redaction
+        .map(|redaction| Redactor::new(stream.spec(), redaction))
+        .transpose()
+}
+
 fn save(state: &State, options: &ReadOptions) -> Result<()> {
     options
         .state_path
@@ -244,6 +263,14 @@ impl StreamSummary {
             bytes: 0,
             pages: 0,
             notes: BTreeMap::new(),
+            redaction: None,
+        }
+    }
+
+    fn tell(&mut self, redactor: Option<&Redactor>) {
+        self.redaction = redactor.map(Redactor::report);
+        if let Some(note) = redactor.and_then(Redactor::unclassed_email) {
+            self.notes.insert("unclassed_email", note);
         }
     }
 
@@ -273,6 +300,7 @@ struct Reading<'a> {
     options: &'a mut ReadOptions,
     /// Pages that the limit cuts, with the number of records to write.
     held_back: &'a mut Vec<(String, Page<Position, Position>, usize)>,
+    redactor: &'a mut Option<Redactor>,
     last_commit: Instant,
 }
 
@@ -306,8 +334,13 @@ impl Reading<'_> {
                 page = stream.fetch(partition, token) => page.map_err(|error| error.during(format!("read {name}")))?,
             };
             let wanted = self.wanted(&page, summary);
+            let is_cut = wanted < page.records.len();
+            let page = match self.redactor {
+                Some(redactor) => redactor.page(page, wanted)?,
+                None => page,
+            };
             summary.count(&page, wanted);
-            if wanted < page.records.len() {
+            if is_cut {
                 self.held_back.push((name.to_owned(), page, wanted));
                 return Ok(Ending::Limited);
             }
