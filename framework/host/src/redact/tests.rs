@@ -406,7 +406,7 @@ impl Writer {
             }
             5 => self.list(Self::value, depth),
             _ => self.object(&["a", "b", "email", "unknown"], |writer, _| {
-                writer.value(depth + 1)
+                writer.value(depth + 1);
             }),
         }
     }
