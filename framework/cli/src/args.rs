@@ -127,20 +127,19 @@ pub(crate) struct Redact {
     #[arg(long, value_name = "REFERENCE", requires = "redact")]
     pub redact_key: Option<String>,
 
-    /// What becomes of free text.
+    /// What becomes of free text; dropped, it is null.
     #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Drop)]
     pub redact_text: Fate,
 
-    /// What becomes of money.
+    /// What becomes of money; dropped, it is null.
     #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Keep)]
     pub redact_money: Fate,
 }
 
+/// Without words about its values, which would make clap spread the help of the whole command.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(crate) enum Fate {
-    /// Null stands in its place
     Drop,
-    /// It stays
     Keep,
 }
 

@@ -20,9 +20,13 @@
 //!     base_url: BaseUrl,
 //! }
 //!
-//! /// The shape of a record, for its schema.
+//! /// The shape of a record, for its schema. Personal data has a class.
 //! #[derive(schemars::JsonSchema)]
-//! struct User { id: Option<String>, name: Option<String> }
+//! struct User {
+//!     id: Option<String>,
+//!     #[schemars(transform = DataClass::PersonName)]
+//!     name: Option<String>,
+//! }
 //!
 //! const USERS: Records = Records::Lists(&["/users"]);
 //!

@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range, str};
 
-use headwater_core::DataClass;
-
 use super::{
     Action,
     plan::{NodeId, Plan, ROOT, join},
@@ -148,23 +146,22 @@ impl<'a> Scanner<'a> {
 
     /// Reads a value, or opens it if it is an object or list that may hold something; then tells so.
     fn value(&mut self, node: Option<NodeId>) -> Result<bool, Malformed> {
-        let start = self.at;
+        let (start, first) = (self.at, self.peek()?);
+        let node = match node {
+            Some(id) if first == b'{' => Some(self.plan.object_of(id)),
+            other => other,
+        };
         let field = node.and_then(|id| self.plan.nodes[id].field);
-        match self.peek()? {
+        match first {
             b'{' | b'[' if field.is_some() => {
                 self.skip_nested()?;
                 self.remove_unexpected(start);
             }
-            first @ (b'{' | b'[') => {
-                let is_object = first == b'{';
-                let node = match node {
-                    Some(id) if is_object => Some(self.plan.object_of(id)),
-                    other => other,
-                };
+            b'{' | b'[' => {
                 self.at += 1;
                 self.open.push(Frame {
                     node,
-                    is_object,
+                    is_object: first == b'{',
                     name: 0..0,
                 });
                 return Ok(true);
@@ -184,9 +181,8 @@ impl<'a> Scanner<'a> {
                 if token == b"null" {
                     return Ok(false);
                 }
-                let is_number = token != b"true" && token != b"false";
                 match (field, node) {
-                    (Some(field), _) => self.classed_token(field, start, is_number),
+                    (Some(field), _) => self.classed_token(field, start),
                     (None, Some(id)) if !self.plan.nodes[id].may_be_scalar => {
                         self.remove_unexpected(start);
                     }
@@ -231,14 +227,12 @@ impl<'a> Scanner<'a> {
         self.counts.values[field] += 1;
     }
 
-    /// A number or truth value where the schema has a class. Money may be a number; the other classes are texts.
-    fn classed_token(&mut self, field: usize, start: usize, is_number: bool) {
-        let known = &self.plan.fields[field];
-        if known.class != DataClass::Money || !is_number {
-            return self.remove_unexpected(start);
-        }
-        if known.action == Action::Removed {
-            self.replace(start, b"null");
+    /// A number or truth value where the schema has a class. Pseudonyms and links are made of texts only.
+    fn classed_token(&mut self, field: usize, start: usize) {
+        match self.plan.fields[field].action {
+            Action::Kept => {}
+            Action::Removed => self.replace(start, b"null"),
+            Action::Replaced | Action::Cut => return self.remove_unexpected(start),
         }
         self.counts.values[field] += 1;
     }

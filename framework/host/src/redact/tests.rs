@@ -185,10 +185,22 @@ fn one_object_stands_for_a_list_of_one() {
 }
 
 #[test]
+fn an_object_in_place_of_a_list_of_texts_is_removed() {
+    assert_eq!(
+        redact(r#"{"phones":{"home":"+12025550101"},"notes":["said"]}"#),
+        r#"{"phones":null,"notes":[null]}"#
+    );
+}
+
+#[test]
 fn keys_and_cursors_stay_usable() {
     // The cursor has the class of free text, which is removed elsewhere.
-    let record = r#"{"id":"1","changed":"2026-01-01"}"#;
-    assert_eq!(redact(record), record);
+    for record in [
+        r#"{"id":"1","changed":"2026-01-01"}"#,
+        r#"{"id":1,"changed":1767225600}"#,
+    ] {
+        assert_eq!(redact(record), record);
+    }
 }
 
 #[test]
