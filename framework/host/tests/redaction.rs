@@ -48,7 +48,7 @@ struct Lines(Vec<String>);
 
 impl Sink for Lines {
     fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
-        let line = |record: &[u8]| String::from_utf8(record.to_vec()).unwrap();
+        let line = |record: &[u8]| String::from_utf8_lossy(record).into_owned();
         self.0.extend(records.map(line));
         Ok(())
     }

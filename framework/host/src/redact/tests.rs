@@ -337,6 +337,23 @@ fn a_class_of_the_other_names_is_not_that_of_the_named_ones() {
 }
 
 #[test]
+fn a_name_that_one_alternative_knows_may_be_any_name_in_another() {
+    fn schema() -> Value {
+        json!({ "anyOf": [
+            { "properties": { "owner": { "type": "string" } } },
+            { "additionalProperties": text("email") },
+        ] })
+    }
+    assert_eq!(
+        redact_with(
+            &mut redactor(schema, &Redaction::default()),
+            r#"{"owner":"ada@example.com"}"#
+        ),
+        r#"{"owner":"b5fc85e55755@redacted"}"#
+    );
+}
+
+#[test]
 fn a_page_keeps_its_place_and_loses_the_records_that_are_not_wanted() {
     let body = br#"[{"email":"ada@example.com"}, {"id":"2"}, {"email":"bob@example.com"}]"#;
     let mut page = Page::<u8, u8>::new(Bytes::from_static(body), vec![1..28, 30..40, 42..69]);
