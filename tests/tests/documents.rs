@@ -63,6 +63,7 @@ async fn every_command_shown_runs() {
                 .args(["-o", "pipefail", "-c", &line])
                 .current_dir(folder.path())
                 .env("COPILOT_KEY", headwater_sandbox::API_KEY)
+                .env("REDACTION_KEY", "a key that is long enough")
                 .output()
                 .unwrap();
             let error = String::from_utf8_lossy(&output.stderr);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_sandbox::{Faults, simulations};
 
 const EXIT_CODES: &str = "\
@@ -115,6 +115,37 @@ pub(crate) struct Read {
     /// No progress and no summary.
     #[arg(long, short)]
     pub quiet: bool,
+
+    #[command(flatten)]
+    pub redact: Redact,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Redact {
+    /// Replace personal data, where the streams' schemas say that there is any: addresses, names and phone numbers by
+    /// pseudonyms that are the same everywhere, free text by null; links lose their signature.
+    #[arg(long)]
+    pub redact: bool,
+
+    /// Make pseudonyms with a secret key, so that nobody finds them by trying out likely values. The key is given by
+    /// reference, env:NAME or file:PATH, and has at least 16 bytes.
+    #[arg(long, value_name = "REFERENCE", requires = "redact")]
+    pub redact_key: Option<String>,
+
+    /// What becomes of free text; dropped, it is null.
+    #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Drop)]
+    pub redact_text: Fate,
+
+    /// What becomes of money; dropped, it is null.
+    #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Keep)]
+    pub redact_money: Fate,
+}
+
+/// Without words about its values, which would make clap spread the help of the whole command.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum Fate {
+    Drop,
+    Keep,
 }
 
 #[derive(Debug, ClapArgs)]

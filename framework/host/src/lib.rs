@@ -7,11 +7,13 @@
 
 mod jsonl;
 mod reader;
+mod redact;
 mod references;
 mod state;
 
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
 pub use reader::{Ending, Event, ReadOptions, StreamSummary, Summary, read};
+pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
 pub use references::resolve;
 pub use state::State;
 

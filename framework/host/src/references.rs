@@ -19,10 +19,8 @@ pub fn resolve(form: &FormModel, answer: &mut Value) -> Result<(), Vec<FieldErro
         let Some(Value::String(text)) = answer.pointer_mut(&field.pointer) else {
             continue;
         };
-        let resolved = match text.split_once(':') {
-            Some(("env", name)) => from_environment(name),
-            Some(("file", path)) => from_file(path),
-            _ => continue,
+        let Some(resolved) = resolve_text(text) else {
+            continue;
         };
         match resolved {
             Ok(value) => *text = value,
@@ -37,6 +35,15 @@ pub fn resolve(form: &FormModel, answer: &mut Value) -> Result<(), Vec<FieldErro
         Ok(())
     } else {
         Err(errors)
+    }
+}
+
+/// What a text refers to, or why that cannot be had; nothing for a text that is no reference.
+pub(crate) fn resolve_text(text: &str) -> Option<Result<String, String>> {
+    match text.split_once(':') {
+        Some(("env", name)) => Some(from_environment(name)),
+        Some(("file", path)) => Some(from_file(path)),
+        _ => None,
     }
 }
 
