@@ -7,12 +7,11 @@
 
 mod jsonl;
 mod reader;
-mod references;
+pub mod references;
 mod state;
 
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
 pub use reader::{Ending, Event, ReadOptions, StreamSummary, Summary, read};
-pub use references::resolve;
 pub use state::State;
 
 use headwater_core::Result;

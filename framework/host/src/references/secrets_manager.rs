@@ -1,0 +1,129 @@
+//! `aws-sm:`: AWS Secrets Manager, through the vendor's SDK. Credentials, region and endpoint come from where every
+//! program of AWS takes them: its environment variables, its profiles, the machine's role.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_secretsmanager::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::get_secret_value::GetSecretValueError,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use headwater_core::Secret;
+use serde_json::Value;
+use tokio::time::timeout;
+
+/// A secret, or one text in a secret that is a JSON object.
+pub(super) struct Address<'t> {
+    /// A name or a full ARN.
+    name: &'t str,
+    key: Option<&'t str>,
+}
+
+impl<'t> Address<'t> {
+    /// Names and ARNs hold no `#`.
+    pub(super) fn parse(text: &'t str) -> Result<Self, String> {
+        let (name, key) = match text.rsplit_once('#') {
+            Some((name, key)) => (name, Some(key)),
+            None => (text, None),
+        };
+        if name.is_empty() || key.is_some_and(str::is_empty) {
+            return Err(
+                "is a reference without a name or a key; write aws-sm:NAME or aws-sm:NAME#KEY"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { name, key })
+    }
+
+    /// An ARN says in which region the secret is.
+    fn region(&self) -> Option<Region> {
+        let mut parts = self.name.split(':');
+        let is_arn = parts.next() == Some("arn");
+        let region = parts.nth(2).filter(|region| is_arn && !region.is_empty());
+        region.map(|region| Region::new(region.to_owned()))
+    }
+}
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(key) = self.key {
+            write!(f, "{key:?} in ")?;
+        }
+        write!(f, "the secret {:?} of AWS Secrets Manager", self.name)
+    }
+}
+
+/// What was fetched so far. A pair that is kept in one secret is asked for once, so both halves are of one version.
+#[derive(Default)]
+pub(super) struct Vault(BTreeMap<String, Secret>);
+
+impl Vault {
+    pub(super) async fn fetch(
+        &mut self,
+        address: &Address<'_>,
+        limit: Duration,
+    ) -> Result<String, String> {
+        let secret = match self.0.get(address.name) {
+            Some(known) => known.clone(),
+            None => {
+                let asked = timeout(limit, ask(address)).await;
+                let secret = asked
+                    .map_err(|_| format!("did not come within {} s", limit.as_secs_f64()))??;
+                self.0.insert(address.name.to_owned(), secret.clone());
+                secret
+            }
+        };
+        match address.key {
+            Some(key) => text_at(secret.expose(), key),
+            None => Ok(secret.expose().to_owned()),
+        }
+    }
+}
+
+fn text_at(secret: &str, key: &str) -> Result<String, String> {
+    match serde_json::from_str(secret) {
+        Ok(Value::Object(mut object)) => match object.remove(key) {
+            Some(Value::String(text)) => Ok(text),
+            Some(_) => Err("is not a text".to_owned()),
+            None => Err("is not there; the secret has no such key".to_owned()),
+        },
+        _ => Err("is not there; the secret is no JSON object".to_owned()),
+    }
+}
+
+async fn ask(address: &Address<'_>) -> Result<Secret, String> {
+    let config = config(address.region()).await;
+    if config.region().is_none() {
+        return Err("needs a region; set AWS_REGION or the region of a profile".to_owned());
+    }
+    let asked = Client::new(&config)
+        .get_secret_value()
+        .secret_id(address.name)
+        .send()
+        .await;
+    let answer = asked.map_err(|error| complaint(&error))?;
+    let text = answer.secret_string();
+    text.map(Secret::new)
+        .ok_or_else(|| "is binary; a text is needed".to_owned())
+}
+
+async fn config(region: Option<Region>) -> SdkConfig {
+    // The TLS of the rest of this program. No proxy is taken from the environment, here as there.
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    if let Some(region) = region {
+        loader = loader.region(region);
+    }
+    loader.load().await
+}
+
+/// What went wrong, without the service's own sentence.
+fn complaint(error: &SdkError<GetSecretValueError>) -> String {
+    let code = error.code().unwrap_or_default();
+    eprintln!("{error:?} {code}");
+    String::new()
+}
