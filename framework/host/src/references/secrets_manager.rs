@@ -123,7 +123,70 @@ async fn config(region: Option<Region>) -> SdkConfig {
 
 /// What went wrong, without the service's own sentence.
 fn complaint(error: &SdkError<GetSecretValueError>) -> String {
-    let code = error.code().unwrap_or_default();
-    eprintln!("{error:?} {code}");
-    String::new()
+    let what = match error {
+        SdkError::ServiceError(_) => return refusal(error.code().unwrap_or_default()),
+        SdkError::TimeoutError(_) => "cannot be reached in time",
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "cannot be reached in time",
+        SdkError::DispatchFailure(failure) if failure.is_io() => "cannot be reached",
+        // Nothing was sent: there was nothing to sign it with.
+        SdkError::DispatchFailure(_) => {
+            "needs credentials of AWS; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or sign in again"
+        }
+        SdkError::ResponseError(_) => "was answered with something that is no answer",
+        _ => "cannot be asked for",
+    };
+    what.to_owned()
+}
+
+fn refusal(code: &str) -> String {
+    let what = match code {
+        "ResourceNotFoundException" => "does not exist in this account and region",
+        "AccessDeniedException" => {
+            "these credentials of AWS may not read; it takes secretsmanager:GetSecretValue, and kms:Decrypt for a key of your own"
+        }
+        "ExpiredTokenException" => "was refused because the credentials of AWS have expired",
+        "UnrecognizedClientException" | "InvalidSignatureException" => {
+            "was refused because AWS does not accept the credentials"
+        }
+        "DecryptionFailure" => "cannot be decrypted with its key",
+        // A code is one word; anything else is not from this service.
+        _ if !code.is_empty()
+            && code.len() <= 64
+            && code.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+        {
+            return format!("was refused with {code}");
+        }
+        _ => "was refused",
+    };
+    what.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> (&str, Option<&str>, Option<Region>) {
+        let address = Address::parse(text).unwrap();
+        (address.name, address.key, address.region())
+    }
+
+    #[test]
+    fn an_address_is_a_name_or_an_arn_with_or_without_a_key() {
+        assert_eq!(parsed("team/pair"), ("team/pair", None, None));
+        assert_eq!(parsed("pair#a#b"), ("pair#a", Some("b"), None));
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:pair-AbCdEf";
+        let region = Some(Region::new("eu-west-1"));
+        assert_eq!(parsed(arn), (arn, None, region.clone()));
+        assert_eq!(parsed(&format!("{arn}#key")), (arn, Some("key"), region));
+        for text in ["#key", "name#", "#"] {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_told_and_a_sentence_is_not() {
+        assert_eq!(refusal("LimitExceeded"), "was refused with LimitExceeded");
+        assert_eq!(refusal("a sentence"), "was refused");
+        assert_eq!(refusal(""), "was refused");
+    }
 }
