@@ -36,7 +36,7 @@ const KINDS: [Kind; 4] = [
     },
     Kind {
         prefix: "aws-sm",
-        form: "aws-sm:NAME or aws-sm:NAME#KEY",
+        form: "aws-sm:NAME",
         parse: secret,
     },
 ];
@@ -234,4 +234,72 @@ fn file(path: &str) -> Result<String, String> {
     }
     let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Two alternatives with a secret at the same place.
+    fn form() -> FormModel {
+        let hints = |order: u64| json!({ "order": order });
+        let branch = |tag: &str| {
+            json!({
+                "type": "object",
+                "title": tag,
+                "properties": {
+                    "by": { "const": tag },
+                    "secret": {
+                        "type": "string", "format": "password", "writeOnly": true,
+                        "title": "Secret", "description": "What is shared.", "x-headwater": hints(1),
+                    },
+                },
+                "required": ["by", "secret"],
+            })
+        };
+        let schema = json!({
+            "type": "object",
+            "properties": { "auth": {
+                "title": "Sign in", "description": "How.", "x-headwater": hints(1),
+                "oneOf": [branch("key"), branch("token")],
+            }},
+        });
+        FormModel::from_schema("Test", &[], &schema).unwrap()
+    }
+
+    #[test]
+    fn what_a_reference_leads_to_is_not_followed_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "env:PATH\n").unwrap();
+        let mut answer =
+            json!({ "auth": { "by": "key", "secret": format!("file:{}", path.display()) } });
+        assert_eq!(
+            check(&form(), &answer).unwrap(),
+            [Unresolved {
+                pointer: "/auth/secret".to_owned(),
+                target: format!("the file {path:?}"),
+            }]
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let (form, no_file) = (form(), EnvFile::default());
+        let resolved = resolve(&form, &mut answer, &no_file);
+        runtime.unwrap().block_on(resolved).unwrap();
+        assert_eq!(answer["auth"]["secret"], "env:PATH");
+    }
+
+    #[test]
+    fn a_form_of_every_kind_is_a_reference_and_other_colons_are_not() {
+        for kind in KINDS {
+            assert!(is_reference(kind.form), "{}", kind.form);
+            assert!(is_reference(&format!("{}:", kind.prefix)));
+        }
+        for text in ["", "env", "ENV:A", " env:A", "vault:a", "https://a", ":a"] {
+            assert!(!is_reference(text), "{text}");
+        }
+    }
 }

@@ -156,7 +156,7 @@ impl Drop for Group {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path, time::Instant};
+    use std::{fs, path::Path};
 
     use super::*;
 
@@ -272,10 +272,8 @@ mod tests {
             first.display(),
             second.display()
         );
-        let started = Instant::now();
-        let complaint = block_on(run(&shell(&script), Duration::from_secs(1))).unwrap_err();
-        assert_eq!(complaint, "did not end within 1 s and was stopped");
-        assert!(started.elapsed() < Duration::from_secs(600));
+        let complaint = block_on(run(&shell(&script), Duration::from_secs(3))).unwrap_err();
+        assert_eq!(complaint, "did not end within 3 s and was stopped");
         // The program itself was waited for: there is not even a zombie.
         assert!(!Path::new("/proc").join(id_in(&first)).exists());
         assert_is_ended(&id_in(&second));

@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_does_not_come_is_not_waited_for() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let address = Address::parse("arn:aws:secretsmanager:eu-west-1:1:secret:a").unwrap();
+        let mut vault = Vault::default();
+        let fetched = runtime
+            .unwrap()
+            .block_on(vault.fetch(&address, Duration::ZERO));
+        assert_eq!(fetched.unwrap_err(), "did not come within 0 s");
+    }
+
+    #[test]
     fn a_code_is_told_and_a_sentence_is_not() {
         assert_eq!(refusal("LimitExceeded"), "was refused with LimitExceeded");
         assert_eq!(refusal("a sentence"), "was refused");
