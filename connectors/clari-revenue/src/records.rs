@@ -4,6 +4,7 @@
 //! there depends on the export types. Fields that are not listed here pass too.
 #![allow(non_snake_case, reason = "fields are named as the service names them")]
 
+use headwater::DataClass;
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -21,6 +22,7 @@ pub struct ForecastEntry {
     /// The user.
     pub userId: Option<String>,
     /// The call.
+    #[schemars(transform = DataClass::Money)]
     pub forecastValue: Option<f64>,
     /// The currency of the amounts.
     pub currency: Option<Currency>,
@@ -31,14 +33,17 @@ pub struct ForecastEntry {
     /// When, in milliseconds.
     pub updatedOn: Option<i64>,
     /// The quota.
+    #[schemars(transform = DataClass::Money)]
     pub quotaValue: Option<f64>,
     /// The manager's adjustment.
+    #[schemars(transform = DataClass::Money)]
     pub adjustmentValue: Option<f64>,
     /// Who adjusted it.
     pub adjustedBy: Option<String>,
     /// When, in milliseconds.
     pub adjustedOn: Option<i64>,
     /// The total of the CRM.
+    #[schemars(transform = DataClass::Money)]
     pub aggregationTotal: Option<f64>,
 }
 
@@ -57,8 +62,10 @@ pub struct ForecastUser {
     /// Identifier.
     pub userId: Option<String>,
     /// Full name.
+    #[schemars(transform = DataClass::PersonName)]
     pub name: Option<String>,
     /// E-mail address.
+    #[schemars(transform = DataClass::Email)]
     pub email: Option<String>,
     /// Identifier in the CRM.
     pub crmId: Option<String>,
@@ -124,6 +131,7 @@ pub struct Activity {
     #[schemars(extend("examples" = ["MEETING", "EMAIL_SENT", "EMAIL_RECEIVED", "ATTACHMENT_SENT", "ATTACHMENT_RECEIVED"]))]
     pub activityType: Option<String>,
     /// Subject line.
+    #[schemars(transform = DataClass::FreeText)]
     pub subject: Option<String>,
     /// When, in milliseconds; a number, or the same as text.
     pub date: Option<NumberOrText>,
@@ -175,8 +183,10 @@ pub struct ActivityOpportunity {
 #[derive(JsonSchema)]
 pub struct ActivityParticipant {
     /// Full name.
+    #[schemars(transform = DataClass::PersonName)]
     pub name: Option<String>,
     /// E-mail address.
+    #[schemars(transform = DataClass::Email)]
     pub email: Option<String>,
     /// Identifier in Salesforce; empty for people from outside.
     pub sfdcUserId: Option<String>,
@@ -212,6 +222,7 @@ pub struct OpportunityField {
     /// Name.
     pub alias: Option<String>,
     /// Picture.
+    #[schemars(transform = DataClass::SignedUrl)]
     pub imageUrl: Option<String>,
     /// How the value changed.
     pub trendHistory: Option<Vec<Trend>>,
@@ -268,8 +279,10 @@ pub struct AuditActor {
     /// `USER`, `SYSTEM` or `JOB`.
     pub actorType: Option<String>,
     /// Full name.
+    #[schemars(transform = DataClass::PersonName)]
     pub name: Option<String>,
     /// E-mail address.
+    #[schemars(transform = DataClass::Email)]
     pub email: Option<String>,
 }
 

@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Show a connector's streams; needs no credentials.
     Discover(Discover),
     /// Check credentials against the service.
-    Check(Config),
+    Check(Check),
     /// Read streams as JSON lines.
     Read(Read),
     /// Run a local simulator of a service, for trying things out.
@@ -70,12 +70,23 @@ pub(crate) struct Discover {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub config: Config,
+
+    /// Check the form only: ask nobody, follow no reference. For a config that is used elsewhere.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct Config {
     /// The connector, as `headwater list` names it.
     pub connector: String,
 
     /// Read the config, a JSON object, from a file, or from standard input with `-`. A secret may be a reference:
-    /// `env:NAME` or `file:PATH`. Without a config, a terminal is asked field by field.
+    /// `env:NAME`, `file:PATH`, `command:PROGRAM ARGUMENT…` or `aws-sm:NAME#KEY`. Without a config, a terminal is asked
+    /// field by field.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -83,6 +94,11 @@ pub(crate) struct Config {
     /// arguments can be seen by everybody on this machine.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
+
+    /// Look into this file of NAME=VALUE lines before the environment where a reference says `env:NAME`. No `.env` is
+    /// read unless it is named here.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -128,7 +144,7 @@ pub(crate) struct Redact {
     pub redact: bool,
 
     /// Make pseudonyms with a secret key, so that nobody finds them by trying out likely values. The key is given by
-    /// reference, env:NAME or file:PATH, and has at least 16 bytes.
+    /// reference, as secrets of the config may be, and has at least 16 bytes.
     #[arg(long, value_name = "REFERENCE", requires = "redact")]
     pub redact_key: Option<String>,
 

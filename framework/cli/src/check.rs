@@ -5,20 +5,23 @@ use serde_json::json;
 
 use crate::{
     Failure, Outcome,
-    answers::gather,
-    args::Config,
-    terminal::{Terminal, Tone},
+    answers::{examine, gather},
+    args,
+    terminal::{Terminal, Tone, until_stopped},
 };
 
 pub(crate) fn check(
     registry: &Registry,
-    options: &Config,
+    options: &args::Check,
     context: fn() -> headwater_core::Result<Context>,
     terminal: &Terminal,
 ) -> Outcome {
-    let (connector, config) = gather(registry, options)?;
+    if options.offline {
+        return offline(registry, options, terminal);
+    }
+    let (connector, config) = gather(registry, &options.config)?;
     let source = connector.open(&config, &context()?)?;
-    let report = crate::read::runtime()?.block_on(source.probe());
+    let report = crate::read::runtime()?.block_on(until_stopped(source.probe()))?;
     if terminal.json {
         let outcome = report.outcome();
         let id = connector.about().id;
@@ -31,6 +34,28 @@ pub(crate) fn check(
         Some(check) => Err(Failure::Said(check.kind.unwrap_or(Kind::Unexpected))),
         None => Ok(()),
     }
+}
+
+/// The form alone. An error in it is told as it would be by every command that takes a config.
+fn offline(registry: &Registry, options: &args::Check, terminal: &Terminal) -> Outcome {
+    let (connector, references) = examine(registry, &options.config)?;
+    let mut checks = vec![Check::passed("form", "the answers fit the form")];
+    checks.extend(references.into_iter().map(|reference| Check {
+        message: format!("not followed: {}", reference.target),
+        ..Check::skipped(format!("reference:{}", reference.pointer))
+    }));
+    checks.push(Check {
+        message: "not asked: this check is offline".to_owned(),
+        ..Check::skipped("service")
+    });
+    let report = ProbeReport::from(checks);
+    if terminal.json {
+        let id = connector.about().id;
+        return terminal.print_json(
+            &json!({ "connector": id, "outcome": report.outcome(), "checks": report.checks }),
+        );
+    }
+    show(&report, terminal)
 }
 
 /// The checks, one a line, each with what to do.

@@ -9,16 +9,16 @@ use std::{
 use headwater_core::{Context, DataClass, Error, Kind, Meter, Registry};
 use headwater_host::{
     Action, Ending, Event, JsonLinesFolder, JsonLinesWriter, ReadOptions, Redaction, Sink, State,
-    StreamSummary, Summary,
+    StreamSummary, Summary, references::EnvFile,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{runtime::Runtime, signal, sync::watch};
 
 use crate::{
     Failure, Outcome,
-    answers::gather,
+    answers::{env_file, gather},
     args::{Fate, Read, Redact},
-    terminal::{Terminal, count, duration, say, table, thousands},
+    terminal::{Terminal, count, duration, say, table, thousands, until_stopped},
 };
 
 /// A folder can be cut back after a crash, so it is made durable once a second. A pipe cannot: after every page.
@@ -38,7 +38,7 @@ pub(crate) fn read(
     terminal: &Terminal,
 ) -> Outcome {
     let (connector, config) = gather(registry, &options.config)?;
-    let redaction = redaction(&options.redact)?;
+    let redaction = redaction(&options.redact, &env_file(&options.config)?)?;
     let context = context()?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
@@ -98,13 +98,18 @@ pub(crate) fn read(
     }
 }
 
-fn redaction(options: &Redact) -> Result<Option<Redaction>, Error> {
+fn redaction(options: &Redact, env_file: &EnvFile) -> Result<Option<Redaction>, Error> {
     if !options.redact {
         return Ok(None);
     }
-    let reference = options.redact_key.as_deref();
+    let key = match &options.redact_key {
+        Some(reference) => {
+            Some(runtime()?.block_on(until_stopped(Redaction::key(reference, env_file)))??)
+        }
+        None => None,
+    };
     Ok(Some(Redaction {
-        key: reference.map(Redaction::key).transpose()?,
+        key,
         keep_text: options.redact_text == Fate::Keep,
         drop_money: options.redact_money == Fate::Drop,
     }))

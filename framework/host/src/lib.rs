@@ -8,13 +8,12 @@
 mod jsonl;
 mod reader;
 mod redact;
-mod references;
+pub mod references;
 mod state;
 
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
 pub use reader::{Ending, Event, ReadOptions, StreamSummary, Summary, read};
 pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
-pub use references::resolve;
 pub use state::State;
 
 use headwater_core::Result;

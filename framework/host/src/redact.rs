@@ -13,7 +13,7 @@ use bytes::Bytes;
 use headwater_core::{DataClass, Error, Kind, Result, Secret, StreamSpec};
 use serde::Serialize;
 
-use crate::references::resolve_text;
+use crate::references::{EnvFile, forms, resolve_text};
 use plan::Plan;
 use replace::Pseudonyms;
 use scan::{Counts, Frame, Scanner};
@@ -33,13 +33,14 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// The key that a reference leads to, `env:NAME` or `file:PATH`.
-    pub fn key(reference: &str) -> Result<Secret> {
+    /// The key that a [reference](crate::references) leads to.
+    pub async fn key(reference: &str, env_file: &EnvFile) -> Result<Secret> {
         let refuse =
             |why: &str| Error::new(Kind::ConfigInvalid, format!("the redaction key {why}"));
         // Not repeated: it may be the key itself, given by mistake.
-        let resolved = resolve_text(reference)
-            .ok_or_else(|| refuse("is given by reference: env:NAME or file:PATH"))?;
+        let resolved = resolve_text(reference, env_file)
+            .await
+            .ok_or_else(|| refuse(&format!("is given by reference: {}", forms())))?;
         let key = resolved.map_err(|complaint| refuse(&complaint))?;
         if key.len() < SHORTEST_KEY {
             return Err(refuse(&format!(

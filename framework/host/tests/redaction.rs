@@ -45,14 +45,16 @@ impl Stream for People {
     }
 }
 
+struct Only(Arc<People>);
+
 #[async_trait]
-impl Source for Arc<People> {
+impl Source for Only {
     async fn probe(&self) -> ProbeReport {
         ProbeReport::default()
     }
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
-        vec![Arc::clone(self) as Arc<dyn AnyStream>]
+        vec![Arc::clone(&self.0) as Arc<dyn AnyStream>]
     }
 }
 
@@ -84,7 +86,7 @@ async fn run(schema: fn() -> Value, limit: Option<u64>) -> (Result<Summary>, Vec
         incremental: false,
         schema,
     };
-    let source = Arc::new(People(spec));
+    let source = Only(Arc::new(People(spec)));
     let (_stop, stopped) = watch::channel(false);
     let options = ReadOptions {
         limit,
