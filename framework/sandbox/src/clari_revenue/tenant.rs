@@ -178,15 +178,19 @@ fn is_manager(user: u64) -> bool {
     place(user) == 0
 }
 
-/// The number of the person behind a user. The last one of a team is its manager once more, in
+/// The first role of the person behind a user. The last one of a team is its manager once more, in
 /// another role.
-pub(crate) fn person(user: u64) -> u64 {
+pub(crate) fn first_role(user: u64) -> u64 {
     let last_place = TEAM - 1;
-    let user = match place(user) {
+    match place(user) {
         place if user > 0 && place == last_place => user - last_place,
         _ => user,
-    };
-    FIRST_USER + user
+    }
+}
+
+/// The number of the person behind a user.
+pub(crate) fn person(user: u64) -> u64 {
+    FIRST_USER + first_role(user)
 }
 
 fn parent(user: u64) -> Option<u64> {
