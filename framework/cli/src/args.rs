@@ -167,7 +167,7 @@ pub(crate) enum Fate {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Sandbox {
     /// The connector whose service is simulated.
-    #[arg(default_value = "clari-copilot")]
+    #[arg(default_value_t = first_simulated())]
     pub connector: String,
 
     /// Port on 127.0.0.1; 0 takes a free one.
@@ -194,6 +194,13 @@ pub(crate) struct Sandbox {
 }
 
 const SWITCH: &str = "Choose how the service behaves where it is not known for sure; may be repeated (--help lists the choices)";
+
+fn first_simulated() -> String {
+    simulations()
+        .first()
+        .map(|one| one.id.to_owned())
+        .unwrap_or_default()
+}
 
 fn sizes() -> String {
     let sizes: Vec<String> = simulations()

@@ -46,6 +46,25 @@
 //! | newest record first, 400 for a filter with an unknown value, everything under `/api/v1/` beyond its paths | proposed |
 //! | fields of single records, the status of dashboards, the life of a report that was added | proposed |
 //!
+//! ## Clari Revenue
+//!
+//! | Behaviour | Standing |
+//! |---|---|
+//! | paths, parameters, shapes of answers, error codes, statuses of jobs | vendor document |
+//! | 400 `export_monthly_quota_reached` for either limit, cancelling frees both | vendor document |
+//! | the quota and the limits in numbers, results readable for 30 days | its examples |
+//! | 404 of the gateway for an unknown route, before the key is looked at | observed live |
+//! | the five arrays of a forecast result, `{"job": ...}`, `GET /forecast/{forecastId}` | clients in production |
+//! | an unknown quarter means the current one, weeks that overlap two quarters | clients in production |
+//! | the audit log goes back 30 days | documentation of an integrator |
+//! | `/v1`, Bearer, `downloadUrl`, `GET /export/forecast/list` and other envelopes | single sources: off unless chosen |
+//! | values and types of fields, the CSV beyond its header, scopes, the hierarchy | proposed |
+//! | newest audit event first, the cursor in `nextLink` | proposed |
+//! | bodies and `Retry-After` of 429, 401 for a missing key | the gateway's usual ones |
+//! | ingestion: only what the document says of each answer; nothing is done with the records | proposed |
+//!
+//! Where sources contradict each other there is a choice: see [`RevenueBehaviour`].
+//!
 //! "Proposed" means that no source was found; a connector must not rely on it.
 //!
 //! # Use
@@ -76,7 +95,9 @@
 //! | `POST /_sandbox/change` | changes data; what to send depends on the API |
 //!
 //! Clari Copilot changes with `{"calls": 5}`, as [`Sandbox::change_calls`] does, clariBI with
-//! `{"reports": 5}`, as [`Sandbox::add_reports`] does.
+//! `{"reports": 5}`, as [`Sandbox::add_reports`] does. Clari Revenue changes with any of
+//! `{"audit_events": 3, "forecast_changes": 1, "next_jobs": ["failed"], "today": "2025-06-18"}`, as
+//! [`ClariRevenue`] does, and answers `GET /_sandbox/jobs` with every export job ever ordered.
 //!
 //! The crate shares no code with the connectors it tests, so that it cannot share a mistake with
 //! them.
@@ -129,10 +150,10 @@ use self::server::Site;
 pub use self::simulations::{Setup, Simulation, Switch, simulations};
 pub use self::stats::Stats;
 
-/// The value of `X-Api-Key` that every sandbox accepts.
+/// The key that every sandbox accepts: `X-Api-Key` of Clari Copilot, `apikey` of Clari Revenue.
 pub const API_KEY: &str = "sandbox-key";
 
-/// The value of `X-Api-Password` that every sandbox accepts.
+/// The value of `X-Api-Password` that every sandbox of Clari Copilot accepts.
 pub const API_PASSWORD: &str = "sandbox-password";
 
 /// The value of `partnerkey` that every sandbox of Clari Revenue accepts.
@@ -267,11 +288,10 @@ impl Sandbox {
     }
 
     /// The truth to compare a read with: the sorted keys of every record of a stream that a
-    /// complete read must deliver. `None` for an unknown stream.
+    /// complete read must deliver. `None` for an unknown stream, and for one that is too long to be
+    /// listed.
     ///
-    /// Clari Copilot:
-    ///
-    /// | Stream | Keys |
+    /// | Stream of Clari Copilot | Keys |
     /// |---|---|
     /// | `users`, `scorecards`, `scorecard_templates` | `id` of every record |
     /// | `topics` | `topic_id` of every topic |
@@ -286,6 +306,20 @@ impl Sandbox {
     /// | `data_sources`, `reports`, `dashboards` | `id` of every record |
     /// | `account_status` | `id` of the organization |
     /// | `billing_usage` | `period_start` |
+    ///
+    /// | Stream of Clari Revenue | Keys |
+    /// |---|---|
+    /// | `forecast_entries` | `timePeriodId`, `timeFrameId`, `userId` and `fieldId` of every row of the full history, joined by a bar |
+    /// | `forecast_users`, `forecast_fields`, `time_periods` | `userId`, `fieldId`, `timePeriodId` of the same |
+    /// | `time_frames` | `timePeriodId` and `timeFrameId` of the same, joined by a bar |
+    /// | `activities`, `opportunities`, `export_jobs` | the id of every one |
+    /// | `audit_events` | `eventTimestamp`, `actorId`, `sessionId` and `event` of every one, joined by a bar; some come twice |
+    /// | `audit_actors` | `actorId` of everybody in the audit log |
+    /// | `limits` | none: there is one record without a key |
+    ///
+    /// The streams of forecasts are of `net_arr` and of the current quarter, with the types that are
+    /// exported by default. Another forecast and quarter follow after slashes:
+    /// `forecast_entries/net_bookings/2026_Q1`.
     pub fn keys(&self, stream: &str) -> Option<Vec<String>> {
         self.site.keys(stream)
     }

@@ -261,7 +261,7 @@ fn revenue_form(base_url: &str, api_key: &str) -> Value {
     json!({
         "api_key": api_key,
         "base_url": format!("{base_url}/v4"),
-        "auth": {"profile": "apikey_v4"},
+        "auth_profile": "apikey",
         "forecast_ids": ["net_arr"],
     })
 }

@@ -30,9 +30,8 @@ impl Quarter {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (year, number) = text.split_once("_Q")?;
         let (year, number): (i64, i64) = (year.parse().ok()?, number.parse().ok()?);
-        let quarter = Self {
-            index: year * 4 + number - 1,
-        };
+        let index = year.checked_mul(4)?.checked_add(number.checked_sub(1)?)?;
+        let quarter = Self { index };
         (quarter.id() == text).then_some(quarter)
     }
 
@@ -113,7 +112,16 @@ mod tests {
         let quarter = Quarter::parse("2023_Q4").unwrap();
         assert_eq!(date_of(quarter.first_day()).to_string(), "2022-11-01");
         assert_eq!(date_of(quarter.last_day()).to_string(), "2023-01-31");
-        for text in ["2023_Q5", "2023_Q0", "2023-Q4", "Q4", "02023_Q4", ""] {
+        for text in [
+            "2023_Q5",
+            "2023_Q0",
+            "2023-Q4",
+            "Q4",
+            "02023_Q4",
+            "",
+            "9223372036854775807_Q1",
+            "1_Q-9223372036854775808",
+        ] {
             assert_eq!(Quarter::parse(text), None, "{text}");
         }
     }

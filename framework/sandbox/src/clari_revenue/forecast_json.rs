@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::forecast::{ForecastData, VALUE_PERIOD, Values, time_frame_id};
-use super::tenant::{Field, FieldKind, USER_ID_LENGTH, USER_PERIOD, user_id, user_record};
+use super::tenant::{Field, FieldKind, USER_ID_LENGTH, USER_PERIOD, user_id_bytes, user_record};
 
 /// About how many bytes are made at a time.
 const CHUNK: usize = 128 * 1024;
@@ -195,13 +195,13 @@ impl WeekText {
 
     /// Writes the rows of one user.
     fn write_rows(&self, user: u64, is_first: bool, chunk: &mut Vec<u8>) {
-        let user_id = user_id(user);
+        let user_id = user_id_bytes(user);
         for (position, field) in self.fields.iter().enumerate() {
             if position > 0 || !is_first {
                 chunk.push(b',');
             }
             chunk.extend_from_slice(&field.head);
-            chunk.extend_from_slice(user_id.as_bytes());
+            chunk.extend_from_slice(&user_id);
             let place = usize::try_from((user + field.turn) % VALUE_PERIOD).unwrap_or_default();
             let tail = self
                 .tails

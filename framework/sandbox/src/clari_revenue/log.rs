@@ -32,6 +32,10 @@ impl Slots {
         u64::try_from(self.newest - self.oldest + 1).unwrap_or_default()
     }
 
+    pub(crate) fn contains(self, slot: i64) -> bool {
+        (self.oldest..=self.newest).contains(&slot)
+    }
+
     /// The slot that is so many before the newest one.
     pub(crate) fn back(self, age: u64) -> i64 {
         self.newest - i64::try_from(age).unwrap_or_default()

@@ -466,7 +466,9 @@ impl ClariRevenue {
     }
 
     fn results(&self, id: &str) -> Reply {
-        match lock(&self.jobs).finished(id, Instant::now()) {
+        // Making the result takes a while; other requests shall not wait for it.
+        let finished = lock(&self.jobs).finished(id, Instant::now());
+        match finished {
             Some(job) => self.result(job),
             None => self.unknown_job(),
         }
