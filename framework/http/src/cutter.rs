@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result};
 
 use crate::envelope::looks_like_html;
@@ -23,6 +24,8 @@ pub(crate) struct Cutter {
     /// Names of lists, each with the number of the stream that its records belong to. The empty name is a document
     /// that is a list.
     lists: Lists,
+    /// By stream, what the records begin with before their own fields: `{"name":value,`.
+    prefixes: Vec<Option<Vec<u8>>>,
     at: At,
     /// Bytes taken so far, for messages.
     offset: u64,
@@ -82,7 +85,7 @@ struct Skip {
 /// The records that came out of a document, in a buffer of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: BytesMut,
     /// The stream and the place of each record.
     pub(crate) records: Vec<(usize, Range<usize>)>,
     /// Where the record under way begins in `body`.
@@ -90,6 +93,33 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
+    /// A place for records in this memory, which is empty.
+    pub(crate) fn within(body: BytesMut) -> Self {
+        Self {
+            body,
+            ..Self::default()
+        }
+    }
+
+    /// Forgets all records; between two of them.
+    pub(crate) fn clear(&mut self) {
+        self.body.clear();
+        self.records.clear();
+        self.open = 0;
+    }
+
+    /// Takes the comma after the prefix away where the record under way, which is complete, has no own fields.
+    fn without_lone_comma(&mut self, prefix: usize) {
+        let own = self.open + prefix;
+        let first = self.body[own..]
+            .iter()
+            .find(|byte| !byte.is_ascii_whitespace());
+        if first == Some(&b'}') {
+            self.body.truncate(own - 1);
+            self.body.extend_from_slice(b"}");
+        }
+    }
+
     /// Whether there are so many bytes, and no record is half way.
     pub(crate) fn is_at_least(&self, bytes: usize) -> bool {
         self.open >= bytes && self.open == self.body.len()
@@ -97,9 +127,15 @@ impl Cut {
 }
 
 impl Cutter {
-    pub(crate) fn new(lists: Lists) -> Self {
+    /// A cutter of these lists. `fields` are, by stream, a field to put before the own ones of its records.
+    pub(crate) fn new(lists: Lists, fields: &[Option<String>]) -> Self {
+        let prefix = |field: &String| format!("{{{field},").into_bytes();
         Self {
             lists,
+            prefixes: fields
+                .iter()
+                .map(|field| field.as_ref().map(prefix))
+                .collect(),
             at: At::Start,
             offset: 0,
             has_lists: false,
@@ -116,16 +152,26 @@ impl Cutter {
                 scan,
             } = &mut self.at
             {
+                let prefix = self.prefixes.get(*stream).and_then(Option::as_ref);
+                let mut part = taken;
+                if let (Some(prefix), true) = (prefix, scan.is_before()) {
+                    cut.body.extend_from_slice(prefix);
+                    part += 1;
+                }
                 let end = scan.advance(&bytes[taken..]);
-                let part = &bytes[taken..taken + end.unwrap_or(bytes.len() - taken)];
-                cut.body.extend_from_slice(part);
-                taken += part.len();
-                self.offset += part.len() as u64;
+                let after = taken + end.unwrap_or(bytes.len() - taken);
+                cut.body.extend_from_slice(&bytes[part..after]);
+                let part = after - taken;
+                taken = after;
+                self.offset += part as u64;
                 if cut.body.len() - cut.open > LONGEST_RECORD {
                     return Err(self.wrong("has a record of more than 16 MiB"));
                 }
                 if end.is_none() {
                     break;
+                }
+                if let Some(prefix) = prefix {
+                    cut.without_lone_comma(prefix.len());
                 }
                 let place = cut.open..cut.body.len();
                 if std::str::from_utf8(&cut.body[place.clone()]).is_err() {
@@ -322,6 +368,11 @@ struct Scan {
 const BLOCK: usize = 64;
 
 impl Scan {
+    /// Whether the object has not begun.
+    const fn is_before(&self) -> bool {
+        self.depth == 0
+    }
+
     /// The place after the brace that closes the object; none when it is not among these bytes.
     fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut blocks = bytes.chunks_exact(BLOCK);
@@ -453,7 +504,7 @@ mod tests {
     const LISTS: Lists = &[("entries", 0), ("users", 1), ("", 0)];
 
     fn cut(pieces: &[&[u8]]) -> Result<Vec<(usize, String)>> {
-        let mut cutter = Cutter::new(LISTS);
+        let mut cutter = Cutter::new(LISTS, &[]);
         let mut cut = Cut::default();
         for piece in pieces {
             let mut rest = *piece;
@@ -537,6 +588,37 @@ mod tests {
     }
 
     #[test]
+    fn a_field_goes_before_the_own_ones_in_any_pieces() {
+        let document = b"{\"users\":[{\"n\":1}],\"entries\":[{ \"n\":1.0}, { } ,{}]}";
+        for size in 1..document.len() {
+            let mut cutter = Cutter::new(LISTS, &[Some("\"at\":1".to_owned())]);
+            let mut cut = Cut::default();
+            for piece in document.chunks(size) {
+                let mut rest = piece;
+                while !rest.is_empty() {
+                    let (taken, _) = cutter.push(rest, &mut cut).unwrap();
+                    rest = &rest[taken..];
+                }
+            }
+            let texts: Vec<&str> = cut
+                .records
+                .iter()
+                .map(|(_, place)| std::str::from_utf8(&cut.body[place.clone()]).unwrap())
+                .collect();
+            assert_eq!(
+                texts,
+                [
+                    "{\"n\":1}",
+                    "{\"at\":1, \"n\":1.0}",
+                    "{\"at\":1}",
+                    "{\"at\":1}"
+                ],
+                "{size}"
+            );
+        }
+    }
+
+    #[test]
     fn a_document_may_be_the_list_itself() {
         assert_eq!(cut(&[b"[{\"a\":1}, {}]"]).unwrap().len(), 2);
         assert_eq!(cut(&[b"[]"]).unwrap().len(), 0);
@@ -569,7 +651,7 @@ mod tests {
 
     #[test]
     fn a_record_without_an_end_does_not_fill_the_memory() {
-        let mut cutter = Cutter::new(LISTS);
+        let mut cutter = Cutter::new(LISTS, &[]);
         let mut cut = Cut::default();
         cutter.push(b"{\"entries\":[{\"a\":\"", &mut cut).unwrap();
         let endless = vec![b'a'; 1 << 20];
