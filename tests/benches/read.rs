@@ -19,7 +19,7 @@ use std::{
 
 use acceptance::{sandbox, simulation, unlimited_sandbox};
 use headwater::Timestamp;
-use headwater_sandbox::Options;
+use headwater_sandbox::CopilotOptions;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -110,9 +110,9 @@ fn throughput(calls: u64) {
 
 fn rate_limit() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let service = runtime.block_on(sandbox(Options {
+    let service = runtime.block_on(sandbox(CopilotOptions {
         calls: 20_000,
-        ..Options::default()
+        ..CopilotOptions::default()
     }));
     let folder = tempfile::tempdir().unwrap();
     let cost = headwater_read(&service.base_url(), &folder.path().join("out"), 10);

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use headwater::{AnyStream, Context, Position, Result, Source, Timestamp};
-use headwater_sandbox::{API_KEY, API_PASSWORD, Options, Sandbox};
+use headwater_sandbox::{API_KEY, API_PASSWORD, CopilotOptions, Sandbox};
 use headwater_testkit::{Reply, Request, Script};
 use serde_json::{Value, json};
 
@@ -27,15 +27,15 @@ pub const STREAMS: [&str; 9] = [
 
 /// A simulator without rate limits, for a test with a paused clock.
 pub async fn workspace_of(calls: u64) -> Sandbox {
-    workspace(Options {
+    workspace(CopilotOptions {
         calls,
-        ..Options::default()
+        ..CopilotOptions::default()
     })
     .await
 }
 
 /// The same with other options; no limit per second in any case.
-pub async fn workspace(mut options: Options) -> Sandbox {
+pub async fn workspace(mut options: CopilotOptions) -> Sandbox {
     options.limits.per_second = None;
     on_the_wire(Sandbox::start(options))
         .await

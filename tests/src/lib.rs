@@ -10,21 +10,21 @@ use std::{path::PathBuf, sync::Arc};
 
 use headwater::{AnyConnector, AnyStream, Context, Page, Position, Registry, Source, Timestamp};
 use headwater_connectors as _;
-use headwater_sandbox::{Options, Sandbox, Simulation, simulations};
+use headwater_sandbox::{CopilotOptions, Sandbox, Simulation, simulations};
 use serde_json::Value;
 
 /// The simulator without its rate limit, for tests that are not about it.
 pub async fn unlimited_sandbox(calls: u64) -> Sandbox {
-    let mut options = Options {
+    let mut options = CopilotOptions {
         calls,
-        ..Options::default()
+        ..CopilotOptions::default()
     };
     options.limits.per_second = None;
     sandbox(options).await
 }
 
 /// A simulator on a free port.
-pub async fn sandbox(options: Options) -> Sandbox {
+pub async fn sandbox(options: CopilotOptions) -> Sandbox {
     Sandbox::start(options).await.expect("a free loopback port")
 }
 

@@ -237,7 +237,31 @@ fn arguments() {
         ),
         (&["read", ID, "--limit", "0"], 2, "0 is not in 1.."),
         (&["read", ID, "--limit", "many"], 2, "invalid digit"),
-        (&["sandbox", "--calls", "3"], 2, "3 is not in 10..=1000000"),
+        (
+            &["sandbox", "--size", "3"],
+            2,
+            "the size 3 is not in 10..=1000000",
+        ),
+        (
+            &["sandbox", "clari-copilo"],
+            4,
+            "there is no simulator of \"clari-copilo\"; there is one of clari-copilot",
+        ),
+        (
+            &["sandbox", "--switch", "colour=red"],
+            2,
+            "there is no switch \"colour\"; the switches are template_key, wrong_credentials",
+        ),
+        (
+            &["sandbox", "--switch", "wrong_credentials=402"],
+            2,
+            "the switch wrong_credentials cannot be \"402\"; it can be 401, 403",
+        ),
+        (
+            &["sandbox", "--switch", "wrong_credentials"],
+            2,
+            "expected a name, an equals sign and a value",
+        ),
         (&["sandbox", "--faults", "explode=1"], 2, "explode"),
         (
             &["sandbox", "--port", "99999"],

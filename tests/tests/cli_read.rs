@@ -12,7 +12,7 @@ use acceptance::{
     binary::{Ran, command, files, run_with_input},
     sandbox, simulation, unlimited_sandbox,
 };
-use headwater_sandbox::{Options, Sandbox};
+use headwater_sandbox::{CopilotOptions, Sandbox};
 use serde_json::Value;
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
@@ -134,9 +134,9 @@ async fn a_second_read_brings_only_what_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_nothing_is_lost_or_repeated() {
-    let mut options = Options {
+    let mut options = CopilotOptions {
         calls: 300,
-        ..Options::default()
+        ..CopilotOptions::default()
     };
     options.limits.per_second = None;
     options.faults.latency_ms = 4;
@@ -192,9 +192,9 @@ async fn killed_again_and_again_nothing_is_lost_or_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_it_with_what_was_read_kept() {
-    let mut options = Options {
+    let mut options = CopilotOptions {
         calls: 200,
-        ..Options::default()
+        ..CopilotOptions::default()
     };
     options.limits.per_second = None;
     options.faults.latency_ms = 20;
@@ -317,9 +317,9 @@ async fn a_stream_without_permission_leaves_the_others_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_run_into_the_same_folder_is_refused_while_the_first_is_under_way() {
-    let mut options = Options {
+    let mut options = CopilotOptions {
         calls: 60,
-        ..Options::default()
+        ..CopilotOptions::default()
     };
     options.limits.per_second = None;
     options.faults.latency_ms = 100;

@@ -46,7 +46,7 @@ fn interrupt(mut child: Child) {
 
 #[test]
 fn the_commands_that_it_prints_work() {
-    let (child, text) = start(&["--calls", "10", "--per-second", "0"], 8);
+    let (child, text) = start(&["--size", "10", "--per-second", "0"], 8);
     let shown: Vec<&str> = text
         .lines()
         .filter(|line| line.contains("| headwater "))
@@ -62,7 +62,7 @@ fn the_commands_that_it_prints_work() {
 
 #[test]
 fn a_machine_gets_one_line_and_faults_come_from_the_flag() {
-    let (child, text) = start(&["--json", "--calls", "10", "--faults", "deny=/users"], 1);
+    let (child, text) = start(&["--json", "--size", "10", "--faults", "deny=/users"], 1);
     let announced: Value = serde_json::from_str(&text).unwrap();
     let config = announced["simulations"][0]["config"].to_string();
     let report = run_with_input(

@@ -4,11 +4,11 @@
 
 use acceptance::copilot::{Reading, answer};
 use headwater::Timestamp;
-use headwater_sandbox::Options;
+use headwater_sandbox::CopilotOptions;
 
 #[tokio::test]
 async fn the_limit_per_second_is_never_run_into() {
-    let sandbox = acceptance::sandbox(Options::default()).await;
+    let sandbox = acceptance::sandbox(CopilotOptions::default()).await;
     let (source, context) = acceptance::open("clari-copilot", answer(&sandbox.base_url()));
     let stream = source.stream("call_details").unwrap();
     let mut reading = Reading::begin(&stream, None, Timestamp::now()).unwrap();

@@ -11,7 +11,7 @@ use acceptance::{
 };
 use headwater::{Check, Outcome, ProbeReport};
 use headwater_sandbox::{
-    API_KEY, API_PASSWORD, Faults, Options, RedirectFault, Sandbox, StatusFault,
+    API_KEY, API_PASSWORD, CopilotOptions, Faults, RedirectFault, Sandbox, StatusFault,
 };
 use headwater_testkit::Reply;
 use serde_json::{Value, json};
@@ -26,10 +26,10 @@ fn pair(base_url: &str, key: &str, password: &str) -> Value {
 }
 
 async fn service(faults: &str) -> Sandbox {
-    workspace(Options {
+    workspace(CopilotOptions {
         calls: 10,
         faults: faults.parse().unwrap(),
-        ..Options::default()
+        ..CopilotOptions::default()
     })
     .await
 }
@@ -219,10 +219,10 @@ async fn a_wrong_pair_is_told_with_both_fields_and_a_way_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_pair_that_is_answered_with_403_is_told_from_a_missing_permission() {
-    let sandbox = workspace(Options {
+    let sandbox = workspace(CopilotOptions {
         calls: 10,
         wrong_credentials: 403,
-        ..Options::default()
+        ..CopilotOptions::default()
     })
     .await;
     let report = probe_with_canaries(&sandbox.base_url()).await;

@@ -11,7 +11,7 @@ use acceptance::{
     read_through,
 };
 use headwater::Timestamp;
-use headwater_sandbox::{Options, TemplateKey};
+use headwater_sandbox::{CopilotOptions, TemplateKey};
 use headwater_testkit::{Reply, Request};
 use serde_json::{Value, json};
 
@@ -152,9 +152,9 @@ async fn either_spelling_of_the_list_of_templates_is_read() {
         TemplateKey::ScorecardTemplates,
         TemplateKey::ScoreCardTemplates,
     ] {
-        let sandbox = workspace(Options {
+        let sandbox = workspace(CopilotOptions {
             template_key,
-            ..Options::default()
+            ..CopilotOptions::default()
         })
         .await;
         let stream = stream(&sandbox.base_url(), "scorecard_templates");

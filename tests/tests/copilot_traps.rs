@@ -13,7 +13,7 @@ use acceptance::{
     read_through,
 };
 use headwater::{Kind, SignedDuration, Status, Timestamp};
-use headwater_sandbox::{Faults, Options, Sandbox};
+use headwater_sandbox::{CopilotOptions, Faults, Sandbox};
 use headwater_testkit::{Reply, Request};
 use serde_json::{Value, json};
 
@@ -117,9 +117,9 @@ async fn with_pages_of_25(calls: u64) -> Sandbox {
     let whole = workspace_of(calls).await;
     let read = first_pass(&whole, "calls").await;
     let bytes: usize = read.records.iter().map(String::len).sum();
-    let mut options = Options {
+    let mut options = CopilotOptions {
         calls,
-        ..Options::default()
+        ..CopilotOptions::default()
     };
     options.limits.response_cap_bytes = (36 * bytes / read.records.len()) as u64;
     workspace(options).await
@@ -143,7 +143,7 @@ async fn a_page_that_is_too_large_is_asked_for_in_smaller_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_too_large_by_itself_is_an_error_and_not_a_loop() {
-    let mut options = Options::default();
+    let mut options = CopilotOptions::default();
     options.limits.response_cap_bytes = 200;
     let sandbox = workspace(options).await;
     let stream = stream(&sandbox.base_url(), "calls");
@@ -158,10 +158,10 @@ async fn a_call_that_is_too_large_by_itself_is_an_error_and_not_a_loop() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_change_while_single_ones_are_read_are_no_error() {
-    let mut options = Options {
+    let mut options = CopilotOptions {
         calls: 60,
         faults: faults("changing=1"),
-        ..Options::default()
+        ..CopilotOptions::default()
     };
     let whole = first_pass(&workspace_of(60).await, "calls").await;
     let longest = whole.records.iter().map(String::len).max().unwrap();
@@ -243,14 +243,14 @@ async fn calls_that_change_during_a_read_push_no_other_out_of_it() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..3 {
-        let options = Options {
+        let options = CopilotOptions {
             calls: random.u64(1_000..2_500),
             seed: random.u64(..),
             faults: Faults {
                 changing: random.u64(1..12),
                 ..Faults::default()
             },
-            ..Options::default()
+            ..CopilotOptions::default()
         };
         println!("seed {seed}: {options:?}");
         let calls = options.calls;
@@ -268,10 +268,10 @@ async fn calls_that_change_during_a_read_push_no_other_out_of_it() {
 #[tokio::test(start_paused = true)]
 async fn calls_that_change_by_the_hundred_push_no_other_out_of_a_read() {
     // As many as a page has: the next page begins with the record that the last one began with.
-    let sandbox = workspace(Options {
+    let sandbox = workspace(CopilotOptions {
         calls: 2_000,
         faults: faults("changing=100"),
-        ..Options::default()
+        ..CopilotOptions::default()
     })
     .await;
     everything_comes_in_two_passes(&sandbox).await;
@@ -379,9 +379,9 @@ async fn a_later_pass_does_not_reach_before_the_start_date() {
 
 #[tokio::test(start_paused = true)]
 async fn details_that_are_gone_are_noted_and_all_others_come() {
-    let sandbox = workspace(Options {
+    let sandbox = workspace(CopilotOptions {
         faults: faults("missing_details=7"),
-        ..Options::default()
+        ..CopilotOptions::default()
     })
     .await;
     let read = first_pass(&sandbox, "call_details").await;
@@ -566,7 +566,7 @@ async fn credentials_that_are_revoked_during_a_read_stop_it_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_weekly_allowance_that_is_used_up_comes_back_on_sunday() {
-    let mut options = Options::default();
+    let mut options = CopilotOptions::default();
     options.limits.per_week = Some(20);
     let sandbox = workspace(options).await;
     let stream = stream(&sandbox.base_url(), "call_details");
@@ -598,9 +598,9 @@ async fn a_weekly_allowance_that_is_used_up_comes_back_on_sunday() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_minute_is_waited_for() {
-    let sandbox = workspace(Options {
+    let sandbox = workspace(CopilotOptions {
         faults: faults("status=429:2:/calls,retry_after=40"),
-        ..Options::default()
+        ..CopilotOptions::default()
     })
     .await;
     let context = acceptance::unhurried::context();

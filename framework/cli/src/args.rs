@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use headwater_sandbox::Faults;
+use headwater_sandbox::{Faults, simulations};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -119,13 +119,16 @@ pub(crate) struct Read {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Sandbox {
+    /// The connector whose service is simulated.
+    #[arg(default_value = "clari-copilot")]
+    pub connector: String,
+
     /// Port on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
 
-    /// Size of the simulated workspace, in calls.
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
-    pub calls: u64,
+    #[arg(long, value_name = "COUNT", help = sizes())]
+    pub size: Option<u64>,
 
     /// Seed of the simulated data.
     #[arg(long, default_value_t = 1)]
@@ -135,9 +138,45 @@ pub(crate) struct Sandbox {
     #[arg(long, value_name = "FAULTS")]
     pub faults: Option<Faults>,
 
-    /// Requests a second that are let through; 0 for no limit.
-    #[arg(long, value_name = "COUNT", default_value_t = 10)]
-    pub per_second: u32,
+    /// Requests a second that are let through; 0 for no limit. As many as the service allows by default.
+    #[arg(long, value_name = "COUNT")]
+    pub per_second: Option<u32>,
+
+    #[arg(long = "switch", value_name = "NAME=VALUE", value_parser = switch, help = SWITCH, long_help = switches())]
+    pub switches: Vec<(String, String)>,
+}
+
+const SWITCH: &str = "Choose how the service behaves where it is not known for sure; may be repeated (--help lists the choices)";
+
+fn sizes() -> String {
+    let sizes: Vec<String> = simulations()
+        .iter()
+        .map(|one| format!("{}: {}", one.id, one.size))
+        .collect();
+    format!("How much data there is ({})", sizes.join("; "))
+}
+
+fn switches() -> String {
+    let mut text = format!("{SWITCH}:");
+    for simulation in simulations() {
+        for switch in simulation.switches {
+            text += &format!(
+                "\n{} {}={}: {}",
+                simulation.id,
+                switch.name,
+                switch.values.join("|"),
+                switch.meaning
+            );
+        }
+    }
+    text
+}
+
+fn switch(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("expected a name, an equals sign and a value")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, ClapArgs)]

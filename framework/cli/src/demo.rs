@@ -11,7 +11,7 @@ use std::{
 use headwater_core::{
     AnyConnector, Context, Error, Kind, Outcome as Grade, ProbeReport, Registry, StreamSpec,
 };
-use headwater_sandbox::{Options, Sandbox, Simulation, simulations};
+use headwater_sandbox::{Sandbox, Setup, Simulation, simulations};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, time::sleep};
 
@@ -22,8 +22,8 @@ use crate::{
     terminal::{Terminal, Tone, table, thousands},
 };
 
-/// Calls in the simulated workspace: some 20 seconds of reading at 10 requests a second.
-const CALLS: u64 = 60;
+/// Size of the simulated workspace, for calls some 20 seconds of reading at 10 requests a second.
+const SIZE: u64 = 60;
 /// The first read is killed once it has written so many records: in the middle of a stream of single requests.
 const KILL_AFTER: usize = 90;
 /// When even this many polls do not see them, something is wrong.
@@ -44,13 +44,18 @@ pub(crate) fn demo(
         return Err(Error::new(Kind::Unsupported, text).into());
     };
     let folder = Folder::new(options.keep.as_deref())?;
+    let setup = Setup {
+        size: Some(SIZE),
+        ..Setup::default()
+    };
+    let service = (simulation.service)(&setup).map_err(|error| {
+        Error::new(
+            Kind::Unexpected,
+            format!("the simulator refuses the demo: {error}"),
+        )
+    })?;
     runtime()?.block_on(async {
-        let sandbox = Sandbox::start(Options {
-            calls: CALLS,
-            ..Options::default()
-        })
-        .await
-        .map_err(|error| {
+        let sandbox = Sandbox::start(service).await.map_err(|error| {
             Error::new(
                 Kind::Unavailable,
                 format!("the simulator cannot start: {error}"),

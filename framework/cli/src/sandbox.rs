@@ -1,7 +1,7 @@
 //! `sandbox`: a local simulator to try things out with.
 
 use headwater_core::{Error, Kind};
-use headwater_sandbox::{Limits, Options, Sandbox, simulations};
+use headwater_sandbox::{Sandbox, Setup, Simulation, simulations};
 use serde_json::json;
 
 use crate::{
@@ -17,26 +17,26 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 }
 
 pub(crate) fn sandbox(options: &args::Sandbox, terminal: &Terminal) -> Outcome {
-    let options = Options {
+    let simulation = find(&options.connector)?;
+    let setup = Setup {
         port: options.port,
-        calls: options.calls,
         seed: options.seed,
+        size: options.size,
         faults: options.faults.clone().unwrap_or_default(),
-        limits: Limits {
-            per_second: (options.per_second > 0).then_some(options.per_second),
-            ..Limits::default()
-        },
-        ..Options::default()
+        per_second: options.per_second,
+        switches: options.switches.clone(),
     };
+    let service =
+        (simulation.service)(&setup).map_err(|error| Error::new(Kind::ConfigInvalid, error))?;
     runtime()?.block_on(async {
         let port = options.port;
-        let sandbox = Sandbox::start(options).await.map_err(|error| {
+        let sandbox = Sandbox::start(service).await.map_err(|error| {
             Error::new(
                 Kind::ConfigInvalid,
                 format!("port {port} of 127.0.0.1 cannot be used: {error}"),
             )
         })?;
-        announce(&sandbox.base_url(), terminal)?;
+        announce(simulation, &sandbox.base_url(), terminal)?;
         let stopped = tokio::signal::ctrl_c().await;
         sandbox.stop().await;
         stopped.map_err(|error| {
@@ -46,26 +46,33 @@ pub(crate) fn sandbox(options: &args::Sandbox, terminal: &Terminal) -> Outcome {
     })
 }
 
-fn announce(base_url: &str, terminal: &Terminal) -> Outcome {
+fn find(connector: &str) -> Result<&'static Simulation, Error> {
+    let found = simulations().iter().find(|one| one.id == connector);
+    found.ok_or_else(|| {
+        let ids: Vec<&str> = simulations().iter().map(|one| one.id).collect();
+        let ids = ids.join(", ");
+        Error::new(
+            Kind::NotFound,
+            format!("there is no simulator of {connector:?}; there is one of {ids}"),
+        )
+    })
+}
+
+fn announce(simulation: &Simulation, base_url: &str, terminal: &Terminal) -> Outcome {
+    let config = (simulation.form)(base_url);
     if terminal.json {
-        let simulated: Vec<_> = simulations()
-            .iter()
-            .map(|simulation| json!({ "id": simulation.id, "config": (simulation.form)(base_url) }))
-            .collect();
+        let simulated = [json!({ "id": simulation.id, "config": config })];
         return terminal
             .print(&json!({ "base_url": base_url, "simulations": simulated }).to_string());
     }
-    for simulation in simulations() {
-        let config = (simulation.form)(base_url);
-        terminal.print(&format!("{} is simulated at {base_url}", simulation.title))?;
-        terminal.print("\nIn another terminal:\n")?;
-        for verb in ["check", "read"] {
-            let command = format!(
-                "  echo '{config}' | headwater {verb} {} --config -",
-                simulation.id
-            );
-            terminal.print(&terminal.paint(Tone::Strong, &command))?;
-        }
+    terminal.print(&format!("{} is simulated at {base_url}", simulation.title))?;
+    terminal.print("\nIn another terminal:\n")?;
+    for verb in ["check", "read"] {
+        let command = format!(
+            "  echo '{config}' | headwater {verb} {} --config -",
+            simulation.id
+        );
+        terminal.print(&terminal.paint(Tone::Strong, &command))?;
     }
     terminal.print("\nThe credentials are made up and work only here. Ctrl-C ends the simulator.")
 }

@@ -3,21 +3,15 @@
 
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Method, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
 
+use crate::api::bad_request;
 use crate::faults::{Faults, is_possible_status};
 use crate::reply::Reply;
 use crate::server::Site;
 
 /// Every control endpoint's path begins so.
 pub(crate) const PREFIX: &str = "/_sandbox/";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChangeRequest {
-    calls: u64,
-}
 
 /// Answers a request to a control endpoint. No credentials are asked for; instead the request must
 /// be addressed to a loopback name, so that no web page can reach the endpoints through a name of
@@ -39,9 +33,14 @@ pub(crate) fn answer(
         ("GET", "stats") => Reply::json(StatusCode::OK, &json!(site.stats())),
         ("GET", "keys") => keys(site, query),
         ("POST", "faults") => set_faults(site, body),
-        ("POST", "change") => change(site, body),
-        _ => Reply::json(StatusCode::NOT_FOUND, &json!({"message": "Not Found"})),
+        ("POST", "change") => site.api.change(body),
+        ("GET", endpoint) => site.api.inspect(endpoint).unwrap_or_else(not_found),
+        _ => not_found(),
     }
+}
+
+fn not_found() -> Reply {
+    Reply::json(StatusCode::NOT_FOUND, &json!({"message": "Not Found"}))
 }
 
 fn keys(site: &Site, query: &str) -> Reply {
@@ -68,20 +67,6 @@ fn set_faults(site: &Site, body: &[u8]) -> Reply {
     let answer = Reply::json(StatusCode::OK, &json!(faults));
     site.set_faults(faults);
     answer
-}
-
-fn change(site: &Site, body: &[u8]) -> Reply {
-    match serde_json::from_slice::<ChangeRequest>(body) {
-        Ok(request) => {
-            site.api.change_calls(request.calls);
-            Reply::json(StatusCode::OK, &json!({"calls": request.calls}))
-        }
-        Err(error) => bad_request(&error.to_string()),
-    }
-}
-
-fn bad_request(message: &str) -> Reply {
-    Reply::json(StatusCode::BAD_REQUEST, &json!({"message": message}))
 }
 
 fn is_addressed_to_loopback(headers: &HeaderMap) -> bool {

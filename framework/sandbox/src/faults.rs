@@ -88,6 +88,15 @@ pub struct RedirectFault {
     pub next: u32,
 }
 
+/// The faults that lie in the data, not in the transport.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataFaults {
+    /// How many calls change their status after each request for `/calls`.
+    pub(crate) changing: u64,
+    /// Every so many calls have no details; 0 for none.
+    pub(crate) missing_details: u64,
+}
+
 /// What a fault does to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -104,6 +113,13 @@ pub(crate) enum Effect {
 }
 
 impl Faults {
+    pub(crate) fn of_data(&self) -> DataFaults {
+        DataFaults {
+            changing: self.changing,
+            missing_details: self.missing_details,
+        }
+    }
+
     /// Decides on one request and counts down the fault that goes off.
     pub(crate) fn take(&mut self, path: &str) -> Effect {
         if self.deny.iter().any(|prefix| path.starts_with(prefix)) {

@@ -1,17 +1,20 @@
-//! A local simulator of the Clari Copilot HTTP API, for tests and demonstrations.
+//! A local simulator of HTTP APIs, for tests and demonstrations.
 //!
-//! [`Sandbox::start`] serves a made-up workspace on a port of the loopback interface. It follows
-//! the vendor's API document and what was observed of the live API: credentials, parameters and
-//! their limits, filters, order, paging, errors, rate limits and the size limit of answers. Where
-//! both are silent the behaviour is a proposal, and the documentation of the item says so.
+//! [`Sandbox::start`] serves one API with made-up data on a port of the loopback interface. It
+//! follows the vendor's API document and what was observed of the live API: credentials, parameters
+//! and their limits, filters, order, paging, errors, rate limits and the size limit of answers.
+//! Where both are silent the behaviour is a proposal, and the documentation of the item says so.
+//! [`simulations`] lists the APIs for programs that offer a choice.
 //!
-//! The workspace is a pure function of a seed and a size. A million calls need no memory and no
-//! time to set up, two sandboxes with the same options answer the same, and
-//! [`Sandbox::keys`] tells which records a complete read must have delivered.
+//! The data are a pure function of a seed and a size. A million records need no memory and no time
+//! to set up, two sandboxes with the same options answer the same, and [`Sandbox::keys`] tells
+//! which records a complete read must have delivered.
 //!
 //! Things go wrong on demand: see [`Faults`].
 //!
 //! # Where the behaviour comes from
+//!
+//! ## Clari Copilot
 //!
 //! | Behaviour | Standing |
 //! |---|---|
@@ -29,10 +32,10 @@
 //! # Use
 //!
 //! ```
-//! use headwater_sandbox::{Options, Sandbox};
+//! use headwater_sandbox::{CopilotOptions, Sandbox};
 //!
 //! # async fn example() -> std::io::Result<()> {
-//! let sandbox = Sandbox::start(Options::default()).await?;
+//! let sandbox = Sandbox::start(CopilotOptions::default()).await?;
 //! let calls_url = format!("{}/calls", sandbox.base_url());
 //! // ... read from `calls_url` with the headers X-Api-Key and X-Api-Password ...
 //! assert_eq!(sandbox.stats().throttled, 0);
@@ -51,7 +54,9 @@
 //! | `GET /_sandbox/stats` | [`Stats`] |
 //! | `GET /_sandbox/keys?stream=calls` | `{"stream", "keys"}`, as [`Sandbox::keys`] |
 //! | `POST /_sandbox/faults` with [`Faults`] | replaces all faults |
-//! | `POST /_sandbox/change` with `{"calls": 5}` | as [`Sandbox::change_calls`] |
+//! | `POST /_sandbox/change` | changes data; what to send depends on the API |
+//!
+//! Clari Copilot changes with `{"calls": 5}`, as [`Sandbox::change_calls`] does.
 //!
 //! The crate shares no code with the connectors it tests, so that it cannot share a mistake with
 //! them.
@@ -66,14 +71,20 @@
     )
 )]
 
+mod api;
 mod clari_copilot;
+pub mod claribi;
 mod control;
 mod faults;
-mod gate;
+mod instant;
+mod query;
+mod random;
 mod reply;
 mod server;
 mod simulations;
+mod sliding_window;
 mod stats;
+mod uuids;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -82,9 +93,14 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use self::api::Api;
+use self::clari_copilot::ClariCopilot;
+pub use self::clari_copilot::{CopilotLimits, CopilotOptions, TemplateKey};
+use self::claribi::Claribi;
+pub use self::claribi::ClaribiOptions;
 pub use self::faults::{FaultSyntaxError, Faults, RedirectFault, StatusFault};
 use self::server::Site;
-pub use self::simulations::{Simulation, simulations};
+pub use self::simulations::{Setup, Simulation, Switch, simulations};
 pub use self::stats::Stats;
 
 /// The value of `X-Api-Key` that every sandbox accepts.
@@ -93,85 +109,64 @@ pub const API_KEY: &str = "sandbox-key";
 /// The value of `X-Api-Password` that every sandbox accepts.
 pub const API_PASSWORD: &str = "sandbox-password";
 
-/// The largest workspace, in calls.
-const MOST_CALLS: u64 = 10_000_000;
-
-/// What to simulate.
+/// What to simulate. The options of every API can be given in its place.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// The port to listen on at 127.0.0.1; 0 for any free one.
-    pub port: u16,
-    /// How many calls the workspace has. The other records are made to fit. Made for 10 to
-    /// 1,000,000; more than 10,000,000 count as that.
-    pub calls: u64,
-    /// Workspaces with different seeds have different records.
-    pub seed: u64,
-    /// What goes wrong from the start.
-    pub faults: Faults,
-    /// The rate limits and the size limit of answers.
-    pub limits: Limits,
-    /// The spelling of the key that `/scorecard-template` answers with.
-    pub template_key: TemplateKey,
-    /// The status for a wrong pair of credentials: 403, or 401 for every other value (proposed:
-    /// clients are seen to handle both, the live answer is unknown).
-    pub wrong_credentials: u16,
+pub enum Service {
+    /// A workspace of Clari Copilot.
+    ClariCopilot(CopilotOptions),
+    /// An organization of clariBI.
+    Claribi(ClaribiOptions),
 }
 
-impl Default for Options {
-    /// 120 calls on a free port, with the limits of the real API and without faults.
-    fn default() -> Self {
-        Self {
-            port: 0,
-            calls: 120,
-            seed: 0,
-            faults: Faults::default(),
-            limits: Limits::default(),
-            template_key: TemplateKey::default(),
-            wrong_credentials: 401,
-        }
+impl From<CopilotOptions> for Service {
+    fn from(options: CopilotOptions) -> Self {
+        Self::ClariCopilot(options)
     }
 }
 
-/// The limits of the API. The defaults are the real ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How many requests are let through within any one second; `None` for no limit. Vendor
-    /// document: 10.
-    pub per_second: Option<u32>,
-    /// How many requests are let through from one Sunday 00:00 GMT to the next; `None` for no
-    /// limit. Vendor document: 100,000.
-    pub per_week: Option<u64>,
-    /// Answers with a longer body than this many bytes fail with 502. Vendor's reply to users:
-    /// 6 MB.
-    pub response_cap_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            per_second: Some(10),
-            per_week: Some(100_000),
-            response_cap_bytes: 6 * 1024 * 1024,
-        }
+impl From<ClaribiOptions> for Service {
+    fn from(options: ClaribiOptions) -> Self {
+        Self::Claribi(options)
     }
 }
 
-/// The key that holds the list in the answer of `/scorecard-template`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TemplateKey {
-    /// `scorecardTemplates`, observed live.
-    #[default]
-    ScorecardTemplates,
-    /// `scoreCardTemplates`, in the vendor document.
-    ScoreCardTemplates,
-}
-
-impl TemplateKey {
-    /// The key as it is spelled in the answer.
-    pub fn as_str(self) -> &'static str {
+impl Service {
+    fn port(&self) -> u16 {
         match self {
-            Self::ScorecardTemplates => "scorecardTemplates",
-            Self::ScoreCardTemplates => "scoreCardTemplates",
+            Self::ClariCopilot(options) => options.port,
+            Self::Claribi(options) => options.port,
+        }
+    }
+
+    fn faults(&self) -> Faults {
+        match self {
+            Self::ClariCopilot(options) => options.faults.clone(),
+            Self::Claribi(options) => options.faults.clone(),
+        }
+    }
+
+    fn simulate(self, base_url: String) -> Simulated {
+        match self {
+            Self::ClariCopilot(options) => {
+                Simulated::ClariCopilot(Arc::new(ClariCopilot::new(options, base_url)))
+            }
+            Self::Claribi(options) => Simulated::Claribi(Arc::new(Claribi::new(options, base_url))),
+        }
+    }
+}
+
+/// The simulated API with its own type, for what only one API can do.
+#[derive(Debug)]
+enum Simulated {
+    ClariCopilot(Arc<ClariCopilot>),
+    Claribi(Arc<Claribi>),
+}
+
+impl Simulated {
+    fn api(&self) -> Arc<dyn Api> {
+        match self {
+            Self::ClariCopilot(copilot) => Arc::<ClariCopilot>::clone(copilot),
+            Self::Claribi(claribi) => Arc::<Claribi>::clone(claribi),
         }
     }
 }
@@ -180,6 +175,7 @@ impl TemplateKey {
 #[derive(Debug)]
 pub struct Sandbox {
     base_url: String,
+    simulated: Simulated,
     site: Arc<Site>,
     accept_loop: JoinHandle<()>,
 }
@@ -190,17 +186,17 @@ impl Sandbox {
     /// # Errors
     ///
     /// When the port cannot be listened on, mostly because it is taken.
-    pub async fn start(options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+    pub async fn start(service: impl Into<Service>) -> io::Result<Self> {
+        let service = service.into();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, service.port())).await?;
         let base_url = format!("http://{}", listener.local_addr()?);
-        let options = Options {
-            calls: options.calls.min(MOST_CALLS),
-            ..options
-        };
-        let site = Arc::new(Site::new(options, base_url.clone()));
+        let faults = service.faults();
+        let simulated = service.simulate(base_url.clone());
+        let site = Arc::new(Site::new(simulated.api(), faults));
         let accept_loop = tokio::spawn(server::accept_connections(listener, Arc::clone(&site)));
         Ok(Self {
             base_url,
+            simulated,
             site,
             accept_loop,
         })
@@ -240,18 +236,32 @@ impl Sandbox {
         self.site.keys(stream)
     }
 
-    /// Moves `count` calls that are not private to another status. Their `last_modified_time`
-    /// becomes the current time of the clock. Calls are picked from all over the workspace, and
-    /// none twice before every other one was picked.
+    /// Clari Copilot: moves `count` calls that are not private to another status. Their
+    /// `last_modified_time` becomes the current time of the clock. Calls are picked from all over
+    /// the workspace, and none twice before every other one was picked. Nothing happens when
+    /// another API is simulated.
     pub fn change_calls(&self, count: u64) {
-        self.site.api.change_calls(count);
+        if let Simulated::ClariCopilot(copilot) = &self.simulated {
+            copilot.change_calls(count);
+        }
     }
 
-    /// Moves the call of this index (by time, from 0) to a status, which need not be a documented
-    /// one. Its `last_modified_time` becomes the current time of the clock. False when there is no
-    /// such call.
+    /// Clari Copilot: moves the call of this index (by time, from 0) to a status, which need not be
+    /// a documented one. Its `last_modified_time` becomes the current time of the clock. False when
+    /// there is no such call.
     pub fn touch_call(&self, index: u64, status: &str) -> bool {
-        self.site.api.touch_call(index, status)
+        match &self.simulated {
+            Simulated::ClariCopilot(copilot) => copilot.touch_call(index, status),
+            Simulated::Claribi(_) => false,
+        }
+    }
+
+    /// clariBI: adds `count` reports, created now, at the start of the list. They are finished
+    /// after a second. Nothing happens when another API is simulated.
+    pub fn add_reports(&self, count: u64) {
+        if let Simulated::Claribi(claribi) = &self.simulated {
+            claribi.add_reports(count);
+        }
     }
 
     /// Stops the simulator, closes every connection and waits until that is done.

@@ -1,17 +1,20 @@
-//! The accept loop and the way of one request through credentials, limits, faults and routes.
+//! The accept loop and the way of one request through a simulated API and the faults.
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::channel::Channel;
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -21,12 +24,11 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::clari_copilot::{ApiRequest, ClariCopilot, DataFaults};
-use crate::faults::{Effect, Faults};
-use crate::gate::{RateGate, refuse_credentials};
-use crate::reply::Reply;
+use crate::api::{Api, ApiRequest};
+use crate::control;
+use crate::faults::{DataFaults, Effect, Faults};
+use crate::reply::{Content, Reply};
 use crate::stats::{Recorder, Stats};
-use crate::{Options, control};
 
 /// The longest request body that is read, in bytes (proposed; the API's own limit is unknown).
 const LONGEST_REQUEST_BODY: usize = 10 * 1024 * 1024;
@@ -37,26 +39,22 @@ const TRUNCATION_PAUSE: Duration = Duration::from_millis(20);
 const LOGIN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head>\
     <body><h1>Sign in</h1><form><input name=\"email\"></form></body></html>\n";
 
-type ReplyBody = BoxBody<Bytes, io::Error>;
+type ReplyBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Everything the connections share.
 #[derive(Debug)]
 pub(crate) struct Site {
-    pub(crate) api: ClariCopilot,
-    options: Options,
+    pub(crate) api: Arc<dyn Api>,
     faults: Mutex<Faults>,
-    gate: Mutex<RateGate>,
     recorder: Mutex<Recorder>,
 }
 
 impl Site {
-    pub(crate) fn new(options: Options, base_url: String) -> Self {
+    pub(crate) fn new(api: Arc<dyn Api>, faults: Faults) -> Self {
         Self {
-            api: ClariCopilot::new(options.seed, options.calls, options.template_key, base_url),
-            faults: Mutex::new(options.faults.clone()),
-            gate: Mutex::new(RateGate::new(options.limits)),
+            api,
+            faults: Mutex::new(faults),
             recorder: Mutex::new(Recorder::default()),
-            options,
         }
     }
 
@@ -73,8 +71,8 @@ impl Site {
     }
 
     pub(crate) fn keys(&self, stream: &str) -> Option<Vec<String>> {
-        let missing_details = lock(&self.faults).missing_details;
-        self.api.keys(stream, missing_details)
+        let faults = lock(&self.faults).of_data();
+        self.api.keys(stream, faults)
     }
 }
 
@@ -153,38 +151,36 @@ async fn respond(
         let reply = control::answer(&site, &head.method, &path, &query, &head.headers, &body);
         return Ok(finish(&site, is_control, reply));
     }
-    // A real media link points to a file store, which knows nothing of the API's credentials.
-    if let Some(file) = path.strip_prefix("/media/") {
-        let reply = site.api.media_file(file, &query);
-        return Ok(finish(&site, is_control, reply));
-    }
-    // The API checks the credentials before it looks at the path (observed live).
-    if let Some(refusal) = refuse_credentials(&head.headers, site.options.wrong_credentials) {
-        return Ok(finish(&site, is_control, refusal));
-    }
-    let admitted = lock(&site.gate).admit(Instant::now(), Timestamp::now().as_second());
-    if let Err(throttle) = admitted {
-        let retry_after = lock(&site.faults).retry_after;
-        return Ok(finish(&site, is_control, throttle.reply(retry_after)));
-    }
-
-    let (effect, latency, data_faults) = {
-        let mut faults = lock(&site.faults);
-        let data_faults = DataFaults {
-            changing: faults.changing,
-            missing_details: faults.missing_details,
-        };
-        let latency = Duration::from_millis(faults.latency_ms);
-        (faults.take(&path), latency, data_faults)
-    };
-    tokio::time::sleep(latency).await;
-
     let request = ApiRequest {
         method: head.method,
         path,
         query,
+        headers: head.headers,
         body: body.into(),
     };
+    if let Some(reply) = site.api.unguarded(&request) {
+        return Ok(finish(&site, is_control, reply));
+    }
+    if let Some(refusal) = site.api.refuse(&request) {
+        return Ok(finish(&site, is_control, refusal));
+    }
+    let unix_seconds = Timestamp::now().as_second();
+    let extra_headers = match site.api.admit(&request, Instant::now(), unix_seconds) {
+        Ok(headers) => headers,
+        Err(throttle) => {
+            let retry_after = lock(&site.faults).retry_after;
+            let throttle = with_retry_after(throttle, retry_after);
+            return Ok(finish(&site, is_control, throttle));
+        }
+    };
+
+    let (effect, latency, data_faults) = {
+        let mut faults = lock(&site.faults);
+        let latency = Duration::from_millis(faults.latency_ms);
+        (faults.take(&request.path), latency, faults.of_data())
+    };
+    tokio::time::sleep(latency).await;
+
     let reply = match effect {
         Effect::Reset => return Err(Reset),
         Effect::Stall => std::future::pending().await,
@@ -203,6 +199,9 @@ async fn respond(
         ),
         Effect::Redirect { origin } => redirect(&origin, &request),
     };
+    let reply = extra_headers
+        .into_iter()
+        .fold(reply, |reply, (name, value)| reply.with_header(name, value));
     Ok(finish(&site, is_control, reply))
 }
 
@@ -211,27 +210,24 @@ async fn respond(
 async fn call_api(site: &Arc<Site>, request: ApiRequest, data_faults: DataFaults) -> Reply {
     let worker_site = Arc::clone(site);
     let work = move || worker_site.api.answer(&request, data_faults);
-    let Ok(reply) = tokio::task::spawn_blocking(work).await else {
-        return Reply::json(
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Reply::json(
             StatusCode::INTERNAL_SERVER_ERROR,
             &json!({"errorMessage": "Internal server error"}),
-        );
-    };
-    // Answers above the cap fail however often they are asked for (vendor's reply to users; the
-    // body is proposed).
-    if reply.body.len() as u64 > site.options.limits.response_cap_bytes {
-        return Reply::json(
-            StatusCode::BAD_GATEWAY,
-            &json!({"message": "Internal server error"}),
-        );
-    }
-    reply
+        )
+    })
 }
 
 fn status_reply(code: u16, retry_after: Option<u64>) -> Reply {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let message = status.canonical_reason().unwrap_or("Error");
-    let reply = Reply::json(status, &json!({"message": message}));
+    with_retry_after(
+        Reply::json(status, &json!({"message": message})),
+        retry_after,
+    )
+}
+
+fn with_retry_after(reply: Reply, retry_after: Option<u64>) -> Reply {
     match retry_after {
         Some(seconds) => reply.with_header(RETRY_AFTER, seconds.into()),
         None => reply,
@@ -254,31 +250,97 @@ fn finish(site: &Site, is_control: bool, reply: Reply) -> Response<ReplyBody> {
     if !is_control {
         lock(&site.recorder).answered(reply.status);
     }
-    let body = Full::new(reply.body.clone()).map_err(|never| match never {});
-    response(&reply, body.boxed())
+    let body = match reply.body {
+        Content::Whole(bytes) => Full::new(bytes)
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+        Content::Chunks { chunks, length } => ChunkBody { chunks, length }.boxed_unsync(),
+    };
+    response(reply.status, reply.content_type, reply.headers, body)
 }
 
-/// Announces the whole body, sends the first half of it and closes the connection.
+/// A body that is made while it is sent.
+struct ChunkBody {
+    chunks: Box<dyn Iterator<Item = Bytes> + Send>,
+    length: Option<u64>,
+}
+
+impl Body for ChunkBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(self.chunks.next().map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+/// Announces the whole body as far as its length is known, sends a part of it and closes the
+/// connection.
 fn truncated(reply: Reply) -> Response<ReplyBody> {
+    let length = reply.body.length();
+    let mut first_part = first_part(reply.body);
     let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
-    let length = HeaderValue::from(reply.body.len());
-    let first_half = reply.body.slice(..reply.body.len() / 2);
     tokio::spawn(async move {
-        // Sending fails when the client left already; then there is nothing to cut short.
-        let _ = sender.send_data(first_half).await;
+        for chunk in &mut first_part {
+            // Sending fails when the client left already; then there is nothing to cut short.
+            if sender.send_data(chunk).await.is_err() {
+                return;
+            }
+        }
         tokio::time::sleep(TRUNCATION_PAUSE).await;
         sender.abort(io::Error::other("the answer is cut short on demand"));
     });
-    let mut response = response(&reply, body.boxed());
-    response.headers_mut().insert(CONTENT_LENGTH, length);
+    let body = body.boxed_unsync();
+    let mut response = response(reply.status, reply.content_type, reply.headers, body);
+    if let Some(length) = length {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     response
 }
 
-fn response(reply: &Reply, body: ReplyBody) -> Response<ReplyBody> {
+/// The first half of a body, or the first chunk of one whose length is unknown.
+fn first_part(body: Content) -> Box<dyn Iterator<Item = Bytes> + Send> {
+    match body {
+        Content::Whole(bytes) => {
+            let half = bytes.len() / 2;
+            Box::new(std::iter::once(bytes.slice(..half)))
+        }
+        Content::Chunks {
+            chunks,
+            length: None,
+        } => Box::new(chunks.take(1)),
+        Content::Chunks {
+            chunks,
+            length: Some(length),
+        } => {
+            let mut left = usize::try_from(length / 2).unwrap_or(usize::MAX);
+            Box::new(chunks.map_while(move |chunk| {
+                let part = chunk.slice(..chunk.len().min(left));
+                left -= part.len();
+                (!part.is_empty()).then_some(part)
+            }))
+        }
+    }
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: ReplyBody,
+) -> Response<ReplyBody> {
     let mut response = Response::new(body);
-    *response.status_mut() = reply.status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-    headers.extend(reply.headers.iter().cloned());
+    *response.status_mut() = status;
+    let present: &mut HeaderMap = response.headers_mut();
+    present.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    present.extend(headers);
     response
 }

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use headwater_sandbox::Options;
+use headwater_sandbox::CopilotOptions;
 use serde_json::{Value, json};
 use support::{Api, encode, sorted, texts, unlimited};
 
@@ -449,10 +449,10 @@ async fn texts_and_numbers_are_as_awkward_as_real_ones() {
 #[tokio::test]
 async fn the_same_seed_gives_the_same_workspace() {
     let start = |seed| {
-        Api::start(Options {
+        Api::start(CopilotOptions {
             seed,
             limits: unlimited(),
-            ..Options::default()
+            ..CopilotOptions::default()
         })
     };
     let (first, again, other) = (start(5).await, start(5).await, start(6).await);

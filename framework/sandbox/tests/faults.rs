@@ -242,7 +242,7 @@ async fn a_stopped_sandbox_is_gone_even_for_a_stalled_client() {
 
 #[tokio::test]
 async fn a_dropped_sandbox_frees_its_port() {
-    let sandbox = Sandbox::start(headwater_sandbox::Options::default())
+    let sandbox = Sandbox::start(headwater_sandbox::CopilotOptions::default())
         .await
         .unwrap();
     let port: u16 = sandbox
@@ -252,7 +252,7 @@ async fn a_dropped_sandbox_frees_its_port() {
         .1
         .parse()
         .unwrap();
-    let taken = Sandbox::start(headwater_sandbox::Options {
+    let taken = Sandbox::start(headwater_sandbox::CopilotOptions {
         port,
         ..Default::default()
     });

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use headwater_sandbox::{Options, TemplateKey};
+use headwater_sandbox::{CopilotOptions, TemplateKey};
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::{Api, sorted, texts, unlimited};
@@ -99,9 +99,9 @@ async fn templates_come_under_either_spelling() {
         (TemplateKey::ScorecardTemplates, "scorecardTemplates"),
         (TemplateKey::ScoreCardTemplates, "scoreCardTemplates"),
     ] {
-        let api = Api::start(Options {
+        let api = Api::start(CopilotOptions {
             template_key,
-            ..Options::default()
+            ..CopilotOptions::default()
         })
         .await;
         let answer = api.ok("/scorecard-template").await;
@@ -315,9 +315,9 @@ async fn calls_can_be_created_and_are_listed() {
 
 #[tokio::test]
 async fn calls_can_be_created_by_query_parameters() {
-    let api = Api::start(Options {
+    let api = Api::start(CopilotOptions {
         limits: unlimited(),
-        ..Options::default()
+        ..CopilotOptions::default()
     })
     .await;
     let user = api.ok("/users").await["users"][0]["email"].clone();

@@ -16,7 +16,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use headwater_sandbox::{Options, TemplateKey};
+use headwater_sandbox::{CopilotOptions, TemplateKey};
 use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -390,10 +390,10 @@ async fn the_document_spelling_of_templates_can_be_chosen() {
     let Some(document) = Document::as_published() else {
         return;
     };
-    let api = Api::start(Options {
+    let api = Api::start(CopilotOptions {
         template_key: TemplateKey::ScoreCardTemplates,
         limits: unlimited(),
-        ..Options::default()
+        ..CopilotOptions::default()
     })
     .await;
     let checker = document.checker("get", "/scorecard-template", "200");

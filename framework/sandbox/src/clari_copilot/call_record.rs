@@ -9,10 +9,10 @@ use super::crm;
 use super::media::MediaRequest;
 use super::people::Guest;
 use super::population::{Population, is_finished};
-use super::query::iso;
-use super::random::{Purpose, Rolls};
 use super::topics::{Topic, TopicKind};
 use super::words::{BOT_ABSENT_STATUSES, BOT_NOT_JOIN_REASONS, SENTENCES, TITLES};
+use crate::instant::iso;
+use crate::random::{Purpose, Rolls};
 
 /// Builds the record of generated call `index`.
 pub(crate) fn call_record(

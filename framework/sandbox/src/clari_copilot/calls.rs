@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::call::Call;
 use super::media::MediaRequest;
-use super::query::{Direction, Invalid, Paging, Query, Window};
+use super::query::{Direction, Invalid, Paging, Window};
 use super::words::{CALL_STATUSES, CALL_TYPES};
 use super::workspace::Workspace;
+use crate::query::Query;
 
 /// The longest duration that may be asked for, in seconds (vendor document).
 const LONGEST_DURATION: u64 = 7_200;

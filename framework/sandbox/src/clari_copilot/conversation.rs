@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 use super::call_record::{FIRST_GUEST_PERSON_ID, company, single_precision};
 use super::crm;
 use super::population::Population;
-use super::random::{Purpose, Rolls};
 use super::words::{
     ACTION_ITEMS, COMPETITORS, KEYWORD_TOPICS, SENTENCES, SENTIMENTS, SUMMARY_SENTENCES,
 };
+use crate::random::{Purpose, Rolls};
 
 /// Adds to a call's record what `/call-details` has more than the list. A call that was not
 /// processed has none of it (proposed: such calls were not seen live).

@@ -6,9 +6,11 @@ use serde_json::{Map, Value, json};
 use super::ids;
 use super::people::User;
 use super::population::Population;
-use super::query::{Invalid, Query, iso, parse_instant};
-use super::random::Purpose;
+use super::query::Invalid;
 use super::words::API_CALL_TYPES;
+use crate::instant::{iso, parse_instant};
+use crate::query::Query;
+use crate::random::Purpose;
 
 /// A call made by `/create-call`.
 #[derive(Clone, Debug)]

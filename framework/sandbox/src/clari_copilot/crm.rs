@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 use super::ids;
 use super::people::{self, Guest, Person};
 use super::population::FIRST_TIME;
-use super::query::iso;
-use super::random::{Purpose, Rolls, pick_at};
 use super::words::{
     COMPANY_HEADS, COMPANY_TAILS, CONTACT_STAGES, DEAL_REASONS, DEAL_STAGES, FORECAST_CATEGORIES,
     JOB_TITLES, PLACES, STREETS,
 };
+use crate::instant::iso;
+use crate::random::{Purpose, Rolls, pick_at};
 
 const DAY: i64 = 24 * 3_600_000;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::random::{Purpose, draw, mix};
+use crate::random::{Purpose, draw, mix};
 
 /// Four hours in seconds.
 const VALIDITY: i64 = 4 * 3_600;

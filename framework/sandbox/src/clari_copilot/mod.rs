@@ -1,6 +1,6 @@
-//! The API's routes: from a method, a path, parameters and a body to a status and a body.
+//! Clari Copilot: from a method, a path, parameters and a body to a status and a body.
 //!
-//! Nothing here knows of connections, credentials or faults; those come before.
+//! Nothing here knows of connections or of faults of the transport; those come before.
 
 mod call;
 mod call_record;
@@ -8,61 +8,59 @@ mod calls;
 mod conversation;
 mod created_call;
 mod crm;
+mod gate;
 mod ids;
 mod media;
+mod options;
 mod people;
 mod population;
 mod query;
-mod random;
 mod scorecards;
 mod topics;
 mod words;
 mod workspace;
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use self::call::Call;
 use self::calls::CallsRequest;
 use self::created_call::{CreateCallError, NewCall};
 use self::crm::{CrmKind, FieldType};
+use self::gate::{RateGate, refuse_credentials};
 use self::media::MediaRequest;
+pub use self::options::{CopilotLimits, CopilotOptions, TemplateKey};
 use self::population::Population;
-use self::query::{Invalid, Query, parse_instant};
+use self::query::Invalid;
 use self::scorecards::ScorecardRequest;
 use self::workspace::{CreateCallOutcome, Workspace, lacks_details};
-use crate::TemplateKey;
+use crate::api::{Admission, Api, ApiRequest, bad_request};
+use crate::faults::DataFaults;
+use crate::instant::parse_instant;
+use crate::query::Query;
 use crate::reply::Reply;
+
+/// The largest workspace, in calls.
+const MOST_CALLS: u64 = 10_000_000;
 
 /// The simulated API of one workspace.
 #[derive(Debug)]
 pub(crate) struct ClariCopilot {
     workspace: RwLock<Workspace>,
-    seed: u64,
-    template_key: TemplateKey,
+    options: CopilotOptions,
     base_url: String,
+    gate: Mutex<RateGate>,
 }
 
-/// A request after the credentials, the limits and the faults let it through.
-#[derive(Clone, Debug)]
-pub(crate) struct ApiRequest {
-    pub(crate) method: Method,
-    pub(crate) path: String,
-    /// The raw query string, empty when there is none.
-    pub(crate) query: String,
-    pub(crate) body: Vec<u8>,
-}
-
-/// The faults that lie in the data, not in the transport.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DataFaults {
-    /// How many calls change their status after each request for `/calls`.
-    pub(crate) changing: u64,
-    /// Every so many calls have no details; 0 for none.
-    pub(crate) missing_details: u64,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    calls: u64,
 }
 
 /// Why a request is refused.
@@ -110,20 +108,13 @@ impl From<Refusal> for Reply {
 }
 
 impl ClariCopilot {
-    pub(crate) fn new(seed: u64, calls: u64, template_key: TemplateKey, base_url: String) -> Self {
+    pub(crate) fn new(options: CopilotOptions, base_url: String) -> Self {
+        let calls = options.calls.min(MOST_CALLS);
         Self {
-            workspace: RwLock::new(Workspace::new(Population::new(seed, calls))),
-            seed,
-            template_key,
+            workspace: RwLock::new(Workspace::new(Population::new(options.seed, calls))),
+            gate: Mutex::new(RateGate::new(options.limits)),
+            options,
             base_url,
-        }
-    }
-
-    /// Answers a request to the API.
-    pub(crate) fn answer(&self, request: &ApiRequest, faults: DataFaults) -> Reply {
-        match self.route(request, faults) {
-            Ok(value) => Reply::json(StatusCode::OK, &value),
-            Err(refusal) => refusal.into(),
         }
     }
 
@@ -219,8 +210,11 @@ impl ClariCopilot {
 
     fn scorecard_templates(&self) -> Value {
         let mut answer = Map::new();
-        let templates = scorecards::templates(self.seed);
-        answer.insert(self.template_key.as_str().to_owned(), templates.into());
+        let templates = scorecards::templates(self.options.seed);
+        answer.insert(
+            self.options.template_key.as_str().to_owned(),
+            templates.into(),
+        );
         Value::Object(answer)
     }
 
@@ -288,12 +282,18 @@ impl ClariCopilot {
     }
 
     /// Answers a signed media link, which needs no credentials.
-    pub(crate) fn media_file(&self, file: &str, query: &str) -> Reply {
+    fn media_file(&self, file: &str, query: &str) -> Reply {
         let query = Query::parse(query);
         let expires = query.first("expires").and_then(|text| text.parse().ok());
         let signature = query.first("sig").unwrap_or_default();
         let is_valid = expires.is_some_and(|expires| {
-            media::is_valid(self.seed, file, expires, signature, now().as_second())
+            media::is_valid(
+                self.options.seed,
+                file,
+                expires,
+                signature,
+                now().as_second(),
+            )
         });
         if !is_valid {
             return Reply::json(StatusCode::FORBIDDEN, &json!({"message": "Forbidden"}));
@@ -316,15 +316,10 @@ impl ClariCopilot {
             .touch_call(index, status, now().as_millisecond())
     }
 
-    /// The sorted keys of a stream; `None` for an unknown stream.
-    pub(crate) fn keys(&self, stream: &str, missing_details: u64) -> Option<Vec<String>> {
-        self.read().keys(stream, missing_details)
-    }
-
     fn media(&self, audio: bool, video: bool) -> MediaRequest<'_> {
         MediaRequest {
             base_url: &self.base_url,
-            seed: self.seed,
+            seed: self.options.seed,
             now: now().as_second(),
             audio,
             video,
@@ -343,6 +338,56 @@ impl ClariCopilot {
         self.workspace
             .write()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Api for ClariCopilot {
+    /// A real media link points to a file store, which knows nothing of the API's credentials.
+    fn unguarded(&self, request: &ApiRequest) -> Option<Reply> {
+        let file = request.path.strip_prefix("/media/")?;
+        Some(self.media_file(file, &request.query))
+    }
+
+    /// The API checks the credentials before it looks at the path (observed live).
+    fn refuse(&self, request: &ApiRequest) -> Option<Reply> {
+        refuse_credentials(&request.headers, self.options.wrong_credentials)
+    }
+
+    fn admit(&self, _: &ApiRequest, now: Instant, unix_seconds: i64) -> Admission {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        match gate.admit(now, unix_seconds) {
+            Ok(()) => Ok(Vec::new()),
+            Err(throttle) => Err(throttle.reply()),
+        }
+    }
+
+    fn answer(&self, request: &ApiRequest, faults: DataFaults) -> Reply {
+        let reply = match self.route(request, faults) {
+            Ok(value) => Reply::json(StatusCode::OK, &value),
+            Err(refusal) => refusal.into(),
+        };
+        // Answers above the cap fail however often they are asked for (vendor's reply to users; the
+        // body is proposed).
+        let is_too_long = |length| length > self.options.limits.response_cap_bytes;
+        if reply.body.length().is_some_and(is_too_long) {
+            let body = json!({"message": "Internal server error"});
+            return Reply::json(StatusCode::BAD_GATEWAY, &body);
+        }
+        reply
+    }
+
+    fn keys(&self, stream: &str, faults: DataFaults) -> Option<Vec<String>> {
+        self.read().keys(stream, faults.missing_details)
+    }
+
+    fn change(&self, body: &[u8]) -> Reply {
+        match serde_json::from_slice::<Change>(body) {
+            Ok(change) => {
+                self.change_calls(change.calls);
+                Reply::json(StatusCode::OK, &json!({"calls": change.calls}))
+            }
+            Err(error) => bad_request(&error.to_string()),
+        }
     }
 }
 

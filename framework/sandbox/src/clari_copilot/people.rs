@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::ids;
-use super::random::{Purpose, Rolls, draw};
 use super::words::{FIRST_NAMES, LAST_NAMES, Name};
+use crate::random::{Purpose, Rolls, draw};
 
 /// A Copilot user.
 #[derive(Clone, Debug)]

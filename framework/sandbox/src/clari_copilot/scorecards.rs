@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::ids;
 use super::population::Population;
-use super::query::{Invalid, Paging, Query, Window};
-use super::random::{Purpose, Rolls, draw_below};
+use super::query::{Invalid, Paging, Window};
 use super::words::{SCORECARD_REMARKS, SCORECARD_TEMPLATES};
+use crate::query::Query;
+use crate::random::{Purpose, Rolls, draw_below};
 
 /// What `/scorecard` is asked for.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::ids;
 use super::population::FIRST_TIME;
-use super::random::{Purpose, draw_below};
 use super::words::{CUSTOM_TOPICS, KEYWORD_TOPICS};
+use crate::random::{Purpose, draw_below};
 
 /// Half a year in milliseconds.
 const HALF_A_YEAR: i64 = 182 * 24 * 3_600_000;

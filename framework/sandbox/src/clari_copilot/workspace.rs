@@ -12,8 +12,8 @@ use super::created_call::{CreatedCall, NewCall};
 use super::crm::CrmKind;
 use super::ids;
 use super::population::Population;
-use super::random::Purpose;
 use super::scorecards;
+use crate::random::Purpose;
 
 /// Everything the API knows.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
     reason = "each test file uses a part of this one, and a failure here shall fail the test"
 )]
 
-use headwater_sandbox::{API_KEY, API_PASSWORD, Limits, Options, Sandbox};
+use headwater_sandbox::{API_KEY, API_PASSWORD, CopilotLimits, CopilotOptions, Sandbox};
 use serde_json::Value;
 
 pub struct Api {
@@ -15,16 +15,16 @@ pub struct Api {
     pub http: reqwest::Client,
 }
 
-pub fn unlimited() -> Limits {
-    Limits {
+pub fn unlimited() -> CopilotLimits {
+    CopilotLimits {
         per_second: None,
         per_week: None,
-        ..Limits::default()
+        ..CopilotLimits::default()
     }
 }
 
 impl Api {
-    pub async fn start(options: Options) -> Self {
+    pub async fn start(options: CopilotOptions) -> Self {
         // Other crates of the workspace switch TLS on, which then wants a provider even for plain HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -39,10 +39,10 @@ impl Api {
     }
 
     pub async fn of_calls(calls: u64) -> Self {
-        Self::start(Options {
+        Self::start(CopilotOptions {
             calls,
             limits: unlimited(),
-            ..Options::default()
+            ..CopilotOptions::default()
         })
         .await
     }

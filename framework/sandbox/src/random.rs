@@ -28,6 +28,10 @@ pub(crate) enum Purpose {
     Template,
     Media,
     Created,
+    Organization,
+    DataSource,
+    Report,
+    Dashboard,
 }
 
 /// The finishing step of SplitMix64: spreads every input bit over every output bit.

@@ -1,14 +1,15 @@
 //! What a request must pass before anything else: credentials and rate limits.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
 use hyper::header::HeaderMap;
-use hyper::{StatusCode, header::RETRY_AFTER};
 use serde_json::json;
 
+use super::options::CopilotLimits;
 use crate::reply::Reply;
-use crate::{API_KEY, API_PASSWORD, Limits};
+use crate::sliding_window::SlidingWindow;
+use crate::{API_KEY, API_PASSWORD};
 
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
@@ -50,33 +51,29 @@ pub(crate) enum Throttle {
 
 impl Throttle {
     /// The 429 answer (proposed: neither body nor headers were seen live).
-    pub(crate) fn reply(self, retry_after: Option<u64>) -> Reply {
+    pub(crate) fn reply(self) -> Reply {
         let body = match self {
             Self::PerSecond => json!({"message": "Too Many Requests"}),
             Self::PerWeek => json!({"errorMessage": "Rate limit exceeded"}),
         };
-        let reply = Reply::json(StatusCode::TOO_MANY_REQUESTS, &body);
-        match retry_after {
-            Some(seconds) => reply.with_header(RETRY_AFTER, seconds.into()),
-            None => reply,
-        }
+        Reply::json(StatusCode::TOO_MANY_REQUESTS, &body)
     }
 }
 
 /// Counts the requests let through, within the last second and within the week.
 #[derive(Debug)]
 pub(crate) struct RateGate {
-    limits: Limits,
-    last_second: VecDeque<Instant>,
+    per_week: Option<u64>,
+    last_second: SlidingWindow,
     week: i64,
     this_week: u64,
 }
 
 impl RateGate {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: CopilotLimits) -> Self {
         Self {
-            limits,
-            last_second: VecDeque::new(),
+            per_week: limits.per_week,
+            last_second: SlidingWindow::new(limits.per_second.map(u64::from), ONE_SECOND),
             week: 0,
             this_week: 0,
         }
@@ -89,23 +86,15 @@ impl RateGate {
             self.week = week;
             self.this_week = 0;
         }
-        while let Some(oldest) = self.last_second.front()
-            && now.duration_since(*oldest) >= ONE_SECOND
-        {
-            self.last_second.pop_front();
-        }
-        if let Some(per_week) = self.limits.per_week
+        if let Some(per_week) = self.per_week
             && self.this_week >= per_week
         {
             return Err(Throttle::PerWeek);
         }
-        if let Some(per_second) = self.limits.per_second
-            && self.last_second.len() as u64 >= u64::from(per_second)
-        {
+        if self.last_second.admit(now).is_err() {
             return Err(Throttle::PerSecond);
         }
         self.this_week += 1;
-        self.last_second.push_back(now);
         Ok(())
     }
 }
@@ -130,28 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn the_window_of_one_second_slides() {
-        let limits = Limits {
-            per_second: Some(2),
-            ..Limits::default()
-        };
-        let mut gate = RateGate::new(limits);
-        let start = Instant::now();
-        let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        assert_eq!(gate.admit(at(0), 0), Ok(()));
-        assert_eq!(gate.admit(at(900), 0), Ok(()));
-        assert_eq!(gate.admit(at(999), 0), Err(Throttle::PerSecond));
-        assert_eq!(gate.admit(at(1_000), 0), Ok(()));
-        assert_eq!(gate.admit(at(1_500), 0), Err(Throttle::PerSecond));
-        assert_eq!(gate.admit(at(1_900), 0), Ok(()));
-    }
-
-    #[test]
     fn a_new_week_brings_a_new_quota() {
-        let limits = Limits {
+        let limits = CopilotLimits {
             per_second: None,
             per_week: Some(2),
-            ..Limits::default()
+            ..CopilotLimits::default()
         };
         let mut gate = RateGate::new(limits);
         let now = Instant::now();
