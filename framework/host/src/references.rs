@@ -12,7 +12,7 @@ const LARGEST_FILE: u64 = 64 << 10;
 pub fn resolve(form: &FormModel, answer: &mut Value) -> Result<(), Vec<FieldError>> {
     let mut errors = Vec::new();
     for field in form
-        .inputs()
+        .inputs_of(answer)
         .into_iter()
         .filter(|field| field.kind == FieldKind::Secret)
     {
