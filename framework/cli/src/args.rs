@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Show a connector's streams; needs no credentials.
     Discover(Discover),
     /// Check credentials against the service.
-    Check(Config),
+    Check(Check),
     /// Read streams as JSON lines.
     Read(Read),
     /// Run a local simulator of a service, for trying things out.
@@ -67,6 +67,17 @@ pub(crate) struct Discover {
     /// Print the JSON Schema of this stream's records.
     #[arg(long, value_name = "STREAM")]
     pub schema: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub config: Config,
+
+    /// Write what the service would rather have in the config, if anything, into the file given with --config.
+    /// Everything else in the file stays as it is.
+    #[arg(long)]
+    pub apply: bool,
 }
 
 #[derive(Debug, ClapArgs)]
