@@ -194,9 +194,9 @@ impl ListStream {
         if !status.is_success() {
             return Ok(None);
         }
-        let cut = client.split(&body, Records::One(""), &["/id"])?;
+        let cut = client.split(&body, Records::One(""), &[])?;
         // Any object looks like a record, an error message too: only a record has an id.
-        if cut.found.iter().all(Option::is_none) {
+        if id_of(&body).is_err() {
             let text = format!(
                 "the answer is no record of {}: it has no id",
                 self.spec.name
