@@ -245,7 +245,7 @@ fn arguments() {
         (
             &["sandbox", "clari-copilo"],
             4,
-            "there is no simulator of \"clari-copilo\"; there is one of clari-copilot",
+            "there is no simulator of \"clari-copilo\"; there is one of clari-copilot, clari-revenue, claribi",
         ),
         (
             &["sandbox", "--switch", "colour=red"],

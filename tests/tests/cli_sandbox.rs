@@ -84,3 +84,22 @@ fn a_machine_gets_one_line_and_faults_come_from_the_flag() {
     assert!(taken.err.contains("cannot be used"), "{}", taken.err);
     interrupt(child);
 }
+
+#[test]
+fn another_service_is_named_by_its_connector() {
+    let arguments = [
+        "clari-revenue",
+        "--json",
+        "--size",
+        "10",
+        "--switch",
+        "versions=both",
+    ];
+    let (child, text) = start(&arguments, 1);
+    let announced: Value = serde_json::from_str(&text).unwrap();
+    let simulated = &announced["simulations"][0];
+    assert_eq!(simulated["id"], "clari-revenue");
+    let base_url = announced["base_url"].as_str().unwrap();
+    assert_eq!(simulated["config"]["base_url"], format!("{base_url}/v4"));
+    interrupt(child);
+}

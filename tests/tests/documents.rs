@@ -48,6 +48,11 @@ async fn every_command_shown_runs() {
             headwater_sandbox::API_PASSWORD,
         )
         .unwrap();
+        fs::write(
+            folder.path().join("copilot.env"),
+            format!("COPILOT_KEY={}\n", headwater_sandbox::API_KEY),
+        )
+        .unwrap();
         for line in commands(&path) {
             // The demo and the simulator have tests of their own; cargo is not run from within cargo.
             if line.starts_with("cargo")
@@ -63,6 +68,7 @@ async fn every_command_shown_runs() {
                 .args(["-o", "pipefail", "-c", &line])
                 .current_dir(folder.path())
                 .env("COPILOT_KEY", headwater_sandbox::API_KEY)
+                .env("REDACTION_KEY", "a key that is long enough")
                 .output()
                 .unwrap();
             let error = String::from_utf8_lossy(&output.stderr);

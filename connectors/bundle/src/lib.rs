@@ -10,6 +10,7 @@
 use std::process::ExitCode;
 
 use headwater_connector_clari_copilot as _;
+use headwater_connector_clari_revenue as _;
 use headwater_connector_claribi as _;
 
 /// The command line with all connectors.

@@ -8,6 +8,7 @@
     reason = "the service mixes two spellings; fields are named as it names them"
 )]
 
+use headwater::DataClass;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,10 @@ pub struct User {
     /// Identifier, a UUID.
     pub id: Option<String>,
     /// E-mail address.
+    #[schemars(transform = DataClass::Email)]
     pub email: Option<String>,
     /// Full name.
+    #[schemars(transform = DataClass::PersonName)]
     pub name: Option<String>,
     /// Role.
     #[schemars(extend("examples" = ["REP", "MANAGER", "OBSERVER"]))]
@@ -37,6 +40,7 @@ pub struct Call {
     /// Identifier in the system that the call came from.
     pub source_id: Option<String>,
     /// Title.
+    #[schemars(transform = DataClass::FreeText)]
     pub title: Option<String>,
     /// Users of the workspace who take part.
     pub users: Option<Vec<CallUser>>,
@@ -55,9 +59,11 @@ pub struct Call {
     /// Scheduled time, or start for dialled calls.
     #[schemars(extend("format" = "date-time"))]
     pub time: Option<String>,
-    /// Calendar event identifier.
+    /// Calendar event identifier. It has the form of an e-mail address, and with some calendars is made of one.
+    #[schemars(transform = DataClass::Email)]
     pub icaluid: Option<String>,
-    /// Calendar identifier.
+    /// Calendar identifier; with some calendars their owner's e-mail address.
+    #[schemars(transform = DataClass::Email)]
     pub calendar_id: Option<String>,
     /// The series that the event belongs to.
     pub recurring_event_id: Option<String>,
@@ -68,8 +74,10 @@ pub struct Call {
     #[schemars(extend("format" = "date-time"))]
     pub last_modified_time: Option<String>,
     /// Signed link, valid for four hours; null unless asked for.
+    #[schemars(transform = DataClass::SignedUrl)]
     pub audio_url: Option<String>,
     /// Signed link, valid for four hours; null unless asked for.
+    #[schemars(transform = DataClass::SignedUrl)]
     pub video_url: Option<String>,
     /// How the call went.
     #[schemars(extend("examples" = ["UNKNOWN_CALL_DISPOSITION", "CALL_CONNECTED_WITH_PROSPECT", "CALL_DID_NOT_CONNECT_WITH_PROSPECT", "CALL_NOBODY_JOINED", "CALL_BOTJOIN_DENIED"]))]
@@ -77,6 +85,7 @@ pub struct Call {
     /// Name of the deal.
     pub deal_name: Option<String>,
     /// Value of the deal, as text.
+    #[schemars(transform = DataClass::Money)]
     pub deal_value: Option<String>,
     /// When the deal should close.
     #[schemars(extend("format" = "date-time"))]
@@ -86,6 +95,7 @@ pub struct Call {
     /// Name of the account.
     pub account_name: Option<String>,
     /// Names of the contacts.
+    #[schemars(transform = DataClass::PersonName)]
     pub contact_names: Option<Vec<String>>,
     /// Identifiers in the CRM.
     pub crm_info: Option<CrmInfo>,
@@ -119,6 +129,7 @@ pub struct CallUser {
     /// User id.
     pub userId: Option<String>,
     /// E-mail address.
+    #[schemars(transform = DataClass::Email)]
     pub userEmail: Option<String>,
     /// Whether the user organised the call.
     pub isOrganizer: Option<bool>,
@@ -130,10 +141,13 @@ pub struct CallUser {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Participant {
     /// Name.
+    #[schemars(transform = DataClass::PersonName)]
     pub name: Option<String>,
     /// E-mail address.
+    #[schemars(transform = DataClass::Email)]
     pub email: Option<String>,
     /// Phone number.
+    #[schemars(transform = DataClass::Phone)]
     pub phone: Option<String>,
     /// Speaker number in the transcript.
     pub personId: Option<i64>,
@@ -192,10 +206,12 @@ pub struct Category {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Phrase {
     /// The words.
+    #[schemars(transform = DataClass::FreeText)]
     pub text: Option<String>,
     /// Who said it.
     pub user_id: Option<String>,
     /// Their name.
+    #[schemars(transform = DataClass::PersonName)]
     pub name: Option<String>,
     /// When, in seconds.
     pub time: Option<f64>,
@@ -205,6 +221,7 @@ pub struct Phrase {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Turn {
     /// What was said.
+    #[schemars(transform = DataClass::FreeText)]
     pub text: Option<String>,
     /// Start in seconds.
     pub start: Option<f64>,
@@ -224,6 +241,7 @@ pub struct Annotation {
     /// The model's label.
     pub label: Option<String>,
     /// The phrase.
+    #[schemars(transform = DataClass::FreeText)]
     pub phrase: Option<String>,
     /// The category.
     pub category: Option<String>,
@@ -233,8 +251,10 @@ pub struct Annotation {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// The whole.
+    #[schemars(transform = DataClass::FreeText)]
     pub full_summary: Option<String>,
     /// Takeaways; not in the vendor's document.
+    #[schemars(transform = DataClass::FreeText)]
     pub key_takeaways: Option<String>,
     /// Part by part.
     pub topics_discussed: Option<Vec<SummaryTopic>>,
@@ -246,12 +266,14 @@ pub struct Summary {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SummaryTopic {
     /// Heading.
+    #[schemars(transform = DataClass::FreeText)]
     pub name: Option<String>,
     /// Start, as text.
     pub start_timestamp: Option<String>,
     /// End, as text.
     pub end_timestamp: Option<String>,
     /// Text.
+    #[schemars(transform = DataClass::FreeText)]
     pub summary: Option<String>,
 }
 
@@ -259,8 +281,10 @@ pub struct SummaryTopic {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ActionItem {
     /// What.
+    #[schemars(transform = DataClass::FreeText)]
     pub action_item: Option<String>,
     /// Who said it.
+    #[schemars(transform = DataClass::PersonName)]
     pub speaker_name: Option<String>,
     /// Start, as text.
     pub start_timestamp: Option<String>,
@@ -276,6 +300,7 @@ pub struct CompetitorSentiment {
     /// The sentiment.
     pub sentiment: Option<String>,
     /// Why.
+    #[schemars(transform = DataClass::FreeText)]
     pub reasoning: Option<String>,
     /// Who, by speaker number; text here, a number elsewhere.
     pub personId: Option<String>,
@@ -334,6 +359,7 @@ pub struct Scorecard {
     /// The score in total.
     pub total_score: Option<f64>,
     /// A remark.
+    #[schemars(transform = DataClass::FreeText)]
     pub remark: Option<String>,
     /// Question by question.
     pub questions_score: Option<Vec<QuestionScore>>,
@@ -383,7 +409,8 @@ pub struct TemplateQuestion {
 pub struct CustomField {
     /// Name.
     pub key: Option<String>,
-    /// Value.
+    /// Value: whatever the customer keeps there.
+    #[schemars(transform = DataClass::FreeText)]
     pub value: Option<String>,
 }
 
@@ -397,8 +424,10 @@ pub struct Account {
     /// Name.
     pub name: Option<String>,
     /// Phone numbers.
+    #[schemars(transform = DataClass::Phone)]
     pub phones: Option<Vec<String>>,
     /// Description.
+    #[schemars(transform = DataClass::FreeText)]
     pub description: Option<String>,
     /// Website.
     pub website: Option<String>,
@@ -428,18 +457,24 @@ pub struct Contact {
     /// The account's identifier in Copilot; seen live only.
     pub account_id: Option<String>,
     /// First name.
+    #[schemars(transform = DataClass::PersonName)]
     pub first_name: Option<String>,
     /// Last name.
+    #[schemars(transform = DataClass::PersonName)]
     pub last_name: Option<String>,
     /// Job title.
+    #[schemars(transform = DataClass::FreeText)]
     pub job_title: Option<String>,
     /// Phone numbers.
+    #[schemars(transform = DataClass::Phone)]
     pub phones: Option<Vec<String>>,
     /// Stage.
     pub stage: Option<String>,
     /// Reason.
+    #[schemars(transform = DataClass::FreeText)]
     pub reason: Option<String>,
     /// E-mail addresses.
+    #[schemars(transform = DataClass::Email)]
     pub emails: Option<Vec<String>>,
     /// Whether it is a lead.
     pub is_lead: Option<bool>,
@@ -459,6 +494,7 @@ pub struct Deal {
     /// Name.
     pub deal_name: Option<String>,
     /// Amount, as text.
+    #[schemars(transform = DataClass::Money)]
     pub amount: Option<String>,
     /// When it should close.
     #[schemars(extend("format" = "date-time"))]
@@ -487,6 +523,7 @@ pub struct Deal {
     /// Other fields.
     pub custom_fields: Option<Vec<CustomField>>,
     /// Reason.
+    #[schemars(transform = DataClass::FreeText)]
     pub deal_reason: Option<String>,
 }
 

@@ -10,16 +10,22 @@ use std::{
 };
 
 use headwater_core::{
-    AnyConnector, Choice, Error, Field, FieldError, FieldKind, FormModel, Kind, Registry, Validated,
+    AnyConnector, Choice, Error, Field, FieldError, FieldKind, FormModel, Kind, Notice, Registry,
+    Validated,
 };
-use headwater_host::resolve;
+use headwater_host::references::{self, EnvFile, Unresolved};
 use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
-use crate::{Failure, args::Config, terminal::say};
+use crate::{
+    Failure,
+    args::Config,
+    read::runtime,
+    terminal::{say, until_stopped},
+};
 
 /// A form's answers are small; anything larger is the wrong file.
 const LARGEST_CONFIG: u64 = 1 << 20;
@@ -32,42 +38,125 @@ pub(crate) fn gather<'r>(
     options: &Config,
 ) -> Result<(&'r Arc<dyn AnyConnector>, Validated), Failure> {
     let connector = registry.get(&options.connector)?;
-    let form = connector.form().map_err(|violations| {
+    let form = form(&**connector)?;
+    let env_file = env_file(options)?;
+    let may_ask =
+        options.config.is_none() && io::stdin().is_terminal() && io::stderr().is_terminal();
+    if !(is_given(options) || may_ask) {
+        let text = "no config was given and there is no terminal to ask at; use --config FILE, or --config - for \
+                    standard input";
+        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    }
+    let answer = given(&form, options)?;
+    let config = if may_ask {
+        let judge = |answer| judge(&**connector, &form, answer, &env_file);
+        ask(&form, answer, judge)?
+    } else {
+        // A command of a reference does not get the Ctrl-C of the terminal itself.
+        let judged = judge(&**connector, &form, answer, &env_file);
+        runtime()?.block_on(until_stopped(judged))??
+    };
+    tell(&config.notices);
+    Ok((connector, config))
+}
+
+/// The connector that was named, and the references in a config that is valid as far as can be told without following
+/// them.
+pub(crate) fn examine<'r>(
+    registry: &'r Registry,
+    options: &Config,
+) -> Result<(&'r Arc<dyn AnyConnector>, Vec<Unresolved>), Failure> {
+    let connector = registry.get(&options.connector)?;
+    let form = form(&**connector)?;
+    if !is_given(options) {
+        let text = "no config was given; use --config FILE, or --config - for standard input";
+        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    }
+    env_file(options)?;
+    let mut answer = given(&form, options)?;
+    let (references, mut errors) = match references::check(&form, &answer) {
+        Ok(references) => (references, Vec::new()),
+        Err(errors) => (Vec::new(), errors),
+    };
+    // Something has to stand in the place of a secret that is not known; what is wrong with it says nothing.
+    let mut unknown = BTreeSet::new();
+    for field in form.inputs() {
+        if let (FieldKind::Secret, Some(Value::String(text))) =
+            (&field.kind, answer.pointer_mut(&field.pointer))
+            && references::is_reference(text)
+        {
+            "placeholder".clone_into(text);
+            unknown.insert(field.pointer.as_str());
+        }
+    }
+    match connector.validate(answer) {
+        Ok(config) => tell(
+            config
+                .notices
+                .iter()
+                .filter(|notice| !unknown.contains(notice.pointer.as_str())),
+        ),
+        Err(found) => errors.extend(
+            found
+                .into_iter()
+                .filter(|error| !unknown.contains(error.pointer.as_str())),
+        ),
+    }
+    if errors.is_empty() {
+        Ok((connector, references))
+    } else {
+        errors.sort_by(|left, right| left.pointer.cmp(&right.pointer));
+        Err(Failure::Form(errors))
+    }
+}
+
+fn form(connector: &dyn AnyConnector) -> Result<FormModel, Error> {
+    connector.form().map_err(|violations| {
         let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
         Error::new(
             Kind::Unexpected,
             format!("the form leaves the profile: {}", listed.join("; ")),
         )
-    })?;
-    let may_ask =
-        options.config.is_none() && io::stdin().is_terminal() && io::stderr().is_terminal();
-    if options.config.is_none() && options.set.is_empty() && !may_ask {
-        let text = "no config was given and there is no terminal to ask at; use --config FILE, or --config - for \
-                    standard input";
-        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    })
+}
+
+/// Nothing is read that was not asked for: a `.env` that happens to lie around says nothing.
+pub(crate) fn env_file(options: &Config) -> Result<EnvFile, Error> {
+    match &options.env_file {
+        Some(path) => EnvFile::load(path),
+        None => Ok(EnvFile::default()),
     }
+}
+
+fn is_given(options: &Config) -> bool {
+    options.config.is_some() || !options.set.is_empty()
+}
+
+/// What the options say, before anything is asked.
+fn given(form: &FormModel, options: &Config) -> Result<Value, Failure> {
     let mut answer = match &options.config {
         Some(path) => from_file(path)?,
         None => Value::Object(Map::new()),
     };
-    set_fields(&form, &mut answer, &options.set)?;
-    let config = if may_ask {
-        ask(&**connector, &form, answer)?
-    } else {
-        judge(&**connector, &form, answer)?
-    };
-    for notice in &config.notices {
-        say(&format!("note: {}", notice.message));
-    }
-    Ok((connector, config))
+    set_fields(form, &mut answer, &options.set)?;
+    Ok(answer)
 }
 
-fn judge(
+fn tell<'n>(notices: impl IntoIterator<Item = &'n Notice>) {
+    for notice in notices {
+        say(&format!("note: {}", notice.message));
+    }
+}
+
+async fn judge(
     connector: &dyn AnyConnector,
     form: &FormModel,
     mut answer: Value,
+    env_file: &EnvFile,
 ) -> Result<Validated, Failure> {
-    resolve(form, &mut answer).map_err(Failure::Form)?;
+    references::resolve(form, &mut answer, env_file)
+        .await
+        .map_err(Failure::Form)?;
     connector.validate(answer).map_err(Failure::Form)
 }
 
@@ -170,14 +259,15 @@ fn set_fields(form: &FormModel, answer: &mut Value, assignments: &[String]) -> R
         }
         let field = inputs.iter().find(|field| field.pointer == pointer);
         if let Some(field) = field.filter(|field| field.kind == FieldKind::Secret)
-            && !(value.starts_with("env:") || value.starts_with("file:"))
+            && !references::is_reference(value)
         {
             refuse(
                 "secret_in_arguments",
                 format!(
-                    "{} is a secret, and arguments can be seen by everybody on this machine; use --set {name}=env:NAME, \
-                     --set {name}=file:PATH or --config",
-                    field.title
+                    "{} is a secret, and arguments can be seen by everybody on this machine; use --config, or a \
+                     reference as in --set {name}=env:NAME ({})",
+                    field.title,
+                    references::forms()
                 ),
             );
             continue;
@@ -242,10 +332,10 @@ fn put(answer: &mut Value, pointer: &str, value: Value) {
 }
 
 /// Asks for what is missing, then again for what was refused.
-fn ask(
-    connector: &dyn AnyConnector,
+fn ask<F: Future<Output = Result<Validated, Failure>>>(
     form: &FormModel,
     mut answer: Value,
+    judge: impl Fn(Value) -> F,
 ) -> Result<Validated, Failure> {
     let undecided = undecided(form, &answer);
     let is_missing = |field: &&Field, answer: &Value| {
@@ -272,7 +362,7 @@ fn ask(
         for field in &open {
             question(field, &mut answer)?;
         }
-        let errors = match judge(connector, form, answer.clone()) {
+        let errors = match runtime()?.block_on(judge(answer.clone())) {
             Err(Failure::Form(errors)) if round < MOST_ROUNDS => errors,
             other => return other,
         };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_sandbox::{Faults, simulations};
 
 const EXIT_CODES: &str = "\
@@ -74,9 +74,13 @@ pub(crate) struct Check {
     #[command(flatten)]
     pub config: Config,
 
+    /// Check the form only: ask nobody, follow no reference. For a config that is used elsewhere.
+    #[arg(long)]
+    pub offline: bool,
+
     /// Write what the service would rather have in the config, if anything, into the file given with --config.
     /// Everything else in the file stays as it is.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "offline")]
     pub apply: bool,
 }
 
@@ -86,7 +90,8 @@ pub(crate) struct Config {
     pub connector: String,
 
     /// Read the config, a JSON object, from a file, or from standard input with `-`. A secret may be a reference:
-    /// `env:NAME` or `file:PATH`. Without a config, a terminal is asked field by field.
+    /// `env:NAME`, `file:PATH`, `command:PROGRAM ARGUMENT…` or `aws-sm:NAME#KEY`. Without a config, a terminal is asked
+    /// field by field.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -94,6 +99,11 @@ pub(crate) struct Config {
     /// arguments can be seen by everybody on this machine.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
+
+    /// Look into this file of NAME=VALUE lines before the environment where a reference says `env:NAME`. No `.env` is
+    /// read unless it is named here.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -126,12 +136,43 @@ pub(crate) struct Read {
     /// No progress and no summary.
     #[arg(long, short)]
     pub quiet: bool,
+
+    #[command(flatten)]
+    pub redact: Redact,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Redact {
+    /// Replace personal data, where the streams' schemas say that there is any: addresses, names and phone numbers by
+    /// pseudonyms that are the same everywhere, free text by null; links lose their signature.
+    #[arg(long)]
+    pub redact: bool,
+
+    /// Make pseudonyms with a secret key, so that nobody finds them by trying out likely values. The key is given by
+    /// reference, as secrets of the config may be, and has at least 16 bytes.
+    #[arg(long, value_name = "REFERENCE", requires = "redact")]
+    pub redact_key: Option<String>,
+
+    /// What becomes of free text; dropped, it is null.
+    #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Drop)]
+    pub redact_text: Fate,
+
+    /// What becomes of money; dropped, it is null.
+    #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Keep)]
+    pub redact_money: Fate,
+}
+
+/// Without words about its values, which would make clap spread the help of the whole command.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum Fate {
+    Drop,
+    Keep,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Sandbox {
     /// The connector whose service is simulated.
-    #[arg(default_value = "clari-copilot")]
+    #[arg(default_value_t = first_simulated())]
     pub connector: String,
 
     /// Port on 127.0.0.1; 0 takes a free one.
@@ -158,6 +199,13 @@ pub(crate) struct Sandbox {
 }
 
 const SWITCH: &str = "Choose how the service behaves where it is not known for sure; may be repeated (--help lists the choices)";
+
+fn first_simulated() -> String {
+    simulations()
+        .first()
+        .map(|one| one.id.to_owned())
+        .unwrap_or_default()
+}
 
 fn sizes() -> String {
     let sizes: Vec<String> = simulations()

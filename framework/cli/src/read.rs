@@ -6,19 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater_core::{Context, Error, Kind, Meter, Registry};
+use headwater_core::{Context, DataClass, Error, Kind, Meter, Registry};
 use headwater_host::{
-    Ending, Event, JsonLinesFolder, JsonLinesWriter, ReadOptions, Sink, State, StreamSummary,
-    Summary,
+    Action, Ending, Event, JsonLinesFolder, JsonLinesWriter, ReadOptions, Redaction, Sink, State,
+    StreamSummary, Summary, references::EnvFile,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{runtime::Runtime, signal, sync::watch};
 
 use crate::{
     Failure, Outcome,
-    answers::gather,
-    args::Read,
-    terminal::{Terminal, count, duration, say, table, thousands},
+    answers::{env_file, gather},
+    args::{Fate, Read, Redact},
+    terminal::{Terminal, count, duration, say, table, thousands, until_stopped},
 };
 
 /// A folder can be cut back after a crash, so it is made durable once a second. A pipe cannot: after every page.
@@ -38,6 +38,7 @@ pub(crate) fn read(
     terminal: &Terminal,
 ) -> Outcome {
     let (connector, config) = gather(registry, &options.config)?;
+    let redaction = redaction(&options.redact, &env_file(&options.config)?)?;
     let context = context()?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
@@ -67,6 +68,7 @@ pub(crate) fn read(
             stop: on_signal(),
             release: options.cancel_jobs,
             meter: Arc::clone(&context.meter),
+            redaction,
         };
         let mut on_event = |event: Event<'_>| progress.on(&event);
         headwater_host::read(
@@ -94,6 +96,23 @@ pub(crate) fn read(
         Some(kind) => Err(Failure::Said(kind)),
         None => Ok(()),
     }
+}
+
+fn redaction(options: &Redact, env_file: &EnvFile) -> Result<Option<Redaction>, Error> {
+    if !options.redact {
+        return Ok(None);
+    }
+    let key = match &options.redact_key {
+        Some(reference) => {
+            Some(runtime()?.block_on(until_stopped(Redaction::key(reference, env_file)))??)
+        }
+        None => None,
+    };
+    Ok(Some(Redaction {
+        key,
+        keep_text: options.redact_text == Fate::Keep,
+        drop_money: options.redact_money == Fate::Drop,
+    }))
 }
 
 /// True after the first Ctrl-C or SIGTERM; the second one ends the process at once.
@@ -215,6 +234,9 @@ fn show(summary: &Summary) {
         say(&line);
     }
     show_failures(summary);
+    if let Some(line) = redacted(summary) {
+        say(&line);
+    }
     let retries = usize::try_from(summary.retries).unwrap_or(usize::MAX);
     let requests = usize::try_from(summary.requests).unwrap_or(usize::MAX);
     say(&format!(
@@ -233,6 +255,49 @@ fn show(summary: &Summary) {
         let jobs = usize::try_from(summary.cancelled_jobs).unwrap_or(usize::MAX);
         say(&format!("cancelled {}", count(jobs, "export job")));
     }
+}
+
+/// What redaction did, over all streams: how many values of each class.
+fn redacted(summary: &Summary) -> Option<String> {
+    let reports: Vec<_> = summary
+        .streams
+        .iter()
+        .filter_map(|stream| stream.redaction.as_ref())
+        .collect();
+    let way = match reports.first()?.keyed {
+        true => "with the key",
+        false => "without a key",
+    };
+    let fields = || reports.iter().flat_map(|report| &report.fields);
+    let mut parts = Vec::new();
+    for class in DataClass::ALL {
+        for (action, verb) in [
+            (Action::Replaced, "replaced"),
+            (Action::Cut, "cut"),
+            (Action::Removed, "removed"),
+            (Action::Kept, "kept"),
+        ] {
+            let of_these = fields().filter(|field| field.class == class && field.action == action);
+            let values: u64 = of_these.map(|field| field.values).sum();
+            if values > 0 {
+                parts.push(format!("{} {class} {verb}", thousands(values)));
+            }
+        }
+    }
+    let unexpected: u64 = reports
+        .iter()
+        .flat_map(|report| report.unexpected.values())
+        .sum();
+    if unexpected > 0 {
+        parts.push(format!(
+            "{} removed for an unexpected type",
+            thousands(unexpected)
+        ));
+    }
+    if parts.is_empty() {
+        parts.push("nothing was found".to_owned());
+    }
+    Some(format!("redacted {way}: {}", parts.join(", ")))
 }
 
 /// What must be told even when nothing else is.

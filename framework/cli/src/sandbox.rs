@@ -1,5 +1,11 @@
 //! `sandbox`: a local simulator to try things out with.
 
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
 use headwater_core::{Error, Kind};
 use headwater_sandbox::{Sandbox, Setup, Simulation, simulations};
 use serde_json::json;
@@ -36,8 +42,14 @@ pub(crate) fn sandbox(options: &args::Sandbox, terminal: &Terminal) -> Outcome {
                 format!("port {port} of 127.0.0.1 cannot be used: {error}"),
             )
         })?;
+        let mut interrupted = pin!(tokio::signal::ctrl_c());
+        // The first poll sets the handler: nobody shall know the address before it is there.
+        let early = poll_fn(|context| Poll::Ready(interrupted.as_mut().poll(context))).await;
         announce(simulation, &sandbox.base_url(), terminal)?;
-        let stopped = tokio::signal::ctrl_c().await;
+        let stopped = match early {
+            Poll::Ready(stopped) => stopped,
+            Poll::Pending => interrupted.await,
+        };
         sandbox.stop().await;
         stopped.map_err(|error| {
             Error::new(Kind::Unexpected, "signals cannot be heard").caused_by(error)

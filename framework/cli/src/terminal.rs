@@ -7,6 +7,7 @@ use std::{
 
 use headwater_core::{Error, Kind};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Failure, Outcome};
 
@@ -77,6 +78,26 @@ impl Terminal {
         })?;
         self.print(&text)
     }
+}
+
+/// Work that Ctrl-C and SIGTERM end early, with everything that it has started. From then on these signals have no
+/// other effect, so whatever comes after it has to be wrapped as well, or look for them itself.
+pub(crate) async fn until_stopped<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    let signal = |kind| {
+        signal(kind).map_err(|error| {
+            Error::new(Kind::Unexpected, "signals cannot be looked for").caused_by(error)
+        })
+    };
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    tokio::select! {
+        done = work => return Ok(done),
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Err(Error::new(Kind::Cancelled, "stopped by the user"))
 }
 
 /// Prints a line to standard error. Nothing can be done when that fails.

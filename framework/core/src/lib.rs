@@ -19,6 +19,7 @@
 //! a [`Page`] is one buffer and the spans of its records.
 
 mod base_url;
+mod class;
 mod connector;
 mod error;
 mod form;
@@ -33,6 +34,7 @@ mod transport;
 mod validate;
 
 pub use base_url::BaseUrl;
+pub use class::DataClass;
 pub use connector::{About, AnyConnector, Connector, GuideStep, Source, Validated};
 pub use error::{Error, Kind, Result, Status};
 pub use form::{Choice, Field, FieldKind, FormModel, ProfileViolation};

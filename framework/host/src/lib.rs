@@ -7,12 +7,13 @@
 
 mod jsonl;
 mod reader;
-mod references;
+mod redact;
+pub mod references;
 mod state;
 
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
 pub use reader::{Ending, Event, ReadOptions, StreamSummary, Summary, read};
-pub use references::resolve;
+pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
 pub use state::State;
 
 use headwater_core::Result;

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, mem, ops::Range, path::PathBuf, sync::Arc, time
 
 use bytes::Bytes;
 use headwater_core::{
-    Allowance, AnyStream, Error, Hold, Kind, Meter, Note, Page, Position, Result, Source, Timestamp,
+    Allowance, AnyStream, Error, Hold, Kind, Meter, Note, Page, Position, Result, Source,
+    StreamSpec, Timestamp,
 };
 use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Sink, State,
+    Redacted, Redaction, Redactor, Sink, State,
     state::{Pass, Progress},
 };
 
@@ -29,6 +30,8 @@ pub struct ReadOptions {
     pub release: bool,
     /// What the client counts.
     pub meter: Arc<Meter>,
+    /// Whether and how personal data is replaced before it gets to the sink.
+    pub redaction: Option<Redaction>,
 }
 
 /// What happens during a read, for progress.
@@ -104,6 +107,9 @@ pub struct StreamSummary {
     /// What should not be silent: how often, and the sentence, by code.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<&'static str, (u64, String)>,
+    /// What was done with personal data, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redacted>,
 }
 
 /// What was read.
@@ -164,7 +170,13 @@ pub async fn read(
     let mut lanes = Vec::new();
     for stream in &streams {
         state.verify(&**stream)?;
-        lanes.push(Lane::new(&**stream, wanted, &state, &mut summaries)?);
+        lanes.push(Lane::new(
+            &**stream,
+            wanted,
+            &state,
+            &options,
+            &mut summaries,
+        )?);
     }
     afford(source, &lanes, &state, on_event).await?;
     let names: Vec<String> = summaries.iter().map(|one| one.stream.clone()).collect();
@@ -287,6 +299,13 @@ const fn is_sink_trouble(kind: Kind) -> bool {
     matches!(kind, Kind::OutputFailed | Kind::Cancelled)
 }
 
+fn redactor(spec: &StreamSpec, options: &ReadOptions) -> Result<Option<Redactor>> {
+    let redaction = options.redaction.as_ref();
+    redaction
+        .map(|redaction| Redactor::new(spec, redaction))
+        .transpose()
+}
+
 fn save(state: &State, options: &ReadOptions) -> Result<()> {
     options
         .state_path
@@ -303,6 +322,14 @@ impl StreamSummary {
             bytes: 0,
             pages: 0,
             notes: BTreeMap::new(),
+            redaction: None,
+        }
+    }
+
+    fn tell(&mut self, redactor: Option<&Redactor>) {
+        self.redaction = redactor.map(Redactor::report);
+        if let Some(note) = redactor.and_then(Redactor::unclassed_email) {
+            self.notes.insert("unclassed_email", note);
         }
     }
 
@@ -326,8 +353,8 @@ impl StreamSummary {
 struct Lane<'a> {
     stream: &'a dyn AnyStream,
     name: &'static str,
-    /// Each name that is wanted, with the place of its summary.
-    outlets: Vec<(&'static str, usize)>,
+    /// The streams that are wanted.
+    outlets: Vec<Outlet>,
     /// What the pass will consist of, unless one is under way.
     plan: Option<Vec<Position>>,
     /// Partitions that wait, by their number in the plan.
@@ -340,6 +367,27 @@ struct Lane<'a> {
     has_ended: bool,
     /// The first error that ended one partition only.
     failure: Option<Error>,
+}
+
+/// A stream whose records are wanted.
+struct Outlet {
+    name: &'static str,
+    /// The place of its summary.
+    summary: usize,
+    redactor: Option<Redactor>,
+}
+
+impl Outlet {
+    /// The records of a page that are this stream's; `main` is the stream that the page was fetched from.
+    fn records<'p>(&self, page: &'p Page<Position, Position>, main: &str) -> &'p [Range<usize>] {
+        if self.name == main {
+            return &page.records;
+        }
+        page.companions
+            .iter()
+            .find(|(companion, _)| *companion == self.name)
+            .map_or(&[], |(_, records)| records)
+    }
 }
 
 enum Pause {
@@ -361,6 +409,7 @@ impl<'a> Lane<'a> {
         stream: &'a dyn AnyStream,
         wanted: &[String],
         state: &State,
+        options: &ReadOptions,
         summaries: &mut Vec<StreamSummary>,
     ) -> Result<Self> {
         let name = stream.spec().name;
@@ -370,10 +419,15 @@ impl<'a> Lane<'a> {
             Some(stream.plan(state.bookmark(name).cloned(), Timestamp::now())?)
         };
         let mut outlets = Vec::new();
-        for outlet in stream.names() {
-            if wanted.is_empty() || wanted.iter().any(|name| name == outlet) {
-                outlets.push((outlet, summaries.len()));
-                summaries.push(StreamSummary::new(outlet));
+        for spec in std::iter::once(stream.spec()).chain(stream.companions()) {
+            if wanted.is_empty() || wanted.iter().any(|name| name == spec.name) {
+                outlets.push(Outlet {
+                    name: spec.name,
+                    summary: summaries.len(),
+                    // A schema that cannot be followed is found now and not after the streams before it.
+                    redactor: redactor(spec, options)?,
+                });
+                summaries.push(StreamSummary::new(spec.name));
             }
         }
         Ok(Self {
@@ -496,15 +550,15 @@ impl Reading<'_> {
         {
             if self.state.is_finished(lane.name) {
                 lane.has_ended = true;
-                for (_, summary) in &lane.outlets {
-                    self.summaries[*summary].ending = Ending::ReadBefore;
+                for outlet in &lane.outlets {
+                    self.summaries[outlet.summary].ending = Ending::ReadBefore;
                 }
                 continue;
             }
             if !lane.has_begun {
                 lane.has_begun = true;
                 on_event(Event::Started {
-                    stream: lane.outlets[0].0,
+                    stream: lane.outlets[0].name,
                     resumed: lane.plan.is_none(),
                 });
                 if let Some(plan) = lane.plan.take() {
@@ -535,23 +589,23 @@ impl Reading<'_> {
             biased;
             _ = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
             page = lane.stream.fetch(progress.partition, token) => {
-                page.map_err(|error| error.during(format!("read {}", lane.outlets[0].0)))?
+                page.map_err(|error| error.during(format!("read {}", lane.outlets[0].name)))?
             }
         };
         self.deliver(lane, &page)?;
         let notes = mem::take(&mut page.notes);
-        self.summaries[lane.outlets[0].1].note(notes);
-        if let Some((_, summary)) = lane
+        self.summaries[lane.outlets[0].summary].note(notes);
+        let filled = lane
             .outlets
             .iter()
-            .find(|(name, _)| !outlet(&page, lane.name, name).is_empty())
-        {
-            on_event(Event::Progress(&self.summaries[*summary]));
+            .find(|outlet| !outlet.records(&page, lane.name).is_empty());
+        if let Some(outlet) = filled {
+            on_event(Event::Progress(&self.summaries[outlet.summary]));
         }
         let is_enough = lane
             .outlets
             .iter()
-            .all(|(_, summary)| self.left(*summary) == 0);
+            .all(|outlet| self.left(outlet.summary) == 0);
         if lane.is_ahead {
             lane.ahead = page.next;
             let is_over = is_enough || lane.ahead.is_none() || page.hold.is_some();
@@ -565,7 +619,7 @@ impl Reading<'_> {
                 // Whatever is waited for exists only once the state knows of it.
                 self.commit()?;
                 on_event(Event::Waiting {
-                    stream: lane.outlets[0].0,
+                    stream: lane.outlets[0].name,
                     reason: &reason,
                 });
                 let until = Pause::Until(Instant::now() + wait);
@@ -573,7 +627,7 @@ impl Reading<'_> {
             }
             Some(Hold::NextRun(error)) => {
                 lane.waits.insert(progress.number, Pause::NextRun);
-                let error = error.during(format!("read {}", lane.outlets[0].0));
+                let error = error.during(format!("read {}", lane.outlets[0].name));
                 lane.failure.get_or_insert(error);
             }
             None => {}
@@ -590,26 +644,35 @@ impl Reading<'_> {
 
     /// Writes what is wanted of a page, or keeps it for the end when a limit cuts it or has cut an earlier one.
     fn deliver(&mut self, lane: &mut Lane<'_>, page: &Page<Position, Position>) -> Result<()> {
-        let is_cut = lane.outlets.iter().any(|(name, summary)| {
-            outlet(page, lane.name, name).len() as u64 > self.left(*summary)
-        });
-        lane.is_ahead |= is_cut;
-        for (name, summary) in &lane.outlets {
-            let records = outlet(page, lane.name, name);
-            let left = usize::try_from(self.left(*summary)).unwrap_or(usize::MAX);
+        lane.is_ahead |= lane
+            .outlets
+            .iter()
+            .any(|outlet| outlet.records(page, lane.name).len() as u64 > self.left(outlet.summary));
+        for outlet in &mut lane.outlets {
+            let records = outlet.records(page, lane.name);
+            let left = usize::try_from(self.left(outlet.summary)).unwrap_or(usize::MAX);
             let records = &records[..records.len().min(left)];
             if records.is_empty() {
                 continue;
             }
-            self.summaries[*summary].count(records);
+            let redacted;
+            let (body, records) = match &mut outlet.redactor {
+                Some(redactor) => {
+                    redacted = redactor.records(&page.body, records)?;
+                    (&redacted.0, redacted.1.as_slice())
+                }
+                None => (&page.body, records),
+            };
+            self.summaries[outlet.summary].count(records);
             if lane.is_ahead {
                 self.held_back.push(HeldBack {
-                    stream: (*name).to_owned(),
-                    body: page.body.clone(),
+                    stream: outlet.name.to_owned(),
+                    body: body.clone(),
                     records: records.to_vec(),
                 });
             } else {
-                self.sink.write(name, &mut page.spans(records))?;
+                let mut records = records.iter().map(|span| &body[span.clone()]);
+                self.sink.write(outlet.name, &mut records)?;
             }
         }
         Ok(())
@@ -680,9 +743,11 @@ impl Reading<'_> {
             retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
             message: error.to_string(),
         });
-        for (_, summary) in &lane.outlets {
-            self.summaries[*summary].ending = ending.clone();
-            on_event(Event::Ended(&self.summaries[*summary]));
+        for outlet in &lane.outlets {
+            let summary = &mut self.summaries[outlet.summary];
+            summary.ending = ending.clone();
+            summary.tell(outlet.redactor.as_ref());
+            on_event(Event::Ended(summary));
         }
     }
 
@@ -728,17 +793,6 @@ impl Reading<'_> {
         self.last_commit = Instant::now();
         Ok(())
     }
-}
-
-/// The records of a page that belong to one of a lane's names.
-fn outlet<'p>(page: &'p Page<Position, Position>, main: &str, name: &str) -> &'p [Range<usize>] {
-    if name == main {
-        return &page.records;
-    }
-    page.companions
-        .iter()
-        .find(|(companion, _)| *companion == name)
-        .map_or(&[], |(_, records)| records)
 }
 
 const fn is_zero(count: &u64) -> bool {

@@ -1,36 +1,168 @@
-//! References in place of secrets: `env:NAME` and `file:PATH`.
+//! References in place of secrets: a secret field may name where its value is, so that no config holds it.
 
-use std::{env, fs, io::Read};
+mod command;
+mod env_file;
+#[cfg(feature = "aws-sm")]
+mod secrets_manager;
 
-use headwater_core::{FieldError, FieldKind, FormModel};
+use std::{collections::BTreeSet, env, fmt, fs, io::Read, time::Duration};
+
+use headwater_core::{Field, FieldError, FieldKind, FormModel};
 use serde_json::Value;
 
-/// The most that a referenced file may hold: far more than any key.
-const LARGEST_FILE: u64 = 64 << 10;
+pub use env_file::EnvFile;
 
-/// Replaces each reference in a secret field by what it refers to. Every failure is reported, at its field.
-pub fn resolve(form: &FormModel, answer: &mut Value) -> Result<(), Vec<FieldError>> {
+/// The most that a file or a command may hold for us: far more than any key.
+const LARGEST_SECRET: u64 = 64 << 10;
+/// Long enough for a vault that is asked over a network, short enough for somebody who waits.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The kinds of references, each with what follows its prefix.
+const KINDS: [Kind; 4] = [
+    Kind {
+        prefix: "env",
+        form: "env:NAME",
+        parse: |name| Ok(Reference::Variable(name)),
+    },
+    Kind {
+        prefix: "file",
+        form: "file:PATH",
+        parse: |path| Ok(Reference::File(path)),
+    },
+    Kind {
+        prefix: "command",
+        form: "command:PROGRAM ARGUMENT…",
+        parse: |line| command::split(line).map(Reference::Command),
+    },
+    Kind {
+        prefix: "aws-sm",
+        form: "aws-sm:NAME",
+        parse: secret,
+    },
+];
+
+struct Kind {
+    prefix: &'static str,
+    form: &'static str,
+    parse: for<'t> fn(&'t str) -> Result<Reference<'t>, String>,
+}
+
+/// What stands in a secret field instead of the secret.
+enum Reference<'t> {
+    Variable(&'t str),
+    File(&'t str),
+    /// The program and its arguments.
+    Command(Vec<String>),
+    #[cfg(feature = "aws-sm")]
+    Secret(secrets_manager::Address<'t>),
+}
+
+#[cfg(feature = "aws-sm")]
+fn secret(address: &str) -> Result<Reference<'_>, String> {
+    secrets_manager::Address::parse(address).map(Reference::Secret)
+}
+
+#[cfg(not(feature = "aws-sm"))]
+fn secret(_: &str) -> Result<Reference<'_>, String> {
+    Err(
+        "refers to AWS Secrets Manager, which this build leaves out; build it with `--features aws-sm`"
+            .to_owned(),
+    )
+}
+
+impl<'t> Reference<'t> {
+    /// None where the text is no reference but the secret itself, which may well hold a colon.
+    fn parse(text: &'t str) -> Option<Result<Self, String>> {
+        let (prefix, rest) = text.split_once(':')?;
+        let kind = KINDS.iter().find(|kind| kind.prefix == prefix)?;
+        Some(if rest.is_empty() {
+            Err(format!("is a reference to nothing; write {}", kind.form))
+        } else {
+            (kind.parse)(rest)
+        })
+    }
+}
+
+impl fmt::Display for Reference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "the environment variable {name:?}"),
+            Self::File(path) => write!(f, "the file {path:?}"),
+            // Arguments are left out: they are no place for a secret, but somebody may have put one there.
+            Self::Command(line) => {
+                let program = line.first().map_or("", String::as_str);
+                write!(f, "the command {program:?}")
+            }
+            #[cfg(feature = "aws-sm")]
+            Self::Secret(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// Whether a text is a reference and not a secret. It may still be a reference that cannot be used: [`check`] tells.
+pub fn is_reference(text: &str) -> bool {
+    Reference::parse(text).is_some()
+}
+
+/// How the references are written, for a sentence such as `use env:NAME, file:PATH or …`.
+pub fn forms() -> String {
+    let forms = KINDS.map(|kind| kind.form);
+    forms.join(", ")
+}
+
+/// A reference that was read but not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// JSON Pointer of the field.
+    pub pointer: String,
+    /// What it refers to, such as `the environment variable "NAME"`.
+    pub target: String,
+}
+
+/// Reads the references in the secret fields of an answer without following any. Every one that cannot be right is
+/// reported, at its field.
+pub fn check(form: &FormModel, answer: &Value) -> Result<Vec<Unresolved>, Vec<FieldError>> {
+    let mut references = Vec::new();
     let mut errors = Vec::new();
-    for field in form
-        .inputs_of(answer)
-        .into_iter()
-        .filter(|field| field.kind == FieldKind::Secret)
-    {
+    for field in secrets(form) {
+        let text = answer.pointer(&field.pointer).and_then(Value::as_str);
+        match text.and_then(Reference::parse) {
+            None => {}
+            Some(Ok(reference)) => references.push(Unresolved {
+                pointer: field.pointer.clone(),
+                target: reference.to_string(),
+            }),
+            Some(Err(complaint)) => errors.push(error(field, &complaint)),
+        }
+    }
+    if errors.is_empty() {
+        Ok(references)
+    } else {
+        Err(errors)
+    }
+}
+
+/// Replaces each reference in a secret field by what it refers to. Every failure is reported, at its field. A command
+/// and a vault have 30 seconds each; dropping the future ends a command.
+///
+/// Needs a tokio runtime with its I/O and its clock.
+pub async fn resolve(
+    form: &FormModel,
+    answer: &mut Value,
+    env_file: &EnvFile,
+) -> Result<(), Vec<FieldError>> {
+    let mut resolver = Resolver::new(env_file);
+    let mut errors = Vec::new();
+    for field in secrets(form) {
         let Some(Value::String(text)) = answer.pointer_mut(&field.pointer) else {
             continue;
         };
-        let resolved = match text.split_once(':') {
-            Some(("env", name)) => from_environment(name),
-            Some(("file", path)) => from_file(path),
-            _ => continue,
+        let Some(resolved) = resolver.text(text).await else {
+            continue;
         };
         match resolved {
             Ok(value) => *text = value,
-            Err(complaint) => errors.push(FieldError {
-                pointer: field.pointer.clone(),
-                code: "reference",
-                message: format!("{} {complaint}", field.title),
-            }),
+            Err(complaint) => errors.push(error(field, &complaint)),
         }
     }
     if errors.is_empty() {
@@ -40,30 +172,148 @@ pub fn resolve(form: &FormModel, answer: &mut Value) -> Result<(), Vec<FieldErro
     }
 }
 
-fn from_environment(name: &str) -> Result<String, String> {
-    match env::var(name) {
-        Ok(value) => Ok(value),
-        Err(env::VarError::NotPresent) => Err(format!(
-            "refers to the environment variable {name:?}, which is not set"
-        )),
-        Err(env::VarError::NotUnicode(_)) => Err(format!(
-            "refers to the environment variable {name:?}, which is not UTF-8 text"
-        )),
+/// The secret fields, each place once: alternatives may share one, and what a reference led to is not one itself.
+fn secrets(form: &FormModel) -> impl Iterator<Item = &Field> {
+    let mut seen = BTreeSet::new();
+    form.inputs()
+        .into_iter()
+        .filter(move |field| field.kind == FieldKind::Secret && seen.insert(&field.pointer))
+}
+
+fn error(field: &Field, complaint: &str) -> FieldError {
+    FieldError {
+        pointer: field.pointer.clone(),
+        code: "reference",
+        message: format!("{} {complaint}", field.title),
     }
 }
 
-fn from_file(path: &str) -> Result<String, String> {
-    let complain =
-        |what: &dyn std::fmt::Display| format!("refers to the file {path:?}, which {what}");
-    let file = fs::File::open(path)
-        .map_err(|error| complain(&format_args!("cannot be opened: {error}")))?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| complain(&format_args!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(complain(&"is far too large for a secret"));
+struct Resolver<'e> {
+    env_file: &'e EnvFile,
+    #[cfg(feature = "aws-sm")]
+    vault: secrets_manager::Vault,
+}
+
+/// What a text refers to, or why that cannot be had; none for a text that is no reference.
+pub(crate) async fn resolve_text(text: &str, env_file: &EnvFile) -> Option<Result<String, String>> {
+    Resolver::new(env_file).text(text).await
+}
+
+impl<'e> Resolver<'e> {
+    fn new(env_file: &'e EnvFile) -> Self {
+        Self {
+            env_file,
+            #[cfg(feature = "aws-sm")]
+            vault: secrets_manager::Vault::default(),
+        }
     }
-    let text = String::from_utf8(bytes).map_err(|_| complain(&"is not UTF-8 text"))?;
+
+    async fn text(&mut self, text: &str) -> Option<Result<String, String>> {
+        Some(match Reference::parse(text)? {
+            Ok(reference) => self.resolve(&reference).await,
+            Err(complaint) => Err(complaint),
+        })
+    }
+
+    async fn resolve(&mut self, reference: &Reference<'_>) -> Result<String, String> {
+        let resolved = match reference {
+            Reference::Variable(name) => self.variable(name),
+            Reference::File(path) => file(path),
+            Reference::Command(line) => command::run(line, TIME_LIMIT).await,
+            #[cfg(feature = "aws-sm")]
+            Reference::Secret(address) => self.vault.fetch(address, TIME_LIMIT).await,
+        };
+        resolved.map_err(|what| format!("refers to {reference}, which {what}"))
+    }
+
+    fn variable(&self, name: &str) -> Result<String, String> {
+        if let Some(value) = self.env_file.get(name) {
+            return Ok(value.to_owned());
+        }
+        env::var(name).map_err(|error| match error {
+            env::VarError::NotPresent => "is not set".to_owned(),
+            env::VarError::NotUnicode(_) => "is not UTF-8 text".to_owned(),
+        })
+    }
+}
+
+fn file(path: &str) -> Result<String, String> {
+    let file = fs::File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST_SECRET + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > LARGEST_SECRET {
+        return Err("is far too large for a secret".to_owned());
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Two alternatives with a secret at the same place.
+    fn form() -> FormModel {
+        let hints = |order: u64| json!({ "order": order });
+        let branch = |tag: &str| {
+            json!({
+                "type": "object",
+                "title": tag,
+                "properties": {
+                    "by": { "const": tag },
+                    "secret": {
+                        "type": "string", "format": "password", "writeOnly": true,
+                        "title": "Secret", "description": "What is shared.", "x-headwater": hints(1),
+                    },
+                },
+                "required": ["by", "secret"],
+            })
+        };
+        let schema = json!({
+            "type": "object",
+            "properties": { "auth": {
+                "title": "Sign in", "description": "How.", "x-headwater": hints(1),
+                "oneOf": [branch("key"), branch("token")],
+            }},
+        });
+        FormModel::from_schema("Test", &[], &schema).unwrap()
+    }
+
+    #[test]
+    fn what_a_reference_leads_to_is_not_followed_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, "env:PATH\n").unwrap();
+        let mut answer =
+            json!({ "auth": { "by": "key", "secret": format!("file:{}", path.display()) } });
+        assert_eq!(
+            check(&form(), &answer).unwrap(),
+            [Unresolved {
+                pointer: "/auth/secret".to_owned(),
+                target: format!("the file {path:?}"),
+            }]
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let (form, no_file) = (form(), EnvFile::default());
+        let resolved = resolve(&form, &mut answer, &no_file);
+        runtime.unwrap().block_on(resolved).unwrap();
+        assert_eq!(answer["auth"]["secret"], "env:PATH");
+    }
+
+    #[test]
+    fn a_form_of_every_kind_is_a_reference_and_other_colons_are_not() {
+        for kind in KINDS {
+            assert!(is_reference(kind.form), "{}", kind.form);
+            assert!(is_reference(&format!("{}:", kind.prefix)));
+        }
+        for text in ["", "env", "ENV:A", " env:A", "vault:a", "https://a", ":a"] {
+            assert!(!is_reference(text), "{text}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::{
     complaint::complaint,
-    envelope::{Records, Split, split},
+    envelope::{Records, Split, split_with},
     limit::{LearnedLimit, LimitHeaders, Quota, RateLimit},
     retry::{RetryBudget, RetryPolicy, retry_after},
     tokens::{TokenSource, Tokens},
@@ -656,7 +656,18 @@ impl Client {
     /// [`split`] for a body of this service. Where it holds no records, the error repeats what the service says
     /// instead, without anything that is secret here.
     pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
-        split(body, records, wanted).map_err(|error| match self.said(body) {
+        self.split_with(body, records, &[], wanted)
+    }
+
+    /// [`split_with`] in the same way.
+    pub fn split_with(
+        &self,
+        body: &[u8],
+        records: Records,
+        companions: &[&str],
+        wanted: &[&str],
+    ) -> Result<Split> {
+        split_with(body, records, companions, wanted).map_err(|error| match self.said(body) {
             Some(said) => error.with("it says", said),
             None => error,
         })

@@ -21,6 +21,8 @@ pub enum Records {
 pub struct Split {
     /// Where each record stands in the body.
     pub records: Vec<Range<usize>>,
+    /// Where the records of each companion list stand; none where the body has no such list.
+    pub companions: Vec<Vec<Range<usize>>>,
     /// The values found at the wanted pointers, in their order.
     pub found: Vec<Option<Value>>,
 }
@@ -29,6 +31,16 @@ pub struct Split {
 ///
 /// Its errors quote nothing of the body; [`Client::split`](crate::Client::split) adds what the service says.
 pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
+    split_with(body, records, &[], wanted)
+}
+
+/// [`split`] for a body that has more lists of records beside the main one, at the pointers `companions`.
+pub fn split_with(
+    body: &[u8],
+    records: Records,
+    companions: &[&str],
+    wanted: &[&str],
+) -> Result<Split> {
     let whole = [""];
     let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let inner: Vec<&str>;
@@ -54,12 +66,22 @@ pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
                 pointer,
                 goal: Goal::Records,
             })
+            .chain(
+                companions
+                    .iter()
+                    .enumerate()
+                    .map(|(index, pointer)| Target {
+                        pointer,
+                        goal: Goal::Companion(index),
+                    }),
+            )
             .chain(wanted.iter().enumerate().map(|(index, pointer)| Target {
                 pointer,
                 goal: Goal::Value(index),
             }))
             .collect(),
         records: None,
+        companions: vec![Vec::new(); companions.len()],
         found: vec![None; wanted.len()],
     };
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -87,6 +109,7 @@ pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
     };
     Ok(Split {
         records: spans,
+        companions: cut.companions,
         found: cut.found,
     })
 }
@@ -154,6 +177,7 @@ enum Shape {
 #[derive(Clone, Copy)]
 enum Goal {
     Records,
+    Companion(usize),
     Value(usize),
 }
 
@@ -168,6 +192,7 @@ struct Cut<'p> {
     shape: Shape,
     targets: Vec<Target<'p>>,
     records: Option<Vec<Range<usize>>>,
+    companions: Vec<Vec<Range<usize>>>,
     found: Vec<Option<Value>>,
 }
 
@@ -211,7 +236,15 @@ impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
                     Some(<Value as serde::Deserialize>::deserialize(deserializer)?);
                 Ok(())
             }
-            (Goal::Records, Shape::List) => deserializer.deserialize_seq(List { cut: self.cut }),
+            (Goal::Records, Shape::List) => {
+                let spans = deserializer.deserialize_seq(List { cut: self.cut })?;
+                self.cut.keep(spans)
+            }
+            (Goal::Companion(index), _) => {
+                self.cut.companions[index] =
+                    deserializer.deserialize_seq(List { cut: self.cut })?;
+                Ok(())
+            }
             (Goal::Records, Shape::One) => {
                 let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
                 require_object(raw)?;
@@ -283,23 +316,23 @@ impl<'de> Visitor<'de> for Level<'_, '_> {
 }
 
 struct List<'c, 'p> {
-    cut: &'c mut Cut<'p>,
+    cut: &'c Cut<'p>,
 }
 
 impl<'de> Visitor<'de> for List<'_, '_> {
-    type Value = ();
+    type Value = Vec<Range<usize>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of records")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut spans = Vec::new();
         while let Some(raw) = seq.next_element::<&RawValue>()? {
             require_object(raw)?;
             spans.push(self.cut.span(raw));
         }
-        self.cut.keep(spans)
+        Ok(spans)
     }
 }
 

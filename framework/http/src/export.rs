@@ -86,6 +86,11 @@ pub trait Export: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The error for an answer that is not the document; of the statuses that the request accepts.
+    fn refusal(&self, _order: &Self::Order, request: &Request, response: &Response) -> Error {
+        self.client().refusal(request, response)
+    }
+
     /// The service's jobs.
     fn jobs(&self) -> &dyn Jobs<Self::Order>;
 }
@@ -97,7 +102,7 @@ pub enum Route {
     Job,
     /// This request answers with the document.
     Direct(Request),
-    /// There is nothing to read; the note says why.
+    /// There is nothing to read, or not any more; the note says why.
     Nothing(Note),
 }
 
@@ -511,7 +516,7 @@ impl<E: Export> ExportStream<E> {
                 let job = place.job.as_deref().unwrap_or_default();
                 return match self.export.jobs().is_gone(&response) {
                     true if place.job.is_some() => Ok(Err(self.failed(place.failed, gone(job)))),
-                    _ => Err(client.refusal(&request, &response)),
+                    _ => Err(self.export.refusal(order, &request, &response)),
                 };
             }
         };
@@ -684,19 +689,20 @@ impl<E: Export> Stream for ExportStream<E> {
         order: E::Order,
         token: Option<ExportToken>,
     ) -> Result<Page<ExportToken, E::Bookmark>> {
-        let token = match (token, self.export.route(&order)) {
-            (Some(token), _) => token,
-            (None, Route::Job) => ExportToken::BEGIN,
-            (None, Route::Direct(_)) => ExportToken::DIRECT,
-            (None, Route::Nothing(note)) => {
+        let token = match (self.export.route(&order), token) {
+            (Route::Nothing(note), _) => {
                 return Ok(Page {
                     notes: vec![note],
                     bookmark: self.export.bookmark(&order),
                     ..Page::empty()
                 });
             }
+            (_, Some(token)) => token,
+            (Route::Job, None) => ExportToken::BEGIN,
+            (Route::Direct(_), None) => ExportToken::DIRECT,
         };
-        match token {
+        let place = token.clone();
+        let fetched = match token {
             ExportToken::Ordering {
                 mark,
                 failed,
@@ -724,6 +730,21 @@ impl<E: Export> Stream for ExportStream<E> {
                 };
                 self.read(&order, place).await
             }
+        };
+        match fetched {
+            // What is wrong with one document says nothing about the others.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::PermissionDenied
+                        | Kind::NotFound
+                        | Kind::ConfigInvalid
+                        | Kind::DataInvalid
+                ) =>
+            {
+                Ok(next_run(place, error))
+            }
+            fetched => fetched,
         }
     }
 

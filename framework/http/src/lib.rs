@@ -38,7 +38,7 @@ mod windows;
 
 pub use children::{ChildStream, ChildToken};
 pub use client::{Client, ClientBuilder, Download, Request, Response};
-pub use envelope::{Records, Split, split, without};
+pub use envelope::{Records, Split, split, split_with, without};
 pub use export::{Export, ExportStream, ExportToken, JobPolicy, JobStatus, Jobs, Ordered, Route};
 pub use limit::{LimitHeaders, Quota, RateLimit};
 pub use paging::Paging;

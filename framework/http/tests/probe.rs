@@ -299,7 +299,10 @@ async fn access_to_a_stream_is_judged_under_its_own_name() {
     ] {
         let script = always(reply).await;
         let client = client(&script);
-        let (access, _) = prober(&client).access("things", &request, ITEMS).await;
+        let access = prober(&client)
+            .access("things", &request, ITEMS)
+            .await
+            .access;
         match expected {
             None => assert_eq!(access, Access::Granted),
             Some(expected) => {

@@ -56,9 +56,11 @@ pub struct Faults {
     /// Text: `deny=/scorecard`, repeated for more.
     pub deny: Vec<String>,
     /// How many calls change their status after each request for `/calls`, so that the set shrinks
-    /// while it is read below a fixed `filterModifiedLt`. Text: `changing=5`.
+    /// while it is read below a fixed `filterModifiedLt`. clariBI: how many reports are added after
+    /// each request for their list. Text: `changing=5`.
     pub changing: u64,
-    /// Every so many calls have no `/call-details` (404); 0 for none. Text: `missing_details=7`.
+    /// Every so many calls have no `/call-details` (404); 0 for none. clariBI: the same for single
+    /// records of every kind. Text: `missing_details=7`.
     pub missing_details: u64,
 }
 
@@ -91,9 +93,9 @@ pub struct RedirectFault {
 /// The faults that lie in the data, not in the transport.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DataFaults {
-    /// How many calls change their status after each request for `/calls`.
+    /// How many records change after each request for a list.
     pub(crate) changing: u64,
-    /// Every so many calls have no details; 0 for none.
+    /// Every so many records have no details; 0 for none.
     pub(crate) missing_details: u64,
 }
 

@@ -27,6 +27,44 @@
 //! | bodies of 400, 403, 429, 500 and 502, the answer to wrong credentials | proposed |
 //! | what a created call looks like, 400 for updating a record that does not exist | proposed |
 //!
+//! ## clariBI
+//!
+//! Nobody's code that calls this API was found, and the vendor's own pages contradict each other.
+//! What they contradict each other in is a setting of [`ClaribiOptions`].
+//!
+//! | Behaviour | Standing |
+//! |---|---|
+//! | paths, the fields of `auth/status`, `auth/verify` and of data sources in lists | vendor's pages |
+//! | `page`, `page_size` (20, at most 100), the filters `status` and `type` of data sources, the envelope `{count, next, previous, results}` of their list | vendor's pages |
+//! | `{error, message, status}` for a record that does not exist | vendor's pages |
+//! | the plans, their requests an hour, `X-RateLimit-*`, `Retry-After` | vendor's pages |
+//! | login and refresh of tokens, `mfa_required`, how long tokens are good | vendor's pages |
+//! | the fields of reports, dashboards and the usage, the filters of reports and dashboards | vendor's pages, for another interface |
+//! | three places for the key, ids as numbers or uuids, `type` or `source_type`, which rate headers | vendor's pages disagree |
+//! | 301 for a missing slash, 404 for a page past the end, order and form of links, 401, 403, 405 and 429 bodies | those of Django REST Framework; that clariBI keeps them is proposed |
+//! | other envelopes, links with another scheme, a count that is wrong | proposed, for clients that shall bear them |
+//! | newest record first, 400 for a filter with an unknown value, everything under `/api/v1/` beyond its paths | proposed |
+//! | fields of single records, the status of dashboards, the life of a report that was added | proposed |
+//!
+//! ## Clari Revenue
+//!
+//! | Behaviour | Standing |
+//! |---|---|
+//! | paths, parameters, shapes of answers, error codes, statuses of jobs | vendor document |
+//! | 400 `export_monthly_quota_reached` for either limit, cancelling frees both | vendor document |
+//! | the quota and the limits in numbers, results readable for 30 days | its examples |
+//! | 404 of the gateway for an unknown route, before the key is looked at | observed live |
+//! | the five arrays of a forecast result, `{"job": ...}`, `GET /forecast/{forecastId}` | clients in production |
+//! | an unknown quarter means the current one, weeks that overlap two quarters | clients in production |
+//! | the audit log goes back 30 days | documentation of an integrator |
+//! | `/v1`, Bearer, `downloadUrl`, `GET /export/forecast/list` and other envelopes | single sources: off unless chosen |
+//! | values and types of fields, the CSV beyond its header, scopes, the hierarchy | proposed |
+//! | newest audit event first, the cursor in `nextLink` | proposed |
+//! | bodies and `Retry-After` of 429, 401 for a missing key | the gateway's usual ones |
+//! | ingestion: only what the document says of each answer; nothing is done with the records | proposed |
+//!
+//! Where sources contradict each other there is a choice: see [`RevenueBehaviour`].
+//!
 //! "Proposed" means that no source was found; a connector must not rely on it.
 //!
 //! # Use
@@ -56,7 +94,10 @@
 //! | `POST /_sandbox/faults` with [`Faults`] | replaces all faults |
 //! | `POST /_sandbox/change` | changes data; what to send depends on the API |
 //!
-//! Clari Copilot changes with `{"calls": 5}`, as [`Sandbox::change_calls`] does.
+//! Clari Copilot changes with `{"calls": 5}`, as [`Sandbox::change_calls`] does, clariBI with
+//! `{"reports": 5}`, as [`Sandbox::add_reports`] does. Clari Revenue changes with any of
+//! `{"audit_events": 3, "forecast_changes": 1, "next_jobs": ["failed"], "today": "2025-06-18"}`, as
+//! [`ClariRevenue`] does, and answers `GET /_sandbox/jobs` with every export job ever ordered.
 //!
 //! The crate shares no code with the connectors it tests, so that it cannot share a mistake with
 //! them.
@@ -73,10 +114,13 @@
 
 mod api;
 mod clari_copilot;
+mod clari_revenue;
 pub mod claribi;
 mod control;
 mod faults;
+mod ids;
 mod instant;
+mod names;
 mod query;
 mod random;
 mod reply;
@@ -84,7 +128,6 @@ mod server;
 mod simulations;
 mod sliding_window;
 mod stats;
-mod uuids;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -96,6 +139,10 @@ use tokio::task::JoinHandle;
 use self::api::Api;
 use self::clari_copilot::ClariCopilot;
 pub use self::clari_copilot::{CopilotLimits, CopilotOptions, TemplateKey};
+pub use self::clari_revenue::{
+    AuditLink, ClariRevenue, JobOptions, JobOutcome, LimitsEndpoint, OrderedJob, RevenueAuth,
+    RevenueBehaviour, RevenueOptions, RevenueVersions,
+};
 use self::claribi::Claribi;
 pub use self::claribi::ClaribiOptions;
 pub use self::faults::{FaultSyntaxError, Faults, RedirectFault, StatusFault};
@@ -103,19 +150,30 @@ use self::server::Site;
 pub use self::simulations::{Setup, Simulation, Switch, simulations};
 pub use self::stats::Stats;
 
-/// The value of `X-Api-Key` that every sandbox accepts.
+/// The key that every sandbox accepts: `X-Api-Key` of Clari Copilot, `apikey` of Clari Revenue.
 pub const API_KEY: &str = "sandbox-key";
 
-/// The value of `X-Api-Password` that every sandbox accepts.
+/// The value of `X-Api-Password` that every sandbox of Clari Copilot accepts.
 pub const API_PASSWORD: &str = "sandbox-password";
+
+/// The value of `partnerkey` that every sandbox of Clari Revenue accepts.
+pub const PARTNER_KEY: &str = "sandbox-partner-key";
 
 /// What to simulate. The options of every API can be given in its place.
 #[derive(Clone, Debug)]
 pub enum Service {
     /// A workspace of Clari Copilot.
     ClariCopilot(CopilotOptions),
+    /// A tenant of Clari Revenue.
+    ClariRevenue(RevenueOptions),
     /// An organization of clariBI.
     Claribi(ClaribiOptions),
+}
+
+impl From<RevenueOptions> for Service {
+    fn from(options: RevenueOptions) -> Self {
+        Self::ClariRevenue(options)
+    }
 }
 
 impl From<CopilotOptions> for Service {
@@ -134,6 +192,7 @@ impl Service {
     fn port(&self) -> u16 {
         match self {
             Self::ClariCopilot(options) => options.port,
+            Self::ClariRevenue(options) => options.port,
             Self::Claribi(options) => options.port,
         }
     }
@@ -141,6 +200,7 @@ impl Service {
     fn faults(&self) -> Faults {
         match self {
             Self::ClariCopilot(options) => options.faults.clone(),
+            Self::ClariRevenue(options) => options.faults.clone(),
             Self::Claribi(options) => options.faults.clone(),
         }
     }
@@ -149,6 +209,9 @@ impl Service {
         match self {
             Self::ClariCopilot(options) => {
                 Simulated::ClariCopilot(Arc::new(ClariCopilot::new(options, base_url)))
+            }
+            Self::ClariRevenue(options) => {
+                Simulated::ClariRevenue(Arc::new(ClariRevenue::new(options, base_url)))
             }
             Self::Claribi(options) => Simulated::Claribi(Arc::new(Claribi::new(options, base_url))),
         }
@@ -159,6 +222,7 @@ impl Service {
 #[derive(Debug)]
 enum Simulated {
     ClariCopilot(Arc<ClariCopilot>),
+    ClariRevenue(Arc<ClariRevenue>),
     Claribi(Arc<Claribi>),
 }
 
@@ -166,6 +230,7 @@ impl Simulated {
     fn api(&self) -> Arc<dyn Api> {
         match self {
             Self::ClariCopilot(copilot) => Arc::<ClariCopilot>::clone(copilot),
+            Self::ClariRevenue(revenue) => Arc::<ClariRevenue>::clone(revenue),
             Self::Claribi(claribi) => Arc::<Claribi>::clone(claribi),
         }
     }
@@ -223,15 +288,38 @@ impl Sandbox {
     }
 
     /// The truth to compare a read with: the sorted keys of every record of a stream that a
-    /// complete read must deliver. `None` for an unknown stream.
+    /// complete read must deliver. `None` for an unknown stream, and for one that is too long to be
+    /// listed.
     ///
-    /// | Stream | Keys |
+    /// | Stream of Clari Copilot | Keys |
     /// |---|---|
     /// | `users`, `scorecards`, `scorecard_templates` | `id` of every record |
     /// | `topics` | `topic_id` of every topic |
     /// | `calls` | `id` of every call that is not private |
     /// | `call_details` | the same, less those the fault `missing_details` takes away |
     /// | `accounts`, `contacts`, `deals` | `crm_id` of every existing record that the `crm_info` of a call that is not private names |
+    ///
+    /// clariBI, with the ids of `/api/`, written as texts:
+    ///
+    /// | Stream | Keys |
+    /// |---|---|
+    /// | `data_sources`, `reports`, `dashboards` | `id` of every record |
+    /// | `account_status` | `id` of the organization |
+    /// | `billing_usage` | `period_start` |
+    ///
+    /// | Stream of Clari Revenue | Keys |
+    /// |---|---|
+    /// | `forecast_entries` | `timePeriodId`, `timeFrameId`, `userId` and `fieldId` of every row of the full history, joined by a bar |
+    /// | `forecast_users`, `forecast_fields`, `time_periods` | `userId`, `fieldId`, `timePeriodId` of the same |
+    /// | `time_frames` | `timePeriodId` and `timeFrameId` of the same, joined by a bar |
+    /// | `activities`, `opportunities`, `export_jobs` | the id of every one |
+    /// | `audit_events` | `eventTimestamp`, `actorId`, `sessionId` and `event` of every one, joined by a bar; some come twice |
+    /// | `audit_actors` | `actorId` of everybody in the audit log |
+    /// | `limits` | none: there is one record without a key |
+    ///
+    /// The streams of forecasts are of `net_arr` and of the current quarter, with the types that are
+    /// exported by default. Another forecast and quarter follow after slashes:
+    /// `forecast_entries/net_bookings/2026_Q1`.
     pub fn keys(&self, stream: &str) -> Option<Vec<String>> {
         self.site.keys(stream)
     }
@@ -252,7 +340,7 @@ impl Sandbox {
     pub fn touch_call(&self, index: u64, status: &str) -> bool {
         match &self.simulated {
             Simulated::ClariCopilot(copilot) => copilot.touch_call(index, status),
-            Simulated::Claribi(_) => false,
+            _ => false,
         }
     }
 
@@ -261,6 +349,15 @@ impl Sandbox {
     pub fn add_reports(&self, count: u64) {
         if let Simulated::Claribi(claribi) = &self.simulated {
             claribi.add_reports(count);
+        }
+    }
+
+    /// Clari Revenue: what can be done to the tenant from outside; `None` when another API is
+    /// simulated.
+    pub fn revenue(&self) -> Option<&ClariRevenue> {
+        match &self.simulated {
+            Simulated::ClariRevenue(revenue) => Some(revenue),
+            _ => None,
         }
     }
 

@@ -34,10 +34,9 @@ impl Query {
             .collect()
     }
 
-    /// All names and values.
+    /// Every parameter, in their order.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        let pairs = self.pairs.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }

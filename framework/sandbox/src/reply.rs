@@ -20,7 +20,6 @@ pub(crate) struct Reply {
 pub(crate) enum Content {
     Whole(Bytes),
     /// Made while it is sent, so that its size does not matter.
-    #[expect(dead_code, reason = "the next simulated API is the first to use it")]
     Chunks {
         chunks: Box<dyn Iterator<Item = Bytes> + Send>,
         /// The length to announce; without one the body is sent with chunked transfer coding.
@@ -35,6 +34,43 @@ impl Content {
             Self::Chunks { length, .. } => *length,
         }
     }
+
+    /// A body made of small pieces. Its length is known when it is short.
+    pub(crate) fn of_pieces(pieces: impl Iterator<Item = String> + Send + 'static) -> Self {
+        let mut pieces = pieces.fuse();
+        let first = gather(&mut pieces).unwrap_or_default();
+        let Some(second) = gather(&mut pieces) else {
+            return Self::Whole(first);
+        };
+        let rest = std::iter::from_fn(move || gather(&mut pieces));
+        Self::Chunks {
+            chunks: Box::new([first, second].into_iter().chain(rest)),
+            length: None,
+        }
+    }
+
+    pub(crate) fn without_length(self) -> Self {
+        let chunks = match self {
+            Self::Whole(bytes) => Box::new(std::iter::once(bytes)),
+            Self::Chunks { chunks, .. } => chunks,
+        };
+        Self::Chunks {
+            chunks,
+            length: None,
+        }
+    }
+}
+
+/// The next pieces as one chunk.
+fn gather(pieces: &mut impl Iterator<Item = String>) -> Option<Bytes> {
+    const CHUNK: usize = 64 * 1024;
+    let mut chunk = pieces.next()?;
+    while chunk.len() < CHUNK
+        && let Some(piece) = pieces.next()
+    {
+        chunk += &piece;
+    }
+    Some(chunk.into())
 }
 
 impl fmt::Debug for Content {
@@ -69,6 +105,11 @@ impl Reply {
 
     pub(crate) fn html(status: StatusCode, body: &'static str) -> Self {
         Self::new(status, "text/html; charset=utf-8", body)
+    }
+
+    pub(crate) fn with_body(mut self, body: Content) -> Self {
+        self.body = body;
+        self
     }
 
     /// Sets a header, in place of an earlier one of this name.

@@ -63,10 +63,8 @@ async fn a_wrong_pair_is_refused_with_the_status_of_choice() {
 #[tokio::test]
 async fn the_forms_hold_good_and_wrong_credentials() {
     let api = Api::of_calls(10).await;
-    let simulation = simulations()
-        .iter()
-        .find(|one| one.id == "clari-copilot")
-        .unwrap();
+    let mut all = simulations().iter();
+    let simulation = all.find(|one| one.id == "clari-copilot").unwrap();
     let base_url = api.sandbox.base_url();
     for (form, expected) in [
         ((simulation.form)(&base_url), 200),

@@ -8,13 +8,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/document.rs"]
+mod document;
 mod support;
 
 use std::collections::BTreeSet;
-use std::env;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use headwater_sandbox::{CopilotOptions, TemplateKey};
 use jsonschema::Validator;
@@ -82,21 +80,8 @@ impl Document {
     }
 
     fn as_published() -> Option<Self> {
-        let Some(path) = find_document() else {
-            // Straight to the stream: what a macro prints is captured while the test passes.
-            let mut error = std::io::stderr();
-            let _ = writeln!(
-                error,
-                "SKIPPED: the vendor's OpenAPI document is not here; \
-                 set HEADWATER_VENDOR_DOCS to its path to compare the simulator with it"
-            );
-            return None;
-        };
-        let text = fs::read_to_string(path).unwrap();
-        let yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
-        Some(Self {
-            root: json_from_yaml(yaml),
-        })
+        let root = document::published("clari-copilot.yml")?;
+        Some(Self { root })
     }
 
     fn paths(&self) -> &Map<String, Value> {
@@ -156,34 +141,6 @@ impl Document {
         let values = self.root["components"]["schemas"][name]["enum"].as_array();
         let values = values.unwrap().iter();
         values.map(|value| value.as_str().unwrap().into()).collect()
-    }
-}
-
-fn find_document() -> Option<PathBuf> {
-    const NAME: &str = "clari-copilot.yml";
-    let given = env::var_os("HEADWATER_VENDOR_DOCS").map(PathBuf::from);
-    let path = given.unwrap_or_else(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/apis/openapi")
-    });
-    let candidates = [path.join(NAME), path];
-    candidates.into_iter().find(|candidate| candidate.is_file())
-}
-
-fn json_from_yaml(yaml: serde_yaml_ng::Value) -> Value {
-    match yaml {
-        // Keys of responses are numbers in YAML; JSON has texts only.
-        serde_yaml_ng::Value::Mapping(mapping) => mapping
-            .into_iter()
-            .map(|(key, value)| {
-                let key = match key {
-                    serde_yaml_ng::Value::Number(number) => number.to_string(),
-                    key => key.as_str().unwrap().to_owned(),
-                };
-                (key, json_from_yaml(value))
-            })
-            .collect(),
-        serde_yaml_ng::Value::Sequence(list) => list.into_iter().map(json_from_yaml).collect(),
-        scalar => serde_json::to_value(scalar).unwrap(),
     }
 }
 

@@ -20,9 +20,13 @@
 //!     base_url: BaseUrl,
 //! }
 //!
-//! /// The shape of a record, for its schema.
+//! /// The shape of a record, for its schema. Personal data has a class.
 //! #[derive(schemars::JsonSchema)]
-//! struct User { id: Option<String>, name: Option<String> }
+//! struct User {
+//!     id: Option<String>,
+//!     #[schemars(transform = DataClass::PersonName)]
+//!     name: Option<String>,
+//! }
 //!
 //! const USERS: Records = Records::Lists(&["/users"]);
 //!
@@ -97,8 +101,8 @@ pub use headwater_http as http;
 /// What nearly every connector uses.
 pub mod prelude {
     pub use headwater_core::{
-        About, AnyStream, BaseUrl, Check, Connector, Context, Date, Error, GuideStep, Hint, Kind,
-        Page, ProbeReport, Registry, Result, Secret, SignedDuration, Source, Stream, StreamSpec,
-        TimeZone, Timestamp, record_schema, register,
+        About, AnyStream, BaseUrl, Check, Connector, Context, DataClass, Date, Error, GuideStep,
+        Hint, Kind, Page, ProbeReport, Registry, Result, Secret, SignedDuration, Source, Stream,
+        StreamSpec, TimeZone, Timestamp, record_schema, register,
     };
 }

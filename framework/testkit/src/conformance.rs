@@ -1,6 +1,6 @@
 //! The rules that every connector keeps. Each returns what is wrong, so that a test can show all of it.
 
-use headwater_core::{AnyConnector, FieldKind};
+use headwater_core::{AnyConnector, DataClass, FieldKind};
 use serde_json::{Value, json};
 
 /// Runs every rule; an empty answer means that the connector keeps them all.
@@ -40,6 +40,14 @@ const RULES: &[(&str, Rule)] = &[
     (
         "streams have names, keys and schemas",
         streams_are_described,
+    ),
+    (
+        "e-mail addresses and phone numbers have a class",
+        addresses_have_a_class,
+    ),
+    (
+        "a redacted key tells records apart",
+        redacted_keys_tell_records_apart,
     ),
 ];
 
@@ -181,6 +189,72 @@ fn streams_are_described(connector: &dyn AnyConnector) -> Vec<String> {
     }
     if names.is_empty() {
         problems.push("there are none".to_owned());
+    }
+    problems
+}
+
+fn addresses_have_a_class(connector: &dyn AnyConnector) -> Vec<String> {
+    let mut problems = Vec::new();
+    for spec in connector.catalog() {
+        find_unclassed(&(spec.schema)(), spec.name, &mut problems);
+    }
+    problems
+}
+
+/// Looks at every property of a schema, however deep, whose name says what its texts are.
+fn find_unclassed(schema: &Value, at: &str, problems: &mut Vec<String>) {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (name, property) in properties.into_iter().flatten() {
+        let at = format!("{at}.{name}");
+        let lower = name.to_lowercase();
+        let is_telling = lower.contains("email") || lower.contains("phone");
+        if is_telling && has_unclassed_text(property) {
+            problems.push(format!("{at} has none"));
+        }
+        find_unclassed(property, &at, problems);
+    }
+    for part in parts(schema) {
+        find_unclassed(part, at, problems);
+    }
+}
+
+/// Whether a schema allows texts, themselves or in a list or map, that have no class or one that is not known.
+fn has_unclassed_text(schema: &Value) -> bool {
+    if let Ok(Some(_)) = DataClass::of(schema) {
+        return false;
+    }
+    let allows_text = schema.get("type").is_some_and(|of| {
+        of == "string"
+            || of
+                .as_array()
+                .is_some_and(|names| names.iter().any(|name| name == "string"))
+    });
+    allows_text || parts(schema).into_iter().any(has_unclassed_text)
+}
+
+/// What a schema is composed of, and what stands in its lists and maps.
+fn parts(schema: &Value) -> Vec<&Value> {
+    let composed = ["anyOf", "oneOf", "allOf"]
+        .into_iter()
+        .filter_map(|keyword| schema.get(keyword)?.as_array())
+        .flatten();
+    let inside = ["items", "additionalProperties"]
+        .into_iter()
+        .filter_map(|keyword| schema.get(keyword));
+    composed.chain(inside).collect()
+}
+
+/// Pseudonyms of names are short, and values of the other classes are cut or removed.
+fn redacted_keys_tell_records_apart(connector: &dyn AnyConnector) -> Vec<String> {
+    let mut problems = Vec::new();
+    for spec in connector.catalog() {
+        let schema = (spec.schema)();
+        for name in spec.key.iter().chain(&spec.cursor) {
+            let class = DataClass::of(&schema["properties"][*name]);
+            if !matches!(class, Ok(None | Some(DataClass::Email | DataClass::Phone))) {
+                problems.push(format!("{}.{name} cannot have its class", spec.name));
+            }
+        }
     }
     problems
 }

@@ -129,3 +129,56 @@ fn a_form_that_leaks_and_lets_everything_pass_is_found() {
         );
     }
 }
+
+#[test]
+fn personal_data_without_a_class_and_keys_that_redaction_would_spoil_are_found() {
+    const ABOUT: About = About {
+        id: "open",
+        name: "Open",
+        summary: "",
+        docs: "",
+        guide: &[],
+    };
+    let connector = Broken {
+        about: &ABOUT,
+        schema: json!({ "type": "object", "properties": {} }),
+        catalog: vec![StreamSpec {
+            name: "people",
+            description: "A person.",
+            key: &["name", "id"],
+            cursor: None,
+            incremental: false,
+            schema: || {
+                json!({ "properties": {
+                    "name": { "type": "string", "x-headwater": { "class": "person_name" } },
+                    "id": { "type": "string", "x-headwater": { "class": "email" } },
+                    "has_email": { "type": "boolean" },
+                    "emails": { "items": { "type": "string", "x-headwater": { "class": "email" } } },
+                    "workPhone": { "type": ["string", "null"], "x-headwater": { "class": "fone" } },
+                    "guests": { "type": "array", "items": { "anyOf": [
+                        { "properties": { "e": { "type": "string" }, "OtherEmails": {
+                            "additionalProperties": { "type": "string" },
+                        } } },
+                        { "type": "null" },
+                    ] } },
+                } })
+            },
+        }],
+    };
+    let problems = check(&connector);
+    let of_rule = |rule: &str| {
+        let of_rule = problems.iter().filter_map(|line| line.split_once(rule));
+        of_rule.map(|(_, problem)| problem).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of_rule("e-mail addresses and phone numbers have a class"),
+        [
+            ": people.guests.OtherEmails has none",
+            ": people.workPhone has none"
+        ]
+    );
+    assert_eq!(
+        of_rule("a redacted key tells records apart"),
+        [": people.name cannot have its class"]
+    );
+}

@@ -3,11 +3,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ids;
 use super::people::User;
 use super::population::Population;
 use super::query::Invalid;
 use super::words::API_CALL_TYPES;
+use crate::ids;
 use crate::instant::{iso, parse_instant};
 use crate::query::Query;
 use crate::random::Purpose;

@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
-use super::ids;
 use super::people::{self, Guest, Person};
 use super::population::FIRST_TIME;
 use super::words::{
     COMPANY_HEADS, COMPANY_TAILS, CONTACT_STAGES, DEAL_REASONS, DEAL_STAGES, FORECAST_CATEGORIES,
     JOB_TITLES, PLACES, STREETS,
 };
+use crate::ids;
 use crate::instant::iso;
 use crate::random::{Purpose, Rolls, pick_at};
 

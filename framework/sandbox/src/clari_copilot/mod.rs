@@ -9,7 +9,6 @@ mod conversation;
 mod created_call;
 mod crm;
 mod gate;
-mod ids;
 mod media;
 mod options;
 mod people;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::ids;
-use super::words::{FIRST_NAMES, LAST_NAMES, Name};
+use crate::ids;
+use crate::names::{FIRST_NAMES, LAST_NAMES, Name};
 use crate::random::{Purpose, Rolls, draw};
 
 /// A Copilot user.

@@ -7,13 +7,13 @@
 use std::ops::Range;
 
 use super::crm::CrmReference;
-use super::ids;
 use super::people::{self, Guest, User};
 use super::query::Window;
 use super::topics::Topic;
 use super::words::{
     API_CALL_TYPES, CALL_TYPES, COMMON_CALL_TYPES, FINISHED_STATUSES, UNFINISHED_STATUSES,
 };
+use crate::ids;
 use crate::random::{Purpose, draw, draw_below, pick_at, scale};
 
 /// 2025-01-01T00:00:00Z in milliseconds since the Unix epoch: no call starts earlier.

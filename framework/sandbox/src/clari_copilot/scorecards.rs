@@ -5,10 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::ids;
 use super::population::Population;
 use super::query::{Invalid, Paging, Window};
 use super::words::{SCORECARD_REMARKS, SCORECARD_TEMPLATES};
+use crate::ids;
 use crate::query::Query;
 use crate::random::{Purpose, Rolls, draw_below};
 

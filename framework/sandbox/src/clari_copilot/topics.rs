@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::ids;
 use super::population::FIRST_TIME;
 use super::words::{CUSTOM_TOPICS, KEYWORD_TOPICS};
+use crate::ids;
 use crate::random::{Purpose, draw_below};
 
 /// Half a year in milliseconds.

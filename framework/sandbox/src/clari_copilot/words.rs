@@ -1,6 +1,8 @@
 //! The vocabulary of the generated records: enum values of the vendor document, and invented
 //! names and sentences.
 
+use crate::names::Name;
+
 /// `CallStatus` of the vendor document, in its order.
 pub(crate) const CALL_STATUSES: &[&str] = &[
     "SCHEDULED",
@@ -96,76 +98,6 @@ pub(crate) const API_CALL_TYPES: &[&str] = &[
     "KNOWLARITY",
     "CALL_HIPPO",
     "RINGOVER",
-];
-
-/// A name as it is shown and as it is written in an e-mail address.
-pub(crate) type Name = (&'static str, &'static str);
-
-pub(crate) const FIRST_NAMES: &[Name] = &[
-    ("Ada", "ada"),
-    ("Amélie", "amelie"),
-    ("Anders", "anders"),
-    ("Aoife", "aoife"),
-    ("Benjamin", "benjamin"),
-    ("Björn", "bjorn"),
-    ("Chiara", "chiara"),
-    ("Daniel", "daniel"),
-    ("Đorđe", "dorde"),
-    ("Elena", "elena"),
-    ("Fatima", "fatima"),
-    ("Grace", "grace"),
-    ("Haruki", "haruki"),
-    ("İpek", "ipek"),
-    ("Jamal", "jamal"),
-    ("José", "jose"),
-    ("Katarzyna", "katarzyna"),
-    ("Liam", "liam"),
-    ("María", "maria"),
-    ("Mei-Ling", "mei-ling"),
-    ("Nadia", "nadia"),
-    ("Olu", "olu"),
-    ("Priya", "priya"),
-    ("Quentin", "quentin"),
-    ("Rachel", "rachel"),
-    ("Søren", "soren"),
-    ("Tomáš", "tomas"),
-    ("Uma", "uma"),
-    ("Viktor", "viktor"),
-    ("Wanjiru", "wanjiru"),
-    ("Youssef", "youssef"),
-    ("Zoë", "zoe"),
-];
-
-pub(crate) const LAST_NAMES: &[Name] = &[
-    ("Abara", "abara"),
-    ("Bianchi", "bianchi"),
-    ("Carter", "carter"),
-    ("Çelik", "celik"),
-    ("Dubois", "dubois"),
-    ("Eriksen", "eriksen"),
-    ("Fernández", "fernandez"),
-    ("García", "garcia"),
-    ("Haddad", "haddad"),
-    ("Ivanov", "ivanov"),
-    ("Jørgensen", "jorgensen"),
-    ("Kowalczyk", "kowalczyk"),
-    ("Lindqvist", "lindqvist"),
-    ("Müller", "mueller"),
-    ("Nakamura", "nakamura"),
-    ("Núñez", "nunez"),
-    ("O'Brien", "obrien"),
-    ("Okafor", "okafor"),
-    ("Patel", "patel"),
-    ("Quiroga", "quiroga"),
-    ("Rossi", "rossi"),
-    ("Šimić", "simic"),
-    ("Tanaka", "tanaka"),
-    ("Umarov", "umarov"),
-    ("van der Berg", "vanderberg"),
-    ("Weiß", "weiss"),
-    ("Xu", "xu"),
-    ("Yılmaz", "yilmaz"),
-    ("Zielińska", "zielinska"),
 ];
 
 pub(crate) const COMPANY_HEADS: &[&str] = &[

@@ -10,9 +10,9 @@ use super::call::{Call, Change};
 use super::calls::CallFilter;
 use super::created_call::{CreatedCall, NewCall};
 use super::crm::CrmKind;
-use super::ids;
 use super::population::Population;
 use super::scorecards;
+use crate::ids;
 use crate::random::Purpose;
 
 /// Everything the API knows.

@@ -6,8 +6,8 @@ use super::EMAIL;
 use super::catalogue::{Catalogue, Kind, day, instant};
 use super::options::{Ids, Permissions, Tier};
 use super::record::Record;
+use crate::ids::uuid;
 use crate::random::{Purpose, Rolls, draw_below};
-use crate::uuids::uuid;
 
 const DAY: i64 = 24 * 3_600_000;
 
@@ -16,10 +16,11 @@ const PERIOD: i64 = 30 * DAY;
 
 const ORGANIZATION: &str = "Sandbox & Söhne GmbH";
 
+/// What the uuids of the user and of the key are made of.
 const USER: u64 = 0;
 const KEY: u64 = 1;
 
-/// Numbers for the user's id and the organization's, which are small and not the same.
+/// The id of the user where ids are numbers. The organization has another one.
 const USER_NUMBER: u64 = 1;
 
 pub(crate) fn organization_id(seed: u64, ids: Ids) -> Value {

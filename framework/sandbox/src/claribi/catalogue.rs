@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::options::{ClaribiOptions, Ids};
+use crate::ids::{uuid, uuid_index};
 use crate::random::{Purpose, draw, draw_below, pick_at};
-use crate::uuids::{uuid, uuid_index};
 
 const MOST_DATA_SOURCES: u64 = 1_000_000;
 

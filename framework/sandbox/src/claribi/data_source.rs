@@ -86,7 +86,7 @@ pub(crate) fn status(catalogue: &Catalogue, index: u64) -> &'static str {
 }
 
 pub(crate) fn source_type(catalogue: &Catalogue, index: u64) -> &'static str {
-    // Five sources in a row have a type in common with the fifth, not with the status.
+    // One step more after every five, so that types and statuses meet in every combination.
     catalogue.pick_in_turn(Kind::DataSource, index / 5 + index, TYPES)
 }
 

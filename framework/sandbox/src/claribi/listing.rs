@@ -162,7 +162,8 @@ impl ListRequest<'_> {
         render: impl Fn(Vec<u64>) -> String,
     ) -> Result<String, Problem> {
         let size = page_size(self.query, &["page_size"]);
-        let number = self.query.first("page").unwrap_or("1");
+        let number = self.query.first("page").filter(|text| !text.is_empty());
+        let number = number.unwrap_or("1");
         let (total, indexes, number) = if number == "last" {
             let (total, _) = self.select(filter, count, 0, 0);
             let number = total.div_ceil(size).max(1);
@@ -237,7 +238,7 @@ impl ListRequest<'_> {
         let base_url = match self.options.next_links {
             NextLinks::Absolute => self.base_url.to_owned(),
             NextLinks::Relative => String::new(),
-            NextLinks::WrongScheme => self.base_url.replacen("http://", "https://", 1),
+            NextLinks::OtherScheme => self.base_url.replacen("http://", "https://", 1),
         };
         format!("{base_url}{path}{separator}{query}")
     }

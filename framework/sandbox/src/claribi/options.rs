@@ -136,7 +136,7 @@ pub enum NextLinks {
     Relative,
     /// As absolute URLs with the scheme that the client does not speak. The real API could write
     /// `http` behind a proxy that ends TLS; the simulator speaks `http`, and so writes `https`.
-    WrongScheme,
+    OtherScheme,
 }
 
 /// The bodies of errors.

@@ -70,6 +70,10 @@ impl Problem {
             }
             Self::Throttled { wait } => reply.with_header(RETRY_AFTER, whole_seconds(*wait).into()),
             Self::MethodNotAllowed { allowed, .. } => {
+                let allowed = match *allowed {
+                    "GET" => "GET, HEAD",
+                    other => other,
+                };
                 reply.with_header(ALLOW, HeaderValue::from_static(allowed))
             }
             _ => reply,

@@ -40,7 +40,7 @@ const SWITCHES: &[Switch] = &[
     },
     Switch {
         name: "next",
-        values: &["absolute", "relative", "wrong-scheme"],
+        values: &["absolute", "relative", "other_scheme"],
         meaning: "how links to other pages are written",
     },
     Switch {
@@ -125,7 +125,7 @@ fn set(options: &mut ClaribiOptions, name: &str, value: &str) {
         ("paging", "items") => options.paging = Paging::Items,
         ("paging", "cursor") => options.paging = Paging::Cursor,
         ("next", "relative") => options.next_links = NextLinks::Relative,
-        ("next", "wrong-scheme") => options.next_links = NextLinks::WrongScheme,
+        ("next", "other_scheme") => options.next_links = NextLinks::OtherScheme,
         ("errors", "custom") => options.error_bodies = ErrorBodies::Custom,
         ("errors", "drf") => options.error_bodies = ErrorBodies::Drf,
         ("count", "lies") => options.count_lies = true,

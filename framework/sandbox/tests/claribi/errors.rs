@@ -89,7 +89,7 @@ async fn other_methods_are_refused_after_the_credentials() {
         answer.json(),
         json!({"detail": "Method \"DELETE\" not allowed."})
     );
-    assert_eq!(answer.header("allow"), Some("GET"));
+    assert_eq!(answer.header("allow"), Some("GET, HEAD"));
 }
 
 #[tokio::test]

@@ -1,0 +1,347 @@
+//! Activities by export job, and the opportunities that they name.
+
+use async_trait::async_trait;
+use headwater::{
+    Note, Page,
+    http::{Client, Export, ExportStream, ExportToken, Jobs, Request, Response, Route, Seen},
+    prelude::*,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    Config,
+    jobs::{ExportJobs, Job},
+    opportunities,
+};
+
+/// What a first read goes back without a start date.
+const FIRST_DAYS: i64 = 365;
+/// Fingerprints of a day's activities in a bookmark. Beyond that they are read twice, not lost.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// Days, the last one included. Clari takes whole days only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Days {
+    from: Date,
+    to: Date,
+    /// Activities of the first day that the last pass delivered.
+    delivered: Seen,
+}
+
+/// Where the next pass starts: with the last day again, for that was not over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bookmark {
+    day: Date,
+    delivered: Seen,
+}
+
+struct ActivityExport {
+    spec: StreamSpec,
+    companions: Vec<StreamSpec>,
+    since: Option<Date>,
+    jobs: ExportJobs<Days>,
+}
+
+impl Export for ActivityExport {
+    type Order = Days;
+    type Bookmark = Bookmark;
+
+    fn client(&self) -> &Client {
+        &self.jobs.client
+    }
+
+    fn spec(&self) -> &StreamSpec {
+        &self.spec
+    }
+
+    fn companions(&self) -> &[StreamSpec] {
+        &self.companions
+    }
+
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[
+            ("activities", 0),
+            ("data", 0),
+            ("rows", 0),
+            ("records", 0),
+            ("results", 0),
+            ("", 0),
+        ]
+    }
+
+    fn plan(&self, bookmark: Option<Bookmark>, now: Timestamp) -> Result<Vec<Days>> {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let first = || {
+            let days = SignedDuration::from_hours(24 * FIRST_DAYS);
+            today.checked_sub(days).unwrap_or(today)
+        };
+        let (from, delivered) = match bookmark {
+            Some(bookmark) => (bookmark.day, bookmark.delivered),
+            None => (self.since.unwrap_or_else(first), Seen::default()),
+        };
+        Ok(vec![Days {
+            // A clock that went back must not make a range without days.
+            from: from.min(today),
+            to: today,
+            delivered,
+        }])
+    }
+
+    fn route(&self, _: &Days) -> Route {
+        Route::Job
+    }
+
+    fn jobs(&self) -> &dyn Jobs<Days> {
+        &self.jobs
+    }
+}
+
+fn request(days: &Days, _: &Config) -> Request {
+    let body = json!({
+        "startDate": format!("{}T00:00:00Z", days.from),
+        "endDate": format!("{}T00:00:00Z", days.to),
+        "exportFormat": "JSON",
+    });
+    Request::post("/export/activity", &body)
+}
+
+/// Neither range nor types show in a job; only one export of activities is under way at a time.
+fn is_ours(_: &Days, job: &Job) -> bool {
+    is_about(job, "activit")
+}
+
+/// Whether module, title or file name tell this subject.
+pub(crate) fn is_about(job: &Job, subject: &str) -> bool {
+    [&job.module, &job.title, &job.file_name]
+        .into_iter()
+        .flatten()
+        .any(|text| text.to_ascii_lowercase().contains(subject))
+}
+
+fn refusal(_: &Days, client: &Client, request: &Request, response: &Response) -> Error {
+    match response.status.as_u16() {
+        400 => {
+            let said = client.said(&response.body).unwrap_or_default();
+            let text = format!("Clari does not take the order for activities: {said}");
+            Error::new(Kind::ConfigInvalid, text).with("status", 400)
+        }
+        _ => client.refusal(request, response),
+    }
+}
+
+/// The stream of activities, with opportunities as its companion where that is wanted.
+pub(crate) struct Activities {
+    export: ExportStream<ActivityExport>,
+}
+
+/// A place among activities and the opportunities that they named.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Token {
+    /// None once all activities were read.
+    export: Option<ExportToken>,
+    /// Ids named by the last page and not asked for yet.
+    pending: Vec<String>,
+    /// Ids that were named before.
+    named: Seen,
+    /// Activities of the last day.
+    delivered: Seen,
+}
+
+impl Activities {
+    pub(crate) fn new(
+        client: &Client,
+        config: &Config,
+        spec: StreamSpec,
+        companions: Vec<StreamSpec>,
+    ) -> Self {
+        Self {
+            export: ExportStream::new(ActivityExport {
+                spec,
+                companions,
+                since: config.activities_since,
+                jobs: ExportJobs::new(client, config, request, is_ours, refusal),
+            }),
+        }
+    }
+
+    fn has_companion(&self) -> bool {
+        !self.export.export().companions.is_empty()
+    }
+
+    /// Takes out what the last pass delivered, and notes what the next one has to know.
+    fn look(
+        &self,
+        days: &Days,
+        page: &mut Page<ExportToken, Bookmark>,
+        token: &mut Token,
+    ) -> Result<()> {
+        let mut kept = Vec::with_capacity(page.records.len());
+        for span in std::mem::take(&mut page.records) {
+            let record = &page.body[span.clone()];
+            let about: About = serde_json::from_slice(record).map_err(|_| {
+                let text = "Clari describes an activity in a form that is not known here";
+                Error::new(Kind::DataInvalid, text)
+            })?;
+            let fingerprint = Seen::fingerprint(record);
+            let day = about.day();
+            if day == Some(days.to) && token.delivered.len() < MOST_REMEMBERED {
+                token.delivered.insert(fingerprint);
+            }
+            if self.has_companion() {
+                for id in about.opportunities() {
+                    if token.named.insert(Seen::fingerprint(id.as_bytes())) {
+                        token.pending.push(id);
+                    }
+                }
+            }
+            if day == Some(days.from) && days.delivered.contains(fingerprint) {
+                continue;
+            }
+            kept.push(span);
+        }
+        page.records = kept;
+        Ok(())
+    }
+
+    async fn opportunities(&self, mut token: Token) -> Result<Page<Token, Bookmark>> {
+        let batch: Vec<String> = {
+            let count = token.pending.len().min(opportunities::BATCH);
+            token.pending.drain(..count).collect()
+        };
+        let export = self.export.export();
+        let found = opportunities::fetch(&export.jobs.client, &batch).await?;
+        let mut page = Page {
+            companions: vec![(export.companions[0].name, found.records)],
+            body: found.body,
+            notes: found.notes,
+            ..Page::empty()
+        };
+        page.next = Some(token);
+        Ok(page)
+    }
+}
+
+/// What counts of an activity.
+#[derive(Deserialize)]
+struct About {
+    /// Milliseconds; a number in the vendor's schema, text in its example.
+    date: Option<Value>,
+    opportunities: Option<Vec<Named>>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    #[serde(rename = "opportunityId")]
+    id: Option<String>,
+}
+
+impl About {
+    fn day(&self) -> Option<Date> {
+        let millis = match self.date.as_ref()? {
+            Value::String(text) => text.parse().ok()?,
+            number => number.as_i64()?,
+        };
+        let time = Timestamp::from_millisecond(millis).ok()?;
+        Some(time.to_zoned(TimeZone::UTC).date())
+    }
+
+    fn opportunities(self) -> impl Iterator<Item = String> {
+        let named = self.opportunities.unwrap_or_default();
+        named
+            .into_iter()
+            .filter_map(|named| named.id)
+            .filter(|id| !id.is_empty())
+    }
+}
+
+#[async_trait]
+impl Stream for Activities {
+    type Partition = Days;
+    type Token = Token;
+    type Bookmark = Bookmark;
+
+    fn spec(&self) -> &StreamSpec {
+        Stream::spec(&self.export)
+    }
+
+    fn companions(&self) -> &[StreamSpec] {
+        Stream::companions(&self.export)
+    }
+
+    fn plan(&self, bookmark: Option<Bookmark>, now: Timestamp) -> Result<Vec<Days>> {
+        Stream::plan(&self.export, bookmark, now)
+    }
+
+    async fn fetch(&self, days: Days, token: Option<Token>) -> Result<Page<Token, Bookmark>> {
+        let bookmark = |delivered: &Seen| Bookmark {
+            day: days.to,
+            delivered: delivered.clone(),
+        };
+        let is_first = token.is_none();
+        let mut token = token.unwrap_or(Token {
+            export: None,
+            pending: Vec::new(),
+            named: Seen::default(),
+            delivered: Seen::default(),
+        });
+        if !token.pending.is_empty() {
+            let mut page = self.opportunities(token).await?;
+            if let Some(rest) = page
+                .next
+                .take_if(|rest| rest.export.is_none() && rest.pending.is_empty())
+            {
+                page.bookmark = Some(bookmark(&rest.delivered));
+            }
+            return Ok(page);
+        }
+        let place = token.export.take();
+        if place.is_none() && !is_first {
+            return Ok(Page {
+                bookmark: Some(bookmark(&token.delivered)),
+                ..Page::empty()
+            });
+        }
+        let mut read = Stream::fetch(&self.export, days.clone(), place).await?;
+        self.look(&days, &mut read, &mut token)?;
+        token.export = read.next;
+        let is_over = token.export.is_none() && token.pending.is_empty();
+        Ok(Page {
+            body: read.body,
+            records: read.records,
+            // The export itself has none of these.
+            companions: Vec::new(),
+            notes: read.notes,
+            hold: read.hold,
+            bookmark: is_over.then(|| bookmark(&token.delivered)),
+            next: (!is_over).then_some(token),
+        })
+    }
+
+    fn jobs(&self, days: &Days, token: Option<&Token>) -> u64 {
+        match token {
+            Some(Token { export: None, .. }) => 0,
+            Some(token) => Stream::jobs(&self.export, days, token.export.as_ref()),
+            None => 1,
+        }
+    }
+
+    async fn release(&self, days: Days, token: Token) -> Result<bool> {
+        match token.export {
+            Some(place) => Stream::release(&self.export, days, place).await,
+            None => Ok(false),
+        }
+    }
+}
+
+/// What a read of all streams says where no opportunities were asked for.
+pub(crate) fn no_opportunities() -> Note {
+    Note {
+        code: "no_opportunity_ids",
+        message: "no opportunity is read, since Clari cannot list them: give ids, or turn on the opportunities of activities"
+            .to_owned(),
+    }
+}

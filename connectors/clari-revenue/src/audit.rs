@@ -1,0 +1,306 @@
+//! Audit events with the actors that they name: page by page, or by export job for long ranges.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use headwater::{
+    Page,
+    http::{
+        Client, Export, ExportStream, ExportToken, Jobs, Records, Request, Response, Route, Seen,
+    },
+    prelude::*,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    Config,
+    activities::is_about,
+    jobs::{ExportJobs, Job},
+};
+
+/// The vendor's document says `items`; others have seen `activities`.
+pub(crate) const EVENTS: Records = Records::Lists(&["/items", "/activities"]);
+const ACTORS: &str = "/actors";
+const NEXT: &str = "/nextLink";
+/// Documented.
+const LARGEST_PAGE: u32 = 1000;
+/// How far back Clari keeps events, and what a first read takes.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Events younger than this may not all be there yet; the next pass takes them.
+const SETTLING: SignedDuration = SignedDuration::from_mins(5);
+/// Whether the bounds belong to the range is not documented, so passes overlap.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
+
+/// A range of time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Span {
+    from: Timestamp,
+    to: Timestamp,
+    by_export: bool,
+    /// Events near `from` that the last pass delivered.
+    delivered: Seen,
+}
+
+/// Where the next pass starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bookmark {
+    until: Timestamp,
+    /// Events near that.
+    delivered: Seen,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Token {
+    place: Option<Place>,
+    /// Events near the end of the range.
+    delivered: Seen,
+    /// Actors of this pass: every page names its own again.
+    actors: Seen,
+    /// Links that were followed: one that comes back is a loop.
+    links: Seen,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Place {
+    Link(String),
+    Export(ExportToken),
+}
+
+struct AuditExport {
+    specs: Vec<StreamSpec>,
+    export_after: Option<SignedDuration>,
+    jobs: ExportJobs<Span>,
+}
+
+impl Export for AuditExport {
+    type Order = Span;
+    type Bookmark = Bookmark;
+
+    fn client(&self) -> &Client {
+        &self.jobs.client
+    }
+
+    fn spec(&self) -> &StreamSpec {
+        &self.specs[0]
+    }
+
+    fn companions(&self) -> &[StreamSpec] {
+        &self.specs[1..]
+    }
+
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[("items", 0), ("activities", 0), ("actors", 1)]
+    }
+
+    fn plan(&self, bookmark: Option<Bookmark>, now: Timestamp) -> Result<Vec<Span>> {
+        let out_of_range = |error| {
+            Error::new(Kind::Unexpected, "the time of the read is out of range").caused_by(error)
+        };
+        let to = now.checked_sub(SETTLING).map_err(out_of_range)?;
+        let (from, delivered) = match bookmark {
+            Some(bookmark) => {
+                let from = bookmark.until.checked_sub(OVERLAP).map_err(out_of_range)?;
+                (from, bookmark.delivered)
+            }
+            None => (
+                now.checked_sub(KEPT).map_err(out_of_range)?,
+                Seen::default(),
+            ),
+        };
+        if to.duration_since(from) <= OVERLAP {
+            return Ok(Vec::new());
+        }
+        let by_export = self
+            .export_after
+            .is_some_and(|longest| to.duration_since(from) > longest);
+        Ok(vec![Span {
+            from,
+            to,
+            by_export,
+            delivered,
+        }])
+    }
+
+    fn route(&self, _: &Span) -> Route {
+        Route::Job
+    }
+
+    fn jobs(&self) -> &dyn Jobs<Span> {
+        &self.jobs
+    }
+}
+
+fn order(span: &Span, _: &Config) -> Request {
+    let body = json!({ "dateFrom": span.from.to_string(), "dateTo": span.to.to_string() });
+    Request::post("/export/audit/events", &body)
+}
+
+/// No range shows in a job; only one export of audit events is under way at a time.
+fn is_ours(_: &Span, job: &Job) -> bool {
+    is_about(job, "audit")
+}
+
+fn refusal(_: &Span, client: &Client, request: &Request, response: &Response) -> Error {
+    client.refusal(request, response)
+}
+
+/// The stream of audit events, with their actors.
+pub(crate) struct Audit {
+    export: ExportStream<AuditExport>,
+}
+
+impl Audit {
+    /// `specs` are events and actors.
+    pub(crate) fn new(client: &Client, config: &Config, specs: Vec<StreamSpec>) -> Self {
+        let days = i64::from(config.audit_export_days);
+        Self {
+            export: ExportStream::new(AuditExport {
+                specs,
+                export_after: (days > 0).then(|| SignedDuration::from_hours(days * 24)),
+                jobs: ExportJobs::new(client, config, order, is_ours, refusal),
+            }),
+        }
+    }
+
+    /// One page of events and actors.
+    async fn page(
+        &self,
+        span: &Span,
+        link: Option<String>,
+        token: &mut Token,
+    ) -> Result<Page<Token, Bookmark>> {
+        let export = self.export.export();
+        let client = &export.jobs.client;
+        let request = match link {
+            Some(link) => Request::link(link),
+            None => Request::get("/audit/events")
+                .query("limit", LARGEST_PAGE)
+                .query("dateFrom", span.from)
+                .query("dateTo", span.to),
+        };
+        let response = client.send(&request).await?;
+        let split = client.split_with(&response.body, EVENTS, &[ACTORS], &[NEXT])?;
+        let next = match split.found.into_iter().next().flatten() {
+            None | Some(Value::Null) => None,
+            Some(Value::String(link)) if link.is_empty() => None,
+            Some(Value::String(link)) => Some(link),
+            Some(_) => {
+                let text = "the link to the next page of audit events is not text";
+                return Err(Error::new(Kind::DataInvalid, text));
+            }
+        };
+        if let Some(link) = &next
+            && !token.links.insert(Seen::fingerprint(link.as_bytes()))
+        {
+            let text = "Clari gave a page of audit events that it gave before as the next one; reading on would never end";
+            return Err(Error::new(Kind::DataInvalid, text));
+        }
+        token.place = next.map(Place::Link);
+        let actors = split.companions.into_iter().next().unwrap_or_default();
+        let mut page = Page::new(response.body, split.records);
+        page.companions = vec![(export.specs[1].name, actors)];
+        Ok(page)
+    }
+
+    /// Takes out what was delivered before.
+    fn look(&self, span: &Span, page: &mut Page<Token, Bookmark>, token: &mut Token) {
+        let body = &page.body;
+        let ends = seconds_up_to(span.to);
+        page.records.retain(|place: &Range<usize>| {
+            let record = &body[place.clone()];
+            let is_near_the_end = std::str::from_utf8(record)
+                .is_ok_and(|text| ends.iter().any(|second| text.contains(second)));
+            if is_near_the_end {
+                token.delivered.insert(Seen::fingerprint(record));
+            }
+            span.delivered.is_empty() || !span.delivered.contains(Seen::fingerprint(record))
+        });
+        for (_, actors) in &mut page.companions {
+            actors.retain(|place| token.actors.insert(Seen::fingerprint(&body[place.clone()])));
+        }
+    }
+}
+
+/// The seconds that the overlap with the next pass touches, as events spell them. An event that spells its time in
+/// another way is delivered twice, not lost.
+fn seconds_up_to(end: Timestamp) -> Vec<String> {
+    (0..=OVERLAP.as_secs())
+        .filter_map(|back| end.checked_sub(SignedDuration::from_secs(back)).ok())
+        .map(|second| second.strftime("%Y-%m-%dT%H:%M:%S").to_string())
+        .collect()
+}
+
+#[async_trait]
+impl Stream for Audit {
+    type Partition = Span;
+    type Token = Token;
+    type Bookmark = Bookmark;
+
+    fn spec(&self) -> &StreamSpec {
+        Stream::spec(&self.export)
+    }
+
+    fn companions(&self) -> &[StreamSpec] {
+        Stream::companions(&self.export)
+    }
+
+    fn plan(&self, bookmark: Option<Bookmark>, now: Timestamp) -> Result<Vec<Span>> {
+        Stream::plan(&self.export, bookmark, now)
+    }
+
+    async fn fetch(&self, span: Span, token: Option<Token>) -> Result<Page<Token, Bookmark>> {
+        let mut token = token.unwrap_or_default();
+        let mut page = match (token.place.take(), span.by_export) {
+            (None, false) => self.page(&span, None, &mut token).await?,
+            (Some(Place::Link(link)), _) => self.page(&span, Some(link), &mut token).await?,
+            (place, _) => {
+                let place = match place {
+                    Some(Place::Export(place)) => Some(place),
+                    _ => None,
+                };
+                let read = Stream::fetch(&self.export, span.clone(), place).await?;
+                token.place = read.next.map(Place::Export);
+                Page {
+                    body: read.body,
+                    records: read.records,
+                    companions: read.companions,
+                    notes: read.notes,
+                    hold: read.hold,
+                    next: None,
+                    bookmark: None,
+                }
+            }
+        };
+        self.look(&span, &mut page, &mut token);
+        if token.place.is_some() {
+            page.next = Some(token);
+        } else {
+            page.bookmark = Some(Bookmark {
+                until: span.to,
+                delivered: token.delivered,
+            });
+        }
+        Ok(page)
+    }
+
+    fn jobs(&self, span: &Span, token: Option<&Token>) -> u64 {
+        match token.and_then(|token| token.place.as_ref()) {
+            _ if !span.by_export => 0,
+            Some(Place::Export(place)) => Stream::jobs(&self.export, span, Some(place)),
+            Some(Place::Link(_)) => 0,
+            None => 1,
+        }
+    }
+
+    async fn release(&self, span: Span, token: Token) -> Result<bool> {
+        match token.place {
+            Some(Place::Export(place)) => Stream::release(&self.export, span, place).await,
+            _ => Ok(false),
+        }
+    }
+}

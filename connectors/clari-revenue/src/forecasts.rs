@@ -1,0 +1,288 @@
+//! Forecast entries with the users, fields, periods and weeks that they name: one document feeds five streams.
+
+use headwater::{
+    Note,
+    http::{Client, Export, Jobs, Request, Response, Route},
+    prelude::*,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Config, ExportType, History, ServerRetries,
+    jobs::{ExportJobs, Job, code},
+};
+
+/// Places among the streams.
+const ENTRIES: usize = 0;
+const PERIODS: usize = 3;
+
+/// One forecast in one quarter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Order {
+    forecast: String,
+    /// None is the current quarter.
+    period: Option<String>,
+}
+
+pub(crate) struct Forecasts {
+    specs: Vec<StreamSpec>,
+    config: Config,
+    jobs: ExportJobs<Option<Order>>,
+}
+
+impl Forecasts {
+    /// `specs` are entries, users, fields, periods and weeks.
+    pub(crate) fn new(client: &Client, config: &Config, specs: Vec<StreamSpec>) -> Self {
+        Self {
+            specs,
+            jobs: ExportJobs::new(client, config, request, is_ours, refusal),
+            config: config.clone(),
+        }
+    }
+}
+
+impl Export for Forecasts {
+    /// None where no forecast was chosen, so that the read can say so.
+    type Order = Option<Order>;
+    type Bookmark = ();
+
+    fn client(&self) -> &Client {
+        &self.jobs.client
+    }
+
+    fn spec(&self) -> &StreamSpec {
+        &self.specs[0]
+    }
+
+    fn companions(&self) -> &[StreamSpec] {
+        &self.specs[1..]
+    }
+
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[
+            ("entries", ENTRIES),
+            ("users", 1),
+            ("fields", 2),
+            ("timePeriods", PERIODS),
+            ("timeFrames", 4),
+        ]
+    }
+
+    fn plan(&self, _: Option<()>, _: Timestamp) -> Result<Vec<Option<Order>>> {
+        if self.config.forecast_ids.is_empty() {
+            return Ok(vec![None]);
+        }
+        let periods: Vec<Option<String>> = match self.config.fiscal_periods.as_slice() {
+            [] => vec![None],
+            periods => periods.iter().cloned().map(Some).collect(),
+        };
+        let mut orders: Vec<Option<Order>> = Vec::new();
+        for forecast in &self.config.forecast_ids {
+            for period in &periods {
+                let order = Some(Order {
+                    forecast: forecast.clone(),
+                    period: period.clone(),
+                });
+                if !orders.contains(&order) {
+                    orders.push(order);
+                }
+            }
+        }
+        Ok(orders)
+    }
+
+    fn route(&self, order: &Option<Order>) -> Route {
+        let Some(asked) = order else {
+            return Route::Nothing(Note {
+                code: "no_forecast_ids",
+                message: "no forecast is read, since no forecast id is given; take it from the address of a Forecast Tab"
+                    .to_owned(),
+            });
+        };
+        let periods = &self.config.fiscal_periods;
+        let is_asked = self.config.forecast_ids.contains(&asked.forecast)
+            && match &asked.period {
+                Some(period) => periods.contains(period),
+                None => periods.is_empty(),
+            };
+        if !is_asked {
+            return Route::Nothing(Note {
+                code: "not_asked_for",
+                message: "a forecast that an earlier read began is not asked for any more"
+                    .to_owned(),
+            });
+        }
+        match self.config.history {
+            History::AllWeeks => Route::Job,
+            History::CurrentWeek => Route::Direct(current_week(asked, &self.config)),
+        }
+    }
+
+    fn field(&self, order: &Option<Order>, stream: usize) -> Option<String> {
+        // Two forecasts may share a field, a user and a week: without this their entries would share a key.
+        let forecast = &order.as_ref()?.forecast;
+        (stream == ENTRIES).then(|| format!("\"forecastId\":{}", Value::from(forecast.as_str())))
+    }
+
+    fn inspect(&self, order: &Option<Order>, stream: usize, record: &[u8]) -> Result<()> {
+        let period = order.as_ref().and_then(|order| order.period.as_deref());
+        match period {
+            Some(period) if stream == ENTRIES || stream == PERIODS => {
+                is_of_period(record, stream, period)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refusal(&self, order: &Option<Order>, request: &Request, response: &Response) -> Error {
+        refusal(order, &self.jobs.client, request, response)
+    }
+
+    fn jobs(&self) -> &dyn Jobs<Option<Order>> {
+        &self.jobs
+    }
+}
+
+/// The parameters that exports and the current week share.
+fn parameters(order: &Order, config: &Config) -> Map<String, Value> {
+    let mut body = Map::new();
+    if let Some(period) = &order.period {
+        body.insert("timePeriod".to_owned(), period.as_str().into());
+    }
+    let types: Vec<&str> = config
+        .export_types
+        .iter()
+        .map(|one: &ExportType| one.name())
+        .collect();
+    body.insert("typesToExport".to_owned(), json!(types));
+    if let Some(currency) = &config.currency {
+        body.insert("currency".to_owned(), currency.as_str().into());
+    }
+    body
+}
+
+fn request(order: &Option<Order>, config: &Config) -> Request {
+    // Without an order nothing is asked for; see `route`.
+    let empty = Order {
+        forecast: String::new(),
+        period: None,
+    };
+    let order = order.as_ref().unwrap_or(&empty);
+    let mut body = parameters(order, config);
+    body.insert("exportFormat".to_owned(), "JSON".into());
+    body.insert("includeHistorical".to_owned(), true.into());
+    let schedule = match config.server_retries {
+        ServerRetries::None => "NONE",
+        ServerRetries::Once => "ONCE",
+        ServerRetries::Max => "MAX",
+    };
+    body.insert("schedule".to_owned(), schedule.into());
+    Request::post(
+        format!("/export/forecast/{}", order.forecast),
+        &Value::Object(body),
+    )
+}
+
+fn current_week(order: &Order, config: &Config) -> Request {
+    let mut request =
+        Request::get(format!("/forecast/{}", order.forecast)).accept(&[400, 401, 404]);
+    for (name, value) in parameters(order, config) {
+        request = match (name.as_str(), value) {
+            ("timePeriod", Value::String(period)) => request.query("timePeriod", period),
+            ("currency", Value::String(currency)) => request.query("currency", currency),
+            (_, Value::Array(types)) => types
+                .iter()
+                .filter_map(Value::as_str)
+                .fold(request, |request, one| request.query("typesToExport", one)),
+            _ => request,
+        };
+    }
+    request
+}
+
+/// The name of the result's file tells forecast and quarter: `clari_export_forecast_net_arr_2026_Q4…`.
+fn is_ours(order: &Option<Order>, job: &Job) -> bool {
+    let (Some(order), Some(file)) = (order, &job.file_name) else {
+        return false;
+    };
+    let Some(rest) = file.strip_prefix(&format!("clari_export_forecast_{}_", order.forecast))
+    else {
+        return false;
+    };
+    match &order.period {
+        Some(period) => rest.starts_with(period.as_str()),
+        None => {
+            let rest = rest.as_bytes();
+            rest.len() > 6 && rest[..4].iter().all(u8::is_ascii_digit) && &rest[4..6] == b"_Q"
+        }
+    }
+}
+
+pub(crate) fn refusal(
+    order: &Option<Order>,
+    client: &Client,
+    request: &Request,
+    response: &Response,
+) -> Error {
+    let forecast = order.as_ref().map_or("", |order| order.forecast.as_str());
+    let said = client
+        .said(&response.body)
+        .map(|said| format!(": {said}"))
+        .unwrap_or_default();
+    let (kind, text) = match (response.status.as_u16(), code(response).as_str()) {
+        (401, "no_optin") => (
+            Kind::PermissionDenied,
+            format!(
+                "the key is good, but its user is not opted in to the forecast {forecast}; opt the user in to it in Clari, \
+                 or leave it out of the forecast ids"
+            ),
+        ),
+        (404, _) | (400, "no_such_forecast_config" | "missing_forecast_id") => (
+            Kind::ConfigInvalid,
+            format!(
+                "Clari has no forecast {forecast}; take the id from the address of its Forecast Tab{said}"
+            ),
+        ),
+        (400, "type_not_supported") => (
+            Kind::ConfigInvalid,
+            format!(
+                "Clari does not export these types for {forecast}; leave the CRM types out of the export types, or read \
+                 the current week only{said}"
+            ),
+        ),
+        (400, _) => (
+            Kind::ConfigInvalid,
+            format!("Clari does not take these options for the forecast {forecast}{said}"),
+        ),
+        _ => return client.refusal(request, response),
+    };
+    Error::new(kind, text).with("status", response.status.as_u16())
+}
+
+/// Clari answers for the current quarter when it does not know the one that was asked for, and does not say so.
+fn is_of_period(record: &[u8], stream: usize, period: &str) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Dated {
+        #[serde(rename = "timePeriodId")]
+        period: Option<String>,
+        r#type: Option<String>,
+    }
+    let quoted = format!("\"{period}\"");
+    if std::str::from_utf8(record).is_ok_and(|text| text.contains(&quoted)) {
+        return Ok(());
+    }
+    let dated: Option<Dated> = serde_json::from_slice(record).ok();
+    let (found, kind) = dated.map_or((None, None), |dated| (dated.period, dated.r#type));
+    let is_other_kind = stream == PERIODS && kind.as_deref().is_some_and(|kind| kind != "quarter");
+    if found.as_deref() == Some(period) || is_other_kind {
+        return Ok(());
+    }
+    let found: String = found.unwrap_or_default().chars().take(20).collect();
+    let text = format!(
+        "Clari was asked for {period} and answered with {found:?}, as it does for a quarter that it has no data of; \
+         nothing of it was taken. Correct the fiscal periods"
+    );
+    Err(Error::new(Kind::DataInvalid, text))
+}

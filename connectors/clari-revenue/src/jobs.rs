@@ -1,0 +1,230 @@
+//! Export jobs: ordering, finding, watching, fetching, cancelling.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use headwater::{
+    http::{Client, JobPolicy, JobStatus, Jobs, Ordered, Records, Request, Response},
+    prelude::*,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    Config,
+    limits::{self, Limits},
+};
+
+/// A bare list in the vendor's document, wrapped in what others have seen.
+pub(crate) const JOBS: Records = Records::Lists(&["", "/jobs"]);
+
+/// What counts of a job.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Job {
+    #[serde(default)]
+    pub(crate) job_id: String,
+    #[serde(default)]
+    pub(crate) status: Option<String>,
+    #[serde(default)]
+    pub(crate) module: Option<String>,
+    #[serde(default)]
+    pub(crate) title: Option<String>,
+    #[serde(default)]
+    pub(crate) file_name: Option<String>,
+    /// Milliseconds.
+    #[serde(default)]
+    pub(crate) start_time: Option<i64>,
+    #[serde(default)]
+    rows_truncated: Option<bool>,
+    #[serde(default)]
+    cells_truncated: Option<bool>,
+}
+
+/// All jobs of the key's user.
+pub(crate) async fn list(client: &Client) -> Result<Vec<Job>> {
+    let response = client.send(&Request::get("/export/jobs")).await?;
+    let split = client.split(&response.body, JOBS, &[])?;
+    split
+        .records
+        .into_iter()
+        .map(|span| parse(&response.body[span]))
+        .collect()
+}
+
+fn parse(record: &[u8]) -> Result<Job> {
+    serde_json::from_slice(record).map_err(|_| {
+        let text = "Clari describes an export job in a form that is not known here";
+        Error::new(Kind::DataInvalid, text)
+    })
+}
+
+/// The code of an application error.
+pub(crate) fn code(response: &Response) -> String {
+    #[derive(Deserialize)]
+    struct Coded {
+        code: Option<String>,
+    }
+    serde_json::from_slice::<Coded>(&response.body)
+        .ok()
+        .and_then(|coded| coded.code)
+        .unwrap_or_default()
+}
+
+/// The jobs of one kind of export.
+pub(crate) struct ExportJobs<Order> {
+    pub(crate) client: Client,
+    policy: JobPolicy,
+    request: fn(&Order, &Config) -> Request,
+    is_ours: fn(&Order, &Job) -> bool,
+    refusal: fn(&Order, &Client, &Request, &Response) -> Error,
+    config: Config,
+}
+
+impl<Order> ExportJobs<Order> {
+    pub(crate) fn new(
+        client: &Client,
+        config: &Config,
+        request: fn(&Order, &Config) -> Request,
+        is_ours: fn(&Order, &Job) -> bool,
+        refusal: fn(&Order, &Client, &Request, &Response) -> Error,
+    ) -> Self {
+        Self {
+            client: client.clone(),
+            policy: JobPolicy {
+                attempts: config.job_attempts,
+                patience: Duration::from_secs(u64::from(config.job_minutes) * 60),
+            },
+            request,
+            is_ours,
+            refusal,
+            config: config.clone(),
+        }
+    }
+
+    /// HTTP 400 here is what 429 is elsewhere, for both limits; what is left tells which.
+    async fn full(&self) -> Result<Ordered> {
+        let limits = Limits::ask(&self.client).await?;
+        if limits.available_monthly_quota == 0 {
+            return Err(limits::used_up(&self.client, &limits).await);
+        }
+        Ok(Ordered::Busy)
+    }
+}
+
+#[async_trait]
+impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
+    fn policy(&self) -> JobPolicy {
+        self.policy
+    }
+
+    async fn mark(&self) -> Result<i64> {
+        let jobs = list(&self.client).await?;
+        Ok(jobs
+            .iter()
+            .filter_map(|job| job.start_time)
+            .max()
+            .unwrap_or(0))
+    }
+
+    async fn find(&self, order: &Order, mark: i64) -> Result<Option<String>> {
+        let jobs = list(&self.client).await?;
+        let ours = jobs
+            .into_iter()
+            .filter(|job| job.start_time.is_none_or(|start| start > mark))
+            .filter(|job| (self.is_ours)(order, job))
+            .min_by_key(|job| job.start_time.unwrap_or(i64::MAX));
+        Ok(ours.map(|job| job.job_id))
+    }
+
+    async fn order(&self, order: &Order) -> Result<Ordered> {
+        let request = (self.request)(order, &self.config).accept(&[400, 401, 404]);
+        let response = self.client.send(&request).await?;
+        if !response.status.is_success() {
+            if code(&response) == "export_monthly_quota_reached" {
+                return self.full().await;
+            }
+            return Err((self.refusal)(order, &self.client, &request, &response));
+        }
+        let job = parse(&response.body)?;
+        if job.job_id.is_empty() {
+            let text = "Clari took the order of an export and did not say which job it is";
+            return Err(Error::new(Kind::DataInvalid, text));
+        }
+        Ok(Ordered::Job(job.job_id))
+    }
+
+    async fn status(&self, job: &str) -> Result<JobStatus> {
+        let request = Request::get(format!("/export/jobs/{job}")).accept(&[400, 404]);
+        let response = self.client.send(&request).await?;
+        if !response.status.is_success() {
+            return if self.is_gone(&response) {
+                Ok(JobStatus::Gone)
+            } else {
+                Err(self.client.refusal(&request, &response))
+            };
+        }
+        let wrapped = self.client.split(&response.body, Records::One("/job"), &[]);
+        let found =
+            wrapped.or_else(|_| self.client.split(&response.body, Records::One(""), &[]))?;
+        let span = found.records.into_iter().next().unwrap_or_default();
+        Ok(judge(job, &parse(&response.body[span])?))
+    }
+
+    fn result(&self, job: &str) -> Request {
+        Request::get(format!("/export/jobs/{job}/results")).accept(&[400, 404])
+    }
+
+    fn is_gone(&self, response: &Response) -> bool {
+        response.status.as_u16() == 404 || code(response) == "invalid_jobId"
+    }
+
+    async fn cancel(&self, job: &str) -> Result<bool> {
+        let body = json!({ "type": "CANCEL" });
+        let request = Request::patch(format!("/export/jobs/{job}"), &body).accept(&[400, 404]);
+        let response = self.client.send(&request).await?;
+        Ok(response.status.is_success())
+    }
+}
+
+/// The documented words, and those that others have seen.
+fn judge(id: &str, job: &Job) -> JobStatus {
+    let ended = |by: &str| {
+        let text = format!(
+            "the export job {id} was {by} at Clari before it was done; the next read orders it again"
+        );
+        JobStatus::Ended(Error::new(Kind::Unavailable, text))
+    };
+    let word = job.status.as_deref().unwrap_or_default();
+    match word.to_ascii_uppercase().as_str() {
+        "SCHEDULED" | "STARTED" | "PENDING" | "QUEUED" | "RUNNING" | "IN_PROGRESS" => {
+            JobStatus::Running
+        }
+        "DONE" | "COMPLETED" | "SUCCESS" => JobStatus::Done(whole(id, job)),
+        "FAILED" => {
+            let text = format!("the export job {id} failed at Clari");
+            JobStatus::Failed(Error::new(Kind::Unavailable, text))
+        }
+        "CANCELLED" => ended("cancelled"),
+        "ABORTED" => ended("aborted"),
+        "EXPIRED" => JobStatus::Gone,
+        _ => JobStatus::Unknown(word.chars().take(40).collect()),
+    }
+}
+
+fn whole(id: &str, job: &Job) -> Result<()> {
+    let is_cut = |flag: Option<bool>| flag == Some(true);
+    if !is_cut(job.rows_truncated) && !is_cut(job.cells_truncated) {
+        return Ok(());
+    }
+    let what = if is_cut(job.rows_truncated) {
+        "rows"
+    } else {
+        "cells"
+    };
+    let text = format!(
+        "Clari cut {what} off the result of the export job {id} because it is too large; what there is was read. Ask \
+         for fewer export types or the current week only"
+    );
+    Err(Error::new(Kind::DataInvalid, text))
+}

@@ -1,0 +1,332 @@
+#![doc = include_str!("../README.md")]
+
+mod activities;
+mod audit;
+mod forecasts;
+mod jobs;
+mod limits;
+mod opportunities;
+mod probe;
+mod profiles;
+pub mod records;
+mod streams;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use headwater::{Allowance, prelude::*};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use profiles::Profiles;
+
+/// The name in sentences.
+const SERVICE: &str = "Clari";
+/// Documented per token.
+const REQUESTS_PER_SECOND: u32 = 100;
+
+/// What the form asks for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[schemars(
+        title = "API Key",
+        description = "The API token of a Clari user. It sees what that user sees and ends when the user is deactivated.",
+        transform = Hint::order(1)
+            .help("In Clari: your profile > Settings > API tokens; a token is shown once, when it is made")
+            .guide_step(2)
+    )]
+    api_key: Secret,
+
+    #[serde(default = "profiles::default_base_url")]
+    #[schemars(
+        title = "Base URL",
+        description = "The address of the API with its version. Change it only if your account uses another.",
+        transform = Hint::order(2).advanced()
+    )]
+    base_url: BaseUrl,
+
+    #[serde(default)]
+    #[schemars(
+        title = "Authentication",
+        description = "How the key is sent. Automatic lets the check find out what Clari accepts; store what it offers \
+                       before reading.",
+        transform = Hint::order(3).advanced()
+    )]
+    auth_profile: AuthProfile,
+
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        title = "Forecast ids",
+        description = "The forecasts to read, such as net_arr. The key's user must be opted in to each of them.",
+        inner(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]*$")),
+        transform = Hint::order(4)
+            .group("Reading options")
+            .help("Open a Forecast Tab in Clari; the id is the last part of its address")
+            .invalid("must be forecast ids of letters, digits, _ and -, as in the address of a Forecast Tab")
+            .guide_step(3)
+    )]
+    forecast_ids: Vec<String>,
+
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        title = "Fiscal periods",
+        description = "The fiscal quarters to read, such as 2026_Q4. Each is one export job per forecast in every read. \
+                       Empty: the current quarter.",
+        inner(regex(pattern = "^[0-9]{4}_Q[1-4]$")),
+        transform = Hint::order(5)
+            .group("Reading options")
+            .placeholder("2026_Q3, 2026_Q4")
+            .invalid("must be fiscal quarters like 2026_Q4")
+    )]
+    fiscal_periods: Vec<String>,
+
+    #[serde(default)]
+    #[schemars(
+        title = "History",
+        description = "How much of a quarter to read: every week so far, by an export job; or the current week only, \
+                       which costs no job.",
+        transform = Hint::order(6).group("Reading options")
+    )]
+    history: History,
+
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        title = "Currency",
+        description = "The currency that amounts are converted to, such as USD. Empty: as Clari is set up.",
+        regex(pattern = "^[A-Z]{3}$"),
+        transform = Hint::order(7)
+            .group("Reading options")
+            .placeholder("USD")
+            .invalid("must be a currency code of three capital letters, like USD")
+    )]
+    currency: Option<String>,
+
+    #[serde(default = "default_export_types")]
+    #[schemars(
+        title = "Export types",
+        description = "What a forecast entry tells. Clari may refuse the CRM types in exports.",
+        length(min = 1),
+        transform = Hint::order(8).group("Reading options")
+    )]
+    export_types: Vec<ExportType>,
+
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        title = "Activities since",
+        description = "The first day of activities to read. Empty: a year before the first read.",
+        transform = Hint::order(9)
+            .group("Reading options")
+            .placeholder("2026-01-31")
+            .invalid("must be a date like 2026-01-31")
+    )]
+    activities_since: Option<Date>,
+
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        title = "Opportunity ids",
+        description = "CRM ids of the opportunities to read. Clari cannot list them.",
+        inner(length(min = 1)),
+        transform = Hint::order(10).group("Reading options").advanced()
+    )]
+    opportunity_ids: Vec<String>,
+
+    #[serde(default)]
+    #[schemars(
+        title = "Opportunities of activities",
+        description = "Where no ids are given: read the opportunities that activities name, along with the activities.",
+        transform = Hint::order(11).group("Reading options")
+    )]
+    opportunities_of_activities: bool,
+
+    #[serde(default)]
+    #[schemars(
+        title = "Audit export after days",
+        description = "Order an export job instead of reading audit events page by page when more than so many days are \
+                       to be read. 0: always page by page.",
+        range(max = 30),
+        transform = Hint::order(12).group("Reading options").advanced()
+    )]
+    audit_export_days: u32,
+
+    #[serde(default)]
+    #[schemars(
+        title = "Retries at Clari",
+        description = "Whether Clari itself runs a failed forecast export again, half an hour apart.",
+        transform = Hint::order(13).group("Export jobs").advanced()
+    )]
+    server_retries: ServerRetries,
+
+    #[serde(default = "default_job_attempts")]
+    #[schemars(
+        title = "Export attempts",
+        description = "Jobs that one read orders for one export when they fail. Each counts against the monthly quota.",
+        range(min = 1, max = 5),
+        transform = Hint::order(14).group("Export jobs").advanced()
+    )]
+    job_attempts: u32,
+
+    #[serde(default = "default_job_minutes")]
+    #[schemars(
+        title = "Export patience",
+        description = "Minutes that one read waits for a job. The job goes on, and a later read takes its result.",
+        range(min = 1, max = 1440),
+        transform = Hint::order(15).group("Export jobs").advanced()
+    )]
+    job_minutes: u32,
+}
+
+/// How the key is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthProfile {
+    /// Automatic: the check finds out
+    #[default]
+    Automatic,
+    /// Header apikey, under /v4
+    Apikey,
+    /// Authorization: Bearer, under /v1
+    Bearer,
+}
+
+/// How much of a quarter to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// Every week of the quarter so far
+    #[default]
+    AllWeeks,
+    /// The current week only
+    CurrentWeek,
+}
+
+/// What a forecast entry tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportType {
+    /// The call that was entered
+    Forecast,
+    /// Quotas
+    Quota,
+    /// Whether the call was updated
+    ForecastUpdated,
+    /// Managers' adjustments
+    Adjustment,
+    /// Totals of the CRM
+    CrmTotal,
+    /// Closed amounts of the CRM
+    CrmClosed,
+}
+
+impl ExportType {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Forecast => "forecast",
+            Self::Quota => "quota",
+            Self::ForecastUpdated => "forecast_updated",
+            Self::Adjustment => "adjustment",
+            Self::CrmTotal => "crm_total",
+            Self::CrmClosed => "crm_closed",
+        }
+    }
+}
+
+/// Whether Clari runs a failed export again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerRetries {
+    /// Never
+    #[default]
+    None,
+    /// Once
+    Once,
+    /// Three times
+    Max,
+}
+
+fn default_export_types() -> Vec<ExportType> {
+    vec![ExportType::Forecast, ExportType::ForecastUpdated]
+}
+
+const fn default_job_attempts() -> u32 {
+    2
+}
+
+const fn default_job_minutes() -> u32 {
+    60
+}
+
+/// The connector.
+#[derive(Debug)]
+pub struct ClariRevenue {
+    profiles: Profiles,
+    config: Config,
+}
+
+impl Connector for ClariRevenue {
+    type Config = Config;
+
+    const ABOUT: About = About {
+        id: "clari-revenue",
+        name: "Clari Revenue",
+        summary: "Reads forecasts by week and quarter, activities, audit events and opportunities.",
+        docs: "https://developer.clari.com",
+        guide: &[
+            GuideStep {
+                title: "Choose the user",
+                text: "A token has the rights of the user who makes it and dies with that user. Take one at the top of \
+                       the hierarchy who is opted in to the forecasts, best a service user that nobody deactivates.",
+            },
+            GuideStep {
+                title: "Make a token",
+                text: "In Clari, open your profile > Settings > API tokens, generate a new token and copy it into the \
+                       form. It is shown only once. Where the page is missing, Clari has to grant access to the API.",
+            },
+            GuideStep {
+                title: "Note the forecast ids",
+                text: "Open each Forecast Tab that you want to read. Its id is the last part of the address, \
+                       app.clari.com/forecast/ID.",
+            },
+        ],
+    };
+
+    fn catalog() -> Vec<StreamSpec> {
+        streams::catalog()
+    }
+
+    fn open(config: &Config, context: &Context) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(Self {
+            profiles: Profiles::new(config, context)?,
+            config: config.clone(),
+        }))
+    }
+}
+
+/// What a read says before it is known how Clari takes the key. Reading never guesses.
+fn undecided() -> Error {
+    Error::new(
+        Kind::ConfigInvalid,
+        "how Clari takes this key is not known yet: the field auth_profile is automatic. Check the credentials (headwater \
+         check clari-revenue) and store the profile that the check offers",
+    )
+}
+
+#[async_trait]
+impl Source for ClariRevenue {
+    async fn probe(&self) -> ProbeReport {
+        probe::probe(&self.profiles, &self.config).await
+    }
+
+    async fn allowances(&self) -> Result<Vec<Allowance>> {
+        limits::allowances(self.profiles.chosen().ok_or_else(undecided)?).await
+    }
+
+    fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
+        match self.profiles.chosen() {
+            Some(client) => streams::open(client, &self.config),
+            None => streams::undecided(&self.config),
+        }
+    }
+}
+
+register!(ClariRevenue);

@@ -1,0 +1,118 @@
+//! `GET /admin/limits`: how many export jobs there may be, at once and in 30 days.
+
+use headwater::{
+    Allowance,
+    http::{Client, Records, Request},
+    prelude::*,
+};
+use serde::Deserialize;
+
+use crate::jobs;
+
+pub(crate) const PATH: &str = "/admin/limits";
+pub(crate) const RECORD: &str = "/jobs";
+
+/// Exports are counted over so many days.
+const ROLLING: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// The part of the answer that counts.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Limits {
+    concurrent_limit: u32,
+    monthly_quota: u32,
+    pub(crate) available_concurrent_limit: u32,
+    pub(crate) available_monthly_quota: u32,
+    #[serde(default)]
+    submitted_job_ids: Option<Vec<String>>,
+}
+
+impl Limits {
+    /// Reads the answer.
+    pub(crate) fn parse(client: &Client, body: &[u8]) -> Result<Self> {
+        let split = client.split(body, Records::One(RECORD), &[])?;
+        let record = split
+            .records
+            .first()
+            .map_or(&[][..], |span| &body[span.clone()]);
+        serde_json::from_slice(record).map_err(|_| {
+            let text = "Clari tells its limits in a form that is not known here";
+            Error::new(Kind::DataInvalid, text).with("path", PATH)
+        })
+    }
+
+    pub(crate) async fn ask(client: &Client) -> Result<Self> {
+        let response = client.send(&Request::get(PATH)).await?;
+        Self::parse(client, &response.body)
+    }
+
+    /// As numbers to plan with.
+    pub(crate) fn allowances(&self, resets_at: Option<Timestamp>) -> Vec<Allowance> {
+        let allowance = |name, title, limit: u32, left: u32, counts_jobs| Allowance {
+            name,
+            title,
+            limit: f64::from(limit),
+            used: f64::from(limit.saturating_sub(left)),
+            resets_at: resets_at.filter(|_| counts_jobs),
+            counts_jobs,
+        };
+        vec![
+            allowance(
+                "concurrent_export_jobs",
+                "export jobs at once",
+                self.concurrent_limit,
+                self.available_concurrent_limit,
+                false,
+            ),
+            allowance(
+                "monthly_export_jobs",
+                "export jobs in 30 days",
+                self.monthly_quota,
+                self.available_monthly_quota,
+                true,
+            ),
+        ]
+    }
+
+    /// When the oldest job that counts leaves the 30 days; none where Clari does not tell.
+    pub(crate) async fn next_back(&self, client: &Client) -> Option<Timestamp> {
+        let counted = self.submitted_job_ids.as_deref().unwrap_or_default();
+        if counted.is_empty() {
+            return None;
+        }
+        let jobs = jobs::list(client).await.ok()?;
+        let oldest = jobs
+            .iter()
+            .filter(|job| counted.contains(&job.job_id))
+            .filter_map(|job| job.start_time)
+            .min()?;
+        Timestamp::from_millisecond(oldest)
+            .ok()?
+            .checked_add(ROLLING)
+            .ok()
+    }
+}
+
+pub(crate) async fn allowances(client: &Client) -> Result<Vec<Allowance>> {
+    let limits = Limits::ask(client).await?;
+    let back = limits.next_back(client).await;
+    Ok(limits.allowances(back))
+}
+
+/// The error for a quota that is used up, with the date to come back.
+pub(crate) async fn used_up(client: &Client, limits: &Limits) -> Error {
+    let quota = limits.monthly_quota;
+    let text =
+        format!("all {quota} export jobs of 30 days are used up at Clari; nothing was ordered");
+    let Some(back) = limits.next_back(client).await else {
+        let text = format!("{text}. Ask Clari for a higher quota, or read again in some days");
+        return Error::new(Kind::QuotaExhausted, text);
+    };
+    let date = back.strftime("%Y-%m-%d at %H:%M UTC");
+    let delay = back.duration_since(Timestamp::now());
+    Error::new(
+        Kind::QuotaExhausted,
+        format!("{text}. The first one comes back on {date}"),
+    )
+    .retry_after(delay.try_into().unwrap_or_default())
+}

@@ -1,0 +1,92 @@
+//! Opportunities by id, at most 100 a request.
+
+use async_trait::async_trait;
+use headwater::{
+    Note, Page,
+    http::{Client, Records, Request},
+    prelude::*,
+};
+
+use crate::activities::no_opportunities;
+
+/// Documented.
+pub(crate) const BATCH: usize = 100;
+/// A bare list in the vendor's document, wrapped in what others have seen.
+const OPPORTUNITIES: Records = Records::Lists(&["", "/opportunities"]);
+
+pub(crate) fn request(ids: &[String]) -> Request {
+    ids.iter()
+        .fold(Request::get("/opportunity"), |request, id| {
+            request.query("oppId", id)
+        })
+}
+
+pub(crate) fn records() -> Records {
+    OPPORTUNITIES
+}
+
+/// One request for some ids.
+pub(crate) async fn fetch(client: &Client, ids: &[String]) -> Result<Page<(), ()>> {
+    let response = client.send(&request(ids)).await?;
+    let split = client.split(&response.body, OPPORTUNITIES, &[])?;
+    let mut page = Page::new(response.body, split.records);
+    if page.records.len() < ids.len() {
+        page.notes.push(Note {
+            code: "missing",
+            message: "opportunities that were asked for are unknown to Clari or not visible to the key's user".to_owned(),
+        });
+    }
+    Ok(page)
+}
+
+/// The opportunities whose ids are in the form.
+pub(crate) struct Opportunities {
+    client: Client,
+    spec: StreamSpec,
+    ids: Vec<String>,
+}
+
+impl Opportunities {
+    pub(crate) fn new(client: &Client, spec: StreamSpec, ids: &[String]) -> Self {
+        let mut unique: Vec<String> = Vec::new();
+        for id in ids {
+            if !unique.contains(id) {
+                unique.push(id.clone());
+            }
+        }
+        Self {
+            client: client.clone(),
+            spec,
+            ids: unique,
+        }
+    }
+}
+
+#[async_trait]
+impl Stream for Opportunities {
+    /// Ids of one request; none so that the read can say that there are none.
+    type Partition = Vec<String>;
+    type Token = ();
+    type Bookmark = ();
+
+    fn spec(&self) -> &StreamSpec {
+        &self.spec
+    }
+
+    fn plan(&self, _: Option<()>, _: Timestamp) -> Result<Vec<Vec<String>>> {
+        if self.ids.is_empty() {
+            return Ok(vec![Vec::new()]);
+        }
+        Ok(self.ids.chunks(BATCH).map(<[String]>::to_vec).collect())
+    }
+
+    async fn fetch(&self, ids: Vec<String>, _: Option<()>) -> Result<Page<(), ()>> {
+        if ids.is_empty() {
+            return Ok(Page {
+                notes: vec![no_opportunities()],
+                ..Page::empty()
+            });
+        }
+        fetch(&self.client, &ids).await
+    }
+}

@@ -1,0 +1,328 @@
+//! Does the key work, how does Clari take it, and what may it read?
+
+use std::time::Duration;
+
+use headwater::{
+    ConfigPatch,
+    http::{Access, Asked, Client, Prober, Records, Request, Response, Verdict},
+    prelude::*,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    AuthProfile, Config, audit,
+    jobs::{self, code},
+    limits::{self, Limits},
+    opportunities,
+    profiles::{Profile, Profiles},
+};
+
+const KEY: &str = "/api_key";
+const ADDRESS: &str = "/base_url";
+const PROFILE: &str = "/auth_profile";
+const WHERE: &str = "your profile > Settings > API tokens";
+const LIMITS: Records = Records::One(limits::RECORD);
+/// The document of a current week has these lists.
+const ENTRIES: Records = Records::Lists(&["/entries"]);
+
+/// Asks for the limits, in each way that is possible until Clari accepts one, then for one light page of each stream.
+pub(crate) async fn probe(profiles: &Profiles, config: &Config) -> ProbeReport {
+    let mut tried = Vec::new();
+    for profile in &profiles.candidates {
+        let prober = Prober {
+            client: &profile.client,
+            address: ADDRESS,
+        };
+        let first = prober.first(&Request::get(limits::PATH), LIMITS).await;
+        if is_accepted(&prober, &first).await {
+            return accepted(profiles, profile, config, first).await;
+        }
+        let may_differ = first
+            .response
+            .as_ref()
+            .is_some_and(|response| matches!(response.status.as_u16(), 401 | 403 | 404));
+        tried.push((profile, first));
+        if !may_differ {
+            break;
+        }
+    }
+    refused(profiles, tried)
+}
+
+/// A key whose user may not see the limits still shows by the jobs that it works.
+async fn is_accepted(prober: &Prober<'_>, first: &Verdict) -> bool {
+    match first.access {
+        Access::Granted => true,
+        Access::Denied => {
+            let jobs = Request::get("/export/jobs");
+            prober.access("export_jobs", &jobs, jobs::JOBS).await.access == Access::Granted
+        }
+        Access::Unauthenticated | Access::Unknown(_) => false,
+    }
+}
+
+async fn accepted(
+    profiles: &Profiles,
+    profile: &Profile,
+    config: &Config,
+    first: Verdict,
+) -> ProbeReport {
+    let way = profile.describe();
+    let mut checks = first.checks;
+    let text = format!("Clari accepted this key as {way}");
+    checks.push(Check::passed("credentials", text.clone()).took(first.latency));
+    let mut report = ProbeReport::default();
+    if profiles.is_automatic {
+        let base = profile.client.base();
+        let mut patch = ConfigPatch {
+            message: text,
+            set: [(PROFILE, json!(profile.name))].into(),
+        };
+        if *base != config.base_url {
+            patch.set.insert(ADDRESS, Value::from(base.to_string()));
+        }
+        report.patch = Some(patch);
+    }
+    let limits = first
+        .response
+        .filter(|_| first.access == Access::Granted)
+        .map(|response| Limits::parse(&profile.client, &response.body));
+    match limits {
+        Some(Ok(limits)) => {
+            checks.push(budget(&limits).took(first.latency));
+            report.allowances = limits.allowances(None);
+        }
+        Some(Err(error)) => {
+            let check = Check::warned("access:limits", error.kind(), "unreadable", error.message());
+            checks.push(check);
+        }
+        None => checks.push(denied("limits", 403, first.latency)),
+    }
+    checks.extend(streams(&profile.client, config).await);
+    report.checks = checks;
+    report
+}
+
+fn budget(limits: &Limits) -> Check {
+    let (at_once, month) = (
+        limits.available_concurrent_limit,
+        limits.available_monthly_quota,
+    );
+    let text = format!("{month} export jobs are left of this month's, {at_once} at once");
+    if month > 0 {
+        return Check::passed("access:limits", text);
+    }
+    Check::warned("access:limits", Kind::QuotaExhausted, "quota_used_up", text).remedy(
+        "read the current week only, which costs no job, wait, or ask Clari for a higher quota",
+    )
+}
+
+/// One check per stream, for streams that can be asked for without a price.
+async fn streams(client: &Client, config: &Config) -> Vec<Check> {
+    let prober = Prober {
+        client,
+        address: ADDRESS,
+    };
+    let mut checks = Vec::new();
+    if config.forecast_ids.is_empty() {
+        checks.push(Check::unknown(
+            "access:forecast_entries",
+            "no forecast id is given; take it from the address of a Forecast Tab",
+        ));
+    }
+    for id in &config.forecast_ids {
+        let request = Request::get(format!("/forecast/{id}"));
+        let name = format!("forecast_entries:{id}");
+        let asked = prober.access(&name, &request, ENTRIES).await;
+        checks.push(forecast(id, &name, asked));
+    }
+    checks.push(Check::unknown(
+        "access:activities",
+        "not known before the read, since asking would cost an export job",
+    ));
+    match config.opportunity_ids.first() {
+        Some(id) => {
+            let request = opportunities::request(std::slice::from_ref(id));
+            let asked = prober
+                .access("opportunities", &request, opportunities::records())
+                .await;
+            checks.push(list("opportunities", asked));
+        }
+        None => checks.push(Check::unknown(
+            "access:opportunities",
+            "not known before the read, since Clari gives opportunities by id only",
+        )),
+    }
+    let events = Request::get("/audit/events").query("limit", 1);
+    let asked = prober.access("audit_events", &events, audit::EVENTS).await;
+    checks.push(list("audit_events", asked));
+    let jobs = Request::get("/export/jobs");
+    let asked = prober.access("export_jobs", &jobs, jobs::JOBS).await;
+    checks.push(list("export_jobs", asked));
+    checks
+}
+
+fn forecast(id: &str, name: &str, asked: Asked) -> Check {
+    let code = asked.response.as_ref().map(code).unwrap_or_default();
+    let status = asked.response.as_ref().map_or(0, status);
+    let name = format!("access:{name}");
+    let check = match (status, code.as_str()) {
+        (401, "no_optin") => Check::warned(
+            name,
+            Kind::PermissionDenied,
+            "no_optin",
+            format!("the key is good, but its user is not opted in to the forecast {id}"),
+        )
+        .at(["/forecast_ids"])
+        .remedy("opt the user in to it in Clari, at the top of the hierarchy, or leave it out"),
+        (404, _) | (400, "no_such_forecast_config") => Check::warned(
+            name,
+            Kind::NotFound,
+            "no_such_forecast",
+            format!("Clari has no forecast {id}"),
+        )
+        .at(["/forecast_ids"])
+        .remedy("take the id from the address of its Forecast Tab, app.clari.com/forecast/ID"),
+        _ => return list_named(&name, &format!("the forecast {id}"), asked),
+    };
+    check.took(asked.latency)
+}
+
+fn list(stream: &str, asked: Asked) -> Check {
+    list_named(&format!("access:{stream}"), stream, asked)
+}
+
+fn list_named(name: &str, what: &str, asked: Asked) -> Check {
+    let latency = asked.latency;
+    match asked.access {
+        Access::Granted => Check::passed(name, format!("{what} can be read")).took(latency),
+        Access::Denied | Access::Unauthenticated => {
+            let status = asked.response.as_ref().map_or(403, status);
+            Check {
+                name: name.to_owned(),
+                ..denied(what, status, latency)
+            }
+        }
+        Access::Unknown(check) => Check {
+            name: name.to_owned(),
+            outcome: headwater::Outcome::Warned,
+            ..check.took(latency)
+        },
+    }
+}
+
+fn denied(stream: &str, status: u16, latency: Duration) -> Check {
+    let text = format!("the key's user may not read {stream} (status {status})");
+    Check::warned(
+        format!("access:{stream}"),
+        Kind::PermissionDenied,
+        "permission_denied",
+        text,
+    )
+    .remedy(format!(
+        "leave {stream} out, or ask your Clari admin to allow it for the key's user"
+    ))
+    .took(latency)
+}
+
+fn status(response: &Response) -> u16 {
+    response.status.as_u16()
+}
+
+/// No way works. The report is that of the first one, with what the others answered.
+fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>) -> ProbeReport {
+    let answers: Vec<String> = tried
+        .iter()
+        .map(|(profile, verdict)| {
+            let answer = match &verdict.response {
+                Some(response) => format!("status {}", status(response)),
+                None => "no answer".to_owned(),
+            };
+            format!("{} ({answer})", profile.describe())
+        })
+        .collect();
+    // A 401 or 403 says more than a 404: that one knows the address.
+    let telling = tried
+        .iter()
+        .position(|(_, verdict)| !matches!(verdict.access, Access::Unknown(_)))
+        .unwrap_or(0);
+    let Some((profile, verdict)) = tried.into_iter().nth(telling) else {
+        return ProbeReport::default();
+    };
+    let mut checks: Vec<Check> = verdict.checks.into_iter().map(explain).collect();
+    let ways = answers.join(" and ");
+    let check = match verdict.access {
+        Access::Unauthenticated => {
+            let text = format!("Clari did not accept this API key: tried {ways}");
+            let mut remedy = format!(
+                "make a new token under {WHERE} and copy it without spaces; a token ends when it is revoked or its user is \
+                 deactivated"
+            );
+            if !profiles.is_automatic {
+                remedy.push_str(
+                    ", or set Authentication to automatic, so that the other way is tried, too",
+                );
+            }
+            let fields: &[&str] = if profiles.is_automatic {
+                &[KEY]
+            } else {
+                &[KEY, PROFILE]
+            };
+            let mut check = Check::failed(
+                "credentials",
+                Kind::Unauthenticated,
+                "unauthenticated",
+                text,
+            )
+            .remedy(remedy);
+            check.pointers = fields.iter().map(|&field| field.to_owned()).collect();
+            check.took(verdict.latency)
+        }
+        Access::Denied => {
+            let text = format!("Clari knows this key but allows it nothing: tried {ways}");
+            Check::failed("credentials", Kind::PermissionDenied, "forbidden", text)
+                .at([KEY])
+                .remedy("ask your Clari admin to give the token's user access to the API, or take another user's token")
+                .took(verdict.latency)
+        }
+        Access::Granted => Check::skipped("credentials"),
+        Access::Unknown(check) => explain(*check),
+    };
+    checks.push(check);
+    for check in &mut checks {
+        if check.code == "wrong_path" {
+            check.message =
+                format!("the address answers, but the Clari API is not there: tried {ways}");
+            check.remedy = Some(wrong_version(profile.name));
+        }
+    }
+    let names = [
+        "limits",
+        "forecast_entries",
+        "activities",
+        "opportunities",
+        "audit_events",
+        "export_jobs",
+    ];
+    checks.extend(names.map(|stream| Check::skipped(format!("access:{stream}"))));
+    checks.into()
+}
+
+fn wrong_version(profile: AuthProfile) -> String {
+    let usual = match profile {
+        AuthProfile::Bearer => "https://api.clari.com/v1",
+        AuthProfile::Apikey | AuthProfile::Automatic => "https://api.clari.com/v4",
+    };
+    format!("correct the address and its version; the usual one is {usual}")
+}
+
+/// What a refused connection means at Clari.
+fn explain(check: Check) -> Check {
+    match check.code {
+        "refused" | "timeout" | "interrupted" => check.remedy(
+            "check the address; Clari may admit listed addresses only: ask your Clari admin to add this machine's address \
+             to the allow-list",
+        ),
+        _ => check,
+    }
+}

@@ -1,0 +1,201 @@
+//! Personal data: replaced between the fetched page and the sink, where the schema says that a field holds it.
+//!
+//! Replacements are stable, so that the same person is the same in every stream and every run, and joins go on
+//! working. Bytes that have no class stay what the service sent.
+
+mod plan;
+mod replace;
+mod scan;
+
+use std::{collections::BTreeMap, ops::Range};
+
+use bytes::Bytes;
+use headwater_core::{DataClass, Error, Kind, Result, Secret, StreamSpec};
+use serde::Serialize;
+
+use crate::references::{EnvFile, forms, resolve_text};
+use plan::Plan;
+use replace::Pseudonyms;
+use scan::{Counts, Frame, Scanner};
+
+/// The least length of a key in bytes: as many as nobody tries out.
+const SHORTEST_KEY: usize = 16;
+
+/// How to redact.
+#[derive(Clone, Debug, Default)]
+pub struct Redaction {
+    /// Makes pseudonyms that cannot be found by trying out likely values. The same key gives the same pseudonyms.
+    pub key: Option<Secret>,
+    /// Keeps free text, which is removed otherwise.
+    pub keep_text: bool,
+    /// Removes money, which is kept otherwise.
+    pub drop_money: bool,
+}
+
+impl Redaction {
+    /// The key that a [reference](crate::references) leads to.
+    pub async fn key(reference: &str, env_file: &EnvFile) -> Result<Secret> {
+        let refuse =
+            |why: &str| Error::new(Kind::ConfigInvalid, format!("the redaction key {why}"));
+        // Not repeated: it may be the key itself, given by mistake.
+        let resolved = resolve_text(reference, env_file)
+            .await
+            .ok_or_else(|| refuse(&format!("is given by reference: {}", forms())))?;
+        let key = resolved.map_err(|complaint| refuse(&complaint))?;
+        if key.len() < SHORTEST_KEY {
+            return Err(refuse(&format!(
+                "is too short: make one of at least {SHORTEST_KEY} bytes, at random"
+            )));
+        }
+        Ok(Secret::new(key))
+    }
+
+    /// What happens to the values of a class. A record must still be found by its key and cursor.
+    const fn action(&self, class: DataClass, is_identifier: bool) -> Action {
+        match class {
+            DataClass::Email | DataClass::PersonName | DataClass::Phone => Action::Replaced,
+            _ if is_identifier => Action::Kept,
+            DataClass::SignedUrl => Action::Cut,
+            DataClass::FreeText if self.keep_text => Action::Kept,
+            DataClass::Money if !self.drop_money => Action::Kept,
+            DataClass::FreeText | DataClass::Money => Action::Removed,
+        }
+    }
+}
+
+/// What was done with the values of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A pseudonym stands in their place.
+    Replaced,
+    /// Links lost their query and fragment, where the signature is.
+    Cut,
+    /// Null stands in their place.
+    Removed,
+    /// They are as they were.
+    Kept,
+}
+
+/// What redaction did with the records of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Redacted {
+    /// Whether the pseudonyms were made with a key.
+    pub keyed: bool,
+    /// Every field that has a class, by path: `[]` for what stands in a list, `*` for any name in a map.
+    pub fields: Vec<RedactedField>,
+    /// How many values were removed since they were not of the type that the schema says, by path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unexpected: BTreeMap<String, u64>,
+}
+
+/// What redaction did with a field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RedactedField {
+    /// Where it stands in a record.
+    pub path: String,
+    /// Its class.
+    pub class: DataClass,
+    /// What was done with its values.
+    pub action: Action,
+    /// How many values had something to hide: neither null nor empty.
+    pub values: u64,
+}
+
+/// Redacts the records of one stream.
+#[derive(Debug)]
+pub struct Redactor {
+    stream: &'static str,
+    plan: Plan,
+    pseudonyms: Pseudonyms,
+    counts: Counts,
+    /// Kept from record to record for its memory only.
+    open: Vec<Frame>,
+}
+
+impl Redactor {
+    /// Compiles a stream's schema. Fails if the schema has classes that cannot be followed.
+    pub fn new(spec: &StreamSpec, redaction: &Redaction) -> Result<Self> {
+        let plan = Plan::new(spec, redaction)?;
+        let pseudonyms = match &redaction.key {
+            None => Pseudonyms::Plain,
+            Some(key) => Pseudonyms::keyed(key.expose().as_bytes()).ok_or_else(|| {
+                Error::new(Kind::ConfigInvalid, "the redaction key cannot be used")
+            })?,
+        };
+        let counts = Counts {
+            values: vec![0; plan.fields.len()],
+            ..Counts::default()
+        };
+        Ok(Self {
+            stream: spec.name,
+            plan,
+            pseudonyms,
+            counts,
+            open: Vec::new(),
+        })
+    }
+
+    /// The records at these places of a body, redacted, in a body of their own.
+    pub fn records(
+        &mut self,
+        body: &[u8],
+        places: &[Range<usize>],
+    ) -> Result<(Bytes, Vec<Range<usize>>)> {
+        let mut redacted = Vec::with_capacity(places.iter().map(Range::len).sum());
+        let mut records = Vec::with_capacity(places.len());
+        for place in places {
+            let start = redacted.len();
+            self.record(&body[place.clone()], &mut redacted)?;
+            records.push(start..redacted.len());
+        }
+        Ok((redacted.into(), records))
+    }
+
+    /// Appends a record, redacted, to `out`.
+    fn record(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let (plan, pseudonyms) = (&self.plan, &self.pseudonyms);
+        let (counts, open) = (&mut self.counts, &mut self.open);
+        Scanner::run(plan, pseudonyms, counts, open, record, out).map_err(|_| {
+            let text = format!(
+                "a record of {} is not JSON, so it cannot be redacted",
+                self.stream
+            );
+            Error::new(Kind::DataInvalid, text)
+        })
+    }
+
+    /// What was done so far.
+    pub fn report(&self) -> Redacted {
+        let fields = self.plan.fields.iter().zip(&self.counts.values);
+        Redacted {
+            keyed: matches!(self.pseudonyms, Pseudonyms::Keyed(_)),
+            fields: fields
+                .map(|(field, values)| RedactedField {
+                    path: field.path.clone(),
+                    class: field.class,
+                    action: field.action,
+                    values: *values,
+                })
+                .collect(),
+            unexpected: self.counts.unexpected.clone(),
+        }
+    }
+
+    /// How many values look like e-mail addresses though they have no class, and the sentence about them.
+    pub fn unclassed_email(&self) -> Option<(u64, String)> {
+        let found = &self.counts.addresses;
+        if found.is_empty() {
+            return None;
+        }
+        let paths: Vec<&str> = found.keys().map(String::as_str).collect();
+        let message = format!(
+            "fields that no class redacts hold what looks like an e-mail address: {}",
+            paths.join(", ")
+        );
+        Some((found.values().sum(), message))
+    }
+}
+
+#[cfg(test)]
+mod tests;
