@@ -35,7 +35,7 @@ async fn every_envelope_with_every_id_and_link_delivers_each_record_once() {
             for next_links in [
                 NextLinks::Absolute,
                 NextLinks::Relative,
-                NextLinks::WrongScheme,
+                NextLinks::OtherScheme,
             ] {
                 let what = format!("{paging:?} {ids_are:?} {next_links:?}");
                 let sandbox = organization(ClaribiOptions {

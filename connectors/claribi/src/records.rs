@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use headwater::DataClass;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,6 +65,7 @@ pub struct DataSource {
     #[schemars(extend("format" = "date-time"))]
     pub updated_at: Option<String>,
     /// What is wrong. In details.
+    #[schemars(transform = DataClass::FreeText)]
     pub error_message: Option<String>,
     /// Rows, where they are counted. In details.
     pub row_count: Option<f64>,
@@ -81,6 +83,7 @@ pub struct Report {
     /// Title, as some pages call it.
     pub name: Option<String>,
     /// Description.
+    #[schemars(transform = DataClass::FreeText)]
     pub description: Option<String>,
     /// How far it is.
     #[schemars(extend("examples" = ["pending", "generating", "completed", "failed", "cancelled"]))]
@@ -99,6 +102,7 @@ pub struct Report {
     #[schemars(extend("format" = "date"))]
     pub report_period_end: Option<String>,
     /// What it says, in blocks. In details.
+    #[schemars(transform = DataClass::FreeText)]
     pub insights: Option<Value>,
     /// How good its data are. In details.
     pub data_quality_metrics: Option<Value>,
@@ -121,6 +125,7 @@ pub struct Dashboard {
     /// Name.
     pub name: Option<String>,
     /// Description.
+    #[schemars(transform = DataClass::FreeText)]
     pub description: Option<String>,
     /// How it is.
     pub status: Option<String>,
@@ -163,10 +168,13 @@ pub struct User {
     /// Identifier.
     pub id: Option<Id>,
     /// E-mail address.
+    #[schemars(transform = DataClass::Email)]
     pub email: Option<String>,
     /// First name.
+    #[schemars(transform = DataClass::PersonName)]
     pub first_name: Option<String>,
     /// Last name.
+    #[schemars(transform = DataClass::PersonName)]
     pub last_name: Option<String>,
     /// Role.
     #[schemars(extend("examples" = ["administrator"]))]

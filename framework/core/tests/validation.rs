@@ -531,12 +531,12 @@ fn tidying_takes_one_pair_of_quotes_and_nothing_inside() {
         (" a b ", "a b"),
     ] {
         let mut answer = with("/api_key", json!(pasted));
-        headwater_core::tidy(&form, &mut answer);
+        tidy(&form, &mut answer);
         assert_eq!(answer["api_key"], tidied, "{pasted:?}");
     }
     // Other texts may begin with a space or a quote for a reason.
     let mut answer = with("/auth/user", json!(" \"ann\" "));
-    assert_eq!(headwater_core::tidy(&form, &mut answer), []);
+    assert_eq!(tidy(&form, &mut answer), []);
     assert_eq!(answer["auth"]["user"], " \"ann\" ");
 }
 
