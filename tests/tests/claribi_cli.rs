@@ -205,6 +205,26 @@ async fn an_alternative_is_set_field_by_field() {
     }
 }
 
+#[test]
+fn offline_nothing_is_said_of_a_secret_that_is_not_known() {
+    let offline = |more: &[&str]| {
+        let arguments = [
+            "check",
+            ID,
+            "--offline",
+            "--set",
+            "auth.style=bearer",
+            "--set",
+            "auth.api_key=env:NOT_SET",
+        ];
+        run(HEADWATER, arguments.iter().chain(more))
+    };
+    let ran = offline(&[]);
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{}", ran.all());
+    assert_eq!(ran.out.matches("NOT_SET").count(), 1, "{}", ran.out);
+    assert_eq!(offline(&["--apply"]).code, Some(2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_uses_up_the_hour_keeps_what_it_has() {
     let limit = |requests| ClaribiOptions {

@@ -119,7 +119,7 @@ enum Auth {
             description = "Exchanged for a token at each run; the token is not kept.",
             transform = any_characters,
             transform = Hint::order(2)
-                .help("An account of its own with the role Viewer is enough")
+                .help("Best that of an account which may only read")
                 .guide_step(4)
         )]
         password: Secret,
@@ -216,7 +216,7 @@ impl Connector for Claribi {
         id: "claribi",
         name: SERVICE,
         summary: "Reads data sources, reports, dashboards, the account and the usage of the plan.",
-        docs: "https://claribi.com/docs",
+        docs: "https://claribi.com/docs/api/reference",
         guide: &[
             GuideStep {
                 title: "Open the settings",
@@ -230,8 +230,8 @@ impl Connector for Claribi {
             },
             GuideStep {
                 title: "Mind whose key it is",
-                text: "A key has the role of the person who created it and ends with its expiry date. A key of a service \
-                       account outlives people who leave.",
+                text: "A key has the role of the person who created it and stops working on its expiry date. Note the date \
+                       where your team will see it.",
             },
             GuideStep {
                 title: "Or log in with a password",

@@ -165,10 +165,9 @@ fn show_patch(patch: &ConfigPatch, terminal: &Terminal) -> Outcome {
     terminal.print(&patch.message)?;
     for (pointer, value) in &patch.set {
         let field = pointer.trim_start_matches('/').replace('/', ".");
-        let line = format!("  set {field} to {value}, or check again with --apply");
-        terminal.print(&line)?;
+        terminal.print(&format!("  set {field} to {value}"))?;
     }
-    Ok(())
+    terminal.print("  or check with --apply, which writes that into the config file")
 }
 
 fn advice(check: &Check) -> Vec<String> {
