@@ -77,6 +77,11 @@ pub(crate) struct Check {
     /// Check the form only: ask nobody, follow no reference. For a config that is used elsewhere.
     #[arg(long)]
     pub offline: bool,
+
+    /// Write what the service would rather have in the config, if anything, into the file given with --config.
+    /// Everything else in the file stays as it is.
+    #[arg(long, conflicts_with = "offline")]
+    pub apply: bool,
 }
 
 #[derive(Debug, ClapArgs)]

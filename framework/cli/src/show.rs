@@ -57,15 +57,7 @@ pub(crate) fn form(connector: &dyn AnyConnector, terminal: &Terminal) -> Outcome
                 terminal.print(&format!("\n  {}", terminal.paint(Tone::Strong, name)))?;
             }
         }
-        terminal.print(&format!(
-            "\n  {}  {}",
-            field.title,
-            terminal.paint(Tone::Faint, &remarks(field))
-        ))?;
-        terminal.print(&format!("    {}", field.description))?;
-        if let Some(help) = &field.help {
-            terminal.print(&format!("    Where: {help}"))?;
-        }
+        show_field(field, "  ", terminal)?;
     }
     terminal.print(&format!(
         "\n  {}",
@@ -73,6 +65,33 @@ pub(crate) fn form(connector: &dyn AnyConnector, terminal: &Terminal) -> Outcome
     ))?;
     for (index, step) in form.guide.iter().enumerate() {
         terminal.print(&format!("    {}. {}. {}", index + 1, step.title, step.text))?;
+    }
+    Ok(())
+}
+
+fn show_field(field: &Field, margin: &str, terminal: &Terminal) -> Outcome {
+    terminal.print(&format!(
+        "\n{margin}{}  {}",
+        field.title,
+        terminal.paint(Tone::Faint, &remarks(field))
+    ))?;
+    terminal.print(&format!("{margin}  {}", field.description))?;
+    if let Some(help) = &field.help {
+        terminal.print(&format!("{margin}  Where: {help}"))?;
+    }
+    let FieldKind::OneOf { tag, branches } = &field.kind else {
+        return Ok(());
+    };
+    for branch in branches {
+        let value = branch.value.as_str().unwrap_or_default();
+        terminal.print(&format!(
+            "\n{margin}  {}  {}",
+            branch.title,
+            terminal.paint(Tone::Faint, &format!("{tag} {value}"))
+        ))?;
+        for field in &branch.fields {
+            show_field(field, &format!("{margin}    "), terminal)?;
+        }
     }
     Ok(())
 }

@@ -227,8 +227,17 @@ impl ClientBuilder {
     /// `secrets` is what it is obtained with: no message repeats it.
     #[must_use]
     pub fn tokens(self, source: impl TokenSource, secrets: &[&Secret]) -> Self {
+        let sender = self.secrets(secrets);
+        Self(sender.0.map(|inner| Inner {
+            tokens: Some(Tokens::new(source)),
+            ..inner
+        }))
+    }
+
+    /// What is sent otherwise, in the body of a login for example: no message repeats it.
+    #[must_use]
+    pub fn secrets(self, secrets: &[&Secret]) -> Self {
         Self(self.0.map(|mut inner| {
-            inner.tokens = Some(Tokens::new(source));
             inner
                 .secrets
                 .extend(secrets.iter().map(|&secret| secret.clone()));
