@@ -211,15 +211,20 @@ impl Audit {
     fn look(&self, span: &Span, page: &mut Page<Token, Bookmark>, token: &mut Token) {
         let body = &page.body;
         let ends = seconds_up_to(span.to);
-        page.records.retain(|place: &Range<usize>| {
-            let record = &body[place.clone()];
-            let is_near_the_end = std::str::from_utf8(record)
-                .is_ok_and(|text| ends.iter().any(|second| text.contains(second)));
-            if is_near_the_end {
-                token.delivered.insert(Seen::fingerprint(record));
-            }
-            span.delivered.is_empty() || !span.delivered.contains(Seen::fingerprint(record))
-        });
+        let has_an_end = |bytes: &[u8]| {
+            std::str::from_utf8(bytes)
+                .is_ok_and(|text| ends.iter().any(|second| text.contains(second)))
+        };
+        // Most pages of a first pass hold neither.
+        if has_an_end(body) || !span.delivered.is_empty() {
+            page.records.retain(|place: &Range<usize>| {
+                let record = &body[place.clone()];
+                if has_an_end(record) {
+                    token.delivered.insert(Seen::fingerprint(record));
+                }
+                span.delivered.is_empty() || !span.delivered.contains(Seen::fingerprint(record))
+            });
+        }
         for (_, actors) in &mut page.companions {
             actors.retain(|place| token.actors.insert(Seen::fingerprint(&body[place.clone()])));
         }

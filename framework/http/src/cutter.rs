@@ -375,19 +375,16 @@ impl Scan {
 
     /// The place after the brace that closes the object; none when it is not among these bytes.
     fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut blocks = bytes.chunks_exact(BLOCK);
-        let mut from = 0;
-        for block in &mut blocks {
-            let end = self.block(block);
-            if let Some(end) = end {
-                return Some(from + end);
+        let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+        for (index, block) in blocks.iter().enumerate() {
+            if let Some(end) = self.block(block) {
+                return Some(index * BLOCK + end);
             }
-            from += BLOCK;
         }
-        Some(from + self.one_by_one(blocks.remainder())?)
+        Some(blocks.len() * BLOCK + self.one_by_one(rest)?)
     }
 
-    fn block(&mut self, block: &[u8]) -> Option<usize> {
+    fn block(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
         let Masks {
             quotes,
             backslashes,
@@ -455,37 +452,27 @@ struct Masks {
 }
 
 impl Masks {
-    fn of(block: &[u8]) -> Self {
-        let mut masks = Self {
-            quotes: 0,
-            backslashes: 0,
-            braces: 0,
-        };
-        for (index, word) in block.chunks_exact(8).enumerate() {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(word);
-            let word = u64::from_le_bytes(bytes);
-            let shift = index * 8;
-            masks.quotes |= equal(word, b'"') << shift;
-            masks.backslashes |= equal(word, b'\\') << shift;
+    fn of(block: &[u8; BLOCK]) -> Self {
+        Self {
+            quotes: bits(block, |byte| byte == b'"'),
+            backslashes: bits(block, |byte| byte == b'\\'),
             // `{` and `}` differ in two bits.
-            masks.braces |= equal(word | every(0x06), 0x7f) << shift;
+            braces: bits(block, |byte| byte | 0x06 == 0x7f),
         }
-        masks
     }
 }
 
-const fn every(byte: u8) -> u64 {
-    0x0101_0101_0101_0101 * byte as u64
-}
-
-/// Eight bits: which of the eight bytes of a word are this byte.
-const fn equal(word: u64, byte: u8) -> u64 {
-    const LOW: u64 = every(0x7f);
-    let differs = word ^ every(byte);
-    // The high bit of each byte of `differs` that is zero.
-    let zeros = !(((differs & LOW) + LOW) | differs | LOW);
-    (zeros >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+/// A bit for each byte that is meant. Two loops, because compilers turn the first one into vector instructions.
+fn bits(block: &[u8; BLOCK], is_meant: impl Fn(u8) -> bool) -> u64 {
+    /// Moves the lowest bit of each of eight bytes into the highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let flags = block.map(|byte| u8::from(is_meant(byte)));
+    let mut bits = 0;
+    for (index, word) in flags.as_chunks::<8>().0.iter().enumerate() {
+        let gathered = u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56;
+        bits |= gathered << (8 * index);
+    }
+    bits
 }
 
 const fn flip_from_each(mut bits: u64) -> u64 {
@@ -615,6 +602,25 @@ mod tests {
                 ],
                 "{size}"
             );
+        }
+    }
+
+    #[test]
+    fn a_mask_has_a_bit_for_each_byte() {
+        let seed = fastrand::u64(..);
+        eprintln!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..1000 {
+            let block = [(); BLOCK].map(|()| match rng.u8(..4) {
+                0 => rng.u8(..),
+                _ => b"\"\\{}y\x7f[]"[rng.usize(..8)],
+            });
+            let masks = Masks::of(&block);
+            for (place, byte) in block.iter().enumerate() {
+                assert_eq!(masks.quotes >> place & 1 == 1, *byte == b'"');
+                assert_eq!(masks.backslashes >> place & 1 == 1, *byte == b'\\');
+                assert_eq!(masks.braces >> place & 1 == 1, byte | 6 == 0x7f);
+            }
         }
     }
 
