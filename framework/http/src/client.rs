@@ -588,8 +588,10 @@ impl Client {
         if status.is_success() || (is_meant && request.accepted.contains(&status.as_u16())) {
             return Verdict::Good(response, body);
         }
-        let until_reset = || Some(inner.learned.as_ref()?.until_reset(&response));
-        let wait = retry_after(&response.headers, SystemTime::now()).or_else(|| until_reset()?);
+        // Every answer names a reset, a hiccup's as well, which has nothing to do with it.
+        let learned = inner.learned.as_ref().filter(|_| status.as_u16() == 429);
+        let wait = retry_after(&response.headers, SystemTime::now())
+            .or_else(|| learned?.until_reset(&response));
         let error = self.refusal(request, &response);
         match status.as_u16() {
             429 | 503 => Verdict::Again {
