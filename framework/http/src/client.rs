@@ -446,6 +446,7 @@ impl Client {
         match &tried {
             Tried::Answered(response, _) if response.status == StatusCode::UNAUTHORIZED => {
                 let token = tokens.renew(&token).await?;
+                self.turn().await;
                 self.try_with(request, true, deadline, take, Some(&token))
                     .await
             }
