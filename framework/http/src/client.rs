@@ -158,10 +158,20 @@ impl fmt::Debug for Download {
 impl Download {
     /// The next piece; none at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        next_chunk(&mut self.body).await.map_err(|failed| {
-            let text = format!("the download from {} broke off: {failed}", self.service);
-            Error::new(Kind::Unavailable, text)
-        })
+        let service = self.service;
+        next_chunk(&mut self.body)
+            .await
+            .map_err(|failed| match failed.failure {
+                // Damaged for good: opening it again brings the same bytes.
+                Failure::Undecodable => {
+                    let text = format!("the download from {service} cannot be decompressed");
+                    Error::new(Kind::DataInvalid, text)
+                }
+                _ => {
+                    let text = format!("the download from {service} broke off: {failed}");
+                    Error::new(Kind::Unavailable, text)
+                }
+            })
     }
 }
 
