@@ -145,11 +145,13 @@ pub type Answer = Result<http::Response<Body>, TransportError>;
 
 type Answers = dyn Fn(usize, &http::Request<Bytes>) -> Answer + Send + Sync;
 
+type Sent = (Instant, http::Request<Bytes>);
+
 /// A network inside of the process, for tests with a paused clock: nothing on it takes time unless it says so.
 #[derive(Clone)]
 pub struct Wire {
     answer: Arc<Answers>,
-    sent: Arc<Mutex<Vec<(Instant, http::Request<Bytes>)>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 impl Wire {
