@@ -272,7 +272,7 @@ impl TokenSource for Mint {
         assert!(refresh.is_none());
         let number = self.0.fetch_add(1, SeqCst);
         Ok(Grant {
-            access: Secret::new(&format!("canary-{number}")),
+            access: Secret::new(format!("canary-{number}")),
             refresh: None,
         })
     }
