@@ -359,8 +359,8 @@ struct Lane<'a> {
     plan: Option<Vec<Position>>,
     /// Partitions that wait, by their number in the plan.
     waits: BTreeMap<usize, Pause>,
-    /// The place beyond the state, once a limit has cut a page.
-    ahead: Option<Position>,
+    /// The place beyond the state, once a limit has cut a page, and the number of its partition.
+    ahead: Option<(usize, Position)>,
     /// Whether a limit has cut a page: from there on the state stays where it is.
     is_ahead: bool,
     has_begun: bool,
@@ -463,6 +463,13 @@ impl<'a> Lane<'a> {
         let Some(pass) = state.pass(self.name) else {
             return Turn::Done;
         };
+        // What lies beyond the state of one partition is no place in another whose wait is over meanwhile.
+        let ahead = self.ahead.as_ref().map(|(number, _)| *number);
+        if let Some(number) = ahead {
+            let mut partitions = pass.partitions.iter();
+            let progress = partitions.find(|one| one.number == number);
+            return progress.map_or(Turn::Done, |progress| Turn::Fetch(progress.clone()));
+        }
         let now = Instant::now();
         let mut earliest = None;
         for progress in &pass.partitions {
@@ -584,7 +591,8 @@ impl Reading<'_> {
         progress: Progress,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<Ending>> {
-        let token = lane.ahead.clone().or(progress.token);
+        let ahead = lane.ahead.take().map(|(_, token)| token);
+        let token = ahead.or(progress.token);
         let mut page = tokio::select! {
             biased;
             _ = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
@@ -607,7 +615,7 @@ impl Reading<'_> {
             .iter()
             .all(|outlet| self.left(outlet.summary) == 0);
         if lane.is_ahead {
-            lane.ahead = page.next;
+            lane.ahead = page.next.map(|next| (progress.number, next));
             let is_over = is_enough || lane.ahead.is_none() || page.hold.is_some();
             return Ok(is_over.then_some(Ending::Limited));
         }
