@@ -151,8 +151,8 @@ impl Summary {
 ///
 /// `wanted` names the streams; none means all. Companions that nobody wants are left out of the sink.
 ///
-/// A stream's own trouble (no permission, a malformed answer) ends that stream; trouble with the service, the sink or
-/// the state ends the read. Errors of a stream are in the summary; an error of this function comes before the first
+/// A stream's own trouble (no permission, a malformed answer, a partition that is over for this run) ends that stream;
+/// trouble with the service, the sink or the state ends the read. Errors of a stream are in the summary; an error of this function comes before the first
 /// record, or from the state or the sink while the last ones are written.
 ///
 /// A limit may cut a page. What is left of it is written after everything else and the state stays before that page:
@@ -311,6 +311,16 @@ fn save(state: &State, options: &ReadOptions) -> Result<()> {
         .state_path
         .as_deref()
         .map_or(Ok(()), |path| state.save(path))
+}
+
+impl Ending {
+    fn failed(error: &Error) -> Self {
+        Self::Failed {
+            kind: error.kind(),
+            message: error.to_string(),
+            retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
+        }
+    }
 }
 
 impl StreamSummary {
@@ -526,8 +536,8 @@ impl Reading<'_> {
                 }
                 (index, Turn::Done) => {
                     let lane = &mut lanes[index];
-                    let ended = self.conclude(lane);
-                    self.end(lane, ended, on_event);
+                    let ending = self.conclude(lane);
+                    self.end(lane, Ok(ending), on_event);
                 }
             }
             if self.is_over {
@@ -713,17 +723,18 @@ impl Reading<'_> {
         }
     }
 
-    /// How a lane ended of which nothing can be fetched any more in this run.
-    fn conclude(&mut self, lane: &mut Lane<'_>) -> Result<Ending> {
+    /// How a lane ended of which nothing can be fetched any more in this run. Whatever ended single partitions for this
+    /// run, an export job that takes too long for example, is no reason to end the read.
+    fn conclude(&mut self, lane: &mut Lane<'_>) -> Ending {
         if let Some(error) = lane.failure.take() {
-            return Err(error);
+            return Ending::failed(&error);
         }
         let state = self.state.stream(lane.name);
         if let Some(pass) = state.pass.take() {
             state.bookmark = pass.bookmark.or(state.bookmark.take());
         }
         self.state.finish(lane.name);
-        Ok(Ending::Complete)
+        Ending::Complete
     }
 
     /// Ends a lane. Whatever ended it, what was written is kept; but a sink that failed half way through a page has
@@ -746,11 +757,7 @@ impl Reading<'_> {
             Ok(ending) => matches!(ending, Ending::Stopped),
             Err(error) => !is_own_trouble(error.kind()),
         };
-        let ending = ended.unwrap_or_else(|error| Ending::Failed {
-            kind: error.kind(),
-            retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
-            message: error.to_string(),
-        });
+        let ending = ended.unwrap_or_else(|error| Ending::failed(&error));
         for outlet in &lane.outlets {
             let summary = &mut self.summaries[outlet.summary];
             summary.ending = ending.clone();
