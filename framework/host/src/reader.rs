@@ -769,7 +769,8 @@ impl Reading<'_> {
     /// Cancels what a stopped read leaves running at the service.
     async fn release(&mut self, lanes: &[Lane<'_>]) -> Result<u64> {
         let mut released = 0;
-        if !self.options.release || !*self.options.stop.borrow() {
+        // What a broken sink has not kept must not get into the state, and a job that is let go of has to.
+        if self.is_sink_broken || !self.options.release || !*self.options.stop.borrow() {
             return Ok(released);
         }
         for lane in lanes {
