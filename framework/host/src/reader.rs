@@ -151,9 +151,9 @@ impl Summary {
 ///
 /// `wanted` names the streams; none means all. Companions that nobody wants are left out of the sink.
 ///
-/// A stream's own trouble (no permission, a malformed answer) ends that stream; trouble with the service, the sink or
-/// the state ends the read. Errors of a stream are in the summary; an error of this function comes before the first
-/// record, or from the state or the sink while the last ones are written.
+/// A stream's own trouble (no permission, a malformed answer, a partition that is over for this run) ends that stream;
+/// trouble with the service, the sink or the state ends the read. Errors of a stream are in the summary; an error of
+/// this function comes before the first record, or from the state or the sink while the last ones are written.
 ///
 /// A limit may cut a page. What is left of it is written after everything else and the state stays before that page:
 /// a later run without the limit reads it whole.
@@ -313,6 +313,16 @@ fn save(state: &State, options: &ReadOptions) -> Result<()> {
         .map_or(Ok(()), |path| state.save(path))
 }
 
+impl Ending {
+    fn failed(error: &Error) -> Self {
+        Self::Failed {
+            kind: error.kind(),
+            message: error.to_string(),
+            retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
+        }
+    }
+}
+
 impl StreamSummary {
     fn new(stream: &str) -> Self {
         Self {
@@ -359,8 +369,8 @@ struct Lane<'a> {
     plan: Option<Vec<Position>>,
     /// Partitions that wait, by their number in the plan.
     waits: BTreeMap<usize, Pause>,
-    /// The place beyond the state, once a limit has cut a page.
-    ahead: Option<Position>,
+    /// The place beyond the state, once a limit has cut a page, and the number of its partition.
+    ahead: Option<(usize, Position)>,
     /// Whether a limit has cut a page: from there on the state stays where it is.
     is_ahead: bool,
     has_begun: bool,
@@ -463,6 +473,13 @@ impl<'a> Lane<'a> {
         let Some(pass) = state.pass(self.name) else {
             return Turn::Done;
         };
+        // What lies beyond the state of one partition is no place in another whose wait is over meanwhile.
+        let ahead = self.ahead.as_ref().map(|(number, _)| *number);
+        if let Some(number) = ahead {
+            let mut partitions = pass.partitions.iter();
+            let progress = partitions.find(|one| one.number == number);
+            return progress.map_or(Turn::Done, |progress| Turn::Fetch(progress.clone()));
+        }
         let now = Instant::now();
         let mut earliest = None;
         for progress in &pass.partitions {
@@ -519,8 +536,8 @@ impl Reading<'_> {
                 }
                 (index, Turn::Done) => {
                     let lane = &mut lanes[index];
-                    let ended = self.conclude(lane);
-                    self.end(lane, ended, on_event);
+                    let ending = self.conclude(lane);
+                    self.end(lane, Ok(ending), on_event);
                 }
             }
             if self.is_over {
@@ -584,7 +601,8 @@ impl Reading<'_> {
         progress: Progress,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<Ending>> {
-        let token = lane.ahead.clone().or(progress.token);
+        let ahead = lane.ahead.take().map(|(_, token)| token);
+        let token = ahead.or(progress.token);
         let mut page = tokio::select! {
             biased;
             _ = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
@@ -607,7 +625,7 @@ impl Reading<'_> {
             .iter()
             .all(|outlet| self.left(outlet.summary) == 0);
         if lane.is_ahead {
-            lane.ahead = page.next;
+            lane.ahead = page.next.map(|next| (progress.number, next));
             let is_over = is_enough || lane.ahead.is_none() || page.hold.is_some();
             return Ok(is_over.then_some(Ending::Limited));
         }
@@ -705,17 +723,18 @@ impl Reading<'_> {
         }
     }
 
-    /// How a lane ended of which nothing can be fetched any more in this run.
-    fn conclude(&mut self, lane: &mut Lane<'_>) -> Result<Ending> {
+    /// How a lane ended of which nothing can be fetched any more in this run. Whatever ended single partitions for this
+    /// run, an export job that takes too long for example, is no reason to end the read.
+    fn conclude(&mut self, lane: &mut Lane<'_>) -> Ending {
         if let Some(error) = lane.failure.take() {
-            return Err(error);
+            return Ending::failed(&error);
         }
         let state = self.state.stream(lane.name);
         if let Some(pass) = state.pass.take() {
             state.bookmark = pass.bookmark.or(state.bookmark.take());
         }
         self.state.finish(lane.name);
-        Ok(Ending::Complete)
+        Ending::Complete
     }
 
     /// Ends a lane. Whatever ended it, what was written is kept; but a sink that failed half way through a page has
@@ -738,11 +757,7 @@ impl Reading<'_> {
             Ok(ending) => matches!(ending, Ending::Stopped),
             Err(error) => !is_own_trouble(error.kind()),
         };
-        let ending = ended.unwrap_or_else(|error| Ending::Failed {
-            kind: error.kind(),
-            retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
-            message: error.to_string(),
-        });
+        let ending = ended.unwrap_or_else(|error| Ending::failed(&error));
         for outlet in &lane.outlets {
             let summary = &mut self.summaries[outlet.summary];
             summary.ending = ending.clone();
@@ -754,7 +769,8 @@ impl Reading<'_> {
     /// Cancels what a stopped read leaves running at the service.
     async fn release(&mut self, lanes: &[Lane<'_>]) -> Result<u64> {
         let mut released = 0;
-        if !self.options.release || !*self.options.stop.borrow() {
+        // What a broken sink has not kept must not get into the state, and a job that is let go of has to.
+        if self.is_sink_broken || !self.options.release || !*self.options.stop.borrow() {
             return Ok(released);
         }
         for lane in lanes {

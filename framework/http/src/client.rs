@@ -131,7 +131,7 @@ impl Request {
 }
 
 /// A response whose body is complete and within its limit.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Response {
     /// The status: success, or one that the request accepts.
     pub status: StatusCode,
@@ -141,6 +141,14 @@ pub struct Response {
     pub body: Bytes,
     /// The service's clock when it answered; ours where it does not tell.
     pub at: Timestamp,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither headers nor body: a report of a probe holds answers, and may end up in a log.
+        let (status, length) = (self.status, self.body.len());
+        write!(f, "Response({status}, {length} bytes)")
+    }
 }
 
 /// A response whose body arrives in pieces, without a limit.
@@ -158,10 +166,20 @@ impl fmt::Debug for Download {
 impl Download {
     /// The next piece; none at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        next_chunk(&mut self.body).await.map_err(|failed| {
-            let text = format!("the download from {} broke off: {failed}", self.service);
-            Error::new(Kind::Unavailable, text)
-        })
+        let service = self.service;
+        next_chunk(&mut self.body)
+            .await
+            .map_err(|failed| match failed.failure {
+                // Damaged for good: opening it again brings the same bytes.
+                Failure::Undecodable => {
+                    let text = format!("the download from {service} cannot be decompressed");
+                    Error::new(Kind::DataInvalid, text)
+                }
+                _ => {
+                    let text = format!("the download from {service} broke off: {failed}");
+                    Error::new(Kind::Unavailable, text)
+                }
+            })
     }
 }
 
@@ -455,6 +473,7 @@ impl Client {
         match &tried {
             Tried::Answered(response, _) if response.status == StatusCode::UNAUTHORIZED => {
                 let token = tokens.renew(&token).await?;
+                self.turn().await;
                 self.try_with(request, true, deadline, take, Some(&token))
                     .await
             }
@@ -597,8 +616,10 @@ impl Client {
         if status.is_success() || (is_meant && request.accepted.contains(&status.as_u16())) {
             return Verdict::Good(response, body);
         }
-        let until_reset = || Some(inner.learned.as_ref()?.until_reset(&response));
-        let wait = retry_after(&response.headers, SystemTime::now()).or_else(|| until_reset()?);
+        // Every answer names a reset, a hiccup's as well, which has nothing to do with it.
+        let learned = inner.learned.as_ref().filter(|_| status.as_u16() == 429);
+        let wait = retry_after(&response.headers, SystemTime::now())
+            .or_else(|| learned?.until_reset(&response));
         let error = self.refusal(request, &response);
         match status.as_u16() {
             429 | 503 => Verdict::Again {
