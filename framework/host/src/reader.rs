@@ -359,8 +359,8 @@ struct Lane<'a> {
     plan: Option<Vec<Position>>,
     /// Partitions that wait, by their number in the plan.
     waits: BTreeMap<usize, Pause>,
-    /// The place beyond the state, once a limit has cut a page.
-    ahead: Option<Position>,
+    /// The place beyond the state, once a limit has cut a page: the partition's number and the token.
+    ahead: Option<(usize, Position)>,
     /// Whether a limit has cut a page: from there on the state stays where it is.
     is_ahead: bool,
     has_begun: bool,
@@ -465,6 +465,12 @@ impl<'a> Lane<'a> {
         };
         let now = Instant::now();
         let mut earliest = None;
+        if let Some((number, _)) = self.ahead {
+            // The one that the limit has cut, whatever else has come due.
+            let mut partitions = pass.partitions.iter();
+            let cut = partitions.find(|one| one.number == number);
+            return cut.map_or(Turn::Done, |progress| Turn::Fetch(progress.clone()));
+        }
         for progress in &pass.partitions {
             match self.waits.get(&progress.number) {
                 Some(Pause::NextRun) => {}
@@ -584,7 +590,10 @@ impl Reading<'_> {
         progress: Progress,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<Ending>> {
-        let token = lane.ahead.clone().or(progress.token);
+        let token = match &lane.ahead {
+            Some((_, token)) => Some(token.clone()),
+            None => progress.token,
+        };
         let mut page = tokio::select! {
             biased;
             _ = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
@@ -607,7 +616,7 @@ impl Reading<'_> {
             .iter()
             .all(|outlet| self.left(outlet.summary) == 0);
         if lane.is_ahead {
-            lane.ahead = page.next;
+            lane.ahead = page.next.map(|next| (progress.number, next));
             let is_over = is_enough || lane.ahead.is_none() || page.hold.is_some();
             return Ok(is_over.then_some(Ending::Limited));
         }
