@@ -520,11 +520,14 @@ impl Reading<'_> {
                     let lane = &mut lanes[index];
                     let ended = self.step(lane, progress, on_event).await.transpose();
                     if let Some(ended) = ended {
+                        self.is_over |=
+                            matches!(&ended, Err(error) if !is_own_trouble(error.kind()));
                         self.end(lane, ended, on_event);
                     }
                 }
                 (index, Turn::Done) => {
                     let lane = &mut lanes[index];
+                    // What was put off to the next run, of whatever kind, says nothing about other streams.
                     let ended = self.conclude(lane);
                     self.end(lane, ended, on_event);
                 }
@@ -742,11 +745,8 @@ impl Reading<'_> {
         } else {
             self.commit()
         };
+        self.is_over |= kept.is_err() || matches!(&ended, Ok(Ending::Stopped));
         let ended = ended.and_then(|ending| kept.map(|()| ending));
-        self.is_over |= match &ended {
-            Ok(ending) => matches!(ending, Ending::Stopped),
-            Err(error) => !is_own_trouble(error.kind()),
-        };
         let ending = ended.unwrap_or_else(|error| Ending::Failed {
             kind: error.kind(),
             retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
