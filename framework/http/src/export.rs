@@ -7,7 +7,7 @@
 //!
 //! 1. *Ordering*, with a mark: the newest job that the service knew before. From here, a job newer than the mark that
 //!    fits the order is ours; only where there is none is one ordered. A crash between the order and the next position
-//!    finds the job this way, and so does an order whose answer was lost.
+//!    finds the job this way, and so does an order whose answer was lost. A refusal makes the mark anew.
 //! 2. *Waiting*, with the job's id.
 //! 3. *Reading*, with the number of records that were handed over. The download is kept open between two fetches; where it
 //!    is not there any more, it is opened anew and read up to that number.
@@ -286,9 +286,9 @@ impl<E: Export> ExportStream<E> {
             Some(job) => Ok(Ordered::Job(job)),
             None => jobs.order(order).await,
         };
-        let again = |wait: Duration, reason: &str| {
+        let again = |mark: Option<i64>, wait: Duration, reason: &str| {
             let next = ExportToken::Ordering {
-                mark: Some(mark),
+                mark,
                 failed,
                 refused: refused + 1,
             };
@@ -307,7 +307,8 @@ impl<E: Export> ExportStream<E> {
             Ok(Ordered::Busy) => {
                 let waited = BUSY.saturating_mul(refused);
                 if waited < jobs.policy().patience {
-                    return Ok(again(BUSY, "a free place for an export job"));
+                    // Certainly not ordered: what others order while this one waits is not ours.
+                    return Ok(again(None, BUSY, "a free place for an export job"));
                 }
                 let text = format!(
                     "the service had no free place for an export job for {} minutes; end the exports that run there, or \
@@ -321,6 +322,7 @@ impl<E: Export> ExportStream<E> {
             }
             // The order may have arrived: looked for first, the next time.
             Err(error) if error.kind() == Kind::Unavailable && refused + 1 < TRIES => Ok(again(
+                Some(mark),
                 FIRST_POLL * 2_u32.pow(refused + 1),
                 "an answer to the order",
             )),
