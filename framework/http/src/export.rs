@@ -699,9 +699,10 @@ impl<E: Export> Stream for ExportStream<E> {
                     ..Page::empty()
                 });
             }
+            // The options changed while this document was under way. What nothing was paid for begins anew.
+            (Route::Job, None | Some(ExportToken::Reading { job: None, .. })) => ExportToken::BEGIN,
+            (Route::Direct(_), None | Some(ExportToken::Ordering { .. })) => ExportToken::DIRECT,
             (_, Some(token)) => token,
-            (Route::Job, None) => ExportToken::BEGIN,
-            (Route::Direct(_), None) => ExportToken::DIRECT,
         };
         let place = token.clone();
         let fetched = match token {
