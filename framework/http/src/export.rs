@@ -753,9 +753,11 @@ impl<E: Export> Stream for ExportStream<E> {
 
     fn jobs(&self, order: &E::Order, token: Option<&ExportToken>) -> u64 {
         match token {
-            None => u64::from(matches!(self.export.route(order), Route::Job)),
-            // One that was ordered just before a crash is counted too, and found when the time comes.
-            Some(ExportToken::Ordering { .. }) => 1,
+            None | Some(ExportToken::Ordering { mark: None, .. }) => {
+                u64::from(matches!(self.export.route(order), Route::Job))
+            }
+            // It may have been ordered just before a crash; then it is found, and nothing must keep it from that. Where
+            // it was not, the service itself says whether there is room.
             Some(_) => 0,
         }
     }
