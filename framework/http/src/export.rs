@@ -762,10 +762,18 @@ impl<E: Export> Stream for ExportStream<E> {
         }
     }
 
-    async fn release(&self, _: E::Order, token: ExportToken) -> Result<bool> {
+    async fn release(&self, order: E::Order, token: ExportToken) -> Result<bool> {
+        let jobs = self.export.jobs();
         match token {
-            ExportToken::Waiting { job, .. } => self.export.jobs().cancel(&job).await,
-            ExportToken::Ordering { .. } | ExportToken::Reading { .. } => Ok(false),
+            ExportToken::Waiting { job, .. } => jobs.cancel(&job).await,
+            // Stopped before the answer to an order: the order may have arrived.
+            ExportToken::Ordering {
+                mark: Some(mark), ..
+            } => match jobs.find(&order, mark).await? {
+                Some(job) => jobs.cancel(&job).await,
+                None => Ok(false),
+            },
+            ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => Ok(false),
         }
     }
 }
