@@ -138,8 +138,12 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
     }
 
     async fn order(&self, order: &Order) -> Result<Ordered> {
-        let request = (self.request)(order, &self.config).accept(&[400, 401, 404]);
+        let request = (self.request)(order, &self.config).accept(&[400, 401, 404, 503]);
         let response = self.client.send(&request).await?;
+        // A proxy says that also of orders that arrived. Sent again by the client, it would be ordered twice.
+        if response.status.as_u16() == 503 {
+            return Err(self.client.refusal(&request, &response));
+        }
         if !response.status.is_success() {
             if code(&response) == "export_monthly_quota_reached" {
                 return self.full().await;
