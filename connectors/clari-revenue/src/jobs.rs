@@ -104,7 +104,14 @@ impl<Order> ExportJobs<Order> {
 
     /// HTTP 400 here is what 429 is elsewhere, for both limits; what is left tells which.
     async fn full(&self) -> Result<Ordered> {
-        let limits = Limits::ask(&self.client).await?;
+        let limits = match Limits::ask(&self.client).await {
+            Ok(limits) => limits,
+            // Who may not see the limits waits for either.
+            Err(error) if matches!(error.kind(), Kind::PermissionDenied | Kind::NotFound) => {
+                return Ok(Ordered::Busy);
+            }
+            Err(error) => return Err(error),
+        };
         if limits.available_monthly_quota == 0 {
             return Err(limits::used_up(&self.client, &limits).await);
         }
