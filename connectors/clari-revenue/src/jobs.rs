@@ -104,7 +104,14 @@ impl<Order> ExportJobs<Order> {
 
     /// HTTP 400 here is what 429 is elsewhere, for both limits; what is left tells which.
     async fn full(&self) -> Result<Ordered> {
-        let limits = Limits::ask(&self.client).await?;
+        let limits = match Limits::ask(&self.client).await {
+            Ok(limits) => limits,
+            // Who may not see the limits waits for either.
+            Err(error) if matches!(error.kind(), Kind::PermissionDenied | Kind::NotFound) => {
+                return Ok(Ordered::Busy);
+            }
+            Err(error) => return Err(error),
+        };
         if limits.available_monthly_quota == 0 {
             return Err(limits::used_up(&self.client, &limits).await);
         }
@@ -138,8 +145,12 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
     }
 
     async fn order(&self, order: &Order) -> Result<Ordered> {
-        let request = (self.request)(order, &self.config).accept(&[400, 401, 404]);
+        let request = (self.request)(order, &self.config).accept(&[400, 401, 404, 503]);
         let response = self.client.send(&request).await?;
+        // A proxy says that also of orders that arrived. Sent again by the client, it would be ordered twice.
+        if response.status.as_u16() == 503 {
+            return Err(self.client.refusal(&request, &response));
+        }
         if !response.status.is_success() {
             if code(&response) == "export_monthly_quota_reached" {
                 return self.full().await;

@@ -531,6 +531,8 @@ impl Reading<'_> {
                     let lane = &mut lanes[index];
                     let ended = self.step(lane, progress, on_event).await.transpose();
                     if let Some(ended) = ended {
+                        self.is_over |=
+                            matches!(&ended, Err(error) if !is_own_trouble(error.kind()));
                         self.end(lane, ended, on_event);
                     }
                 }

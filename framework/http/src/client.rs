@@ -115,7 +115,8 @@ impl Request {
         self
     }
 
-    /// Statuses that mean something to the caller: returned instead of failed, server errors once they come twice.
+    /// Statuses that mean something to the caller: returned instead of failed, server errors once they come twice, or at
+    /// once where the request is not repeatable.
     #[must_use]
     pub fn accept(mut self, statuses: &'static [u16]) -> Self {
         self.accepted = Cow::Borrowed(statuses);
@@ -611,8 +612,9 @@ impl Client {
             }
         };
         let status = response.status;
-        // A gateway has hiccups: a server error is believed to mean something to the caller when it comes twice.
-        let is_meant = !status.is_server_error() || tries > 1;
+        // A gateway has hiccups: a server error is believed to mean something to the caller when it comes twice, and at
+        // once after a write, of which nobody knows whether it was made.
+        let is_meant = !status.is_server_error() || tries > 1 || !request.is_repeatable;
         if status.is_success() || (is_meant && request.accepted.contains(&status.as_u16())) {
             return Verdict::Good(response, body);
         }

@@ -7,7 +7,7 @@
 //!
 //! 1. *Ordering*, with a mark: the newest job that the service knew before. From here, a job newer than the mark that
 //!    fits the order is ours; only where there is none is one ordered. A crash between the order and the next position
-//!    finds the job this way, and so does an order whose answer was lost.
+//!    finds the job this way, and so does an order whose answer was lost. A refusal makes the mark anew.
 //! 2. *Waiting*, with the job's id.
 //! 3. *Reading*, with the number of records that were handed over. The download is kept open between two fetches; where it
 //!    is not there any more, it is opened anew and read up to that number.
@@ -288,9 +288,9 @@ impl<E: Export> ExportStream<E> {
             Some(job) => Ok(Ordered::Job(job)),
             None => jobs.order(order).await,
         };
-        let again = |wait: Duration, reason: &str| {
+        let again = |mark: Option<i64>, wait: Duration, reason: &str| {
             let next = ExportToken::Ordering {
-                mark: Some(mark),
+                mark,
                 failed,
                 refused: refused + 1,
             };
@@ -309,7 +309,8 @@ impl<E: Export> ExportStream<E> {
             Ok(Ordered::Busy) => {
                 let waited = BUSY.saturating_mul(refused);
                 if waited < jobs.policy().patience {
-                    return Ok(again(BUSY, "a free place for an export job"));
+                    // Certainly not ordered: what others order while this one waits is not ours.
+                    return Ok(again(None, BUSY, "a free place for an export job"));
                 }
                 let text = format!(
                     "the service had no free place for an export job for {} minutes; end the exports that run there, or \
@@ -323,6 +324,7 @@ impl<E: Export> ExportStream<E> {
             }
             // The order may have arrived: looked for first, the next time.
             Err(error) if error.kind() == Kind::Unavailable && refused + 1 < TRIES => Ok(again(
+                Some(mark),
                 FIRST_POLL * 2_u32.pow(refused + 1),
                 "an answer to the order",
             )),
@@ -697,9 +699,10 @@ impl<E: Export> Stream for ExportStream<E> {
                     ..Page::empty()
                 });
             }
+            // The options changed while this document was under way. What nothing was paid for begins anew.
+            (Route::Job, None | Some(ExportToken::Reading { job: None, .. })) => ExportToken::BEGIN,
+            (Route::Direct(_), None | Some(ExportToken::Ordering { .. })) => ExportToken::DIRECT,
             (_, Some(token)) => token,
-            (Route::Job, None) => ExportToken::BEGIN,
-            (Route::Direct(_), None) => ExportToken::DIRECT,
         };
         let place = token.clone();
         let fetched = match token {
@@ -750,17 +753,27 @@ impl<E: Export> Stream for ExportStream<E> {
 
     fn jobs(&self, order: &E::Order, token: Option<&ExportToken>) -> u64 {
         match token {
-            None => u64::from(matches!(self.export.route(order), Route::Job)),
-            // One that was ordered just before a crash is counted too, and found when the time comes.
-            Some(ExportToken::Ordering { .. }) => 1,
+            None | Some(ExportToken::Ordering { mark: None, .. }) => {
+                u64::from(matches!(self.export.route(order), Route::Job))
+            }
+            // It may have been ordered just before a crash; then it is found, and nothing must keep it from that. Where
+            // it was not, the service itself says whether there is room.
             Some(_) => 0,
         }
     }
 
-    async fn release(&self, _: E::Order, token: ExportToken) -> Result<bool> {
+    async fn release(&self, order: E::Order, token: ExportToken) -> Result<bool> {
+        let jobs = self.export.jobs();
         match token {
-            ExportToken::Waiting { job, .. } => self.export.jobs().cancel(&job).await,
-            ExportToken::Ordering { .. } | ExportToken::Reading { .. } => Ok(false),
+            ExportToken::Waiting { job, .. } => jobs.cancel(&job).await,
+            // Stopped before the answer to an order: the order may have arrived.
+            ExportToken::Ordering {
+                mark: Some(mark), ..
+            } => match jobs.find(&order, mark).await? {
+                Some(job) => jobs.cancel(&job).await,
+                None => Ok(false),
+            },
+            ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => Ok(false),
         }
     }
 }
