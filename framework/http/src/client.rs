@@ -131,7 +131,7 @@ impl Request {
 }
 
 /// A response whose body is complete and within its limit.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Response {
     /// The status: success, or one that the request accepts.
     pub status: StatusCode,
@@ -141,6 +141,14 @@ pub struct Response {
     pub body: Bytes,
     /// The service's clock when it answered; ours where it does not tell.
     pub at: Timestamp,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither headers nor body: a service may repeat in both what nobody should read in a log.
+        let (status, bytes) = (self.status, self.body.len());
+        write!(f, "Response({status}, {bytes} bytes)")
+    }
 }
 
 /// A response whose body arrives in pieces, without a limit.
@@ -653,13 +661,13 @@ impl Client {
             .with("path", request.path())
     }
 
-    /// [`split`] for a body of this service. Where it holds no records, the error repeats what the service says
+    /// [`split`](crate::split) for a body of this service. Where it holds no records, the error repeats what the service says
     /// instead, without anything that is secret here.
     pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
         self.split_with(body, records, &[], wanted)
     }
 
-    /// [`split_with`] in the same way.
+    /// [`split_with`](crate::split_with) in the same way.
     pub fn split_with(
         &self,
         body: &[u8],
