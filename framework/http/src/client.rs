@@ -676,13 +676,13 @@ impl Client {
             .with("path", request.path())
     }
 
-    /// [`split`] for a body of this service. Where it holds no records, the error repeats what the service says
+    /// [`split`](crate::split) for a body of this service. Where it holds no records, the error repeats what the service says
     /// instead, without anything that is secret here.
     pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
         self.split_with(body, records, &[], wanted)
     }
 
-    /// [`split_with`] in the same way.
+    /// [`split_with`](crate::split_with) in the same way.
     pub fn split_with(
         &self,
         body: &[u8],
