@@ -99,7 +99,7 @@ fn audit(runtime: &Runtime) {
     let folder = tempfile::tempdir().unwrap();
     let service = runtime.block_on(audit_service());
     let base_url = service.base_url();
-    let config = json!({ "api_key": API_KEY, "auth_profile": "apikey", "base_url": format!("{base_url}/v4") });
+    let config = json!({ "api_key": API_KEY, "auth_profile": "apikey", "base_url": format!("{base_url}/v4"), "requests_per_second": 1000 });
     let url = format!("{base_url}/v4/audit/events");
     let mut costs: [Vec<Cost>; 2] = Default::default();
     for round in 0..ROUNDS {
