@@ -149,6 +149,16 @@ pub struct Config {
     )]
     audit_export_days: u32,
 
+    #[serde(default = "default_requests_per_second")]
+    #[schemars(
+        title = "Requests per second",
+        description = "The most that is asked of the API in a second. Lower it to leave room for other integrations with \
+                       this key; Clari allows 100.",
+        range(min = 1, max = 1000),
+        transform = Hint::order(13).group("Reading options").advanced()
+    )]
+    requests_per_second: u32,
+
     #[serde(default)]
     #[schemars(
         title = "Retries at Clari",
@@ -174,16 +184,6 @@ pub struct Config {
         transform = Hint::order(16).group("Export jobs").advanced()
     )]
     job_minutes: u32,
-
-    #[serde(default = "default_requests_per_second")]
-    #[schemars(
-        title = "Requests per second",
-        description = "The most that is asked of the API in a second. Lower it to leave room for other integrations with \
-                       this key; Clari allows 100.",
-        range(min = 1, max = 1000),
-        transform = Hint::order(13).group("Reading options").advanced()
-    )]
-    requests_per_second: u32,
 }
 
 /// How the key is sent.
