@@ -757,10 +757,19 @@ impl<E: Export> Stream for ExportStream<E> {
         }
     }
 
-    async fn release(&self, _: E::Order, token: ExportToken) -> Result<bool> {
-        match token {
-            ExportToken::Waiting { job, .. } => self.export.jobs().cancel(&job).await,
-            ExportToken::Ordering { .. } | ExportToken::Reading { .. } => Ok(false),
+    async fn release(&self, order: E::Order, token: ExportToken) -> Result<bool> {
+        let jobs = self.export.jobs();
+        let job = match token {
+            ExportToken::Waiting { job, .. } => Some(job),
+            // The read may have been stopped while the order was on its way.
+            ExportToken::Ordering {
+                mark: Some(mark), ..
+            } => jobs.find(&order, mark).await?,
+            ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => None,
+        };
+        match job {
+            Some(job) => jobs.cancel(&job).await,
+            None => Ok(false),
         }
     }
 }
