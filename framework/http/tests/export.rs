@@ -594,6 +594,7 @@ async fn reading_goes_on_at_every_page_whatever_happened_to_the_download() {
     for place in 0..tokens.len() {
         // Another process, with nothing but the token; and this one, whose download stands elsewhere.
         let again = stream(&wire, &told);
+        first.fetch(105, None).await.unwrap();
         for stream in [&again, &first] {
             let mut token = tokens[place].clone();
             let mut rest = Default::default();
