@@ -342,7 +342,8 @@ impl Stream for Rich {
     }
 
     async fn fetch(&self, _: u8, _: Option<Count>) -> Result<Page<Count, ()>> {
-        let mut page = Page::new("{}{}{}".into(), vec![0..2]);
+        let record = 0..2;
+        let mut page = Page::new("{}{}{}".into(), vec![record]);
         page.companions = vec![("users", vec![2..4, 4..6]), ("teams", vec![])];
         page.next = Some(Count { n: 1 });
         page.notes = vec![Note {
