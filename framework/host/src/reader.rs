@@ -24,7 +24,7 @@ pub struct ReadOptions {
     pub state_path: Option<PathBuf>,
     /// The longest time between two commits. Zero commits after every page: for sinks that cannot be cut back.
     pub commit_every: Duration,
-    /// Becomes true when the user wants to stop: the read commits and ends.
+    /// Becomes true when the user wants to stop: the read commits and ends. Nobody stops it once the sender is gone.
     pub stop: watch::Receiver<bool>,
     /// Cancel the export jobs that a stopped read leaves running. Without it, a later read goes on with them.
     pub release: bool,
@@ -520,7 +520,7 @@ impl Reading<'_> {
                 (_, Turn::Wait(at)) => {
                     tokio::select! {
                         biased;
-                        _ = self.options.stop.wait_for(|stop| *stop) => {
+                        Ok(_) = self.options.stop.wait_for(|stop| *stop) => {
                             self.is_over = true;
                             break;
                         }
@@ -607,7 +607,7 @@ impl Reading<'_> {
         let token = ahead.or(progress.token);
         let mut page = tokio::select! {
             biased;
-            _ = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
+            Ok(_) = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
             page = lane.stream.fetch(progress.partition, token) => {
                 page.map_err(|error| error.during(format!("read {}", lane.outlets[0].name)))?
             }

@@ -405,6 +405,20 @@ async fn a_stop_ends_a_wait_at_once_and_the_next_run_goes_on_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_that_nobody_can_stop_comes_to_its_end() {
+    let source = Fakes::new([Fake::new("a", 1, |_, token| match token {
+        0 => Ok(wait(1, 10)),
+        _ => Ok(page(&[1], None)),
+    })]);
+    let (_folder, state) = place();
+    let (stop, options) = options(&state);
+    drop(stop);
+    let mut sink = Lines::default();
+    let summary = run_with(&source, &[], &mut sink, options, &mut |_| {}).await;
+    assert_eq!(endings(&summary.unwrap()), ["a complete 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_that_is_over_for_this_run_keeps_nothing_else_from_being_read() {
     for kind in [Kind::DataInvalid, Kind::Unavailable, Kind::QuotaExhausted] {
         let mends = Arc::new(Mutex::new(false));

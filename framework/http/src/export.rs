@@ -764,16 +764,17 @@ impl<E: Export> Stream for ExportStream<E> {
 
     async fn release(&self, order: E::Order, token: ExportToken) -> Result<bool> {
         let jobs = self.export.jobs();
-        match token {
-            ExportToken::Waiting { job, .. } => jobs.cancel(&job).await,
-            // Stopped before the answer to an order: the order may have arrived.
+        let job = match token {
+            ExportToken::Waiting { job, .. } => Some(job),
+            // The read may have been stopped while the order was on its way.
             ExportToken::Ordering {
                 mark: Some(mark), ..
-            } => match jobs.find(&order, mark).await? {
-                Some(job) => jobs.cancel(&job).await,
-                None => Ok(false),
-            },
-            ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => Ok(false),
+            } => jobs.find(&order, mark).await?,
+            ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => None,
+        };
+        match job {
+            Some(job) => jobs.cancel(&job).await,
+            None => Ok(false),
         }
     }
 }
