@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod copilot;
+pub mod revenue;
 pub mod unhurried;
 
 use std::{path::PathBuf, sync::Arc};
