@@ -189,7 +189,12 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
         let found =
             wrapped.or_else(|_| self.client.split(&response.body, Records::One(""), &[]))?;
         let span = found.records.into_iter().next().unwrap_or_default();
-        Ok(judge(job, &parse(&response.body[span])?))
+        let found = parse(&response.body[span])?;
+        if found.status.is_none() {
+            let text = format!("Clari does not say how the export job {job} is doing");
+            return Err(Error::new(Kind::DataInvalid, text));
+        }
+        Ok(judge(job, &found))
     }
 
     fn result(&self, job: &str) -> Request {
