@@ -5,6 +5,7 @@
 pub mod binary;
 pub mod claribi;
 pub mod copilot;
+pub mod revenue;
 pub mod unhurried;
 
 use std::{path::PathBuf, sync::Arc};

@@ -7,8 +7,8 @@ use acceptance::{
     binary::{Ran, command, run_with_input},
     simulation, unlimited_sandbox,
 };
-use headwater_testkit::{Reply, Script};
-use serde_json::json;
+use headwater_testkit::{Reply, Request, Script};
+use serde_json::{Value, json};
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
 const ID: &str = "clari-copilot";
@@ -44,13 +44,30 @@ fn assert_folder_clean(folder: &Path) {
     }
 }
 
-fn run_everything(base_url: &str, folder: &Path) -> Vec<Ran> {
-    let answer =
-        json!({ "api_key": KEY, "api_password": PASSWORD, "base_url": base_url }).to_string();
+/// Every connector, with its secrets in every way that it sends them.
+fn configs(base_url: &str) -> Vec<(&'static str, Value)> {
+    let revenue = |profile| {
+        let answer = json!({
+            "api_key": KEY, "base_url": base_url, "auth_profile": profile, "forecast_ids": ["net_arr"],
+            "opportunity_ids": ["006"],
+        });
+        ("clari-revenue", answer)
+    };
+    let copilot = json!({ "api_key": KEY, "api_password": PASSWORD, "base_url": base_url });
+    vec![
+        (ID, copilot),
+        revenue("automatic"),
+        revenue("apikey"),
+        revenue("bearer"),
+    ]
+}
+
+fn run_everything(id: &str, answer: &Value, folder: &Path) -> Vec<Ran> {
+    let answer = answer.to_string();
     let (out, state) = (folder.join("out"), folder.join("state.json"));
     let read = [
         "read",
-        ID,
+        id,
         "--config",
         "-",
         "--out",
@@ -59,10 +76,10 @@ fn run_everything(base_url: &str, folder: &Path) -> Vec<Ran> {
         state.to_str().unwrap(),
     ];
     [
-        &["check", ID, "--config", "-"][..],
-        &["check", ID, "--config", "-", "--json"],
+        &["check", id, "--config", "-"][..],
+        &["check", id, "--config", "-", "--json"],
         &read,
-        &["read", ID, "--config", "-", "--json"],
+        &["read", id, "--config", "-", "--json"],
     ]
     .into_iter()
     .map(|arguments| run_with_input(HEADWATER, arguments, answer.as_bytes()))
@@ -72,41 +89,61 @@ fn run_everything(base_url: &str, folder: &Path) -> Vec<Ran> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_repeats_the_credentials_does_not_make_us_repeat_them() {
     // The whole request comes back as the complaint, on every status, as a body and as a redirect.
-    for status in [200, 302, 400, 401, 403, 404, 429, 500] {
-        let script = Script::start(move |request| {
-            let (key, password) = (
-                request.header("x-api-key").unwrap_or_default(),
-                request.header("x-api-password").unwrap_or_default(),
-            );
-            let body = json!({ "errorMessage": format!("bad pair {key} {password}") }).to_string();
-            let location = format!("https://elsewhere.invalid/{key}?password={password}");
-            let headers = [
-                ("content-type", "application/json"),
-                ("location", location.as_str()),
-                ("retry-after", "9999"),
-            ];
-            Reply::full(status, &headers, body.as_bytes())
-        })
-        .await
-        .unwrap();
+    let statuses = [200, 302, 400, 401, 403, 404, 429, 500];
+    let all = statuses.map(|status| tokio::spawn(repeats_credentials(status)));
+    for one in all {
+        one.await.unwrap();
+    }
+}
+
+async fn repeats_credentials(status: u16) {
+    let script = Script::start(move |request| {
+        let header = |name| request.header(name).unwrap_or_default();
+        let given = ["x-api-key", "x-api-password", "apikey", "authorization"].map(header);
+        let given = given.join(" ");
+        let body = json!({ "errorMessage": format!("bad pair {given}") }).to_string();
+        let location = format!(
+            "https://elsewhere.invalid/x?password={}",
+            given.replace(' ', "_")
+        );
+        let headers = [
+            ("content-type", "application/json"),
+            ("location", location.as_str()),
+            ("retry-after", "9999"),
+        ];
+        Reply::full(status, &headers, body.as_bytes())
+    })
+    .await
+    .unwrap();
+    for (id, answer) in configs(&script.base_url()) {
         let folder = tempfile::tempdir().unwrap();
-        for ran in run_everything(&script.base_url(), folder.path()) {
+        let path = folder.path().to_owned();
+        let runs = tokio::task::spawn_blocking(move || run_everything(id, &answer, &path));
+        for ran in runs.await.unwrap() {
             assert_ne!(ran.code, Some(0));
-            assert_clean(&format!("the output at status {status}"), &ran.all());
+            assert_clean(
+                &format!("the output of {id} at status {status}"),
+                &ran.all(),
+            );
         }
         assert_folder_clean(folder.path());
+    }
+    let requests = script.requests();
+    assert!(
+        requests
+            .iter()
+            .all(|request| leaks(&request.target).is_empty()),
+        "a secret is in a URL"
+    );
+    for (name, value) in [
+        ("x-api-key", KEY.to_owned()),
+        ("apikey", KEY.to_owned()),
+        ("authorization", format!("Bearer {KEY}")),
+    ] {
+        let sent = |request: &Request| request.header(name) == Some(&value);
         assert!(
-            script
-                .requests()
-                .iter()
-                .all(|request| leaks(&request.target).is_empty()),
-            "a secret is in a URL"
-        );
-        assert!(
-            script
-                .requests()
-                .iter()
-                .any(|request| request.header("x-api-key") == Some(KEY))
+            requests.iter().any(sent),
+            "{name} was not sent at status {status}"
         );
     }
 }
@@ -117,7 +154,8 @@ async fn faults_do_not_bring_secrets_out() {
     for faults in ["html=99", "other_json=99", "truncate=99", "reset=99"] {
         sandbox.set_faults(faults.parse().unwrap());
         let folder = tempfile::tempdir().unwrap();
-        for ran in run_everything(&sandbox.base_url(), folder.path()) {
+        let (id, answer) = configs(&sandbox.base_url()).remove(0);
+        for ran in run_everything(id, &answer, folder.path()) {
             assert_clean(faults, &ran.all());
         }
         assert_folder_clean(folder.path());

@@ -41,6 +41,16 @@ pub(crate) struct Job {
     cells_truncated: Option<bool>,
 }
 
+impl Job {
+    /// A job that waits may have no time of its start yet. One that has ended without any was cancelled long ago.
+    fn is_newer_than(&self, mark: i64) -> bool {
+        self.start_time.map_or_else(
+            || matches!(judge(&self.job_id, self), JobStatus::Running),
+            |start| start > mark,
+        )
+    }
+}
+
 /// All jobs of the key's user.
 pub(crate) async fn list(client: &Client) -> Result<Vec<Job>> {
     let response = client.send(&Request::get("/export/jobs")).await?;
@@ -138,7 +148,7 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
         let jobs = list(&self.client).await?;
         let ours = jobs
             .into_iter()
-            .filter(|job| job.start_time.is_none_or(|start| start > mark))
+            .filter(|job| job.is_newer_than(mark))
             .filter(|job| (self.is_ours)(order, job))
             .min_by_key(|job| job.start_time.unwrap_or(i64::MAX));
         Ok(ours.map(|job| job.job_id))
@@ -179,7 +189,12 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
         let found =
             wrapped.or_else(|_| self.client.split(&response.body, Records::One(""), &[]))?;
         let span = found.records.into_iter().next().unwrap_or_default();
-        Ok(judge(job, &parse(&response.body[span])?))
+        let found = parse(&response.body[span])?;
+        if found.status.is_none() {
+            let text = format!("Clari does not say how the export job {job} is doing");
+            return Err(Error::new(Kind::DataInvalid, text));
+        }
+        Ok(judge(job, &found))
     }
 
     fn result(&self, job: &str) -> Request {

@@ -34,8 +34,17 @@ pub(crate) async fn probe(profiles: &Profiles, config: &Config) -> ProbeReport {
             address: ADDRESS,
         };
         let first = prober.first(&Request::get(limits::PATH), LIMITS).await;
-        if is_accepted(&prober, &first).await {
-            return accepted(profiles, profile, config, first).await;
+        if first.access == Access::Granted {
+            return accepted(profiles, profile, config, first, None).await;
+        }
+        if let Some(hidden) = hidden(&first) {
+            // The key still shows by the jobs that it works.
+            let jobs = prober
+                .first(&Request::get("/export/jobs"), jobs::JOBS)
+                .await;
+            if jobs.access == Access::Granted {
+                return accepted(profiles, profile, config, jobs, Some(hidden)).await;
+            }
         }
         let may_differ = first
             .response
@@ -49,23 +58,21 @@ pub(crate) async fn probe(profiles: &Profiles, config: &Config) -> ProbeReport {
     refused(profiles, tried)
 }
 
-/// A key whose user may not see the limits still shows by the jobs that it works.
-async fn is_accepted(prober: &Prober<'_>, first: &Verdict) -> bool {
-    match first.access {
-        Access::Granted => true,
-        Access::Denied => {
-            let jobs = Request::get("/export/jobs");
-            prober.access("export_jobs", &jobs, jobs::JOBS).await.access == Access::Granted
-        }
-        Access::Unauthenticated | Access::Unknown(_) => false,
-    }
+/// The status of an answer that may say something about the limits only: the user may not see them, or this account's
+/// API has none.
+fn hidden(first: &Verdict) -> Option<u16> {
+    let is_no_route = || first.checks.iter().any(|check| check.code == "wrong_path");
+    let response = first.response.as_ref()?;
+    (first.access == Access::Denied || is_no_route()).then(|| status(response))
 }
 
+/// `first` is the answer with the limits, unless those are hidden.
 async fn accepted(
     profiles: &Profiles,
     profile: &Profile,
     config: &Config,
     first: Verdict,
+    hidden: Option<u16>,
 ) -> ProbeReport {
     let way = profile.describe();
     let mut checks = first.checks;
@@ -83,20 +90,19 @@ async fn accepted(
         }
         report.patch = Some(patch);
     }
-    let limits = first
-        .response
-        .filter(|_| first.access == Access::Granted)
-        .map(|response| Limits::parse(&profile.client, &response.body));
-    match limits {
-        Some(Ok(limits)) => {
-            checks.push(budget(&limits).took(first.latency));
-            report.allowances = limits.allowances(None);
-        }
-        Some(Err(error)) => {
-            let check = Check::warned("access:limits", error.kind(), "unreadable", error.message());
-            checks.push(check);
-        }
-        None => checks.push(denied("limits", 403, first.latency)),
+    match (hidden, first.response) {
+        (None, Some(response)) => match Limits::parse(&profile.client, &response.body) {
+            Ok(limits) => {
+                checks.push(budget(&limits).took(first.latency));
+                report.allowances = limits.allowances(None);
+            }
+            Err(error) => {
+                let check =
+                    Check::warned("access:limits", error.kind(), "unreadable", error.message());
+                checks.push(check);
+            }
+        },
+        (hidden, _) => checks.push(denied("limits", hidden.unwrap_or_default(), first.latency)),
     }
     checks.extend(streams(&profile.client, config).await);
     report.checks = checks;
