@@ -81,7 +81,7 @@ pub trait Export: Send + Sync + 'static {
         None
     }
 
-    /// Whether a record belongs into the answer to this order.
+    /// Whether a record, with the field put before it, belongs into the answer to this order.
     fn inspect(&self, _order: &Self::Order, _stream: usize, _record: &[u8]) -> Result<()> {
         Ok(())
     }
