@@ -151,8 +151,8 @@ impl Summary {
 ///
 /// `wanted` names the streams; none means all. Companions that nobody wants are left out of the sink.
 ///
-/// A stream's own trouble (no permission, a malformed answer) ends that stream; trouble with the service, the sink or
-/// the state ends the read. Errors of a stream are in the summary; an error of this function comes before the first
+/// A stream's own trouble (no permission, a malformed answer, a partition that was put off to the next run) ends that
+/// stream; trouble with the service, the sink or the state ends the read. Errors of a stream are in the summary; an error of this function comes before the first
 /// record, or from the state or the sink while the last ones are written.
 ///
 /// A limit may cut a page. What is left of it is written after everything else and the state stays before that page:
