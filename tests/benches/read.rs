@@ -6,6 +6,8 @@
 //! alone say more about the machine. Then follow the peak memory at two sizes, the time lost against the service's
 //! rate limit, and the start of the process.
 
+mod cost;
+
 use std::{
     env,
     ffi::OsStr,
@@ -13,14 +15,14 @@ use std::{
     io::{BufWriter, Write},
     path::Path,
     process::{Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
+
+use cost::{Cost, measure, median, median_of, smallest};
 
 use acceptance::{sandbox, simulation, unlimited_sandbox};
 use headwater::Timestamp;
 use headwater_sandbox::CopilotOptions;
-use nix::sys::resource::{UsageWho, getrusage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -44,14 +46,6 @@ fn main() {
     throughput(calls);
     rate_limit();
     start();
-}
-
-/// CPU time, peak memory and wall time of a process.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    cpu: Duration,
-    peak_kib: u64,
-    wall: Duration,
 }
 
 fn throughput(calls: u64) {
@@ -191,42 +185,6 @@ fn minimal(base_url: &str, out: &Path) -> Cost {
     measure(&mut command, b"")
 }
 
-fn measure(command: &mut Command, input: &[u8]) -> Cost {
-    let cpu = || {
-        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
-        let micros =
-            |time: nix::sys::time::TimeVal| (time.tv_sec() * 1_000_000 + time.tv_usec()) as u64;
-        Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
-    };
-    let (before, started) = (cpu(), Instant::now());
-    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak_kib = 0;
-    let exit = loop {
-        // The high-water mark only rises, so the last look before the end is the peak.
-        let mark = fs::read_to_string(&status).unwrap_or_default();
-        let mark = mark.lines().find_map(|line| {
-            line.strip_prefix("VmHWM:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse()
-                .ok()
-        });
-        peak_kib = peak_kib.max(mark.unwrap_or(0));
-        if let Some(exit) = child.try_wait().unwrap() {
-            break exit;
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
-    assert!(exit.success(), "{command:?} failed");
-    Cost {
-        cpu: cpu() - before,
-        peak_kib,
-        wall: started.elapsed(),
-    }
-}
-
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
@@ -277,18 +235,4 @@ fn minimal_loop(base_url: &str, out: &Path) {
 
 fn lines(path: &Path) -> usize {
     fs::read(path).unwrap().split(|byte| *byte == b'\n').count() - 1
-}
-
-fn smallest(costs: &[Cost]) -> Duration {
-    costs.iter().map(|cost| cost.cpu).min().unwrap()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn median_of(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
 }

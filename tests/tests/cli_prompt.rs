@@ -146,3 +146,62 @@ async fn three_wrong_answers_end_it() {
     assert_eq!(code, Some(2), "{rest}");
     assert!(rest.contains("API Key is required"), "{rest}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alternative_is_chosen_before_its_fields_are_asked_for() {
+    for typed in ["", "2"] {
+        let sandbox = acceptance::claribi::organization_of(4).await;
+        let base_url = format!("base_url={}", sandbox.base_url());
+        let mut session = Session::start(&["check", "claribi", "--set", &base_url]);
+        session.wait_for("1. Open the settings");
+        session.wait_for("1) Api-Key header");
+        session.wait_for("4) E-mail and password");
+        session.wait_for("Authentication [1]: ");
+        session.type_line("5");
+        session.wait_for("choose a number from 1 to 4");
+        session.wait_for("Authentication [1]: ");
+        session.type_line(typed);
+        session.wait_for("API key: ");
+        session.type_line("");
+        session.wait_for("Read details [false]: ");
+        session.type_line("");
+        session.wait_for("Stale after hours [24]: ");
+        session.type_line("");
+        // Only what was refused is asked for again.
+        session.wait_for("API key is required");
+        session.wait_for("API key: ");
+        session.type_line(headwater_sandbox::claribi::API_KEY);
+        session.wait_for("✓");
+        let (code, rest) = session.end();
+        assert_eq!(code, Some(0), "{rest}");
+        assert!(
+            !rest.contains(headwater_sandbox::claribi::API_KEY),
+            "{rest}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_asked_for_by_its_own_fields() {
+    let sandbox = acceptance::claribi::organization_of(4).await;
+    let base_url = format!("base_url={}", sandbox.base_url());
+    let mut session = Session::start(&[
+        "check",
+        "claribi",
+        "--set",
+        &base_url,
+        "--set",
+        "auth.style=jwt",
+    ]);
+    session.wait_for("E-mail: ");
+    session.type_line(headwater_sandbox::claribi::EMAIL);
+    session.wait_for("Password: ");
+    session.type_line(headwater_sandbox::claribi::PASSWORD);
+    session.wait_for("Read details [false]: ");
+    session.type_line("");
+    session.wait_for("Stale after hours [24]: ");
+    session.type_line("");
+    session.wait_for("clariBI accepted the login");
+    let (code, rest) = session.end();
+    assert_eq!(code, Some(0), "{rest}");
+}

@@ -282,3 +282,31 @@ async fn a_limit_and_a_later_run_give_what_one_run_gives() {
     let (ran, _) = desk.read_to("out", &with_state);
     assert_eq!(ran.json()["streams"][1]["records"], 0, "nothing changed");
 }
+
+#[test]
+fn the_catalog_says_what_a_redacted_read_does() {
+    let catalog = |arguments: &[&str]| {
+        let ran = acceptance::binary::run(HEADWATER, [&["discover", ID], arguments].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.all());
+        ran
+    };
+    let action = |streams: &Value, stream: &str, path: &str| {
+        let streams = streams.as_array().unwrap();
+        let stream = streams.iter().find(|one| one["name"] == stream).unwrap();
+        let fields = stream["redaction"].as_array().unwrap();
+        let field = fields.iter().find(|field| field["path"] == path).unwrap();
+        field["action"].as_str().unwrap().to_owned()
+    };
+    let plain = catalog(&["--json"]).json();
+    assert_eq!(plain[0]["redaction"], Value::Null);
+    let redacted = catalog(&["--json", "--redact"]).json();
+    assert_eq!(action(&redacted, "users", "email"), "replaced");
+    assert_eq!(action(&redacted, "calls", "title"), "removed");
+    let kept = catalog(&["--json", "--redact", "--redact-text", "keep"]).json();
+    assert_eq!(action(&kept, "calls", "title"), "kept");
+    let shown = catalog(&["--redact"]).out;
+    let email = shown
+        .lines()
+        .find(|line| line.starts_with("users") && line.contains(" email "));
+    assert!(email.unwrap().ends_with("a pseudonym"), "{shown}");
+}

@@ -119,7 +119,7 @@ impl Drop for Vault {
 }
 
 fn skip(python: &str) -> Option<Vault> {
-    let what = format!("{python} with the package moto[server] is not here");
+    let what = format!("{python} with the package of tests/moto/requirements.txt is not here");
     assert_ne!(
         env::var("HEADWATER_REQUIRE_PYTHON").as_deref(),
         Ok("1"),

@@ -35,6 +35,10 @@ fn list() {
 fn the_form() {
     insta::assert_snapshot!("form", shown(&["spec", "clari-copilot", "--form"]));
     insta::assert_snapshot!(
+        "form_of_alternatives",
+        shown(&["spec", "claribi", "--form"])
+    );
+    insta::assert_snapshot!(
         "form_json",
         shown(&["spec", "clari-copilot", "--form", "--json"])
     );

@@ -10,8 +10,11 @@ fn the_demo_goes_all_the_way() {
     let kept = folder.path().join("kept");
     let ran = run(HEADWATER, ["demo", "--keep", kept.to_str().unwrap()]);
     assert_eq!(ran.code, Some(0), "{}", ran.all());
-    assert_eq!(files(&kept), ["records", "state.json"]);
-    assert_eq!(files(&kept.join("records")).len(), 9);
+    assert_eq!(files(&kept), ["clari-copilot", "clari-revenue", "claribi"]);
+    for (id, streams) in [("clari-copilot", 9), ("clari-revenue", 11), ("claribi", 5)] {
+        assert_eq!(files(&kept.join(id)), ["records", "state.json"]);
+        assert_eq!(files(&kept.join(id).join("records")).len(), streams, "{id}");
+    }
     // Times, and how far the read got before it was killed, differ from run to run.
     insta::with_settings!({filters => vec![
         (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use headwater_connector_clari_copilot as _;
 use headwater_connector_clari_revenue as _;
+use headwater_connector_claribi as _;
 
 /// The command line with all connectors.
 pub fn main() -> ExitCode {

@@ -211,15 +211,20 @@ impl Audit {
     fn look(&self, span: &Span, page: &mut Page<Token, Bookmark>, token: &mut Token) {
         let body = &page.body;
         let ends = seconds_up_to(span.to);
-        page.records.retain(|place: &Range<usize>| {
-            let record = &body[place.clone()];
-            let is_near_the_end = std::str::from_utf8(record)
-                .is_ok_and(|text| ends.iter().any(|second| text.contains(second)));
-            if is_near_the_end {
-                token.delivered.insert(Seen::fingerprint(record));
-            }
-            span.delivered.is_empty() || !span.delivered.contains(Seen::fingerprint(record))
-        });
+        let has_one_of = |bytes: &[u8], times: &[String]| {
+            std::str::from_utf8(bytes)
+                .is_ok_and(|text| times.iter().any(|time| text.contains(time)))
+        };
+        // Most pages of a first pass hold neither.
+        if !span.delivered.is_empty() || has_one_of(body, &minutes_of(&ends)) {
+            page.records.retain(|place: &Range<usize>| {
+                let record = &body[place.clone()];
+                if has_one_of(record, &ends) {
+                    token.delivered.insert(Seen::fingerprint(record));
+                }
+                span.delivered.is_empty() || !span.delivered.contains(Seen::fingerprint(record))
+            });
+        }
         for (_, actors) in &mut page.companions {
             actors.retain(|place| token.actors.insert(Seen::fingerprint(&body[place.clone()])));
         }
@@ -233,6 +238,17 @@ fn seconds_up_to(end: Timestamp) -> Vec<String> {
         .filter_map(|back| end.checked_sub(SignedDuration::from_secs(back)).ok())
         .map(|second| second.strftime("%Y-%m-%dT%H:%M:%S").to_string())
         .collect()
+}
+
+/// What these seconds have in common, so that a page is looked through once or twice.
+fn minutes_of(seconds: &[String]) -> Vec<String> {
+    const MINUTE: usize = "2026-01-01T00:00".len();
+    let mut minutes: Vec<String> = seconds
+        .iter()
+        .filter_map(|second| second.get(..MINUTE).map(str::to_owned))
+        .collect();
+    minutes.dedup();
+    minutes
 }
 
 #[async_trait]

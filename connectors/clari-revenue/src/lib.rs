@@ -149,11 +149,21 @@ pub struct Config {
     )]
     audit_export_days: u32,
 
+    #[serde(default = "default_requests_per_second")]
+    #[schemars(
+        title = "Requests per second",
+        description = "The most that is asked of the API in a second. Lower it to leave room for other integrations with \
+                       this key; Clari allows 100.",
+        range(min = 1, max = 1000),
+        transform = Hint::order(13).group("Reading options").advanced()
+    )]
+    requests_per_second: u32,
+
     #[serde(default)]
     #[schemars(
         title = "Retries at Clari",
         description = "Whether Clari itself runs a failed forecast export again, half an hour apart.",
-        transform = Hint::order(13).group("Export jobs").advanced()
+        transform = Hint::order(14).group("Export jobs").advanced()
     )]
     server_retries: ServerRetries,
 
@@ -162,7 +172,7 @@ pub struct Config {
         title = "Export attempts",
         description = "Jobs that one read orders for one export when they fail. Each counts against the monthly quota.",
         range(min = 1, max = 5),
-        transform = Hint::order(14).group("Export jobs").advanced()
+        transform = Hint::order(15).group("Export jobs").advanced()
     )]
     job_attempts: u32,
 
@@ -171,7 +181,7 @@ pub struct Config {
         title = "Export patience",
         description = "Minutes that one read waits for a job. The job goes on, and a later read takes its result.",
         range(min = 1, max = 1440),
-        transform = Hint::order(15).group("Export jobs").advanced()
+        transform = Hint::order(16).group("Export jobs").advanced()
     )]
     job_minutes: u32,
 }
@@ -254,6 +264,10 @@ const fn default_job_attempts() -> u32 {
 
 const fn default_job_minutes() -> u32 {
     60
+}
+
+const fn default_requests_per_second() -> u32 {
+    REQUESTS_PER_SECOND
 }
 
 /// The connector.

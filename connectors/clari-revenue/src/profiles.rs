@@ -6,7 +6,7 @@ use headwater::{
     prelude::*,
 };
 
-use crate::{AuthProfile, Config, REQUESTS_PER_SECOND, SERVICE};
+use crate::{AuthProfile, Config, SERVICE};
 
 const HOST: &str = "https://api.clari.com";
 /// Versions that some document gives as the default.
@@ -25,7 +25,7 @@ pub(crate) struct Profile {
 impl Profile {
     fn new(name: AuthProfile, base: &BaseUrl, config: &Config, context: &Context) -> Result<Self> {
         let builder = Client::builder(SERVICE, base, context)
-            .rate_limit(RateLimit::per_second(REQUESTS_PER_SECOND));
+            .rate_limit(RateLimit::per_second(config.requests_per_second));
         let (header, builder) = match name {
             AuthProfile::Bearer => (
                 "Authorization: Bearer",

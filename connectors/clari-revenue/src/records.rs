@@ -229,8 +229,10 @@ pub struct OpportunityField {
     /// Where the value is going.
     pub trend: Option<Value>,
     /// The value, of any type.
+    #[schemars(transform = DataClass::FreeText)]
     pub value: Option<Value>,
     /// The value before conversion, of any type.
+    #[schemars(transform = DataClass::FreeText)]
     pub originalValue: Option<Value>,
 }
 
@@ -238,8 +240,10 @@ pub struct OpportunityField {
 #[derive(JsonSchema)]
 pub struct Trend {
     /// Before, of any type.
+    #[schemars(transform = DataClass::FreeText)]
     pub oldValue: Option<Value>,
     /// After, of any type.
+    #[schemars(transform = DataClass::FreeText)]
     pub newValue: Option<Value>,
     /// When, in milliseconds.
     pub date: Option<i64>,
@@ -265,6 +269,7 @@ pub struct AuditEvent {
     /// What was done, such as `api.accessed`.
     pub event: Option<String>,
     /// With what.
+    #[schemars(transform = DataClass::FreeText)]
     pub eventParameters: Option<Value>,
     /// When.
     #[schemars(extend("format" = "date-time"))]

@@ -10,7 +10,8 @@ use std::{
 };
 
 use headwater_core::{
-    AnyConnector, Error, Field, FieldError, FieldKind, FormModel, Kind, Registry, Validated,
+    AnyConnector, Choice, Error, Field, FieldError, FieldKind, FormModel, Kind, Notice, Registry,
+    Validated,
 };
 use headwater_host::references::{self, EnvFile, Unresolved};
 use serde::{
@@ -55,7 +56,7 @@ pub(crate) fn gather<'r>(
         let judged = judge(&**connector, &form, answer, &env_file);
         runtime()?.block_on(until_stopped(judged))??
     };
-    tell(&config);
+    tell(&config.notices);
     Ok((connector, config))
 }
 
@@ -89,7 +90,12 @@ pub(crate) fn examine<'r>(
         }
     }
     match connector.validate(answer) {
-        Ok(config) => tell(&config),
+        Ok(config) => tell(
+            config
+                .notices
+                .iter()
+                .filter(|notice| !unknown.contains(notice.pointer.as_str())),
+        ),
         Err(found) => errors.extend(
             found
                 .into_iter()
@@ -136,8 +142,8 @@ fn given(form: &FormModel, options: &Config) -> Result<Value, Failure> {
     Ok(answer)
 }
 
-fn tell(config: &Validated) {
-    for notice in &config.notices {
+fn tell<'n>(notices: impl IntoIterator<Item = &'n Notice>) {
+    for notice in notices {
         say(&format!("note: {}", notice.message));
     }
 }
@@ -331,20 +337,26 @@ fn ask<F: Future<Output = Result<Validated, Failure>>>(
     mut answer: Value,
     judge: impl Fn(Value) -> F,
 ) -> Result<Validated, Failure> {
-    let is_missing = |field: &Field| answer.pointer(&field.pointer).is_none();
-    let mut open: Vec<&Field> = form
-        .inputs()
-        .into_iter()
-        .filter(|field| !field.advanced && is_missing(field))
-        .collect();
-    if open.iter().any(|field| field.required) {
+    let undecided = undecided(form, &answer);
+    let is_missing = |field: &&Field, answer: &Value| {
+        !field.advanced && answer.pointer(&field.pointer).is_none()
+    };
+    let mut inputs = form.inputs_of(&answer).into_iter();
+    let is_asked =
+        !undecided.is_empty() || inputs.any(|field| field.required && is_missing(&field, &answer));
+    let mut open = Vec::new();
+    if is_asked {
         say(&format!("{}\n", form.title));
         for (index, step) in form.guide.iter().enumerate() {
             say(&format!("  {}. {}: {}", index + 1, step.title, step.text));
         }
         say("");
-    } else {
-        open.clear();
+        // What alternatives ask for is known once one is chosen.
+        for alternatives in undecided {
+            choose(&alternatives, &mut answer)?;
+        }
+        open = form.inputs_of(&answer);
+        open.retain(|field| is_missing(field, &answer));
     }
     for round in 1.. {
         for field in &open {
@@ -355,7 +367,7 @@ fn ask<F: Future<Output = Result<Validated, Failure>>>(
             other => return other,
         };
         open = form
-            .inputs()
+            .inputs_of(&answer)
             .into_iter()
             .filter(|field| errors.iter().any(|error| error.pointer == field.pointer))
             .collect();
@@ -369,10 +381,66 @@ fn ask<F: Future<Output = Result<Validated, Failure>>>(
     Err(Error::new(Kind::Cancelled, "no valid answer").into())
 }
 
-fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
-        Failure::Error(Error::new(Kind::Cancelled, format!("no answer: {error}")))
+/// A field whose value is one of several alternatives.
+struct Alternatives<'f> {
+    field: &'f Field,
+    tag: &'f str,
+    branches: &'f [Choice],
+}
+
+/// The alternatives of which the answer has not named one that there is.
+fn undecided<'f>(form: &'f FormModel, answer: &Value) -> Vec<Alternatives<'f>> {
+    let fields = form.fields.iter();
+    let alternatives = fields.filter_map(|field| match &field.kind {
+        FieldKind::OneOf { tag, branches } => Some(Alternatives {
+            field,
+            tag,
+            branches,
+        }),
+        _ => None,
+    });
+    alternatives
+        .filter(
+            |Alternatives {
+                 field,
+                 tag,
+                 branches,
+             }| {
+                let chosen = answer.pointer(&format!("{}/{tag}", field.pointer));
+                let is_missing = !field.required && answer.pointer(&field.pointer).is_none();
+                !is_missing && !branches.iter().any(|branch| Some(&branch.value) == chosen)
+            },
+        )
+        .collect()
+}
+
+/// Asks for an alternative by its number. The first is the default.
+fn choose(alternatives: &Alternatives<'_>, answer: &mut Value) -> Result<(), Failure> {
+    let Alternatives {
+        field,
+        tag,
+        branches,
+    } = alternatives;
+    for (index, branch) in branches.iter().enumerate() {
+        say(&format!("  {}) {}", index + 1, branch.title));
+    }
+    let chosen = loop {
+        let text = read_line(&format!("{} [1]: ", field.title))?;
+        let number = match text.trim() {
+            "" => Some(1),
+            text => text.parse::<usize>().ok(),
+        };
+        match number.and_then(|number| branches.get(number.checked_sub(1)?)) {
+            Some(branch) => break branch,
+            None => say(&format!("  choose a number from 1 to {}", branches.len())),
+        }
     };
+    let pointer = format!("{}/{tag}", field.pointer);
+    put(answer, &pointer, chosen.value.clone());
+    Ok(())
+}
+
+fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
     let default = field.default.as_ref().map(|value| {
         value
             .as_str()
@@ -388,19 +456,15 @@ fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
     }
     let prompt = format!("{}{hint}: ", field.title);
     let text = if field.kind == FieldKind::Secret {
-        rpassword::prompt_password(prompt).map_err(failed)?
+        rpassword::prompt_password(prompt).map_err(unanswered)?
     } else {
-        eprint_now(&prompt);
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line).map_err(failed)? == 0 {
-            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-        }
-        line
+        read_line(&prompt)?
     };
     let text = text.trim();
     if text.is_empty() {
-        if let Some(object) = answer.as_object_mut() {
-            object.remove(field.pointer.trim_start_matches('/'));
+        let (inside, name) = field.pointer.rsplit_once('/').unwrap_or_default();
+        if let Some(object) = answer.pointer_mut(inside).and_then(Value::as_object_mut) {
+            object.remove(name);
         }
         return Ok(());
     }
@@ -413,6 +477,24 @@ fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn read_line(prompt: &str) -> Result<String, Failure> {
+    eprint_now(prompt);
+    let mut line = String::new();
+    if io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(unanswered)?
+        == 0
+    {
+        return Err(unanswered(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(line)
+}
+
+fn unanswered(error: io::Error) -> Failure {
+    Failure::Error(Error::new(Kind::Cancelled, format!("no answer: {error}")))
 }
 
 fn eprint_now(text: &str) {

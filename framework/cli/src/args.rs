@@ -67,6 +67,9 @@ pub(crate) struct Discover {
     /// Print the JSON Schema of this stream's records.
     #[arg(long, value_name = "STREAM")]
     pub schema: Option<String>,
+
+    #[command(flatten)]
+    pub treatment: Treatment,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -77,6 +80,11 @@ pub(crate) struct Check {
     /// Check the form only: ask nobody, follow no reference. For a config that is used elsewhere.
     #[arg(long)]
     pub offline: bool,
+
+    /// Write what the service would rather have in the config, if anything, into the file given with --config.
+    /// Everything else in the file stays as it is.
+    #[arg(long, conflicts_with = "offline")]
+    pub apply: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -138,15 +146,21 @@ pub(crate) struct Read {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Redact {
-    /// Replace personal data, where the streams' schemas say that there is any: addresses, names and phone numbers by
-    /// pseudonyms that are the same everywhere, free text by null; links lose their signature.
-    #[arg(long)]
-    pub redact: bool,
+    #[command(flatten)]
+    pub treatment: Treatment,
 
     /// Make pseudonyms with a secret key, so that nobody finds them by trying out likely values. The key is given by
     /// reference, as secrets of the config may be, and has at least 16 bytes.
     #[arg(long, value_name = "REFERENCE", requires = "redact")]
     pub redact_key: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Treatment {
+    /// Replace personal data, where the streams' schemas say that there is any: addresses, names and phone numbers by
+    /// pseudonyms that are the same everywhere, free text by null; links lose their signature.
+    #[arg(long)]
+    pub redact: bool,
 
     /// What becomes of free text; dropped, it is null.
     #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Drop)]

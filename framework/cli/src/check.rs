@@ -1,13 +1,15 @@
 //! `check`: ask the service whether the credentials work.
 
-use headwater_core::{Check, Context, Kind, Outcome as Grade, ProbeReport, Registry};
-use serde_json::json;
+use headwater_core::{
+    Allowance, Check, ConfigPatch, Context, Kind, Outcome as Grade, ProbeReport, Registry,
+};
+use serde_json::{Value, json};
 
 use crate::{
     Failure, Outcome,
     answers::{examine, gather},
-    args,
-    terminal::{Terminal, Tone, until_stopped},
+    args, patch,
+    terminal::{Terminal, Tone, say, table, until_stopped},
 };
 
 pub(crate) fn check(
@@ -16,6 +18,11 @@ pub(crate) fn check(
     context: fn() -> headwater_core::Result<Context>,
     terminal: &Terminal,
 ) -> Outcome {
+    // Asked first, so that nobody waits for a check whose result then has no place.
+    let file = options
+        .apply
+        .then(|| patch::file(options.config.config.as_deref()))
+        .transpose()?;
     if options.offline {
         return offline(registry, options, terminal);
     }
@@ -23,12 +30,20 @@ pub(crate) fn check(
     let source = connector.open(&config, &context()?)?;
     let report = crate::read::runtime()?.block_on(until_stopped(source.probe()))?;
     if terminal.json {
-        let outcome = report.outcome();
-        let id = connector.about().id;
-        terminal
-            .print_json(&json!({ "connector": id, "outcome": outcome, "checks": report.checks }))?;
+        let allowances: Vec<Value> = report.allowances.iter().map(measured).collect();
+        terminal.print_json(&json!({
+            "connector": connector.about().id,
+            "outcome": report.outcome(),
+            "checks": report.checks,
+            "allowances": allowances,
+            "patch": report.patch,
+        }))?;
     } else {
         show(&report, terminal)?;
+    }
+    if let (Some(file), Some(change)) = (file, &report.patch) {
+        patch::apply(change, file)?;
+        say(&format!("{} was changed; check again", file.display()));
     }
     match report.failure() {
         Some(check) => Err(Failure::Said(check.kind.unwrap_or(Kind::Unexpected))),
@@ -58,7 +73,26 @@ fn offline(registry: &Registry, options: &args::Check, terminal: &Terminal) -> O
     show(&report, terminal)
 }
 
-/// The checks, one a line, each with what to do.
+/// An allowance with what follows from its numbers.
+fn measured(allowance: &Allowance) -> Value {
+    let mut shown = json!(allowance);
+    shown["left"] = number(allowance.left());
+    shown["used_percent"] = allowance.used_percent().map_or(Value::Null, number);
+    shown
+}
+
+/// At most two decimals, and none where there are none: 0.1 + 0.2 has more than anybody wants to read.
+fn number(number: f64) -> Value {
+    let rounded = (number * 100.0).round() / 100.0;
+    if rounded.fract() == 0.0 && rounded.abs() < 9e15 {
+        json!(rounded as i64)
+    } else {
+        json!(rounded)
+    }
+}
+
+/// The checks, one a line, each with what to do; then what is left of the service's allowances, and what it would
+/// rather have.
 pub(crate) fn show(report: &ProbeReport, terminal: &Terminal) -> Outcome {
     let width = report
         .checks
@@ -89,7 +123,51 @@ pub(crate) fn show(report: &ProbeReport, terminal: &Terminal) -> Outcome {
             terminal.print(&format!("  {:width$}  {:>8}  → {advice}", "", ""))?;
         }
     }
-    Ok(())
+    show_allowances(&report.allowances, terminal)?;
+    match &report.patch {
+        Some(patch) => show_patch(patch, terminal),
+        None => Ok(()),
+    }
+}
+
+fn show_allowances(allowances: &[Allowance], terminal: &Terminal) -> Outcome {
+    if allowances.is_empty() {
+        return Ok(());
+    }
+    let mut rows = vec![
+        ["allowance", "used", "limit", "left", "used %", ""]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(allowances.iter().map(|allowance| {
+        let numbers = [allowance.used, allowance.limit, allowance.left()];
+        let resets = allowance
+            .resets_at
+            .map(|time| format!("more at {time}"))
+            .unwrap_or_default();
+        std::iter::once(allowance.title.to_owned())
+            .chain(numbers.map(|value| number(value).to_string()))
+            .chain([
+                allowance
+                    .used_percent()
+                    .map(|percent| format!("{percent:.0}"))
+                    .unwrap_or_default(),
+                resets,
+            ])
+            .collect()
+    }));
+    terminal.print("")?;
+    table(&rows).iter().try_for_each(|row| terminal.print(row))
+}
+
+fn show_patch(patch: &ConfigPatch, terminal: &Terminal) -> Outcome {
+    terminal.print("")?;
+    terminal.print(&patch.message)?;
+    for (pointer, value) in &patch.set {
+        let field = pointer.trim_start_matches('/').replace('/', ".");
+        terminal.print(&format!("  set {field} to {value}"))?;
+    }
+    terminal.print("  or check with --apply, which writes that into the config file")
 }
 
 fn advice(check: &Check) -> Vec<String> {

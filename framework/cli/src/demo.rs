@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -36,43 +36,54 @@ pub(crate) fn demo(
     context: fn() -> headwater_core::Result<Context>,
     terminal: &Terminal,
 ) -> Outcome {
-    let simulated = simulations()
+    let simulated: Vec<_> = simulations()
         .iter()
-        .find_map(|one| Some((one, registry.get(one.id).ok()?)));
-    let Some((simulation, connector)) = simulated else {
+        .filter_map(|one| Some((one, registry.get(one.id).ok()?)))
+        .collect();
+    if simulated.is_empty() {
         let text = "none of the connectors in this program has a simulator to show it with";
         return Err(Error::new(Kind::Unsupported, text).into());
-    };
+    }
     let folder = Folder::new(options.keep.as_deref())?;
-    let setup = Setup {
-        size: Some(SIZE),
-        ..Setup::default()
-    };
-    let service = (simulation.service)(&setup).map_err(|error| {
-        Error::new(
-            Kind::Unexpected,
-            format!("the simulator refuses the demo: {error}"),
-        )
-    })?;
-    runtime()?.block_on(async {
-        let sandbox = Sandbox::start(service).await.map_err(|error| {
+    for (index, (simulation, connector)) in simulated.iter().enumerate() {
+        let part = folder.path.join(simulation.id);
+        fs::create_dir(&part).map_err(|error| unwritable(&part, &error))?;
+        let setup = Setup {
+            size: Some(SIZE),
+            ..Setup::default()
+        };
+        let service = (simulation.service)(&setup).map_err(|error| {
             Error::new(
-                Kind::Unavailable,
-                format!("the simulator cannot start: {error}"),
+                Kind::Unexpected,
+                format!("the simulator refuses the demo: {error}"),
             )
         })?;
-        let demo = Demo {
-            simulation,
-            connector: &**connector,
-            sandbox: &sandbox,
-            folder: &folder.path,
-            terminal,
-        };
-        demo.run(context).await
-    })?;
+        runtime()?.block_on(async {
+            let sandbox = Sandbox::start(service).await.map_err(|error| {
+                Error::new(
+                    Kind::Unavailable,
+                    format!("the simulator cannot start: {error}"),
+                )
+            })?;
+            let demo = Demo {
+                simulation,
+                connector: &***connector,
+                sandbox: &sandbox,
+                folder: &part,
+                terminal,
+            };
+            // The first one shows everything, the others what is different about them.
+            if index == 0 {
+                demo.run(context).await
+            } else {
+                demo.run_briefly(context).await
+            }
+        })?;
+    }
+    farewell(simulated[0].0.id, terminal)?;
     if options.keep.is_some() {
         terminal.print(&format!(
-            "\nRecords and state are kept in {}.",
+            "\nRecords and states are kept in {}.",
             folder.path.display()
         ))?;
     }
@@ -138,14 +149,43 @@ impl Demo<'_> {
             "Nothing lost, nothing repeated",
             "what is in the folder, against what the simulator holds",
         )?;
-        self.compare()?;
-        self.farewell(id)
+        self.compare()
+    }
+
+    /// Check and read, of a source whose form and resilience need not be shown again.
+    async fn run_briefly(&self, context: fn() -> headwater_core::Result<Context>) -> Outcome {
+        let (id, title) = (self.simulation.id, self.simulation.title);
+        let base_url = self.sandbox.base_url();
+        self.step(
+            &format!("Another source: {title}"),
+            &format!("headwater check {id}"),
+        )?;
+        let report = self
+            .probe((self.simulation.form)(&base_url), context)
+            .await?;
+        check::show(&report, self.terminal)?;
+        self.expect(
+            report.outcome() != Grade::Failed,
+            "the right key was refused",
+        )?;
+        self.step(
+            &format!("A read of {title}"),
+            &format!("headwater read {id} --out records --state state.json"),
+        )?;
+        self.read().await?;
+        let mut rows = vec![["stream", "in the folder"].map(str::to_owned).to_vec()];
+        for stream in self.connector.catalog() {
+            let lines = self.lines(stream.name).len();
+            rows.push(vec![stream.name.to_owned(), thousands(lines as u64)]);
+        }
+        for line in table(&rows) {
+            self.terminal.print(&line)?;
+        }
+        Ok(())
     }
 
     fn step(&self, title: &str, command: &str) -> Outcome {
-        let title = self.terminal.paint(Tone::Strong, title);
-        let command = self.terminal.paint(Tone::Faint, command);
-        self.terminal.print(&format!("\n── {title}  ({command})\n"))
+        step(self.terminal, title, command)
     }
 
     fn expect(&self, is_so: bool, otherwise: &str) -> Result<(), Error> {
@@ -293,36 +333,43 @@ impl Demo<'_> {
         }
         Ok(keys)
     }
+}
 
-    fn farewell(&self, id: &str) -> Outcome {
-        let rows = [
-            (
-                format!("headwater check {id}"),
-                "your own workspace: asks for the key pair",
-            ),
-            (
-                format!("headwater read {id} --out records --state state.json"),
-                "all of it, and later only what changed",
-            ),
-            (
-                "headwater sandbox".to_owned(),
-                "the simulator again, to try commands with",
-            ),
-            ("headwater --help".to_owned(), "everything else"),
-        ];
-        let rows: Vec<Vec<String>> = rows
-            .into_iter()
-            .map(|(command, what)| vec![format!("  {command}"), what.to_owned()])
-            .collect();
-        self.step(
-            "What to try next",
-            "headwater is this program; with cargo: cargo run --release -- …",
-        )?;
-        for line in table(&rows) {
-            self.terminal.print(&line)?;
-        }
-        Ok(())
+fn step(terminal: &Terminal, title: &str, command: &str) -> Outcome {
+    let title = terminal.paint(Tone::Strong, title);
+    let command = terminal.paint(Tone::Faint, command);
+    terminal.print(&format!("\n── {title}  ({command})\n"))
+}
+
+fn farewell(id: &str, terminal: &Terminal) -> Outcome {
+    let rows = [
+        (
+            format!("headwater check {id}"),
+            "your own workspace: asks for the key pair",
+        ),
+        (
+            format!("headwater read {id} --out records --state state.json"),
+            "all of it, and later only what changed",
+        ),
+        (
+            "headwater sandbox".to_owned(),
+            "the simulator again, to try commands with",
+        ),
+        ("headwater --help".to_owned(), "everything else"),
+    ];
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(command, what)| vec![format!("  {command}"), what.to_owned()])
+        .collect();
+    step(
+        terminal,
+        "What to try next",
+        "headwater is this program; with cargo: cargo run --release -- …",
+    )?;
+    for line in table(&rows) {
+        terminal.print(&line)?;
     }
+    Ok(())
 }
 
 /// A new folder, removed at the end unless it is to be kept.
@@ -337,17 +384,17 @@ impl Folder {
             Some(path) => path.to_owned(),
             None => env::temp_dir().join(format!("headwater-demo-{}", std::process::id())),
         };
-        fs::create_dir(&path).map_err(|error| {
-            Error::new(
-                Kind::OutputFailed,
-                format!("the new folder {} cannot be made: {error}", path.display()),
-            )
-        })?;
+        fs::create_dir(&path).map_err(|error| unwritable(&path, &error))?;
         Ok(Self {
             path,
             is_kept: keep.is_some(),
         })
     }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Error {
+    let text = format!("the new folder {} cannot be made: {error}", path.display());
+    Error::new(Kind::OutputFailed, text)
 }
 
 impl Drop for Folder {

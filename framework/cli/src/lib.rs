@@ -17,6 +17,7 @@ mod answers;
 mod args;
 mod check;
 mod demo;
+mod patch;
 mod read;
 mod sandbox;
 mod show;

@@ -17,7 +17,7 @@ use tokio::{runtime::Runtime, signal, sync::watch};
 use crate::{
     Failure, Outcome,
     answers::{env_file, gather},
-    args::{Fate, Read, Redact},
+    args::{Fate, Read, Redact, Treatment},
     terminal::{Terminal, count, duration, say, table, thousands, until_stopped},
 };
 
@@ -99,20 +99,23 @@ pub(crate) fn read(
 }
 
 fn redaction(options: &Redact, env_file: &EnvFile) -> Result<Option<Redaction>, Error> {
-    if !options.redact {
+    let Some(mut redaction) = treatment(&options.treatment) else {
         return Ok(None);
-    }
-    let key = match &options.redact_key {
-        Some(reference) => {
-            Some(runtime()?.block_on(until_stopped(Redaction::key(reference, env_file)))??)
-        }
-        None => None,
     };
-    Ok(Some(Redaction {
-        key,
+    if let Some(reference) = &options.redact_key {
+        let key = until_stopped(Redaction::key(reference, env_file));
+        redaction.key = Some(runtime()?.block_on(key)??);
+    }
+    Ok(Some(redaction))
+}
+
+/// How to redact, without a key.
+pub(crate) fn treatment(options: &Treatment) -> Option<Redaction> {
+    options.redact.then(|| Redaction {
+        key: None,
         keep_text: options.redact_text == Fate::Keep,
         drop_money: options.redact_money == Fate::Drop,
-    }))
+    })
 }
 
 /// True after the first Ctrl-C or SIGTERM; the second one ends the process at once.

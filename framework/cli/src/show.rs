@@ -1,11 +1,13 @@
 //! `list`, `spec` and `discover`: what can be known without credentials.
 
-use headwater_core::{AnyConnector, Error, Field, FieldKind, Kind, Registry};
-use serde_json::json;
+use headwater_core::{AnyConnector, Error, Field, FieldKind, Kind, Registry, StreamSpec};
+use headwater_host::{Action, RedactedField, Redaction, Redactor};
+use serde_json::{Value, json};
 
 use crate::{
     Outcome,
     args::{Discover, Spec},
+    read::treatment,
     terminal::{Terminal, Tone, table},
 };
 
@@ -57,15 +59,7 @@ pub(crate) fn form(connector: &dyn AnyConnector, terminal: &Terminal) -> Outcome
                 terminal.print(&format!("\n  {}", terminal.paint(Tone::Strong, name)))?;
             }
         }
-        terminal.print(&format!(
-            "\n  {}  {}",
-            field.title,
-            terminal.paint(Tone::Faint, &remarks(field))
-        ))?;
-        terminal.print(&format!("    {}", field.description))?;
-        if let Some(help) = &field.help {
-            terminal.print(&format!("    Where: {help}"))?;
-        }
+        show_field(field, "  ", terminal)?;
     }
     terminal.print(&format!(
         "\n  {}",
@@ -73,6 +67,33 @@ pub(crate) fn form(connector: &dyn AnyConnector, terminal: &Terminal) -> Outcome
     ))?;
     for (index, step) in form.guide.iter().enumerate() {
         terminal.print(&format!("    {}. {}. {}", index + 1, step.title, step.text))?;
+    }
+    Ok(())
+}
+
+fn show_field(field: &Field, margin: &str, terminal: &Terminal) -> Outcome {
+    terminal.print(&format!(
+        "\n{margin}{}  {}",
+        field.title,
+        terminal.paint(Tone::Faint, &remarks(field))
+    ))?;
+    terminal.print(&format!("{margin}  {}", field.description))?;
+    if let Some(help) = &field.help {
+        terminal.print(&format!("{margin}  Where: {help}"))?;
+    }
+    let FieldKind::OneOf { tag, branches } = &field.kind else {
+        return Ok(());
+    };
+    for branch in branches {
+        let value = branch.value.as_str().unwrap_or_default();
+        terminal.print(&format!(
+            "\n{margin}  {}  {}",
+            branch.title,
+            terminal.paint(Tone::Faint, &format!("{tag} {value}"))
+        ))?;
+        for field in &branch.fields {
+            show_field(field, &format!("{margin}    "), terminal)?;
+        }
     }
     Ok(())
 }
@@ -123,16 +144,23 @@ pub(crate) fn discover(registry: &Registry, options: &Discover, terminal: &Termi
         };
         return terminal.print_json(&(stream.schema)());
     }
+    let redaction = treatment(&options.treatment);
     if terminal.json {
-        let listed: Vec<_> = streams
+        let listed: Vec<Value> = streams
             .iter()
             .map(|stream| {
                 let mut entry = json!(stream);
                 entry["schema"] = (stream.schema)();
-                entry
+                if let Some(redaction) = &redaction {
+                    entry["redaction"] = json!(treated(stream, redaction)?);
+                }
+                Ok(entry)
             })
-            .collect();
+            .collect::<Result<_, Error>>()?;
         return terminal.print_json(&listed);
+    }
+    if let Some(redaction) = &redaction {
+        return treatments(&streams, redaction, terminal);
     }
     let mut rows = vec![
         ["stream", "key", "later reads", "what a record is"]
@@ -154,6 +182,41 @@ pub(crate) fn discover(registry: &Registry, options: &Discover, terminal: &Termi
         .map(str::to_owned)
         .to_vec()
     }));
+    for line in table(&rows) {
+        terminal.print(&line)?;
+    }
+    Ok(())
+}
+
+/// What a read with redaction does with each classed field of a stream.
+fn treated(stream: &StreamSpec, redaction: &Redaction) -> Result<Vec<Value>, Error> {
+    let fields = Redactor::new(stream, redaction)?.report().fields;
+    let field = |field: RedactedField| json!({ "path": field.path, "class": field.class, "action": field.action });
+    Ok(fields.into_iter().map(field).collect())
+}
+
+fn treatments(streams: &[StreamSpec], redaction: &Redaction, terminal: &Terminal) -> Outcome {
+    let mut rows = vec![
+        ["stream", "field", "class", "in a redacted read"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for stream in streams {
+        for field in Redactor::new(stream, redaction)?.report().fields {
+            let action = match field.action {
+                Action::Replaced => "a pseudonym",
+                Action::Cut => "the link without its query",
+                Action::Removed => "null",
+                Action::Kept => "as it is",
+            };
+            let class = field.class.to_string();
+            rows.push(
+                [stream.name, &field.path, &class, action]
+                    .map(str::to_owned)
+                    .to_vec(),
+            );
+        }
+    }
     for line in table(&rows) {
         terminal.print(&line)?;
     }

@@ -60,6 +60,9 @@ pub struct Field {
     /// The step of the guide that explains it, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guide_step: Option<u64>,
+    /// What its values usually begin with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_prefix: Option<String>,
     #[serde(skip)]
     order: u64,
 }
@@ -154,24 +157,40 @@ impl FormModel {
         })
     }
 
-    /// All inputs, groups and alternatives opened.
+    /// All inputs, groups and alternatives opened. A pointer stands there twice where alternatives have it in common.
     pub fn inputs(&self) -> Vec<&Field> {
-        fn walk<'a>(fields: &'a [Field], found: &mut Vec<&'a Field>) {
-            for field in fields {
-                match &field.kind {
-                    FieldKind::Group { fields } => walk(fields, found),
-                    FieldKind::OneOf { branches, .. } => {
-                        for branch in branches {
-                            walk(&branch.fields, found);
-                        }
-                    }
-                    _ => found.push(field),
+        let mut found = Vec::new();
+        walk(&self.fields, &|_, _, _| true, &mut found);
+        found
+    }
+
+    /// The inputs of this answer: of alternatives, those of the one that it has chosen.
+    pub fn inputs_of(&self, answer: &Value) -> Vec<&Field> {
+        let is_chosen = |field: &Field, tag: &str, branch: &Choice| {
+            let chosen = answer.pointer(&field.pointer);
+            chosen.and_then(|chosen| chosen.get(tag)) == Some(&branch.value)
+        };
+        let mut found = Vec::new();
+        walk(&self.fields, &is_chosen, &mut found);
+        found
+    }
+}
+
+fn walk<'a>(
+    fields: &'a [Field],
+    is_open: &dyn Fn(&Field, &str, &Choice) -> bool,
+    found: &mut Vec<&'a Field>,
+) {
+    for field in fields {
+        match &field.kind {
+            FieldKind::Group { fields } => walk(fields, is_open, found),
+            FieldKind::OneOf { tag, branches } => {
+                for branch in branches.iter().filter(|branch| is_open(field, tag, branch)) {
+                    walk(&branch.fields, is_open, found);
                 }
             }
+            _ => found.push(field),
         }
-        let mut found = Vec::new();
-        walk(&self.fields, &mut found);
-        found
     }
 }
 
@@ -260,6 +279,7 @@ impl Reader {
             advanced: flag("advanced"),
             destination: flag("destination"),
             guide_step: hints.get("guideStep").and_then(Value::as_u64),
+            known_prefix: text("knownPrefix"),
             order: hints.get("order").and_then(Value::as_u64).unwrap_or(0),
         }
     }

@@ -139,6 +139,12 @@ impl Hint {
         self.with("invalid", json!(sentence))
     }
 
+    /// What values usually begin with. Another beginning is told as a notice, not refused: services change it.
+    #[must_use]
+    pub fn known_prefix(self, text: &str) -> Self {
+        self.with("knownPrefix", json!(text))
+    }
+
     fn with(mut self, name: &str, value: Value) -> Self {
         self.0.insert(name.to_owned(), value);
         self

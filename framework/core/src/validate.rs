@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     base_url::BaseUrl,
-    form::{FieldKind, FormModel, NAMESPACE, escape, tag_of},
+    form::{Field, FieldKind, FormModel, NAMESPACE, escape, tag_of},
     suggest::nearest,
 };
 
@@ -34,42 +34,59 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// Something that was changed on the user's behalf before validation.
+/// Something that was changed on the user's behalf before validation, or that looks odd but passes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Notice {
     /// JSON Pointer of the field.
     pub pointer: String,
-    /// What was done.
+    /// What was done or noticed. Never the value itself.
     pub message: String,
 }
 
 /// Cleans what pasting leaves behind: white space and one pair of quotes around secrets and addresses. Whole numbers
-/// written as `1.0`, which JSON Schema takes for integers, become integers.
+/// written as `1.0`, which JSON Schema takes for integers, become integers. A value that begins unlike others of its
+/// field is noticed.
 pub fn tidy(form: &FormModel, answer: &mut Value) -> Vec<Notice> {
     let mut notices = Vec::new();
-    for field in form.inputs() {
-        match (&field.kind, answer.pointer_mut(&field.pointer)) {
-            (FieldKind::Secret | FieldKind::Url, Some(Value::String(text))) => {
-                let bare = strip(text);
-                if bare.len() != text.len() {
-                    notices.push(Notice {
-                        pointer: field.pointer.clone(),
-                        message: format!(
-                            "{}: surrounding spaces or quotes were removed",
-                            field.title
-                        ),
-                    });
-                    *text = bare.to_owned();
-                }
-            }
-            (FieldKind::Integer, Some(value)) => make_whole(value),
-            (FieldKind::List { of }, Some(Value::Array(values))) if **of == FieldKind::Integer => {
-                values.iter_mut().for_each(make_whole);
-            }
-            _ => {}
-        }
+    for field in form.inputs_of(answer) {
+        tidy_field(field, answer, &mut notices);
     }
     notices
+}
+
+fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
+    let mut notice = |message: String| {
+        notices.push(Notice {
+            pointer: field.pointer.clone(),
+            message,
+        });
+    };
+    let title = &field.title;
+    match (&field.kind, answer.pointer_mut(&field.pointer)) {
+        (FieldKind::Secret | FieldKind::Url, Some(Value::String(text))) => {
+            let bare = strip(text);
+            if bare.len() != text.len() {
+                notice(format!(
+                    "{title}: surrounding spaces or quotes were removed"
+                ));
+                *text = bare.to_owned();
+            }
+        }
+        (FieldKind::Integer, Some(value)) => make_whole(value),
+        (FieldKind::List { of }, Some(Value::Array(values))) if **of == FieldKind::Integer => {
+            values.iter_mut().for_each(make_whole);
+        }
+        _ => {}
+    }
+    if let (Some(prefix), Some(Value::String(text))) =
+        (&field.known_prefix, answer.pointer(&field.pointer))
+        && !text.is_empty()
+        && !text.starts_with(prefix.as_str())
+    {
+        notice(format!(
+            "{title}: values usually begin with {prefix}, and this one does not; check that it is the right one"
+        ));
+    }
 }
 
 fn strip(text: &str) -> &str {

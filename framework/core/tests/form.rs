@@ -40,6 +40,32 @@ fn inputs_are_the_fields_of_all_alternatives_in_the_order_of_the_form() {
 }
 
 #[test]
+fn inputs_of_an_answer_are_those_of_the_chosen_alternative() {
+    let form = sample().form().unwrap();
+    let of = |answer: Value| -> Vec<String> {
+        let inputs = form.inputs_of(&answer);
+        let pointers = inputs.iter().map(|field| field.pointer.clone());
+        pointers
+            .filter(|pointer| pointer.starts_with("/auth/"))
+            .collect()
+    };
+    assert_eq!(of(good()), ["/auth/user", "/auth/password"]);
+    assert_eq!(
+        of(json!({ "auth": { "method": "token" } })),
+        ["/auth/token"]
+    );
+    for undecided in [
+        json!({}),
+        json!({ "auth": {} }),
+        json!({ "auth": { "method": "x" } }),
+        json!(1),
+    ] {
+        assert_eq!(of(undecided), [""; 0]);
+    }
+    assert_eq!(form.inputs_of(&json!({})).len(), form.inputs().len() - 3);
+}
+
+#[test]
 fn the_schema_is_titled_closed_and_free_of_nulls_and_references() {
     let schema = sample().schema();
     assert_eq!(schema["title"], "Sample");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use headwater_core::{
-    About, AnyStream, Connector, Context, Error, Hint, Kind, Page, Position, Registration,
-    Registry, Result, Secret, Source, Stream, StreamSpec, Timestamp,
+    About, AnyStream, Connector, Context, Error, Hint, Hold, Kind, Note, Page, Position,
+    ProbeReport, Registration, Registry, Result, Secret, Source, Stream, StreamSpec, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -318,4 +318,124 @@ fn a_damaged_state_is_refused_and_names_its_stream() {
     let token = position(json!({ "version": 3, "value": 1 }));
     let error = now(counter().fetch(token, None)).unwrap_err();
     assert!(error.message().contains("damaged"), "{error}");
+}
+
+/// A stream with companions, whose one page has everything that a page can have.
+struct Rich([StreamSpec; 1], [StreamSpec; 2]);
+
+#[async_trait]
+impl Stream for Rich {
+    type Partition = u8;
+    type Token = Count;
+    type Bookmark = ();
+
+    fn spec(&self) -> &StreamSpec {
+        &self.0[0]
+    }
+
+    fn companions(&self) -> &[StreamSpec] {
+        &self.1
+    }
+
+    fn plan(&self, _: Option<()>, _: Timestamp) -> Result<Vec<u8>> {
+        Ok(vec![1])
+    }
+
+    async fn fetch(&self, _: u8, _: Option<Count>) -> Result<Page<Count, ()>> {
+        let record = 0..2;
+        let mut page = Page::new("{}{}{}".into(), vec![record]);
+        page.companions = vec![("users", vec![2..4, 4..6]), ("teams", vec![])];
+        page.next = Some(Count { n: 1 });
+        page.notes = vec![Note {
+            code: "odd",
+            message: "it is odd".to_owned(),
+        }];
+        page.hold = Some(Hold::NextRun(Error::new(Kind::Unavailable, "later")));
+        Ok(page)
+    }
+
+    fn jobs(&self, partition: &u8, token: Option<&Count>) -> u64 {
+        u64::from(*partition) + token.map_or(10, |count| u64::from(count.n))
+    }
+
+    async fn release(&self, partition: u8, token: Count) -> Result<bool> {
+        Ok(partition == token.n)
+    }
+}
+
+fn named(name: &'static str) -> StreamSpec {
+    StreamSpec {
+        name,
+        ..counter().spec().clone()
+    }
+}
+
+fn rich() -> Arc<dyn AnyStream> {
+    Arc::new(Rich([named("entries")], [named("users"), named("teams")]))
+}
+
+#[test]
+fn a_host_sees_all_that_a_page_has() {
+    let page = now(rich().fetch(position(json!({ "version": 1, "value": 1 })), None)).unwrap();
+    assert_eq!(page.iter().len(), 1);
+    let (name, places) = &page.companions[0];
+    assert_eq!((*name, page.spans(places).len()), ("users", 2));
+    assert_eq!(page.companions[1], ("teams", vec![]));
+    assert_eq!(page.notes[0].code, "odd");
+    assert!(matches!(&page.hold, Some(Hold::NextRun(error)) if error.message() == "later"));
+    assert!(page.next.is_some() && page.bookmark.is_none());
+}
+
+#[test]
+fn jobs_and_releases_are_asked_of_the_typed_stream() {
+    let at = |value: Value| position(json!({ "version": 1, "value": value }));
+    let (stream, one, token) = (rich(), at(json!(1)), at(json!({ "n": 1 })));
+    assert_eq!(stream.jobs(&one, None).unwrap(), 11);
+    assert_eq!(stream.jobs(&one, Some(&token)).unwrap(), 2);
+    assert!(now(stream.release(one.clone(), token.clone())).unwrap());
+    assert!(!now(stream.release(at(json!(2)), token)).unwrap());
+    let newer = position(json!({ "version": 2, "value": { "n": 1 } }));
+    for refused in [
+        stream.jobs(&one, Some(&newer)).unwrap_err(),
+        now(stream.release(one, newer)).unwrap_err(),
+    ] {
+        assert!(refused.message().contains("stream entries"), "{refused}");
+    }
+    // Nothing to count and nothing to let go of, unless a stream says otherwise.
+    let unit = position(json!({ "version": 3, "value": null }));
+    let count = position(json!({ "version": 3, "value": { "n": 1 } }));
+    assert_eq!(counter().jobs(&unit, Some(&count)).unwrap(), 0);
+    assert!(!now(counter().release(unit, count)).unwrap());
+}
+
+#[test]
+fn a_stream_is_found_by_the_name_of_its_companion() {
+    struct Two;
+
+    #[async_trait]
+    impl Source for Two {
+        async fn probe(&self) -> ProbeReport {
+            ProbeReport::default()
+        }
+
+        fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
+            vec![counter(), rich()]
+        }
+    }
+
+    assert_eq!(counter().names(), ["counts"]);
+    assert_eq!(rich().names(), ["entries", "users", "teams"]);
+    for (name, stream) in [
+        ("counts", "counts"),
+        ("entries", "entries"),
+        ("teams", "entries"),
+    ] {
+        assert_eq!(Two.stream(name).unwrap().spec().name, stream);
+    }
+    let error = Two.stream("team").err().unwrap();
+    assert_eq!(
+        error.message(),
+        "there is no stream \"team\"; there are counts, entries, users, teams"
+    );
+    assert!(now(Two.allowances()).unwrap().is_empty());
 }

@@ -4,7 +4,7 @@
 
 mod sample;
 
-use headwater_core::FieldError;
+use headwater_core::{FieldError, FormModel, tidy};
 use sample::{good, sample};
 use serde_json::{Value, json};
 
@@ -487,6 +487,37 @@ fn what_pasting_leaves_around_a_value_is_removed_with_a_notice() {
 }
 
 #[test]
+fn an_unusual_beginning_is_noticed_once_and_not_refused() {
+    let key = json!({
+        "title": "Key", "description": "D", "type": "string", "format": "password", "writeOnly": true,
+        "x-headwater": { "order": 1, "knownPrefix": "acme_sk_" },
+    });
+    let branch =
+        |name: &str| json!({ "properties": { "style": { "const": name }, "key": key.clone() } });
+    let schema = json!({ "type": "object", "properties": { "auth": {
+        "title": "Sign-in", "description": "D", "x-headwater": { "order": 1 },
+        "oneOf": [branch("header"), branch("bearer")],
+    } } });
+    let form = FormModel::from_schema("X", &[], &schema).unwrap();
+    assert_eq!(form.inputs()[0].known_prefix.as_deref(), Some("acme_sk_"));
+    for (given, kept, notices) in [
+        ("acme_sk_1", "acme_sk_1", 0),
+        (" 'acme_sk_1'", "acme_sk_1", 1),
+        ("canary-1", "canary-1", 1),
+        ("\"canary-1\"", "canary-1", 2),
+        ("\"\"acme_sk_1\"\"", "\"acme_sk_1\"", 2),
+        ("", "", 0),
+    ] {
+        let mut answer = json!({ "auth": { "style": "bearer", "key": given } });
+        let found = tidy(&form, &mut answer);
+        assert_eq!(answer["auth"]["key"], kept);
+        assert_eq!(found.len(), notices, "{given}: {found:?}");
+        assert!(found.iter().all(|notice| notice.pointer == "/auth/key"));
+        assert!(!format!("{found:?}").contains("canary"), "{found:?}");
+    }
+}
+
+#[test]
 fn tidying_takes_one_pair_of_quotes_and_nothing_inside() {
     let connector = sample();
     let form = connector.form().unwrap();
@@ -500,12 +531,12 @@ fn tidying_takes_one_pair_of_quotes_and_nothing_inside() {
         (" a b ", "a b"),
     ] {
         let mut answer = with("/api_key", json!(pasted));
-        headwater_core::tidy(&form, &mut answer);
+        tidy(&form, &mut answer);
         assert_eq!(answer["api_key"], tidied, "{pasted:?}");
     }
     // Other texts may begin with a space or a quote for a reason.
     let mut answer = with("/auth/user", json!(" \"ann\" "));
-    assert_eq!(headwater_core::tidy(&form, &mut answer), []);
+    assert_eq!(tidy(&form, &mut answer), []);
     assert_eq!(answer["auth"]["user"], " \"ann\" ");
 }
 

@@ -24,7 +24,7 @@ pub struct ReadOptions {
     pub state_path: Option<PathBuf>,
     /// The longest time between two commits. Zero commits after every page: for sinks that cannot be cut back.
     pub commit_every: Duration,
-    /// Becomes true when the user wants to stop: the read commits and ends.
+    /// Becomes true when the user wants to stop: the read commits and ends. Nobody stops it once the sender is gone.
     pub stop: watch::Receiver<bool>,
     /// Cancel the export jobs that a stopped read leaves running. Without it, a later read goes on with them.
     pub release: bool,
@@ -151,9 +151,9 @@ impl Summary {
 ///
 /// `wanted` names the streams; none means all. Companions that nobody wants are left out of the sink.
 ///
-/// A stream's own trouble (no permission, a malformed answer, a partition that was put off to the next run) ends that
-/// stream; trouble with the service, the sink or the state ends the read. Errors of a stream are in the summary; an error of this function comes before the first
-/// record, or from the state or the sink while the last ones are written.
+/// A stream's own trouble (no permission, a malformed answer, a partition that is over for this run) ends that stream;
+/// trouble with the service, the sink or the state ends the read. Errors of a stream are in the summary; an error of
+/// this function comes before the first record, or from the state or the sink while the last ones are written.
 ///
 /// A limit may cut a page. What is left of it is written after everything else and the state stays before that page:
 /// a later run without the limit reads it whole.
@@ -313,6 +313,16 @@ fn save(state: &State, options: &ReadOptions) -> Result<()> {
         .map_or(Ok(()), |path| state.save(path))
 }
 
+impl Ending {
+    fn failed(error: &Error) -> Self {
+        Self::Failed {
+            kind: error.kind(),
+            message: error.to_string(),
+            retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
+        }
+    }
+}
+
 impl StreamSummary {
     fn new(stream: &str) -> Self {
         Self {
@@ -359,7 +369,7 @@ struct Lane<'a> {
     plan: Option<Vec<Position>>,
     /// Partitions that wait, by their number in the plan.
     waits: BTreeMap<usize, Pause>,
-    /// The place beyond the state, once a limit has cut a page: the partition's number and the token.
+    /// The place beyond the state, once a limit has cut a page, and the number of its partition.
     ahead: Option<(usize, Position)>,
     /// Whether a limit has cut a page: from there on the state stays where it is.
     is_ahead: bool,
@@ -463,14 +473,15 @@ impl<'a> Lane<'a> {
         let Some(pass) = state.pass(self.name) else {
             return Turn::Done;
         };
+        // What lies beyond the state of one partition is no place in another whose wait is over meanwhile.
+        let ahead = self.ahead.as_ref().map(|(number, _)| *number);
+        if let Some(number) = ahead {
+            let mut partitions = pass.partitions.iter();
+            let progress = partitions.find(|one| one.number == number);
+            return progress.map_or(Turn::Done, |progress| Turn::Fetch(progress.clone()));
+        }
         let now = Instant::now();
         let mut earliest = None;
-        if let Some((number, _)) = self.ahead {
-            // The one that the limit has cut, whatever else has come due.
-            let mut partitions = pass.partitions.iter();
-            let cut = partitions.find(|one| one.number == number);
-            return cut.map_or(Turn::Done, |progress| Turn::Fetch(progress.clone()));
-        }
         for progress in &pass.partitions {
             match self.waits.get(&progress.number) {
                 Some(Pause::NextRun) => {}
@@ -509,7 +520,7 @@ impl Reading<'_> {
                 (_, Turn::Wait(at)) => {
                     tokio::select! {
                         biased;
-                        _ = self.options.stop.wait_for(|stop| *stop) => {
+                        Ok(_) = self.options.stop.wait_for(|stop| *stop) => {
                             self.is_over = true;
                             break;
                         }
@@ -527,9 +538,8 @@ impl Reading<'_> {
                 }
                 (index, Turn::Done) => {
                     let lane = &mut lanes[index];
-                    // What was put off to the next run, of whatever kind, says nothing about other streams.
-                    let ended = self.conclude(lane);
-                    self.end(lane, ended, on_event);
+                    let ending = self.conclude(lane);
+                    self.end(lane, Ok(ending), on_event);
                 }
             }
             if self.is_over {
@@ -593,13 +603,11 @@ impl Reading<'_> {
         progress: Progress,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<Ending>> {
-        let token = match &lane.ahead {
-            Some((_, token)) => Some(token.clone()),
-            None => progress.token,
-        };
+        let ahead = lane.ahead.take().map(|(_, token)| token);
+        let token = ahead.or(progress.token);
         let mut page = tokio::select! {
             biased;
-            _ = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
+            Ok(_) = self.options.stop.wait_for(|stop| *stop) => return Ok(Some(Ending::Stopped)),
             page = lane.stream.fetch(progress.partition, token) => {
                 page.map_err(|error| error.during(format!("read {}", lane.outlets[0].name)))?
             }
@@ -717,17 +725,18 @@ impl Reading<'_> {
         }
     }
 
-    /// How a lane ended of which nothing can be fetched any more in this run.
-    fn conclude(&mut self, lane: &mut Lane<'_>) -> Result<Ending> {
+    /// How a lane ended of which nothing can be fetched any more in this run. Whatever ended single partitions for this
+    /// run, an export job that takes too long for example, is no reason to end the read.
+    fn conclude(&mut self, lane: &mut Lane<'_>) -> Ending {
         if let Some(error) = lane.failure.take() {
-            return Err(error);
+            return Ending::failed(&error);
         }
         let state = self.state.stream(lane.name);
         if let Some(pass) = state.pass.take() {
             state.bookmark = pass.bookmark.or(state.bookmark.take());
         }
         self.state.finish(lane.name);
-        Ok(Ending::Complete)
+        Ending::Complete
     }
 
     /// Ends a lane. Whatever ended it, what was written is kept; but a sink that failed half way through a page has
@@ -745,13 +754,12 @@ impl Reading<'_> {
         } else {
             self.commit()
         };
-        self.is_over |= kept.is_err() || matches!(&ended, Ok(Ending::Stopped));
         let ended = ended.and_then(|ending| kept.map(|()| ending));
-        let ending = ended.unwrap_or_else(|error| Ending::Failed {
-            kind: error.kind(),
-            retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
-            message: error.to_string(),
-        });
+        self.is_over |= match &ended {
+            Ok(ending) => matches!(ending, Ending::Stopped),
+            Err(error) => !is_own_trouble(error.kind()),
+        };
+        let ending = ended.unwrap_or_else(|error| Ending::failed(&error));
         for outlet in &lane.outlets {
             let summary = &mut self.summaries[outlet.summary];
             summary.ending = ending.clone();
@@ -763,7 +771,8 @@ impl Reading<'_> {
     /// Cancels what a stopped read leaves running at the service.
     async fn release(&mut self, lanes: &[Lane<'_>]) -> Result<u64> {
         let mut released = 0;
-        if !self.options.release || !*self.options.stop.borrow() {
+        // What a broken sink has not kept must not get into the state, and a job that is let go of has to.
+        if self.is_sink_broken || !self.options.release || !*self.options.stop.borrow() {
             return Ok(released);
         }
         for lane in lanes {

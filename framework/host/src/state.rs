@@ -84,6 +84,15 @@ impl Pass {
             bookmark_from: 0,
         }
     }
+
+    /// Numbers the partitions of a pass that was written before they had numbers: all of them are 0 then, and what
+    /// ends one would end all.
+    fn number(&mut self) {
+        if self.partitions.iter().all(|one| one.number == 0) {
+            let numbered = self.partitions.iter_mut().enumerate();
+            numbered.for_each(|(number, progress)| progress.number = number);
+        }
+    }
 }
 
 impl State {
@@ -141,7 +150,11 @@ impl State {
             }
             _ => return Err(invalid(path, "is not a state file of headwater")),
         }
-        let state: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+        let mut state: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+        let passes = state.streams.values_mut();
+        passes
+            .filter_map(|stream| stream.pass.as_mut())
+            .for_each(Pass::number);
         if state.connector != connector {
             let text = format!(
                 "belongs to the connector {:?}, not to {connector:?}",

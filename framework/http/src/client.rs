@@ -132,7 +132,7 @@ impl Request {
 }
 
 /// A response whose body is complete and within its limit.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Response {
     /// The status: success, or one that the request accepts.
     pub status: StatusCode,
@@ -142,6 +142,14 @@ pub struct Response {
     pub body: Bytes,
     /// The service's clock when it answered; ours where it does not tell.
     pub at: Timestamp,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither headers nor body: a report of a probe holds answers, and may end up in a log.
+        let (status, length) = (self.status, self.body.len());
+        write!(f, "Response({status}, {length} bytes)")
+    }
 }
 
 /// A response whose body arrives in pieces, without a limit.
@@ -159,10 +167,20 @@ impl fmt::Debug for Download {
 impl Download {
     /// The next piece; none at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        next_chunk(&mut self.body).await.map_err(|failed| {
-            let text = format!("the download from {} broke off: {failed}", self.service);
-            Error::new(Kind::Unavailable, text)
-        })
+        let service = self.service;
+        next_chunk(&mut self.body)
+            .await
+            .map_err(|failed| match failed.failure {
+                // Damaged for good: opening it again brings the same bytes.
+                Failure::Undecodable => {
+                    let text = format!("the download from {service} cannot be decompressed");
+                    Error::new(Kind::DataInvalid, text)
+                }
+                _ => {
+                    let text = format!("the download from {service} broke off: {failed}");
+                    Error::new(Kind::Unavailable, text)
+                }
+            })
     }
 }
 
@@ -228,8 +246,17 @@ impl ClientBuilder {
     /// `secrets` is what it is obtained with: no message repeats it.
     #[must_use]
     pub fn tokens(self, source: impl TokenSource, secrets: &[&Secret]) -> Self {
+        let sender = self.secrets(secrets);
+        Self(sender.0.map(|inner| Inner {
+            tokens: Some(Tokens::new(source)),
+            ..inner
+        }))
+    }
+
+    /// What is sent otherwise, in the body of a login for example: no message repeats it.
+    #[must_use]
+    pub fn secrets(self, secrets: &[&Secret]) -> Self {
         Self(self.0.map(|mut inner| {
-            inner.tokens = Some(Tokens::new(source));
             inner
                 .secrets
                 .extend(secrets.iter().map(|&secret| secret.clone()));
@@ -447,6 +474,7 @@ impl Client {
         match &tried {
             Tried::Answered(response, _) if response.status == StatusCode::UNAUTHORIZED => {
                 let token = tokens.renew(&token).await?;
+                self.turn().await;
                 self.try_with(request, true, deadline, take, Some(&token))
                     .await
             }
@@ -590,8 +618,10 @@ impl Client {
         if status.is_success() || (is_meant && request.accepted.contains(&status.as_u16())) {
             return Verdict::Good(response, body);
         }
-        let until_reset = || Some(inner.learned.as_ref()?.until_reset(&response));
-        let wait = retry_after(&response.headers, SystemTime::now()).or_else(|| until_reset()?);
+        // Every answer names a reset, a hiccup's as well, which has nothing to do with it.
+        let learned = inner.learned.as_ref().filter(|_| status.as_u16() == 429);
+        let wait = retry_after(&response.headers, SystemTime::now())
+            .or_else(|| learned?.until_reset(&response));
         let error = self.refusal(request, &response);
         match status.as_u16() {
             429 | 503 => Verdict::Again {
@@ -646,13 +676,13 @@ impl Client {
             .with("path", request.path())
     }
 
-    /// [`split`] for a body of this service. Where it holds no records, the error repeats what the service says
+    /// [`split`](crate::split) for a body of this service. Where it holds no records, the error repeats what the service says
     /// instead, without anything that is secret here.
     pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
         self.split_with(body, records, &[], wanted)
     }
 
-    /// [`split_with`] in the same way.
+    /// [`split_with`](crate::split_with) in the same way.
     pub fn split_with(
         &self,
         body: &[u8],

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result};
 
 use crate::envelope::looks_like_html;
@@ -23,6 +24,8 @@ pub(crate) struct Cutter {
     /// Names of lists, each with the number of the stream that its records belong to. The empty name is a document
     /// that is a list.
     lists: Lists,
+    /// By stream, what the records begin with before their own fields: `{"name":value,`.
+    prefixes: Vec<Option<Vec<u8>>>,
     at: At,
     /// Bytes taken so far, for messages.
     offset: u64,
@@ -82,7 +85,7 @@ struct Skip {
 /// The records that came out of a document, in a buffer of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: BytesMut,
     /// The stream and the place of each record.
     pub(crate) records: Vec<(usize, Range<usize>)>,
     /// Where the record under way begins in `body`.
@@ -90,6 +93,33 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
+    /// A place for records in this memory, which is empty.
+    pub(crate) fn within(body: BytesMut) -> Self {
+        Self {
+            body,
+            ..Self::default()
+        }
+    }
+
+    /// Forgets all records; between two of them.
+    pub(crate) fn clear(&mut self) {
+        self.body.clear();
+        self.records.clear();
+        self.open = 0;
+    }
+
+    /// Takes the comma after the prefix away where the record under way, which is complete, has no own fields.
+    fn without_lone_comma(&mut self, prefix: usize) {
+        let own = self.open + prefix;
+        let first = self.body[own..]
+            .iter()
+            .find(|byte| !byte.is_ascii_whitespace());
+        if first == Some(&b'}') {
+            self.body.truncate(own - 1);
+            self.body.extend_from_slice(b"}");
+        }
+    }
+
     /// Whether there are so many bytes, and no record is half way.
     pub(crate) fn is_at_least(&self, bytes: usize) -> bool {
         self.open >= bytes && self.open == self.body.len()
@@ -97,9 +127,15 @@ impl Cut {
 }
 
 impl Cutter {
-    pub(crate) fn new(lists: Lists) -> Self {
+    /// A cutter of these lists. `fields` are, by stream, a field to put before the own ones of its records.
+    pub(crate) fn new(lists: Lists, fields: &[Option<String>]) -> Self {
+        let prefix = |field: &String| format!("{{{field},").into_bytes();
         Self {
             lists,
+            prefixes: fields
+                .iter()
+                .map(|field| field.as_ref().map(prefix))
+                .collect(),
             at: At::Start,
             offset: 0,
             has_lists: false,
@@ -116,16 +152,26 @@ impl Cutter {
                 scan,
             } = &mut self.at
             {
+                let prefix = self.prefixes.get(*stream).and_then(Option::as_ref);
+                let mut part = taken;
+                if let (Some(prefix), true) = (prefix, scan.is_before()) {
+                    cut.body.extend_from_slice(prefix);
+                    part += 1;
+                }
                 let end = scan.advance(&bytes[taken..]);
-                let part = &bytes[taken..taken + end.unwrap_or(bytes.len() - taken)];
-                cut.body.extend_from_slice(part);
-                taken += part.len();
-                self.offset += part.len() as u64;
+                let after = taken + end.unwrap_or(bytes.len() - taken);
+                cut.body.extend_from_slice(&bytes[part..after]);
+                let part = after - taken;
+                taken = after;
+                self.offset += part as u64;
                 if cut.body.len() - cut.open > LONGEST_RECORD {
                     return Err(self.wrong("has a record of more than 16 MiB"));
                 }
                 if end.is_none() {
                     break;
+                }
+                if let Some(prefix) = prefix {
+                    cut.without_lone_comma(prefix.len());
                 }
                 let place = cut.open..cut.body.len();
                 if std::str::from_utf8(&cut.body[place.clone()]).is_err() {
@@ -322,21 +368,23 @@ struct Scan {
 const BLOCK: usize = 64;
 
 impl Scan {
-    /// The place after the brace that closes the object; none when it is not among these bytes.
-    fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut blocks = bytes.chunks_exact(BLOCK);
-        let mut from = 0;
-        for block in &mut blocks {
-            let end = self.block(block);
-            if let Some(end) = end {
-                return Some(from + end);
-            }
-            from += BLOCK;
-        }
-        Some(from + self.one_by_one(blocks.remainder())?)
+    /// Whether the object has not begun.
+    const fn is_before(&self) -> bool {
+        self.depth == 0
     }
 
-    fn block(&mut self, block: &[u8]) -> Option<usize> {
+    /// The place after the brace that closes the object; none when it is not among these bytes.
+    fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
+        let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+        for (index, block) in blocks.iter().enumerate() {
+            if let Some(end) = self.block(block) {
+                return Some(index * BLOCK + end);
+            }
+        }
+        Some(blocks.len() * BLOCK + self.one_by_one(rest)?)
+    }
+
+    fn block(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
         let Masks {
             quotes,
             backslashes,
@@ -404,37 +452,27 @@ struct Masks {
 }
 
 impl Masks {
-    fn of(block: &[u8]) -> Self {
-        let mut masks = Self {
-            quotes: 0,
-            backslashes: 0,
-            braces: 0,
-        };
-        for (index, word) in block.chunks_exact(8).enumerate() {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(word);
-            let word = u64::from_le_bytes(bytes);
-            let shift = index * 8;
-            masks.quotes |= equal(word, b'"') << shift;
-            masks.backslashes |= equal(word, b'\\') << shift;
+    fn of(block: &[u8; BLOCK]) -> Self {
+        Self {
+            quotes: bits(block, |byte| byte == b'"'),
+            backslashes: bits(block, |byte| byte == b'\\'),
             // `{` and `}` differ in two bits.
-            masks.braces |= equal(word | every(0x06), 0x7f) << shift;
+            braces: bits(block, |byte| byte | 0x06 == 0x7f),
         }
-        masks
     }
 }
 
-const fn every(byte: u8) -> u64 {
-    0x0101_0101_0101_0101 * byte as u64
-}
-
-/// Eight bits: which of the eight bytes of a word are this byte.
-const fn equal(word: u64, byte: u8) -> u64 {
-    const LOW: u64 = every(0x7f);
-    let differs = word ^ every(byte);
-    // The high bit of each byte of `differs` that is zero.
-    let zeros = !(((differs & LOW) + LOW) | differs | LOW);
-    (zeros >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+/// A bit for each byte that is meant. Two loops, because compilers turn the first one into vector instructions.
+fn bits(block: &[u8; BLOCK], is_meant: impl Fn(u8) -> bool) -> u64 {
+    /// Moves the lowest bit of each of eight bytes into the highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let flags = block.map(|byte| u8::from(is_meant(byte)));
+    let mut bits = 0;
+    for (index, word) in flags.as_chunks::<8>().0.iter().enumerate() {
+        let gathered = u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56;
+        bits |= gathered << (8 * index);
+    }
+    bits
 }
 
 const fn flip_from_each(mut bits: u64) -> u64 {
@@ -453,7 +491,7 @@ mod tests {
     const LISTS: Lists = &[("entries", 0), ("users", 1), ("", 0)];
 
     fn cut(pieces: &[&[u8]]) -> Result<Vec<(usize, String)>> {
-        let mut cutter = Cutter::new(LISTS);
+        let mut cutter = Cutter::new(LISTS, &[]);
         let mut cut = Cut::default();
         for piece in pieces {
             let mut rest = *piece;
@@ -537,6 +575,56 @@ mod tests {
     }
 
     #[test]
+    fn a_field_goes_before_the_own_ones_in_any_pieces() {
+        let document = b"{\"users\":[{\"n\":1}],\"entries\":[{ \"n\":1.0}, { } ,{}]}";
+        for size in 1..document.len() {
+            let mut cutter = Cutter::new(LISTS, &[Some("\"at\":1".to_owned())]);
+            let mut cut = Cut::default();
+            for piece in document.chunks(size) {
+                let mut rest = piece;
+                while !rest.is_empty() {
+                    let (taken, _) = cutter.push(rest, &mut cut).unwrap();
+                    rest = &rest[taken..];
+                }
+            }
+            let texts: Vec<&str> = cut
+                .records
+                .iter()
+                .map(|(_, place)| std::str::from_utf8(&cut.body[place.clone()]).unwrap())
+                .collect();
+            assert_eq!(
+                texts,
+                [
+                    "{\"n\":1}",
+                    "{\"at\":1, \"n\":1.0}",
+                    "{\"at\":1}",
+                    "{\"at\":1}"
+                ],
+                "{size}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mask_has_a_bit_for_each_byte() {
+        let seed = fastrand::u64(..);
+        eprintln!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..1000 {
+            let block = [(); BLOCK].map(|()| match rng.u8(..4) {
+                0 => rng.u8(..),
+                _ => b"\"\\{}y\x7f[]"[rng.usize(..8)],
+            });
+            let masks = Masks::of(&block);
+            for (place, byte) in block.iter().enumerate() {
+                assert_eq!(masks.quotes >> place & 1 == 1, *byte == b'"');
+                assert_eq!(masks.backslashes >> place & 1 == 1, *byte == b'\\');
+                assert_eq!(masks.braces >> place & 1 == 1, byte | 6 == 0x7f);
+            }
+        }
+    }
+
+    #[test]
     fn a_document_may_be_the_list_itself() {
         assert_eq!(cut(&[b"[{\"a\":1}, {}]"]).unwrap().len(), 2);
         assert_eq!(cut(&[b"[]"]).unwrap().len(), 0);
@@ -569,7 +657,7 @@ mod tests {
 
     #[test]
     fn a_record_without_an_end_does_not_fill_the_memory() {
-        let mut cutter = Cutter::new(LISTS);
+        let mut cutter = Cutter::new(LISTS, &[]);
         let mut cut = Cut::default();
         cutter.push(b"{\"entries\":[{\"a\":\"", &mut cut).unwrap();
         let endless = vec![b'a'; 1 << 20];

@@ -241,8 +241,11 @@ impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
                 self.cut.keep(spans)
             }
             (Goal::Companion(index), _) => {
-                self.cut.companions[index] =
-                    deserializer.deserialize_seq(List { cut: self.cut })?;
+                let spans = deserializer.deserialize_seq(List { cut: self.cut })?;
+                if !self.cut.companions[index].is_empty() {
+                    return Err(de::Error::custom("the page has a companion list twice"));
+                }
+                self.cut.companions[index] = spans;
                 Ok(())
             }
             (Goal::Records, Shape::One) => {

@@ -14,12 +14,13 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use headwater_core::{
     Error, Hold, Kind, Note, Page, Result, Status, Stream, StreamSpec, Timestamp,
 };
@@ -29,7 +30,6 @@ use crate::{
     client::{Client, Download, Request, Response},
     cutter::{Cut, Cutter},
     seen::Seen,
-    snapshot::prepend,
 };
 
 /// Bytes of records in one page.
@@ -245,6 +245,8 @@ struct Live {
     cutter: Cutter,
     /// Of the last piece, what is not cut yet.
     rest: Bytes,
+    /// The memory of the last page, which serves again once the host is done with it.
+    buffer: BytesMut,
 }
 
 type ExportPage<B> = Page<ExportToken, B>;
@@ -450,7 +452,7 @@ impl<E: Export> ExportStream<E> {
                 Err(page) => return Ok(page),
             },
         };
-        let mut cut = Cut::default();
+        let mut cut = live.cut();
         let is_over = loop {
             if cut.is_at_least(PAGE) {
                 break false;
@@ -463,7 +465,9 @@ impl<E: Export> ExportStream<E> {
             live.cutter.finish()?;
         }
         live.records += cut.records.len() as u64;
-        let (page, last) = self.page(order, cut)?;
+        let body = cut.body.split().freeze();
+        live.buffer = cut.body;
+        let (page, last) = self.page(order, body, cut.records)?;
         let records = live.records;
         if !is_over {
             *self.live() = Some(live);
@@ -512,6 +516,9 @@ impl<E: Export> ExportStream<E> {
             }
         };
         let client = self.export.client();
+        let fields: Vec<Option<String>> = (0..=self.export.companions().len())
+            .map(|stream| self.export.field(order, stream))
+            .collect();
         let download = match client.download(&request).await? {
             Ok(download) => download,
             Err(response) => {
@@ -526,8 +533,9 @@ impl<E: Export> ExportStream<E> {
             key,
             records: 0,
             download,
-            cutter: Cutter::new(self.export.lists()),
+            cutter: Cutter::new(self.export.lists(), &fields),
             rest: Bytes::new(),
+            buffer: BytesMut::new(),
         };
         if live.skip(place.records, place.last).await? {
             return Ok(Ok(live));
@@ -553,41 +561,26 @@ impl<E: Export> ExportStream<E> {
     }
 
     /// The page of what was cut, and the fingerprint of its last record.
-    fn page(&self, order: &E::Order, cut: Cut) -> Result<(ExportPage<E::Bookmark>, Option<u64>)> {
-        let last = cut
-            .records
+    fn page(
+        &self,
+        order: &E::Order,
+        body: Bytes,
+        records: Vec<(usize, Range<usize>)>,
+    ) -> Result<(ExportPage<E::Bookmark>, Option<u64>)> {
+        let last = records
             .last()
-            .map(|(_, place)| Seen::fingerprint(&cut.body[place.clone()]));
+            .map(|(_, place)| Seen::fingerprint(&body[place.clone()]));
         let companions = self.export.companions();
-        let streams = 1 + companions.len();
-        let mut places: Vec<Vec<std::ops::Range<usize>>> = vec![Vec::new(); streams];
-        let fields: Vec<Option<String>> = (0..streams)
-            .map(|stream| self.export.field(order, stream))
-            .collect();
-        let body = if fields.iter().all(Option::is_none) {
-            for (stream, place) in cut.records {
-                self.export
-                    .inspect(order, stream, &cut.body[place.clone()])?;
-                places[stream].push(place);
-            }
-            cut.body
-        } else {
-            let longest = fields.iter().flatten().map(String::len).max().unwrap_or(0) + 1;
-            let mut body = Vec::with_capacity(cut.body.len() + cut.records.len() * longest);
-            for (stream, place) in cut.records {
-                let record = &cut.body[place];
-                self.export.inspect(order, stream, record)?;
-                let from = body.len();
-                match &fields[stream] {
-                    Some(field) => prepend(&mut body, field.as_bytes(), record),
-                    None => body.extend_from_slice(record),
-                }
-                places[stream].push(from..body.len());
-            }
-            body
-        };
+        let mut places: Vec<Vec<Range<usize>>> = vec![Vec::new(); 1 + companions.len()];
+        if let Some((stream, _)) = records.first() {
+            places[*stream].reserve(records.len());
+        }
+        for (stream, place) in records {
+            self.export.inspect(order, stream, &body[place.clone()])?;
+            places[stream].push(place);
+        }
         let mut places = places.into_iter();
-        let mut page = Page::new(Bytes::from(body), places.next().unwrap_or_default());
+        let mut page = Page::new(body, places.next().unwrap_or_default());
         page.companions = companions
             .iter()
             .map(|spec| spec.name)
@@ -611,6 +604,13 @@ struct Place {
 }
 
 impl Live {
+    /// An empty page, in the memory of the last one where that is free again.
+    fn cut(&mut self) -> Cut {
+        let mut body = std::mem::take(&mut self.buffer);
+        body.reserve(PAGE + PAGE / 8);
+        Cut::within(body)
+    }
+
     /// Cuts one more record or takes one more piece; false at the end of the document.
     async fn more(&mut self, cut: &mut Cut) -> Result<bool> {
         if self.rest.is_empty() {
@@ -647,7 +647,7 @@ impl Live {
                     if self.records == records {
                         found = Seen::fingerprint(&cut.body);
                     }
-                    cut = Cut::default();
+                    cut.clear();
                 }
             }
         }
@@ -764,16 +764,17 @@ impl<E: Export> Stream for ExportStream<E> {
 
     async fn release(&self, order: E::Order, token: ExportToken) -> Result<bool> {
         let jobs = self.export.jobs();
-        match token {
-            ExportToken::Waiting { job, .. } => jobs.cancel(&job).await,
-            // Stopped before the answer to an order: the order may have arrived.
+        let job = match token {
+            ExportToken::Waiting { job, .. } => Some(job),
+            // The read may have been stopped while the order was on its way.
             ExportToken::Ordering {
                 mark: Some(mark), ..
-            } => match jobs.find(&order, mark).await? {
-                Some(job) => jobs.cancel(&job).await,
-                None => Ok(false),
-            },
-            ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => Ok(false),
+            } => jobs.find(&order, mark).await?,
+            ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => None,
+        };
+        match job {
+            Some(job) => jobs.cancel(&job).await,
+            None => Ok(false),
         }
     }
 }

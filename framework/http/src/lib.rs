@@ -6,11 +6,14 @@
 //!
 //! | outcome | what happens |
 //! | --- | --- |
-//! | not connected, interrupted, timed out, 408, 500, 502, 504 | tried again, at most 5 times, full jitter |
+//! | not connected, interrupted, timed out, 408, 425, 500, 502, 504 | tried again, at most 5 times, full jitter |
 //! | 429, 503 | tried again after the longer of `Retry-After` and the backoff; beyond the deadline: given up at once, the error carries the delay |
 //! | 3xx | never followed: credentials stay with the origin they were saved for |
 //! | 401, 403, 404, other 4xx, undecodable body | fails |
 //! | a status that the caller [accepts](Request::accept) | handed to the caller |
+//!
+//! A request that changes something is sent again only where the service certainly did nothing (not connected, 429, 503),
+//! unless it is [repeatable](Request::repeatable).
 //!
 //! Retries draw on a budget per client, so that they add at most a tenth to the traffic of an outage.
 //!

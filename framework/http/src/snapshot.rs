@@ -75,7 +75,7 @@ impl Stream for Snapshot {
 }
 
 /// Appends an object with one more field, `"name":value`, before its own ones, which stay byte for byte.
-pub(crate) fn prepend(to: &mut Vec<u8>, field: &[u8], object: &[u8]) {
+fn prepend(to: &mut Vec<u8>, field: &[u8], object: &[u8]) {
     let rest = &object[1..];
     to.push(b'{');
     to.extend_from_slice(field);

@@ -84,7 +84,11 @@ impl Tokens {
         let access = grant.access.clone();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.clear();
-        known.extend(std::iter::once(access.clone()).chain(grant.refresh.clone()));
+        // Those before as well: an answer to what was sent with them may still be on its way.
+        for grant in current.iter().chain([&grant]) {
+            known.push(grant.access.clone());
+            known.extend(grant.refresh.clone());
+        }
         *current = Some(grant);
         access
     }

@@ -24,9 +24,16 @@ pub struct Request {
     pub target: String,
     /// The head, as sent.
     pub head: String,
+    /// The body, as sent; as long as its `content-length` says.
+    pub body: Vec<u8>,
 }
 
 impl Request {
+    /// The method.
+    pub fn method(&self) -> &str {
+        self.head.split(' ').next().unwrap_or_default()
+    }
+
     /// The value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
@@ -189,17 +196,25 @@ async fn serve(
         };
         let head = String::from_utf8_lossy(&received[..end]).into_owned();
         received.drain(..end + 4);
-        let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        let request = {
-            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            let request = Request {
-                index: log.len(),
-                target,
-                head,
-            };
-            log.push(request.clone());
-            request
+        let mut request = Request {
+            index: 0,
+            target: head.split(' ').nth(1).unwrap_or_default().to_owned(),
+            head,
+            body: Vec::new(),
         };
+        let length = request.header("content-length");
+        let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+        while received.len() < length {
+            if stream.read_buf(&mut received).await? == 0 {
+                return Ok(());
+            }
+        }
+        request.body = received.drain(..length).collect();
+        {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            request.index = log.len();
+            log.push(request.clone());
+        }
         let reply = answer(&request);
         tokio::time::sleep(reply.delay).await;
         stream.write_all(&reply.bytes).await?;

@@ -2,16 +2,27 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{self, Poll},
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use headwater_core::{
-    AnyStream, BaseUrl, Context, Page, Position, Result, Secret, StreamSpec, Timestamp,
+    AnyStream, BaseUrl, Body, Context, Failure, Page, Position, Result, Secret, StreamSpec,
+    Timestamp, Transport, TransportError,
 };
 use headwater_http::{Client, ClientBuilder, RetryPolicy, context};
 use headwater_testkit::Script;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    time::{Instant, Sleep, sleep},
 };
 use tokio_rustls::{TlsAcceptor, rustls};
 
@@ -127,4 +138,129 @@ pub async fn plain_server() -> u16 {
         }
     });
     port
+}
+
+/// What a wire answers.
+pub type Answer = Result<http::Response<Body>, TransportError>;
+
+type Answers = dyn Fn(usize, &http::Request<Bytes>) -> Answer + Send + Sync;
+
+type Sent = (Instant, http::Request<Bytes>);
+
+/// A network inside of the process, for tests with a paused clock: nothing on it takes time unless it says so.
+#[derive(Clone)]
+pub struct Wire {
+    answer: Arc<Answers>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+impl Wire {
+    /// Answers each request by its number, from 0, and what it is.
+    pub fn new(
+        answer: impl Fn(usize, &http::Request<Bytes>) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            answer: Arc::new(answer),
+            sent: Arc::default(),
+        }
+    }
+
+    pub fn context(&self) -> Context {
+        Context::new(self.clone())
+    }
+
+    pub fn client(&self) -> Client {
+        builder("https://sample.test", &self.context())
+            .build()
+            .unwrap()
+    }
+
+    /// When each request was sent.
+    pub fn times(&self) -> Vec<Instant> {
+        let sent = self.sent.lock().unwrap();
+        sent.iter().map(|(at, _)| *at).collect()
+    }
+
+    /// What was asked for, path and query.
+    pub fn targets(&self) -> Vec<String> {
+        let sent = self.sent.lock().unwrap();
+        sent.iter()
+            .map(|(_, request)| request.uri().path_and_query().unwrap().to_string())
+            .collect()
+    }
+
+    /// A whole answer.
+    pub fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
+        let pieces = vec![Piece::Data(Bytes::copy_from_slice(body.as_bytes()))];
+        Self::pieces(status, headers, pieces)
+    }
+
+    /// An answer whose body comes like this.
+    pub fn pieces(status: u16, headers: &[(&'static str, &str)], pieces: Vec<Piece>) -> Answer {
+        let mut response = http::Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        let body = Pieces {
+            left: pieces.into(),
+            pause: None,
+        };
+        Ok(response.body(Box::pin(body) as Body).unwrap())
+    }
+}
+
+#[async_trait]
+impl Transport for Wire {
+    async fn send(&self, request: http::Request<Bytes>) -> Answer {
+        let number = {
+            let mut sent = self.sent.lock().unwrap();
+            sent.push((Instant::now(), request.clone()));
+            sent.len() - 1
+        };
+        (self.answer)(number, &request)
+    }
+}
+
+/// A part of a body.
+pub enum Piece {
+    Data(Bytes),
+    /// Nothing for so long.
+    Pause(Duration),
+    /// The connection breaks off.
+    Broken,
+}
+
+struct Pieces {
+    left: VecDeque<Piece>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl futures_core::Stream for Pieces {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.pause = None;
+            }
+            match self.left.pop_front() {
+                None => return Poll::Ready(None),
+                Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(data))),
+                Some(Piece::Pause(length)) => self.pause = Some(Box::pin(sleep(length))),
+                Some(Piece::Broken) => return Poll::Ready(Some(Err(broken_off()))),
+            }
+        }
+    }
+}
+
+/// A connection that broke off after the request was sent.
+pub fn broken_off() -> TransportError {
+    TransportError {
+        failure: Failure::Interrupted,
+        before_send: false,
+        detail: "the connection broke off".to_owned(),
+    }
 }

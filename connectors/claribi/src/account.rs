@@ -1,0 +1,77 @@
+//! What `/api/auth/status/` tells of who asks.
+
+use headwater::prelude::*;
+use serde::Deserialize;
+
+/// The organisation behind the credentials.
+#[derive(Default, Deserialize)]
+pub(crate) struct Account {
+    user: Option<User>,
+    organization: Option<Organization>,
+}
+
+#[derive(Default, Deserialize)]
+struct User {
+    role: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Organization {
+    name: Option<String>,
+    plan: Option<String>,
+}
+
+impl Account {
+    /// None where the answer speaks neither of a user nor of an organisation: it is some other service's.
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+        let account: Self = serde_json::from_slice(body).ok()?;
+        (account.user.is_some() || account.organization.is_some()).then_some(account)
+    }
+
+    /// "clariBI accepted …", with what is known of the organisation.
+    pub(crate) fn accepted(self, what: &str) -> Check {
+        let organization = self.organization.unwrap_or_default();
+        let role = self.user.and_then(|user| user.role);
+        let mut text = format!("clariBI accepted the {what}");
+        if let Some(name) = &organization.name {
+            text += &format!(" of {name}");
+        }
+        if let Some(plan) = &organization.plan {
+            text += &format!(" (plan {plan})");
+        }
+        let facts = [
+            ("organization", organization.name),
+            ("plan", organization.plan),
+            ("role", role),
+        ];
+        facts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .fold(
+                Check::passed("credentials", text),
+                |check, (name, value)| check.fact(name, value),
+            )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_told_is_left_out() {
+        let message = |body: &str| Some(Account::read(body.as_bytes())?.accepted("key").message);
+        let full = r#"{"user":{"id":1,"role":"administrator"},"organization":{"name":"Acme","plan":"trial"}}"#;
+        assert_eq!(
+            message(full).as_deref(),
+            Some("clariBI accepted the key of Acme (plan trial)")
+        );
+        assert_eq!(
+            message(r#"{"user":{}}"#).as_deref(),
+            Some("clariBI accepted the key")
+        );
+        for other in ["{}", "[]", r#"{"error":"x"}"#, r#"{"user":null}"#, "<html>"] {
+            assert_eq!(message(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Do the credentials work, for what, and how is the organisation's plan and data?
+
+use headwater::{
+    ConfigPatch,
+    http::{Access, Asked, Client, Prober, Records, Request},
+    prelude::*,
+};
+
+use crate::{
+    Claribi, Identity, KeyStyle, SERVICE,
+    account::Account,
+    freshness::{self, Sources},
+    list::{self, List},
+    login::{Answer, Login, SECOND_FACTOR, WITHOUT_SECOND_FACTOR},
+    streams::{DASHBOARDS, DATA_SOURCES, REPORTS, STATUS, USAGE},
+    usage,
+};
+
+const ADDRESS: &str = "/base_url";
+const WHERE: &str = "Settings > Developer";
+/// Nothing is read of the body before it is known whose it is.
+const OBJECT: Records = Records::One("");
+
+/// The data sources where they had to be asked for already; else the check after which nothing more can be asked.
+type Judged = Result<Option<Sources>, Box<Check>>;
+
+/// The account first: it is the cheapest question that needs credentials. Then the plan, then each list.
+pub(crate) async fn probe(source: &Claribi) -> ProbeReport {
+    let prober = prober(&source.client);
+    let mut report = ProbeReport::default();
+    let credentials = match &source.identity {
+        Identity::Key { style, others } => by_key(&prober, *style, others, &mut report).await,
+        Identity::User(login) => by_login(&prober, login, &mut report).await,
+    };
+    let sources = match credentials {
+        Ok(sources) => sources,
+        Err(last) => {
+            end(&mut report.checks, *last);
+            return report;
+        }
+    };
+    plan(&prober, &mut report).await;
+    let sources = match sources {
+        Some(sources) => sources,
+        None => data_sources(&prober).await,
+    };
+    report.checks.push(access("data_sources", &sources.asked));
+    for (stream, path) in [("reports", REPORTS), ("dashboards", DASHBOARDS)] {
+        let request = List::new(prober.client, path).peek();
+        let asked = prober.access(stream, &request, list::RECORDS).await;
+        report.checks.push(access(stream, &asked));
+    }
+    report.checks.push(sources.check(source.stale_after));
+    report
+}
+
+fn prober(client: &Client) -> Prober<'_> {
+    Prober {
+        client,
+        address: ADDRESS,
+    }
+}
+
+fn status() -> Request {
+    Request::get(STATUS)
+}
+
+async fn data_sources(prober: &Prober<'_>) -> Sources {
+    freshness::read(prober, &List::new(prober.client, DATA_SOURCES)).await
+}
+
+/// Judges a key. The data sources where they had to be asked for.
+async fn by_key(
+    prober: &Prober<'_>,
+    style: KeyStyle,
+    others: &[(KeyStyle, Client)],
+    report: &mut ProbeReport,
+) -> Judged {
+    let first = prober.first(&status(), OBJECT).await;
+    report.checks.extend(first.checks);
+    let latency = first.latency;
+    let is_denied = first.access == Access::Denied;
+    match first.access {
+        Access::Granted => {
+            let body = first.response.map(|response| response.body);
+            let account = body.as_deref().and_then(Account::read);
+            return match account {
+                Some(account) => {
+                    report
+                        .checks
+                        .push(account.accepted("API key").took(latency));
+                    report.checks.push(granted("account_status").took(latency));
+                    Ok(None)
+                }
+                None => Err(Box::new(not_this_api().took(latency))),
+            };
+        }
+        Access::Unknown(check) => return Err(check),
+        Access::Unauthenticated | Access::Denied => {}
+    }
+    for (other, client) in others {
+        if takes_the_key(client).await {
+            report.patch = Some(ConfigPatch {
+                message: format!("clariBI takes this key in the header {}", other.header()),
+                set: [("/auth/style", other.tag().into())].into(),
+            });
+            return Err(Box::new(wrong_header(style, *other).took(latency)));
+        }
+    }
+    if !is_denied {
+        let text = "clariBI does not accept this API key (status 401)";
+        let check = Check::failed("credentials", Kind::Unauthenticated, "unauthenticated", text)
+            .at(["/auth/api_key"])
+            .remedy(format!(
+                "copy the whole key again from {WHERE}; if it has expired or was revoked, create a new one there"
+            ));
+        return Err(Box::new(check.took(latency)));
+    }
+    // 403 may be about the account alone: a list tells.
+    let sources = data_sources(prober).await;
+    if sources.asked.access != Access::Granted {
+        let text = "clariBI refuses this API key for the account and for data sources (status 403)";
+        let check = Check::failed("credentials", Kind::PermissionDenied, "forbidden", text)
+            .at(["/auth/api_key"])
+            .remedy(format!(
+                "look in {WHERE} whether the key may read, and ask an administrator whether the role of the person who \
+                 created it and the plan include access to the API"
+            ));
+        return Err(Box::new(check.took(latency)));
+    }
+    let text = "clariBI accepted the API key";
+    report
+        .checks
+        .push(Check::passed("credentials", text).took(sources.asked.latency));
+    report.checks.push(denied("account_status").took(latency));
+    Ok(Some(sources))
+}
+
+/// Only after a refusal, only where the key goes anyway.
+async fn takes_the_key(client: &Client) -> bool {
+    let asked = prober(client)
+        .access("account_status", &status(), OBJECT)
+        .await;
+    let body = asked.response.map(|response| response.body);
+    asked.access == Access::Granted && body.as_deref().and_then(Account::read).is_some()
+}
+
+/// Judges an e-mail address and a password.
+async fn by_login(prober: &Prober<'_>, login: &Login, report: &mut ProbeReport) -> Judged {
+    let asking = self::prober(login.client());
+    let first = asking.first(&login.request(), OBJECT).await;
+    report.checks.extend(first.checks);
+    let latency = first.latency;
+    let answer = match first.access {
+        Access::Granted => first
+            .response
+            .map_or(Answer::Other, |response| Answer::read(&response.body)),
+        Access::Unknown(check) => return Err(check),
+        Access::Unauthenticated | Access::Denied => {
+            let text = "clariBI does not accept this e-mail address and password";
+            let check =
+                Check::failed("credentials", Kind::Unauthenticated, "unauthenticated", text)
+                    .at(["/auth/email", "/auth/password"])
+                    .remedy("type both again; where people log in through another service, create an API key instead");
+            return Err(Box::new(check.took(latency)));
+        }
+    };
+    match answer {
+        Answer::Granted(_) => {}
+        Answer::SecondFactor => {
+            let check = Check::failed(
+                "credentials",
+                Kind::Unauthenticated,
+                "mfa_required",
+                SECOND_FACTOR,
+            )
+            .at(["/auth/style"])
+            .remedy(WITHOUT_SECOND_FACTOR);
+            return Err(Box::new(check.took(latency)));
+        }
+        Answer::Other => return Err(Box::new(not_this_api().took(latency))),
+    }
+    let asked = prober.access("account_status", &status(), OBJECT).await;
+    let body = asked.response.as_ref().map(|response| &response.body);
+    let account = body.and_then(|body| Account::read(body));
+    report.checks.push(match account {
+        Some(account) => account.accepted("login"),
+        None => Check::passed("credentials", "clariBI accepted the login"),
+    });
+    report.checks.push(access("account_status", &asked));
+    Ok(None)
+}
+
+/// What of the plan is used up.
+async fn plan(prober: &Prober<'_>, report: &mut ProbeReport) {
+    let asked = prober
+        .access("billing_usage", &Request::get(USAGE), OBJECT)
+        .await;
+    let mut check = access("billing_usage", &asked);
+    if let (Access::Granted, Some(response)) = (&asked.access, &asked.response) {
+        let fields = usage::fields(&response.body);
+        report.allowances = usage::allowances(&fields);
+        check = usage::tell(check, &fields);
+    }
+    report.checks.push(check);
+}
+
+/// What the request for the records of a stream told.
+fn access(stream: &str, asked: &Asked) -> Check {
+    let check = match &asked.access {
+        Access::Granted => granted(stream),
+        Access::Denied | Access::Unauthenticated => denied(stream),
+        Access::Unknown(check) => Check {
+            name: format!("access:{stream}"),
+            ..(**check).clone()
+        },
+    };
+    check.took(asked.latency)
+}
+
+fn granted(stream: &str) -> Check {
+    Check::passed(format!("access:{stream}"), format!("{stream} can be read"))
+}
+
+fn denied(stream: &str) -> Check {
+    Check::warned(
+        format!("access:{stream}"),
+        Kind::PermissionDenied,
+        "permission_denied",
+        format!("these credentials may not read {stream} (status 403)"),
+    )
+    .remedy(format!(
+        "leave {stream} out, or ask an administrator to allow it to the person or the key"
+    ))
+}
+
+fn wrong_header(style: KeyStyle, other: KeyStyle) -> Check {
+    let (sent, taken) = (style.header(), other.header());
+    let text = format!("clariBI does not take this API key in the header {sent}, but in {taken}");
+    Check::failed("credentials", Kind::Unauthenticated, "wrong_header", text)
+        .at(["/auth/style"])
+        .remedy(format!(
+            "choose {} as the style of authentication",
+            other.tag()
+        ))
+}
+
+fn not_this_api() -> Check {
+    let text = format!("the address answers, but not like {SERVICE}");
+    Check::failed("api", Kind::ConfigInvalid, "not_this_api", text)
+        .at([ADDRESS])
+        .remedy("check the address; the usual one is shown as the default of the form")
+}
+
+/// Takes in the check that ends the probe, and names what it leaves open.
+fn end(checks: &mut Vec<Check>, last: Check) {
+    if last.name == "api" {
+        // It had looked like this service until its answer was read.
+        checks.retain(|check| check.name != "api");
+        checks.push(last);
+        checks.push(Check::skipped("credentials"));
+    } else {
+        checks.push(last);
+    }
+    let streams = [
+        "account_status",
+        "billing_usage",
+        "data_sources",
+        "reports",
+        "dashboards",
+    ];
+    checks.extend(streams.map(|stream| Check::skipped(format!("access:{stream}"))));
+    checks.push(Check::skipped(freshness::NAME));
+}

@@ -1,0 +1,151 @@
+//! Changing a config file in a few places, with everything else of it kept byte for byte.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use headwater_core::{ConfigPatch, Error, Kind};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Value, json, value::RawValue};
+
+/// The file that a change can be written to.
+pub(crate) fn file(config: Option<&Path>) -> Result<&Path, Error> {
+    config
+        .filter(|path| *path != Path::new("-"))
+        .ok_or_else(|| {
+            let text = "--apply changes a config file, so it needs --config FILE";
+            Error::new(Kind::ConfigInvalid, text)
+        })
+}
+
+/// Writes a change into a config file, in one step.
+pub(crate) fn apply(patch: &ConfigPatch, path: &Path) -> Result<(), Error> {
+    let failed = |what: &dyn fmt::Display| {
+        let text = format!("the config {} cannot be changed: {what}", path.display());
+        Error::new(Kind::OutputFailed, text)
+    };
+    let mut text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    for (pointer, value) in &patch.set {
+        let names: Vec<&str> = pointer.split('/').skip(1).collect();
+        let at = text.find(|c: char| c != '\u{feff}').unwrap_or(0);
+        let changed = put(&text[at..], &names, value)
+            .ok_or_else(|| failed(&format_args!("it has no place for {pointer}")))?;
+        text.replace_range(at.., &changed);
+    }
+    replace(path, &text).map_err(|error| failed(&error))
+}
+
+/// The text of an object with another value at a place inside it; none where the way leads through something else.
+fn put(object: &str, names: &[&str], value: &Value) -> Option<String> {
+    let Some((name, rest)) = names.split_first() else {
+        return Some(value.to_string());
+    };
+    let Fields(fields) = serde_json::from_str(object).ok()?;
+    let (span, text) = match fields.iter().find(|(key, _)| key == name) {
+        Some((_, old)) => {
+            let start = old.get().as_ptr() as usize - object.as_ptr() as usize;
+            let text = put(old.get(), rest, value)?;
+            (start..start + old.get().len(), text)
+        }
+        None => {
+            let start = object.find('{')? + 1;
+            let inner = rest
+                .iter()
+                .rev()
+                .fold(value.clone(), |inner, name| json!({ *name: inner }));
+            let comma = if fields.is_empty() { "" } else { "," };
+            let name = Value::from(*name);
+            (start..start, format!("{name}:{inner}{comma}"))
+        }
+    };
+    let mut changed = object.to_owned();
+    changed.replace_range(span, &text);
+    Some(changed)
+}
+
+/// The fields of an object, each with its text.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Written beside it with its permissions, made durable, renamed. A link stays a link.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let mut beside = path.clone().into_os_string();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let written = File::create(&beside).and_then(|mut file| {
+        // Before the first byte: it may hold secrets.
+        file.set_permissions(fs::metadata(&path)?.permissions())?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()
+    });
+    let replaced = written.and_then(|()| fs::rename(&beside, &path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_one_value_changes() {
+        let set = |text: &str, pointer: &str| {
+            let names: Vec<&str> = pointer.split('/').skip(1).collect();
+            put(text, &names, &json!("new"))
+        };
+        for (before, pointer, after) in [
+            (
+                "{ \"n\": 1.0,\n \"auth\" : {\"style\": \"old\" , \"key\":\"env:K\"} }\n",
+                "/auth/style",
+                "{ \"n\": 1.0,\n \"auth\" : {\"style\": \"new\" , \"key\":\"env:K\"} }\n",
+            ),
+            ("{}", "/auth/style", r#"{"auth":{"style":"new"}}"#),
+            ("{ \"a\": 1 }", "/b", "{\"b\":\"new\", \"a\": 1 }"),
+            (
+                r#"{"auth":{}}"#,
+                "/auth/style",
+                r#"{"auth":{"style":"new"}}"#,
+            ),
+            (
+                r#"{"\u0061uth":{"style":{"x":[1]}}}"#,
+                "/auth/style",
+                r#"{"\u0061uth":{"style":"new"}}"#,
+            ),
+        ] {
+            assert_eq!(set(before, pointer).as_deref(), Some(after));
+        }
+        for elsewhere in ["[]", "1", r#"{"auth":"text"}"#, "{"] {
+            assert_eq!(set(elsewhere, "/auth/style"), None, "{elsewhere}");
+        }
+    }
+}
