@@ -5,16 +5,20 @@
 //! something again rather than losing it. A folder of JSON lines is cut back to what the state vouches for before
 //! it grows again, so there nothing is repeated either.
 
+mod afford;
 mod jsonl;
+mod lane;
 mod reader;
 mod redact;
 pub mod references;
 mod state;
+mod summary;
 
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
-pub use reader::{Ending, Event, ReadOptions, StreamSummary, Summary, read};
+pub use reader::{ReadOptions, read};
 pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
 pub use state::State;
+pub use summary::{Ending, Event, StreamSummary, Summary};
 
 use headwater_core::Result;
 

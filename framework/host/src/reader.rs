@@ -1,18 +1,17 @@
 //! The loop: fetch, write, commit, one stream after the other.
 
-use std::{collections::BTreeMap, mem, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+use std::{mem, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use headwater_core::{
-    Allowance, AnyStream, Error, Hold, Kind, Meter, Note, Page, Position, Result, Source,
-    StreamSpec, Timestamp,
-};
-use serde::Serialize;
+use headwater_core::{Hold, Kind, Meter, Page, Position, Result, Source};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Redacted, Redaction, Redactor, Sink, State,
+    Redaction, Sink, State,
+    afford::afford,
+    lane::{Lane, Pause, Turn, select},
     state::{Pass, Progress},
+    summary::{Ending, Event, StreamSummary, Summary},
 };
 
 /// What to read and how to remember it.
@@ -32,119 +31,6 @@ pub struct ReadOptions {
     pub meter: Arc<Meter>,
     /// Whether and how personal data is replaced before it gets to the sink.
     pub redaction: Option<Redaction>,
-}
-
-/// What happens during a read, for progress.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// The read will order export jobs, and the service allows them.
-    Jobs {
-        /// How many.
-        jobs: u64,
-        /// What they are counted against.
-        allowance: &'a Allowance,
-    },
-    /// A stream begins; `resumed` when an earlier run left it half way.
-    Started {
-        /// Its name.
-        stream: &'a str,
-        /// Whether an earlier run left it half way.
-        resumed: bool,
-    },
-    /// A page was written.
-    Progress(&'a StreamSummary),
-    /// A stream waits for the service; others are read meanwhile.
-    Waiting {
-        /// Its name.
-        stream: &'a str,
-        /// What for.
-        reason: &'a str,
-    },
-    /// A stream ended.
-    Ended(&'a StreamSummary),
-}
-
-/// How a stream ended.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
-pub enum Ending {
-    /// Everything was read.
-    Complete,
-    /// `--limit` ended it.
-    Limited,
-    /// The user ended it, or another stream's error did, half way.
-    Stopped,
-    /// An error ended it.
-    Failed {
-        /// What kind of error.
-        kind: Kind,
-        /// The sentence.
-        message: String,
-        /// Seconds until trying again makes sense, where that is known.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        retry_after_seconds: Option<u64>,
-    },
-    /// The run that this one goes on with had read it.
-    ReadBefore,
-    /// An earlier stream's error made it pointless to begin.
-    NotRead,
-}
-
-/// What was read of a stream.
-#[derive(Clone, Debug, Serialize)]
-pub struct StreamSummary {
-    /// Its name.
-    pub stream: String,
-    /// How it ended.
-    #[serde(flatten)]
-    pub ending: Ending,
-    /// Records written.
-    pub records: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Pages that had records.
-    pub pages: u64,
-    /// What should not be silent: how often, and the sentence, by code.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub notes: BTreeMap<&'static str, (u64, String)>,
-    /// What was done with personal data, if that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub redaction: Option<Redacted>,
-}
-
-/// What was read.
-#[derive(Clone, Debug, Serialize)]
-pub struct Summary {
-    /// Stream by stream, in the order they were read.
-    pub streams: Vec<StreamSummary>,
-    /// Requests sent, retries included.
-    pub requests: u64,
-    /// How many of them were retries.
-    pub retries: u64,
-    /// Seconds in all.
-    pub seconds: f64,
-    /// Seconds waited for the service's limit.
-    pub limit_wait_seconds: f64,
-    /// Seconds waited before retries.
-    pub backoff_wait_seconds: f64,
-    /// Export jobs that were cancelled because the read was stopped.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub cancelled_jobs: u64,
-}
-
-impl Summary {
-    /// The kind of error that decides the exit code: the first stream's that failed, or a stop by the user.
-    pub fn failure(&self) -> Option<Kind> {
-        let failed = self.streams.iter().find_map(|stream| match stream.ending {
-            Ending::Failed { kind, .. } => Some(kind),
-            _ => None,
-        });
-        let is_stopped = self
-            .streams
-            .iter()
-            .any(|stream| matches!(stream.ending, Ending::Stopped));
-        failed.or(is_stopped.then_some(Kind::Cancelled))
-    }
 }
 
 /// Reads streams one after the other into a sink. While one waits for the service, the next ones are read.
@@ -174,7 +60,7 @@ pub async fn read(
             &**stream,
             wanted,
             &state,
-            &options,
+            options.redaction.as_ref(),
             &mut summaries,
         )?);
     }
@@ -227,63 +113,8 @@ pub async fn read(
     })
 }
 
-/// The streams that give what is wanted, in the source's order.
-fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<dyn AnyStream>>> {
-    for name in wanted {
-        source.stream(name)?;
-    }
-    let gives = |stream: &Arc<dyn AnyStream>| {
-        let names = stream.names();
-        wanted.is_empty() || wanted.iter().any(|name| names.contains(&name.as_str()))
-    };
-    Ok(source.streams().into_iter().filter(gives).collect())
-}
-
-/// Compares the export jobs that a read will order with what the service says is left, before anything is ordered.
-async fn afford(
-    source: &dyn Source,
-    lanes: &[Lane<'_>],
-    state: &State,
-    on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<()> {
-    let mut jobs = 0;
-    for lane in lanes {
-        jobs += lane.jobs(state)?;
-    }
-    if jobs == 0 {
-        return Ok(());
-    }
-    let allowances = match source.allowances().await {
-        Ok(allowances) => allowances,
-        // Who may not see the limits finds out when ordering.
-        Err(error) if is_own_trouble(error.kind()) => Vec::new(),
-        Err(error) => return Err(error.during("ask what is left of the allowance")),
-    };
-    for allowance in allowances.iter().filter(|allowance| allowance.counts_jobs) {
-        let left = allowance.left();
-        if (jobs as f64) <= left {
-            on_event(Event::Jobs { jobs, allowance });
-            continue;
-        }
-        let mut text = format!(
-            "this read orders {jobs} {}, and {left} of {} are left; nothing was ordered. Read fewer streams",
-            allowance.title, allowance.limit
-        );
-        let Some(back) = allowance.resets_at else {
-            return Err(Error::new(Kind::QuotaExhausted, text));
-        };
-        text.push_str(&format!(
-            ", or come back on {}",
-            back.strftime("%Y-%m-%d at %H:%M UTC")
-        ));
-        let delay = Duration::try_from(back.duration_since(Timestamp::now())).unwrap_or_default();
-        return Err(Error::new(Kind::QuotaExhausted, text).retry_after(delay));
-    }
-    Ok(())
-}
-
 /// Whether an error says something about one stream only.
-const fn is_own_trouble(kind: Kind) -> bool {
+pub(crate) const fn is_own_trouble(kind: Kind) -> bool {
     matches!(
         kind,
         Kind::PermissionDenied
@@ -299,200 +130,11 @@ const fn is_sink_trouble(kind: Kind) -> bool {
     matches!(kind, Kind::OutputFailed | Kind::Cancelled)
 }
 
-fn redactor(spec: &StreamSpec, options: &ReadOptions) -> Result<Option<Redactor>> {
-    let redaction = options.redaction.as_ref();
-    redaction
-        .map(|redaction| Redactor::new(spec, redaction))
-        .transpose()
-}
-
 fn save(state: &State, options: &ReadOptions) -> Result<()> {
     options
         .state_path
         .as_deref()
         .map_or(Ok(()), |path| state.save(path))
-}
-
-impl Ending {
-    fn failed(error: &Error) -> Self {
-        Self::Failed {
-            kind: error.kind(),
-            message: error.to_string(),
-            retry_after_seconds: error.delay().map(|delay| delay.as_secs()),
-        }
-    }
-}
-
-impl StreamSummary {
-    fn new(stream: &str) -> Self {
-        Self {
-            stream: stream.to_owned(),
-            ending: Ending::NotRead,
-            records: 0,
-            bytes: 0,
-            pages: 0,
-            notes: BTreeMap::new(),
-            redaction: None,
-        }
-    }
-
-    fn tell(&mut self, redactor: Option<&Redactor>) {
-        self.redaction = redactor.map(Redactor::report);
-        if let Some(note) = redactor.and_then(Redactor::unclassed_email) {
-            self.notes.insert("unclassed_email", note);
-        }
-    }
-
-    fn count(&mut self, records: &[Range<usize>]) {
-        self.records += records.len() as u64;
-        self.bytes += records.iter().map(|span| span.len() as u64).sum::<u64>();
-        self.pages += u64::from(!records.is_empty());
-    }
-
-    fn note(&mut self, notes: Vec<Note>) {
-        for note in notes {
-            self.notes
-                .entry(note.code)
-                .or_insert_with(|| (0, note.message))
-                .0 += 1;
-        }
-    }
-}
-
-/// A stream on its way through the read, with its companions.
-struct Lane<'a> {
-    stream: &'a dyn AnyStream,
-    name: &'static str,
-    /// The streams that are wanted.
-    outlets: Vec<Outlet>,
-    /// What the pass will consist of, unless one is under way.
-    plan: Option<Vec<Position>>,
-    /// Partitions that wait, by their number in the plan.
-    waits: BTreeMap<usize, Pause>,
-    /// The place beyond the state, once a limit has cut a page, and the number of its partition.
-    ahead: Option<(usize, Position)>,
-    /// Whether a limit has cut a page: from there on the state stays where it is.
-    is_ahead: bool,
-    has_begun: bool,
-    has_ended: bool,
-    /// The first error that ended one partition only.
-    failure: Option<Error>,
-}
-
-/// A stream whose records are wanted.
-struct Outlet {
-    name: &'static str,
-    /// The place of its summary.
-    summary: usize,
-    redactor: Option<Redactor>,
-}
-
-impl Outlet {
-    /// The records of a page that are this stream's; `main` is the stream that the page was fetched from.
-    fn records<'p>(&self, page: &'p Page<Position, Position>, main: &str) -> &'p [Range<usize>] {
-        if self.name == main {
-            return &page.records;
-        }
-        page.companions
-            .iter()
-            .find(|(companion, _)| *companion == self.name)
-            .map_or(&[], |(_, records)| records)
-    }
-}
-
-enum Pause {
-    Until(Instant),
-    NextRun,
-}
-
-enum Turn {
-    /// This partition can be fetched.
-    Fetch(Progress),
-    /// Nothing can be fetched before this moment.
-    Wait(Instant),
-    /// Nothing is left in this run.
-    Done,
-}
-
-impl<'a> Lane<'a> {
-    fn new(
-        stream: &'a dyn AnyStream,
-        wanted: &[String],
-        state: &State,
-        options: &ReadOptions,
-        summaries: &mut Vec<StreamSummary>,
-    ) -> Result<Self> {
-        let name = stream.spec().name;
-        let plan = if state.is_under_way(name) || state.is_finished(name) {
-            None
-        } else {
-            Some(stream.plan(state.bookmark(name).cloned(), Timestamp::now())?)
-        };
-        let mut outlets = Vec::new();
-        for spec in std::iter::once(stream.spec()).chain(stream.companions()) {
-            if wanted.is_empty() || wanted.iter().any(|name| name == spec.name) {
-                outlets.push(Outlet {
-                    name: spec.name,
-                    summary: summaries.len(),
-                    // A schema that cannot be followed is found now and not after the streams before it.
-                    redactor: redactor(spec, options)?,
-                });
-                summaries.push(StreamSummary::new(spec.name));
-            }
-        }
-        Ok(Self {
-            stream,
-            name,
-            outlets,
-            plan,
-            waits: BTreeMap::new(),
-            ahead: None,
-            is_ahead: false,
-            has_begun: false,
-            has_ended: false,
-            failure: None,
-        })
-    }
-
-    /// Export jobs that this lane will order.
-    fn jobs(&self, state: &State) -> Result<u64> {
-        let mut jobs = 0;
-        for partition in self.plan.iter().flatten() {
-            jobs += self.stream.jobs(partition, None)?;
-        }
-        let under_way = state.pass(self.name).filter(|_| self.plan.is_none());
-        for progress in under_way.iter().flat_map(|pass| &pass.partitions) {
-            jobs += self
-                .stream
-                .jobs(&progress.partition, progress.token.as_ref())?;
-        }
-        Ok(jobs)
-    }
-
-    fn turn(&self, state: &State) -> Turn {
-        let Some(pass) = state.pass(self.name) else {
-            return Turn::Done;
-        };
-        // What lies beyond the state of one partition is no place in another whose wait is over meanwhile.
-        let ahead = self.ahead.as_ref().map(|(number, _)| *number);
-        if let Some(number) = ahead {
-            let mut partitions = pass.partitions.iter();
-            let progress = partitions.find(|one| one.number == number);
-            return progress.map_or(Turn::Done, |progress| Turn::Fetch(progress.clone()));
-        }
-        let now = Instant::now();
-        let mut earliest = None;
-        for progress in &pass.partitions {
-            match self.waits.get(&progress.number) {
-                Some(Pause::NextRun) => {}
-                Some(Pause::Until(at)) if *at > now => {
-                    earliest = Some(earliest.map_or(*at, |other: Instant| other.min(*at)));
-                }
-                _ => return Turn::Fetch(progress.clone()),
-            }
-        }
-        earliest.map_or(Turn::Done, Turn::Wait)
-    }
 }
 
 /// Records that wait for the end of the read because the state will not go past them.
@@ -811,8 +453,4 @@ impl Reading<'_> {
         self.last_commit = Instant::now();
         Ok(())
     }
-}
-
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
 }

@@ -1,0 +1,50 @@
+//! Whether a read can be paid for.
+
+use std::time::Duration;
+
+use headwater_core::{Error, Kind, Result, Source, Timestamp};
+
+use crate::{State, lane::Lane, reader::is_own_trouble, summary::Event};
+
+/// Compares the export jobs that a read will order with what the service says is left, before anything is ordered.
+pub(crate) async fn afford(
+    source: &dyn Source,
+    lanes: &[Lane<'_>],
+    state: &State,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<()> {
+    let mut jobs = 0;
+    for lane in lanes {
+        jobs += lane.jobs(state)?;
+    }
+    if jobs == 0 {
+        return Ok(());
+    }
+    let allowances = match source.allowances().await {
+        Ok(allowances) => allowances,
+        // Who may not see the limits finds out when ordering.
+        Err(error) if is_own_trouble(error.kind()) => Vec::new(),
+        Err(error) => return Err(error.during("ask what is left of the allowance")),
+    };
+    for allowance in allowances.iter().filter(|allowance| allowance.counts_jobs) {
+        let left = allowance.left();
+        if (jobs as f64) <= left {
+            on_event(Event::Jobs { jobs, allowance });
+            continue;
+        }
+        let mut text = format!(
+            "this read orders {jobs} export jobs, and {left} of {} {} are left; nothing was ordered. Read fewer streams",
+            allowance.limit, allowance.title
+        );
+        let Some(back) = allowance.resets_at else {
+            return Err(Error::new(Kind::QuotaExhausted, text));
+        };
+        text.push_str(&format!(
+            ", or come back on {}",
+            back.strftime("%Y-%m-%d at %H:%M UTC")
+        ));
+        let delay = Duration::try_from(back.duration_since(Timestamp::now())).unwrap_or_default();
+        return Err(Error::new(Kind::QuotaExhausted, text).retry_after(delay));
+    }
+    Ok(())
+}
