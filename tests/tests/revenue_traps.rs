@@ -160,9 +160,17 @@ const OTHER: &str = r#"{"hello":"world"}"#;
 #[tokio::test(start_paused = true)]
 async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
     type Matches = fn(&http::Request<Bytes>) -> bool;
+    type Case = (
+        Matches,
+        u16,
+        &'static str,
+        fn() -> Value,
+        Kind,
+        &'static str,
+    );
     let export = || json!({});
     let week = || json!({ "history": "current_week" });
-    let cases: &[(Matches, u16, &str, fn() -> Value, Kind, &str)] = &[
+    let cases: &[Case] = &[
         (result, 200, HTML, export, Kind::DataInvalid, "web page"),
         (
             result,
