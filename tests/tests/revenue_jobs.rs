@@ -479,7 +479,7 @@ async fn a_read_that_needs_more_jobs_than_are_left_orders_nothing() {
     let message = error.to_string();
     for part in [
         "orders 5 ",
-        "4 of 5 are left",
+        "4 of 5 export jobs",
         "nothing was ordered",
         &in_thirty_days(),
     ] {

@@ -168,7 +168,12 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
             return Err((self.refusal)(order, &self.client, &request, &response));
         }
         let job = parse(&response.body)?;
-        if job.job_id.is_empty() {
+        // It becomes a part of paths.
+        let is_an_id = job
+            .job_id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        if job.job_id.is_empty() || !is_an_id {
             let text = "Clari took the order of an export and did not say which job it is";
             return Err(Error::new(Kind::DataInvalid, text));
         }

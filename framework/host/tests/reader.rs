@@ -698,14 +698,14 @@ async fn jobs_that_are_not_left_are_refused_before_anything_happens() {
         (
             98.0,
             Some(back),
-            "this read orders 3 export jobs in 30 days, and 2 of 100 are left; nothing was ordered. Read fewer \
+            "this read orders 3 export jobs, and 2 of 100 export jobs in 30 days are left; nothing was ordered. Read fewer \
              streams, or come back on 2099-11-22 at 08:30 UTC",
             true,
         ),
         (
             120.0,
             None,
-            "this read orders 3 export jobs in 30 days, and 0 of 100 are left; nothing was ordered. Read fewer streams",
+            "this read orders 3 export jobs, and 0 of 100 export jobs in 30 days are left; nothing was ordered. Read fewer streams",
             false,
         ),
     ] {

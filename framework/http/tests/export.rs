@@ -301,7 +301,7 @@ fn steps() -> Vec<Step> {
             Ok((waiting(1, 0, 0), "1s", &[])),
             order,
         ),
-        // No room, so certainly not ordered: from the beginning, as long as there is patience.
+        // No room: again, as long as there is patience, and with a new mark, since others order meanwhile.
         (
             Some(ordering(7, 1, 0)),
             ordered(Ok(Ordered::Busy)),
@@ -468,11 +468,12 @@ async fn jobs_are_counted_as_long_as_they_are_not_ordered() {
     for (order, token, jobs) in [
         (5, None, 1),
         (5, Some(ordering(None, 0, 0)), 1),
-        // It may have been ordered already, and then nothing must keep it from being found.
+        // It may have been ordered already.
         (5, Some(ordering(7, 0, 0)), 0),
         (5, Some(waiting(0, 0, 0)), 0),
         (5, Some(reading(0, None)), 0),
         (105, None, 0),
+        (105, Some(ordering(None, 0, 0)), 0),
         (205, None, 0),
     ] {
         assert_eq!(
@@ -770,14 +771,16 @@ async fn what_there_is_of_a_result_that_lacks_something_is_read_and_the_order_fa
 #[tokio::test(start_paused = true)]
 async fn options_that_changed_between_two_runs_are_followed() {
     let wire = Wire::new(|_, _| panic!("nothing is fetched here"));
-    let stream = stream(&wire, &Arc::new(Told::default()));
+    let nothing = stream(&wire, &Arc::new(Told::default()));
     // There is nothing any more, wherever the last run was.
     for token in [None, Some(waiting(0, 0, 0)), Some(reading(0, None))] {
-        let page = stream.fetch(205, token).await.unwrap();
+        let page = nothing.fetch(205, token).await.unwrap();
         assert_eq!(notes(&page), ["not_any_more"]);
         assert_eq!((page.next, page.bookmark), (None, Some(205)));
     }
-    // A document that came at once needs a job now: what nothing was paid for begins anew.
+    // A document that came at once needs a job now: nothing was paid for, and it begins anew.
+    let told = Arc::new(Told::default());
+    told.0.lock().unwrap().mark = Some(Ok(7));
     let direct = ExportToken::Reading {
         job: None,
         failed: 0,
@@ -785,16 +788,18 @@ async fn options_that_changed_between_two_runs_are_followed() {
         last: 9,
         lacks: None,
     };
-    let told = Arc::new(Told(Mutex::new(Answers {
-        mark: Some(Ok(7)),
-        ..Answers::default()
-    })));
-    let wire = Wire::new(|_, _| panic!("nothing is fetched here"));
-    let page = self::stream(&wire, &told)
-        .fetch(5, Some(direct))
+    let page = stream(&wire, &told).fetch(5, Some(direct)).await.unwrap();
+    assert_eq!(page.next, Some(ordering(7, 0, 0)));
+    // One that was about to be ordered comes at once now, and is not ordered.
+    let told = Arc::new(Told::default());
+    let wire = Wire::new(|_, _| Wire::reply(200, &[], "{\"entries\":[]}"));
+    let page = stream(&wire, &told)
+        .fetch(105, Some(ordering(7, 0, 0)))
         .await
         .unwrap();
-    assert_eq!(page.next, Some(ordering(7, 0, 0)));
+    assert_eq!((page.next, page.bookmark), (None, Some(105)));
+    assert_eq!(wire.targets(), ["/105"]);
+    assert!(told.0.lock().unwrap().calls.is_empty());
 }
 
 /// A service whose jobs, answers and downloads all go wrong now and then.
