@@ -4,7 +4,8 @@ use std::{
     borrow::Cow,
     fmt,
     future::poll_fn,
-    sync::Arc,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -32,6 +33,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Decoded bytes of one body, unless the connector says otherwise.
 const DEFAULT_BODY_LIMIT: usize = 64 << 20;
+/// An answer whose memory is kept for the next one has at most so many bytes.
+const LARGEST_SPARE: usize = 2 << 20;
 /// What is read of the body of a refusal, to find its message.
 const COMPLAINT_LIMIT: usize = 64 << 10;
 
@@ -201,6 +204,8 @@ struct Inner {
     policy: RetryPolicy,
     body_limit: usize,
     budget: RetryBudget,
+    /// Of the last answer; see [`collect`].
+    memory: Mutex<BytesMut>,
 }
 
 impl fmt::Debug for Client {
@@ -365,6 +370,7 @@ impl Client {
             policy: RetryPolicy::READ,
             body_limit: DEFAULT_BODY_LIMIT,
             budget: RetryBudget::full(),
+            memory: Mutex::default(),
         }))
     }
 
@@ -559,7 +565,7 @@ impl Client {
         if take == Take::Head && head.status.is_success() {
             return Tried::Answered(answered(Bytes::new()), Some(body));
         }
-        match collect(body, &head.headers, limit).await {
+        match collect(body, &head.headers, limit, &self.0.memory).await {
             Ok(Some(body)) => Tried::Answered(answered(body), None),
             // Nobody needs the rest of a refusal.
             Ok(None) if !head.status.is_success() => Tried::Answered(answered(Bytes::new()), None),
@@ -753,21 +759,28 @@ enum Verdict {
     },
 }
 
-/// The whole body, or none when it has more than `limit` decoded bytes.
+/// The whole body, or none when it has more than `limit` decoded bytes. It lies in the memory of the last one where that
+/// is free again: new memory for every page costs more than filling it.
 async fn collect(
     mut body: Body,
     headers: &HeaderMap,
     limit: usize,
+    memory: &Mutex<BytesMut>,
 ) -> Result<Option<Bytes>, TransportError> {
     // Only a hint: it is absent or small for compressed bodies, and it may lie.
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    let mut collected =
-        BytesMut::with_capacity(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
+    let spare = || memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut collected = mem::take(&mut *spare());
+    collected.reserve(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
     loop {
         let Some(chunk) = next_chunk(&mut body).await? else {
-            return Ok(Some(collected.freeze()));
+            let whole = collected.split().freeze();
+            if whole.len() <= LARGEST_SPARE {
+                *spare() = collected;
+            }
+            return Ok(Some(whole));
         };
         if collected.len() + chunk.len() > limit {
             return Ok(None);

@@ -108,6 +108,15 @@ impl Cut {
         self.open = 0;
     }
 
+    /// Whether the records, which are complete, are text. Asked of many at once, since that is much faster.
+    pub(crate) fn verify(&self) -> Result<()> {
+        if self.body.is_ascii() || std::str::from_utf8(&self.body).is_ok() {
+            return Ok(());
+        }
+        let text = "the answer has a record that is not UTF-8 text";
+        Err(Error::new(Kind::DataInvalid, text))
+    }
+
     /// Takes the comma after the prefix away where the record under way, which is complete, has no own fields.
     fn without_lone_comma(&mut self, prefix: usize) {
         let own = self.open + prefix;
@@ -174,9 +183,6 @@ impl Cutter {
                     cut.without_lone_comma(prefix.len());
                 }
                 let place = cut.open..cut.body.len();
-                if std::str::from_utf8(&cut.body[place.clone()]).is_err() {
-                    return Err(self.wrong("is not UTF-8 text"));
-                }
                 cut.records.push((*stream, place));
                 cut.open = cut.body.len();
                 self.at = At::List {
@@ -387,10 +393,10 @@ impl Scan {
     fn block(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
         let Masks {
             quotes,
-            backslashes,
             braces,
+            has_backslashes,
         } = Masks::of(block);
-        if backslashes != 0 || self.is_escaped {
+        if has_backslashes || self.is_escaped {
             return self.one_by_one(block);
         }
         let outside = if self.in_string { 0 } else { u64::MAX };
@@ -446,33 +452,48 @@ impl Scan {
 /// A bit for each byte of a block.
 struct Masks {
     quotes: u64,
-    backslashes: u64,
     /// Braces, and two bytes that JSON has in strings only.
     braces: u64,
+    has_backslashes: bool,
 }
 
 impl Masks {
+    /// In two loops, because compilers turn the first one into vector instructions.
     fn of(block: &[u8; BLOCK]) -> Self {
-        Self {
-            quotes: bits(block, |byte| byte == b'"'),
-            backslashes: bits(block, |byte| byte == b'\\'),
+        const QUOTE: u8 = 1;
+        const BRACE: u8 = 2;
+        const BACKSLASH: u8 = 4;
+        let mut flags = [0; BLOCK];
+        for (flag, byte) in flags.iter_mut().zip(block) {
             // `{` and `}` differ in two bits.
-            braces: bits(block, |byte| byte | 0x06 == 0x7f),
+            *flag = (u8::from(*byte == b'"') * QUOTE)
+                | (u8::from(byte | 0x06 == 0x7f) * BRACE)
+                | (u8::from(*byte == b'\\') * BACKSLASH);
         }
+        let mut masks = Self {
+            quotes: 0,
+            braces: 0,
+            has_backslashes: false,
+        };
+        let mut all = 0;
+        for (index, word) in flags.as_chunks::<8>().0.iter().enumerate() {
+            let word = u64::from_le_bytes(*word);
+            all |= word;
+            masks.quotes |= gather(word) << (8 * index);
+            masks.braces |= gather(word >> 1) << (8 * index);
+        }
+        masks.has_backslashes = all & every(BACKSLASH) != 0;
+        masks
     }
 }
 
-/// A bit for each byte that is meant. Two loops, because compilers turn the first one into vector instructions.
-fn bits(block: &[u8; BLOCK], is_meant: impl Fn(u8) -> bool) -> u64 {
-    /// Moves the lowest bit of each of eight bytes into the highest byte.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let flags = block.map(|byte| u8::from(is_meant(byte)));
-    let mut bits = 0;
-    for (index, word) in flags.as_chunks::<8>().0.iter().enumerate() {
-        let gathered = u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56;
-        bits |= gathered << (8 * index);
-    }
-    bits
+/// The lowest bit of each of eight bytes, side by side.
+const fn gather(word: u64) -> u64 {
+    (word & every(1)).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+const fn every(byte: u8) -> u64 {
+    0x0101_0101_0101_0101 * byte as u64
 }
 
 const fn flip_from_each(mut bits: u64) -> u64 {
@@ -501,6 +522,7 @@ mod tests {
             }
         }
         cutter.finish()?;
+        cut.verify()?;
         Ok(cut
             .records
             .iter()
@@ -616,9 +638,9 @@ mod tests {
                 _ => b"\"\\{}y\x7f[]"[rng.usize(..8)],
             });
             let masks = Masks::of(&block);
+            assert_eq!(masks.has_backslashes, block.contains(&b'\\'));
             for (place, byte) in block.iter().enumerate() {
                 assert_eq!(masks.quotes >> place & 1 == 1, *byte == b'"');
-                assert_eq!(masks.backslashes >> place & 1 == 1, *byte == b'\\');
                 assert_eq!(masks.braces >> place & 1 == 1, byte | 6 == 0x7f);
             }
         }

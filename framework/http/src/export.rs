@@ -464,6 +464,7 @@ impl<E: Export> ExportStream<E> {
         if is_over {
             live.cutter.finish()?;
         }
+        cut.verify()?;
         live.records += cut.records.len() as u64;
         let body = cut.body.split().freeze();
         live.buffer = cut.body;
