@@ -19,7 +19,8 @@
 //!
 //! On top of the client stand the streams that most connectors need: [`RestStream`] over the closed list of
 //! [`Paging`], [`WindowedList`] for offset-paged lists that are read by time and capped, [`ChildStream`] for what is
-//! read one request per parent; and [`Prober`] for the checks that every probe begins with.
+//! read one request per parent, [`ExportStream`] for documents that export jobs deliver, [`Snapshot`] for how things
+//! stand now; and [`Prober`] for the checks that every probe begins with.
 
 mod children;
 mod client;
