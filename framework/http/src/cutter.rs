@@ -8,10 +8,10 @@ use std::ops::Range;
 use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result};
 
-use crate::envelope::looks_like_html;
-
 /// The longest record; a service whose list does not end must not fill the memory.
 const LONGEST_RECORD: usize = 16 << 20;
+/// The most that may stand between two records; a service that sends blanks for ever must not keep the read for ever.
+const LONGEST_GAP: u64 = 64 << 20;
 /// The longest name of a list.
 const LONGEST_NAME: usize = 1 << 10;
 
@@ -29,6 +29,8 @@ pub(crate) struct Cutter {
     at: At,
     /// Bytes taken so far, for messages.
     offset: u64,
+    /// Bytes taken when the last record ended.
+    last_record: u64,
     has_lists: bool,
 }
 
@@ -147,6 +149,7 @@ impl Cutter {
                 .collect(),
             at: At::Start,
             offset: 0,
+            last_record: 0,
             has_lists: false,
         }
     }
@@ -185,6 +188,7 @@ impl Cutter {
                 let place = cut.open..cut.body.len();
                 cut.records.push((*stream, place));
                 cut.open = cut.body.len();
+                self.last_record = self.offset;
                 self.at = At::List {
                     stream: *stream,
                     is_root: *is_root,
@@ -193,13 +197,12 @@ impl Cutter {
                 return Ok((taken, true));
             }
             let byte = bytes[taken];
-            if matches!(self.at, At::Start) && looks_like_html(&bytes[taken..]) {
-                let text = "the answer is a web page, not JSON";
-                return Err(Error::new(Kind::DataInvalid, text));
-            }
             if self.structure(byte)? {
                 taken += 1;
                 self.offset += 1;
+                if self.offset - self.last_record > LONGEST_GAP {
+                    return Err(self.wrong("goes on for 64 MiB without a record"));
+                }
             }
         }
         Ok((taken, false))
@@ -253,6 +256,10 @@ impl Cutter {
                     Some(stream) => self.open(stream, true),
                     None => return Err(self.wrong("is a list where an object is expected")),
                 },
+                b'<' => {
+                    let text = "the answer is a web page, not JSON";
+                    return Err(Error::new(Kind::DataInvalid, text));
+                }
                 _ => return Err(self.wrong("does not begin like JSON")),
             },
             At::Name { may_end } => match byte {
@@ -674,6 +681,19 @@ mod tests {
             let error = cut(&[document]).unwrap_err();
             assert_eq!(error.kind(), Kind::DataInvalid);
             assert!(error.message().contains(says), "{error} for {document:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_without_records_does_not_go_on_for_ever() {
+        for begin in [&b"{\"entries\":["[..], b"{\"other\":\"", b""] {
+            let mut cutter = Cutter::new(LISTS, &[]);
+            let mut cut = Cut::default();
+            cutter.push(begin, &mut cut).unwrap();
+            let endless = vec![b' '; 1 << 20];
+            let error = (0..100).find_map(|_| cutter.push(&endless, &mut cut).err());
+            assert!(error.unwrap().message().contains("64 MiB"));
+            assert!(cut.body.is_empty());
         }
     }
 
