@@ -29,6 +29,8 @@ const LARGEST_PAGE: u32 = 1000;
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Events younger than this may not all be there yet; the next pass takes them.
 const SETTLING: SignedDuration = SignedDuration::from_mins(5);
+/// Fingerprints of events in a bookmark. Beyond that they are read twice, not lost.
+const MOST_REMEMBERED: usize = 10_000;
 /// Whether the bounds belong to the range is not documented, so passes overlap.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
 
@@ -219,7 +221,7 @@ impl Audit {
         if !span.delivered.is_empty() || has_one_of(body, &minutes_of(&ends)) {
             page.records.retain(|place: &Range<usize>| {
                 let record = &body[place.clone()];
-                if has_one_of(record, &ends) {
+                if token.delivered.len() < MOST_REMEMBERED && has_one_of(record, &ends) {
                     token.delivered.insert(Seen::fingerprint(record));
                 }
                 span.delivered.is_empty() || !span.delivered.contains(Seen::fingerprint(record))
