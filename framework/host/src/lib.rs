@@ -6,6 +6,7 @@
 //! it grows again, so there nothing is repeated either.
 
 mod afford;
+pub mod drift;
 pub mod fields;
 mod json;
 mod jsonl;
