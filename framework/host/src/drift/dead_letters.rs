@@ -204,3 +204,151 @@ fn failed(path: &Path, error: &io::Error) -> Error {
         format!("{} cannot be written: {error}", path.display()),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::drift::DriftKind;
+
+    const LINE: &str = "{\"stream\":\"calls\",\"reason\":{\"kind\":\"widened\",\"field\":\"length\"},\"record\":{\"length\":572.0}}\n";
+
+    fn folder() -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rejected.jsonl");
+        (folder, path)
+    }
+
+    fn reason() -> RejectReason {
+        RejectReason {
+            kind: DriftKind::Widened,
+            field: "length".to_owned(),
+        }
+    }
+
+    fn write(letters: &mut DeadLetters, record: &[u8]) {
+        letters.write("calls", &reason(), record).unwrap();
+    }
+
+    #[test]
+    fn a_record_keeps_its_bytes_and_stands_beside_its_reason() {
+        let (_folder, path) = folder();
+        let mut letters = DeadLetters::new(&path).unwrap();
+        assert_eq!((letters.position(), path.exists()), (None, false));
+        letters.commit().unwrap();
+        assert!(!path.exists());
+        write(&mut letters, b"{\"length\":572.0}");
+        write(&mut letters, b"{\r\n  \"length\": 1e2 }");
+        letters.commit().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let second = LINE.replace("{\"length\":572.0}", "{  \"length\": 1e2 }");
+        assert_eq!(text, format!("{LINE}{second}"));
+        assert_eq!(letters.position(), Some(text.len() as u64));
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_not_json_does_not_spoil_its_line() {
+        let (_folder, path) = folder();
+        let mut letters = DeadLetters::new(&path).unwrap();
+        write(&mut letters, b"{\"a\":\n\"\xff\"");
+        letters.commit().unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(line["not_json"], "{\"a\":\n\"\u{fffd}\"");
+    }
+
+    #[test]
+    fn half_a_line_that_a_crash_left_is_cut() {
+        for torn in [1, 10, 11, LINE.len() - 1] {
+            for whole in [String::new(), LINE.repeat(300)] {
+                let (_folder, path) = folder();
+                fs::write(&path, format!("{whole}{}", &LINE[..torn])).unwrap();
+                let mut letters = DeadLetters::new(&path).unwrap();
+                write(&mut letters, b"{\"length\":572.0}");
+                letters.commit().unwrap();
+                assert_eq!(fs::read_to_string(&path).unwrap(), format!("{whole}{LINE}"));
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_line_of_any_length_is_cut() {
+        let (_folder, path) = folder();
+        let long = format!(
+            "{{\"stream\":\"calls\",\"record\":\"{}",
+            "x".repeat(100_000)
+        );
+        fs::write(&path, format!("{LINE}{long}")).unwrap();
+        let mut letters = DeadLetters::new(&path).unwrap();
+        letters.restore(u64::MAX).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), LINE);
+    }
+
+    #[test]
+    fn a_resumed_file_is_cut_back_to_what_the_state_vouches_for() {
+        let (_folder, path) = folder();
+        let mut letters = DeadLetters::new(&path).unwrap();
+        write(&mut letters, b"{\"length\":572.0}");
+        letters.commit().unwrap();
+        let vouched = letters.position().unwrap();
+        write(&mut letters, b"{\"length\":\"lost\"}");
+        letters.commit().unwrap();
+        drop(letters);
+
+        let mut letters = DeadLetters::new(&path).unwrap();
+        letters.restore(vouched).unwrap();
+        assert_eq!(letters.position(), Some(vouched));
+        assert_eq!(fs::read_to_string(&path).unwrap(), LINE);
+        write(&mut letters, b"{\"length\":572.0}");
+        letters.commit().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), LINE.repeat(2));
+        drop(letters);
+
+        // Its reader took it away: what is new begins a new one.
+        fs::remove_file(&path).unwrap();
+        let mut letters = DeadLetters::new(&path).unwrap();
+        letters.restore(vouched).unwrap();
+        assert!(!path.exists());
+        write(&mut letters, b"{\"length\":572.0}");
+        letters.commit().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), LINE);
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_neither_cut_nor_continued() {
+        for text in ["my notes", "id,name\n1,Ada", "{\"streams\":1"] {
+            let (_folder, path) = folder();
+            fs::write(&path, text).unwrap();
+            let mut letters = DeadLetters::new(&path).unwrap();
+            let error = letters.write("calls", &reason(), b"{}").unwrap_err();
+            assert_eq!(error.kind(), Kind::ConfigInvalid);
+            assert!(error.to_string().contains("rejected.jsonl"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn two_runs_cannot_write_one_file() {
+        let (_folder, path) = folder();
+        let mut letters = DeadLetters::new(&path).unwrap();
+        write(&mut letters, b"{}");
+        let mut other = DeadLetters::new(&path).unwrap();
+        let error = other.write("calls", &reason(), b"{}").unwrap_err();
+        assert!(error.to_string().contains("another run"), "{error}");
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let (folder, _) = folder();
+        let path = folder.path().join("no such folder").join("rejected.jsonl");
+        let mut letters = DeadLetters::new(&path).unwrap();
+        letters.restore(10).unwrap();
+        let error = letters.write("calls", &reason(), b"{}").unwrap_err();
+        assert_eq!(error.kind(), Kind::OutputFailed);
+        assert!(error.to_string().contains("rejected.jsonl"), "{error}");
+    }
+}
