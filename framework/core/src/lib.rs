@@ -44,7 +44,7 @@ pub use probe::{Allowance, Check, ConfigPatch, Outcome, ProbeReport, put};
 pub use registry::{Registration, Registry};
 pub use schema::{Hint, form_schema, record_schema};
 pub use secret::Secret;
-pub use stream::{AnyStream, Position, Stream, StreamSpec};
+pub use stream::{AnyStream, Coverage, Extent, Part, Position, Stream, StreamSpec};
 pub use transport::{Body, Context, Failure, Meter, Transport, TransportError};
 pub use validate::{FieldError, Notice, tidy, validate};
 

@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Result};
+use headwater_core::{Error, Kind, Result, StreamSpec};
 
-use crate::{Sink, State};
+use crate::{Delivery, Sink, State, Written};
 
 /// Written to the file at once.
 const BUFFER: usize = 128 << 10;
@@ -45,9 +45,13 @@ impl JsonLinesFolder {
 }
 
 impl Sink for JsonLinesFolder {
-    fn restore(&mut self, streams: &[&str], state: &State) -> Result<()> {
+    fn delivery(&self) -> Delivery {
+        Delivery::RecordsFirst
+    }
+
+    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, &error))?;
-        for stream in streams {
+        for stream in streams.iter().map(|spec| spec.name) {
             let path = self.folder.join(format!("{stream}.jsonl"));
             let vouched = state.output(&path);
             let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
@@ -78,7 +82,7 @@ impl Sink for JsonLinesFolder {
                 }
             };
             self.files.insert(
-                (*stream).to_owned(),
+                stream.to_owned(),
                 Output {
                     path,
                     file,
@@ -100,20 +104,22 @@ impl Sink for JsonLinesFolder {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
         let Some(output) = self.files.get_mut(stream) else {
             return Err(Error::new(
                 Kind::Unexpected,
                 format!("the stream {stream} was not announced to the folder"),
             ));
         };
+        let mut written = Written::default();
         for record in records {
             push_line(&mut output.buffer, record);
+            written.records += 1;
             if output.buffer.len() >= BUFFER {
                 output.flush()?;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     fn commit(&mut self, state: &mut State) -> Result<()> {
@@ -194,13 +200,19 @@ impl<W: Write> JsonLinesWriter<W> {
     }
 }
 
-impl<W: Write> Sink for JsonLinesWriter<W> {
-    fn restore(&mut self, _: &[&str], _: &State) -> Result<()> {
+impl<W: Write + Send> Sink for JsonLinesWriter<W> {
+    fn delivery(&self) -> Delivery {
+        Delivery::RecordsFirst
+    }
+
+    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+        let mut written = Written::default();
         for record in records {
+            written.records += 1;
             if self.with_names {
                 // Stream names are snake case: nothing to escape.
                 self.buffer
@@ -215,7 +227,7 @@ impl<W: Write> Sink for JsonLinesWriter<W> {
                 self.flush()?;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     fn commit(&mut self, _: &mut State) -> Result<()> {

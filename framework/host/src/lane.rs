@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use headwater_core::{AnyStream, Error, Page, Position, Result, Source, Timestamp};
 use tokio::time::Instant;
 
-use crate::{Redaction, Redactor, State, state::Progress, summary::StreamSummary};
+use crate::{Redaction, Redactor, State, pass::Progress, summary::StreamSummary};
 
 /// The streams that give what is wanted, in the source's order.
 pub(crate) fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<dyn AnyStream>>> {

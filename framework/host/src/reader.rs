@@ -10,7 +10,7 @@ use crate::{
     Redaction, Sink, State,
     afford::afford,
     lane::{Lane, Pause, Turn, select},
-    state::{Pass, Progress},
+    pass::{Pass, Progress},
     summary::{Ending, Event, StreamSummary, Summary},
 };
 
@@ -65,9 +65,13 @@ pub async fn read(
         )?);
     }
     afford(source, &lanes, &state, on_event).await?;
-    let names: Vec<String> = summaries.iter().map(|one| one.stream.clone()).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    sink.restore(&names, &state)?;
+    let specs: Vec<_> = streams
+        .iter()
+        .flat_map(|stream| std::iter::once(stream.spec()).chain(stream.companions()))
+        .filter(|spec| summaries.iter().any(|one| one.stream == spec.name))
+        .cloned()
+        .collect();
+    sink.restore(&specs, &state)?;
     // A state that cannot be kept is found now and not after the first page.
     save(&state, &options)?;
     let started = Instant::now();
@@ -428,6 +432,7 @@ impl Reading<'_> {
                 number,
                 partition,
                 token,
+                ..
             } in places
             {
                 let Some(token) = token else { continue };

@@ -1,7 +1,7 @@
 //! How far every stream got, in one file that is always replaced as a whole.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::{self, File},
     io::{self, Write},
@@ -11,8 +11,10 @@ use std::{
 use headwater_core::{AnyStream, Error, Kind, Position, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::pass::Pass;
+
 /// The version of the file's layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Some forty times the state of a week's allowance of requests.
 const LARGEST: u64 = 64 << 20;
 
@@ -42,57 +44,23 @@ pub(crate) struct StreamState {
     /// The pass that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Pass>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Pass {
-    /// Partitions still to read, in the order of the plan.
-    pub partitions: VecDeque<Progress>,
-    /// The bookmark that this pass will leave.
+    /// What is missing from what was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<Aside>,
+    /// Records of the last complete pass, to notice when there are none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bookmark: Option<Position>,
-    /// The number of the partition that the bookmark is from: one from further back in the plan does not replace it.
-    #[serde(default)]
-    pub bookmark_from: usize,
+    pub last_records: Option<u64>,
 }
 
+/// A place that was given up on, since it failed in run after run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Progress {
-    /// The partition's place in the plan.
-    #[serde(default)]
-    pub number: usize,
+pub(crate) struct Aside {
     pub partition: Position,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Position>,
-}
-
-impl Pass {
-    /// A pass over planned partitions.
-    pub fn new(partitions: Vec<Position>) -> Self {
-        let partitions = partitions.into_iter().enumerate();
-        Self {
-            partitions: partitions
-                .map(|(number, partition)| Progress {
-                    number,
-                    partition,
-                    token: None,
-                })
-                .collect(),
-            bookmark: None,
-            bookmark_from: 0,
-        }
-    }
-
-    /// Numbers the partitions of a pass that was written before they had numbers: all of them are 0 then, and what
-    /// ends one would end all.
-    fn number(&mut self) {
-        if self.partitions.iter().all(|one| one.number == 0) {
-            let numbered = self.partitions.iter_mut().enumerate();
-            numbered.for_each(|(number, progress)| progress.number = number);
-        }
-    }
+    /// What the last run said.
+    pub message: String,
 }
 
 impl State {
@@ -121,9 +89,17 @@ impl State {
             }
             Err(error) => return Err(invalid(path, &format!("cannot be read: {error}"))),
         };
+        let place = format!("the state file {}", path.display());
+        let state = Self::from_json(&bytes, &place, connector)?;
+        state.belongs_to(streams, &place)?;
+        Ok(state)
+    }
+
+    /// Reads a state from wherever it is kept: `place` is for people, "the state file x.json".
+    pub fn from_json(bytes: &[u8], place: &str, connector: &str) -> Result<Self> {
+        let invalid = |what: &str| Error::new(Kind::ConfigInvalid, format!("{place} {what}"));
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(invalid(
-                path,
                 "is empty; delete it to read everything from the start",
             ));
         }
@@ -134,45 +110,58 @@ impl State {
         }
         let unreadable = |error: &serde_json::Error| {
             let (line, column) = (error.line(), error.column());
-            invalid(
-                path,
-                &format!("is not a state file, or is damaged (line {line}, column {column})"),
-            )
+            invalid(&format!(
+                "is not a state file, or is damaged (line {line}, column {column})"
+            ))
         };
-        let format: Format = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+        let format: Format = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
         match format.headwater_state {
-            Some(FORMAT) => {}
+            Some(1..=FORMAT) => {}
             Some(newer) if newer > FORMAT => {
-                return Err(invalid(
-                    path,
-                    &format!("was written by a newer version (format {newer}); use that version"),
-                ));
+                return Err(invalid(&format!(
+                    "was written by a newer version (format {newer}); use that version"
+                )));
             }
-            _ => return Err(invalid(path, "is not a state file of headwater")),
+            _ => return Err(invalid("is not a state file of headwater")),
         }
-        let mut state: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+        let mut state: Self = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
+        state.headwater_state = FORMAT;
         let passes = state.streams.values_mut();
         passes
             .filter_map(|stream| stream.pass.as_mut())
             .for_each(Pass::number);
         if state.connector != connector {
-            let text = format!(
+            return Err(invalid(&format!(
                 "belongs to the connector {:?}, not to {connector:?}",
                 state.connector
-            );
-            return Err(invalid(path, &text));
-        }
-        if let Some(unknown) = state
-            .streams
-            .keys()
-            .find(|name| !streams.contains(&name.as_str()))
-        {
-            let text = format!(
-                "names the stream {unknown:?}, which {connector} does not have; remove it from the file if it is not missed"
-            );
-            return Err(invalid(path, &text));
+            )));
         }
         Ok(state)
+    }
+
+    /// The state as it is kept.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec(self).map_err(|error| {
+            Error::new(Kind::Unexpected, "the state does not serialise").caused_by(error)
+        })?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// Refuses a state that names a stream which the connector does not have: what it says would be forgotten.
+    pub fn belongs_to(&self, streams: &[&str], place: &str) -> Result<()> {
+        let unknown = self
+            .streams
+            .keys()
+            .find(|name| !streams.contains(&name.as_str()));
+        unknown.map_or(Ok(()), |unknown| {
+            let text = format!(
+                "{place} names the stream {unknown:?}, which {} does not have; remove it with `headwater state reset` \
+                 if it is not missed",
+                self.connector
+            );
+            Err(Error::new(Kind::ConfigInvalid, text))
+        })
     }
 
     /// Replaces the file in one step: written beside it, made durable, renamed.
@@ -184,8 +173,7 @@ impl State {
             );
             Error::new(Kind::OutputFailed, text)
         };
-        let mut text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        text.push(b'\n');
+        let text = self.to_json()?;
         let beside = beside(path);
         let written = File::create(&beside).and_then(|mut file| {
             file.write_all(&text)?;
@@ -228,9 +216,15 @@ impl State {
             return Ok(());
         };
         let partitions = state.pass.iter().flat_map(|pass| &pass.partitions);
-        let places: Vec<_> = partitions
-            .map(|progress| (&progress.partition, progress.token.as_ref()))
-            .collect();
+        let mut places = Vec::new();
+        for progress in partitions {
+            places.push((&progress.partition, None));
+            let tokens = Pass::tokens(progress).into_iter();
+            places.extend(tokens.map(|token| (&progress.partition, Some(token))));
+        }
+        for aside in &state.aside {
+            places.push((&aside.partition, aside.token.as_ref()));
+        }
         let passed_on = state.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
         stream.verify(passed_on, &[])?;
         stream.verify(state.bookmark.as_ref(), &places)
@@ -243,6 +237,11 @@ impl State {
 
     pub(crate) fn finish(&mut self, stream: &str) {
         self.finished.insert(stream.to_owned());
+    }
+
+    /// The connector that it belongs to.
+    pub fn connector(&self) -> &str {
+        &self.connector
     }
 
     /// The run came to its end: the next one reads every stream.

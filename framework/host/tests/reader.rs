@@ -16,7 +16,8 @@ use headwater_core::{
     StreamSpec, Timestamp,
 };
 use headwater_host::{
-    Ending, Event, JsonLinesFolder, ReadOptions, Sink, State, StreamSummary, Summary, read,
+    Delivery, Ending, Event, JsonLinesFolder, ReadOptions, Sink, State, StreamSummary, Summary,
+    Written, read,
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
@@ -213,12 +214,16 @@ struct Lines {
 }
 
 impl Sink for Lines {
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+        let before = self.written.len();
         for record in records {
             let record: Value = serde_json::from_slice(record).unwrap();
             self.written.push(format!("{stream} {}", record["id"]));
         }
-        Ok(())
+        Ok(Written {
+            records: (self.written.len() - before) as u64,
+            ..Written::default()
+        })
     }
 
     fn commit(&mut self, _: &mut State) -> Result<()> {
@@ -229,8 +234,12 @@ impl Sink for Lines {
         Ok(())
     }
 
-    fn restore(&mut self, streams: &[&str], _: &State) -> Result<()> {
-        self.announced = Some(streams.iter().map(|&name| name.to_owned()).collect());
+    fn delivery(&self) -> Delivery {
+        Delivery::RecordsFirst
+    }
+
+    fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
+        self.announced = Some(streams.iter().map(|spec| spec.name.to_owned()).collect());
         Ok(())
     }
 }

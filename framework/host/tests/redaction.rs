@@ -7,7 +7,7 @@ use bytes::Bytes;
 use headwater_core::{
     AnyStream, Kind, Meter, Page, ProbeReport, Result, Source, Stream, StreamSpec, Timestamp,
 };
-use headwater_host::{ReadOptions, Redaction, Sink, State, Summary, read};
+use headwater_host::{Delivery, ReadOptions, Redaction, Sink, State, Summary, Written, read};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -62,17 +62,25 @@ impl Source for Only {
 struct Lines(Vec<String>);
 
 impl Sink for Lines {
-    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
         let line = |record: &[u8]| String::from_utf8_lossy(record).into_owned();
+        let before = self.0.len();
         self.0.extend(records.map(line));
-        Ok(())
+        Ok(Written {
+            records: (self.0.len() - before) as u64,
+            ..Written::default()
+        })
     }
 
     fn commit(&mut self, _: &mut State) -> Result<()> {
         Ok(())
     }
 
-    fn restore(&mut self, _: &[&str], _: &State) -> Result<()> {
+    fn delivery(&self) -> Delivery {
+        Delivery::RecordsFirst
+    }
+
+    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
         Ok(())
     }
 }
