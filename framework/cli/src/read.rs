@@ -8,8 +8,8 @@ use std::{
 
 use headwater_core::{Context, DataClass, Error, Kind, Meter, Registry};
 use headwater_host::{
-    Action, Ending, Event, JsonLinesFolder, JsonLinesWriter, ReadOptions, Redaction, Sink, State,
-    StreamSummary, Summary, references::EnvFile,
+    Action, Ending, Event, JsonLinesFolder, JsonLinesWriter, Receipt, Redaction, RunOptions, Sink,
+    State, StreamReceipt, references::EnvFile,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{runtime::Runtime, signal, sync::watch};
@@ -51,13 +51,13 @@ pub(crate) fn read(
         Some(path) => State::load(path, connector.about().id, &names)?,
         None => State::new(connector.about().id),
     };
-    let mut sink: Box<dyn Sink> = match &options.out {
+    let sink: Box<dyn Sink> = match &options.out {
         Some(folder) => Box::new(JsonLinesFolder::new(folder)?),
         None => Box::new(JsonLinesWriter::new(io::stdout(), !is_one)),
     };
     let mut progress = Progress::new(options.quiet, Arc::clone(&context.meter));
     let summary = runtime()?.block_on(async {
-        let read_options = ReadOptions {
+        let run_options = RunOptions {
             limit: options.limit,
             state_path: options.state.clone(),
             commit_every: if options.out.is_some() {
@@ -65,18 +65,17 @@ pub(crate) fn read(
             } else {
                 Duration::ZERO
             },
-            stop: on_signal(),
             release: options.cancel_jobs,
-            meter: Arc::clone(&context.meter),
             redaction,
+            ..RunOptions::new(Arc::clone(&context.meter), on_signal())
         };
         let mut on_event = |event: Event<'_>| progress.on(&event);
-        headwater_host::read(
+        headwater_host::run(
             &*source,
             &options.streams,
             state,
-            &mut *sink,
-            read_options,
+            sink,
+            run_options,
             &mut on_event,
         )
         .await
@@ -199,11 +198,11 @@ impl Progress {
                     ));
                 });
             }
-            Event::Progress(_) | Event::Ended(_) | Event::Jobs { .. } => {}
+            Event::Progress(_) | Event::Ended(_) | Event::Jobs { .. } | Event::Committed => {}
         }
     }
 
-    fn line(&self, summary: &StreamSummary) -> String {
+    fn line(&self, summary: &StreamReceipt) -> String {
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
         let rate = summary.records as f64 / seconds;
         let waited = self.meter.limit_wait() + self.meter.backoff_wait();
@@ -218,7 +217,7 @@ impl Progress {
 }
 
 /// The summary as a table on standard error.
-fn show(summary: &Summary) {
+fn show(summary: &Receipt) {
     let mut rows = vec![
         ["stream", "records", "bytes", "pages", "result"]
             .map(str::to_owned)
@@ -261,7 +260,7 @@ fn show(summary: &Summary) {
 }
 
 /// What redaction did, over all streams: how many values of each class.
-fn redacted(summary: &Summary) -> Option<String> {
+fn redacted(summary: &Receipt) -> Option<String> {
     let reports: Vec<_> = summary
         .streams
         .iter()
@@ -304,7 +303,7 @@ fn redacted(summary: &Summary) -> Option<String> {
 }
 
 /// What must be told even when nothing else is.
-fn show_failures(summary: &Summary) {
+fn show_failures(summary: &Receipt) {
     for stream in &summary.streams {
         for (times, message) in stream.notes.values() {
             say(&format!(
@@ -312,6 +311,12 @@ fn show_failures(summary: &Summary) {
                 stream.stream,
                 count(usize::try_from(*times).unwrap_or(usize::MAX), "time")
             ));
+        }
+        if let Ending::Suspended { message, until, .. } = &stream.ending {
+            say(&format!("suspended until {until}: {message}"));
+        }
+        for flag in &stream.flags {
+            say(&format!("note: {}: {}", stream.stream, flag.message));
         }
         if let Ending::Failed {
             message,
@@ -331,6 +336,8 @@ fn show_failures(summary: &Summary) {
 fn result(ending: &Ending) -> &'static str {
     match ending {
         Ending::Complete => "complete",
+        Ending::Partial => "partial",
+        Ending::Suspended { .. } => "suspended",
         Ending::Limited => "stopped at the limit",
         Ending::Stopped => "stopped",
         Ending::Failed { .. } => "failed",

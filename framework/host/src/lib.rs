@@ -6,20 +6,23 @@
 //! it grows again, so there nothing is repeated either.
 
 mod afford;
+mod guarantee;
 mod jsonl;
 mod lane;
 mod pass;
-mod reader;
+mod receipt;
 mod redact;
 pub mod references;
+mod runner;
 mod state;
-mod summary;
+mod writer;
 
+pub use guarantee::{Guarantee, Level};
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
-pub use reader::{ReadOptions, read};
+pub use receipt::{Covered, Ending, Event, Flag, Outcome, Receipt, StreamReceipt};
 pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
+pub use runner::{RunOptions, run};
 pub use state::State;
-pub use summary::{Ending, Event, StreamSummary, Summary};
 
 use headwater_core::{Result, StreamSpec};
 

@@ -205,6 +205,11 @@ impl State {
         self.streams.get(stream)?.bookmark.as_ref()
     }
 
+    /// Records of the last complete pass of a stream.
+    pub(crate) fn last_records(&self, stream: &str) -> Option<u64> {
+        self.streams.get(stream)?.last_records
+    }
+
     /// Whether a stream has an unfinished pass.
     pub fn is_under_way(&self, stream: &str) -> bool {
         self.pass(stream).is_some()
