@@ -6,7 +6,9 @@
 //! it grows again, so there nothing is repeated either.
 
 mod afford;
+pub mod fields;
 mod guarantee;
+mod json;
 mod jsonl;
 mod lane;
 mod pass;
