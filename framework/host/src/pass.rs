@@ -6,7 +6,7 @@ use headwater_core::Position;
 use serde::{Deserialize, Serialize};
 
 /// What is left of a pass.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pass {
     /// Partitions still to read, in the order of the plan.
@@ -36,6 +36,9 @@ pub(crate) struct Progress {
     /// Runs in a row that ended at this place.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
+    /// Whether it was set aside by an earlier pass: the bookmark is past it already.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_of_earlier_pass: bool,
     /// The last id given to a place. The partition itself is 0.
     #[serde(skip)]
     pub last_id: u64,
@@ -90,6 +93,7 @@ impl Pass {
                     token: None,
                     beside: Vec::new(),
                     failures: 0,
+                    is_of_earlier_pass: false,
                     last_id: 0,
                 })
                 .collect(),
@@ -114,15 +118,16 @@ impl Pass {
     /// Goes on from a page. Two passes that take the same steps stay the same, ids included.
     pub fn advance(&mut self, step: Step) {
         let (number, id) = step.place;
+        let Some(progress) = self.partitions.iter_mut().find(|one| one.number == number) else {
+            return;
+        };
         if let Some(bookmark) = step.bookmark
+            && !progress.is_of_earlier_pass
             && (self.bookmark.is_none() || number >= self.bookmark_from)
         {
             self.bookmark = Some(bookmark);
             self.bookmark_from = number;
         }
-        let Some(progress) = self.partition(number) else {
-            return;
-        };
         let last_id = &mut progress.last_id;
         let beside: Vec<Place> = step
             .beside
@@ -180,6 +185,20 @@ impl Pass {
         };
         self.tidy(number);
         Some((partition, token))
+    }
+
+    /// Reads a place that was set aside once more.
+    pub fn put_back(&mut self, partition: Position, token: Option<Position>) {
+        let numbers = self.partitions.iter().map(|one| one.number + 1);
+        self.partitions.push_back(Progress {
+            number: numbers.max().unwrap_or(0),
+            partition,
+            token,
+            beside: Vec::new(),
+            failures: 0,
+            is_of_earlier_pass: true,
+            last_id: 0,
+        });
     }
 
     /// Begins a place anew: what it held at the service is let go of.
@@ -295,4 +314,9 @@ fn number_places(places: &mut [Place], last: &mut u64) {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 const fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

@@ -103,6 +103,9 @@ pub struct StreamReceipt {
     /// Records that went to the dead letters instead of the sink.
     #[serde(skip_serializing_if = "is_zero")]
     pub rejected: u64,
+    /// Records that are expected, where that is known beforehand.
+    #[serde(skip)]
+    pub expected: Option<u64>,
     /// Requests sent for this stream, retries included. Of streams that come along with another, none.
     pub requests: u64,
     /// How many of them were retries.
@@ -276,6 +279,7 @@ impl StreamReceipt {
             deduplicated: 0,
             overflowed: 0,
             rejected: 0,
+            expected: None,
             requests: 0,
             retries: 0,
             limit_wait_seconds: 0.0,

@@ -126,7 +126,11 @@ pub async fn run(
                 receipt: receipts.len(),
                 last_records: state.last_records(spec.name).filter(|_| !spec.incremental),
             });
-            receipts.push(StreamReceipt::new(spec.name, guarantee));
+            let mut receipt = StreamReceipt::new(spec.name, guarantee);
+            receipt.expected = options
+                .limit
+                .or_else(|| state.last_records(spec.name).filter(|_| !spec.incremental));
+            receipts.push(receipt);
             inlet.outlets.push(Outlet {
                 spec: spec.clone(),
                 // A schema that cannot be followed is found now and not after the streams before it.

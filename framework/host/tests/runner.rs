@@ -16,7 +16,8 @@ use headwater_core::{
     StreamSpec, Timestamp,
 };
 use headwater_host::{
-    Delivery, Ending, Event, JsonLinesFolder, Receipt, RunOptions, Sink, State, StreamReceipt, Written,
+    Delivery, Ending, Event, JsonLinesFolder, Receipt, RunOptions, Sink, State, StreamReceipt,
+    Written,
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
