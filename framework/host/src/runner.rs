@@ -271,8 +271,7 @@ impl Running {
         loop {
             let wake = self.start_fetching(on_event);
             self.start_writing();
-            let due = self.writer.as_ref().and_then(|writer| writer.due());
-            let wake = wake.into_iter().chain(due).min();
+            let wake = wake.into_iter().chain(self.due()).min();
             if self.fetching.is_empty() && self.writing.is_none() && wake.is_none() {
                 return Ok(());
             }
@@ -290,8 +289,7 @@ impl Running {
                     self.worked(worked.map_err(broken)?, on_event);
                 }
                 () = sleep_until(wake), if wake.is_some() => {
-                    let due = self.writer.as_ref().and_then(|writer| writer.due());
-                    if due.is_some_and(|due| due <= Instant::now()) {
+                    if self.due().is_some_and(|due| due <= Instant::now()) {
                         self.queue.push(Job::Commit);
                     }
                 }
@@ -334,6 +332,12 @@ impl Running {
             }
         }
         wake
+    }
+
+    /// When what was written has to become durable. A sink that broke keeps nothing any more.
+    fn due(&self) -> Option<Instant> {
+        let writer = self.writer.as_ref().filter(|_| !self.is_sink_broken);
+        writer.and_then(|writer| writer.due())
     }
 
     /// Whether one more page may be asked for.
