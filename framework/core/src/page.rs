@@ -21,6 +21,10 @@ pub struct Page<Token, Bookmark> {
     pub companions: Vec<(&'static str, Vec<Range<usize>>)>,
     /// Where this partition goes on; none when it is finished. A page without records may well have a next one.
     pub next: Option<Token>,
+    /// Places of this partition that do not depend on each other: the other pages of a list whose first one tells the
+    /// total, the details of the records of a list. The host fetches them side by side, each with what comes after
+    /// it, and `next` once all of them have arrived.
+    pub beside: Vec<Token>,
     /// Where the next pass starts, on the last page of the partition that knows it.
     pub bookmark: Option<Bookmark>,
     /// What the host should tell people about this page.
@@ -51,6 +55,7 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
             records,
             companions: Vec::new(),
             next: None,
+            beside: Vec::new(),
             bookmark: None,
             notes: Vec::new(),
             hold: None,

@@ -68,6 +68,31 @@ pub trait Stream: Send + Sync + 'static {
         token: Option<Self::Token>,
     ) -> Result<Page<Self::Token, Self::Bookmark>>;
 
+    /// What a partition covers. Pure.
+    fn extent(&self, _partition: &Self::Partition) -> Extent {
+        Extent::default()
+    }
+
+    /// How far a bookmark reaches. Pure.
+    fn coverage(&self, _bookmark: &Self::Bookmark) -> Coverage {
+        Coverage::default()
+    }
+
+    /// The bookmark that makes the next pass read everything since this time again. Pure.
+    fn rewind(&self, _to: Timestamp) -> Result<Self::Bookmark> {
+        let text = format!(
+            "the stream {} is not read by time; reset it to read it from the start",
+            self.spec().name
+        );
+        Err(Error::new(Kind::Unsupported, text))
+    }
+
+    /// Asks the service how much a partition holds, and says in which parts it could be read, each a partition of its
+    /// own. Costs a few requests and changes nothing.
+    async fn survey(&self, partition: Self::Partition) -> Result<Vec<Part<Self::Partition>>> {
+        Ok(vec![Part::unknown(partition)])
+    }
+
     /// Export jobs that reading a partition from this place will still order. Pure.
     fn jobs(&self, _partition: &Self::Partition, _token: Option<&Self::Token>) -> u64 {
         0
@@ -77,6 +102,58 @@ pub trait Stream: Send + Sync + 'static {
     /// True when there was something.
     async fn release(&self, _partition: Self::Partition, _token: Self::Token) -> Result<bool> {
         Ok(false)
+    }
+}
+
+/// What a partition covers, for plans and receipts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Extent {
+    /// In a few words, where the times do not say it: "forecast 4711, Q3 2026". Empty for a whole list.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    /// The first moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// The moment after the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+}
+
+/// How far a bookmark reaches, in words and times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Coverage {
+    /// Everything that changed before this moment was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Where the next pass begins, when that is earlier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again_from: Option<Timestamp>,
+    /// Why something is read again, or what the bookmark says otherwise; one sentence, lower case, no full stop.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// A part of a partition, and what reading it takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Part<Partition> {
+    /// The part, readable on its own.
+    pub partition: Partition,
+    /// Its records, where the service tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// The requests that it takes, retries not counted; none where that shows only while reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+}
+
+impl<Partition> Part<Partition> {
+    /// A part of which nothing is known beforehand.
+    pub const fn unknown(partition: Partition) -> Self {
+        Self {
+            partition,
+            records: None,
+            requests: None,
+        }
     }
 }
 
@@ -148,6 +225,18 @@ pub trait AnyStream: Send + Sync {
         partition: Position,
         token: Option<Position>,
     ) -> Result<Page<Position, Position>>;
+
+    /// See [`Stream::extent`].
+    fn extent(&self, partition: &Position) -> Result<Extent>;
+
+    /// See [`Stream::coverage`].
+    fn coverage(&self, bookmark: &Position) -> Result<Coverage>;
+
+    /// See [`Stream::rewind`].
+    fn rewind(&self, to: Timestamp) -> Result<Position>;
+
+    /// See [`Stream::survey`].
+    async fn survey(&self, partition: Position) -> Result<Vec<Part<Position>>>;
 
     /// See [`Stream::jobs`].
     fn jobs(&self, partition: &Position, token: Option<&Position>) -> Result<u64>;
@@ -225,6 +314,11 @@ impl<S: Stream> AnyStream for S {
                 .next
                 .map(|next| Position::encode(S::VERSION, &next))
                 .transpose()?,
+            beside: page
+                .beside
+                .iter()
+                .map(|token| Position::encode(S::VERSION, token))
+                .collect::<Result<_>>()?,
             bookmark: page
                 .bookmark
                 .map(|bookmark| Position::encode(S::VERSION, &bookmark))
@@ -232,6 +326,39 @@ impl<S: Stream> AnyStream for S {
             notes: page.notes,
             hold: page.hold,
         })
+    }
+
+    fn extent(&self, partition: &Position) -> Result<Extent> {
+        let partition = partition
+            .clone()
+            .decode(S::VERSION, Stream::spec(self).name)?;
+        Ok(Stream::extent(self, &partition))
+    }
+
+    fn coverage(&self, bookmark: &Position) -> Result<Coverage> {
+        let bookmark = bookmark
+            .clone()
+            .decode(S::VERSION, Stream::spec(self).name)?;
+        Ok(Stream::coverage(self, &bookmark))
+    }
+
+    fn rewind(&self, to: Timestamp) -> Result<Position> {
+        Position::encode(S::VERSION, &Stream::rewind(self, to)?)
+    }
+
+    async fn survey(&self, partition: Position) -> Result<Vec<Part<Position>>> {
+        let partition = partition.decode(S::VERSION, Stream::spec(self).name)?;
+        let parts = Stream::survey(self, partition).await?;
+        parts
+            .into_iter()
+            .map(|part| {
+                Ok(Part {
+                    partition: Position::encode(S::VERSION, &part.partition)?,
+                    records: part.records,
+                    requests: part.requests,
+                })
+            })
+            .collect()
     }
 
     fn jobs(&self, partition: &Position, token: Option<&Position>) -> Result<u64> {

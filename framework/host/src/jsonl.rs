@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Result};
+use headwater_core::{Error, Kind, Result, StreamSpec};
 
-use crate::{Sink, State};
+use crate::{Delivery, Sink, State, Written};
 
 /// Written to the file at once.
 const BUFFER: usize = 128 << 10;
@@ -45,9 +45,13 @@ impl JsonLinesFolder {
 }
 
 impl Sink for JsonLinesFolder {
-    fn restore(&mut self, streams: &[&str], state: &State) -> Result<()> {
+    fn delivery(&self) -> Delivery {
+        Delivery::RecordsFirst
+    }
+
+    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, &error))?;
-        for stream in streams {
+        for stream in streams.iter().map(|spec| spec.name) {
             let path = self.folder.join(format!("{stream}.jsonl"));
             let vouched = state.output(&path);
             let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
@@ -78,7 +82,7 @@ impl Sink for JsonLinesFolder {
                 }
             };
             self.files.insert(
-                (*stream).to_owned(),
+                stream.to_owned(),
                 Output {
                     path,
                     file,
@@ -100,20 +104,22 @@ impl Sink for JsonLinesFolder {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
         let Some(output) = self.files.get_mut(stream) else {
             return Err(Error::new(
                 Kind::Unexpected,
                 format!("the stream {stream} was not announced to the folder"),
             ));
         };
+        let mut written = Written::default();
         for record in records {
             push_line(&mut output.buffer, record);
+            written.records += 1;
             if output.buffer.len() >= BUFFER {
                 output.flush()?;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     fn commit(&mut self, state: &mut State) -> Result<()> {
@@ -194,13 +200,19 @@ impl<W: Write> JsonLinesWriter<W> {
     }
 }
 
-impl<W: Write> Sink for JsonLinesWriter<W> {
-    fn restore(&mut self, _: &[&str], _: &State) -> Result<()> {
+impl<W: Write + Send> Sink for JsonLinesWriter<W> {
+    fn delivery(&self) -> Delivery {
+        Delivery::RecordsFirst
+    }
+
+    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+        let mut written = Written::default();
         for record in records {
+            written.records += 1;
             if self.with_names {
                 // Stream names are snake case: nothing to escape.
                 self.buffer
@@ -215,7 +227,7 @@ impl<W: Write> Sink for JsonLinesWriter<W> {
                 self.flush()?;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     fn commit(&mut self, _: &mut State) -> Result<()> {
@@ -245,6 +257,17 @@ fn failed(path: &Path, error: &io::Error) -> Error {
 mod tests {
     use super::*;
 
+    fn spec() -> StreamSpec {
+        StreamSpec {
+            name: "calls",
+            description: "A call.",
+            key: &["id"],
+            cursor: None,
+            incremental: true,
+            schema: || serde_json::Value::Null,
+        }
+    }
+
     fn lines(records: &[&[u8]], with_names: bool) -> String {
         let mut written = Vec::new();
         let mut sink = JsonLinesWriter::new(&mut written, with_names);
@@ -273,7 +296,7 @@ mod tests {
         let path = folder.path().join("calls.jsonl");
         let mut state = State::new("x");
         let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
-        sink.restore(&["calls"], &state).unwrap();
+        sink.restore(&[spec()], &state).unwrap();
         sink.write("calls", &mut [&b"{\"id\":1}"[..]].into_iter())
             .unwrap();
         sink.commit(&mut state).unwrap();
@@ -286,7 +309,7 @@ mod tests {
             .unwrap();
 
         let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
-        sink.restore(&["calls"], &state).unwrap();
+        sink.restore(&[spec()], &state).unwrap();
         sink.write("calls", &mut [&b"{\"id\":2}"[..]].into_iter())
             .unwrap();
         sink.commit(&mut state).unwrap();
@@ -302,7 +325,7 @@ mod tests {
         let path = folder.path().join("calls.jsonl");
         fs::write(&path, "{\"mine\":1}\n").unwrap();
         let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
-        let error = sink.restore(&["calls"], &State::new("x")).unwrap_err();
+        let error = sink.restore(&[spec()], &State::new("x")).unwrap_err();
         assert_eq!(error.kind(), Kind::ConfigInvalid);
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"mine\":1}\n");
     }

@@ -7,32 +7,81 @@
 
 mod afford;
 pub mod drift;
+mod explain;
 pub mod fields;
+mod guarantee;
 mod json;
 mod jsonl;
 mod lane;
-mod reader;
+mod pass;
+mod plan;
+mod receipt;
 mod redact;
 pub mod references;
+mod runner;
 mod state;
-mod summary;
+mod writer;
 
+pub use explain::{Explanation, StreamDifference, StreamStatus};
+pub use guarantee::{Guarantee, Level};
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
-pub use reader::{ReadOptions, read};
+pub use plan::{Plan, PlannedPartition, StreamPlan, plan};
+pub use receipt::{Covered, Ending, Event, Flag, Outcome, Receipt, StreamReceipt};
 pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
+pub use runner::{RunOptions, run};
 pub use state::State;
-pub use summary::{Ending, Event, StreamSummary, Summary};
 
-use headwater_core::Result;
+use headwater_core::{Result, StreamSpec};
 
 /// Where records go.
-pub trait Sink {
+///
+/// A run calls [`load`](Sink::load), then [`restore`](Sink::restore), then [`write`](Sink::write) and
+/// [`commit`](Sink::commit) as often as it takes, all from one thread. What was written and not committed is gone, or
+/// is cut away, when the next run begins.
+pub trait Sink: Send {
+    /// What an interrupted run leaves here.
+    fn delivery(&self) -> Delivery;
+
+    /// The state that is kept in the place, as JSON, for those who only want to look. None where there is none, or where
+    /// it is kept elsewhere. Changes nothing and waits for nobody.
+    fn peek(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// Gets hold of the place, and gives the state that is kept in it, an empty one the first time. None where the
+    /// state is kept elsewhere. From here on, no other run commits to the same place for the same connection.
+    fn load(&mut self, _connector: &str) -> Result<Option<State>> {
+        Ok(None)
+    }
+
+    /// Prepares for the first write: goes back to where the state says that this sink was. Refuses what cannot be
+    /// written to, without changing anything.
+    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()>;
+
     /// Takes one page of records; they may stay in a buffer until [`Sink::commit`].
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<()>;
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written>;
 
-    /// Makes everything written so far durable and notes in the state what a resumed run needs to know.
+    /// Makes everything written so far durable. A sink that keeps the state stores it in the same step; the others note
+    /// in it what a resumed run needs to know.
     fn commit(&mut self, state: &mut State) -> Result<()>;
+}
 
-    /// Prepares for the first write: goes back to where the state says that this sink was.
-    fn restore(&mut self, streams: &[&str], state: &State) -> Result<()>;
+/// What an interrupted run leaves in a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Records and position are committed in one step: nothing is lost and nothing comes twice.
+    Together,
+    /// The position is kept after the records: nothing is lost, and what lies between may come twice.
+    RecordsFirst,
+}
+
+/// What became of the records of one page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Stored as new rows or lines.
+    pub records: u64,
+    /// Known by their key already: they replaced what was there, or were the same.
+    pub deduplicated: u64,
+    /// Stored, but with a value that did not fit its column's type and stands in the overflow column.
+    pub overflowed: u64,
 }

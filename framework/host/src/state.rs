@@ -1,7 +1,7 @@
 //! How far every stream got, in one file that is always replaced as a whole.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::{self, File},
     io::{self, Write},
@@ -11,8 +11,10 @@ use std::{
 use headwater_core::{AnyStream, Error, Kind, Position, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::pass::Pass;
+
 /// The version of the file's layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Some forty times the state of a week's allowance of requests.
 const LARGEST: u64 = 64 << 20;
 
@@ -42,57 +44,23 @@ pub(crate) struct StreamState {
     /// The pass that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Pass>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Pass {
-    /// Partitions still to read, in the order of the plan.
-    pub partitions: VecDeque<Progress>,
-    /// The bookmark that this pass will leave.
+    /// What is missing from what was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<Aside>,
+    /// Records of the last complete pass, to notice when there are none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bookmark: Option<Position>,
-    /// The number of the partition that the bookmark is from: one from further back in the plan does not replace it.
-    #[serde(default)]
-    pub bookmark_from: usize,
+    pub last_records: Option<u64>,
 }
 
+/// A place that was given up on, since it failed in run after run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Progress {
-    /// The partition's place in the plan.
-    #[serde(default)]
-    pub number: usize,
+pub(crate) struct Aside {
     pub partition: Position,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Position>,
-}
-
-impl Pass {
-    /// A pass over planned partitions.
-    pub fn new(partitions: Vec<Position>) -> Self {
-        let partitions = partitions.into_iter().enumerate();
-        Self {
-            partitions: partitions
-                .map(|(number, partition)| Progress {
-                    number,
-                    partition,
-                    token: None,
-                })
-                .collect(),
-            bookmark: None,
-            bookmark_from: 0,
-        }
-    }
-
-    /// Numbers the partitions of a pass that was written before they had numbers: all of them are 0 then, and what
-    /// ends one would end all.
-    fn number(&mut self) {
-        if self.partitions.iter().all(|one| one.number == 0) {
-            let numbered = self.partitions.iter_mut().enumerate();
-            numbered.for_each(|(number, progress)| progress.number = number);
-        }
-    }
+    /// What the last run said.
+    pub message: String,
 }
 
 impl State {
@@ -109,21 +77,60 @@ impl State {
 
     /// Reads a state file; a file that is not there is a new state. `streams` are the connector's.
     pub fn load(path: &Path, connector: &str, streams: &[&str]) -> Result<Self> {
-        let bytes = match fs::metadata(path) {
-            Ok(about) if !about.is_file() => return Err(invalid(path, "is not a regular file")),
+        let Some(bytes) = Self::bytes(path)? else {
+            return Ok(Self::new(connector));
+        };
+        let place = place(path);
+        let state = Self::from_json(&bytes, &place, connector)?;
+        state.belongs_to(streams, &place)?;
+        Ok(state)
+    }
+
+    /// Reads a state file, of whatever connector it is.
+    pub fn open(path: &Path) -> Result<Self> {
+        match Self::bytes(path)? {
+            Some(bytes) => Self::parse(&bytes, &place(path)),
+            None => Err(invalid(path, "does not exist")),
+        }
+    }
+
+    /// What a state file holds; none where there is no such file.
+    fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+        match fs::metadata(path) {
+            Ok(about) if !about.is_file() => Err(invalid(path, "is not a regular file")),
             Ok(about) if about.len() > LARGEST => {
-                return Err(invalid(path, "is far too large for a state"));
+                Err(invalid(path, "is far too large for a state"))
             }
             Ok(_) => fs::read(path)
-                .map_err(|error| invalid(path, &format!("cannot be read: {error}")))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self::new(connector));
-            }
-            Err(error) => return Err(invalid(path, &format!("cannot be read: {error}"))),
-        };
+                .map(Some)
+                .map_err(|error| invalid(path, &format!("cannot be read: {error}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(invalid(path, &format!("cannot be read: {error}"))),
+        }
+    }
+
+    /// Reads a state from wherever it is kept: `place` is for people, "the state file x.json".
+    pub fn from_json(bytes: &[u8], place: &str, connector: &str) -> Result<Self> {
+        Self::parse(bytes, place)?.of(connector, place)
+    }
+
+    /// Itself, if it is of this connector.
+    pub fn of(self, connector: &str, place: &str) -> Result<Self> {
+        if self.connector == connector {
+            return Ok(self);
+        }
+        let text = format!(
+            "{place} belongs to the connector {:?}, not to {connector:?}",
+            self.connector
+        );
+        Err(Error::new(Kind::ConfigInvalid, text))
+    }
+
+    /// The same, of whatever connector it is.
+    pub fn parse(bytes: &[u8], place: &str) -> Result<Self> {
+        let invalid = |what: &str| Error::new(Kind::ConfigInvalid, format!("{place} {what}"));
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(invalid(
-                path,
                 "is empty; delete it to read everything from the start",
             ));
         }
@@ -134,45 +141,52 @@ impl State {
         }
         let unreadable = |error: &serde_json::Error| {
             let (line, column) = (error.line(), error.column());
-            invalid(
-                path,
-                &format!("is not a state file, or is damaged (line {line}, column {column})"),
-            )
+            invalid(&format!(
+                "is not a state file, or is damaged (line {line}, column {column})"
+            ))
         };
-        let format: Format = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+        let format: Format = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
         match format.headwater_state {
-            Some(FORMAT) => {}
+            Some(1..=FORMAT) => {}
             Some(newer) if newer > FORMAT => {
-                return Err(invalid(
-                    path,
-                    &format!("was written by a newer version (format {newer}); use that version"),
-                ));
+                return Err(invalid(&format!(
+                    "was written by a newer version (format {newer}); use that version"
+                )));
             }
-            _ => return Err(invalid(path, "is not a state file of headwater")),
+            _ => return Err(invalid("is not a state file of headwater")),
         }
-        let mut state: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+        let mut state: Self = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
+        state.headwater_state = FORMAT;
         let passes = state.streams.values_mut();
         passes
             .filter_map(|stream| stream.pass.as_mut())
             .for_each(Pass::number);
-        if state.connector != connector {
-            let text = format!(
-                "belongs to the connector {:?}, not to {connector:?}",
-                state.connector
-            );
-            return Err(invalid(path, &text));
-        }
-        if let Some(unknown) = state
+        Ok(state)
+    }
+
+    /// The state as it is kept.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec(self).map_err(|error| {
+            Error::new(Kind::Unexpected, "the state does not serialise").caused_by(error)
+        })?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// Refuses a state that names a stream which the connector does not have: what it says would be forgotten.
+    pub fn belongs_to(&self, streams: &[&str], place: &str) -> Result<()> {
+        let unknown = self
             .streams
             .keys()
-            .find(|name| !streams.contains(&name.as_str()))
-        {
+            .find(|name| !streams.contains(&name.as_str()));
+        unknown.map_or(Ok(()), |unknown| {
             let text = format!(
-                "names the stream {unknown:?}, which {connector} does not have; remove it from the file if it is not missed"
+                "{place} names the stream {unknown:?}, which {} does not have; remove it with `headwater state reset` \
+                 if it is not missed",
+                self.connector
             );
-            return Err(invalid(path, &text));
-        }
-        Ok(state)
+            Err(Error::new(Kind::ConfigInvalid, text))
+        })
     }
 
     /// Replaces the file in one step: written beside it, made durable, renamed.
@@ -184,8 +198,7 @@ impl State {
             );
             Error::new(Kind::OutputFailed, text)
         };
-        let mut text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        text.push(b'\n');
+        let text = self.to_json()?;
         let beside = beside(path);
         let written = File::create(&beside).and_then(|mut file| {
             file.write_all(&text)?;
@@ -217,6 +230,11 @@ impl State {
         self.streams.get(stream)?.bookmark.as_ref()
     }
 
+    /// Records of the last complete pass of a stream.
+    pub(crate) fn last_records(&self, stream: &str) -> Option<u64> {
+        self.streams.get(stream)?.last_records
+    }
+
     /// Whether a stream has an unfinished pass.
     pub fn is_under_way(&self, stream: &str) -> bool {
         self.pass(stream).is_some()
@@ -228,9 +246,15 @@ impl State {
             return Ok(());
         };
         let partitions = state.pass.iter().flat_map(|pass| &pass.partitions);
-        let places: Vec<_> = partitions
-            .map(|progress| (&progress.partition, progress.token.as_ref()))
-            .collect();
+        let mut places = Vec::new();
+        for progress in partitions {
+            places.push((&progress.partition, None));
+            let tokens = Pass::tokens(progress).into_iter();
+            places.extend(tokens.map(|token| (&progress.partition, Some(token))));
+        }
+        for aside in &state.aside {
+            places.push((&aside.partition, aside.token.as_ref()));
+        }
         let passed_on = state.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
         stream.verify(passed_on, &[])?;
         stream.verify(state.bookmark.as_ref(), &places)
@@ -245,9 +269,23 @@ impl State {
         self.finished.insert(stream.to_owned());
     }
 
+    /// The connector that it belongs to.
+    pub fn connector(&self) -> &str {
+        &self.connector
+    }
+
     /// The run came to its end: the next one reads every stream.
     pub(crate) fn end_run(&mut self) {
         self.finished.clear();
+    }
+
+    pub(crate) const fn streams(&self) -> &BTreeMap<String, StreamState> {
+        &self.streams
+    }
+
+    pub(crate) fn remove(&mut self, stream: &str) -> bool {
+        self.finished.remove(stream);
+        self.streams.remove(stream).is_some()
     }
 
     pub(crate) fn stream(&mut self, name: &str) -> &mut StreamState {
@@ -271,9 +309,10 @@ fn beside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+fn place(path: &Path) -> String {
+    format!("the state file {}", path.display())
+}
+
 fn invalid(path: &Path, what: &str) -> Error {
-    Error::new(
-        Kind::ConfigInvalid,
-        format!("the state file {} {what}", path.display()),
-    )
+    Error::new(Kind::ConfigInvalid, format!("{} {what}", place(path)))
 }

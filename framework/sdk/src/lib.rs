@@ -101,8 +101,8 @@ pub use headwater_http as http;
 /// What nearly every connector uses.
 pub mod prelude {
     pub use headwater_core::{
-        About, AnyStream, BaseUrl, Check, Connector, Context, DataClass, Date, Error, GuideStep,
-        Hint, Kind, Page, ProbeReport, Registry, Result, Secret, SignedDuration, Source, Stream,
-        StreamSpec, TimeZone, Timestamp, record_schema, register,
+        About, AnyStream, BaseUrl, Check, Connector, Context, Coverage, DataClass, Date, Error,
+        Extent, GuideStep, Hint, Kind, Page, Part, ProbeReport, Registry, Result, Secret,
+        SignedDuration, Source, Stream, StreamSpec, TimeZone, Timestamp, record_schema, register,
     };
 }
