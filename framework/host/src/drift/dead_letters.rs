@@ -47,6 +47,11 @@ impl DeadLetters {
         Ok(Self { path, output: None })
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Goes back to the length that a state vouches for. A shorter or missing file was taken away by its reader: what
     /// is new goes on at its end.
     pub fn restore(&mut self, vouched: u64) -> Result<()> {
