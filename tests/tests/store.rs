@@ -31,7 +31,7 @@ fn answer() -> Value {
 }
 
 /// A new store of some kind, with ways to do to it what no store does.
-trait Stage {
+trait Stage: Sync {
     /// Opens the store with the keys of the stage.
     fn open(&self) -> Store {
         self.try_open().unwrap()
@@ -420,12 +420,10 @@ fn a_server_that_is_not_there_is_told_without_the_password() {
 #[test]
 fn a_store_made_by_many_at_once_is_one_store() {
     of_both(|stage| {
-        // The stage is shared by reference, so the threads open it where it is.
         let names: Vec<String> = (0..6).map(|number| format!("c{number}")).collect();
-        let opened: Vec<Store> = names.iter().map(|_| stage.open()).collect();
         thread::scope(|scope| {
-            for (name, mut store) in names.iter().zip(opened) {
-                scope.spawn(move || add(&mut store, name));
+            for name in &names {
+                scope.spawn(move || add(&mut stage.open(), name));
             }
         });
         let listed = stage.open().list().unwrap();

@@ -16,10 +16,12 @@
 mod answers;
 mod args;
 mod check;
+mod connection;
 mod demo;
 mod patch;
 mod read;
 mod sandbox;
+mod saved;
 mod show;
 mod terminal;
 
@@ -76,6 +78,9 @@ fn run(args: Args, context: fn() -> headwater_core::Result<Context>) -> Outcome 
         Command::Discover(discover) => show::discover(&registry, &discover, &terminal),
         Command::Check(options) => check::check(&registry, &options, context, &terminal),
         Command::Read(options) => read::read(&registry, &options, context, &terminal),
+        Command::Connection(options) => {
+            connection::connection(&registry, &options, context, &terminal)
+        }
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
         Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
     }

@@ -38,7 +38,10 @@ pub(crate) fn read(
     terminal: &Terminal,
 ) -> Outcome {
     let (connector, config) = gather(registry, &options.config)?;
-    let redaction = redaction(&options.redact, &env_file(&options.config)?)?;
+    let redaction = redaction(
+        &options.redact,
+        &env_file(options.config.env_file.as_deref())?,
+    )?;
     let context = context()?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
