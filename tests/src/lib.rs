@@ -7,6 +7,7 @@ pub mod claribi;
 pub mod copilot;
 pub mod postgres;
 pub mod revenue;
+pub mod terminal;
 pub mod unhurried;
 
 use std::{path::PathBuf, sync::Arc};

@@ -13,6 +13,7 @@ use acceptance::{
     binary::{Ran, command, files},
     connector,
     postgres::Postgres,
+    terminal::Session,
     unlimited_sandbox,
 };
 use headwater_sandbox::{API_KEY, API_PASSWORD};
@@ -445,6 +446,43 @@ async fn a_store_in_a_shared_database_works_the_same() {
     assert_eq!(good(&["list", "--json"]).json()[0]["secrets"], 1);
     good(&["remove", "copilot", "--yes"]);
     assert_eq!(files(&home.path().join("home")), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_secrets_are_asked_for_and_a_removal_is_confirmed() {
+    let sandbox = unlimited_sandbox(10).await;
+    let home = Home::new(&sandbox.base_url());
+    let bad = json!({ "api_key": SECOND_KEY, "api_password": API_PASSWORD, "base_url": sandbox.base_url() });
+    home.write("bad.json", &bad);
+    home.good(&["add", "copilot", ID, "--config", "bad.json", "--no-test"]);
+    let store = home.path().join("home/store.db").display().to_string();
+    let session = |arguments: &[&str]| {
+        let before = ["connection", "--store", &store];
+        Session::start(HEADWATER, &[&before, arguments].concat())
+    };
+
+    let mut rotate = session(&["rotate", "copilot"]);
+    rotate.wait_for("A secret that is left blank stays as it is.");
+    rotate.wait_for("API Key: ");
+    rotate.type_line(API_KEY);
+    rotate.wait_for("API Password: ");
+    rotate.type_line("");
+    let (code, rest) = rotate.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("changed API Key of copilot"), "{rest}");
+    assert!(!rest.contains(API_KEY), "{rest}");
+    home.good(&["test", "copilot"]);
+
+    let mut remove = session(&["remove", "copilot"]);
+    remove.wait_for("Remove copilot with 2 secrets and 0 runs? [y/N]: ");
+    remove.type_line("");
+    assert_eq!(remove.end().0, Some(130));
+    home.good(&["show", "copilot"]);
+    let mut remove = session(&["remove", "copilot"]);
+    remove.wait_for("[y/N]: ");
+    remove.type_line("y");
+    assert_eq!(remove.end().0, Some(0));
+    assert_eq!(home.good(&["list", "--json"]).json(), json!([]));
 }
 
 /// Killed at any moment, everything can be read, and the next call goes on.

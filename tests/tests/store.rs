@@ -227,16 +227,14 @@ fn nothing_opens_in_another_place_or_changed() {
     let of_a = "(SELECT id FROM headwater_connections WHERE name = 'a')";
     let of_b = "(SELECT id FROM headwater_connections WHERE name = 'b')";
     let statements = [
-        // Secrets of one row change places with each other, or come from another row.
+        // A seal of another field, and one of another row.
         format!(
-            "UPDATE {secrets} SET pointer = CASE pointer WHEN '/api_key' THEN '/api_password' ELSE '/api_key' END || '' \
-                 WHERE connection = {of_a} AND pointer = '/nothing'; \
-                 UPDATE {secrets} SET sealed = (SELECT sealed FROM {secrets} o WHERE o.connection = {of_a} AND \
-                 o.pointer = '/api_password') WHERE connection = {of_a} AND pointer = '/api_key'"
+            "UPDATE {secrets} SET sealed = (SELECT sealed FROM {secrets} o WHERE o.connection = {of_a} AND \
+             o.pointer = '/api_password') WHERE connection = {of_a} AND pointer = '/api_key'"
         ),
         format!(
             "UPDATE {secrets} SET sealed = (SELECT sealed FROM {secrets} o WHERE o.connection = {of_b} AND \
-                 o.pointer = '/api_key') WHERE connection = {of_a} AND pointer = '/api_key'"
+             o.pointer = '/api_key') WHERE connection = {of_a} AND pointer = '/api_key'"
         ),
         // What stands in clear.
         format!(

@@ -332,11 +332,11 @@ fn rotate(
     let form = form(&**connector)?;
     let mut answer = changed(&form, &connection.config, &options.changes)?;
     tidy(&form, &mut answer);
-    let changes = changes(&form, &connection, &answer);
-    if changes.is_empty() {
+    if answer == connection.config {
         let text = "nothing would change; give at least one new secret or another value";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
+    let changes = changes(&form, &connection, &answer);
     store.reveal(&form, &connection, &mut answer)?;
     let config = judged(&**connector, &form, &answer, env_file)?;
     let tested = match options.no_test {

@@ -11,7 +11,6 @@ use crate::{
     answers::{form, judged},
     args::StorePlace,
     read::runtime,
-    terminal::until_stopped,
 };
 
 /// A saved connection with everything that a source is opened with.
@@ -24,8 +23,8 @@ pub(crate) struct Opened<'r> {
 /// The store that the options or the environment name.
 pub(crate) fn open_store(options: &StorePlace, env_file: &EnvFile) -> Result<Store, Failure> {
     let place = place(options)?;
-    let key = key_text(options.key.as_deref(), env_file);
-    let key = runtime()?.block_on(until_stopped(key))??;
+    // Ctrl-C keeps its usual effect, also on the questions that are asked later.
+    let key = runtime()?.block_on(key_text(options.key.as_deref(), env_file))?;
     Ok(Store::open(&place, key.as_ref())?)
 }
 

@@ -174,7 +174,8 @@ fn row(row: &postgres::Row) -> Row {
 /// Says what the server said, without its details, which may show values.
 fn failed(error: postgres::Error, what: &str) -> Error {
     let Some(said) = error.as_db_error() else {
-        let text = format!("the store in PostgreSQL {what}: the server is out of reach");
+        // What failed on the way to the server, such as a certificate; never anything of the URL.
+        let text = format!("the store in PostgreSQL {what}: {error}");
         return Error::new(Kind::Unavailable, text).caused_by(error);
     };
     let kind = match said.code().code().get(..2) {
