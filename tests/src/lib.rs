@@ -5,7 +5,9 @@
 pub mod binary;
 pub mod claribi;
 pub mod copilot;
+pub mod postgres;
 pub mod revenue;
+pub mod terminal;
 pub mod unhurried;
 
 use std::{path::PathBuf, sync::Arc};

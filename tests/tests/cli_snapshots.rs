@@ -15,11 +15,20 @@ fn shown(arguments: &[&str]) -> String {
 fn help_of_every_command() {
     let mut help = shown(&["--help"]);
     for command in [
-        "list", "spec", "discover", "check", "read", "sandbox", "demo",
+        "list",
+        "spec",
+        "discover",
+        "check",
+        "read",
+        "connection",
+        "connection add",
+        "connection rotate",
+        "sandbox",
+        "demo",
     ] {
         help.push_str(&format!(
             "\n======== {command}\n\n{}",
-            shown(&[command, "--help"])
+            shown(&command.split(' ').chain(["--help"]).collect::<Vec<_>>())
         ));
     }
     insta::assert_snapshot!("help", help);

@@ -67,6 +67,7 @@ async fn every_command_shown_runs() {
             let output = command("bash")
                 .args(["-o", "pipefail", "-c", &line])
                 .current_dir(folder.path())
+                .env("HEADWATER_HOME", folder.path())
                 .env("COPILOT_KEY", headwater_sandbox::API_KEY)
                 .env("REDACTION_KEY", "a key that is long enough")
                 .output()

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Failure,
-    args::Config,
+    args::{Changes, Config},
     read::runtime,
     terminal::{say, until_stopped},
 };
@@ -32,32 +32,130 @@ const LARGEST_CONFIG: u64 = 1 << 20;
 /// How often a terminal is asked again.
 const MOST_ROUNDS: usize = 3;
 
+/// A config that was given, in both of its forms.
+pub(crate) struct Gathered<'r> {
+    pub connector: &'r Arc<dyn AnyConnector>,
+    pub form: FormModel,
+    /// As it was given, with its references.
+    pub answer: Value,
+    /// With what the references led to.
+    pub config: Validated,
+}
+
 /// The connector that was named, and a valid config for it.
 pub(crate) fn gather<'r>(
     registry: &'r Registry,
     options: &Config,
 ) -> Result<(&'r Arc<dyn AnyConnector>, Validated), Failure> {
+    let gathered = gather_answer(registry, options)?;
+    Ok((gathered.connector, gathered.config))
+}
+
+/// As [`gather`], with the answer itself.
+pub(crate) fn gather_answer<'r>(
+    registry: &'r Registry,
+    options: &Config,
+) -> Result<Gathered<'r>, Failure> {
     let connector = registry.get(&options.connector)?;
     let form = form(&**connector)?;
-    let env_file = env_file(options)?;
-    let may_ask =
-        options.config.is_none() && io::stdin().is_terminal() && io::stderr().is_terminal();
+    let env_file = env_file(options.env_file.as_deref())?;
+    let may_ask = options.config.is_none() && is_terminal();
     if !(is_given(options) || may_ask) {
         let text = "no config was given and there is no terminal to ask at; use --config FILE, or --config - for \
                     standard input";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
     let answer = given(&form, options)?;
-    let config = if may_ask {
+    let (answer, config) = if may_ask {
         let judge = |answer| judge(&**connector, &form, answer, &env_file);
         ask(&form, answer, judge)?
     } else {
-        // A command of a reference does not get the Ctrl-C of the terminal itself.
-        let judged = judge(&**connector, &form, answer, &env_file);
-        runtime()?.block_on(until_stopped(judged))??
+        let config = judged(&**connector, &form, &answer, &env_file)?;
+        (answer, config)
     };
     tell(&config.notices);
-    Ok((connector, config))
+    Ok(Gathered {
+        connector,
+        form,
+        answer,
+        config,
+    })
+}
+
+/// The config that an answer is.
+pub(crate) fn judged(
+    connector: &dyn AnyConnector,
+    form: &FormModel,
+    answer: &Value,
+    env_file: &EnvFile,
+) -> Result<Validated, Failure> {
+    // A command of a reference does not get the Ctrl-C of the terminal itself.
+    let judged = judge(connector, form, answer.clone(), env_file);
+    runtime()?.block_on(until_stopped(judged))?
+}
+
+/// A config with what the options change in it. Where they say nothing, a terminal is asked for the secrets.
+pub(crate) fn changed(
+    form: &FormModel,
+    config: &Value,
+    options: &Changes,
+) -> Result<Value, Failure> {
+    let mut answer = config.clone();
+    if let Some(path) = &options.config {
+        merge(form, &mut answer, from_file(path)?);
+    }
+    set_fields(form, &mut answer, &options.set)?;
+    if options.config.is_some() || !options.set.is_empty() {
+        return Ok(answer);
+    }
+    if !is_terminal() {
+        let text = "no new secret was given and there is no terminal to ask at; use --config FILE, or --config - for \
+                    standard input, with the fields that change";
+        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    }
+    say("A secret that is left blank stays as it is.");
+    let inputs = form.inputs_of(&answer);
+    for field in inputs
+        .iter()
+        .filter(|field| field.kind == FieldKind::Secret)
+    {
+        let before = answer.pointer(&field.pointer).cloned();
+        question(field, &mut answer)?;
+        if let (Some(before), None) = (before, answer.pointer(&field.pointer)) {
+            put(&mut answer, &field.pointer, before);
+        }
+    }
+    Ok(answer)
+}
+
+/// Puts the fields of a config over those of another one. Another alternative comes without the fields of the first.
+fn merge(form: &FormModel, answer: &mut Value, given: Value) {
+    let (Value::Object(answer), Value::Object(given)) = (&mut *answer, &given) else {
+        *answer = given;
+        return;
+    };
+    for (name, value) in given {
+        let is_other_alternative = form.fields.iter().any(|field| match &field.kind {
+            FieldKind::OneOf { tag, .. } if field.pointer == format!("/{name}") => {
+                let chosen = answer.get(name).and_then(|chosen| chosen.get(tag));
+                value.get(tag).is_some_and(|tag| Some(tag) != chosen)
+            }
+            _ => false,
+        });
+        match (answer.get_mut(name), value) {
+            (Some(Value::Object(inner)), Value::Object(value)) if !is_other_alternative => {
+                inner.extend(value.clone());
+            }
+            _ => {
+                answer.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// Whether there is somebody to ask.
+pub(crate) fn is_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// The connector that was named, and the references in a config that is valid as far as can be told without following
@@ -72,7 +170,7 @@ pub(crate) fn examine<'r>(
         let text = "no config was given; use --config FILE, or --config - for standard input";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
-    env_file(options)?;
+    env_file(options.env_file.as_deref())?;
     let mut answer = given(&form, options)?;
     let (references, mut errors) = match references::check(&form, &answer) {
         Ok(references) => (references, Vec::new()),
@@ -110,7 +208,7 @@ pub(crate) fn examine<'r>(
     }
 }
 
-fn form(connector: &dyn AnyConnector) -> Result<FormModel, Error> {
+pub(crate) fn form(connector: &dyn AnyConnector) -> Result<FormModel, Error> {
     connector.form().map_err(|violations| {
         let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
         Error::new(
@@ -121,8 +219,8 @@ fn form(connector: &dyn AnyConnector) -> Result<FormModel, Error> {
 }
 
 /// Nothing is read that was not asked for: a `.env` that happens to lie around says nothing.
-pub(crate) fn env_file(options: &Config) -> Result<EnvFile, Error> {
-    match &options.env_file {
+pub(crate) fn env_file(path: Option<&Path>) -> Result<EnvFile, Error> {
+    match path {
         Some(path) => EnvFile::load(path),
         None => Ok(EnvFile::default()),
     }
@@ -336,7 +434,7 @@ fn ask<F: Future<Output = Result<Validated, Failure>>>(
     form: &FormModel,
     mut answer: Value,
     judge: impl Fn(Value) -> F,
-) -> Result<Validated, Failure> {
+) -> Result<(Value, Validated), Failure> {
     let undecided = undecided(form, &answer);
     let is_missing = |field: &&Field, answer: &Value| {
         !field.advanced && answer.pointer(&field.pointer).is_none()
@@ -364,7 +462,7 @@ fn ask<F: Future<Output = Result<Validated, Failure>>>(
         }
         let errors = match runtime()?.block_on(judge(answer.clone())) {
             Err(Failure::Form(errors)) if round < MOST_ROUNDS => errors,
-            other => return other,
+            other => return other.map(|config| (answer, config)),
         };
         open = form
             .inputs_of(&answer)
@@ -479,7 +577,7 @@ fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_line(prompt: &str) -> Result<String, Failure> {
+pub(crate) fn read_line(prompt: &str) -> Result<String, Failure> {
     eprint_now(prompt);
     let mut line = String::new();
     if io::stdin()

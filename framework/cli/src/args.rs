@@ -52,6 +52,8 @@ pub(crate) enum Command {
     /// Look at how far a run got, and change from where the next one goes on.
     #[command(subcommand)]
     State(StateCommand),
+    /// Keep connections: configs by name, with their secrets sealed.
+    Connection(Connection),
     /// Run a local simulator of a service, for trying things out.
     Sandbox(Sandbox),
     /// See the whole way in a minute, without an account: form, check, read, crash, resume.
@@ -338,6 +340,116 @@ pub(crate) struct Treatment {
 pub(crate) enum Fate {
     Drop,
     Keep,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Connection {
+    #[command(flatten)]
+    pub place: StorePlace,
+
+    #[command(subcommand)]
+    pub command: ConnectionCommand,
+}
+
+/// Which store to use.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StorePlace {
+    /// The store: a SQLite file, or a PostgreSQL database at `postgres://USER@HOST/DATABASE`. By default the one that
+    /// HEADWATER_STORE names, else `store.db` in HEADWATER_HOME or in the data folder of this user.
+    #[arg(long, value_name = "PLACE", global = true)]
+    pub store: Option<String>,
+
+    /// The key of the store, by reference as secrets of a config may be. By default it is in HEADWATER_STORE_KEY, or where
+    /// the reference in HEADWATER_STORE_KEY_REF says, or in a file beside the store that is made with it.
+    #[arg(long, value_name = "REFERENCE", global = true)]
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConnectionCommand {
+    /// Save a config under a name, once the service has accepted it.
+    Add(AddConnection),
+    /// List the connections.
+    List,
+    /// Show a connection without its secrets, and its last runs.
+    Show(ConnectionName),
+    /// Check the credentials of a connection against the service.
+    Test(TestConnection),
+    /// Give new secrets, or change other fields; saved once the service has accepted them.
+    Rotate(RotateConnection),
+    /// Remove a connection with its secrets, its history and its state.
+    Remove(RemoveConnection),
+    /// Seal all secrets with a new key, or go on with that where it was interrupted.
+    Rekey,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConnectionName {
+    /// The connection, as `headwater connection list` names it.
+    pub name: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AddConnection {
+    /// What to call it: lower case letters, digits, `-` and `_`.
+    pub name: String,
+
+    #[command(flatten)]
+    pub config: Config,
+
+    /// Save it without asking the service.
+    #[arg(long)]
+    pub no_test: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TestConnection {
+    /// The connection, as `headwater connection list` names it.
+    pub name: String,
+
+    /// Look into this file of NAME=VALUE lines before the environment where a reference says `env:NAME`.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RotateConnection {
+    /// The connection, as `headwater connection list` names it.
+    pub name: String,
+
+    #[command(flatten)]
+    pub changes: Changes,
+
+    /// Look into this file of NAME=VALUE lines before the environment where a reference says `env:NAME`.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+
+    /// Save it without asking the service.
+    #[arg(long)]
+    pub no_test: bool,
+}
+
+/// What is to change in a config.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Changes {
+    /// Read the fields that change, a JSON object, from a file, or from standard input with `-`. All others stay as they
+    /// are. Without it and without --set, a terminal is asked for the secrets.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Set a field of the config; over the file's. Secrets are refused here unless they are references.
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RemoveConnection {
+    /// The connection, as `headwater connection list` names it.
+    pub name: String,
+
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, ClapArgs)]

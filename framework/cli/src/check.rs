@@ -30,14 +30,7 @@ pub(crate) fn check(
     let source = connector.open(&config, &context()?)?;
     let report = crate::read::runtime()?.block_on(until_stopped(source.probe()))?;
     if terminal.json {
-        let allowances: Vec<Value> = report.allowances.iter().map(measured).collect();
-        terminal.print_json(&json!({
-            "connector": connector.about().id,
-            "outcome": report.outcome(),
-            "checks": report.checks,
-            "allowances": allowances,
-            "patch": report.patch,
-        }))?;
+        terminal.print_json(&machine(connector.about().id, &report))?;
     } else {
         show(&report, terminal)?;
     }
@@ -45,6 +38,23 @@ pub(crate) fn check(
         patch::apply(change, file)?;
         say(&format!("{} was changed; check again", file.display()));
     }
+    verdict(&report)
+}
+
+/// The report for machines.
+pub(crate) fn machine(connector: &str, report: &ProbeReport) -> Value {
+    let allowances: Vec<Value> = report.allowances.iter().map(measured).collect();
+    json!({
+        "connector": connector,
+        "outcome": report.outcome(),
+        "checks": report.checks,
+        "allowances": allowances,
+        "patch": report.patch,
+    })
+}
+
+/// What is left to say of a report that was shown: its exit code.
+pub(crate) fn verdict(report: &ProbeReport) -> Outcome {
     match report.failure() {
         Some(check) => Err(Failure::Said(check.kind.unwrap_or(Kind::Unexpected))),
         None => Ok(()),

@@ -16,6 +16,7 @@
 mod answers;
 mod args;
 mod check;
+mod connection;
 mod demo;
 mod patch;
 mod plan;
@@ -23,6 +24,7 @@ mod progress;
 mod read;
 mod receipt;
 mod sandbox;
+mod saved;
 mod show;
 mod state;
 mod sync;
@@ -89,6 +91,9 @@ fn run(args: Args, context: fn() -> headwater_core::Result<Context>) -> Outcome 
         Command::Read(options) => read::read(&registry, &options, context, &terminal),
         Command::Sync(options) => sync::sync(&registry, &options, context, &terminal),
         Command::State(command) => state::state(&registry, &command, context, &terminal),
+        Command::Connection(options) => {
+            connection::connection(&registry, &options, context, &terminal)
+        }
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
         Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
     }

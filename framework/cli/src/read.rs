@@ -35,7 +35,10 @@ pub(crate) fn read(
     terminal: &Terminal,
 ) -> Outcome {
     let (connector, config) = gather(registry, &options.config)?;
-    let redaction = redaction(&options.run.redact, &env_file(&options.config)?)?;
+    let redaction = redaction(
+        &options.run.redact,
+        &env_file(options.config.env_file.as_deref())?,
+    )?;
     let context = context()?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();

@@ -23,7 +23,7 @@ pub(crate) fn sync(
 ) -> Outcome {
     let destination = Destination::parse(&options.to)?;
     let (connector, config) = gather(registry, &options.config)?;
-    let redaction = redaction(&options.run.redact, &env_file(&options.config)?)?;
+    let redaction = redaction(&options.run.redact, &env_file(options.config.env_file.as_deref())?)?;
     let context = context()?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();

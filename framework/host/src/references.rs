@@ -195,7 +195,9 @@ struct Resolver<'e> {
 }
 
 /// What a text refers to, or why that cannot be had; none for a text that is no reference.
-pub(crate) async fn resolve_text(text: &str, env_file: &EnvFile) -> Option<Result<String, String>> {
+///
+/// Needs a tokio runtime with its I/O and its clock.
+pub async fn resolve_text(text: &str, env_file: &EnvFile) -> Option<Result<String, String>> {
     Resolver::new(env_file).text(text).await
 }
 

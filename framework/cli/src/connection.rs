@@ -1,0 +1,442 @@
+//! `connection`: configs by name, in a store that seals their secrets.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use headwater_core::{
+    AnyConnector, Context, Error, Field, FieldKind, FormModel, Kind, ProbeReport, Registry,
+    Validated, tidy,
+};
+use headwater_host::references::{self, EnvFile};
+use headwater_store::{Connection, Contents, Holder, PastRun, Store};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Failure, Outcome,
+    answers::{changed, env_file, form, gather_answer, is_terminal, judged, read_line},
+    args::{self, AddConnection, ConnectionCommand, RotateConnection},
+    check,
+    read::runtime,
+    saved::{Opened, open_connection, open_store},
+    terminal::{Terminal, Tone, count, say, table, until_stopped},
+};
+
+/// How many runs are shown.
+const RUNS_SHOWN: usize = 5;
+
+type NewContext = fn() -> headwater_core::Result<Context>;
+
+pub(crate) fn connection(
+    registry: &Registry,
+    options: &args::Connection,
+    context: NewContext,
+    terminal: &Terminal,
+) -> Outcome {
+    let given = match &options.command {
+        ConnectionCommand::Add(add) => add.config.env_file.as_deref(),
+        ConnectionCommand::Test(test) => test.env_file.as_deref(),
+        ConnectionCommand::Rotate(rotate) => rotate.env_file.as_deref(),
+        _ => None,
+    };
+    let env_file = env_file(given)?;
+    let mut store = open_store(&options.place, &env_file)?;
+    match &options.command {
+        ConnectionCommand::Add(add) => self::add(registry, &mut store, add, context, terminal),
+        ConnectionCommand::List => list(&mut store, terminal),
+        ConnectionCommand::Show(show) => self::show(registry, &mut store, &show.name, terminal),
+        ConnectionCommand::Test(test) => {
+            let opened = open_connection(registry, &mut store, &test.name, &env_file)?;
+            self::test(&opened, context, terminal)
+        }
+        ConnectionCommand::Rotate(rotate) => {
+            self::rotate(registry, &mut store, rotate, &env_file, context, terminal)
+        }
+        ConnectionCommand::Remove(remove) => self::remove(&mut store, remove, terminal),
+        ConnectionCommand::Rekey => rekey(&mut store, terminal),
+    }
+}
+
+fn add(
+    registry: &Registry,
+    store: &mut Store,
+    options: &AddConnection,
+    context: NewContext,
+    terminal: &Terminal,
+) -> Outcome {
+    // Asked first, so that nobody fills in a form that then has no place.
+    store.check_new_name(&options.name)?;
+    let gathered = gather_answer(registry, &options.config)?;
+    let (connector, form) = (gathered.connector, gathered.form);
+    let mut answer = gathered.answer;
+    tidy(&form, &mut answer);
+    let tested = match options.no_test {
+        true => None,
+        false => Some(tested(&**connector, &gathered.config, context)?),
+    };
+    let result = json!({ "connection": options.name, "connector": connector.about().id });
+    if let Some(report) = &tested {
+        accept(connector, report, &mut answer, result.clone(), terminal)?;
+    }
+    store.add(&form, &options.name, connector.about().id, &answer)?;
+    let saved = format!("saved {} in {}", options.name, store.place());
+    finish(result, tested.as_ref(), &saved, terminal)
+}
+
+fn tested(
+    connector: &dyn AnyConnector,
+    config: &Validated,
+    context: NewContext,
+) -> Result<ProbeReport, Failure> {
+    let source = connector.open(config, &context()?)?;
+    Ok(runtime()?.block_on(until_stopped(source.probe()))?)
+}
+
+/// Takes over what the service would rather have in a config; ends the command where it refused the config.
+fn accept(
+    connector: &Arc<dyn AnyConnector>,
+    report: &ProbeReport,
+    answer: &mut Value,
+    mut result: Value,
+    terminal: &Terminal,
+) -> Outcome {
+    if report.failure().is_some() {
+        if terminal.json {
+            result["saved"] = false.into();
+            result["test"] = check::machine(connector.about().id, report);
+            terminal.print_json(&result)?;
+        } else {
+            check::show(report, terminal)?;
+            say("nothing was saved, since the test failed; --no-test saves without one");
+        }
+        return check::verdict(report);
+    }
+    if let Some(patch) = &report.patch {
+        patch.apply(answer);
+    }
+    Ok(())
+}
+
+/// Tells what was saved, and the test that it passed.
+fn finish(
+    mut result: Value,
+    tested: Option<&ProbeReport>,
+    text: &str,
+    terminal: &Terminal,
+) -> Outcome {
+    if terminal.json {
+        let connector = result["connector"].as_str().unwrap_or_default().to_owned();
+        result["saved"] = true.into();
+        result["test"] = tested.map_or(Value::Null, |report| check::machine(&connector, report));
+        return terminal.print_json(&result);
+    }
+    if let Some(report) = tested {
+        let shown = ProbeReport {
+            patch: None,
+            ..report.clone()
+        };
+        check::show(&shown, terminal)?;
+        if let Some(patch) = &report.patch {
+            terminal.print(&format!("{}; saved like that", patch.message))?;
+        }
+    }
+    terminal.print(text)
+}
+
+fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
+    let listed = store.list()?;
+    if terminal.json {
+        let listed: Vec<Value> = listed
+            .iter()
+            .map(|one| {
+                json!({
+                    "connection": one.name, "connector": one.connector, "secrets": one.secrets,
+                    "updated": one.updated, "destination": one.destination, "problem": one.problem,
+                })
+            })
+            .collect();
+        return terminal.print_json(&listed);
+    }
+    if listed.is_empty() {
+        say("there are no connections; `headwater connection add NAME CONNECTOR` saves one");
+        return Ok(());
+    }
+    let mut rows = vec![
+        ["connection", "connector", "changed", "records to"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(listed.into_iter().map(|one| {
+        let last = match one.problem {
+            Some(problem) => format!("cannot be read: it {problem}"),
+            None => one.destination.unwrap_or_default(),
+        };
+        let updated = one
+            .updated
+            .map(|time| time.strftime("%Y-%m-%d %H:%M").to_string());
+        vec![one.name, one.connector, updated.unwrap_or_default(), last]
+    }));
+    table(&rows).iter().try_for_each(|row| terminal.print(row))
+}
+
+/// What a field of a saved config holds, as far as it may be shown.
+enum Held {
+    Sealed,
+    /// What a reference leads to, in words.
+    Reference(String),
+    Plain(Value),
+}
+
+fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<(&'f Field, Held)> {
+    let config = &connection.config;
+    let references = references::check(form, config).unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    let inputs = form.inputs_of(config).into_iter();
+    let once = inputs.filter(|field| seen.insert(&field.pointer));
+    let held = |field: &'f Field| {
+        let reference = references.iter().find(|one| one.pointer == field.pointer);
+        let held = match (reference, config.pointer(&field.pointer)) {
+            _ if connection.sealed.contains(&field.pointer) => Held::Sealed,
+            (Some(reference), _) => Held::Reference(reference.target.clone()),
+            // Whatever it is, it is not shown.
+            (None, Some(_)) if field.kind == FieldKind::Secret => {
+                Held::Reference("a reference that cannot be followed".to_owned())
+            }
+            (None, value) => Held::Plain(value?.clone()),
+        };
+        Some((field, held))
+    };
+    once.filter_map(held).collect()
+}
+
+fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal) -> Outcome {
+    let connection = store.get(name)?;
+    let runs = store.history(name, RUNS_SHOWN)?;
+    let form = form(&**registry.get(&connection.connector)?)?;
+    let held = held(&form, &connection);
+    if terminal.json {
+        return terminal.print_json(&shown(&connection, &held, &runs));
+    }
+    let heading = format!("{} ({})", connection.name, connection.connector);
+    terminal.print(&terminal.paint(Tone::Strong, &heading))?;
+    let mut rows: Vec<Vec<String>> = held
+        .iter()
+        .map(|(field, held)| {
+            let value = match held {
+                Held::Sealed => "set, sealed".to_owned(),
+                Held::Reference(target) => format!("set, {target}"),
+                Held::Plain(value) => value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned),
+            };
+            vec![format!("  {}", field.title), value]
+        })
+        .collect();
+    let mut fact = |name: &str, value: String| rows.push(vec![format!("  {name}"), value]);
+    fact("saved", connection.created.to_string());
+    fact(
+        "changed",
+        format!("{} (version {})", connection.updated, connection.version),
+    );
+    if let Some(destination) = &connection.destination {
+        fact("records to", destination.clone());
+    }
+    if let Some(holder) = &connection.holder {
+        fact("in use", format!("{} since {}", holder.name, holder.since));
+    }
+    for run in &runs {
+        let ended = run.ended.map_or_else(
+            || "has no end yet".to_owned(),
+            |ended| format!("ended {ended}"),
+        );
+        fact(
+            &format!("run {}", run.epoch),
+            format!("started {}, {ended}", run.started),
+        );
+    }
+    for row in table(&rows) {
+        terminal.print(&row)?;
+    }
+    Ok(())
+}
+
+fn shown(connection: &Connection, held: &[(&Field, Held)], runs: &[PastRun]) -> Value {
+    let (mut config, mut secrets) = (Map::new(), Map::new());
+    for (field, held) in held {
+        let pointer = field.pointer.clone();
+        match held {
+            Held::Sealed => secrets.insert(pointer, json!({ "kind": "sealed" })),
+            Held::Reference(target) => {
+                secrets.insert(pointer, json!({ "kind": "reference", "target": target }))
+            }
+            Held::Plain(value) => config.insert(pointer, value.clone()),
+        };
+    }
+    let holder = |holder: &Holder| json!({ "name": holder.name, "since": holder.since, "until": holder.until });
+    let run = |run: &PastRun| json!({ "run": run.epoch, "by": run.holder, "started": run.started, "ended": run.ended, "receipt": run.receipt });
+    json!({
+        "connection": connection.name,
+        "connector": connection.connector,
+        "config": config,
+        "secrets": secrets,
+        "created": connection.created,
+        "updated": connection.updated,
+        "version": connection.version,
+        "destination": connection.destination,
+        "in_use": connection.holder.as_ref().map(holder),
+        "runs": runs.iter().map(run).collect::<Vec<_>>(),
+    })
+}
+
+fn test(opened: &Opened<'_>, context: NewContext, terminal: &Terminal) -> Outcome {
+    let report = tested(&**opened.connector, &opened.config, context)?;
+    if terminal.json {
+        let mut result = check::machine(opened.connector.about().id, &report);
+        result["connection"] = opened.connection.name.as_str().into();
+        terminal.print_json(&result)?;
+    } else {
+        let shown = ProbeReport {
+            patch: None,
+            ..report.clone()
+        };
+        check::show(&shown, terminal)?;
+        if let Some(patch) = &report.patch {
+            let name = &opened.connection.name;
+            let set = patch.set.iter().map(|(pointer, value)| {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                format!(
+                    " --set {}={value}",
+                    pointer.trim_start_matches('/').replace('/', ".")
+                )
+            });
+            let set: String = set.collect();
+            terminal.print(&format!(
+                "{}; `headwater connection rotate {name}{set}` saves that",
+                patch.message
+            ))?;
+        }
+    }
+    check::verdict(&report)
+}
+
+fn rotate(
+    registry: &Registry,
+    store: &mut Store,
+    options: &RotateConnection,
+    env_file: &EnvFile,
+    context: NewContext,
+    terminal: &Terminal,
+) -> Outcome {
+    let connection = store.get(&options.name)?;
+    let connector = registry.get(&connection.connector)?;
+    let form = form(&**connector)?;
+    let mut answer = changed(&form, &connection.config, &options.changes)?;
+    tidy(&form, &mut answer);
+    if answer == connection.config {
+        let text = "nothing would change; give at least one new secret or another value";
+        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    }
+    let changes = changes(&form, &connection, &answer);
+    store.reveal(&form, &connection, &mut answer)?;
+    let config = judged(&**connector, &form, &answer, env_file)?;
+    let tested = match options.no_test {
+        true => None,
+        false => Some(tested(&**connector, &config, context)?),
+    };
+    let result = json!({
+        "connection": options.name, "connector": connection.connector, "changed": changes,
+    });
+    if let Some(report) = &tested {
+        accept(connector, report, &mut answer, result.clone(), terminal)?;
+    }
+    store.replace(&form, &connection, &answer)?;
+    let saved = format!("changed {} of {}", changes.join(", "), options.name);
+    finish(result, tested.as_ref(), &saved, terminal)
+}
+
+/// The titles of the fields that are not what they were. A secret that is given counts, whatever it is.
+fn changes(form: &FormModel, connection: &Connection, answer: &Value) -> Vec<String> {
+    let mut titles: Vec<String> = Vec::new();
+    for field in form.inputs() {
+        let after = answer.pointer(&field.pointer);
+        if connection.config.pointer(&field.pointer) != after && !titles.contains(&field.title) {
+            titles.push(field.title.clone());
+        }
+    }
+    for field in &form.fields {
+        if let FieldKind::OneOf { tag, .. } = &field.kind {
+            let pointer = format!("{}/{tag}", field.pointer);
+            if connection.config.pointer(&pointer) != answer.pointer(&pointer) {
+                titles.push(field.title.clone());
+            }
+        }
+    }
+    titles
+}
+
+fn remove(store: &mut Store, options: &args::RemoveConnection, terminal: &Terminal) -> Outcome {
+    let name = &options.name;
+    let contents = store.contents(name)?;
+    let what = along(&contents);
+    if !options.yes {
+        if !is_terminal() {
+            let text = format!(
+                "removing {name} removes {what} as well; say --yes, since there is no terminal to ask at"
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text).into());
+        }
+        let answer = read_line(&format!("Remove {name} with {what}? [y/N]: "))?;
+        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+            say("nothing was removed");
+            return Err(Failure::Said(Kind::Cancelled));
+        }
+    }
+    store.remove(name)?;
+    if terminal.json {
+        return terminal.print_json(&json!({
+            "connection": name, "removed": true, "secrets": contents.secrets, "runs": contents.runs,
+            "state": contents.has_state,
+        }));
+    }
+    terminal.print(&format!("removed {name} with {what}"))
+}
+
+/// `2 secrets, 14 runs and its state`
+fn along(contents: &Contents) -> String {
+    let secrets = count(contents.secrets, "secret");
+    let runs = count(contents.runs, "run");
+    match contents.has_state {
+        true => format!("{secrets}, {runs} and its state"),
+        false => format!("{secrets} and {runs}"),
+    }
+}
+
+fn rekey(store: &mut Store, terminal: &Terminal) -> Outcome {
+    let rekeyed = store.rekey()?;
+    if terminal.json {
+        let unreadable: Vec<Value> = rekeyed
+            .unreadable
+            .iter()
+            .map(|(name, problem)| json!({ "connection": name, "problem": problem }))
+            .collect();
+        terminal.print_json(&json!({
+            "key": rekeyed.key_id, "resealed": rekeyed.resealed, "unreadable": unreadable,
+        }))?;
+    } else {
+        let connections = count(rekeyed.resealed, "connection");
+        terminal.print(&format!(
+            "sealed {connections} with the key {}",
+            rekeyed.key_id
+        ))?;
+        for (name, problem) in &rekeyed.unreadable {
+            say(&format!("error: {name} cannot be read: it {problem}"));
+        }
+    }
+    if rekeyed.unreadable.is_empty() {
+        return Ok(());
+    }
+    say(
+        "the old key stays until every connection can be read; remove those that cannot, and run rekey again",
+    );
+    Err(Failure::Said(Kind::ConfigInvalid))
+}

@@ -1,0 +1,69 @@
+//! Opening the store and the connections in it, for every command that takes one by name.
+
+use std::{env, sync::Arc};
+
+use headwater_core::{AnyConnector, Error, Kind, Registry, Validated};
+use headwater_host::references::EnvFile;
+use headwater_store::{Connection, Place, Store, key_text};
+
+use crate::{
+    Failure,
+    answers::{form, judged},
+    args::StorePlace,
+    read::runtime,
+};
+
+/// A saved connection with everything that a source is opened with.
+pub(crate) struct Opened<'r> {
+    pub connector: &'r Arc<dyn AnyConnector>,
+    pub connection: Connection,
+    pub config: Validated,
+}
+
+/// The store that the options or the environment name.
+pub(crate) fn open_store(options: &StorePlace, env_file: &EnvFile) -> Result<Store, Failure> {
+    let place = place(options)?;
+    // Ctrl-C keeps its usual effect, also on the questions that are asked later.
+    let key = runtime()?.block_on(key_text(options.key.as_deref(), env_file))?;
+    Ok(Store::open(&place, key.as_ref())?)
+}
+
+fn place(options: &StorePlace) -> Result<Place, Error> {
+    if let Some(text) = &options.store {
+        let place = Place::parse(text)?;
+        if place.has_password() {
+            let text = "arguments can be seen by everybody on this machine; put the URL of the store with its password into \
+                        HEADWATER_STORE";
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        return Ok(place);
+    }
+    match env::var("HEADWATER_STORE") {
+        Ok(text) if !text.is_empty() => Place::parse(&text),
+        Err(env::VarError::NotUnicode(_)) => Err(Error::new(
+            Kind::ConfigInvalid,
+            "HEADWATER_STORE is not UTF-8 text",
+        )),
+        _ => Place::standard(),
+    }
+}
+
+/// A connection by name, with its secrets, and with what its references lead to.
+pub(crate) fn open_connection<'r>(
+    registry: &'r Registry,
+    store: &mut Store,
+    name: &str,
+    env_file: &EnvFile,
+) -> Result<Opened<'r>, Failure> {
+    let connection = store.get(name)?;
+    let connector = registry.get(&connection.connector)?;
+    let form = form(&**connector)?;
+    let mut answer = connection.config.clone();
+    store.reveal(&form, &connection, &mut answer)?;
+    let config = judged(&**connector, &form, &answer, env_file)?;
+    Ok(Opened {
+        connector,
+        connection,
+        config,
+    })
+}

@@ -1,0 +1,129 @@
+//! The few things that a store asks of its database. Both databases are given the same statements, which are written
+//! in what their dialects have in common: texts and whole numbers only, and `?1` for a parameter.
+
+use headwater_core::{Error, Kind, Result};
+
+/// A parameter, or a value of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Integer(i64),
+    Text(String),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(text: Option<&str>) -> Self {
+        text.map_or(Self::Null, Self::from)
+    }
+}
+
+/// The values of a row, by the place of their column in the statement.
+#[derive(Debug)]
+pub(crate) struct Row(pub Vec<Value>);
+
+impl Row {
+    pub(crate) fn text(&self, column: usize) -> Result<String> {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => Ok(text.clone()),
+            _ => Err(damaged()),
+        }
+    }
+
+    pub(crate) fn integer(&self, column: usize) -> Result<i64> {
+        match self.0.get(column) {
+            Some(Value::Integer(number)) => Ok(*number),
+            _ => Err(damaged()),
+        }
+    }
+
+    pub(crate) fn optional_text(&self, column: usize) -> Result<Option<String>> {
+        match self.0.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.text(column).map(Some),
+        }
+    }
+
+    pub(crate) fn optional_integer(&self, column: usize) -> Result<Option<i64>> {
+        match self.0.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.integer(column).map(Some),
+        }
+    }
+}
+
+fn damaged() -> Error {
+    Error::new(
+        Kind::DataInvalid,
+        "the store holds a row that was not written by headwater",
+    )
+}
+
+/// A connection to a database, with at most one transaction at a time.
+pub(crate) trait Database: Send {
+    /// Runs one statement and returns its rows.
+    fn query(&mut self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>>;
+
+    /// Runs one statement and returns how many rows it changed.
+    fn execute(&mut self, statement: &str, parameters: &[Value]) -> Result<u64>;
+
+    /// Starts a transaction that other writers wait for where they touch the same rows.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Starts a transaction that keeps others from making or upgrading the same store.
+    fn begin_alone(&mut self) -> Result<()>;
+
+    /// Milliseconds since 1970, by the clock that all users of the store share.
+    fn now(&mut self) -> Result<i64>;
+
+    /// The tables that are there.
+    fn tables(&mut self) -> Result<Vec<String>>;
+
+    /// Whether tables of others are at home there too.
+    fn is_shared(&self) -> bool;
+
+    /// Removes what was deleted also from where the database keeps its latest changes, as far as that is possible now. Not
+    /// in a transaction.
+    fn forget_deleted(&mut self);
+}
+
+/// Runs some work as a whole or not at all.
+pub(crate) fn transaction<T>(
+    database: &mut dyn Database,
+    work: impl FnOnce(&mut dyn Database) -> Result<T>,
+) -> Result<T> {
+    database.begin()?;
+    end(database, work)
+}
+
+/// Ends the transaction that has begun with some work: with all of it, or with none of it.
+pub(crate) fn end<T>(
+    database: &mut dyn Database,
+    work: impl FnOnce(&mut dyn Database) -> Result<T>,
+) -> Result<T> {
+    let done = work(database).and_then(|done| {
+        database.execute("COMMIT", &[])?;
+        Ok(done)
+    });
+    if done.is_err() {
+        // What failed may have ended the transaction already.
+        let _ = database.execute("ROLLBACK", &[]);
+    }
+    done
+}
+
+/// The only row of an answer, if there is one.
+pub(crate) fn first(rows: Vec<Row>) -> Option<Row> {
+    rows.into_iter().next()
+}

@@ -1,0 +1,30 @@
+//! Saved connections: configs with sealed secrets, their runs, who runs them, and how far they got.
+//!
+//! A [`Store`] is a SQLite file, or a PostgreSQL database that several hosts share. Secrets are sealed one by one with a
+//! key that is never in the store; everything else is in clear, and a seal over it shows when somebody changed it. What
+//! a seal is bound to (row, field, version, destination) is in `seal.rs`, how one key replaces another in `rekey.rs`.
+//!
+//! A run holds a lease with an epoch: a number that grows with each run of a connection. Everything that a run writes is
+//! refused once the epoch is another one, so two runs of one connection cannot both commit.
+
+mod connections;
+mod database;
+mod key;
+mod lock;
+mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod rekey;
+mod runs;
+mod schema;
+mod seal;
+mod secrets;
+mod sqlite;
+mod store;
+
+pub use connections::{Connection, Contents, Listed};
+pub use key::{Keyring, key_text};
+pub use place::Place;
+pub use rekey::Rekeyed;
+pub use runs::{Holder, PastRun, Run};
+pub use store::Store;

@@ -1,0 +1,233 @@
+//! A store in PostgreSQL.
+//!
+//! The client has a runtime of its own inside and must not be called from within another one, so it lives on a thread of
+//! its own: a store can be used from wherever blocking is allowed.
+
+use std::{sync::mpsc, thread, time::Duration};
+
+use headwater_core::{Error, Kind, Result, Secret};
+use postgres::{
+    Client, Config, NoTls,
+    config::{Host, SslMode},
+    types::{ToSql, Type},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::database::{Database, Row, Value};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// No statement of a store takes a second; a server that is busy with other things gets its time.
+const SETTINGS: &str = "SET statement_timeout = '60s'; SET lock_timeout = '30s'; \
+                        SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning";
+/// Any number, as long as it is always the same: who makes or upgrades the tables holds this lock.
+const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7163012895644071)";
+
+pub(crate) struct Postgres {
+    jobs: mpsc::Sender<Job>,
+}
+
+struct Job {
+    statement: String,
+    parameters: Vec<Value>,
+    answer: mpsc::Sender<Result<Answer>>,
+}
+
+struct Answer {
+    rows: Vec<Row>,
+    changed: u64,
+}
+
+impl Postgres {
+    /// Connects to the database at a URL.
+    pub(crate) fn open(url: &Secret) -> Result<Self> {
+        let config = config(url)?;
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (opened, is_open) = mpsc::channel();
+        thread::spawn(move || {
+            let mut client = match connect(&config) {
+                Ok(client) => client,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            if opened.send(Ok(())).is_err() {
+                return;
+            }
+            let mut is_in_transaction = false;
+            for job in queue {
+                // A server that was restarted is found again, but not half way through something.
+                let usable = match client.is_closed() && !is_in_transaction {
+                    true => connect(&config).map(|connected| client = connected),
+                    false => Ok(()),
+                };
+                let answer = usable.and_then(|()| answer(&mut client, &job));
+                is_in_transaction = match job.statement.as_str() {
+                    "BEGIN" => answer.is_ok(),
+                    "COMMIT" | "ROLLBACK" => false,
+                    _ => is_in_transaction,
+                };
+                // Nobody waits any more where the store was dropped.
+                let _ = job.answer.send(answer);
+            }
+        });
+        is_open.recv().map_err(|_| ended())??;
+        Ok(Self { jobs })
+    }
+
+    fn ask(&self, statement: &str, parameters: &[Value]) -> Result<Answer> {
+        let (answer, answered) = mpsc::channel();
+        let job = Job {
+            statement: statement.to_owned(),
+            parameters: parameters.to_vec(),
+            answer,
+        };
+        self.jobs.send(job).map_err(|_| ended())?;
+        answered.recv().map_err(|_| ended())?
+    }
+}
+
+fn ended() -> Error {
+    Error::new(Kind::Unexpected, "the thread of the store has ended")
+}
+
+/// The URL without what the client would take from elsewhere. Errors do not show it: it may hold a password.
+fn config(url: &Secret) -> Result<Config> {
+    let mut config: Config = url.expose().parse().map_err(|_| {
+        let text =
+            "the store's address is not a PostgreSQL URL; write postgres://USER@HOST/DATABASE";
+        Error::new(Kind::ConfigInvalid, text)
+    })?;
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    config.application_name("headwater");
+    // Sealed or not, nothing of a store travels in clear unless the URL says so, or it stays on this machine.
+    let is_local = config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
+        Host::Unix(_) => true,
+    });
+    if config.get_ssl_mode() == SslMode::Prefer {
+        config.ssl_mode(if is_local {
+            SslMode::Disable
+        } else {
+            SslMode::Require
+        });
+    }
+    Ok(config)
+}
+
+fn connect(config: &Config) -> Result<Client> {
+    let connected = if config.get_ssl_mode() == SslMode::Disable {
+        config.connect(NoTls)
+    } else {
+        // Fails only when a provider is there already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (tls, _) = MakeRustlsConnect::with_native_certs().map_err(|_| {
+            let text =
+                "the store asks for TLS, and this machine has no certificates to check it with";
+            Error::new(Kind::ConfigInvalid, text)
+        })?;
+        config.connect(tls)
+    };
+    let mut client = connected.map_err(|error| failed(error, "cannot be opened"))?;
+    client
+        .batch_execute(SETTINGS)
+        .map_err(|error| failed(error, "cannot be opened"))?;
+    Ok(client)
+}
+
+fn answer(client: &mut Client, job: &Job) -> Result<Answer> {
+    let refused = |error| failed(error, "refused a statement");
+    let statement = job.statement.replace('?', "$");
+    let prepared = client.prepare(&statement).map_err(refused)?;
+    let parameters: Vec<&(dyn ToSql + Sync)> = job.parameters.iter().map(parameter).collect();
+    if prepared.columns().is_empty() {
+        let changed = client.execute(&prepared, &parameters).map_err(refused)?;
+        return Ok(Answer {
+            rows: Vec::new(),
+            changed,
+        });
+    }
+    let rows = client.query(&prepared, &parameters).map_err(refused)?;
+    let rows: Vec<Row> = rows.iter().map(row).collect();
+    let changed = rows.len() as u64;
+    Ok(Answer { rows, changed })
+}
+
+fn parameter(value: &Value) -> &(dyn ToSql + Sync) {
+    match value {
+        Value::Null => &None::<String>,
+        Value::Integer(number) => number,
+        Value::Text(text) => text,
+    }
+}
+
+/// What is neither a text nor a whole number was not written by a store; the reader of the row says so.
+fn row(row: &postgres::Row) -> Row {
+    let value = |(index, column): (usize, &postgres::Column)| match *column.type_() {
+        Type::INT8 => row.try_get(index).ok().flatten().map(Value::Integer),
+        Type::TEXT => row.try_get(index).ok().flatten().map(Value::Text),
+        _ => None,
+    };
+    let values = row.columns().iter().enumerate().map(value);
+    Row(values.map(|value| value.unwrap_or(Value::Null)).collect())
+}
+
+/// Says what the server said, without its details, which may show values.
+fn failed(error: postgres::Error, what: &str) -> Error {
+    let Some(said) = error.as_db_error() else {
+        // What failed on the way to the server, such as a certificate; never anything of the URL.
+        let text = format!("the store in PostgreSQL {what}: {error}");
+        return Error::new(Kind::Unavailable, text).caused_by(error);
+    };
+    let kind = match said.code().code().get(..2) {
+        Some("28") => Kind::Unauthenticated,
+        Some("3D") => Kind::NotFound,
+        Some("40" | "55" | "57") => Kind::Unavailable,
+        Some("53") => Kind::OutputFailed,
+        _ if said.code().code() == "42501" => Kind::PermissionDenied,
+        _ => Kind::Unexpected,
+    };
+    Error::new(
+        kind,
+        format!("the store in PostgreSQL {what}: {}", said.message()),
+    )
+}
+
+impl Database for Postgres {
+    fn query(&mut self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>> {
+        self.ask(statement, parameters).map(|answer| answer.rows)
+    }
+
+    fn execute(&mut self, statement: &str, parameters: &[Value]) -> Result<u64> {
+        self.ask(statement, parameters).map(|answer| answer.changed)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.ask("BEGIN", &[]).map(drop)
+    }
+
+    fn begin_alone(&mut self) -> Result<()> {
+        self.begin()?;
+        self.ask(SCHEMA_LOCK, &[]).map(drop)
+    }
+
+    fn now(&mut self) -> Result<i64> {
+        let statement = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+        let rows = self.query(statement, &[])?;
+        rows.first()
+            .map_or_else(|| Err(ended()), |row| row.integer(0))
+    }
+
+    fn tables(&mut self) -> Result<Vec<String>> {
+        let statement =
+            "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()";
+        let rows = self.query(statement, &[])?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    /// The server's files are the server's.
+    fn forget_deleted(&mut self) {}
+}

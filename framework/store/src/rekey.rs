@@ -1,0 +1,133 @@
+//! Putting one key in the place of another, connection by connection.
+//!
+//! The order makes every row readable at all times, and lets a rotation that was killed go on: first the new key stands
+//! before the old one in the key file (or in what is given), then the store names it as its own, then connections are
+//! sealed again, each in one transaction, and only when none needs the old key any more does it leave the file.
+
+use headwater_core::{Error, Kind, Result};
+
+use crate::{
+    connections::{Stored, write_seals},
+    database::transaction,
+    key::Keyring,
+    store::Store,
+};
+
+/// What a rotation of the key did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rekeyed {
+    /// The id of the new key.
+    pub key_id: String,
+    /// How many connections were sealed again.
+    pub resealed: usize,
+    /// The connections that cannot be read, each with the reason. They stay as they are, and so does the old key.
+    pub unreadable: Vec<(String, String)>,
+}
+
+impl Store {
+    /// Seals everything with another key, or goes on with that where it was interrupted.
+    pub fn rekey(&mut self) -> Result<Rekeyed> {
+        let _lock = self.lock_keys()?;
+        let mut rekeyed = Rekeyed {
+            key_id: String::new(),
+            resealed: 0,
+            unreadable: Vec::new(),
+        };
+        for name in self.begin_rekey()? {
+            match self.reseal(&name)? {
+                Ok(()) => rekeyed.resealed += 1,
+                Err(what) => rekeyed.unreadable.push((name, what)),
+            }
+        }
+        rekeyed.key_id = self.keyring.primary().id.clone();
+        self.end_rekey()?;
+        Ok(rekeyed)
+    }
+
+    /// Two processes would make two new keys, of which one file can hold only one.
+    fn lock_keys(&self) -> Result<Option<std::fs::File>> {
+        let Some(locks) = &self.locks else {
+            return Ok(None);
+        };
+        let lock = locks.take("keys")?;
+        lock.map(Some).ok_or_else(|| {
+            let text = "another process is changing the store's key; wait for it to end";
+            Error::new(Kind::Unavailable, text)
+        })
+    }
+
+    /// Makes the new key the store's, and returns the connections that are still sealed with another one.
+    fn begin_rekey(&mut self) -> Result<Vec<String>> {
+        let before = self.sealing_key()?;
+        if self.has_given_keys {
+            if !self.keyring.is_rotating() {
+                let text = "give the new key and the old one, as in NEW,OLD, where the store's key is given now";
+                return Err(Error::new(Kind::ConfigInvalid, text));
+            }
+        } else if let Some(path) = self.place.key_file() {
+            self.keyring = match Keyring::load(&path)? {
+                Some(keyring) if keyring.is_rotating() => keyring,
+                Some(keyring) => {
+                    let rotating = keyring.with_new_primary()?;
+                    rotating.replace(&path)?;
+                    rotating
+                }
+                None => Keyring::create(&path)?,
+            };
+        }
+        let key = self.keyring.primary().id.clone();
+        let statement = "UPDATE headwater_store SET key_id = ?1 WHERE key_id IS NULL OR key_id = ?2 OR key_id = ?1";
+        let parameters = [key.as_str().into(), before.id.as_str().into()];
+        if self.database.execute(statement, &parameters)? == 0 {
+            let text = "another process is changing the store's key; wait for it to end";
+            return Err(Error::new(Kind::Unavailable, text));
+        }
+        let statement = "SELECT DISTINCT c.name FROM headwater_connections c \
+                         JOIN headwater_secrets s ON s.connection = c.id WHERE s.key_id <> ?1 ORDER BY c.name";
+        let rows = self.database.query(statement, &[key.as_str().into()])?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+
+    /// Seals one connection with the new key, or says why it cannot be read.
+    fn reseal(&mut self, name: &str) -> Result<Result<(), String>> {
+        let (keyring, key) = (self.keyring.clone(), self.keyring.primary().clone());
+        transaction(&mut *self.database, |database| {
+            // Whoever wants to change it has to wait.
+            let statement = "UPDATE headwater_connections SET updated = updated WHERE name = ?1";
+            database.execute(statement, &[name.into()])?;
+            let mut stored = match Stored::find(database, name) {
+                Ok(Some(stored)) => stored,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) if error.kind() == Kind::DataInvalid => {
+                    return Ok(Err(error.message().to_owned()));
+                }
+                Err(error) => return Err(error),
+            };
+            stored.seals = match stored.reseal(&keyring, &key) {
+                Ok(seals) => seals,
+                Err(what) => return Ok(Err(what)),
+            };
+            let statement = "DELETE FROM headwater_secrets WHERE connection = ?1";
+            database.execute(statement, &[stored.id.as_str().into()])?;
+            write_seals(database, &stored)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Drops the old keys, once nothing is sealed with them.
+    fn end_rekey(&mut self) -> Result<()> {
+        self.database.forget_deleted();
+        let key = self.keyring.primary().id.clone();
+        let statement = "SELECT count(*) FROM headwater_secrets WHERE key_id <> ?1";
+        let rows = self.database.query(statement, &[key.as_str().into()])?;
+        let is_needed = rows.first().map_or(Ok(0), |row| row.integer(0))? > 0;
+        if is_needed || self.has_given_keys {
+            return Ok(());
+        }
+        if let Some(path) = self.place.key_file() {
+            self.keyring = self.keyring.primary_alone();
+            self.keyring.replace(&path)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! The tables of a store, and how an older store becomes one of today.
+
+use headwater_core::{Error, Kind, Result};
+
+use crate::database::{Database, end, first};
+
+/// What makes each format out of the one before, in the words of both databases.
+const FORMATS: &[&[&str]] = &[&[
+    // One row: the format, and which key the next secret is sealed with.
+    "CREATE TABLE headwater_store (format BIGINT NOT NULL, key_id TEXT)",
+    "INSERT INTO headwater_store (format, key_id) VALUES (0, NULL)",
+    // `epoch`, `holder`, `since` and `until` are the lease of the run that is under way; times are milliseconds since 1970.
+    "CREATE TABLE headwater_connections (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        connector TEXT NOT NULL,
+        config TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        version BIGINT NOT NULL,
+        destination TEXT,
+        created BIGINT NOT NULL,
+        updated BIGINT NOT NULL,
+        epoch BIGINT NOT NULL,
+        holder TEXT,
+        since BIGINT,
+        until BIGINT
+    )",
+    "CREATE TABLE headwater_secrets (
+        connection TEXT NOT NULL REFERENCES headwater_connections (id) ON DELETE CASCADE,
+        pointer TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        sealed TEXT NOT NULL,
+        PRIMARY KEY (connection, pointer)
+    )",
+    "CREATE TABLE headwater_runs (
+        connection TEXT NOT NULL REFERENCES headwater_connections (id) ON DELETE CASCADE,
+        epoch BIGINT NOT NULL,
+        holder TEXT NOT NULL,
+        started BIGINT NOT NULL,
+        ended BIGINT,
+        receipt TEXT,
+        PRIMARY KEY (connection, epoch)
+    )",
+    "CREATE TABLE headwater_states (
+        connection TEXT PRIMARY KEY REFERENCES headwater_connections (id) ON DELETE CASCADE,
+        epoch BIGINT NOT NULL,
+        saved BIGINT NOT NULL,
+        state TEXT NOT NULL
+    )",
+]];
+
+/// Makes the tables, or brings older ones to today's format; a newer store is refused.
+pub(crate) fn prepare(database: &mut dyn Database, name: &str) -> Result<()> {
+    upgrade(database, name, FORMATS)
+}
+
+fn upgrade(database: &mut dyn Database, name: &str, formats: &[&[&str]]) -> Result<()> {
+    // Most of the time there is nothing to do, and then nobody has to wait.
+    if format(database, name, formats.len())? == formats.len() {
+        return Ok(());
+    }
+    database.begin_alone()?;
+    end(database, |database| {
+        let present = format(database, name, formats.len())?;
+        for statement in formats.iter().skip(present).copied().flatten() {
+            database.execute(statement, &[])?;
+        }
+        let today = i64::try_from(formats.len()).unwrap_or(i64::MAX);
+        database.execute("UPDATE headwater_store SET format = ?1", &[today.into()])?;
+        Ok(())
+    })
+}
+
+/// The format of a store; 0 where there is nothing yet.
+fn format(database: &mut dyn Database, name: &str, newest: usize) -> Result<usize> {
+    let refused =
+        |what: String| Error::new(Kind::ConfigInvalid, format!("the store {name} {what}"));
+    let tables = database.tables()?;
+    if !tables.iter().any(|table| table == "headwater_store") {
+        if tables.is_empty() || database.is_shared() {
+            return Ok(0);
+        }
+        return Err(refused(
+            "is a SQLite database of something else; name another file".to_owned(),
+        ));
+    }
+    let rows = database.query("SELECT format FROM headwater_store", &[])?;
+    let format = first(rows).map(|row| row.integer(0)).transpose()?;
+    match format.map(usize::try_from) {
+        Some(Ok(format)) if format > newest => Err(refused(format!(
+            "was written by a newer version (format {format}); use that version"
+        ))),
+        Some(Ok(format)) if format > 0 => Ok(format),
+        _ => Err(refused(
+            "does not say which format it has; restore it from a copy".to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::Sqlite;
+
+    #[test]
+    fn an_older_store_is_upgraded_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        prepare(&mut Sqlite::open(&path).unwrap(), "s").unwrap();
+        let good: &[&str] = &["CREATE TABLE later (id BIGINT)"];
+        let bad: &[&str] = &["CREATE TABLE half (id BIGINT)", "CREATE NONSENSE"];
+        let mut database = Sqlite::open(&path).unwrap();
+        upgrade(&mut database, "s", &[FORMATS[0], bad]).unwrap_err();
+        assert!(!database.tables().unwrap().contains(&"half".to_owned()));
+        assert_eq!(format(&mut database, "s", 1).unwrap(), 1);
+        upgrade(&mut database, "s", &[FORMATS[0], good]).unwrap();
+        assert!(database.tables().unwrap().contains(&"later".to_owned()));
+        // And what was written by it is too new for us.
+        let refused = prepare(&mut database, "s").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the store s was written by a newer version (format 2); use that version"
+        );
+    }
+
+    #[test]
+    fn a_database_of_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("theirs.db");
+        let mut database = Sqlite::open(&path).unwrap();
+        database
+            .execute("CREATE TABLE theirs (id INT)", &[])
+            .unwrap();
+        let refused = prepare(&mut database, "theirs.db").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the store theirs.db is a SQLite database of something else; name another file"
+        );
+        assert_eq!(database.tables().unwrap(), ["theirs"]);
+    }
+}

@@ -1,0 +1,179 @@
+//! A store in a SQLite file.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use headwater_core::{Error, Kind, Result};
+use rusqlite::{
+    Connection, ErrorCode, ToSql, params_from_iter,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use crate::database::{Database, Row, Value};
+
+/// How long another process may hold the file for writing.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// `secure_delete` overwrites what is deleted; a file from elsewhere may bring no code in its schema.
+const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; \
+                       PRAGMA trusted_schema = OFF;";
+
+pub(crate) struct Sqlite {
+    connection: Connection,
+    name: String,
+}
+
+impl Sqlite {
+    /// Opens a file. One that is not there is made, for its owner only, with its folder.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        make(path).map_err(|error| {
+            let text = format!("the store {name} cannot be opened: {error}");
+            Error::new(Kind::OutputFailed, text)
+        })?;
+        let opened = Connection::open(path).and_then(|connection| {
+            connection.busy_timeout(BUSY)?;
+            connection.execute_batch(PRAGMAS)?;
+            Ok(connection)
+        });
+        match opened {
+            Ok(connection) => Ok(Self { connection, name }),
+            Err(error) => Err(failed(&name, error)),
+        }
+    }
+
+    /// Lets others read while one writes. Kept in the file, so it is asked for once the file is known to be ours.
+    pub(crate) fn keep_log(&mut self) -> Result<()> {
+        self.query("PRAGMA journal_mode = WAL", &[]).map(drop)
+    }
+
+    fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.connection).map_err(|error| failed(&self.name, error))
+    }
+}
+
+/// Makes the file before SQLite does, which would let everybody read it. Its companions take its permissions.
+fn make(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        make_folder(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map(drop)
+}
+
+/// Makes a folder that only its owner may enter; one that is there stays as it is.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn failed(name: &str, error: rusqlite::Error) -> Error {
+    let code = error.sqlite_error_code();
+    let (kind, what) = match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            Kind::Unavailable,
+            "is in use by another process; try again".to_owned(),
+        ),
+        Some(ErrorCode::NotADatabase) => (
+            Kind::ConfigInvalid,
+            "is not a SQLite database; name another file".to_owned(),
+        ),
+        Some(ErrorCode::DatabaseCorrupt) => (
+            Kind::ConfigInvalid,
+            "is damaged; restore it from a copy".to_owned(),
+        ),
+        Some(ErrorCode::DiskFull) => (Kind::OutputFailed, "has no room on its disk".to_owned()),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => (
+            Kind::OutputFailed,
+            "cannot be opened for writing; look at its permissions".to_owned(),
+        ),
+        Some(ErrorCode::SystemIoFailure) => (
+            Kind::OutputFailed,
+            "cannot be read or written by the system".to_owned(),
+        ),
+        // The text of any other error may hold a value.
+        _ => (Kind::Unexpected, "refused a statement".to_owned()),
+    };
+    Error::new(kind, format!("the store {name} {what}")).caused_by(error)
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        })
+    }
+}
+
+impl Database for Sqlite {
+    fn query(&mut self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>> {
+        self.run(|connection| {
+            let mut prepared = connection.prepare(statement)?;
+            let columns = prepared.column_count();
+            let mut rows = prepared.query(params_from_iter(parameters))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let value = |column| Ok(value(row.get_ref(column)?));
+                found.push(Row((0..columns)
+                    .map(value)
+                    .collect::<rusqlite::Result<_>>()?));
+            }
+            Ok(found)
+        })
+    }
+
+    fn execute(&mut self, statement: &str, parameters: &[Value]) -> Result<u64> {
+        self.run(|connection| connection.execute(statement, params_from_iter(parameters)))
+            .map(|changed| changed as u64)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        // The lock for writing at once: taken later, it could fail half way.
+        self.run(|connection| connection.execute_batch("BEGIN IMMEDIATE"))
+    }
+
+    fn begin_alone(&mut self) -> Result<()> {
+        self.begin()
+    }
+
+    fn now(&mut self) -> Result<i64> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Ok(now.map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        }))
+    }
+
+    fn tables(&mut self) -> Result<Vec<String>> {
+        let statement = "SELECT name FROM sqlite_master WHERE type = 'table'";
+        let rows = self.query(statement, &[])?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn forget_deleted(&mut self) {
+        // Not done while others read: what was deleted stays in the log until the next time.
+        let _ = self.query("PRAGMA wal_checkpoint(TRUNCATE)", &[]);
+    }
+}
+
+/// What is neither a text nor a whole number was not written by a store; the reader of the row says so.
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => Value::Null,
+    }
+}
