@@ -10,3 +10,9 @@ pub mod columns;
 mod destination;
 
 pub use destination::{Destination, Mode, TableOptions};
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteSink;
