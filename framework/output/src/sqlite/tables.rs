@@ -114,6 +114,7 @@ impl Planner<'_> {
             // Somebody took the table away: it begins anew.
             known => known.filter(|_| is_there),
         };
+        self.refuse_elsewhere(stream, &name)?;
         let mode = self.mode(stream, &name, known.as_ref())?;
         let actual = if known.is_some() {
             self.column_names(&name)?
@@ -195,6 +196,27 @@ impl Planner<'_> {
         }))
     }
 
+    /// The position speaks of the records in the table that the stream had so far: another one would lack them.
+    fn refuse_elsewhere(&self, stream: &StreamSpec, name: &str) -> Result<()> {
+        let sql = "SELECT table_name FROM _headwater_tables WHERE connection = ?1 AND stream = ?2 AND table_name <> ?3";
+        let other: Option<String> = self
+            .connection
+            .query_row(sql, [self.connection_name, stream.name, name], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(|error| problem(self.path, error))?;
+        other.map_or(Ok(()), |other| {
+            Err(invalid(format!(
+                "the stream {} of the connection {} is in the table {other} in {} already; keep the prefix that it \
+                 was given, or name another file",
+                stream.name,
+                self.connection_name,
+                self.path.display()
+            )))
+        })
+    }
+
     /// The columns that the file's table has, folded.
     fn column_names(&self, name: &str) -> Result<BTreeSet<String>> {
         let names = || {
@@ -231,15 +253,14 @@ impl Planner<'_> {
         let path = self.path.display();
         if asked.is_some_and(|asked| asked != made) {
             return Err(invalid(format!(
-                "the table {table} in {path} was made with mode={}; keep that mode, name another file, or give the \
-                 tables a prefix with ?prefix=",
+                "the table {table} in {path} was made with mode={}; keep that mode, or name another file",
                 known.mode
             )));
         }
         if made == Mode::Upsert && known.key != stream.key {
             return Err(invalid(format!(
                 "the key of the stream {} is another one than when the table {table} in {path} was made; name \
-                 another file, or give the tables a prefix with ?prefix=",
+                 another file",
                 stream.name
             )));
         }

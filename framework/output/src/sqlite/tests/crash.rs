@@ -1,6 +1,6 @@
-//! A run that is killed: rows and position agree, whenever it happens.
+//! A run that is killed, or whose disk fails: rows and position agree, whenever it happens.
 //!
-//! The test program starts itself again as the process to be killed.
+//! The test program starts itself again as the process that this happens to.
 
 use std::{
     env,
@@ -18,15 +18,22 @@ const ROWS_OF_A_PAGE: u64 = 50;
 /// Should the test itself be killed, its processes end by themselves.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Writes pages until it is killed: `things` by key and `events` without one, the position with both.
+/// What the started process does.
 #[test]
 fn writes_until_it_is_killed() {
     let Some(path) = env::var_os(FILE) else {
         return;
     };
-    let mut sink = SqliteSink::new(Path::new(&path), "main", TableOptions::default()).unwrap();
-    let position = sink.load(CONNECTOR).unwrap().unwrap();
-    sink.restore(&[things(), events()], &position).unwrap();
+    if let Err(error) = write_pages(Path::new(&path)) {
+        eprintln!("{error}");
+    }
+}
+
+/// Writes `things` by key and `events` without one, the position with both.
+fn write_pages(path: &Path) -> Result<()> {
+    let mut sink = SqliteSink::new(path, "main", TableOptions::default())?;
+    let position = sink.load(CONNECTOR)?.unwrap();
+    sink.restore(&[things(), events()], &position)?;
     let mut next = number(&position);
     let deadline = Instant::now() + LONGEST;
     while Instant::now() < deadline {
@@ -40,12 +47,13 @@ fn writes_until_it_is_killed() {
                 })
                 .collect();
             let records: Vec<&str> = records.iter().map(String::as_str).collect();
-            write(&mut sink, "things", &records).unwrap();
-            write(&mut sink, "events", &records).unwrap();
+            write(&mut sink, "things", &records)?;
+            write(&mut sink, "events", &records)?;
             next += ROWS_OF_A_PAGE;
         }
-        sink.commit(&mut state(next)).unwrap();
+        sink.commit(&mut state(next))?;
     }
+    Ok(())
 }
 
 #[test]
@@ -82,21 +90,52 @@ fn killed_again_and_again_rows_and_position_agree() {
     assert_eq!(place.query("PRAGMA integrity_check"), ["'ok'"]);
 }
 
+/// No file may grow beyond a size, so that some write of SQLite fails: to the log, or to the file itself.
+#[test]
+fn where_any_write_fails_rows_and_position_agree() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let place = Place::new();
+    let mut last = 0;
+    for limit_kib in (1..=20).map(|step| step * 150 + random.u64(..150)) {
+        let limited = format!("trap '' XFSZ; ulimit -f {limit_kib}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", &limited])
+            .arg(env::current_exe().unwrap());
+        let output = as_writer(&mut command, &place.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_named =
+            said.contains("the disk reports an error") || said.contains("the disk is full");
+        assert!(is_named, "{limit_kib} KiB: {said}");
+        let position = agreed_position(&place);
+        assert!(
+            position >= last,
+            "the position went back from {last} to {position}"
+        );
+        last = position;
+    }
+    assert!(last > 0, "no run got to a commit");
+    assert_eq!(place.query("PRAGMA integrity_check"), ["'ok'"]);
+}
+
 /// A process that is killed when it goes out of scope.
 struct Running(Child);
+
+/// The test program, told to be the process that writes.
+fn as_writer<'command>(command: &'command mut Command, path: &Path) -> &'command mut Command {
+    let name = "sqlite::tests::crash::writes_until_it_is_killed";
+    command
+        .args(["--exact", name, "--nocapture"])
+        .env(FILE, path)
+        .stdout(Stdio::null())
+}
 
 impl Running {
     fn start(path: &Path) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        command
-            .args([
-                "--exact",
-                "sqlite::tests::crash::writes_until_it_is_killed",
-                "--nocapture",
-            ])
-            .env(FILE, path)
-            .stdout(Stdio::null());
-        Self(command.spawn().unwrap())
+        Self(as_writer(&mut command, path).spawn().unwrap())
     }
 
     fn is_alive(&mut self) -> bool {

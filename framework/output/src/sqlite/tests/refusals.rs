@@ -64,6 +64,19 @@ fn tables_of_another_connection_are_left_alone() {
 }
 
 #[test]
+fn another_prefix_would_leave_records_behind_and_is_refused() {
+    let place = Place::new();
+    place.write(&things(), &[r#"{"id":"a"}"#]);
+    let error = refused(&place, "main", with_prefix("acme_"), &[things()]);
+    says(&error, Kind::ConfigInvalid, "is in the table things in ");
+    says(
+        &error,
+        Kind::ConfigInvalid,
+        "keep the prefix that it was given",
+    );
+}
+
+#[test]
 fn reserved_names_ask_for_a_prefix() {
     for name in [
         "sqlite_sequence",
