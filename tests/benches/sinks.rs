@@ -190,7 +190,6 @@ impl Bare {
             connection
                 .pragma_update(None, "synchronous", "FULL")
                 .unwrap();
-            connection.pragma_update(None, "cache_size", -8192).unwrap();
             if is_new {
                 connection.execute_batch(&self.tables.join(";")).unwrap();
             }

@@ -119,9 +119,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // The answer is the mode that the file is in. Where its file system cannot have this one, any other is as safe.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    // In KiB when negative.
-    connection.pragma_update(None, "cache_size", -8192)
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)
 }
 
 fn refuse_newer(connection: &Connection, path: &Path) -> Result<()> {

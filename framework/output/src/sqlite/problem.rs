@@ -38,7 +38,14 @@ pub(super) fn problem(path: &Path, error: rusqlite::Error) -> Error {
             Kind::OutputFailed,
             "cannot hold a record of this size; SQLite's limit is 1 GB".to_owned(),
         ),
-        _ => (Kind::OutputFailed, format!("cannot be used: {error}")),
+        _ => {
+            // Without the statement, which may have a thousand columns.
+            let said = match &error {
+                rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+                other => other.to_string(),
+            };
+            (Kind::OutputFailed, format!("cannot be used: {said}"))
+        }
     };
     Error::new(kind, format!("{} {what}", path.display())).caused_by(error)
 }

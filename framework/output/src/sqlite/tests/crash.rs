@@ -74,7 +74,7 @@ fn killed_again_and_again_rows_and_position_agree() {
             assert!(Instant::now() < deadline, "the run did not begin");
             thread::sleep(Duration::from_millis(1));
         }
-        thread::sleep(Duration::from_micros(random.u64(..20_000)));
+        thread::sleep(Duration::from_micros(random.u64(..40_000)));
         assert!(child.is_alive(), "the run ended by itself");
         drop(child);
         let position = agreed_position(&place);
