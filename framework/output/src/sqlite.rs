@@ -187,6 +187,10 @@ impl Sink for SqliteSink {
         Delivery::Together
     }
 
+    fn peek(&mut self) -> Result<Option<Vec<u8>>> {
+        file::peek(&self.path, &self.connection_name)
+    }
+
     fn load(&mut self, connector: &str) -> Result<Option<State>> {
         let (run, state) = file::take(&self.path, &self.connection_name, connector)?;
         self.run = Some(run);

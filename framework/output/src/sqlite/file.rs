@@ -9,7 +9,9 @@ use std::{
 
 use headwater_core::{Error, Kind, Result};
 use headwater_host::State;
-use rusqlite::{Connection, MAIN_DB, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{
+    Connection, MAIN_DB, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
+};
 
 use super::problem::{READ_ONLY, problem};
 
@@ -58,15 +60,7 @@ pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, Sta
         .map_err(failed)?;
     refuse_newer(&transaction, path)?;
     transaction.execute_batch(TABLES).map_err(failed)?;
-    let stored_state = transaction
-        .query_row(
-            "SELECT state FROM _headwater_state WHERE connection = ?1",
-            [name],
-            |row| Ok(row.get_ref(0)?.as_bytes_or_null()?.map(<[u8]>::to_vec)),
-        )
-        .optional()
-        .map_err(failed)?
-        .flatten();
+    let stored_state = stored_state(&transaction, name).map_err(failed)?;
     let state = match &stored_state {
         Some(text) => {
             let place = format!("the state of the connection {name} in {}", path.display());
@@ -91,6 +85,34 @@ pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, Sta
         _lock: lock,
     };
     Ok((run, state))
+}
+
+/// The state that the last run left, for those who only want to look.
+pub(super) fn peek(path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let failed = |error: rusqlite::Error| problem(path, error);
+    // Able to write, since only then nothing of the log is left when it is closed.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    refuse_newer(&connection, path)?;
+    if !has_table(&connection, "_headwater_state").map_err(failed)? {
+        return Ok(None);
+    }
+    stored_state(&connection, name).map_err(failed)
+}
+
+fn stored_state(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    let sql = "SELECT state FROM _headwater_state WHERE connection = ?1";
+    let text = |row: &Row<'_>| Ok(row.get_ref(0)?.as_bytes_or_null()?.map(<[u8]>::to_vec));
+    let found = connection.query_row(sql, [name], text).optional()?;
+    Ok(found.flatten())
+}
+
+fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT * FROM sqlite_schema WHERE name = ?1)";
+    connection.query_row(sql, [name], |row| row.get(0))
 }
 
 const TABLES: &str = "
@@ -124,11 +146,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 
 fn refuse_newer(connection: &Connection, path: &Path) -> Result<()> {
     let failed = |error: rusqlite::Error| problem(path, error);
-    let is_known = "SELECT EXISTS (SELECT * FROM sqlite_schema WHERE name = '_headwater_format')";
-    if !connection
-        .query_row(is_known, [], |row| row.get(0))
-        .map_err(failed)?
-    {
+    if !has_table(connection, "_headwater_format").map_err(failed)? {
         return Ok(());
     }
     let format: Option<i64> = connection

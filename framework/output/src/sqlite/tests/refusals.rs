@@ -324,6 +324,55 @@ fn of_two_runs_at_once_only_the_later_one_commits() {
 }
 
 #[test]
+fn a_look_at_the_state_takes_no_run_and_leaves_nothing_behind() {
+    let place = Place::new();
+    let files = || {
+        let mut names: Vec<_> = fs::read_dir(place.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(place.sink().peek().unwrap(), None);
+    assert!(files().is_empty(), "no file is made");
+
+    let mut sink = place.sink();
+    sink.load(CONNECTOR).unwrap();
+    assert_eq!(
+        place.sink().peek().unwrap(),
+        None,
+        "nothing was committed yet"
+    );
+    sink.restore(&[things()], &state(0)).unwrap();
+    write(&mut sink, "things", &[r#"{"id":"a"}"#]).unwrap();
+    sink.commit(&mut state(7)).unwrap();
+    write(&mut sink, "things", &[r#"{"id":"b"}"#]).unwrap();
+    let seen = place.sink().peek().unwrap().unwrap();
+    assert_eq!(seen, state(7).to_json().unwrap(), "also while a run writes");
+    sink.commit(&mut state(8)).unwrap();
+    drop(sink);
+
+    let (before, left) = (fs::read(place.path()).unwrap(), files());
+    assert!(place.sink().peek().unwrap().is_some());
+    assert_eq!(
+        place
+            .sink_of("other", TableOptions::default())
+            .peek()
+            .unwrap(),
+        None
+    );
+    assert_eq!((fs::read(place.path()).unwrap(), files()), (before, left));
+
+    fs::write(place.path(), "not a database ".repeat(100)).unwrap();
+    says(
+        &place.sink().peek().unwrap_err(),
+        Kind::ConfigInvalid,
+        "is not an SQLite file",
+    );
+}
+
+#[test]
 fn after_a_malformed_record_nothing_is_committed_any_more() {
     for record in ["[]", "{\"id\":", "\u{feff}{}"] {
         let place = Place::new();
