@@ -153,7 +153,6 @@ impl Bare {
             .unwrap();
         let names: Vec<String> = statement
             .column_names()
-            .iter()
             .map(|name| format!("\"{name}\""))
             .collect();
         let rows = statement
@@ -200,7 +199,7 @@ impl Bare {
                     statement.execute(params_from_iter(row)).unwrap();
                 }
                 connection
-                    .execute("INSERT INTO position VALUES (?1)", [number])
+                    .execute("INSERT INTO position VALUES (?1)", [number as i64])
                     .unwrap();
                 connection.execute_batch("COMMIT").unwrap();
             }
