@@ -1,6 +1,7 @@
 //! The columns of a stream, from the JSON Schema of its records.
 
 use headwater_core::StreamSpec;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The column that holds the whole record as it was sent.
@@ -20,7 +21,8 @@ pub struct Column {
 }
 
 /// What fits into a column. Null fits into each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColumnKind {
     /// JSON strings, without their quotes and escapes.
     Text,

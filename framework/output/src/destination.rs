@@ -172,6 +172,13 @@ impl fmt::Debug for Destination {
     }
 }
 
+#[cfg(feature = "sqlite")]
+fn open_sqlite(path: &Path, connection: &str, tables: &TableOptions) -> Result<Box<dyn Sink>> {
+    let sink = crate::SqliteSink::new(path, connection, tables.clone())?;
+    Ok(Box::new(sink))
+}
+
+#[cfg(not(feature = "sqlite"))]
 fn open_sqlite(_path: &Path, _connection: &str, _tables: &TableOptions) -> Result<Box<dyn Sink>> {
     Err(missing_feature("SQLite", "sqlite"))
 }

@@ -8,5 +8,9 @@
 
 pub mod columns;
 mod destination;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use destination::{Destination, Mode, TableOptions};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteSink;

@@ -1,0 +1,225 @@
+//! Tables in an SQLite file, with the position in a table beside them.
+//!
+//! Rows and position are one transaction, which stands open between two commits. SQLite itself writes to disk what
+//! does not fit its cache, so that memory is bounded however long a transaction gets.
+//!
+//! Two runs of one connection cannot both commit. A lock beside the file refuses the second one at once. Where locks do
+//! not work, or somebody removed them, the epoch does: each run raises it, and commits only while it is still its own.
+
+mod file;
+mod problem;
+mod row;
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use headwater_core::{Error, Kind, Result, StreamSpec};
+use headwater_host::{Delivery, Sink, State, Written};
+use rusqlite::{CachedStatement, params};
+
+use crate::TableOptions;
+use file::Run;
+use problem::problem;
+use tables::Table;
+
+/// Tables in an SQLite file: one per stream, a typed column per field, and the whole raw record.
+#[derive(Debug)]
+pub struct SqliteSink {
+    path: PathBuf,
+    connection_name: String,
+    options: TableOptions,
+    run: Option<Run>,
+    /// By stream.
+    tables: BTreeMap<String, Table>,
+    /// Whether the file has the tables as they are planned.
+    are_tables_made: bool,
+    /// What was written since the last commit is incomplete, so that nothing may be committed any more.
+    has_failed: bool,
+}
+
+impl SqliteSink {
+    /// Uses a file, which is made where it is missing. Nothing is opened before [`Sink::load`].
+    pub fn new(path: &Path, connection_name: &str, options: TableOptions) -> Result<Self> {
+        let path = std::path::absolute(path).map_err(|error| {
+            let text = format!("{} cannot be found: {error}", path.display());
+            Error::new(Kind::OutputFailed, text)
+        })?;
+        Ok(Self {
+            path,
+            connection_name: connection_name.to_owned(),
+            options,
+            run: None,
+            tables: BTreeMap::new(),
+            are_tables_made: false,
+            has_failed: false,
+        })
+    }
+
+    fn run(&self) -> Result<&Run> {
+        if self.has_failed {
+            let text = format!(
+                "an earlier write to {} failed, so that nothing more goes there; run again",
+                self.path.display()
+            );
+            return Err(Error::new(Kind::OutputFailed, text));
+        }
+        self.run.as_ref().ok_or_else(|| {
+            Error::new(
+                Kind::Unexpected,
+                "the SQLite file was not loaded before its use",
+            )
+        })
+    }
+
+    /// Opens the transaction that lasts until the next commit, and makes the tables in the first one.
+    fn begin(&mut self) -> Result<()> {
+        let connection = &self.run()?.connection;
+        if !connection.is_autocommit() {
+            return Ok(());
+        }
+        let failed = |error: rusqlite::Error| problem(&self.path, error);
+        connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(failed)?;
+        if !self.are_tables_made {
+            for table in self.tables.values() {
+                table
+                    .make(connection, &self.connection_name)
+                    .map_err(failed)?;
+            }
+            self.are_tables_made = true;
+        }
+        Ok(())
+    }
+
+    fn write_rows(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<Written> {
+        self.begin()?;
+        let connection = &self.run()?.connection;
+        let Some(table) = self.tables.get(stream) else {
+            let text = format!("the stream {stream} was not announced to the SQLite file");
+            return Err(Error::new(Kind::Unexpected, text));
+        };
+        let failed = |error: rusqlite::Error| problem(&self.path, error);
+        let mut insert = connection.prepare_cached(&table.insert).map_err(failed)?;
+        let mut update: Option<CachedStatement<'_>> = None;
+        let mut written = Written::default();
+        let mut row = table.layout.row();
+        for record in records {
+            row.read(record)
+                .map_err(|error| error.with("stream", stream))?;
+            let has_overflow = row.bind(&mut insert).map_err(failed)?;
+            written.overflowed += u64::from(has_overflow);
+            if insert.raw_execute().map_err(failed)? == 1 {
+                written.records += 1;
+                continue;
+            }
+            // The key is there already.
+            let update = match &mut update {
+                Some(update) => update,
+                None => update.insert(connection.prepare_cached(&table.update).map_err(failed)?),
+            };
+            row.bind(update).map_err(failed)?;
+            update.raw_execute().map_err(failed)?;
+            written.deduplicated += 1;
+        }
+        Ok(written)
+    }
+
+    fn commit_state(&mut self, state: &State) -> Result<()> {
+        let text = state.to_json()?;
+        let run = self.run()?;
+        if run.connection.is_autocommit() && text == run.stored_state {
+            return Ok(());
+        }
+        self.begin()?;
+        let run = self.run()?;
+        let failed = |error: rusqlite::Error| problem(&self.path, error);
+        let stored = run
+            .connection
+            .execute(
+                "UPDATE _headwater_state SET connector = ?1, state = CAST(?2 AS TEXT), \
+                 written_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE connection = ?3 AND epoch = ?4",
+                params![state.connector(), text, self.connection_name, run.epoch],
+            )
+            .map_err(failed)?;
+        if stored == 0 {
+            let text = format!(
+                "another run of the connection {} took over {}; what this one read since its last commit is left to it",
+                self.connection_name,
+                self.path.display()
+            );
+            return Err(Error::new(Kind::OutputFailed, text));
+        }
+        run.connection.execute_batch("COMMIT").map_err(failed)?;
+        if let Some(run) = &mut self.run {
+            run.stored_state = text;
+        }
+        Ok(())
+    }
+
+    /// After a failure, the rows since the last commit are taken back.
+    fn stop_after_failure<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.has_failed = true;
+            if let Some(run) = &self.run
+                && !run.connection.is_autocommit()
+            {
+                // Where even this fails, the transaction ends with the process.
+                let _ = run.connection.execute_batch("ROLLBACK");
+            }
+        }
+        result
+    }
+}
+
+impl Sink for SqliteSink {
+    fn delivery(&self) -> Delivery {
+        Delivery::Together
+    }
+
+    fn peek(&mut self) -> Result<Option<Vec<u8>>> {
+        file::peek(&self.path, &self.connection_name)
+    }
+
+    fn load(&mut self, connector: &str) -> Result<Option<State>> {
+        let (run, state) = file::take(&self.path, &self.connection_name, connector)?;
+        self.run = Some(run);
+        Ok(Some(state))
+    }
+
+    fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
+        let connection = &self.run()?.connection;
+        let planned = tables::plan(
+            connection,
+            &self.path,
+            &self.connection_name,
+            &self.options,
+            streams,
+        )?;
+        // One statement to insert and one to update, and our own.
+        connection.set_prepared_statement_cache_capacity(2 * planned.len() + 4);
+        self.tables = planned;
+        self.are_tables_made = false;
+        Ok(())
+    }
+
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+        let written = self.write_rows(stream, records);
+        self.stop_after_failure(written)
+    }
+
+    fn commit(&mut self, state: &mut State) -> Result<()> {
+        let committed = self.commit_state(state);
+        self.stop_after_failure(committed)
+    }
+}

@@ -1,0 +1,215 @@
+//! Opening the file, and taking the run: from here on no other run of the connection commits to it.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use headwater_core::{Error, Kind, Result};
+use headwater_host::State;
+use rusqlite::{
+    Connection, MAIN_DB, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
+};
+
+use super::problem::{READ_ONLY, problem};
+
+/// The version of our own tables in the file.
+const FORMAT: i64 = 1;
+/// How long another program may hold the file.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An open file, and the right to commit to it.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub connection: Connection,
+    pub epoch: i64,
+    /// The state as the file has it; empty before the first commit.
+    pub stored_state: Vec<u8>,
+    /// Dropped after the connection, since the file is in use until then.
+    _lock: Lock,
+}
+
+/// Held until the process ends, however it ends.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file would do, but for a process that is just being started elsewhere and still has a copy of it.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Opens the file and takes the run, together with the state that the last one left.
+pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, State)> {
+    let failed = |error: rusqlite::Error| problem(path, error);
+    let mut connection = Connection::open(path).map_err(failed)?;
+    if connection.is_readonly(MAIN_DB).map_err(failed)? {
+        return Err(Error::new(
+            Kind::OutputFailed,
+            format!("{} {READ_ONLY}", path.display()),
+        ));
+    }
+    configure(&connection).map_err(failed)?;
+    let lock = lock(path, name)?;
+
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    refuse_newer(&transaction, path)?;
+    transaction.execute_batch(TABLES).map_err(failed)?;
+    let stored_state = stored_state(&transaction, name).map_err(failed)?;
+    let state = match &stored_state {
+        Some(text) => {
+            let place = format!("the state of the connection {name} in {}", path.display());
+            State::from_json(text, &place, connector)?
+        }
+        None => State::new(connector),
+    };
+    let epoch = transaction
+        .query_row(
+            "INSERT INTO _headwater_state (connection, connector, epoch) VALUES (?1, ?2, 1) \
+             ON CONFLICT (connection) DO UPDATE SET connector = ?2, epoch = epoch + 1 RETURNING epoch",
+            params![name, connector],
+            |row| row.get(0),
+        )
+        .map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    let stored_state = stored_state.unwrap_or_default();
+    let run = Run {
+        connection,
+        epoch,
+        stored_state,
+        _lock: lock,
+    };
+    Ok((run, state))
+}
+
+/// The state that the last run left, for those who only want to look.
+pub(super) fn peek(path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let failed = |error: rusqlite::Error| problem(path, error);
+    // Able to write, since only then nothing of the log is left when it is closed.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    refuse_newer(&connection, path)?;
+    if !has_table(&connection, "_headwater_state").map_err(failed)? {
+        return Ok(None);
+    }
+    stored_state(&connection, name).map_err(failed)
+}
+
+fn stored_state(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    let sql = "SELECT state FROM _headwater_state WHERE connection = ?1";
+    let text = |row: &Row<'_>| Ok(row.get_ref(0)?.as_bytes_or_null()?.map(<[u8]>::to_vec));
+    let found = connection.query_row(sql, [name], text).optional()?;
+    Ok(found.flatten())
+}
+
+fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT * FROM sqlite_schema WHERE name = ?1)";
+    connection.query_row(sql, [name], |row| row.get(0))
+}
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS _headwater_format (version INTEGER NOT NULL);
+    INSERT INTO _headwater_format SELECT 1 WHERE NOT EXISTS (SELECT * FROM _headwater_format);
+    CREATE TABLE IF NOT EXISTS _headwater_state (
+        connection TEXT NOT NULL PRIMARY KEY,
+        connector TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        state TEXT,
+        written_at TEXT
+    );
+    CREATE TABLE IF NOT EXISTS _headwater_tables (
+        table_name TEXT NOT NULL PRIMARY KEY COLLATE NOCASE,
+        connection TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        key TEXT NOT NULL,
+        columns TEXT NOT NULL
+    );
+";
+
+/// A commit that was reported outlives a power cut; a long transaction does not leave a large log behind.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    // The answer is the mode that the file is in. Where its file system cannot have this one, any other is as safe.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)
+}
+
+fn refuse_newer(connection: &Connection, path: &Path) -> Result<()> {
+    let failed = |error: rusqlite::Error| problem(path, error);
+    if !has_table(connection, "_headwater_format").map_err(failed)? {
+        return Ok(());
+    }
+    let format: Option<i64> = connection
+        .query_row("SELECT max(version) FROM _headwater_format", [], |row| {
+            row.get(0)
+        })
+        .map_err(failed)?;
+    match format {
+        Some(newer) if newer > FORMAT => {
+            let text = format!(
+                "{} was written by a newer version (format {newer}); use that version",
+                path.display()
+            );
+            Err(Error::new(Kind::ConfigInvalid, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a second run early. The lock is on a file of its own, since SQLite has locks on the other one.
+fn lock(path: &Path, name: &str) -> Result<Lock> {
+    let lock_path = lock_path(path, name);
+    let failed = |error: io::Error| {
+        let text = format!(
+            "the lock {} cannot be made: {error}; let this user write to its folder",
+            lock_path.display()
+        );
+        Error::new(Kind::OutputFailed, text)
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        // The epoch is enough to be safe.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+            Ok(Lock(file))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!(
+                "{} is being written by another run of the connection {name}; wait for it to end",
+                path.display()
+            );
+            Err(Error::new(Kind::ConfigInvalid, text))
+        }
+    }
+}
+
+/// One lock for each connection, so that several may share a file.
+pub(super) fn lock_path(path: &Path, name: &str) -> PathBuf {
+    let clean = |letter: char| {
+        if letter.is_ascii_alphanumeric() || letter == '-' {
+            letter
+        } else {
+            '_'
+        }
+    };
+    let clean: String = name.chars().take(64).map(clean).collect();
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(format!("-{clean}.lock"));
+    PathBuf::from(lock)
+}

@@ -1,0 +1,180 @@
+//! The values of a row, taken out of a raw record.
+//!
+//! Nothing is rendered: a value is bound as the bytes that were sent, or it is one that has a single spelling.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use headwater_core::{Error, Kind, Result};
+use headwater_host::fields::for_each_field;
+use rusqlite::{
+    Statement,
+    types::{ToSqlOutput, Value, ValueRef},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::columns::ColumnKind;
+
+/// A column of a table, and the field that it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TableColumn {
+    /// Mostly the field's own name.
+    pub column: String,
+    pub field: String,
+    pub kind: ColumnKind,
+}
+
+/// How records become rows of one table. The parameters of its statements are the columns, the record, the overflow.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub columns: Vec<TableColumn>,
+    /// Places in `columns`.
+    pub key: Vec<usize>,
+    places: HashMap<Vec<u8>, usize>,
+}
+
+/// One record after the other, in the same memory.
+pub(super) struct Row<'layout, 'record> {
+    layout: &'layout Layout,
+    record: &'record [u8],
+    /// What the record has for each column.
+    values: Vec<Option<&'record [u8]>>,
+}
+
+impl Layout {
+    pub fn new(columns: Vec<TableColumn>, key: Vec<usize>) -> Self {
+        let places = columns.iter().enumerate();
+        let places = places
+            .map(|(place, column)| (column.field.as_bytes().to_vec(), place))
+            .collect();
+        Self {
+            columns,
+            key,
+            places,
+        }
+    }
+
+    pub fn row<'record>(&self) -> Row<'_, 'record> {
+        Row {
+            layout: self,
+            record: b"",
+            values: vec![None; self.columns.len()],
+        }
+    }
+
+    fn place(&self, spelt: &[u8]) -> Option<usize> {
+        let name = unescaped(spelt)?;
+        self.places.get(name.as_bytes()).copied()
+    }
+}
+
+impl<'record> Row<'_, 'record> {
+    /// Looks at a record. Of a field that it has twice, the last one counts, as for every parser.
+    pub fn read(&mut self, record: &'record [u8]) -> Result<()> {
+        if str::from_utf8(record).is_err() {
+            return Err(Error::new(Kind::DataInvalid, "a record is not UTF-8"));
+        }
+        self.record = record;
+        self.values.fill(None);
+        for_each_field(record, |name, value| {
+            if let Some(place) = self.layout.place(name) {
+                self.values[place] = Some(value);
+            }
+        })
+    }
+
+    /// Binds the row to a statement. Says whether a value did not fit its column.
+    pub fn bind(&self, statement: &mut Statement<'_>) -> rusqlite::Result<bool> {
+        let mut overflow = Vec::new();
+        for (place, (column, value)) in self.layout.columns.iter().zip(&self.values).enumerate() {
+            let fitting = value.map_or(Some(NULL), |value| fit(column.kind, value));
+            let bound = fitting.unwrap_or_else(|| {
+                let value = value.unwrap_or_default();
+                add_field(&mut overflow, &column.field, value);
+                self.misfit(place, value)
+            });
+            statement.raw_bind_parameter(place + 1, bound)?;
+        }
+        let has_overflow = !overflow.is_empty();
+        if has_overflow {
+            overflow.push(b'}');
+        }
+        let overflow = if has_overflow { text(&overflow) } else { NULL };
+        let next = self.layout.columns.len() + 1;
+        statement.raw_bind_parameter(next, text(self.record))?;
+        statement.raw_bind_parameter(next + 1, overflow)?;
+        Ok(has_overflow)
+    }
+
+    /// What stands in the column of a value that does not fit. A key has to tell records apart all the same: its JSON
+    /// text is there as a blob, which is equal to no text and no number.
+    fn misfit(&self, place: usize, value: &'record [u8]) -> ToSqlOutput<'record> {
+        if self.layout.key.contains(&place) {
+            ToSqlOutput::Borrowed(ValueRef::Blob(value))
+        } else {
+            NULL
+        }
+    }
+}
+
+const NULL: ToSqlOutput<'static> = ToSqlOutput::Borrowed(ValueRef::Null);
+
+fn text(bytes: &[u8]) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Text(bytes))
+}
+
+/// A value as its column holds it; none where it does not fit.
+fn fit(kind: ColumnKind, value: &[u8]) -> Option<ToSqlOutput<'_>> {
+    if value == b"null" {
+        return Some(NULL);
+    }
+    let first = value.first().copied()?;
+    match kind {
+        ColumnKind::Text | ColumnKind::Time => {
+            let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+            match unescaped(inner)? {
+                // SQLite's functions take a NUL for the end of a text.
+                string if string.contains('\0') => None,
+                Cow::Borrowed(string) => Some(text(string.as_bytes())),
+                Cow::Owned(string) => Some(ToSqlOutput::Owned(Value::Text(string))),
+            }
+        }
+        ColumnKind::Integer => {
+            whole_number(value).map(|number| ToSqlOutput::Owned(Value::Integer(number)))
+        }
+        ColumnKind::Number => (first == b'-' || first.is_ascii_digit()).then(|| text(value)),
+        ColumnKind::Boolean => match value {
+            b"true" => Some(ToSqlOutput::Owned(Value::Integer(1))),
+            b"false" => Some(ToSqlOutput::Owned(Value::Integer(0))),
+            _ => None,
+        },
+        ColumnKind::Json => Some(text(value)),
+    }
+}
+
+/// A number that comes back from 64 bits with the same digits.
+fn whole_number(value: &[u8]) -> Option<i64> {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let is_canonical =
+        digits.starts_with(b"0") == (value == b"0") && digits.first()?.is_ascii_digit();
+    if !is_canonical {
+        return None;
+    }
+    str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// What a JSON string says, from what stands between its quotes. None for half a surrogate pair, which no text can be.
+fn unescaped(spelt: &[u8]) -> Option<Cow<'_, str>> {
+    if !spelt.contains(&b'\\') {
+        return str::from_utf8(spelt).ok().map(Cow::Borrowed);
+    }
+    let quoted = [b"\"", spelt, b"\""].concat();
+    serde_json::from_slice(&quoted).ok().map(Cow::Owned)
+}
+
+/// Adds a field to a JSON object that is still open.
+fn add_field(object: &mut Vec<u8>, name: &str, value: &[u8]) {
+    object.push(if object.is_empty() { b'{' } else { b',' });
+    object.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
+    object.push(b':');
+    object.extend_from_slice(value);
+}
