@@ -8,5 +8,9 @@
 
 pub mod columns;
 mod destination;
+#[cfg(feature = "postgres")]
+mod postgres;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresSink;
 pub use destination::{Destination, Mode, TableOptions};
