@@ -129,7 +129,10 @@ impl Server {
         if error.as_db_error().is_some() {
             return self.failed(error, "connect");
         }
-        let said = error.to_string();
+        let cause = error
+            .source()
+            .map_or(String::new(), |cause| format!(": {cause}"));
+        let said = format!("{error}{cause}");
         let (kind, text) = if said.contains("server does not support TLS") {
             (
                 Kind::ConfigInvalid,
@@ -152,9 +155,6 @@ impl Server {
                 format!("PostgreSQL at {place} asks for a password; write it into the URL"),
             )
         } else {
-            let cause = error
-                .source()
-                .map_or(String::new(), |cause| format!(": {cause}"));
             (
                 Kind::Unavailable,
                 format!("PostgreSQL at {place} cannot be reached{cause}"),
