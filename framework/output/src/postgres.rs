@@ -258,6 +258,11 @@ impl Sink for PostgresSink {
         Delivery::Together
     }
 
+    fn peek(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut client = self.ledger.server.connect()?;
+        self.ledger.peek(&mut client)
+    }
+
     fn load(&mut self, connector: &str) -> Result<Option<State>> {
         let failed = |error| self.ledger.server.failed(error, "begin");
         let mut client = self.ledger.server.connect()?;

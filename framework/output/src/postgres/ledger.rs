@@ -107,15 +107,8 @@ impl Ledger {
             let statement = format!("CREATE SCHEMA {}", quoted(&self.schema));
             client.batch_execute(&statement).map_err(failed)?;
         }
-        match self.count_relations(client, &[FORMAT_TABLE, STATE_TABLE, TABLES_TABLE])? {
-            0 => {}
-            3 => return self.check_format(client),
-            _ => {
-                return Err(self.invalid(format!(
-                    "the schema {:?} has tables named _headwater_… that are not headwater's; choose another ?schema=",
-                    self.schema
-                )));
-            }
+        if self.is_made(client)? {
+            return Ok(());
         }
         let statements = format!(
             "CREATE TABLE {format_table} (format integer NOT NULL); INSERT INTO {format_table} VALUES ({FORMAT}); \
@@ -128,6 +121,18 @@ impl Ledger {
             format_table = self.table(FORMAT_TABLE),
         );
         client.batch_execute(&statements).map_err(failed)
+    }
+
+    /// Whether the ledger is there, and one that this version can read.
+    fn is_made(&self, client: &mut Client) -> Result<bool> {
+        match self.count_relations(client, &[FORMAT_TABLE, STATE_TABLE, TABLES_TABLE])? {
+            0 => Ok(false),
+            3 => self.check_format(client).map(|()| true),
+            _ => Err(self.invalid(format!(
+                "the schema {:?} has tables named _headwater_… that are not headwater's; choose another ?schema=",
+                self.schema
+            ))),
+        }
     }
 
     fn check_format(&self, client: &mut Client) -> Result<()> {
@@ -145,6 +150,20 @@ impl Ledger {
                 self.schema
             ))),
         }
+    }
+
+    /// The state as it is now, without taking the turn.
+    pub(super) fn peek(&self, client: &mut Client) -> Result<Option<Vec<u8>>> {
+        if !self.is_made(client)? {
+            return Ok(None);
+        }
+        let question = format!(
+            "SELECT state FROM {} WHERE connection = $1 AND state IS NOT NULL",
+            self.table(STATE_TABLE)
+        );
+        let row = client.query_opt(&question, &[&self.connection]);
+        let row = row.map_err(|error| self.server.failed(error, "tell the state"))?;
+        Ok(row.map(|row| row.get::<_, String>(0).into_bytes()))
     }
 
     /// Raises the epoch, which ends whatever run still believes that it is its turn, and reads the state.
