@@ -10,7 +10,11 @@ pub mod columns;
 mod destination;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "postgres")]
+mod postgres;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresSink;
 pub use destination::{Destination, Mode, TableOptions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteSink;

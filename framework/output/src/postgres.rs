@@ -1,0 +1,358 @@
+//! A table per stream in a PostgreSQL database, with the position beside them.
+//!
+//! Rows and position are committed in one transaction, so that each record takes effect once, whatever happens to the
+//! run, the connection or the server.
+//!
+//! | field | column | what does not fit and stands in `_overflow` |
+//! | --- | --- | --- |
+//! | text | `text` | `\u0000` and half surrogate pairs, which PostgreSQL's texts cannot hold |
+//! | whole number | `bigint` | more than 64 bits, and `1.0` or `1e5`, which would be written anew |
+//! | number | `numeric`, with its digits and decimals | more digits than a numeric has; `-0` |
+//! | truth value | `boolean` | |
+//! | moment | `timestamptz`: the moment, without its offset | no RFC 3339, leap seconds, parts of a microsecond |
+//! | anything else | `json`, its text as sent; `text` in a key | what is no JSON, or more than 1,000 levels deep |
+//!
+//! `_record` has the whole record as it was sent, whatever became of its fields. It is `text`, not `json`, since the
+//! server would refuse a record for one value that it cannot hold.
+//!
+//! A page's new rows go into the table by COPY; rows whose key is there already replace what was there. A record without
+//! its whole key is one more row each time it comes. A part of a key is at most 2,600 bytes long (less where there are
+//! several); a longer one overflows, and the record counts as one without its key.
+//!
+//! A connection to the server is never opened anew within a run: what happened to its transaction is for the next run
+//! to find out.
+
+mod ledger;
+mod rows;
+mod server;
+mod table;
+mod value;
+
+use std::{collections::BTreeMap, fmt, thread};
+
+use ::postgres::Client;
+use headwater_core::{Error, Kind, Result, Secret, StreamSpec};
+use headwater_host::{Delivery, Sink, State, Written};
+
+use self::{
+    ledger::{Change, Ledger},
+    rows::{Rows, Statements},
+    server::Server,
+    table::{LONGEST_NAME, Remembered, Table},
+};
+use crate::destination::TableOptions;
+
+/// Where tables go without `?schema=`.
+const DEFAULT_SCHEMA: &str = "public";
+/// Rows are handed over when they are this many bytes, or when their page ends.
+const BUFFER: usize = 1 << 20;
+
+/// A table per stream in a PostgreSQL database.
+///
+/// The client has a runtime of its own inside, so that a sink must not be called from within another one.
+pub struct PostgresSink {
+    ledger: Ledger,
+    options: TableOptions,
+    session: Option<Session>,
+    tables: BTreeMap<&'static str, Prepared>,
+    /// What the first transaction has to do to the tables.
+    changes: Vec<Change>,
+    is_in_transaction: bool,
+    /// Something failed half way: what was written since the last commit is not whole.
+    is_broken: bool,
+}
+
+/// A connection to the server that has the turn.
+struct Session {
+    client: Client,
+    /// Counts the runs of the connection. Only the last one commits.
+    epoch: i64,
+}
+
+struct Prepared {
+    table: Table,
+    statements: Option<Statements>,
+}
+
+impl PostgresSink {
+    /// Uses the database at a URL for one connection; nothing is connected yet. `place` names host and database to
+    /// people. Without a schema, tables are in `public`.
+    pub fn new(
+        url: &Secret,
+        place: &str,
+        connection: &str,
+        schema: Option<&str>,
+        options: &TableOptions,
+    ) -> Result<Self> {
+        let schema = schema.unwrap_or(DEFAULT_SCHEMA);
+        if schema.is_empty() || schema.len() > LONGEST_NAME || schema.contains('\0') {
+            let text =
+                format!("the name of a schema has 1 to {LONGEST_NAME} bytes; change ?schema=");
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        if connection.contains('\0') {
+            let text = "PostgreSQL cannot hold the name of this connection; give it another one";
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        Ok(Self {
+            ledger: Ledger {
+                server: Server::parse(url, place)?,
+                schema: schema.to_owned(),
+                connection: connection.to_owned(),
+            },
+            options: options.clone(),
+            session: None,
+            tables: BTreeMap::new(),
+            changes: Vec::new(),
+            is_in_transaction: false,
+            is_broken: false,
+        })
+    }
+
+    /// Compares a stream's table with what is there: the table, and what has to be done to it.
+    fn plan(&self, client: &mut Client, spec: &StreamSpec) -> Result<(Table, Option<Change>)> {
+        let ledger = &self.ledger;
+        let new = |columns: &Remembered| Table::new(&ledger.schema, spec, &self.options, columns);
+        let mut table = new(&Remembered::new())?;
+        let name = &table.name;
+        let is_there = ledger.is_taken(client, name)?;
+        let Some(known) = ledger.known_table(client, name)? else {
+            if is_there {
+                return Err(ledger.invalid(format!(
+                    "there is a table {name:?} that headwater did not make; choose another ?schema= or a ?prefix="
+                )));
+            }
+            let change = Change::new(&table, table.create())?;
+            return Ok((table, Some(change)));
+        };
+        if known.connection != ledger.connection || known.stream != spec.name {
+            return Err(ledger.invalid(format!(
+                "the table {name:?} belongs to the stream {} of {}; choose another ?schema= or a ?prefix=",
+                known.stream, known.connection
+            )));
+        }
+        if !is_there {
+            return Err(ledger.invalid(format!(
+                "the table {name:?} was removed with the rows that the state vouches for; put it back, or choose another \
+                 ?schema= to read everything again"
+            )));
+        }
+        if table.key_fields() != known.key {
+            return Err(ledger.invalid(format!(
+                "the table {name:?} was made {}, and now it would be {}; choose another ?schema= or a ?prefix=",
+                describe(&known.key),
+                describe(&table.key_fields())
+            )));
+        }
+        table = new(&known.columns)?;
+        self.check_columns(client, &table, &known.columns)?;
+        let growth = table.grow(&known.columns);
+        let change = growth.map(|statement| Change::new(&table, statement));
+        Ok((table, change.transpose()?))
+    }
+
+    /// Refuses a table whose columns are not what they were made as: rows in binary form would not fit.
+    fn check_columns(&self, client: &mut Client, table: &Table, known: &Remembered) -> Result<()> {
+        let there = self.ledger.columns(client, &table.name)?;
+        for column in &table.columns {
+            let name = &column.name;
+            let found = there.get(name).map(String::as_str);
+            let is_known = known.contains_key(&column.field);
+            if !is_known && found.is_some() {
+                return Err(self.ledger.invalid(format!(
+                    "the table {:?} has a column {name:?} that headwater did not make, and the stream now has a field of \
+                     that name; rename the column",
+                    table.name
+                )));
+            }
+            if is_known && found != Some(column.type_name()) {
+                return Err(self.ledger.invalid(format!(
+                    "the column {name:?} of the table {:?} is not of type {} any more; change it back, or choose another \
+                     ?schema= or a ?prefix=",
+                    table.name,
+                    column.type_name()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction unless there is one. The first one makes the tables what they have to be.
+    fn begin(&mut self) -> Result<()> {
+        if self.is_in_transaction {
+            return Ok(());
+        }
+        let client = &mut self.session.as_mut().ok_or_else(not_loaded)?.client;
+        let begun = client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED");
+        begun.map_err(|error| self.ledger.server.failed(error, "begin"))?;
+        self.is_in_transaction = true;
+        for change in std::mem::take(&mut self.changes) {
+            self.ledger.apply(client, &change)?;
+        }
+        Ok(())
+    }
+
+    fn write_page(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<Written> {
+        let mut written = Written::default();
+        let mut rows = Rows::default();
+        for record in records {
+            let prepared = self.tables.get(stream).ok_or_else(|| unannounced(stream))?;
+            rows.push(&prepared.table, record)?;
+            if rows.size() >= BUFFER {
+                self.store(stream, &mut rows, &mut written)?;
+            }
+        }
+        if !rows.is_empty() {
+            self.store(stream, &mut rows, &mut written)?;
+        }
+        Ok(written)
+    }
+
+    fn store(&mut self, stream: &str, rows: &mut Rows, written: &mut Written) -> Result<()> {
+        self.begin()?;
+        let failed = |error| self.ledger.server.failed(error, "store rows");
+        let client = &mut self.session.as_mut().ok_or_else(not_loaded)?.client;
+        let prepared = self.tables.get_mut(stream);
+        let Prepared { table, statements } = prepared.ok_or_else(|| unannounced(stream))?;
+        let statements = match statements {
+            Some(statements) => statements,
+            missing => missing.insert(Statements::prepare(client, table).map_err(failed)?),
+        };
+        rows.store(client, table, statements, written)
+            .map_err(failed)
+    }
+
+    fn commit_with(&mut self, state: &State) -> Result<()> {
+        self.begin()?;
+        let failed = |error| self.ledger.server.failed(error, "commit");
+        let Session { client, epoch } = self.session.as_mut().ok_or_else(not_loaded)?;
+        if !self.ledger.keep(client, *epoch, state)? {
+            client.batch_execute("ROLLBACK").map_err(failed)?;
+            let text = format!(
+                "another run of {} took over, so that this one commits no more",
+                self.ledger.connection
+            );
+            return Err(Error::new(Kind::OutputFailed, text));
+        }
+        client.batch_execute("COMMIT").map_err(failed)?;
+        self.is_in_transaction = false;
+        Ok(())
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        if !self.is_broken {
+            return Ok(());
+        }
+        let text = "writing to PostgreSQL failed before, so that nothing more is committed; run again to go on from the \
+                    last commit";
+        Err(Error::new(Kind::OutputFailed, text))
+    }
+}
+
+impl Sink for PostgresSink {
+    fn delivery(&self) -> Delivery {
+        Delivery::Together
+    }
+
+    fn peek(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut client = self.ledger.server.connect()?;
+        self.ledger.peek(&mut client)
+    }
+
+    fn load(&mut self, connector: &str) -> Result<Option<State>> {
+        let failed = |error| self.ledger.server.failed(error, "begin");
+        let mut client = self.ledger.server.connect()?;
+        self.ledger.take_turn(&mut client)?;
+        // What is refused from here on leaves no trace: the transaction ends with the client.
+        let begun = client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED");
+        begun.map_err(failed)?;
+        self.ledger.make(&mut client)?;
+        let (epoch, state) = self.ledger.take_over(&mut client, connector)?;
+        client.batch_execute("COMMIT").map_err(failed)?;
+        self.session = Some(Session { client, epoch });
+        Ok(Some(state))
+    }
+
+    fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
+        let mut session = self.session.take().ok_or_else(not_loaded)?;
+        let planned = streams
+            .iter()
+            .map(|spec| self.plan(&mut session.client, spec))
+            .collect::<Result<Vec<_>>>();
+        self.session = Some(session);
+        for (table, change) in planned? {
+            self.changes.extend(change);
+            let prepared = Prepared {
+                table,
+                statements: None,
+            };
+            self.tables.insert(prepared.table.stream, prepared);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+        self.check_whole()?;
+        let written = self.write_page(stream, records);
+        self.is_broken = written.is_err();
+        written.map_err(of_output)
+    }
+
+    fn commit(&mut self, state: &mut State) -> Result<()> {
+        self.check_whole()?;
+        let committed = self.commit_with(state);
+        self.is_broken = committed.is_err();
+        committed.map_err(of_output)
+    }
+}
+
+impl Drop for PostgresSink {
+    /// Where a runtime is at work the client's own cannot end, so that it ends on a thread of its own.
+    fn drop(&mut self) {
+        let session = self.session.take();
+        let _ = thread::spawn(move || drop(session)).join();
+    }
+}
+
+impl fmt::Debug for PostgresSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresSink({})", self.ledger.server.place())
+    }
+}
+
+/// Whatever it is that fails while records are written: a host must know that it is the sink, and not one stream.
+fn of_output(error: Error) -> Error {
+    if matches!(
+        error.kind(),
+        Kind::OutputFailed | Kind::DataInvalid | Kind::Unexpected
+    ) {
+        return error;
+    }
+    Error::new(Kind::OutputFailed, error.message())
+}
+
+fn describe(key: &[impl AsRef<str>]) -> String {
+    if key.is_empty() {
+        return "to append rows".to_owned();
+    }
+    let fields: Vec<&str> = key.iter().map(AsRef::as_ref).collect();
+    format!("with the key {}", fields.join(", "))
+}
+
+fn not_loaded() -> Error {
+    Error::new(
+        Kind::Unexpected,
+        "the PostgreSQL sink is used before it was loaded",
+    )
+}
+
+fn unannounced(stream: &str) -> Error {
+    Error::new(
+        Kind::Unexpected,
+        format!("the stream {stream} was not announced to the PostgreSQL sink"),
+    )
+}

@@ -1,0 +1,330 @@
+//! The tables of streams: their names, columns and statements.
+
+use std::collections::{BTreeMap, HashMap};
+
+use headwater_core::{Error, Kind, Result, StreamSpec};
+
+use crate::{
+    columns::{Column, ColumnKind, OVERFLOW, RECORD, columns},
+    destination::{Mode, TableOptions},
+};
+
+/// What PostgreSQL would cut off silently.
+pub(super) const LONGEST_NAME: usize = 63;
+/// PostgreSQL's limit, which counts what is kept beside the fields.
+const MOST_COLUMNS: usize = 1_600;
+/// What a page of an index has room for, less what it keeps beside the key.
+const LONGEST_KEY: usize = 2_600;
+/// Columns that every table has already.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
+/// The columns that a table was made with: the kinds by the names of their fields.
+pub(super) type Remembered = BTreeMap<String, String>;
+
+/// A stream's table.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) stream: &'static str,
+    /// As it stands in the schema, without quotes.
+    pub(super) name: String,
+    /// With its schema, ready for statements.
+    qualified: String,
+    pub(super) columns: Vec<TableColumn>,
+    /// Where the columns of the key are; empty where rows are appended.
+    pub(super) key: Vec<usize>,
+    by_field: HashMap<Vec<u8>, usize>,
+}
+
+/// A column and the field that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TableColumn {
+    pub(super) field: String,
+    pub(super) name: String,
+    pub(super) kind: ColumnKind,
+    pub(super) is_key: bool,
+}
+
+impl Table {
+    /// The table of a stream. Columns that it was made with stay what they are, whatever the stream says now.
+    pub(super) fn new(
+        schema: &str,
+        spec: &StreamSpec,
+        options: &TableOptions,
+        remembered: &Remembered,
+    ) -> Result<Self> {
+        let name = format!("{}{}", options.prefix, spec.name);
+        if name.len() > LONGEST_NAME {
+            return Err(invalid(format!(
+                "the table {name:?} would have a name of more than {LONGEST_NAME} bytes; choose a shorter ?prefix="
+            )));
+        }
+        if name.starts_with("_headwater") {
+            return Err(invalid(format!(
+                "the name {name:?} is reserved; choose a ?prefix= for the tables"
+            )));
+        }
+        let is_keyed = match options.mode {
+            Some(Mode::Append) => false,
+            Some(Mode::Upsert) if spec.key.is_empty() => {
+                return Err(invalid(format!(
+                    "the stream {} has no key, so its rows can only be appended; leave out ?mode=upsert",
+                    spec.name
+                )));
+            }
+            _ => !spec.key.is_empty(),
+        };
+        let key: &[&str] = if is_keyed { spec.key } else { &[] };
+        let columns = merge(&name, remembered, columns(spec), key)?;
+        if columns.len() + 2 > MOST_COLUMNS {
+            return Err(invalid(format!(
+                "the stream {} has {} fields, and a table of PostgreSQL takes {} at most; choose another destination",
+                spec.name,
+                columns.len(),
+                MOST_COLUMNS - 2
+            )));
+        }
+        let place = |field: &&str| columns.iter().position(|column| column.field == **field);
+        let by_field = columns.iter().enumerate();
+        let by_field = by_field.map(|(at, column)| (column.field.clone().into_bytes(), at));
+        Ok(Self {
+            stream: spec.name,
+            qualified: qualified(schema, &name),
+            key: key.iter().filter_map(place).collect(),
+            by_field: by_field.collect(),
+            name,
+            columns,
+        })
+    }
+
+    /// The column of a field, whose name is spelt as in the record.
+    pub(super) fn column(&self, spelt: &[u8]) -> Option<usize> {
+        if !spelt.contains(&b'\\') {
+            return self.by_field.get(spelt).copied();
+        }
+        let quoted = [b"\"", spelt, b"\""].concat();
+        let field: String = serde_json::from_slice(&quoted).ok()?;
+        self.by_field.get(field.as_bytes()).copied()
+    }
+
+    /// Whether a value is short enough for the index of the key.
+    pub(super) fn has_room_in_key(&self, length: usize) -> bool {
+        length <= LONGEST_KEY / self.key.len().max(1)
+    }
+
+    /// The fields of the key.
+    pub(super) fn key_fields(&self) -> Vec<&str> {
+        let field = |at: &usize| self.columns[*at].field.as_str();
+        self.key.iter().map(field).collect()
+    }
+
+    /// What to remember about the columns.
+    pub(super) fn remember(&self) -> Remembered {
+        let column =
+            |column: &TableColumn| (column.field.clone(), kind_name(column.kind).to_owned());
+        self.columns.iter().map(column).collect()
+    }
+
+    /// Makes the table.
+    pub(super) fn create(&self) -> String {
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| format!("{} {}, ", quoted(&column.name), column.type_name()));
+        let columns: String = columns.collect();
+        let key = self.names(&self.key).join(", ");
+        let unique = if key.is_empty() {
+            String::new()
+        } else {
+            format!(", UNIQUE ({key})")
+        };
+        format!(
+            "CREATE TABLE {} ({columns}{} text NOT NULL, {} text{unique})",
+            self.qualified,
+            quoted(RECORD),
+            quoted(OVERFLOW)
+        )
+    }
+
+    /// Adds the columns that the table was made without.
+    pub(super) fn grow(&self, remembered: &Remembered) -> Option<String> {
+        let is_new = |column: &&TableColumn| !remembered.contains_key(&column.field);
+        let added = self.columns.iter().filter(is_new);
+        let added = added
+            .map(|column| format!("ADD COLUMN {} {}", quoted(&column.name), column.type_name()));
+        let added: Vec<String> = added.collect();
+        (!added.is_empty()).then(|| format!("ALTER TABLE {} {}", self.qualified, added.join(", ")))
+    }
+
+    /// Takes rows as they were made, into all columns.
+    pub(super) fn copy(&self) -> String {
+        format!(
+            "COPY {} ({}) FROM STDIN (FORMAT binary)",
+            self.qualified,
+            self.all_names().join(", ")
+        )
+    }
+
+    /// Says, of keys given as one array per column, where each comes last and whether the table has it.
+    pub(super) fn look_up(&self) -> String {
+        let keys = self.names(&self.key);
+        let arrays = self.key.iter().map(|at| self.columns[*at].type_name());
+        let given: Vec<String> = (0..keys.len()).map(|at| format!("k{at}")).collect();
+        let of_given: Vec<String> = given.iter().map(|name| format!("given.{name}")).collect();
+        format!(
+            "SELECT max(given.place), bool_or(kept.{} IS NOT NULL) FROM unnest({}) WITH ORDINALITY AS given({}, place) \
+             LEFT JOIN {} AS kept ON {} GROUP BY {}",
+            keys[0],
+            parameters(arrays),
+            given.join(", "),
+            self.qualified,
+            equal("kept", &keys, &of_given),
+            of_given.join(", ")
+        )
+    }
+
+    /// Replaces rows whose keys the table has, given as one array per column.
+    pub(super) fn update(&self) -> String {
+        let names = self.all_names();
+        let given: Vec<String> = (0..names.len()).map(|at| format!("c{at}")).collect();
+        let set: Vec<String> = names
+            .iter()
+            .zip(&given)
+            .map(|(name, given)| format!("{name} = given.{given}"))
+            .collect();
+        let key: Vec<String> = self.key.iter().map(|at| format!("given.c{at}")).collect();
+        let types = self.columns.iter().map(TableColumn::type_name);
+        format!(
+            "UPDATE {} AS kept SET {} FROM unnest({}) AS given({}) WHERE {}",
+            self.qualified,
+            set.join(", "),
+            parameters(types.chain(["text", "text"])),
+            given.join(", "),
+            equal("kept", &self.names(&self.key), &key)
+        )
+    }
+
+    fn names(&self, columns: &[usize]) -> Vec<String> {
+        let name = |at: &usize| quoted(&self.columns[*at].name);
+        columns.iter().map(name).collect()
+    }
+
+    fn all_names(&self) -> Vec<String> {
+        let fields = self.columns.iter().map(|column| column.name.as_str());
+        fields.chain([RECORD, OVERFLOW]).map(quoted).collect()
+    }
+}
+
+impl TableColumn {
+    fn new(field: &str, kind: ColumnKind, key: &[&str]) -> Self {
+        Self {
+            field: field.to_owned(),
+            name: column_name(field),
+            kind,
+            is_key: key.contains(&field),
+        }
+    }
+
+    /// The type in PostgreSQL, as the server itself spells it. JSON cannot be compared, so that a key of it is text.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self.kind {
+            ColumnKind::Text => "text",
+            ColumnKind::Integer => "bigint",
+            ColumnKind::Number => "numeric",
+            ColumnKind::Boolean => "boolean",
+            ColumnKind::Time => "timestamp with time zone",
+            ColumnKind::Json if self.is_key => "text",
+            ColumnKind::Json => "json",
+        }
+    }
+}
+
+/// The columns that are there, then those that the stream has won since.
+fn merge(
+    table: &str,
+    remembered: &Remembered,
+    wanted: Vec<Column>,
+    key: &[&str],
+) -> Result<Vec<TableColumn>> {
+    let mut merged = Vec::with_capacity(wanted.len());
+    for (field, kind) in remembered {
+        let kind = kind_named(kind).ok_or_else(|| {
+            invalid(format!(
+                "the table {table:?} has a column of the kind {kind:?}, which this version does not know; use the \
+                 version that made it"
+            ))
+        })?;
+        merged.push(TableColumn::new(field, kind, key));
+    }
+    for column in wanted {
+        if !remembered.contains_key(&column.name) {
+            merged.push(TableColumn::new(&column.name, column.kind, key));
+        }
+    }
+    Ok(merged)
+}
+
+/// A name in quotes: with them, any word and any letter is a name.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A table with its schema.
+pub(super) fn qualified(schema: &str, table: &str) -> String {
+    format!("{}.{}", quoted(schema), quoted(table))
+}
+
+/// The field's own name wherever PostgreSQL can have it; otherwise as much of it as fits, and a fingerprint of it.
+fn column_name(field: &str) -> String {
+    let is_taken = SYSTEM_COLUMNS.contains(&field) || field == RECORD || field == OVERFLOW;
+    let is_possible = !field.is_empty() && field.len() <= LONGEST_NAME && !field.contains('\0');
+    if is_possible && !is_taken {
+        return field.to_owned();
+    }
+    let mut name = field.replace('\0', "");
+    while name.len() > LONGEST_NAME - "_0123456789abcdef".len() {
+        name.pop();
+    }
+    format!("{name}_{:016x}", fingerprint(field.as_bytes()))
+}
+
+/// FNV-1a. It stands in names of columns, so that it must stay what it is.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn kind_name(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Text => "text",
+        ColumnKind::Integer => "integer",
+        ColumnKind::Number => "number",
+        ColumnKind::Boolean => "boolean",
+        ColumnKind::Time => "time",
+        ColumnKind::Json => "json",
+    }
+}
+
+fn kind_named(name: &str) -> Option<ColumnKind> {
+    use ColumnKind::{Boolean, Integer, Json, Number, Text, Time};
+    [Text, Integer, Number, Boolean, Time, Json]
+        .into_iter()
+        .find(|kind| kind_name(*kind) == name)
+}
+
+/// `$1::text[], $2::bigint[]`
+fn parameters<'a>(types: impl Iterator<Item = &'a str>) -> String {
+    let parameters = types.enumerate();
+    let parameters = parameters.map(|(at, name)| format!("${}::{name}[]", at + 1));
+    parameters.collect::<Vec<_>>().join(", ")
+}
+
+fn equal(table: &str, names: &[String], values: &[String]) -> String {
+    let pairs = names.iter().zip(values);
+    let equal = pairs.map(|(name, value)| format!("{table}.{name} = {value}"));
+    equal.collect::<Vec<_>>().join(" AND ")
+}
+
+fn invalid(text: String) -> Error {
+    Error::new(Kind::ConfigInvalid, text)
+}
