@@ -499,7 +499,7 @@ const fn gather(word: u64) -> u64 {
     (word & every(1)).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-const fn every(byte: u8) -> u64 {
+pub(crate) const fn every(byte: u8) -> u64 {
     0x0101_0101_0101_0101 * byte as u64
 }
 

@@ -38,6 +38,7 @@ mod snapshot;
 mod tokens;
 mod transport;
 mod urls;
+mod walk;
 mod windows;
 
 pub use children::{ChildStream, ChildToken};
