@@ -271,12 +271,13 @@ impl Walker<'_> {
 
     /// The fields of an object, or null. What else may stand on the way to a target is rare, and harder to judge.
     fn fields(&mut self, open: &Open<'_>, depth: u32) -> Option<()> {
-        if self.walk.peek()? == b'n' {
-            return self.walk.value(depth).map(|_| ());
+        if !self.walk.is_before(b'{') {
+            let other = self.walk.value(depth)?;
+            return (self.walk.text(other) == b"null").then_some(());
         }
         self.walk.pass(b'{')?;
-        if self.walk.passes(b'}') {
-            return Some(());
+        if self.walk.is_before(b'}') {
+            return self.walk.pass(b'}');
         }
         loop {
             let inner = open_in(open, self.walk.name()?);
@@ -285,8 +286,8 @@ impl Walker<'_> {
             } else {
                 self.value(&inner, depth + 1)?;
             }
-            if self.walk.passes(b'}') {
-                return Some(());
+            if self.walk.is_before(b'}') {
+                return self.walk.pass(b'}');
             }
             self.walk.pass(b',')?;
         }
@@ -295,20 +296,19 @@ impl Walker<'_> {
     fn list(&mut self, depth: u32) -> Option<Vec<Range<usize>>> {
         let mut spans = Vec::new();
         self.walk.pass(b'[')?;
-        if self.walk.passes(b']') {
-            return Some(spans);
-        }
-        loop {
+        if !self.walk.is_before(b']') {
             spans.push(self.object(depth + 1)?);
-            if self.walk.passes(b']') {
-                return Some(spans);
-            }
-            self.walk.pass(b',')?;
         }
+        while self.walk.is_before(b',') {
+            self.walk.pass(b',')?;
+            spans.push(self.object(depth + 1)?);
+        }
+        self.walk.pass(b']')?;
+        Some(spans)
     }
 
     fn object(&mut self, depth: u32) -> Option<Range<usize>> {
-        if self.walk.peek()? != b'{' {
+        if !self.walk.is_before(b'{') {
             return None;
         }
         self.walk.value(depth)

@@ -22,6 +22,7 @@
 //! read one request per parent, [`ExportStream`] for documents that export jobs deliver, [`Snapshot`] for how things
 //! stand now; and [`Prober`] for the checks that every probe begins with.
 
+mod blocks;
 mod children;
 mod client;
 mod complaint;

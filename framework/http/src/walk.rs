@@ -1,26 +1,29 @@
-//! Walking over JSON without parsing it: the grammar is checked in full, and strings are passed eight bytes at a time.
+//! Walking over JSON without parsing it.
 //!
-//! It gives up where serde_json would have to decide (anything malformed, deep or escaped in a place that matters), so
-//! that whoever walks has to ask serde_json then. It never passes what serde_json refuses.
+//! Quotes, brackets, commas and what is special in a string are looked for 64 bytes at a time; what stands between them
+//! is checked when they are passed. The grammar is checked in full. A walk gives up where serde_json would have to decide (anything malformed,
+//! very deep, or escaped in a name that matters), and whoever walks asks serde_json then. It never passes what serde_json
+//! refuses.
 
 use std::ops::Range;
 
-use crate::cutter::every;
+use crate::blocks::{BLOCK, Flags};
 
-/// Far below the depth that serde_json refuses, and the width of [`Nesting`].
+/// Below the depth that serde_json refuses, and no more than [`Nesting`] has bits.
 const DEEPEST: u32 = 100;
 
-/// A place in a text.
+/// A walk over a text.
 pub(crate) struct Walk<'b> {
     text: &'b [u8],
-    at: usize,
+    here: Here,
 }
 
 impl<'b> Walk<'b> {
     /// The beginning of a text; none where it is not UTF-8, which nothing after this looks at.
     pub(crate) fn over(text: &'b [u8]) -> Option<Self> {
         std::str::from_utf8(text).ok()?;
-        Some(Self { text, at: 0 })
+        let here = Here::start(text);
+        Some(Self { text, here })
     }
 
     /// What stands in a place that was passed.
@@ -28,92 +31,77 @@ impl<'b> Walk<'b> {
         &self.text[place]
     }
 
-    /// The next byte that is no blank.
-    pub(crate) fn peek(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.text.get(self.at)?;
-            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
-                return Some(byte);
-            }
-            self.at += 1;
-        }
+    /// Whether this mark comes next, after blanks.
+    pub(crate) fn is_before(&self, mark: u8) -> bool {
+        self.here.is_before(self.text, mark)
     }
 
-    /// Passes this byte, which has to be the next one after blanks.
-    pub(crate) fn pass(&mut self, expected: u8) -> Option<()> {
-        (self.peek()? == expected).then(|| self.at += 1)
-    }
-
-    /// Passes this byte if it is the next one after blanks.
-    pub(crate) fn passes(&mut self, byte: u8) -> bool {
-        self.pass(byte).is_some()
+    /// Passes this mark, which has to come next.
+    pub(crate) fn pass(&mut self, mark: u8) -> Option<()> {
+        self.here.pass(self.text, mark)
     }
 
     /// Whether nothing but blanks is left.
-    pub(crate) fn is_over(&mut self) -> bool {
-        self.peek().is_none()
+    pub(crate) fn is_over(&self) -> bool {
+        self.here.mark == self.text.len() && self.here.is_before_mark(self.text)
     }
 
     /// Passes a name and the colon behind it; none where it has escapes.
     pub(crate) fn name(&mut self) -> Option<&'b str> {
-        self.pass(b'"')?;
-        let from = self.at;
-        self.string()?;
-        let name = &self.text[from..self.at - 1];
-        self.pass(b':')?;
-        let name = std::str::from_utf8(name).ok()?;
+        let place = self.here.key(self.text)?;
+        let name = std::str::from_utf8(&self.text[place]).ok()?;
         (!name.contains('\\')).then_some(name)
     }
 
     /// Passes a value that stands below so many others, and says where it stands.
     pub(crate) fn value(&mut self, depth: u32) -> Option<Range<usize>> {
+        let text = self.text;
+        let mut here = self.here;
         let mut nesting = Nesting::below(depth);
-        self.peek()?;
-        let from = self.at;
+        let from = after_blanks(text, here.at);
         loop {
-            match self.peek()? {
+            match here.byte {
                 b'"' => {
-                    self.at += 1;
-                    self.string()?;
+                    here.string(text)?;
                 }
                 b'{' => {
-                    self.at += 1;
-                    if self.peek()? != b'}' {
+                    here.pass(text, b'{')?;
+                    if !here.is_before(text, b'}') {
                         nesting.enter(true)?;
-                        self.key()?;
+                        here.key(text)?;
                         continue;
                     }
-                    self.at += 1;
+                    here.pass_mark(text);
                 }
                 b'[' => {
-                    self.at += 1;
-                    if self.peek()? != b']' {
+                    here.pass(text, b'[')?;
+                    if !here.is_before(text, b']') {
                         nesting.enter(false)?;
                         continue;
                     }
-                    self.at += 1;
+                    here.pass_mark(text);
                 }
-                b'-' | b'0'..=b'9' => self.number()?,
-                b'n' => self.word(b"null")?,
-                b't' => self.word(b"true")?,
-                b'f' => self.word(b"false")?,
-                _ => return None,
+                _ => here.scalar(text)?,
             }
             // One value has ended, and perhaps those that it is the last one of.
             loop {
                 let Some(is_object) = nesting.is_object() else {
-                    return Some(from..self.at);
+                    self.here = here;
+                    return Some(from..here.at);
                 };
-                match (self.peek()?, is_object) {
-                    (b',', is_object) => {
-                        self.at += 1;
+                if !here.is_before_mark(text) {
+                    return None;
+                }
+                match (here.byte, is_object) {
+                    (b',', _) => {
+                        here.pass_mark(text);
                         if is_object {
-                            self.key()?;
+                            here.key(text)?;
                         }
                         break;
                     }
                     (b'}', true) | (b']', false) => {
-                        self.at += 1;
+                        here.pass_mark(text);
                         nesting.leave();
                     }
                     _ => return None,
@@ -121,124 +109,228 @@ impl<'b> Walk<'b> {
             }
         }
     }
+}
 
-    /// Passes a word such as `null`.
-    fn word(&mut self, word: &[u8]) -> Option<()> {
-        let is_there = self.text[self.at..].starts_with(word);
-        is_there.then(|| self.at += word.len())
+/// A place in a text. Everything before it has been checked.
+#[derive(Clone, Copy)]
+struct Here {
+    /// Behind what was passed last.
+    at: usize,
+    /// The next mark, or the end of the text.
+    mark: usize,
+    /// What stands there; zero for the end.
+    byte: u8,
+    /// Where the block of the mark begins, and the marks in it that come later.
+    block: usize,
+    later: u64,
+}
+
+// Inlined, and by value where not, so that places are kept in registers: it takes half the time.
+impl Here {
+    fn start(text: &[u8]) -> Self {
+        let mut here = Self {
+            at: 0,
+            mark: 0,
+            byte: 0,
+            block: 0,
+            later: marks(text, 0),
+        };
+        here.find_mark(text);
+        here.skip_blank_marks(text);
+        here
     }
 
-    fn key(&mut self) -> Option<()> {
-        self.pass(b'"')?;
-        self.string()?;
-        self.pass(b':')
+    /// Goes on to the next mark.
+    #[inline(always)]
+    fn find_mark(&mut self, text: &[u8]) {
+        if self.later == 0 {
+            (self.block, self.later) = next_marks(text, self.block);
+        }
+        // No marks at all are one behind the block, which is then the last.
+        self.mark = (self.block + self.later.trailing_zeros() as usize).min(text.len());
+        self.later &= self.later.wrapping_sub(1);
+        self.byte = text.get(self.mark).copied().unwrap_or(0);
     }
 
-    /// Passes the rest of a string, behind its first quote.
-    fn string(&mut self) -> Option<()> {
-        loop {
-            let Some(eight) = self.text[self.at..].first_chunk::<8>() else {
-                return self.end_of_string();
-            };
-            let special = special_bytes(u64::from_le_bytes(*eight));
-            if special == 0 {
-                self.at += 8;
-                continue;
-            }
-            self.at += special.trailing_zeros() as usize / 8;
-            if self.special()? {
-                return Some(());
-            }
+    /// Outside of strings, line breaks are blanks like others.
+    #[inline(always)]
+    fn skip_blank_marks(&mut self, text: &[u8]) {
+        while self.byte < b' ' && self.mark < text.len() {
+            self.find_mark(text);
         }
     }
 
-    /// The same within the last eight bytes of the text.
-    fn end_of_string(&mut self) -> Option<()> {
+    /// Passes the mark, outside of strings.
+    #[inline(always)]
+    fn pass_mark(&mut self, text: &[u8]) {
+        self.at = self.mark + 1;
+        self.find_mark(text);
+        self.skip_blank_marks(text);
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, text: &[u8], mark: u8) -> Option<()> {
+        if !self.is_before(text, mark) {
+            return None;
+        }
+        self.pass_mark(text);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn is_before(&self, text: &[u8], mark: u8) -> bool {
+        self.byte == mark && self.is_before_mark(text)
+    }
+
+    /// Whether nothing but blanks stands before the next mark.
+    #[inline(always)]
+    fn is_before_mark(&self, text: &[u8]) -> bool {
+        self.at == self.mark || after_blanks(text, self.at) == self.mark
+    }
+
+    /// Passes a string, and says where its inside stands.
+    #[inline(always)]
+    fn string(&mut self, text: &[u8]) -> Option<Range<usize>> {
+        if !self.is_before(text, b'"') {
+            return None;
+        }
+        let start = self.mark + 1;
+        self.find_mark(text);
+        if self.byte != b'"' {
+            *self = self.end_of_string(text)?;
+        }
+        let inside = start..self.mark;
+        self.pass_mark(text);
+        Some(inside)
+    }
+
+    /// Goes on to the quote that ends a string.
+    #[inline(never)]
+    fn end_of_string(mut self, text: &[u8]) -> Option<Self> {
         loop {
-            match *self.text.get(self.at)? {
-                b'"' | b'\\' | 0..0x20 => {
-                    if self.special()? {
-                        return Some(());
+            match self.byte {
+                b'"' => return Some(self),
+                b'\\' => match text.get(self.mark + 1..)? {
+                    // Marks themselves.
+                    [b'"' | b'\\', ..] => self.find_mark(text),
+                    [b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => {}
+                    [b'u', digits @ ..] => {
+                        let four = digits.first_chunk::<4>()?;
+                        if !four.iter().all(u8::is_ascii_hexdigit) {
+                            return None;
+                        }
                     }
-                }
-                _ => self.at += 1,
+                    _ => return None,
+                },
+                // A control character, or the end of the text.
+                0..b' ' => return None,
+                _ => {}
             }
+            self.find_mark(text);
         }
     }
 
-    /// Passes a quote, which ends the string, or an escape; never a control character.
-    fn special(&mut self) -> Option<bool> {
-        match *self.text.get(self.at)? {
-            b'"' => {
-                self.at += 1;
-                Some(true)
+    /// The same for a name with its colon.
+    #[inline(always)]
+    fn key(&mut self, text: &[u8]) -> Option<Range<usize>> {
+        let inside = self.string(text)?;
+        let mut colon = self.at;
+        if text.get(colon) != Some(&b':') {
+            colon = after_blanks(text, colon);
+            if text.get(colon) != Some(&b':') {
+                return None;
             }
-            b'\\' => {
-                self.escape()?;
-                Some(false)
-            }
-            _ => None,
         }
+        self.at = colon + 1;
+        Some(inside)
     }
 
-    fn escape(&mut self) -> Option<()> {
-        match *self.text.get(self.at + 1)? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 2,
-            b'u' => {
-                let digits = self.text.get(self.at + 2..self.at + 6)?;
-                if !digits.iter().all(u8::is_ascii_hexdigit) {
-                    return None;
-                }
-                self.at += 6;
-            }
-            _ => return None,
+    /// Passes a number or a word, with which everything before the next mark is used up but blanks.
+    #[inline(always)]
+    fn scalar(&mut self, text: &[u8]) -> Option<()> {
+        let start = after_blanks(text, self.at);
+        let mut scalar = text.get(start..self.mark)?;
+        while let [shorter @ .., last] = scalar
+            && is_blank(last)
+        {
+            scalar = shorter;
         }
-        Some(())
-    }
-
-    fn number(&mut self) -> Option<()> {
-        if self.text[self.at] == b'-' {
-            self.at += 1;
-        }
-        if self.text.get(self.at) == Some(&b'0') {
-            // Another digit behind it is what no value ends with.
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.text.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.text.get(self.at) {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.text.get(self.at) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Some(())
-    }
-
-    /// Passes one digit or more.
-    fn digits(&mut self) -> Option<()> {
-        let from = self.at;
-        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-        (self.at > from).then_some(())
+        let is_valid = matches!(scalar, b"null" | b"true" | b"false") || is_number(scalar);
+        is_valid.then(|| self.at = start + scalar.len())
     }
 }
 
-/// The highest bit of the first byte that is a quote, a backslash or a control character, in the order of the text; bytes
-/// behind it may be marked without being one.
-const fn special_bytes(word: u64) -> u64 {
-    let quotes = word ^ every(b'"');
-    let backslashes = word ^ every(b'\\');
-    let is_quote = quotes.wrapping_sub(every(1)) & !quotes;
-    let is_backslash = backslashes.wrapping_sub(every(1)) & !backslashes;
-    let is_control = word.wrapping_sub(every(0x20)) & !word;
-    (is_quote | is_backslash | is_control) & every(0x80)
+/// The first place that is not blank.
+#[inline(never)]
+fn after_blanks(text: &[u8], from: usize) -> usize {
+    let blanks = text[from..].iter().take_while(|byte| is_blank(byte));
+    from + blanks.count()
+}
+
+const fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
+}
+
+fn is_number(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    let Some(mut rest) = after_digits(unsigned) else {
+        return false;
+    };
+    if unsigned[0] == b'0' && unsigned.len() - rest.len() > 1 {
+        return false;
+    }
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        match after_digits(fraction) {
+            Some(behind) => rest = behind,
+            None => return false,
+        }
+    }
+    match rest {
+        [] => true,
+        [b'e' | b'E', b'+' | b'-', exponent @ ..] | [b'e' | b'E', exponent @ ..] => {
+            after_digits(exponent).is_some_and(<[u8]>::is_empty)
+        }
+        _ => false,
+    }
+}
+
+/// What stands behind one digit or more.
+fn after_digits(text: &[u8]) -> Option<&[u8]> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (digits > 0).then(|| &text[digits..])
+}
+
+/// The next block that has marks, and these; the last one without any where there is none.
+#[inline(never)]
+fn next_marks(text: &[u8], mut block: usize) -> (usize, u64) {
+    while block + BLOCK < text.len() {
+        block += BLOCK;
+        let marks = marks(text, block);
+        if marks != 0 {
+            return (block, marks);
+        }
+    }
+    (block, 0)
+}
+
+/// The marks of the block that begins here, one bit for each byte.
+#[inline(always)]
+fn marks(text: &[u8], start: usize) -> u64 {
+    let rest = &text[start..];
+    match rest.first_chunk() {
+        Some(block) => Flags::of(block, is_mark).bits(),
+        None => {
+            let mut block = [b' '; BLOCK];
+            block[..rest.len()].copy_from_slice(rest);
+            Flags::of(&block, is_mark).bits()
+        }
+    }
+}
+
+const fn is_mark(byte: u8) -> u8 {
+    // The four brackets differ in these bits only; so do four other bytes, which JSON has in strings only.
+    let is_bracket = byte | 0x26 == b'}' | 0x26;
+    (is_bracket | (byte == b',') | (byte == b'"') | (byte == b'\\') | (byte < b' ')) as u8
 }
 
 /// What a value stands in, the innermost in the lowest bit: one for an object, zero for a list.
