@@ -328,8 +328,8 @@ fn marks(text: &[u8], start: usize) -> u64 {
 }
 
 const fn is_mark(byte: u8) -> u8 {
-    // The four brackets differ in these bits only; so do four other bytes, which JSON has in strings only.
-    let is_bracket = byte | 0x26 == b'}' | 0x26;
+    // `[` and `{` differ in one bit, and so do `]` and `}`.
+    let is_bracket = (byte | 0x20 == b'{') | (byte | 0x20 == b'}');
     (is_bracket | (byte == b',') | (byte == b'"') | (byte == b'\\') | (byte < b' ')) as u8
 }
 
