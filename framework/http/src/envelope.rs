@@ -624,8 +624,10 @@ mod tests {
         assert!(split(&deep, CALLS, &[]).is_err());
     }
 
+    type Pointers = &'static [&'static str];
+
     /// What may be asked of a page: shape, lists or record, companions, values.
-    const QUESTIONS: [(Shape, &[&str], &[&str], &[&str]); 6] = [
+    const QUESTIONS: [(Shape, Pointers, Pointers, Pointers); 6] = [
         (
             Shape::List,
             &["/calls"],
