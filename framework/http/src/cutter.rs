@@ -8,6 +8,8 @@ use std::ops::Range;
 use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result};
 
+use crate::blocks::BLOCK;
+
 /// The longest record; a service whose list does not end must not fill the memory.
 const LONGEST_RECORD: usize = 16 << 20;
 /// The most that may stand between two records; a service that sends blanks for ever must not keep the read for ever.
@@ -378,8 +380,6 @@ struct Scan {
     is_escaped: bool,
 }
 
-const BLOCK: usize = 64;
-
 impl Scan {
     /// Whether the object has not begun.
     const fn is_before(&self) -> bool {
@@ -499,7 +499,7 @@ const fn gather(word: u64) -> u64 {
     (word & every(1)).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-pub(crate) const fn every(byte: u8) -> u64 {
+const fn every(byte: u8) -> u64 {
     0x0101_0101_0101_0101 * byte as u64
 }
 

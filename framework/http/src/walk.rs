@@ -1,9 +1,9 @@
 //! Walking over JSON without parsing it.
 //!
 //! Quotes, brackets, commas and what is special in a string are looked for 64 bytes at a time; what stands between them
-//! is checked when they are passed. The grammar is checked in full. A walk gives up where serde_json would have to decide (anything malformed,
-//! very deep, or escaped in a name that matters), and whoever walks asks serde_json then. It never passes what serde_json
-//! refuses.
+//! is checked when they are passed. The grammar is checked in full. A walk gives up where serde_json would have to decide
+//! (anything malformed, very deep, or escaped in a name that matters), and whoever walks asks serde_json then. It never
+//! passes what serde_json refuses.
 
 use std::ops::Range;
 
