@@ -1,20 +1,22 @@
 //! `cargo bench`: what reading costs, beside a loop that does as little as can be done.
 //!
-//! A simulator on loopback serves the calls. Two programs read them to a file, in turns, each as a process of its own:
-//! the shipped binary, and the smallest loop over reqwest that cuts out the raw records (`serde_json::RawValue`) and
-//! writes them, without state, retry, limit or resume. What counts is the ratio of their CPU times in one run; times
-//! alone say more about the machine. Then follow the peak memory at two sizes, the time lost against the service's
-//! rate limit, and the start of the process.
+//! A simulator on loopback serves the calls. Programs read them to a file, in turns, each as a process of its own: the
+//! shipped binary, and the smallest loop over reqwest that cuts out the raw records (`serde_json::RawValue`) and writes
+//! them, without state, retry, limit or resume; once as it is, and once taking key and cursor of every record, which
+//! nobody who reads again can do without. What counts is the ratio of their CPU times in one run; times alone say more
+//! about the machine. Then follow the peak memory at two sizes, the same calls compressed, the time lost against the
+//! service's rate limit, and the start of the process.
 
 mod cost;
 
 use std::{
     env,
     ffi::OsStr,
-    fs,
-    io::{BufWriter, Write},
+    fmt, fs,
+    io::{BufWriter, Read, Write},
     path::Path,
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -22,13 +24,18 @@ use cost::{Cost, measure, median, median_of, smallest};
 
 use acceptance::{sandbox, simulation, unlimited_sandbox};
 use headwater::Timestamp;
-use headwater_sandbox::CopilotOptions;
+use headwater_sandbox::{API_KEY, API_PASSWORD, CopilotOptions};
+use headwater_testkit::{Reply, Request, Script};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
 /// Set for the processes that run the minimal loop.
 const MINIMAL: &str = "HEADWATER_BENCH_MINIMAL";
+/// Set for those that take key and cursor as well.
+const KEYED: &str = "HEADWATER_BENCH_KEYED";
+/// Set for the process that only decodes compressed answers.
+const DECODE: &str = "HEADWATER_BENCH_DECODE";
 /// Far more than one connection gets through.
 const UNLIMITED: u32 = 1000;
 const ROUNDS: usize = 5;
@@ -42,8 +49,13 @@ fn main() {
     if let Ok(base_url) = env::var(MINIMAL) {
         return minimal_loop(&base_url, Path::new(&env::args_os().nth(1).unwrap()));
     }
+    if let Ok(answers) = env::var(DECODE) {
+        return decode(Path::new(&answers));
+    }
     let calls = env::var("HEADWATER_BENCH_CALLS").map_or(CALLS, |text| text.parse().unwrap());
+    let _ = rustls::crypto::ring::default_provider().install_default();
     throughput(calls);
+    compressed(calls);
     rate_limit();
     start();
 }
@@ -52,13 +64,14 @@ fn throughput(calls: u64) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let service = runtime.block_on(unlimited_sandbox(calls));
-    let mut costs: [Vec<Cost>; 2] = Default::default();
+    let mut costs: [Vec<Cost>; 3] = Default::default();
     for _ in 0..ROUNDS {
         let out = folder.path().join("minimal.jsonl");
-        costs[0].push(minimal(&service.base_url(), &out));
+        costs[0].push(minimal(&service.base_url(), &out, false));
+        costs[1].push(minimal(&service.base_url(), &out, true));
         let minimal_lines = lines(&out);
         let out = folder.path().join("out");
-        costs[1].push(headwater_read(&service.base_url(), &out, UNLIMITED));
+        costs[2].push(headwater_read(&service.base_url(), &out, UNLIMITED));
         assert_eq!(
             lines(&out.join("calls.jsonl")),
             minimal_lines,
@@ -75,8 +88,12 @@ fn throughput(calls: u64) {
         "{:<16} {:>12} {:>12} {:>12} {:>10}",
         "", "CPU min s", "CPU median s", "wall med. s", "peak MiB"
     );
-    let [minimal, ours] = costs;
-    for (name, costs) in [("minimal loop", &minimal), ("headwater read", &ours)] {
+    let [minimal, keyed, ours] = costs;
+    for (name, costs) in [
+        ("minimal loop", &minimal),
+        ("key and cursor", &keyed),
+        ("headwater read", &ours),
+    ] {
         println!(
             "{name:<16} {:>12.3} {:>12.3} {:>12.3} {:>10.1}",
             smallest(costs).as_secs_f64(),
@@ -85,21 +102,123 @@ fn throughput(calls: u64) {
             costs.iter().map(|cost| cost.peak_kib).max().unwrap() as f64 / 1024.0,
         );
     }
-    let ratios: Vec<f64> = ours
-        .iter()
-        .zip(&minimal)
-        .map(|(ours, minimal)| ours.cpu.as_secs_f64() / minimal.cpu.as_secs_f64())
-        .collect();
-    println!(
-        "CPU ratio        {:.2} median of the rounds, {:.2} of the minima",
-        median_of(ratios),
-        { smallest(&ours).as_secs_f64() / smallest(&minimal).as_secs_f64() }
-    );
+    println!("CPU ratio        {}", Ratios::of(&ours, &keyed));
+    println!("without the keys {}", Ratios::of(&ours, &minimal));
     println!(
         "peak at a tenth  {:.1} MiB for {} calls\n",
         small_peak as f64 / 1024.0,
         calls / 10
     );
+}
+
+/// The ratio of CPU times, in the rounds and of the best.
+struct Ratios {
+    median: f64,
+    of_minima: f64,
+}
+
+impl Ratios {
+    fn of(ours: &[Cost], others: &[Cost]) -> Self {
+        let ratio = |ours: Duration, other: Duration| ours.as_secs_f64() / other.as_secs_f64();
+        let rounds = ours.iter().zip(others);
+        Self {
+            median: median_of(rounds.map(|(a, b)| ratio(a.cpu, b.cpu)).collect()),
+            of_minima: ratio(smallest(ours), smallest(others)),
+        }
+    }
+}
+
+impl fmt::Display for Ratios {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, of_minima } = self;
+        write!(
+            f,
+            "{median:.2} median of the rounds, {of_minima:.2} of the minima"
+        )
+    }
+}
+
+/// Reading compressed answers, beside decoding them alone and reading them as they are.
+fn compressed(calls: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let service = runtime.block_on(unlimited_sandbox(calls));
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let compressing = runtime.block_on(compressing(service.base_url(), Arc::clone(&answers)));
+    let out = folder.path().join("out");
+    let read = |base_url: &str| {
+        let cost = headwater_read(base_url, &out, UNLIMITED);
+        fs::remove_dir_all(&out).unwrap();
+        cost
+    };
+    let file = folder.path().join("answers");
+    let [mut plain, mut whole, mut sums]: [Vec<Cost>; 3] = Default::default();
+    let mut decoded = Vec::new();
+    for _ in 0..ROUNDS {
+        answers.lock().unwrap().clear();
+        whole.push(read(&compressing.base_url()));
+        fs::write(&file, &*answers.lock().unwrap()).unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        decoded.push(measure(command.env(DECODE, &file), b""));
+        plain.push(read(&service.base_url()));
+    }
+    for (decoded, plain) in decoded.iter().zip(&plain) {
+        sums.push(Cost {
+            cpu: decoded.cpu + plain.cpu,
+            ..*plain
+        });
+    }
+    println!("the same, compressed with gzip");
+    for (name, costs) in [
+        ("decoding alone", &decoded),
+        ("reading as it is", &plain),
+        ("headwater read", &whole),
+    ] {
+        let middle = median(costs.iter().map(|cost| cost.cpu).collect());
+        println!(
+            "{name:<16} {:>12.3} {:>12.3}",
+            smallest(costs).as_secs_f64(),
+            middle.as_secs_f64()
+        );
+    }
+    println!("ratio to the sum {}\n", Ratios::of(&whole, &sums));
+}
+
+/// A server in front of another one that compresses its answers, and keeps them, each behind its length.
+async fn compressing(base_url: String, answers: Arc<Mutex<Vec<u8>>>) -> Script {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let forward = move |request: &Request| {
+        let asked = client
+            .get(format!("{base_url}{}", request.target))
+            .header("x-api-key", API_KEY)
+            .header("x-api-password", API_PASSWORD);
+        let answered = async { asked.send().await.unwrap().bytes().await.unwrap() };
+        let handle = tokio::runtime::Handle::current();
+        let body = tokio::task::block_in_place(|| handle.block_on(answered));
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        encoder.write_all(&body).unwrap();
+        let body = encoder.finish().unwrap();
+        let mut answers = answers.lock().unwrap();
+        answers.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        answers.extend_from_slice(&body);
+        Reply::full(200, &[("content-encoding", "gzip")], &body)
+    };
+    Script::start(forward).await.unwrap()
+}
+
+/// The floor of compressed answers.
+fn decode(answers: &Path) {
+    let answers = fs::read(answers).unwrap();
+    let mut rest = &answers[..];
+    let mut decoded = Vec::new();
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (body, behind) = behind.split_at(u64::from_le_bytes(*length) as usize);
+        decoded.clear();
+        flate2::read::GzDecoder::new(body)
+            .read_to_end(&mut decoded)
+            .unwrap();
+        rest = behind;
+    }
 }
 
 fn rate_limit() {
@@ -179,9 +298,12 @@ fn headwater_read(base_url: &str, out: &Path, per_second: u32) -> Cost {
     cost
 }
 
-fn minimal(base_url: &str, out: &Path) -> Cost {
+fn minimal(base_url: &str, out: &Path, is_keyed: bool) -> Cost {
     let mut command = Command::new(env::current_exe().unwrap());
     command.arg(out).env(MINIMAL, base_url);
+    if is_keyed {
+        command.env(KEYED, "1");
+    }
     measure(&mut command, b"")
 }
 
@@ -189,6 +311,13 @@ fn minimal(base_url: &str, out: &Path) -> Cost {
 struct Answer<'a> {
     #[serde(borrow)]
     calls: Vec<&'a RawValue>,
+}
+
+/// The key and the cursor of a call.
+#[derive(Deserialize)]
+struct Call<'a> {
+    id: &'a str,
+    last_modified_time: &'a str,
 }
 
 /// The floor: pages of 100 in windows of time until one is short, raw records to a file.
@@ -204,6 +333,8 @@ fn minimal_loop(base_url: &str, out: &Path) {
         SPAN.1.parse::<Timestamp>().unwrap(),
     );
     let step = (to.as_second() - from.as_second()) / WINDOWS;
+    let is_keyed = env::var_os(KEYED).is_some();
+    let mut newest = String::new();
     let mut file = BufWriter::with_capacity(128 << 10, fs::File::create(out).unwrap());
     for window in 0..WINDOWS {
         let start = Timestamp::from_second(from.as_second() + step * window).unwrap();
@@ -222,6 +353,13 @@ fn minimal_loop(base_url: &str, out: &Path) {
                 runtime.block_on(async { request.send().await.unwrap().bytes().await.unwrap() });
             let answer: Answer<'_> = serde_json::from_slice(&body).unwrap();
             for call in &answer.calls {
+                if is_keyed {
+                    let call: Call<'_> = serde_json::from_str(call.get()).unwrap();
+                    assert!(!call.id.is_empty());
+                    if *newest < *call.last_modified_time {
+                        call.last_modified_time.clone_into(&mut newest);
+                    }
+                }
                 file.write_all(call.get().as_bytes()).unwrap();
                 file.write_all(b"\n").unwrap();
             }

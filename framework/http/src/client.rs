@@ -4,12 +4,11 @@ use std::{
     borrow::Cow,
     fmt,
     future::poll_fn,
-    mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use headwater_core::{
     BaseUrl, Body, Context, Error, Failure, Kind, Result, Secret, Status, Timestamp, TransportError,
 };
@@ -21,8 +20,10 @@ use url::Url;
 use crate::{
     complaint::complaint,
     envelope::{Records, Split, split_with},
-    limit::{LearnedLimit, LimitHeaders, Quota, RateLimit},
+    limit::{LimitHeaders, Quota, RateLimit},
+    limiter::{Share, Urgency},
     retry::{RetryBudget, RetryPolicy, retry_after},
+    spares::Spares,
     tokens::{TokenSource, Tokens},
     urls,
 };
@@ -33,8 +34,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Decoded bytes of one body, unless the connector says otherwise.
 const DEFAULT_BODY_LIMIT: usize = 64 << 20;
-/// An answer whose memory is kept for the next one has at most so many bytes.
-const LARGEST_SPARE: usize = 2 << 20;
 /// What is read of the body of a refusal, to find its message.
 const COMPLAINT_LIMIT: usize = 64 << 10;
 
@@ -187,9 +186,15 @@ impl Download {
     }
 }
 
-/// A client of one service with one set of credentials. Clones share limits, budget and counts.
+/// A client of one service with one set of credentials. Clones share budget and counts; limits are shared by everything
+/// in the process that uses the same credentials.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client {
+    inner: Arc<Inner>,
+    /// What waits for the service's limits.
+    turns: Arc<Share>,
+    urgency: Urgency,
+}
 
 struct Inner {
     context: Context,
@@ -199,18 +204,17 @@ struct Inner {
     secrets: Vec<Secret>,
     tokens: Option<Tokens>,
     rate: Option<RateLimit>,
-    learned: Option<LearnedLimit>,
+    limit_headers: Option<LimitHeaders>,
     quota: Option<Quota>,
     policy: RetryPolicy,
     body_limit: usize,
     budget: RetryBudget,
-    /// Of the last answer; see [`collect`].
-    memory: Mutex<BytesMut>,
+    spares: Spares,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({} at {})", self.0.service, self.0.base)
+        write!(f, "Client({} at {})", self.inner.service, self.inner.base)
     }
 }
 
@@ -273,7 +277,7 @@ impl ClientBuilder {
     #[must_use]
     pub fn limit_headers(self, headers: LimitHeaders) -> Self {
         Self(self.0.map(|inner| Inner {
-            learned: Some(LearnedLimit::new(headers)),
+            limit_headers: Some(headers),
             ..inner
         }))
     }
@@ -313,7 +317,13 @@ impl ClientBuilder {
 
     /// The client, or what is wrong with its parts.
     pub fn build(self) -> Result<Client> {
-        self.0.map(|inner| Client(Arc::new(inner)))
+        let inner = self.0?;
+        let share = Share::join(inner.service, &inner.base, &inner.secrets, inner.rate);
+        Ok(Client {
+            inner: Arc::new(inner),
+            turns: Arc::new(share),
+            urgency: Urgency::Read,
+        })
     }
 }
 
@@ -365,23 +375,31 @@ impl Client {
             secrets: Vec::new(),
             tokens: None,
             rate: None,
-            learned: None,
+            limit_headers: None,
             quota: None,
             policy: RetryPolicy::READ,
             body_limit: DEFAULT_BODY_LIMIT,
             budget: RetryBudget::full(),
-            memory: Mutex::default(),
+            spares: Spares::default(),
         }))
+    }
+
+    /// The same client, whose requests go before those of others that wait for the service's limit.
+    pub(crate) fn urgent(&self) -> Self {
+        Self {
+            urgency: Urgency::Probe,
+            ..self.clone()
+        }
     }
 
     /// The service's name, for sentences.
     pub fn service(&self) -> &'static str {
-        self.0.service
+        self.inner.service
     }
 
     /// Where requests go.
     pub fn base(&self) -> &BaseUrl {
-        &self.0.base
+        &self.inner.base
     }
 
     /// Sends a request under all the rules of this crate.
@@ -395,7 +413,7 @@ impl Client {
     pub async fn download(&self, request: &Request) -> Result<Result<Download, Response>> {
         Ok(match self.pursue(request, Take::Head).await? {
             (_, Some(body)) => Ok(Download {
-                service: self.0.service,
+                service: self.inner.service,
                 body,
             }),
             (response, None) => Err(response),
@@ -404,23 +422,21 @@ impl Client {
 
     /// Whether the credentials can be exchanged for a token, where that is how the service works.
     pub async fn authenticate(&self) -> Result<()> {
-        match &self.0.tokens {
+        match &self.inner.tokens {
             Some(tokens) => tokens.get().await.map(|_| ()),
             None => Ok(()),
         }
     }
 
     async fn pursue(&self, request: &Request, take: Take) -> Result<(Response, Option<Body>)> {
-        let inner = &*self.0;
+        let inner = &*self.inner;
         let policy = &inner.policy;
         let deadline = Instant::now() + policy.deadline;
         let mut tries = 0;
         loop {
             tries += 1;
-            if let Some(learned) = &inner.learned {
-                let waited = learned.turn(deadline, inner.service).await?;
-                inner.context.meter.count_limit_wait(waited);
-            }
+            let waited = self.turns.until_open(deadline).await?;
+            inner.context.meter.count_limit_wait(waited);
             self.turn().await;
             let tried = self.try_once(request, tries > 1, deadline, take).await?;
             let verdict = self.judge(request, tried, tries);
@@ -449,16 +465,15 @@ impl Client {
 
     /// Waits as long as before trying something for the given time again.
     pub(crate) async fn back_off(&self, failed_try: u32) {
-        let delay = self.0.policy.backoff(failed_try, false);
-        self.0.context.meter.count_backoff_wait(delay);
+        let delay = self.inner.policy.backoff(failed_try, false);
+        self.inner.context.meter.count_backoff_wait(delay);
         tokio::time::sleep(delay).await;
     }
 
     /// Waits for the service's rate limit.
     pub(crate) async fn turn(&self) {
-        if let Some(rate) = &self.0.rate {
-            self.0.context.meter.count_limit_wait(rate.turn().await);
-        }
+        let waited = self.turns.turn(self.urgency).await;
+        self.inner.context.meter.count_limit_wait(waited);
     }
 
     /// One try with credentials and timeouts; the caller has waited for its turn.
@@ -469,7 +484,7 @@ impl Client {
         deadline: Instant,
         take: Take,
     ) -> Result<Tried> {
-        let Some(tokens) = &self.0.tokens else {
+        let Some(tokens) = &self.inner.tokens else {
             return self.try_with(request, is_retry, deadline, take, None).await;
         };
         let token = tokens.get().await?;
@@ -496,7 +511,7 @@ impl Client {
         take: Take,
         token: Option<&Secret>,
     ) -> Result<Tried> {
-        self.0.context.meter.count_request(is_retry);
+        self.inner.context.meter.count_request(is_retry);
         let request = self.assemble(request, token)?;
         let exchange = self.exchange(request, take);
         let tried = timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
@@ -506,14 +521,16 @@ impl Client {
                 detail: "no complete answer before the deadline".to_owned(),
             })
         });
-        if let (Tried::Answered(response, _), Some(learned)) = (&tried, &self.0.learned) {
-            learned.observe(&response.headers, response.at);
+        if let (Tried::Answered(response, _), Some(headers)) = (&tried, &self.inner.limit_headers)
+            && let Some(delay) = headers.closed_for(response)
+        {
+            self.turns.close_for(delay);
         }
         Ok(tried)
     }
 
     fn assemble(&self, request: &Request, token: Option<&Secret>) -> Result<http::Request<Bytes>> {
-        let inner = &*self.0;
+        let inner = &*self.inner;
         let url: Url = match &request.target {
             Target::Path { path, query } => urls::join(&inner.base, path, query),
             Target::Link(link) => urls::follow(&inner.base, link)?,
@@ -545,13 +562,13 @@ impl Client {
             before_send: false,
             detail: format!("{what} for too long"),
         };
-        let sent = timeout(HEAD_TIMEOUT, self.0.context.transport.send(request)).await;
+        let sent = timeout(HEAD_TIMEOUT, self.inner.context.transport.send(request)).await;
         let (head, body) = match sent.unwrap_or_else(|_| Err(silent("no answer"))) {
             Ok(response) => response.into_parts(),
             Err(error) => return Tried::Failed(error),
         };
         let limit = if head.status.is_success() {
-            self.0.body_limit
+            self.inner.body_limit
         } else {
             COMPLAINT_LIMIT
         };
@@ -565,7 +582,7 @@ impl Client {
         if take == Take::Head && head.status.is_success() {
             return Tried::Answered(answered(Bytes::new()), Some(body));
         }
-        match collect(body, &head.headers, limit, &self.0.memory).await {
+        match collect(body, &head.headers, limit, &self.inner.spares).await {
             Ok(Some(body)) => Tried::Answered(answered(body), None),
             // Nobody needs the rest of a refusal.
             Ok(None) if !head.status.is_success() => Tried::Answered(answered(Bytes::new()), None),
@@ -575,7 +592,7 @@ impl Client {
     }
 
     fn judge(&self, request: &Request, tried: Tried, tries: u32) -> Verdict {
-        let inner = &*self.0;
+        let inner = &*self.inner;
         let service = inner.service;
         let (response, body) = match tried {
             Tried::Answered(response, body) => (response, body),
@@ -625,9 +642,9 @@ impl Client {
             return Verdict::Good(response, body);
         }
         // Every answer names a reset, a hiccup's as well, which has nothing to do with it.
-        let learned = inner.learned.as_ref().filter(|_| status.as_u16() == 429);
+        let limit_headers = inner.limit_headers.filter(|_| status.as_u16() == 429);
         let wait = retry_after(&response.headers, SystemTime::now())
-            .or_else(|| learned?.until_reset(&response));
+            .or_else(|| limit_headers?.until_reset(&response));
         let error = self.refusal(request, &response);
         match status.as_u16() {
             429 | 503 => Verdict::Again {
@@ -646,7 +663,7 @@ impl Client {
 
     /// The error for a status that is no success, with what the service says.
     pub fn refusal(&self, request: &Request, response: &Response) -> Error {
-        let service = self.0.service;
+        let service = self.inner.service;
         let (kind, what) = match response.status.as_u16() {
             401 => (
                 Kind::Unauthenticated,
@@ -706,9 +723,9 @@ impl Client {
     /// pages and anything else without one.
     pub fn said(&self, body: &[u8]) -> Option<String> {
         let mut text = complaint(body)?;
-        let tokens = self.0.tokens.iter().flat_map(Tokens::known);
+        let tokens = self.inner.tokens.iter().flat_map(Tokens::known);
         // Before the cut: half a secret is one that no search finds any more.
-        for secret in self.0.secrets.iter().cloned().chain(tokens) {
+        for secret in self.inner.secrets.iter().cloned().chain(tokens) {
             text = text.replace(secret.expose(), "[redacted]");
         }
         let line: String = text
@@ -730,12 +747,12 @@ impl Client {
         refused_for_long: bool,
     ) -> Error {
         let error = error.with_status(Status::Persistent).with("tries", tries);
-        if let (true, None, Some(quota)) = (refused_for_long, wait, self.0.quota) {
+        if let (true, None, Some(quota)) = (refused_for_long, wait, self.inner.quota) {
             let Quota::WeeklyFromSunday(requests) = quota;
             let text = format!(
                 "{} goes on asking to slow down; its {requests} requests a week are probably used up and come back \
                  on Sunday at 00:00 GMT",
-                self.0.service
+                self.inner.service
             );
             return Error::new(Kind::QuotaExhausted, text)
                 .with_status(Status::Persistent)
@@ -759,28 +776,21 @@ enum Verdict {
     },
 }
 
-/// The whole body, or none when it has more than `limit` decoded bytes. It lies in the memory of the last one where that
-/// is free again: new memory for every page costs more than filling it.
+/// The whole body, or none when it has more than `limit` decoded bytes.
 async fn collect(
     mut body: Body,
     headers: &HeaderMap,
     limit: usize,
-    memory: &Mutex<BytesMut>,
+    spares: &Spares,
 ) -> Result<Option<Bytes>, TransportError> {
     // Only a hint: it is absent or small for compressed bodies, and it may lie.
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    let spare = || memory.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut collected = mem::take(&mut *spare());
-    collected.reserve(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
+    let mut collected = spares.take(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
     loop {
         let Some(chunk) = next_chunk(&mut body).await? else {
-            let whole = collected.split().freeze();
-            if whole.len() <= LARGEST_SPARE {
-                *spare() = collected;
-            }
-            return Ok(Some(whole));
+            return Ok(Some(spares.freeze(collected)));
         };
         if collected.len() + chunk.len() > limit {
             return Ok(None);

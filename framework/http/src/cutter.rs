@@ -8,6 +8,8 @@ use std::ops::Range;
 use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result};
 
+use crate::blocks::BLOCK;
+
 /// The longest record; a service whose list does not end must not fill the memory.
 const LONGEST_RECORD: usize = 16 << 20;
 /// The most that may stand between two records; a service that sends blanks for ever must not keep the read for ever.
@@ -377,8 +379,6 @@ struct Scan {
     in_string: bool,
     is_escaped: bool,
 }
-
-const BLOCK: usize = 64;
 
 impl Scan {
     /// Whether the object has not begun.

@@ -1,10 +1,15 @@
 //! Cutting a page into its records without building a tree.
+//!
+//! A page is cut by [`Walk`] first. What that gives up on is cut by serde_json, which decides whether it is a page at all
+//! and knows what is wrong with it.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
 use headwater_core::{Error, Kind, Result};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, value::RawValue};
+
+use crate::walk::Walk;
 
 /// Where a page has its records.
 #[derive(Clone, Copy, Debug)]
@@ -57,49 +62,11 @@ pub fn split_with(
         Records::One("") => (&whole, Shape::One),
         Records::One(pointer) => (std::slice::from_ref(pointer), Shape::One),
     };
-    let mut cut = Cut {
-        start: body.as_ptr() as usize,
-        shape,
-        targets: pointers
-            .iter()
-            .map(|pointer| Target {
-                pointer,
-                goal: Goal::Records,
-            })
-            .chain(
-                companions
-                    .iter()
-                    .enumerate()
-                    .map(|(index, pointer)| Target {
-                        pointer,
-                        goal: Goal::Companion(index),
-                    }),
-            )
-            .chain(wanted.iter().enumerate().map(|(index, pointer)| Target {
-                pointer,
-                goal: Goal::Value(index),
-            }))
-            .collect(),
-        records: None,
-        companions: vec![Vec::new(); companions.len()],
-        found: vec![None; wanted.len()],
+    let targets: Vec<Target<'_>> = targets(pointers, companions, wanted).collect();
+    let cut = match Cut::walk(body, shape, &targets) {
+        Some(cut) => cut,
+        None => Cut::parse(body, shape, &targets).map_err(|error| unreadable(body, &error))?,
     };
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let open: Vec<(usize, &str)> = cut
-        .targets
-        .iter()
-        .map(|target| target.pointer)
-        .enumerate()
-        .collect();
-    let parsed = Level {
-        cut: &mut cut,
-        open,
-    }
-    .deserialize(&mut deserializer)
-    .and_then(|()| deserializer.end());
-    if let Err(error) = parsed {
-        return Err(unreadable(body, &error));
-    }
     let Some(spans) = cut.records else {
         return Err(Error::new(
             Kind::DataInvalid,
@@ -112,6 +79,20 @@ pub fn split_with(
         companions: cut.companions,
         found: cut.found,
     })
+}
+
+fn targets<'p>(
+    records: &'p [&'p str],
+    companions: &'p [&'p str],
+    wanted: &'p [&'p str],
+) -> impl Iterator<Item = Target<'p>> {
+    let records = records.iter().map(|pointer| (pointer, Goal::Records));
+    let companions = companions.iter().enumerate();
+    let companions = companions.map(|(index, pointer)| (pointer, Goal::Companion(index)));
+    let wanted = wanted.iter().enumerate();
+    let wanted = wanted.map(|(index, pointer)| (pointer, Goal::Value(index)));
+    let all = records.chain(companions).chain(wanted);
+    all.map(|(pointer, goal)| Target { pointer, goal })
 }
 
 /// A record without the values of some of its top-level fields, which become null; unchanged where it has none of them.
@@ -174,86 +155,221 @@ enum Shape {
     One,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Goal {
     Records,
     Companion(usize),
     Value(usize),
 }
 
+#[derive(Clone, Copy, Debug)]
 struct Target<'p> {
     pointer: &'p str,
     goal: Goal,
 }
 
-struct Cut<'p> {
-    /// Address of the body's first byte: a raw value borrowed from the body is turned into a span by subtraction.
-    start: usize,
-    shape: Shape,
-    targets: Vec<Target<'p>>,
+#[derive(Debug, PartialEq)]
+struct Cut {
     records: Option<Vec<Range<usize>>>,
     companions: Vec<Vec<Range<usize>>>,
     found: Vec<Option<Value>>,
 }
 
-impl Cut<'_> {
-    fn span(&self, raw: &RawValue) -> Range<usize> {
-        let text = raw.get();
-        let from = text.as_ptr() as usize - self.start;
-        from..from + text.len()
+impl Cut {
+    /// With room for what the targets are.
+    fn empty(targets: &[Target<'_>]) -> Self {
+        let count = |is_meant: fn(&Goal) -> bool| {
+            let goals = targets.iter().map(|target| &target.goal);
+            goals.filter(|goal| is_meant(goal)).count()
+        };
+        Self {
+            records: None,
+            companions: vec![Vec::new(); count(|goal| matches!(goal, Goal::Companion(_)))],
+            found: vec![None; count(|goal| matches!(goal, Goal::Value(_)))],
+        }
     }
 
-    fn keep<E: de::Error>(&mut self, records: Vec<Range<usize>>) -> Result<(), E> {
-        if self.records.is_some() {
-            return Err(E::custom("the page has its records twice"));
-        }
-        self.records = Some(records);
-        Ok(())
+    /// Says whether these are the first.
+    fn keep_records(&mut self, records: Vec<Range<usize>>) -> bool {
+        self.records.replace(records).is_none()
+    }
+
+    /// Says whether these are the first.
+    fn keep_companion(&mut self, index: usize, records: Vec<Range<usize>>) -> bool {
+        std::mem::replace(&mut self.companions[index], records).is_empty()
     }
 }
 
-/// One object on the way to some targets: each open target with the rest of its pointer.
+/// Targets that lie in the value at hand, each with the rest of its pointer.
+type Open<'p> = Vec<(Target<'p>, &'p str)>;
+
+fn all_open<'p>(targets: &[Target<'p>]) -> Open<'p> {
+    let open = targets.iter().map(|target| (*target, target.pointer));
+    open.collect()
+}
+
+/// Those that lie in the field of this name.
+fn open_in<'p>(open: &Open<'p>, name: &str) -> Open<'p> {
+    let inner = open.iter().filter_map(|(target, rest)| {
+        let rest = rest.strip_prefix('/')?.strip_prefix(name)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some((*target, rest))
+    });
+    inner.collect()
+}
+
+/// The goal that the value at hand is itself.
+fn reached(open: &Open<'_>) -> Option<Goal> {
+    let mut reached = open.iter().filter(|(_, rest)| rest.is_empty());
+    reached.next().map(|(target, _)| target.goal)
+}
+
+/// The fast way.
+struct Walker<'b> {
+    walk: Walk<'b>,
+    shape: Shape,
+    cut: Cut,
+}
+
+impl Cut {
+    /// None where serde_json has to decide.
+    fn walk(body: &[u8], shape: Shape, targets: &[Target<'_>]) -> Option<Self> {
+        let mut walker = Walker {
+            walk: Walk::over(body)?,
+            shape,
+            cut: Self::empty(targets),
+        };
+        walker.value(&all_open(targets), 0)?;
+        walker.walk.is_over().then_some(walker.cut)
+    }
+}
+
+impl Walker<'_> {
+    /// A value below so many others that is a target, or on the way to some.
+    fn value(&mut self, open: &Open<'_>, depth: u32) -> Option<()> {
+        let is_first = match (reached(open), self.shape) {
+            (None, _) => return self.fields(open, depth),
+            (Some(Goal::Records), Shape::List) => {
+                let spans = self.list(depth)?;
+                self.cut.keep_records(spans)
+            }
+            (Some(Goal::Records), Shape::One) => {
+                let span = self.object(depth)?;
+                self.cut.keep_records(vec![span])
+            }
+            (Some(Goal::Companion(index)), _) => {
+                let spans = self.list(depth)?;
+                self.cut.keep_companion(index, spans)
+            }
+            (Some(Goal::Value(index)), _) => {
+                let text = self.walk.value(depth)?;
+                self.cut.found[index] = Some(serde_json::from_slice(self.walk.text(text)).ok()?);
+                true
+            }
+        };
+        is_first.then_some(())
+    }
+
+    /// The fields of an object, or null. What else may stand on the way to a target is rare, and harder to judge.
+    fn fields(&mut self, open: &Open<'_>, depth: u32) -> Option<()> {
+        if !self.walk.is_before(b'{') {
+            let other = self.walk.value(depth)?;
+            return (self.walk.text(other) == b"null").then_some(());
+        }
+        self.walk.pass(b'{')?;
+        if self.walk.is_before(b'}') {
+            return self.walk.pass(b'}');
+        }
+        loop {
+            let inner = open_in(open, self.walk.name()?);
+            if inner.is_empty() {
+                self.walk.value(depth + 1)?;
+            } else {
+                self.value(&inner, depth + 1)?;
+            }
+            if self.walk.is_before(b'}') {
+                return self.walk.pass(b'}');
+            }
+            self.walk.pass(b',')?;
+        }
+    }
+
+    fn list(&mut self, depth: u32) -> Option<Vec<Range<usize>>> {
+        let mut spans = Vec::new();
+        self.walk.pass(b'[')?;
+        if !self.walk.is_before(b']') {
+            spans.push(self.object(depth + 1)?);
+        }
+        while self.walk.is_before(b',') {
+            self.walk.pass(b',')?;
+            spans.push(self.object(depth + 1)?);
+        }
+        self.walk.pass(b']')?;
+        Some(spans)
+    }
+
+    fn object(&mut self, depth: u32) -> Option<Range<usize>> {
+        if !self.walk.is_before(b'{') {
+            return None;
+        }
+        self.walk.value(depth)
+    }
+}
+
+/// The way that decides.
+impl Cut {
+    fn parse(body: &[u8], shape: Shape, targets: &[Target<'_>]) -> Result<Self, serde_json::Error> {
+        let mut cut = Self::empty(targets);
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let level = Level {
+            start: body.as_ptr() as usize,
+            shape,
+            cut: &mut cut,
+            open: all_open(targets),
+        };
+        level.deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(cut)
+    }
+}
+
+/// One value that is a target, or on the way to some.
 struct Level<'c, 'p> {
-    cut: &'c mut Cut<'p>,
-    open: Vec<(usize, &'p str)>,
+    /// Address of the body's first byte: a raw value borrowed from the body is turned into a span by subtraction.
+    start: usize,
+    shape: Shape,
+    cut: &'c mut Cut,
+    open: Open<'p>,
 }
 
 impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let reached = self
-            .open
-            .iter()
-            .find(|(_, rest)| rest.is_empty())
-            .map(|(target, _)| *target);
-        let Some(target) = reached else {
-            return deserializer.deserialize_any(self);
-        };
-        match (self.cut.targets[target].goal, self.cut.shape) {
-            (Goal::Value(index), _) => {
-                self.cut.found[index] =
-                    Some(<Value as serde::Deserialize>::deserialize(deserializer)?);
-                Ok(())
+        let start = self.start;
+        let is_first = match (reached(&self.open), self.shape) {
+            (None, _) => return deserializer.deserialize_any(self),
+            (Some(Goal::Records), Shape::List) => {
+                let spans = deserializer.deserialize_seq(List { start })?;
+                self.cut.keep_records(spans)
             }
-            (Goal::Records, Shape::List) => {
-                let spans = deserializer.deserialize_seq(List { cut: self.cut })?;
-                self.cut.keep(spans)
-            }
-            (Goal::Companion(index), _) => {
-                let spans = deserializer.deserialize_seq(List { cut: self.cut })?;
-                if !self.cut.companions[index].is_empty() {
-                    return Err(de::Error::custom("the page has a companion list twice"));
-                }
-                self.cut.companions[index] = spans;
-                Ok(())
-            }
-            (Goal::Records, Shape::One) => {
+            (Some(Goal::Records), Shape::One) => {
                 let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
-                require_object(raw)?;
-                let span = self.cut.span(raw);
-                self.cut.keep(vec![span])
+                self.cut.keep_records(vec![object(raw, start)?])
             }
+            (Some(Goal::Companion(index)), _) => {
+                let spans = deserializer.deserialize_seq(List { start })?;
+                self.cut.keep_companion(index, spans)
+            }
+            (Some(Goal::Value(index)), _) => {
+                let value = <Value as serde::Deserialize>::deserialize(deserializer)?;
+                self.cut.found[index] = Some(value);
+                true
+            }
+        };
+        if is_first {
+            Ok(())
+        } else {
+            Err(de::Error::custom("the page has a list of records twice"))
         }
     }
 }
@@ -267,18 +383,13 @@ impl<'de> Visitor<'de> for Level<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Key(name)) = map.next_key()? {
-            let open: Vec<(usize, &str)> = self
-                .open
-                .iter()
-                .filter_map(|(target, rest)| {
-                    let rest = rest.strip_prefix('/')?.strip_prefix(name.as_ref())?;
-                    (rest.is_empty() || rest.starts_with('/')).then_some((*target, rest))
-                })
-                .collect();
+            let open = open_in(&self.open, &name);
             if open.is_empty() {
                 map.next_value::<IgnoredAny>()?;
             } else {
                 map.next_value_seed(Level {
+                    start: self.start,
+                    shape: self.shape,
                     cut: &mut *self.cut,
                     open,
                 })?;
@@ -318,11 +429,12 @@ impl<'de> Visitor<'de> for Level<'_, '_> {
     }
 }
 
-struct List<'c, 'p> {
-    cut: &'c Cut<'p>,
+/// A list of records in the body that starts at this address.
+struct List {
+    start: usize,
 }
 
-impl<'de> Visitor<'de> for List<'_, '_> {
+impl<'de> Visitor<'de> for List {
     type Value = Vec<Range<usize>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -332,19 +444,20 @@ impl<'de> Visitor<'de> for List<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut spans = Vec::new();
         while let Some(raw) = seq.next_element::<&RawValue>()? {
-            require_object(raw)?;
-            spans.push(self.cut.span(raw));
+            spans.push(object(raw, self.start)?);
         }
         Ok(spans)
     }
 }
 
-fn require_object<E: de::Error>(raw: &RawValue) -> Result<(), E> {
-    if raw.get().starts_with('{') {
-        Ok(())
-    } else {
-        Err(E::custom("a record is not an object"))
+/// Where a record stands, which has to be an object.
+fn object<E: de::Error>(raw: &RawValue, start: usize) -> Result<Range<usize>, E> {
+    let text = raw.get();
+    if !text.starts_with('{') {
+        return Err(E::custom("a record is not an object"));
     }
+    let from = text.as_ptr() as usize - start;
+    Ok(from..from + text.len())
 }
 
 /// A key, borrowed unless it has escapes.
@@ -509,5 +622,163 @@ mod tests {
         let mut deep = br#"{"x":"#.to_vec();
         deep.extend(std::iter::repeat_n(b'[', 100_000));
         assert!(split(&deep, CALLS, &[]).is_err());
+    }
+
+    type Pointers = &'static [&'static str];
+
+    /// What may be asked of a page: shape, lists or record, companions, values.
+    const QUESTIONS: [(Shape, Pointers, Pointers, Pointers); 6] = [
+        (
+            Shape::List,
+            &["/calls"],
+            &[],
+            &["/pagination/next", "/pagination/matched"],
+        ),
+        (
+            Shape::List,
+            &["/calls", "/deep/calls"],
+            &["/users", "/deep/users"],
+            &["/request"],
+        ),
+        (
+            Shape::List,
+            &["/deep/calls"],
+            &["/calls"],
+            &["/deep", "/calls/0", "/"],
+        ),
+        (
+            Shape::One,
+            &["/pagination"],
+            &[],
+            &["/pagination/next", "/users"],
+        ),
+        (Shape::One, &[""], &[], &["/request"]),
+        (Shape::List, &[""], &[], &["/request"]),
+    ];
+
+    /// Both ways where the fast one does not give up; says whether it did not.
+    fn is_the_same_both_ways(body: &[u8], question: usize) -> bool {
+        let (shape, records, companions, wanted) = QUESTIONS[question];
+        let targets: Vec<_> = targets(records, companions, wanted).collect();
+        let Some(walked) = Cut::walk(body, shape, &targets) else {
+            return false;
+        };
+        let parsed = Cut::parse(body, shape, &targets);
+        let text = String::from_utf8_lossy(body);
+        match parsed {
+            Ok(parsed) => assert_eq!(walked, parsed, "question {question} to {text}"),
+            Err(error) => panic!("question {question}: {error}, but was passed: {text}"),
+        }
+        true
+    }
+
+    const PAGES: [&str; 6] = [
+        r#"{"request":"r-1","calls":[{"id":"1","n":[1,-0,0.5,1e9,-2.5E-3,12345678901234567890.10],"t":"a\"b\\c\u00e9\/ é 漢 \ud83d\ude00"},{},{"deep":{"a":[[],[{}],[null,true,false]]}}],"users":[{"id":"u"}],"pagination":{"next":"x\u0041","matched":3}}"#,
+        "{\n  \"deep\": {\n    \"calls\": [ {\"id\": 1} , { } ],\r\n\t\"users\": []\n  },\n  \"calls\": [], \"request\": null, \"pagination\" : { }\n}\n",
+        r#"[{"id":"a long text that takes several words of eight bytes each to pass, and then some"},{"id":2}]"#,
+        r#"{"calls":[{"a":{"b":{"c":{"d":{"e":[[[[[[{"f":""}]]]]]]}}}}}],"pagination":null}"#,
+        r#"{"calls":[{"id":1}],"calls":[{"id":2}],"users":[],"users":[{"id":3}],"pagination":{"next":1},"pagination":{"next":"2"}}"#,
+        r#"{"pagination":1e999,"request":-1.5e+10,"deep":"\ud800","c\u0061lls":[{"id":1}],"":{"calls":[]}}"#,
+    ];
+
+    /// Bytes that mean something to JSON, and some that must not be there.
+    const TELLING: &[u8] =
+        b"\"\\{}[],:0123456789-+.eE tfn\n\t\r/ubx\x00\x0c\x1f\x7f\x80\xa9\xc3\xed\xf0\xff";
+
+    #[test]
+    fn the_fast_way_never_differs_from_the_one_that_decides() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut was_walked = [false; QUESTIONS.len()];
+        for page in PAGES.map(str::as_bytes) {
+            for length in 0..=page.len() {
+                for (question, was_walked) in was_walked.iter_mut().enumerate() {
+                    *was_walked |= is_the_same_both_ways(&page[..length], question);
+                }
+            }
+        }
+        assert_eq!(
+            was_walked,
+            [true; QUESTIONS.len()],
+            "all are walked in some page"
+        );
+        let mut passed = 0;
+        for _ in 0..220_000 {
+            let mut page = rng.choice(PAGES).unwrap().as_bytes().to_vec();
+            for _ in 0..rng.usize(1..=3) {
+                mutate(&mut page, &mut rng);
+            }
+            passed += u32::from(is_the_same_both_ways(&page, rng.usize(..QUESTIONS.len())));
+        }
+        assert!(
+            passed > 10_000,
+            "enough pages stay valid to compare: {passed}"
+        );
+    }
+
+    fn mutate(page: &mut Vec<u8>, rng: &mut fastrand::Rng) {
+        if page.is_empty() {
+            return;
+        }
+        let place = rng.usize(..page.len());
+        let telling = TELLING[rng.usize(..TELLING.len())];
+        match rng.u32(..7) {
+            0 => page[place] ^= 1 << rng.u32(..8),
+            1 => page[place] = telling,
+            2 => page.insert(place, telling),
+            3 => {
+                page.remove(place);
+            }
+            4 => page.truncate(place + 1),
+            // A part of the page once more, or another one in its place.
+            5 => {
+                let part = page[place..(place + rng.usize(1..30)).min(page.len())].to_vec();
+                let to = rng.usize(..=page.len());
+                page.splice(to..to, part);
+            }
+            _ => {
+                let end = (place + rng.usize(1..30)).min(page.len());
+                let values: [&[u8]; 8] = [
+                    b"null",
+                    b"[]",
+                    b"{\"calls\":[{}]}",
+                    b"\"\\u12e\"",
+                    b"01",
+                    b"-",
+                    b"1.e5",
+                    b"\"\\ud800\"",
+                ];
+                page.splice(
+                    place..end,
+                    values[rng.usize(..values.len())].iter().copied(),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn usual_pages_are_cut_the_fast_way() {
+        for (question, page) in [(0, PAGES[0]), (0, PAGES[1]), (5, PAGES[2]), (0, PAGES[3])] {
+            assert!(is_the_same_both_ways(page.as_bytes(), question), "{page}");
+        }
+    }
+
+    #[test]
+    fn every_depth_is_judged_the_same_both_ways() {
+        for depth in 0..300 {
+            for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+                let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+                for page in [
+                    format!("{{\"calls\":[{{\"a\":{deep}}}]}}"),
+                    format!("{{\"calls\":[],\"pagination\":{{\"next\":{deep}}}}}"),
+                    format!("{{\"calls\":[],\"other\":{deep}}}"),
+                ] {
+                    let was_walked = is_the_same_both_ways(page.as_bytes(), 0);
+                    assert!(was_walked || depth > 90, "at {depth}: {page}");
+                    assert!(!was_walked || depth < 110, "at {depth}: {page}");
+                }
+            }
+        }
     }
 }

@@ -12,6 +12,9 @@
 //! | 401, 403, 404, other 4xx, undecodable body | fails |
 //! | a status that the caller [accepts](Request::accept) | handed to the caller |
 //!
+//! All clients of one service that use the same credential at the same origin wait in one queue for its rate limit, also
+//! those of other contexts; the requests of a probe go before those that read.
+//!
 //! A request that changes something is sent again only where the service certainly did nothing (not connected, 429, 503),
 //! unless it is [repeatable](Request::repeatable).
 //!
@@ -22,6 +25,7 @@
 //! read one request per parent, [`ExportStream`] for documents that export jobs deliver, [`Snapshot`] for how things
 //! stand now; and [`Prober`] for the checks that every probe begins with.
 
+mod blocks;
 mod children;
 mod client;
 mod complaint;
@@ -29,15 +33,18 @@ mod cutter;
 mod envelope;
 mod export;
 mod limit;
+mod limiter;
 mod paging;
 mod probe;
 mod rest;
 mod retry;
 mod seen;
 mod snapshot;
+mod spares;
 mod tokens;
 mod transport;
 mod urls;
+mod walk;
 mod windows;
 
 pub use children::{ChildStream, ChildToken};

@@ -149,56 +149,13 @@ impl Prober<'_> {
 
     /// The answer, and how long it took without the wait for the service's limit.
     async fn ask(&self, request: &Request) -> (Result<Response, TransportError>, Duration) {
-        self.client.turn().await;
+        // Few and small, and a person waits for them.
+        let client = self.client.urgent();
+        client.turn().await;
         let started = Instant::now();
-        let answer = self
-            .ask_twice(request, started + RetryPolicy::PROBE.deadline)
-            .await;
+        let deadline = started + RetryPolicy::PROBE.deadline;
+        let answer = ask_twice(&client, request, deadline).await;
         (answer, started.elapsed())
-    }
-
-    /// At most two tries within the time that a person waits.
-    async fn ask_twice(
-        &self,
-        request: &Request,
-        deadline: Instant,
-    ) -> Result<Response, TransportError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let failed = match self
-                .client
-                .try_once(request, tries > 1, deadline, Take::Whole)
-                .await
-            {
-                Ok(Tried::Answered(response, _))
-                    if response.status.is_server_error() && tries == 1 =>
-                {
-                    tokio::time::sleep(RetryPolicy::PROBE.backoff(tries, false)).await;
-                    continue;
-                }
-                Ok(Tried::Answered(response, _)) => return Ok(response),
-                Ok(Tried::TooLarge) => {
-                    return Ok(Response {
-                        status: http::StatusCode::OK,
-                        headers: HeaderMap::new(),
-                        body: bytes::Bytes::new(),
-                        at: Timestamp::now(),
-                    });
-                }
-                Ok(Tried::Failed(failed)) => failed,
-                Err(error) => TransportError {
-                    failure: Failure::Interrupted,
-                    before_send: true,
-                    detail: error.message().to_owned(),
-                },
-            };
-            let may_pass = matches!(failed.failure, Failure::Interrupted | Failure::Refused);
-            if tries > 1 || !may_pass {
-                return Err(failed);
-            }
-            tokio::time::sleep(RetryPolicy::PROBE.backoff(tries, false)).await;
-        }
     }
 
     fn judge(&self, name: &str, response: &Response, records: Records) -> Access {
@@ -326,6 +283,47 @@ impl Prober<'_> {
         }
         checks.push(Check::skipped("api"));
         checks
+    }
+}
+
+/// At most two tries within the time that a person waits.
+async fn ask_twice(
+    client: &Client,
+    request: &Request,
+    deadline: Instant,
+) -> Result<Response, TransportError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let failed = match client
+            .try_once(request, tries > 1, deadline, Take::Whole)
+            .await
+        {
+            Ok(Tried::Answered(response, _)) if response.status.is_server_error() && tries == 1 => {
+                tokio::time::sleep(RetryPolicy::PROBE.backoff(tries, false)).await;
+                continue;
+            }
+            Ok(Tried::Answered(response, _)) => return Ok(response),
+            Ok(Tried::TooLarge) => {
+                return Ok(Response {
+                    status: http::StatusCode::OK,
+                    headers: HeaderMap::new(),
+                    body: bytes::Bytes::new(),
+                    at: Timestamp::now(),
+                });
+            }
+            Ok(Tried::Failed(failed)) => failed,
+            Err(error) => TransportError {
+                failure: Failure::Interrupted,
+                before_send: true,
+                detail: error.message().to_owned(),
+            },
+        };
+        let may_pass = matches!(failed.failure, Failure::Interrupted | Failure::Refused);
+        if tries > 1 || !may_pass {
+            return Err(failed);
+        }
+        tokio::time::sleep(RetryPolicy::PROBE.backoff(tries, false)).await;
     }
 }
 

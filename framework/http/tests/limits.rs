@@ -4,11 +4,17 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use common::{Answer, Wire, at, builder};
-use headwater_core::{Kind, Result, Status, Timestamp};
-use headwater_http::{Client, LimitHeaders, Request, Response};
+use common::{Answer, SECRET, Wire, at, builder};
+use headwater_core::{BaseUrl, Kind, Meter, Result, Secret, Status, Timestamp};
+use headwater_http::{Client, LimitHeaders, Prober, RateLimit, Records, Request, Response};
 use httpdate::fmt_http_date;
 use tokio::time::Instant;
 
@@ -33,9 +39,16 @@ fn answer(status: u16, now: i64, left: &str, reset_in: i64) -> Answer {
     Wire::reply(status, &headers, "{}")
 }
 
-fn client(wire: &Wire) -> (Client, std::sync::Arc<headwater_core::Meter>) {
+/// A client of a host of its own: limits are shared by all clients of one, and these tests run at the same time.
+fn client(wire: &Wire) -> (Client, Arc<Meter>) {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let host = format!("https://sample-{}.test", LAST.fetch_add(1, Relaxed));
+    client_at(&host, wire)
+}
+
+fn client_at(host: &str, wire: &Wire) -> (Client, Arc<Meter>) {
     let context = wire.context();
-    let client = builder("https://sample.test", &context).limit_headers(HEADERS);
+    let client = builder(host, &context).limit_headers(HEADERS);
     (client.build().unwrap(), context.meter)
 }
 
@@ -89,6 +102,101 @@ async fn clones_of_a_client_wait_together() {
             .iter()
             .all(|sent| *sent - times[0] >= Duration::from_secs(7))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_one_connection_was_told_holds_for_every_other_one_with_the_same_credential() {
+    let told = Wire::new(|_, _| answer(200, LONG_AGO, "0", 7));
+    let other = Wire::new(|_, _| answer(200, LONG_AGO + 7, "50", 60));
+    let (first, _) = client_at("https://shared-reset.test", &told);
+    let (second, meter) = client_at("https://shared-reset.test", &other);
+    get(&first).await.unwrap();
+    get(&second).await.unwrap();
+    assert_eq!((other.times()[0] - told.times()[0]).as_secs(), 8);
+    assert_eq!(
+        meter.limit_wait().as_secs(),
+        8,
+        "counted where it was waited"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_before_the_last_one_and_answered_after_it_opens_nothing() {
+    // The first request is answered after the second one, which was told that nothing is left.
+    let wire = Wire::new(|nth, _| match nth {
+        0 => Wire::pieces(
+            200,
+            &[("x-limit-remaining", "1"), ("x-limit-reset", "1000000007")],
+            vec![common::Piece::Pause(Duration::from_secs(2))],
+        ),
+        1 => answer(200, LONG_AGO, "0", 7),
+        _ => answer(200, LONG_AGO + 7, "50", 60),
+    });
+    let (client, _) = client(&wire);
+    let (first, second) = tokio::join!(get(&client), get(&client));
+    first.unwrap();
+    second.unwrap();
+    get(&client).await.unwrap();
+    assert_eq!(span(&wire), 8);
+}
+
+/// A client of two requests a second.
+fn two_a_second(host: &str, wire: &Wire) -> (Client, Arc<Meter>) {
+    let context = wire.context();
+    let client = builder(host, &context).rate_limit(RateLimit::per_second(2));
+    (client.build().unwrap(), context.meter)
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_contexts_share_the_rate_of_one_credential_and_count_their_own_waits() {
+    let host = "https://shared-rate.test";
+    let wire = Wire::new(|_, _| Wire::reply(200, &[], "{}"));
+    let clients: Vec<_> = (0..4).map(|_| two_a_second(host, &wire)).collect();
+    let start = Instant::now();
+    for (client, _) in &clients {
+        get(client).await.unwrap();
+    }
+    assert!(start.elapsed() > Duration::from_millis(1500));
+    let waited: Vec<u128> = clients
+        .iter()
+        .map(|(_, meter)| meter.limit_wait().as_millis())
+        .collect();
+    assert_eq!(waited[0], 0, "{waited:?}");
+    assert!(waited[1..].iter().all(|wait| *wait > 450), "{waited:?}");
+
+    // Another credential at the same place does not wait for them.
+    let base = BaseUrl::parse(host).unwrap();
+    let context = wire.context();
+    let other = Client::builder("Sample", &base, &context)
+        .secret_header("x-key", &Secret::new(format!("other than {SECRET}")))
+        .rate_limit(RateLimit::per_second(2))
+        .build()
+        .unwrap();
+    get(&other).await.unwrap();
+    assert_eq!(context.meter.limit_wait(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_does_not_wait_for_the_reads_of_another_connection() {
+    let host = "https://probe-first.test";
+    let wire = Wire::new(|_, _| Wire::reply(200, &[], r#"{"things":[]}"#));
+    let (reader, _) = two_a_second(host, &wire);
+    let mut reads = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let reader = reader.clone();
+        reads.spawn(async move { get(&reader).await.map(drop) });
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (probed, meter) = two_a_second(host, &wire);
+    let prober = Prober {
+        client: &probed,
+        address: "/base_url",
+    };
+    let request = Request::get("/probe");
+    prober.first(&request, Records::Lists(&["/things"])).await;
+    assert!(meter.limit_wait() < Duration::from_secs(1));
+    assert_eq!(wire.targets()[1], "/probe", "{:?}", wire.targets());
+    reads.join_all().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,422 @@
+//! Turns at a service: one queue for everything in the process that uses the same credential there, since that is what
+//! the service counts by.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use headwater_core::{BaseUrl, Error, Kind, Result, Secret, Status};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::limit::{CATCH_UP, RateLimit};
+
+/// Who goes first of those that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    /// One of the few requests of a probe, for whose answer a person waits.
+    Probe,
+    /// One of many.
+    Read,
+}
+
+/// Limiters in use, by service, origin and fingerprint of the credential.
+static LIMITERS: LazyLock<Mutex<HashMap<Key, Weak<Limiter>>>> = LazyLock::new(Mutex::default);
+/// Makes fingerprints that mean nothing outside of this process.
+static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+type Key = (&'static str, String, u64);
+
+/// A client's part in the limiter of its credential.
+#[derive(Debug)]
+pub(crate) struct Share {
+    limiter: Arc<Limiter>,
+    service: &'static str,
+    limit: Option<RateLimit>,
+}
+
+impl Share {
+    /// Joins those that use the same credential at the same origin. While several limits are declared for it, the
+    /// strictest holds for all.
+    pub(crate) fn join(
+        service: &'static str,
+        base: &BaseUrl,
+        credential: &[Secret],
+        limit: Option<RateLimit>,
+    ) -> Self {
+        let limiter = limiter_of((
+            service,
+            base.as_url().origin().ascii_serialization(),
+            fingerprint(credential),
+        ));
+        limiter.turns().limits.extend(limit);
+        Self {
+            limiter,
+            service,
+            limit,
+        }
+    }
+
+    /// Waits for a turn and says how long that took. Dropping the future gives the turn back.
+    pub(crate) async fn turn(&self, urgency: Urgency) -> Duration {
+        let asked = Instant::now();
+        let place = self.limiter.line_up(urgency);
+        loop {
+            match place.take() {
+                Turn::Taken => return asked.elapsed(),
+                // Called before that when a stricter limit has left.
+                Turn::At(time) => {
+                    let _ = timeout_at(time, place.called.notified()).await;
+                }
+                Turn::BehindOthers => place.called.notified().await,
+            }
+        }
+    }
+
+    /// Waits until the service's count starts anew, where nothing is left of it, and says how long that took; an error
+    /// with the delay where that is beyond the deadline.
+    pub(crate) async fn until_open(&self, deadline: Instant) -> Result<Duration> {
+        let asked = Instant::now();
+        let closed = self.limiter.turns().closed_until;
+        let Some(until) = closed.filter(|until| *until > asked) else {
+            return Ok(Duration::ZERO);
+        };
+        if until > deadline {
+            let service = self.service;
+            let text =
+                format!("{service} allows no more requests for now; its count starts anew later");
+            return Err(Error::new(Kind::RateLimited, text)
+                .with_status(Status::Persistent)
+                .retry_after(until - asked));
+        }
+        sleep_until(until).await;
+        Ok(asked.elapsed())
+    }
+
+    /// Nothing is left for so long. An answer that has more left does not take that back: it was under way already.
+    pub(crate) fn close_for(&self, delay: Duration) {
+        self.limiter.turns().closed_until = Some(Instant::now() + delay);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut turns = self.limiter.turns();
+        let mine = turns.limits.iter().position(|one| Some(*one) == self.limit);
+        if let Some(mine) = mine {
+            turns.limits.swap_remove(mine);
+            turns.call_first();
+        }
+    }
+}
+
+fn limiter_of(key: Key) -> Arc<Limiter> {
+    let mut limiters = LIMITERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(limiter) = limiters.get(&key).and_then(Weak::upgrade) {
+        return limiter;
+    }
+    limiters.retain(|_, limiter| limiter.strong_count() > 0);
+    let limiter = Arc::new(Limiter::default());
+    limiters.insert(key, Arc::downgrade(&limiter));
+    limiter
+}
+
+fn fingerprint(credential: &[Secret]) -> u64 {
+    let mut hasher = FINGERPRINTS.build_hasher();
+    for secret in credential {
+        secret.expose().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+#[derive(Debug, Default)]
+struct Limiter(Mutex<Turns>);
+
+impl Limiter {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn line_up(&self, urgency: Urgency) -> Place<'_> {
+        let called = Arc::new(Notify::new());
+        let mut turns = self.turns();
+        turns.asked += 1;
+        let ticket = (urgency, turns.asked);
+        turns.waiting.insert(ticket, Arc::clone(&called));
+        Place {
+            limiter: self,
+            ticket,
+            called,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    /// What is declared by all who share this.
+    limits: Vec<RateLimit>,
+    /// The last turn.
+    last: Option<Instant>,
+    closed_until: Option<Instant>,
+    /// Only the first one has a timer; the others are called.
+    waiting: BTreeMap<Ticket, Arc<Notify>>,
+    /// How many have asked for a turn.
+    asked: u64,
+}
+
+/// By urgency, then in the order of asking.
+type Ticket = (Urgency, u64);
+
+impl Turns {
+    /// When the next turn is; none for at once.
+    fn next(&self) -> Option<Instant> {
+        let spacing = self.limits.iter().map(|limit| limit.spacing()).max()?;
+        Some(self.last? + spacing)
+    }
+
+    fn is_first(&self, ticket: Ticket) -> bool {
+        let first = self.waiting.first_key_value();
+        first.is_some_and(|(first, _)| *first == ticket)
+    }
+
+    fn call_first(&self) {
+        if let Some((_, called)) = self.waiting.first_key_value() {
+            called.notify_one();
+        }
+    }
+}
+
+/// A place in the queue, given up when it is dropped.
+struct Place<'l> {
+    limiter: &'l Limiter,
+    ticket: Ticket,
+    called: Arc<Notify>,
+}
+
+enum Turn {
+    Taken,
+    /// Not before this.
+    At(Instant),
+    BehindOthers,
+}
+
+impl Place<'_> {
+    fn take(&self) -> Turn {
+        let mut turns = self.limiter.turns();
+        if !turns.is_first(self.ticket) {
+            return Turn::BehindOthers;
+        }
+        let now = Instant::now();
+        let next = turns.next().unwrap_or(now);
+        if next > now {
+            return Turn::At(next);
+        }
+        turns.last = Some(now - CATCH_UP.min(now - next));
+        Turn::Taken
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut turns = self.limiter.turns();
+        let was_first = turns.is_first(self.ticket);
+        turns.waiting.remove(&self.ticket);
+        if was_first {
+            turns.call_first();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+
+    use super::*;
+
+    /// An origin of its own for each test: they run at the same time, each on a clock of its own.
+    fn origin() -> BaseUrl {
+        static LAST: AtomicU16 = AtomicU16::new(0);
+        let number = LAST.fetch_add(1, Relaxed);
+        BaseUrl::parse(&format!("https://limiter-{number}.test/v1")).unwrap()
+    }
+
+    fn share(base: &BaseUrl, secret: &str, per_second: u32) -> Arc<Share> {
+        let limit = Some(RateLimit::per_second(per_second));
+        Arc::new(Share::join("Sample", base, &[Secret::new(secret)], limit))
+    }
+
+    /// Milliseconds that so many turns take.
+    async fn time_of(turns: usize, share: &Share) -> u128 {
+        let start = Instant::now();
+        for _ in 0..turns {
+            share.turn(Urgency::Read).await;
+        }
+        start.elapsed().as_millis()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn eleven_requests_never_fit_into_one_second() {
+        let limit = share(&origin(), "a", 10);
+        let mut sent = Vec::new();
+        for _ in 0..50 {
+            limit.turn(Urgency::Read).await;
+            sent.push(Instant::now());
+        }
+        let closest = sent
+            .windows(11)
+            .map(|eleven| eleven[10] - eleven[0])
+            .min()
+            .unwrap();
+        assert!(closest > Duration::from_millis(1005), "{closest:?}");
+        let total = sent[49] - sent[0];
+        assert!(total < Duration::from_millis(4900 * 103 / 100), "{total:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_limit_does_not_save_up_a_burst() {
+        let limit = share(&origin(), "a", 10);
+        limit.turn(Urgency::Read).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(time_of(11, &limit).await > 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_wait_gives_its_turn_back() {
+        let limit = share(&origin(), "a", 1);
+        limit.turn(Urgency::Read).await;
+        let start = Instant::now();
+        let first = tokio::time::timeout(Duration::from_millis(10), limit.turn(Urgency::Read));
+        // Behind the one that gives up, and then first without having been in front before.
+        let (gave_up, waited) = tokio::join!(first, limit.turn(Urgency::Read));
+        assert!(gave_up.is_err());
+        assert!(waited < Duration::from_millis(1100), "{waited:?}");
+        assert!(start.elapsed() < Duration::from_millis(1100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_credential_has_one_limit_whoever_uses_it() {
+        let base = origin();
+        let other_path = BaseUrl::parse(&format!("{}/other", base.as_url())).unwrap();
+        let (one, two) = (share(&base, "a", 10), share(&other_path, "a", 10));
+        let (a, b) = tokio::join!(time_of(10, &one), time_of(10, &two));
+        assert!(a.max(b) > 1900, "twenty turns in {a} and {b} ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_credentials_origins_and_services_have_limits_of_their_own() {
+        let base = origin();
+        let one = share(&base, "a", 10);
+        let limit = Some(RateLimit::per_second(10));
+        let secret = || [Secret::new("a")];
+        let others = [
+            Share::join("Sample", &base, &[Secret::new("b")], limit),
+            Share::join("Sample", &base, &[Secret::new(""), Secret::new("a")], limit),
+            Share::join("Sample", &origin(), &secret(), limit),
+            Share::join("Example", &base, &secret(), limit),
+        ];
+        for other in others {
+            let (a, b) = tokio::join!(time_of(10, &one), time_of(10, &other));
+            assert!(a.max(b) < 1100, "each its ten turns in {a} and {b} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_strictest_limit_holds_while_it_lives() {
+        let base = origin();
+        let fast = share(&base, "a", 10);
+        assert!(time_of(11, &fast).await < 1100);
+        let slow = share(&base, "a", 1);
+        assert!(time_of(3, &fast).await > 2900);
+        // One of those who wait is called as soon as the strict one has left.
+        let waiting = Arc::clone(&fast);
+        let waiting = tokio::spawn(async move { waiting.turn(Urgency::Read).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(slow);
+        let waited = waiting.await.unwrap();
+        assert!(waited < Duration::from_millis(310), "{waited:?}");
+        assert!(time_of(10, &fast).await < 1100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_goes_before_reads_and_each_of_them_in_its_order() {
+        let limit = share(&origin(), "a", 10);
+        limit.turn(Urgency::Read).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut all = tokio::task::JoinSet::new();
+        let names = ["read 1", "read 2", "read 3", "probe 1", "probe 2"];
+        for name in names {
+            let (limit, order) = (Arc::clone(&limit), Arc::clone(&order));
+            all.spawn(async move {
+                let is_probe = name.starts_with("probe");
+                let urgency = if is_probe {
+                    Urgency::Probe
+                } else {
+                    Urgency::Read
+                };
+                limit.turn(urgency).await;
+                order.lock().unwrap().push(name);
+            });
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        all.join_all().await;
+        let order = order.lock().unwrap();
+        assert_eq!(*order, ["probe 1", "probe 2", "read 1", "read 2", "read 3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_however_many_come_and_go() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let limit = share(&origin(), "a", 100);
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..500 {
+            let limit = Arc::clone(&limit);
+            let urgency = if rng.u32(..10) == 0 {
+                Urgency::Probe
+            } else {
+                Urgency::Read
+            };
+            let (start, patience) = (rng.u64(..5_000), rng.u64(1..3_000));
+            all.spawn(async move {
+                tokio::time::sleep(Duration::from_millis(start)).await;
+                let patience = Duration::from_millis(patience);
+                tokio::time::timeout(patience, limit.turn(urgency))
+                    .await
+                    .is_ok()
+            });
+        }
+        let served = all.join_all().await.into_iter().filter(|served| *served);
+        assert!(served.count() > 300);
+        assert!(limit.limiter.turns().waiting.is_empty());
+        assert!(time_of(1, &limit).await < 20, "the queue goes on");
+    }
+
+    #[test]
+    fn a_limiter_is_forgotten_with_the_last_who_uses_it() {
+        let base = origin();
+        let key = |share: &Share| {
+            let origin = base.as_url().origin().ascii_serialization();
+            (share.service, origin, fingerprint(&[Secret::new("a")]))
+        };
+        let one = share(&base, "a", 10);
+        let key = key(&one);
+        let two = share(&base, "a", 10);
+        assert!(Arc::ptr_eq(&one.limiter, &two.limiter));
+        drop((one, two));
+        let _another = share(&origin(), "a", 10);
+        assert!(!LIMITERS.lock().unwrap().contains_key(&key));
+    }
+
+    #[test]
+    fn no_secret_is_kept() {
+        let share = share(&origin(), "canary-7f3a", 10);
+        let registry = format!("{:?} {share:?}", LIMITERS.lock().unwrap());
+        assert!(!registry.contains("canary"), "{registry}");
+    }
+}
