@@ -6,6 +6,8 @@
 //! it grows again, so there nothing is repeated either.
 
 mod afford;
+pub mod fields;
+mod json;
 mod jsonl;
 mod lane;
 mod pass;
