@@ -45,6 +45,7 @@ pub use registry::{Registration, Registry};
 pub use schema::{Hint, form_schema, record_schema};
 pub use secret::Secret;
 pub use stream::{AnyStream, Coverage, Extent, Part, Position, Stream, StreamSpec};
+pub use suggest::nearest;
 pub use transport::{Body, Context, Failure, Meter, Transport, TransportError};
 pub use validate::{FieldError, Notice, tidy, validate};
 
