@@ -125,11 +125,11 @@ impl Destination {
         match self {
             Self::Sqlite { path, tables } => open_sqlite(path, connection, tables),
             Self::Postgres { .. } => Err(missing_feature("PostgreSQL", "postgres")),
-            Self::Parquet { .. } => Err(missing_feature("Parquet", "parquet")),
-            Self::S3 { .. } => Err(missing_feature("object storage", "s3")),
+            Self::Parquet { folder } => open_parquet(folder, connection),
+            Self::S3 { bucket, prefix } => open_s3(bucket, prefix, connection),
             Self::JsonLines { folder } => Ok(Box::new(JsonLinesFolder::new(folder)?)),
             Self::JsonLinesOutput => Ok(Box::new(JsonLinesWriter::new(io::stdout(), true))),
-            Self::ArrowOutput => Err(missing_feature("Arrow", "parquet")),
+            Self::ArrowOutput => open_arrow(),
         }
     }
 }
@@ -156,6 +156,36 @@ impl fmt::Debug for Destination {
 
 fn open_sqlite(_path: &Path, _connection: &str, _tables: &TableOptions) -> Result<Box<dyn Sink>> {
     Err(missing_feature("SQLite", "sqlite"))
+}
+
+#[cfg(feature = "parquet")]
+fn open_parquet(folder: &Path, connection: &str) -> Result<Box<dyn Sink>> {
+    Ok(Box::new(crate::ParquetSink::in_folder(folder, connection)?))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_parquet(_folder: &Path, _connection: &str) -> Result<Box<dyn Sink>> {
+    Err(missing_feature("Parquet", "parquet"))
+}
+
+#[cfg(feature = "s3")]
+fn open_s3(bucket: &str, prefix: &str, connection: &str) -> Result<Box<dyn Sink>> {
+    Ok(Box::new(crate::ParquetSink::in_bucket(bucket, prefix, connection)?))
+}
+
+#[cfg(not(feature = "s3"))]
+fn open_s3(_bucket: &str, _prefix: &str, _connection: &str) -> Result<Box<dyn Sink>> {
+    Err(missing_feature("object storage", "s3"))
+}
+
+#[cfg(feature = "parquet")]
+fn open_arrow() -> Result<Box<dyn Sink>> {
+    Ok(Box::new(crate::ArrowStream::new(io::stdout())))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_arrow() -> Result<Box<dyn Sink>> {
+    Err(missing_feature("Arrow", "parquet"))
 }
 
 fn sqlite(text: &str) -> Result<Destination> {

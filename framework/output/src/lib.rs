@@ -6,7 +6,17 @@
 //! that does not fit its column's type is never dropped and never bent: it stands in the overflow column and is
 //! counted.
 
+#[cfg(feature = "parquet")]
+mod arrow;
+#[cfg(feature = "parquet")]
+mod arrow_stream;
 pub mod columns;
 mod destination;
+#[cfg(feature = "parquet")]
+mod parquet;
 
+#[cfg(feature = "parquet")]
+pub use arrow_stream::ArrowStream;
 pub use destination::{Destination, Mode, TableOptions};
+#[cfg(feature = "parquet")]
+pub use parquet::ParquetSink;
