@@ -3,15 +3,13 @@
 //! The columns come from the stream's declared schema, never from the records. No tree and no other JSON text stands
 //! between: each field's bytes go into the builder of its column, or into the overflow column as they were sent.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use arrow_array::{
     ArrayRef, RecordBatch,
-    builder::{ArrayBuilder, BooleanBuilder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder},
+    builder::{
+        ArrayBuilder, BooleanBuilder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+    },
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_core::{Error, Kind, Result, StreamSpec, Timestamp};
@@ -70,7 +68,10 @@ impl Rows {
     /// No rows yet. Refuses a stream with a field that has the name of a column of ours.
     pub fn new(spec: &StreamSpec) -> Result<Self> {
         let columns = columns(spec);
-        if let Some(reserved) = columns.iter().find(|column| [RECORD, OVERFLOW].contains(&column.name.as_str())) {
+        if let Some(reserved) = columns
+            .iter()
+            .find(|column| [RECORD, OVERFLOW].contains(&column.name.as_str()))
+        {
             let text = format!(
                 "the stream {} has a field {}, which is the name of a column of its own here; write it as JSON lines",
                 spec.name, reserved.name
@@ -88,7 +89,9 @@ impl Rows {
         Ok(Self {
             stream: spec.name.to_owned(),
             schema: Arc::new(Schema::new_with_metadata(fields, about)),
-            places: places.map(|(place, column)| (column.name.clone(), place)).collect(),
+            places: places
+                .map(|(place, column)| (column.name.clone(), place))
+                .collect(),
             columns: columns.iter().map(ColumnRows::new).collect(),
             record: StringBuilder::new(),
             overflow: StringBuilder::new(),
@@ -103,7 +106,9 @@ impl Rows {
     /// Names and types of the columns as a number that stays the same as long as they do (FNV-1a).
     pub fn fingerprint(&self) -> u64 {
         let fields = self.schema.fields().iter();
-        let text: String = fields.map(|field| format!("{}\t{}\n", field.name(), field.data_type())).collect();
+        let text: String = fields
+            .map(|field| format!("{}\t{}\n", field.name(), field.data_type()))
+            .collect();
         text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
@@ -162,7 +167,8 @@ impl Rows {
         if has_overflow {
             overflow.push('}');
         }
-        self.overflow.append_option(has_overflow.then_some(overflow));
+        self.overflow
+            .append_option(has_overflow.then_some(overflow));
         self.record.append_value(record);
         self.bytes += record.len();
         Ok(has_overflow)
@@ -174,12 +180,20 @@ impl Rows {
             return Ok(None);
         }
         self.bytes = 0;
-        let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(|column| column.values.take()).collect();
+        let mut arrays: Vec<ArrayRef> = self
+            .columns
+            .iter_mut()
+            .map(|column| column.values.take())
+            .collect();
         arrays.push(Arc::new(self.record.finish()));
         arrays.push(Arc::new(self.overflow.finish()));
         let batch = RecordBatch::try_new(self.schema(), arrays);
         batch.map(Some).map_err(|error| {
-            Error::new(Kind::Unexpected, "the columns of a stream are not of one length").caused_by(error)
+            Error::new(
+                Kind::Unexpected,
+                "the columns of a stream are not of one length",
+            )
+            .caused_by(error)
         })
     }
 }
@@ -236,16 +250,22 @@ impl Values {
     fn push(&mut self, value: &str) -> bool {
         match self {
             Self::Text(values) => {
-                let Some(inside) = inside_quotes(value) else { return false };
+                let Some(inside) = inside_quotes(value) else {
+                    return false;
+                };
                 if !inside.contains('\\') {
                     values.append_value(inside);
                     return true;
                 }
-                let Ok(text) = serde_json::from_str::<String>(value) else { return false };
+                let Ok(text) = serde_json::from_str::<String>(value) else {
+                    return false;
+                };
                 values.append_value(text);
             }
             Self::Integer(values) => {
-                let Some(integer) = integer(value) else { return false };
+                let Some(integer) = integer(value) else {
+                    return false;
+                };
                 values.append_value(integer);
             }
             Self::Number(values) => {
@@ -260,7 +280,9 @@ impl Values {
                 _ => return false,
             },
             Self::Time(values) => {
-                let Some(time) = inside_quotes(value).and_then(microseconds) else { return false };
+                let Some(time) = inside_quotes(value).and_then(microseconds) else {
+                    return false;
+                };
                 values.append_value(time);
             }
             Self::Json(values) => values.append_value(value),
@@ -279,7 +301,9 @@ impl Values {
 
     fn take(&mut self) -> ArrayRef {
         match self {
-            Self::Text(values) | Self::Number(values) | Self::Json(values) => Arc::new(values.finish()),
+            Self::Text(values) | Self::Number(values) | Self::Json(values) => {
+                Arc::new(values.finish())
+            }
             Self::Integer(values) => Arc::new(values.finish()),
             Self::Boolean(values) => Arc::new(values.finish()),
             Self::Time(values) => Arc::new(values.finish()),

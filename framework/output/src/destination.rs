@@ -170,7 +170,9 @@ fn open_parquet(_folder: &Path, _connection: &str) -> Result<Box<dyn Sink>> {
 
 #[cfg(feature = "s3")]
 fn open_s3(bucket: &str, prefix: &str, connection: &str) -> Result<Box<dyn Sink>> {
-    Ok(Box::new(crate::ParquetSink::in_bucket(bucket, prefix, connection)?))
+    Ok(Box::new(crate::ParquetSink::in_bucket(
+        bucket, prefix, connection,
+    )?))
 }
 
 #[cfg(not(feature = "s3"))]

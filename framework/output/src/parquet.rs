@@ -17,6 +17,8 @@
 mod bucket;
 #[cfg(all(test, unix))]
 mod crash_tests;
+#[cfg(test)]
+mod faults;
 mod folder;
 mod manifest;
 mod place;
@@ -54,11 +56,15 @@ const MEMORY: usize = 64 << 20;
 ///
 /// Each commit with rows closes a file per stream: commit once a minute or so, not after every page.
 pub struct ParquetSink {
+    // Before the place: what is given up half way still needs it.
+    streams: BTreeMap<String, Output>,
     place: Box<dyn Place>,
     connection: String,
     memory: usize,
+    /// What counts; none before the place was loaded.
     manifest: Option<Manifest>,
-    streams: BTreeMap<String, Output>,
+    /// The name of this run, which its files carry.
+    run: String,
     files: u32,
     /// What was written last may be there in part. Nothing is committed any more.
     is_broken: bool,
@@ -92,11 +98,12 @@ impl ParquetSink {
 
     fn new(place: Box<dyn Place>, connection: &str) -> Self {
         Self {
+            streams: BTreeMap::new(),
             place,
             connection: connection.to_owned(),
             memory: MEMORY,
             manifest: None,
-            streams: BTreeMap::new(),
+            run: String::new(),
             files: 0,
             is_broken: false,
         }
@@ -114,7 +121,9 @@ impl ParquetSink {
         let manifest = Manifest::parse(&self.place.read_manifest(sequence)?, &name)?;
         manifest.check_owner(connector, &self.connection, &name)?;
         if manifest.sequence != sequence {
-            let text = format!("the manifest {name} has the number of another one; put it back under its own name");
+            let text = format!(
+                "the manifest {name} has the number of another one; put it back under its own name"
+            );
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
         Ok(manifest)
@@ -123,7 +132,9 @@ impl ParquetSink {
     /// The first run puts a manifest before any rows. Rows without one are not from a crash.
     fn refuse_rows_of_others(&mut self) -> Result<()> {
         let parts = self.place.parts()?;
-        let Some(path) = parts.keys().next() else { return Ok(()) };
+        let Some(path) = parts.keys().next() else {
+            return Ok(());
+        };
         let text = format!(
             "{} has rows in {path}, but no manifest that counts them; put the manifest back, or choose another place",
             self.place.name()
@@ -133,7 +144,10 @@ impl ParquetSink {
 
     /// Puts the next manifest, and lets go of all but the one before it.
     fn publish(&mut self, manifest: Manifest) -> Result<()> {
-        if !self.place.publish(manifest.sequence, &manifest.to_json()?)? {
+        if !self
+            .place
+            .publish(manifest.sequence, &manifest.to_json()?)?
+        {
             let text = format!(
                 "another run has written to {} since this one began; what this one had not committed is read again",
                 self.place.name()
@@ -150,12 +164,16 @@ impl ParquetSink {
 
     /// Removes what a run has left that did not get to commit it, and manifests that are too many.
     fn clean_up(&mut self, manifest: &Manifest, parts: &BTreeMap<String, u64>) -> Result<()> {
-        let counted: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+        let counted: BTreeSet<&str> = manifest
+            .files
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect();
         for path in parts.keys().filter(|path| !counted.contains(path.as_str())) {
             self.place.remove_part(path)?;
         }
         for sequence in self.place.manifests()?.into_keys() {
-            if sequence + 1 < manifest.sequence {
+            if sequence.saturating_add(1) < manifest.sequence {
                 self.place.remove_manifest(sequence)?;
             }
         }
@@ -165,10 +183,21 @@ impl ParquetSink {
     /// Writes full rows to their file, and ends row groups until all that is held in memory fits into it again.
     fn make_room(&mut self) -> Result<()> {
         while self.streams.values().map(Output::memory).sum::<usize>() > self.memory {
-            let largest = self.streams.iter().max_by_key(|(_, output)| output.memory());
-            let Some(stream) = largest.map(|(stream, _)| stream.clone()) else { break };
+            let largest = self
+                .streams
+                .iter()
+                .max_by_key(|(_, output)| output.memory());
+            let Some(stream) = largest.map(|(stream, _)| stream.clone()) else {
+                break;
+            };
             self.encode(&stream)?;
-            let Some(file) = self.streams.get_mut(&stream).and_then(|output| output.file.as_mut()) else { break };
+            let Some(file) = self
+                .streams
+                .get_mut(&stream)
+                .and_then(|output| output.file.as_mut())
+            else {
+                break;
+            };
             let ended = file.writer.flush();
             ended.map_err(|error| failed(&*self.place, &file.path, error))?;
         }
@@ -177,20 +206,27 @@ impl ParquetSink {
 
     /// Hands the rows of a stream to the writer of its file.
     fn encode(&mut self, stream: &str) -> Result<()> {
-        let Some(output) = self.streams.get_mut(stream) else { return Ok(()) };
-        let Some(batch) = output.rows.take()? else { return Ok(()) };
+        let Some(output) = self.streams.get_mut(stream) else {
+            return Ok(());
+        };
+        let Some(batch) = output.rows.take()? else {
+            return Ok(());
+        };
         let file = match &mut output.file {
             Some(file) => file,
             empty => {
-                let run = self.manifest.as_ref().map_or("", |manifest| &manifest.run);
                 self.files += 1;
-                let path = format!("{stream}/{}", part_name(run, self.files));
+                let path = format!("{stream}/{}", part_name(&self.run, self.files));
                 let part = self.place.create(&path)?;
                 let schema = output.rows.schema();
                 let properties = properties(&schema)?;
                 let writer = ArrowWriter::try_new(part, schema, Some(properties));
                 let writer = writer.map_err(|error| failed(&*self.place, &path, error))?;
-                empty.insert(OpenFile { path, writer, rows: 0 })
+                empty.insert(OpenFile {
+                    path,
+                    writer,
+                    rows: 0,
+                })
             }
         };
         file.rows += batch.num_rows() as u64;
@@ -204,8 +240,12 @@ impl ParquetSink {
         let streams: Vec<String> = self.streams.keys().cloned().collect();
         for stream in streams {
             self.encode(&stream)?;
-            let Some(output) = self.streams.get_mut(&stream) else { continue };
-            let Some(file) = output.file.take() else { continue };
+            let Some(output) = self.streams.get_mut(&stream) else {
+                continue;
+            };
+            let Some(file) = output.file.take() else {
+                continue;
+            };
             let ended = file.writer.into_inner();
             let finished = ended.and_then(|part| part.finish().map_err(ParquetError::from));
             let bytes = finished.map_err(|error| failed(&*self.place, &file.path, error))?;
@@ -222,17 +262,23 @@ impl ParquetSink {
         Ok(closed)
     }
 
-    fn take_page(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn take_page(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<Written> {
         let Some(output) = self.streams.get_mut(stream) else {
             let text = format!("the stream {stream} was not announced to the Parquet files");
             return Err(Error::new(Kind::Unexpected, text));
         };
         let checked = output.rows.check(records)?;
         // From here on a page may be there in part.
-        let before = std::mem::replace(&mut self.is_broken, true);
+        self.is_broken = true;
         let mut counts = Written::default();
         for record in checked.iter() {
-            let Some(output) = self.streams.get_mut(stream) else { break };
+            let Some(output) = self.streams.get_mut(stream) else {
+                break;
+            };
             counts.records += 1;
             counts.overflowed += u64::from(output.rows.push(record)?);
             if output.rows.bytes() >= BATCH {
@@ -241,19 +287,18 @@ impl ParquetSink {
             }
         }
         self.make_room()?;
-        self.is_broken = before;
+        self.is_broken = false;
         Ok(counts)
     }
 
+    /// Closes the files and puts a manifest that counts them.
     fn count(&mut self, state: &State) -> Result<()> {
-        let Some(manifest) = self.manifest.as_ref() else {
-            return Err(Error::new(Kind::Unexpected, "the Parquet files were not loaded before they are committed"));
+        let files = self.close_files()?;
+        let Some(manifest) = &self.manifest else {
+            return Err(not_loaded());
         };
         let state = written(state)?;
-        let is_same_state = manifest.state.get() == state.get();
-        let files = self.close_files()?;
-        let Some(manifest) = self.manifest.as_ref() else { return Ok(()) };
-        if files.is_empty() && is_same_state {
+        if files.is_empty() && manifest.state.get() == state.get() {
             return Ok(());
         }
         self.publish(manifest.next(files, state))
@@ -283,7 +328,10 @@ impl Sink for ParquetSink {
         let mut manifest = self.newest_manifest(connector)?;
         let state = manifest.state(&self.place.manifest_name(manifest.sequence))?;
         let parts = self.place.parts()?;
-        let missing = manifest.files.iter().find(|file| parts.get(&file.path) != Some(&file.bytes));
+        let missing = manifest
+            .files
+            .iter()
+            .find(|file| parts.get(&file.path) != Some(&file.bytes));
         if let Some(file) = missing {
             let text = format!(
                 "{} is not the file of {} bytes that the manifest of {} counts; put it back, or choose another place",
@@ -293,9 +341,10 @@ impl Sink for ParquetSink {
             );
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
-        manifest.sequence += 1;
-        manifest.epoch += 1;
-        manifest.run = run_name(manifest.epoch, fastrand::u32(..));
+        manifest.sequence = manifest.sequence.saturating_add(1);
+        manifest.epoch = manifest.epoch.saturating_add(1);
+        self.run = run_name(manifest.epoch, fastrand::u32(..));
+        manifest.run = self.run.clone();
         self.publish(manifest.clone())?;
         // Only now: until here, another run might have counted them.
         self.clean_up(&manifest, &parts)?;
@@ -304,15 +353,21 @@ impl Sink for ParquetSink {
 
     fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
         if self.manifest.is_none() {
-            return Err(Error::new(Kind::Unexpected, "the Parquet files were not loaded before they are restored"));
+            return Err(not_loaded());
         }
         let mut outputs = BTreeMap::new();
         for spec in streams {
             check_name(spec.name)?;
-            let output = Output { rows: Rows::new(spec)?, file: None };
+            let output = Output {
+                rows: Rows::new(spec)?,
+                file: None,
+            };
             outputs.insert(spec.name.to_owned(), output);
         }
-        let names: BTreeSet<String> = outputs.keys().map(|name| name.to_ascii_lowercase()).collect();
+        let names: BTreeSet<String> = outputs
+            .keys()
+            .map(|name| name.to_ascii_lowercase())
+            .collect();
         if names.len() < streams.len() {
             let text = "two streams have the same name on file systems without upper case; read them into different folders";
             return Err(Error::new(Kind::Unsupported, text));
@@ -340,13 +395,24 @@ impl Sink for ParquetSink {
 
 impl Output {
     fn memory(&self) -> usize {
-        self.rows.bytes() + self.file.as_ref().map_or(0, |file| file.writer.memory_size())
+        self.rows.bytes()
+            + self
+                .file
+                .as_ref()
+                .map_or(0, |file| file.writer.memory_size())
     }
+}
+
+fn not_loaded() -> Error {
+    let text = "the Parquet files were not loaded before they are written to";
+    Error::new(Kind::Unexpected, text)
 }
 
 /// A stream's name becomes a folder's.
 fn check_name(stream: &str) -> Result<()> {
-    let is_plain = stream.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let is_plain = stream
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     if !is_plain || !stream.starts_with(|first: char| first.is_ascii_alphanumeric()) {
         let text = format!(
             "the stream {stream:?} has a name that no folder gets here: letters, digits, _ and -, the first of them a \
@@ -359,7 +425,8 @@ fn check_name(stream: &str) -> Result<()> {
 
 fn properties(schema: &Schema) -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(1);
-    let level = level.map_err(|error| Error::new(Kind::Unexpected, "zstd has no level 1").caused_by(error))?;
+    let level = level
+        .map_err(|error| Error::new(Kind::Unexpected, "zstd has no level 1").caused_by(error))?;
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         // Row groups end by their bytes.
@@ -385,5 +452,8 @@ fn failed(place: &dyn Place, path: &str, error: ParquetError) -> Error {
         ParquetError::External(cause) => cause.to_string(),
         other => other.to_string(),
     };
-    Error::new(Kind::OutputFailed, format!("{path} in {} cannot be written: {cause}", place.name()))
+    Error::new(
+        Kind::OutputFailed,
+        format!("{path} in {} cannot be written: {cause}", place.name()),
+    )
 }

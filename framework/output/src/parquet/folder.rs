@@ -9,6 +9,8 @@ use std::{
 
 use headwater_core::{Error, Kind, Result};
 
+#[cfg(test)]
+use super::faults::step;
 use super::{
     manifest::{is_part, manifest_name, manifest_sequence},
     place::{Part, Place},
@@ -18,6 +20,12 @@ use super::{
 const OURS: &str = "_headwater";
 /// What a file is called until it is finished. Patterns such as `*.parquet` do not find it.
 const UNFINISHED: &str = ".tmp";
+
+/// Stands before everything that is done to the disk, so that tests can make it fail there.
+#[cfg(not(test))]
+const fn step(_what: &str) -> io::Result<()> {
+    Ok(())
+}
 
 /// A folder.
 pub(crate) struct Folder {
@@ -52,16 +60,23 @@ impl Place for Folder {
 
     fn take(&mut self) -> Result<()> {
         let ours = self.ours();
-        fs::create_dir_all(&ours).map_err(|error| failed(&ours, &error))?;
+        make_folder(&ours).map_err(|error| failed(&ours, &error))?;
         let path = ours.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
         let file = file.map_err(|error| failed(&path, &error))?;
         match file.try_lock() {
             Ok(()) => {}
             // Where nothing can be locked, the numbers of the manifests keep two runs apart.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::WouldBlock) => {
-                let text = format!("{} is being written by another run; wait for it to end", self.name());
+                let text = format!(
+                    "{} is being written by another run; wait for it to end",
+                    self.name()
+                );
                 return Err(Error::new(Kind::ConfigInvalid, text));
             }
             Err(TryLockError::Error(error)) => return Err(failed(&path, &error)),
@@ -82,20 +97,18 @@ impl Place for Folder {
 
     fn read_manifest(&mut self, sequence: u64) -> Result<Vec<u8>> {
         let path = self.manifest(sequence);
-        fs::read(&path).map_err(|error| unreadable(&path, &error))
+        let text = step("read").and_then(|()| fs::read(&path));
+        text.map_err(|error| unreadable(&path, &error))
     }
 
     fn publish(&mut self, sequence: u64, text: &[u8]) -> Result<bool> {
         let path = self.manifest(sequence);
         let beside = beside(&path);
-        let written = File::create(&beside).and_then(|mut file| {
-            file.write_all(text)?;
-            file.sync_all()
-        });
-        let is_ours = written.and_then(|()| {
+        let is_ours = write_whole(&beside, text).and_then(|()| {
             if path.try_exists()? {
                 return Ok(false);
             }
+            step("rename")?;
             fs::rename(&beside, &path)?;
             Ok(true)
         });
@@ -133,20 +146,32 @@ impl Place for Folder {
 
     fn prepare(&mut self, stream: &str) -> Result<()> {
         let folder = self.root.join(stream);
-        fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+        make_folder(&folder).map_err(|error| failed(&folder, &error))?;
         make_names_durable(&self.root)
     }
 
     fn create(&mut self, path: &str) -> Result<Box<dyn Part>> {
         let path = self.root.join(path);
         let beside = beside(&path);
-        let file = OpenOptions::new().create_new(true).write(true).open(&beside);
+        let file = step("create").and_then(|()| {
+            OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .open(&beside)
+        });
         let file = file.map_err(|error| failed(&path, &error))?;
-        Ok(Box::new(OpenFile { path, beside, file, written: 0 }))
+        Ok(Box::new(OpenFile {
+            path,
+            beside,
+            file,
+            written: 0,
+        }))
     }
 
     fn settle(&mut self, streams: &[&str]) -> Result<()> {
-        streams.iter().try_for_each(|stream| make_names_durable(&self.root.join(stream)))
+        streams
+            .iter()
+            .try_for_each(|stream| make_names_durable(&self.root.join(stream)))
     }
 }
 
@@ -159,6 +184,7 @@ struct OpenFile {
 
 impl Write for OpenFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        step("write")?;
         let written = self.file.write(bytes)?;
         self.written += written as u64;
         Ok(written)
@@ -171,10 +197,26 @@ impl Write for OpenFile {
 
 impl Part for OpenFile {
     fn finish(self: Box<Self>) -> io::Result<u64> {
+        step("sync")?;
         self.file.sync_all()?;
+        step("rename")?;
         fs::rename(&self.beside, &self.path)?;
         Ok(self.written)
     }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    step("make folder")?;
+    fs::create_dir_all(folder)
+}
+
+fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
+    step("create")?;
+    let mut file = File::create(path)?;
+    step("write")?;
+    file.write_all(text)?;
+    step("sync")?;
+    file.sync_all()
 }
 
 /// `.NAME.tmp` in the same folder.
@@ -185,13 +227,15 @@ fn beside(path: &Path) -> PathBuf {
 
 /// The name that a file has or will have.
 fn finished_name(name: &str) -> &str {
-    let inside = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(UNFINISHED));
+    let inside = name
+        .strip_prefix('.')
+        .and_then(|rest| rest.strip_suffix(UNFINISHED));
     inside.unwrap_or(name)
 }
 
 /// What is in a folder, by name; nothing where it does not exist. Names that are not Unicode are none of ours.
 fn entries(folder: &Path) -> Result<Vec<(String, fs::DirEntry)>> {
-    let found = match fs::read_dir(folder) {
+    let found = match step("list").and_then(|()| fs::read_dir(folder)) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(folder, &error)),
@@ -207,12 +251,14 @@ fn entries(folder: &Path) -> Result<Vec<(String, fs::DirEntry)>> {
 }
 
 fn length(entry: &fs::DirEntry) -> Result<u64> {
-    let about = entry.metadata().map_err(|error| unreadable(&entry.path(), &error))?;
+    let about = entry
+        .metadata()
+        .map_err(|error| unreadable(&entry.path(), &error))?;
     Ok(about.len())
 }
 
 fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match step("remove").and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             let text = format!("{} cannot be removed: {error}", path.display());
             Err(Error::new(Kind::OutputFailed, text))
@@ -223,8 +269,14 @@ fn remove(path: &Path) -> Result<()> {
 
 /// A new name outlives a power cut once its folder is durable, too. Not every file system can do that.
 fn make_names_durable(folder: &Path) -> Result<()> {
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+    let synced = step("sync folder").and_then(|()| File::open(folder)?.sync_all());
+    match synced {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
             Err(failed(folder, &error))
         }
         _ => Ok(()),
@@ -232,9 +284,15 @@ fn make_names_durable(folder: &Path) -> Result<()> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::new(Kind::OutputFailed, format!("{} cannot be read: {error}", path.display()))
+    Error::new(
+        Kind::OutputFailed,
+        format!("{} cannot be read: {error}", path.display()),
+    )
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
-    Error::new(Kind::OutputFailed, format!("{} cannot be written: {error}", path.display()))
+    Error::new(
+        Kind::OutputFailed,
+        format!("{} cannot be written: {error}", path.display()),
+    )
 }

@@ -68,10 +68,16 @@ impl Manifest {
         match format {
             Ok(Some(FORMAT)) => {}
             Ok(Some(newer)) if newer > FORMAT => {
-                let what = format!("was written by a newer version (format {newer}); use that version");
+                let what =
+                    format!("was written by a newer version (format {newer}); use that version");
                 return Err(invalid(place, &what));
             }
-            Ok(_) => return Err(invalid(place, "is not a manifest of headwater; choose another folder")),
+            Ok(_) => {
+                return Err(invalid(
+                    place,
+                    "is not a manifest of headwater; choose another folder",
+                ));
+            }
             Err(_) => return Err(damaged(place)),
         }
         serde_json::from_slice(bytes).map_err(|_| damaged(place))
@@ -80,7 +86,10 @@ impl Manifest {
     /// Refuses a manifest that is too large to be read.
     pub fn check_size(bytes: u64, place: &str) -> Result<()> {
         if bytes > LARGEST {
-            return Err(invalid(place, "is far too large for a manifest; choose another folder"));
+            return Err(invalid(
+                place,
+                "is far too large for a manifest; choose another folder",
+            ));
         }
         Ok(())
     }
@@ -92,7 +101,9 @@ impl Manifest {
             ("connection", &self.connection, connection),
         ] {
             if theirs != ours {
-                let text = format!("belongs to the {what} {theirs:?}, not to {ours:?}; choose another folder");
+                let text = format!(
+                    "belongs to the {what} {theirs:?}, not to {ours:?}; choose another folder"
+                );
                 return Err(invalid(place, &text));
             }
         }
@@ -101,13 +112,17 @@ impl Manifest {
 
     /// The state as it was committed with the files.
     pub fn state(&self, place: &str) -> Result<State> {
-        State::from_json(self.state.get().as_bytes(), &format!("the state in {place}"), &self.connector)
+        State::from_json(
+            self.state.get().as_bytes(),
+            &format!("the state in {place}"),
+            &self.connector,
+        )
     }
 
     /// The next one: more files, another state.
     pub fn next(&self, files: Vec<CountedFile>, state: Box<RawValue>) -> Self {
         let mut next = self.clone();
-        next.sequence += 1;
+        next.sequence = next.sequence.saturating_add(1);
         next.files.extend(files);
         next.state = state;
         next
@@ -126,7 +141,11 @@ impl Manifest {
 /// A state as it stands in a manifest.
 pub(crate) fn written(state: &State) -> Result<Box<RawValue>> {
     serde_json::from_slice(&state.to_json()?).map_err(|error| {
-        Error::new(Kind::Unexpected, "the state is written as something else than JSON").caused_by(error)
+        Error::new(
+            Kind::Unexpected,
+            "the state is written as something else than JSON",
+        )
+        .caused_by(error)
     })
 }
 
@@ -154,7 +173,10 @@ pub(crate) fn run_name(epoch: u32, random: u32) -> String {
 
 /// Whether a file name is one that [`part_name`] makes.
 pub(crate) fn is_part(name: &str) -> bool {
-    let Some(inside) = name.strip_prefix(PART).and_then(|rest| rest.strip_suffix(".parquet")) else {
+    let Some(inside) = name
+        .strip_prefix(PART)
+        .and_then(|rest| rest.strip_suffix(".parquet"))
+    else {
         return false;
     };
     let is_number = |text: &str, digits: usize| {
@@ -164,7 +186,9 @@ pub(crate) fn is_part(name: &str) -> bool {
     let (epoch, random, number) = (pieces.next(), pieces.next(), pieces.next());
     pieces.next().is_none()
         && epoch.is_some_and(|text| is_number(text, 8))
-        && random.is_some_and(|text| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        && random.is_some_and(|text| {
+            text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
         && number.is_some_and(|text| is_number(text, 6))
 }
 
@@ -201,6 +225,9 @@ mod tests {
         }
         assert_eq!(manifest_sequence(&manifest_name(7)), Some(7));
         assert_eq!(manifest_sequence("manifest-7.json"), None);
-        assert_eq!(manifest_sequence("manifest-00000000000000000007.json.tmp"), None);
+        assert_eq!(
+            manifest_sequence("manifest-00000000000000000007.json.tmp"),
+            None
+        );
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{fs, path::Path};
 
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use arrow_array::{
     Array, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     cast::AsArray,
     types::{Int64Type, TimestampMicrosecondType},
 };
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use headwater_core::{Kind, StreamSpec};
 use headwater_host::{Sink, State};
 use serde_json::{Value, json};
@@ -40,7 +40,10 @@ pub(super) fn calls() -> StreamSpec {
 }
 
 fn users() -> StreamSpec {
-    StreamSpec { name: "users", ..calls() }
+    StreamSpec {
+        name: "users",
+        ..calls()
+    }
 }
 
 /// A state that tells how far reading got by a number.
@@ -55,7 +58,9 @@ pub(super) fn state_at(records: u64) -> State {
 
 pub(super) fn position(state: &State) -> u64 {
     let text: Value = serde_json::from_slice(&state.to_json().unwrap()).unwrap();
-    text["streams"]["calls"]["last_records"].as_u64().unwrap_or(0)
+    text["streams"]["calls"]["last_records"]
+        .as_u64()
+        .unwrap_or(0)
 }
 
 pub(super) fn begin(folder: &Path) -> (ParquetSink, State) {
@@ -66,7 +71,8 @@ pub(super) fn begin(folder: &Path) -> (ParquetSink, State) {
 }
 
 fn write(sink: &mut ParquetSink, stream: &str, records: &[&str]) -> headwater_host::Written {
-    sink.write(stream, &mut records.iter().map(|record| record.as_bytes())).unwrap()
+    sink.write(stream, &mut records.iter().map(|record| record.as_bytes()))
+        .unwrap()
 }
 
 fn refusal(folder: &Path) -> String {
@@ -95,8 +101,16 @@ pub(super) fn counted(folder: &Path, stream: &str) -> Vec<RecordBatch> {
         let path = folder.join(&file.path);
         assert_eq!(fs::metadata(&path).unwrap().len(), file.bytes);
         let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap());
-        let found: Vec<RecordBatch> = reader.unwrap().build().unwrap().map(Result::unwrap).collect();
-        assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>() as u64, file.rows);
+        let found: Vec<RecordBatch> = reader
+            .unwrap()
+            .build()
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(
+            found.iter().map(RecordBatch::num_rows).sum::<usize>() as u64,
+            file.rows
+        );
         batches.extend(found);
     }
     batches
@@ -107,7 +121,10 @@ pub(super) fn texts(batches: &[RecordBatch], column: &str) -> Vec<Option<String>
         .iter()
         .flat_map(|batch| {
             let array: &StringArray = batch.column_by_name(column).unwrap().as_string();
-            array.iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>()
+            array
+                .iter()
+                .map(|text| text.map(str::to_owned))
+                .collect::<Vec<_>>()
         })
         .collect()
 }
@@ -138,21 +155,46 @@ fn each_value_is_in_the_column_of_its_type_as_it_was_sent() {
     assert_eq!(texts(&batches, "_record"), some(&records));
     assert_eq!(texts(&batches, "_overflow"), [None, None, None]);
     let id = texts(&batches, "id");
-    assert_eq!(id, [Some("12345678901234567890".to_owned()), Some("again".to_owned()), None]);
+    assert_eq!(
+        id,
+        [
+            Some("12345678901234567890".to_owned()),
+            Some("again".to_owned()),
+            None
+        ]
+    );
     let money = texts(&batches, "money");
     assert_eq!(money[..2], some(&["572.0", "12345678901234567890.123"]));
-    assert_eq!(texts(&batches, "people")[0].as_deref(), Some(r#"[ {"n":1.0} ]"#));
+    assert_eq!(
+        texts(&batches, "people")[0].as_deref(),
+        Some(r#"[ {"n":1.0} ]"#)
+    );
     let batch = &batches[0];
-    let count: &Int64Array = batch.column_by_name("count").unwrap().as_primitive::<Int64Type>();
-    assert_eq!(count.iter().collect::<Vec<_>>(), [Some(i64::MIN), None, None]);
+    let count: &Int64Array = batch
+        .column_by_name("count")
+        .unwrap()
+        .as_primitive::<Int64Type>();
+    assert_eq!(
+        count.iter().collect::<Vec<_>>(),
+        [Some(i64::MIN), None, None]
+    );
     let is_open: &BooleanArray = batch.column_by_name("is_open").unwrap().as_boolean();
     assert_eq!(is_open.iter().collect::<Vec<_>>(), [Some(true), None, None]);
-    let at: &TimestampMicrosecondArray =
-        batch.column_by_name("at").unwrap().as_primitive::<TimestampMicrosecondType>();
+    let at: &TimestampMicrosecondArray = batch
+        .column_by_name("at")
+        .unwrap()
+        .as_primitive::<TimestampMicrosecondType>();
     assert_eq!(at.timezone(), Some("+00:00"));
     assert_eq!(at.value(0), 1_767_315_845_123_456);
     let schema = batch.schema();
-    let marks = |name: &str| schema.field_with_name(name).unwrap().metadata().get("headwater").cloned();
+    let marks = |name: &str| {
+        schema
+            .field_with_name(name)
+            .unwrap()
+            .metadata()
+            .get("headwater")
+            .cloned()
+    };
     assert_eq!(marks("money").as_deref(), Some("number"));
     assert_eq!(marks("people").as_deref(), Some("json"));
     assert_eq!(marks("id"), None);
@@ -180,11 +222,18 @@ fn what_does_not_fit_stands_in_the_overflow_column_and_is_counted() {
         ("at", "1767315845"),
         ("at", "\"soon\""),
     ];
-    let records: Vec<String> = cases.iter().map(|(name, value)| format!("{{\"{name}\":{value}}}")).collect();
+    let records: Vec<String> = cases
+        .iter()
+        .map(|(name, value)| format!("{{\"{name}\":{value}}}"))
+        .collect();
     let records: Vec<&str> = records.iter().map(String::as_str).collect();
     let counts = write(&mut sink, "calls", &records);
     assert_eq!((counts.records, counts.overflowed), (16, 16));
-    let both = write(&mut sink, "calls", &[r#"{"count":1.5,"id":false,"money":1}"#]);
+    let both = write(
+        &mut sink,
+        "calls",
+        &[r#"{"count":1.5,"id":false,"money":1}"#],
+    );
     assert_eq!((both.records, both.overflowed), (1, 1));
     sink.commit(&mut state_at(17)).unwrap();
 
@@ -208,11 +257,19 @@ fn a_page_with_a_record_that_is_none_is_not_taken_and_the_others_are() {
         let page = [&br#"{"id":"2"}"#[..], bad];
         let error = sink.write("calls", &mut page.into_iter()).unwrap_err();
         assert_eq!(error.kind(), Kind::DataInvalid);
-        assert!(error.to_string().contains("a record of the stream calls is not"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("a record of the stream calls is not"),
+            "{error}"
+        );
     }
     write(&mut sink, "calls", &[r#"{"id":"3"}"#]);
     sink.commit(&mut state_at(2)).unwrap();
-    assert_eq!(texts(&counted(folder.path(), "calls"), "id"), some(&["1", "3"]));
+    assert_eq!(
+        texts(&counted(folder.path(), "calls"), "id"),
+        some(&["1", "3"])
+    );
 }
 
 #[test]
@@ -238,12 +295,25 @@ fn only_what_was_committed_counts_and_the_rest_is_removed_by_the_next_run() {
     assert!(calls.join("notes.parquet").exists());
     write(&mut sink, "calls", &[r#"{"id":"2"}"#]);
     sink.commit(&mut state_at(2)).unwrap();
-    assert_eq!(texts(&counted(folder.path(), "calls"), "id"), some(&["1", "2"]));
+    assert_eq!(
+        texts(&counted(folder.path(), "calls"), "id"),
+        some(&["1", "2"])
+    );
     assert_eq!(texts(&counted(folder.path(), "users"), "id"), some(&["u"]));
-    let names: Vec<String> = newest(folder.path()).files.iter().map(|file| file.path.clone()).collect();
-    let mut calls: Vec<&String> = names.iter().filter(|name| name.starts_with("calls")).collect();
+    let names: Vec<String> = newest(folder.path())
+        .files
+        .iter()
+        .map(|file| file.path.clone())
+        .collect();
+    let mut calls: Vec<&String> = names
+        .iter()
+        .filter(|name| name.starts_with("calls"))
+        .collect();
     calls.sort();
-    assert!(calls[0].contains("part-00000001-") && calls[1].contains("part-00000002-"), "{calls:?}");
+    assert!(
+        calls[0].contains("part-00000001-") && calls[1].contains("part-00000002-"),
+        "{calls:?}"
+    );
 }
 
 #[test]
@@ -260,7 +330,12 @@ fn a_commit_of_nothing_new_writes_nothing_and_two_manifests_are_kept() {
     }
     assert_eq!(newest(folder.path()).sequence, 14);
     // The lock is the third.
-    assert_eq!(fs::read_dir(folder.path().join("_headwater")).unwrap().count(), 3);
+    assert_eq!(
+        fs::read_dir(folder.path().join("_headwater"))
+            .unwrap()
+            .count(),
+        3
+    );
     drop(sink);
     assert_eq!(position(&begin(folder.path()).1), 19);
 }
@@ -278,14 +353,24 @@ fn row_groups_end_when_the_memory_is_full_whatever_stream_fills_it() {
     for _ in 0..400 {
         for stream in ["calls", "users"] {
             write(&mut sink, stream, &[&record(&mut random)]);
-            assert!(sink.streams.values().map(super::Output::memory).sum::<usize>() <= 64 << 10);
+            assert!(
+                sink.streams
+                    .values()
+                    .map(super::Output::memory)
+                    .sum::<usize>()
+                    <= 64 << 10
+            );
         }
     }
     sink.commit(&mut state_at(1)).unwrap();
     for stream in ["calls", "users"] {
         assert_eq!(texts(&counted(folder.path(), stream), "id").len(), 400);
         let manifest = newest(folder.path());
-        let file = manifest.files.iter().find(|file| file.stream == stream).unwrap();
+        let file = manifest
+            .files
+            .iter()
+            .find(|file| file.stream == stream)
+            .unwrap();
         let file = fs::File::open(folder.path().join(&file.path)).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
         assert!(reader.metadata().num_row_groups() > 2);
@@ -311,15 +396,24 @@ fn without_locks_only_one_of_two_runs_commits() {
     let (mut second, _) = begin(folder.path());
     let error = first.commit(&mut state_at(1)).unwrap_err();
     assert_eq!(error.kind(), Kind::OutputFailed);
-    assert!(error.to_string().contains("another run has written"), "{error}");
+    assert!(
+        error.to_string().contains("another run has written"),
+        "{error}"
+    );
     let error = first.commit(&mut state_at(1)).unwrap_err();
-    assert!(error.to_string().contains("takes nothing more in this run"), "{error}");
+    assert!(
+        error.to_string().contains("takes nothing more in this run"),
+        "{error}"
+    );
     write(&mut second, "calls", &[r#"{"id":"second"}"#]);
     second.commit(&mut state_at(2)).unwrap();
     drop((first, second));
     let (_, state) = begin(folder.path());
     assert_eq!(position(&state), 2);
-    assert_eq!(texts(&counted(folder.path(), "calls"), "id"), some(&["second"]));
+    assert_eq!(
+        texts(&counted(folder.path(), "calls"), "id"),
+        some(&["second"])
+    );
 }
 
 /// Every file below a folder with its bytes.
@@ -351,13 +445,18 @@ fn with_two_commits() -> tempfile::TempDir {
 #[test]
 fn a_damaged_manifest_is_refused_and_nothing_is_touched_until_it_is_deleted() {
     let folder = with_two_commits();
-    let newest = folder.path().join(format!("_headwater/{}", super::manifest::manifest_name(3)));
+    let newest = folder
+        .path()
+        .join(format!("_headwater/{}", super::manifest::manifest_name(3)));
     let text = fs::read(&newest).unwrap();
     // The last byte is a line feed, without which nothing is missing.
     for length in 0..text.len() - 1 {
         fs::write(&newest, &text[..length]).unwrap();
         let before = everything(folder.path());
-        assert!(refusal(folder.path()).contains("is damaged; put it back"), "{length}");
+        assert!(
+            refusal(folder.path()).contains("is damaged; put it back"),
+            "{length}"
+        );
         assert_eq!(everything(folder.path()), before);
     }
     fs::remove_file(&newest).unwrap();
@@ -365,7 +464,10 @@ fn a_damaged_manifest_is_refused_and_nothing_is_touched_until_it_is_deleted() {
     assert_eq!(position(&state), 1);
     write(&mut sink, "calls", &[r#"{"id":"2"}"#]);
     sink.commit(&mut state_at(2)).unwrap();
-    assert_eq!(texts(&counted(folder.path(), "calls"), "id"), some(&["1", "2"]));
+    assert_eq!(
+        texts(&counted(folder.path(), "calls"), "id"),
+        some(&["1", "2"])
+    );
 }
 
 #[test]
@@ -373,7 +475,9 @@ fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
     type Change = fn(&Path);
     let manifest = |change: fn(&mut Value)| {
         move |folder: &Path| {
-            let path = folder.join("_headwater").join(super::manifest::manifest_name(3));
+            let path = folder
+                .join("_headwater")
+                .join(super::manifest::manifest_name(3));
             let mut text: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
             change(&mut text);
             fs::write(&path, text.to_string()).unwrap();
@@ -381,20 +485,56 @@ fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
     };
     let counted_file = |folder: &Path| folder.join(&newest(folder).files[0].path);
     let cases: Vec<(Box<dyn Fn(&Path)>, &str)> = vec![
-        (Box::new(manifest(|text| text["headwater_manifest"] = 9.into())), "was written by a newer version (format 9)"),
-        (Box::new(manifest(|text| *text = json!({"files": []}))), "is not a manifest of headwater"),
-        (Box::new(manifest(|text| text["connector"] = "other".into())), "belongs to the connector \"other\", not to \"acme\""),
-        (Box::new(manifest(|text| text["connection"] = "other".into())), "belongs to the connection \"other\", not to \"main\""),
-        (Box::new(manifest(|text| text["sequence"] = 9.into())), "has the number of another one"),
-        (Box::new(manifest(|text| text["state"]["headwater_state"] = 99.into())), "was written by a newer version (format 99)"),
-        (Box::new(move |folder| fs::remove_file(counted_file(folder)).unwrap()), "put it back"),
-        (Box::new(move |folder| fs::write(counted_file(folder), "x").unwrap()), "put it back"),
-        (Box::new(|folder| fs::remove_dir_all(folder.join("_headwater")).unwrap()), "no manifest that counts them"),
         (
-            Box::new((|folder| {
-                let file = fs::File::create(folder.join("_headwater").join(super::manifest::manifest_name(3))).unwrap();
-                file.set_len(300 << 20).unwrap();
-            }) as Change),
+            Box::new(manifest(|text| text["headwater_manifest"] = 9.into())),
+            "was written by a newer version (format 9)",
+        ),
+        (
+            Box::new(manifest(|text| *text = json!({"files": []}))),
+            "is not a manifest of headwater",
+        ),
+        (
+            Box::new(manifest(|text| text["connector"] = "other".into())),
+            "belongs to the connector \"other\", not to \"acme\"",
+        ),
+        (
+            Box::new(manifest(|text| text["connection"] = "other".into())),
+            "belongs to the connection \"other\", not to \"main\"",
+        ),
+        (
+            Box::new(manifest(|text| text["sequence"] = 9.into())),
+            "has the number of another one",
+        ),
+        (
+            Box::new(manifest(|text| {
+                text["state"]["headwater_state"] = 99.into()
+            })),
+            "was written by a newer version (format 99)",
+        ),
+        (
+            Box::new(move |folder| fs::remove_file(counted_file(folder)).unwrap()),
+            "put it back",
+        ),
+        (
+            Box::new(move |folder| fs::write(counted_file(folder), "x").unwrap()),
+            "put it back",
+        ),
+        (
+            Box::new(|folder| fs::remove_dir_all(folder.join("_headwater")).unwrap()),
+            "no manifest that counts them",
+        ),
+        (
+            Box::new(
+                (|folder| {
+                    let file = fs::File::create(
+                        folder
+                            .join("_headwater")
+                            .join(super::manifest::manifest_name(3)),
+                    )
+                    .unwrap();
+                    file.set_len(300 << 20).unwrap();
+                }) as Change,
+            ),
             "is far too large for a manifest",
         ),
     ];
@@ -416,11 +556,19 @@ fn streams_with_names_or_fields_that_are_taken_are_refused() {
     let named = |name| StreamSpec { name, ..calls() };
     for name in ["_headwater", ".hidden", "", "a/b", "..", "é"] {
         let error = sink.restore(&[named(name)], &state).unwrap_err();
-        assert!(error.to_string().contains("has a name that no folder gets"), "{error}");
+        assert!(
+            error.to_string().contains("has a name that no folder gets"),
+            "{error}"
+        );
     }
-    let error = sink.restore(&[named("calls"), named("Calls")], &state).unwrap_err();
+    let error = sink
+        .restore(&[named("calls"), named("Calls")], &state)
+        .unwrap_err();
     assert!(error.to_string().contains("the same name"), "{error}");
-    let reserved = StreamSpec { schema: || json!({"properties": {"_record": {}}}), ..calls() };
+    let reserved = StreamSpec {
+        schema: || json!({"properties": {"_record": {}}}),
+        ..calls()
+    };
     let error = sink.restore(&[reserved], &state).unwrap_err();
     assert!(error.to_string().contains("has a field _record"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -428,7 +576,10 @@ fn streams_with_names_or_fields_that_are_taken_are_refused() {
     fs::write(folder.path().join("calls"), "mine").unwrap();
     let error = sink.restore(&[calls()], &state).unwrap_err();
     assert_eq!(error.kind(), Kind::OutputFailed);
-    assert_eq!(fs::read_to_string(folder.path().join("calls")).unwrap(), "mine");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("calls")).unwrap(),
+        "mine"
+    );
     for name in ["select", "con-1"] {
         sink.restore(&[named(name)], &state).unwrap();
     }
@@ -439,7 +590,10 @@ fn a_place_that_is_no_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "mine").unwrap();
-    let error = ParquetSink::in_folder(&path, "main").unwrap().load(CONNECTOR).unwrap_err();
+    let error = ParquetSink::in_folder(&path, "main")
+        .unwrap()
+        .load(CONNECTOR)
+        .unwrap_err();
     assert_eq!(error.kind(), Kind::OutputFailed);
     assert!(error.to_string().contains("file"), "{error}");
 }
