@@ -12,9 +12,8 @@ use headwater_core::{Kind, Result};
 use headwater_host::Sink;
 
 use super::{
-    ParquetSink,
     faults::{self, Fault},
-    tests::{begin, calls, counted, newest, position, state_at, texts},
+    tests::{calls, counted, load, newest, position, state_at, texts},
 };
 
 /// The folder that a process of this test binary writes to instead of testing.
@@ -27,10 +26,7 @@ const PAGES: u64 = 2;
 
 /// Goes on from the state for so many commits. The state is the number of records.
 fn go_on(folder: &Path, commits: u64) -> Result<()> {
-    let mut sink = ParquetSink::in_folder(folder, "main")?;
-    let Some(mut state) = sink.load("acme")? else {
-        panic!("the sink keeps the state")
-    };
+    let (mut sink, mut state) = load(folder)?;
     sink.restore(&[calls()], &state)?;
     // Small row groups, so that a file is written to more than once.
     sink.memory = 2 << 10;
@@ -96,7 +92,7 @@ fn when_any_call_to_the_disk_fails_the_run_ends_and_the_next_one_goes_on() {
         );
         steps += 1;
     }
-    assert!(steps > 40, "{steps}");
+    assert!(steps > 30, "{steps}");
 }
 
 /// What the killed processes do. Without the variable it is no test.
@@ -142,7 +138,7 @@ fn killed_at_every_step_nothing_is_lost_or_repeated() {
         }
         steps += 1;
     }
-    assert!(steps > 40, "{steps}");
+    assert!(steps > 30, "{steps}");
     assert!(check(folder.path()) > 0);
 }
 
@@ -164,7 +160,6 @@ fn killed_at_random_moments_nothing_is_lost_or_repeated() {
             last = records;
         }
     }
-    drop(begin(folder.path()));
     go_on(folder.path(), 1).unwrap();
     assert_eq!(check(folder.path()), last + PAGE * PAGES);
     assert!(last > 0, "no process got to a commit");

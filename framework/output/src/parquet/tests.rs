@@ -1,6 +1,11 @@
 //! What is in the files, what counts, and what is refused.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use arrow_array::{
@@ -15,6 +20,7 @@ use serde_json::{Value, json};
 use super::{Manifest, ParquetSink};
 
 const CONNECTOR: &str = "acme";
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn calls() -> StreamSpec {
     StreamSpec {
@@ -63,9 +69,26 @@ pub(super) fn position(state: &State) -> u64 {
         .unwrap_or(0)
 }
 
+/// Loads as soon as the lock is free. A process that another test starts has it, too, for the moment before it becomes
+/// another program.
+pub(super) fn load(folder: &Path) -> headwater_core::Result<(ParquetSink, State)> {
+    let started = Instant::now();
+    loop {
+        let mut sink = ParquetSink::in_folder(folder, "main")?;
+        match sink.load(CONNECTOR) {
+            Ok(state) => return Ok((sink, state.unwrap())),
+            Err(error)
+                if error.to_string().contains("by another run") && started.elapsed() < PATIENCE =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 pub(super) fn begin(folder: &Path) -> (ParquetSink, State) {
-    let mut sink = ParquetSink::in_folder(folder, "main").unwrap();
-    let state = sink.load(CONNECTOR).unwrap().unwrap();
+    let (mut sink, state) = load(folder).unwrap();
     sink.restore(&[calls(), users()], &state).unwrap();
     (sink, state)
 }
@@ -76,8 +99,9 @@ fn write(sink: &mut ParquetSink, stream: &str, records: &[&str]) -> headwater_ho
 }
 
 fn refusal(folder: &Path) -> String {
-    let mut sink = ParquetSink::in_folder(folder, "main").unwrap();
-    let error = sink.load(CONNECTOR).unwrap_err();
+    let Err(error) = load(folder) else {
+        panic!("nothing was refused");
+    };
     assert_eq!(error.kind(), Kind::ConfigInvalid);
     error.to_string()
 }
@@ -381,7 +405,15 @@ fn row_groups_end_when_the_memory_is_full_whatever_stream_fills_it() {
 fn a_second_run_is_refused_while_the_first_one_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, _) = begin(folder.path());
-    assert!(refusal(folder.path()).contains("is being written by another run"));
+    let mut second = ParquetSink::in_folder(folder.path(), "main").unwrap();
+    let error = second.load(CONNECTOR).unwrap_err();
+    assert_eq!(error.kind(), Kind::ConfigInvalid);
+    assert!(
+        error
+            .to_string()
+            .contains("is being written by another run"),
+        "{error}"
+    );
     write(&mut first, "calls", &["{}"]);
     first.commit(&mut state_at(1)).unwrap();
 }
@@ -551,8 +583,7 @@ fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
 #[test]
 fn streams_with_names_or_fields_that_are_taken_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let mut sink = ParquetSink::in_folder(folder.path(), "main").unwrap();
-    let state = sink.load(CONNECTOR).unwrap().unwrap();
+    let (mut sink, state) = load(folder.path()).unwrap();
     let named = |name| StreamSpec { name, ..calls() };
     for name in ["_headwater", ".hidden", "", "a/b", "..", "é"] {
         let error = sink.restore(&[named(name)], &state).unwrap_err();
@@ -609,8 +640,7 @@ fn columns_that_a_newer_schema_has_are_in_the_files_written_since() {
         schema: || json!({"properties": {"id": {"type": "string"}, "new": {"type": "string"}}}),
         ..calls()
     };
-    let mut sink = ParquetSink::in_folder(folder.path(), "main").unwrap();
-    let state = sink.load(CONNECTOR).unwrap().unwrap();
+    let (mut sink, state) = load(folder.path()).unwrap();
     sink.restore(&[grown], &state).unwrap();
     write(&mut sink, "calls", &[r#"{"id":"2","new":"b"}"#]);
     sink.commit(&mut state_at(2)).unwrap();
