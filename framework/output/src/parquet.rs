@@ -15,7 +15,7 @@
 
 #[cfg(feature = "s3")]
 mod bucket;
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod faults;

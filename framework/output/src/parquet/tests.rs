@@ -504,7 +504,7 @@ fn a_damaged_manifest_is_refused_and_nothing_is_touched_until_it_is_deleted() {
 
 #[test]
 fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
-    type Change = fn(&Path);
+    type Change = Box<dyn Fn(&Path)>;
     let manifest = |change: fn(&mut Value)| {
         move |folder: &Path| {
             let path = folder
@@ -516,7 +516,7 @@ fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
         }
     };
     let counted_file = |folder: &Path| folder.join(&newest(folder).files[0].path);
-    let cases: Vec<(Box<dyn Fn(&Path)>, &str)> = vec![
+    let cases: Vec<(Change, &str)> = vec![
         (
             Box::new(manifest(|text| text["headwater_manifest"] = 9.into())),
             "was written by a newer version (format 9)",
@@ -539,7 +539,7 @@ fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
         ),
         (
             Box::new(manifest(|text| {
-                text["state"]["headwater_state"] = 99.into()
+                text["state"]["headwater_state"] = 99.into();
             })),
             "was written by a newer version (format 99)",
         ),
