@@ -556,17 +556,13 @@ fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
             "no manifest that counts them",
         ),
         (
-            Box::new(
-                (|folder| {
-                    let file = fs::File::create(
-                        folder
-                            .join("_headwater")
-                            .join(super::manifest::manifest_name(3)),
-                    )
-                    .unwrap();
-                    file.set_len(300 << 20).unwrap();
-                }) as Change,
-            ),
+            Box::new(|folder| {
+                let path = folder
+                    .join("_headwater")
+                    .join(super::manifest::manifest_name(3));
+                let file = fs::File::create(path).unwrap();
+                file.set_len(300 << 20).unwrap();
+            }),
             "is far too large for a manifest",
         ),
     ];
