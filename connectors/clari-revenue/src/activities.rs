@@ -318,6 +318,7 @@ impl Stream for Activities {
             hold: read.hold,
             bookmark: is_over.then(|| bookmark(&token.delivered)),
             next: (!is_over).then_some(token),
+            beside: Vec::new(),
         })
     }
 

@@ -290,6 +290,7 @@ impl Stream for Audit {
                     notes: read.notes,
                     hold: read.hold,
                     next: None,
+                    beside: Vec::new(),
                     bookmark: None,
                 }
             }

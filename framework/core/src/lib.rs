@@ -23,6 +23,7 @@ mod class;
 mod connector;
 mod error;
 mod form;
+mod metered;
 mod page;
 mod probe;
 mod registry;
@@ -39,6 +40,7 @@ pub use connector::{About, AnyConnector, Connector, GuideStep, Source, Validated
 pub use error::{Error, Kind, Result, Status};
 pub use form::{Choice, Field, FieldKind, FormModel, ProfileViolation};
 pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+pub use metered::Metered;
 pub use page::{Hold, Note, Page};
 pub use probe::{Allowance, Check, ConfigPatch, Outcome, ProbeReport, put};
 pub use registry::{Registration, Registry};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result, Secret, nearest};
-use headwater_host::{JsonLinesFolder, JsonLinesWriter, Sink};
+use headwater_host::{Delivery, JsonLinesFolder, JsonLinesWriter, Sink};
 
 /// What there is, for every sentence that refuses something else.
 const CHOICES: &str = "sqlite:FILE, postgres://HOST/DATABASE, parquet:FOLDER, s3://BUCKET/PREFIX, jsonl:FOLDER, \
@@ -117,6 +117,24 @@ impl Destination {
             _ => Err(invalid(format!(
                 "the destination does not say what it is; there are {CHOICES}"
             ))),
+        }
+    }
+
+    /// Whether records go to standard output.
+    pub const fn is_output(&self) -> bool {
+        matches!(self, Self::JsonLinesOutput | Self::ArrowOutput)
+    }
+
+    /// What an interrupted run leaves there.
+    pub const fn delivery(&self) -> Delivery {
+        match self {
+            Self::Sqlite { .. }
+            | Self::Postgres { .. }
+            | Self::Parquet { .. }
+            | Self::S3 { .. } => Delivery::Together,
+            Self::JsonLines { .. } | Self::JsonLinesOutput | Self::ArrowOutput => {
+                Delivery::RecordsFirst
+            }
         }
     }
 

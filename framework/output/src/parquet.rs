@@ -321,6 +321,15 @@ impl Sink for ParquetSink {
         Delivery::Together
     }
 
+    fn peek(&mut self) -> Result<Option<Vec<u8>>> {
+        let Some(sequence) = self.place.manifests()?.into_keys().next_back() else {
+            return Ok(None);
+        };
+        let name = self.place.manifest_name(sequence);
+        let manifest = Manifest::parse(&self.place.read_manifest(sequence)?, &name)?;
+        Ok(Some(manifest.state.get().as_bytes().to_vec()))
+    }
+
     fn load(&mut self, connector: &str) -> Result<Option<State>> {
         // Looked at before anything is made, so that a refusal leaves the place as it was.
         self.newest_manifest(connector)?;

@@ -361,6 +361,11 @@ fn a_commit_of_nothing_new_writes_nothing_and_two_manifests_are_kept() {
         3
     );
     drop(sink);
+    let mut looking = ParquetSink::in_folder(folder.path(), "main").unwrap();
+    let seen = looking.peek().unwrap().unwrap();
+    let seen = State::from_json(&seen, "the state", CONNECTOR).unwrap();
+    assert_eq!(newest(folder.path()).sequence, 14);
+    assert_eq!(position(&seen), 19);
     assert_eq!(position(&begin(folder.path()).1), 19);
 }
 
