@@ -584,7 +584,7 @@ impl Host {
         let sink = Box::new(JsonLinesFolder::new(&self.out())?);
         let mut options = RunOptions {
             state_path: Some(self.state()),
-            commit_every: Duration::ZERO,
+            commit_every: Some(Duration::ZERO),
             ..RunOptions::new(Arc::clone(&context.meter), self.stop.subscribe())
         };
         change(&mut options);

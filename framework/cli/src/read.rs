@@ -60,10 +60,7 @@ pub(crate) fn read(
         limit: options.limit,
         state_path: options.state.clone(),
         // A folder can be cut back after a crash, so it is made durable once a second. A pipe cannot: after every page.
-        commit_every: match options.out {
-            Some(_) => run.commit_every,
-            None => Duration::ZERO,
-        },
+        commit_every: options.out.is_none().then_some(Duration::ZERO),
         ..run
     };
     let receipt = carry_out(&*source, &options.run, state, sink, run)?;

@@ -31,6 +31,8 @@ pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
 pub use runner::{DriftOptions, RunOptions, run};
 pub use state::State;
 
+use std::time::Duration;
+
 use headwater_core::{Result, StreamSpec};
 
 /// Where records go.
@@ -41,6 +43,12 @@ use headwater_core::{Result, StreamSpec};
 pub trait Sink: Send {
     /// What an interrupted run leaves here.
     fn delivery(&self) -> Delivery;
+
+    /// The longest time between two commits, unless a run wants them more often. Sinks that make a file of each commit
+    /// want few of them.
+    fn commit_every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 
     /// The state that is kept in the place, as JSON, for those who only want to look. None where there is none, or where
     /// it is kept elsewhere. Changes nothing and waits for nobody.

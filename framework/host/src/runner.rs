@@ -43,8 +43,9 @@ pub struct RunOptions {
     pub limit: Option<u64>,
     /// Where the state is kept, unless the sink keeps it; without either, it is forgotten at the end.
     pub state_path: Option<PathBuf>,
-    /// The longest time between two commits. Zero commits after every page: for sinks that cannot be cut back.
-    pub commit_every: Duration,
+    /// The longest time between two commits; what the sink wants, without one. Zero commits after every page: for
+    /// sinks that cannot be cut back.
+    pub commit_every: Option<Duration>,
     /// Becomes true when the user wants to stop: the run commits and ends. Nobody stops it once the sender is gone.
     pub stop: watch::Receiver<bool>,
     /// Cancel the export jobs that a stopped run leaves running. Without it, a later run goes on with them.
@@ -96,12 +97,12 @@ impl DriftOptions {
 }
 
 impl RunOptions {
-    /// Everything, eight pages at once, committed every second, with no state but the sink's.
+    /// Everything, eight pages at once, committed as often as the sink wants, with no state but the sink's.
     pub fn new(meter: Arc<Meter>, stop: watch::Receiver<bool>) -> Self {
         Self {
             limit: None,
             state_path: None,
-            commit_every: Duration::from_secs(1),
+            commit_every: None,
             stop,
             release: false,
             meter,
@@ -186,11 +187,12 @@ pub async fn run(
         inlets.push(inlet);
     }
     afford(source, &lanes, on_event).await?;
+    let commit_every = options.commit_every.unwrap_or(sink.commit_every());
     let mut writer = Writer::new(
         sink,
         state,
         options.state_path.clone(),
-        options.commit_every,
+        commit_every,
         inlets,
         dead_letters,
         MOST_FAILED_RUNS,

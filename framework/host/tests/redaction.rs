@@ -102,7 +102,7 @@ async fn run(schema: fn() -> Value, limit: Option<u64>) -> (Result<Receipt>, Vec
     let (_stop, stopped) = watch::channel(false);
     let options = RunOptions {
         limit,
-        commit_every: Duration::ZERO,
+        commit_every: Some(Duration::ZERO),
         redaction: Some(Redaction::default()),
         ..RunOptions::new(Arc::new(Meter::default()), stopped)
     };

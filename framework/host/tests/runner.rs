@@ -262,7 +262,7 @@ fn options(state: &Path) -> (watch::Sender<bool>, RunOptions) {
     let (stop, stopped) = watch::channel(false);
     let options = RunOptions {
         state_path: Some(state.to_owned()),
-        commit_every: Duration::ZERO,
+        commit_every: Some(Duration::ZERO),
         // One after the other, so that the order of what is asked tells something.
         concurrency: 1,
         ..RunOptions::new(Arc::new(Meter::default()), stopped)
@@ -341,7 +341,7 @@ async fn a_wait_is_kept_before_it_begins_and_others_are_read_meanwhile() {
     let (_stop, options) = options(&state);
     // A commit that only waits bring about.
     let options = RunOptions {
-        commit_every: Duration::from_secs(3600),
+        commit_every: Some(Duration::from_secs(3600)),
         ..options
     };
     let start = Instant::now();

@@ -148,11 +148,11 @@ impl Destination {
                 schema,
                 tables,
             } => open_postgres(url, place, connection, schema.as_deref(), tables),
-            Self::Parquet { .. } => Err(missing_feature("Parquet", "parquet")),
-            Self::S3 { .. } => Err(missing_feature("object storage", "s3")),
+            Self::Parquet { folder } => open_parquet(folder, connection),
+            Self::S3 { bucket, prefix } => open_s3(bucket, prefix, connection),
             Self::JsonLines { folder } => Ok(Box::new(JsonLinesFolder::new(folder)?)),
             Self::JsonLinesOutput => Ok(Box::new(JsonLinesWriter::new(io::stdout(), true))),
-            Self::ArrowOutput => Err(missing_feature("Arrow", "parquet")),
+            Self::ArrowOutput => open_arrow(),
         }
     }
 }
@@ -209,6 +209,38 @@ fn open_postgres(
     _tables: &TableOptions,
 ) -> Result<Box<dyn Sink>> {
     Err(missing_feature("PostgreSQL", "postgres"))
+}
+
+#[cfg(feature = "parquet")]
+fn open_parquet(folder: &Path, connection: &str) -> Result<Box<dyn Sink>> {
+    Ok(Box::new(crate::ParquetSink::in_folder(folder, connection)?))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_parquet(_folder: &Path, _connection: &str) -> Result<Box<dyn Sink>> {
+    Err(missing_feature("Parquet", "parquet"))
+}
+
+#[cfg(feature = "s3")]
+fn open_s3(bucket: &str, prefix: &str, connection: &str) -> Result<Box<dyn Sink>> {
+    Ok(Box::new(crate::ParquetSink::in_bucket(
+        bucket, prefix, connection,
+    )?))
+}
+
+#[cfg(not(feature = "s3"))]
+fn open_s3(_bucket: &str, _prefix: &str, _connection: &str) -> Result<Box<dyn Sink>> {
+    Err(missing_feature("object storage", "s3"))
+}
+
+#[cfg(feature = "parquet")]
+fn open_arrow() -> Result<Box<dyn Sink>> {
+    Ok(Box::new(crate::ArrowStream::new(io::stdout())))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_arrow() -> Result<Box<dyn Sink>> {
+    Err(missing_feature("Arrow", "parquet"))
 }
 
 fn sqlite(text: &str) -> Result<Destination> {
@@ -375,6 +407,7 @@ fn is_word(text: &str) -> bool {
         && text.chars().all(is_part)
 }
 
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "s3")))]
 fn missing_feature(what: &str, feature: &str) -> Error {
     Error::new(
         Kind::Unsupported,

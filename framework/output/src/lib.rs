@@ -6,15 +6,25 @@
 //! that does not fit its column's type is never dropped and never bent: it stands in the overflow column and is
 //! counted.
 
+#[cfg(feature = "parquet")]
+mod arrow;
+#[cfg(feature = "parquet")]
+mod arrow_stream;
 pub mod columns;
 mod destination;
-#[cfg(feature = "sqlite")]
-mod sqlite;
+#[cfg(feature = "parquet")]
+mod parquet;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
+#[cfg(feature = "parquet")]
+pub use self::parquet::ParquetSink;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresSink;
+#[cfg(feature = "parquet")]
+pub use arrow_stream::ArrowStream;
 pub use destination::{Destination, Mode, TableOptions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteSink;
