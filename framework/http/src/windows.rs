@@ -8,12 +8,31 @@
 //! reader that counts upward steps over one of them. A reader that counts downward meets it in the page that it asks
 //! for next; at worst it sees a record twice. What could break this, records that *enter* a window, shows as a total
 //! that has grown at the end, and the window is read again.
+//!
+//! # Why not one page after the other
+//!
+//! Windows know nothing of each other, so the parts of a window that was split are read side by side.
+//!
+//! Inside a window, what counts is one thing: each record that is there and was not delivered stands before the offset
+//! `end`. It holds when a window is opened, and whatever leaves, it goes on to hold, since records only move forward.
+//! Reading down one page at a time keeps it. Reading some pages below `end` side by side does not: a record can move
+//! from a page that is still to come into one that was read already. So a *batch* proves nothing by itself. Its pages
+//! are delivered, `end` stays where it is, and once all of them have arrived, the next lower page is asked for with the
+//! total. Where that is the total from before the batch, nothing has left in between, every page of the batch shows the
+//! same list, and `end` moves below the batch. Where it is less, `end` stays above the batch, and the window is read
+//! down from there one page at a time; some records come twice. Where it is more, the window is read again.
+//!
+//! The pages of a batch come in *chains* of two, since a service that ignores the offset shows by giving a page again;
+//! each chain has all the guards of a window that is read in order. A batch that was interrupted is judged when it is
+//! over, however long that took. What is remembered for the next pass travels in the token, so the end of a pass, where
+//! records are remembered, is read in order.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use headwater_core::{
-    Error, Kind, Note, Page, Result, SignedDuration, Stream, StreamSpec, Timestamp,
+    Coverage, Error, Extent, Kind, Note, Page, Part, Result, SignedDuration, Stream, StreamSpec,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +47,12 @@ use crate::{
 const MOST_REMEMBERED: usize = 10_000;
 /// How often a window whose total grew is read again.
 const MOST_ROUNDS: u8 = 3;
+/// Chains of pages that are read side by side before the total is looked at again.
+const CHAINS: u64 = 16;
+/// Pages of one chain: a page that comes twice shows only to who reads two of them.
+const PAGES_OF_A_CHAIN: u64 = 2;
+/// Windows that a survey asks for. What lies beyond is read like the rest, with its size unknown beforehand.
+const MOST_SURVEYED: usize = 256;
 /// Statuses by which a service says that a page is too large for it.
 const TOO_LARGE: &[u16] = &[502, 504];
 
@@ -61,6 +86,7 @@ pub struct WindowedList {
     start: Timestamp,
     overlap: SignedDuration,
     one_partition: bool,
+    has_batches: bool,
 }
 
 impl fmt::Debug for WindowedList {
@@ -101,14 +127,26 @@ struct Offset {
     total: u64,
     /// Records before this offset are still to be read.
     end: u64,
+    /// Those before this one by somebody else.
+    #[serde(default, skip_serializing_if = "is_default")]
+    floor: u64,
     /// Index into the page sizes.
     size: usize,
     /// The first record of the last page.
+    #[serde(default, skip_serializing_if = "is_default")]
     last: Option<u64>,
     /// The last page was shorter than asked for, or the one before once more: ask for it again, with the total.
+    #[serde(default, skip_serializing_if = "is_default")]
     recount: bool,
     /// How often the window was read again.
+    #[serde(default, skip_serializing_if = "is_default")]
     round: u8,
+    /// From `end` up to this offset pages were read side by side. They count if the total is still the same.
+    #[serde(default, skip_serializing_if = "is_default")]
+    unproven: Option<u64>,
+    /// Records were seen to leave: no more pages side by side.
+    #[serde(default, skip_serializing_if = "is_default")]
+    is_restless: bool,
 }
 
 /// Where the next pass starts.
@@ -117,6 +155,17 @@ pub struct WindowBookmark {
     to: Timestamp,
     #[serde(default, skip_serializing_if = "Seen::is_empty")]
     delivered: Seen,
+}
+
+impl OffsetPaging {
+    /// Requests that reading so many records takes: the first page, and where that is not all, each page.
+    fn requests(&self, records: u64) -> u64 {
+        let size = u64::from(self.sizes.first().copied().unwrap_or(1)).max(1);
+        if records <= size {
+            return 1;
+        }
+        1 + records.div_ceil(size)
+    }
 }
 
 impl WindowedList {
@@ -145,6 +194,7 @@ impl WindowedList {
             start,
             overlap,
             one_partition: false,
+            has_batches: true,
         }
     }
 
@@ -169,8 +219,21 @@ impl WindowedList {
         self
     }
 
+    /// Reads a window page after page, for readers that do much between two pages: until a batch is over, the list would
+    /// have changed, and all of that would be done again.
+    #[must_use]
+    pub(crate) fn page_after_page(mut self) -> Self {
+        self.has_batches = false;
+        self
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Whether something has to be remembered from page to page.
+    fn is_read_in_order(&self, window: &Window, from: Timestamp) -> bool {
+        self.one_partition || from >= window.remember_from
     }
 
     fn request(&self, (from, to): (Timestamp, Timestamp)) -> Request {
@@ -230,7 +293,7 @@ impl WindowedList {
         };
         Ok(Step {
             page: Page::empty(),
-            then: Then::At(offset),
+            then: Then::Counted(offset),
         })
     }
 
@@ -243,10 +306,10 @@ impl WindowedList {
         paging: &OffsetPaging,
         offset: Offset,
     ) -> Result<Step> {
-        let wanted = u64::from(paging.sizes[offset.size]).min(offset.end);
+        let wanted = u64::from(paging.sizes[offset.size]).min(offset.end - offset.floor);
         let skip = offset.end - wanted;
         let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let with_total = skip == 0 || offset.recount;
+        let with_total = skip == 0 || offset.recount || offset.unproven.is_some();
         let Some((page, total)) = self
             .page(window, paging, &offset, skip, limit, with_total)
             .await?
@@ -258,7 +321,12 @@ impl WindowedList {
         let came_twice = first.is_some() && first == offset.last;
         if !with_total {
             let as_expected = given == wanted && !came_twice;
-            return Ok(if as_expected {
+            return Ok(if as_expected && skip == offset.floor {
+                Step {
+                    page,
+                    then: Then::NextWindow,
+                }
+            } else if as_expected {
                 Step {
                     page,
                     then: Then::At(Offset {
@@ -277,26 +345,61 @@ impl WindowedList {
                 }
             });
         }
+        if let Some(unproven) = offset.unproven
+            && total != offset.total
+        {
+            return Ok(distrust_batch(offset, unproven, total));
+        }
         let is_cut = given < wanted && skip + given < total;
         if is_cut || (came_twice && total >= offset.total) {
             return self.distrust(paging, offset);
         }
         // Nothing is behind this page, or the records from `offset.end` on have been read.
         let end = skip.min(total);
-        let then = if end > 0 {
-            Then::At(Offset {
+        let then = if end > offset.floor {
+            Then::Counted(Offset {
                 total: total.min(offset.total),
                 end,
                 last: first,
                 recount: false,
+                unproven: None,
                 ..offset
             })
-        } else if total > offset.total {
+        } else if offset.floor == 0 && total > offset.total {
             again(offset)?
         } else {
             Then::NextWindow
         };
         Ok(Step { page, then })
+    }
+
+    /// Chains of pages below `offset.end`, and the place after all of them. None where that saves nothing.
+    fn batch(&self, paging: &OffsetPaging, offset: Offset) -> Option<(Vec<Offset>, Offset)> {
+        if !self.has_batches || offset.is_restless || offset.floor > 0 {
+            return None;
+        }
+        let size = u64::from(paging.sizes[offset.size]).max(1);
+        // The lowest page is left for the total.
+        let chains = (offset.end.div_ceil(size).saturating_sub(1) / PAGES_OF_A_CHAIN).min(CHAINS);
+        if chains < 2 {
+            return None;
+        }
+        let length = PAGES_OF_A_CHAIN * size;
+        let offset = Offset {
+            last: None,
+            ..offset
+        };
+        let chain = |number| Offset {
+            end: offset.end - number * length,
+            floor: offset.end - (number + 1) * length,
+            ..offset
+        };
+        let after = Offset {
+            end: offset.end - chains * length,
+            unproven: Some(offset.end),
+            ..offset
+        };
+        Some(((0..chains).map(chain).collect(), after))
     }
 
     /// The records are there, but the service gives fewer at a time than it was asked for, or others.
@@ -315,6 +418,19 @@ impl WindowedList {
                 ..offset
             }),
         })
+    }
+
+    /// How many records a window has.
+    async fn count(&self, window: (Timestamp, Timestamp), paging: &OffsetPaging) -> Result<u64> {
+        let size = paging.sizes.len() - 1;
+        let offset = Offset {
+            size,
+            ..Offset::unopened()
+        };
+        let counted = self
+            .page(window, paging, &offset, 0, paging.sizes[size], true)
+            .await?;
+        Ok(counted.map_or(0, |(_, total)| total))
     }
 
     /// One page and, where asked for, the total. None when the page is too large for the service but can be smaller.
@@ -391,6 +507,8 @@ enum Then {
     Split(Vec<(Timestamp, Timestamp)>),
     /// Go on here.
     At(Offset),
+    /// Go on here, where the service has just told the total.
+    Counted(Offset),
 }
 
 impl Offset {
@@ -398,11 +516,45 @@ impl Offset {
         Self {
             total: 0,
             end: 0,
+            floor: 0,
             size: 0,
             last: None,
             recount: false,
             round: 0,
+            unproven: None,
+            is_restless: false,
         }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl WindowToken {
+    /// A place of its own: a window, and how far it was read.
+    fn alone(window: (Timestamp, Timestamp), at: Option<Offset>) -> Self {
+        Self {
+            todo: vec![window],
+            at,
+            remembered: Seen::default(),
+        }
+    }
+}
+
+/// The total changed while a batch was read: what it gave does not count. Below `unproven` are the records that may not
+/// have been seen; where some entered, that is the whole window, which is opened anew.
+fn distrust_batch(offset: Offset, unproven: u64, total: u64) -> Step {
+    let has_grown = total > offset.total;
+    Step {
+        page: Page::empty(),
+        then: Then::At(Offset {
+            total,
+            end: if has_grown { 0 } else { unproven.min(total) },
+            unproven: None,
+            is_restless: true,
+            ..offset
+        }),
     }
 }
 
@@ -417,6 +569,7 @@ fn again(offset: Offset) -> Result<Then> {
     Ok(Then::At(Offset {
         round: offset.round + 1,
         size: offset.size,
+        is_restless: true,
         ..Offset::unopened()
     }))
 }
@@ -512,6 +665,7 @@ impl Stream for WindowedList {
         let largest = self.paging.map_or(0, |paging| paging.sizes.len() - 1);
         let place = token.at.take().map(|place| Offset {
             size: place.size.min(largest),
+            floor: place.floor.min(place.end.saturating_sub(1)),
             ..place
         });
         let step = match (&self.paging, place) {
@@ -526,13 +680,36 @@ impl Stream for WindowedList {
         };
         let Step { mut page, then } = step;
         remember(&window, current, &mut page, &mut token.remembered);
-        match then {
-            Then::NextWindow => {}
-            Then::Split(parts) => token.todo.extend(parts.into_iter().rev()),
-            Then::At(offset) => {
-                token.todo.push(current);
-                token.at = Some(offset);
+        let is_in_order = self.is_read_in_order(&window, current.0);
+        let go_on = match then {
+            Then::NextWindow => None,
+            Then::Split(parts) if is_in_order => {
+                token.todo.extend(parts.into_iter().rev());
+                None
             }
+            Then::Split(parts) => {
+                let parts = parts.into_iter();
+                page.beside = parts.map(|part| WindowToken::alone(part, None)).collect();
+                None
+            }
+            Then::At(offset) => Some(offset),
+            Then::Counted(offset) => {
+                let paging = self.paging.as_ref().filter(|_| !is_in_order);
+                match paging.and_then(|paging| self.batch(paging, offset)) {
+                    Some((chains, after)) => {
+                        let chains = chains.into_iter();
+                        page.beside = chains
+                            .map(|chain| WindowToken::alone(current, Some(chain)))
+                            .collect();
+                        Some(after)
+                    }
+                    None => Some(offset),
+                }
+            }
+        };
+        if let Some(offset) = go_on {
+            token.todo.push(current);
+            token.at = Some(offset);
         }
         if token.todo.is_empty() {
             if window.to == window.pass_end {
@@ -546,6 +723,99 @@ impl Stream for WindowedList {
         }
         Ok(page)
     }
+
+    fn extent(&self, window: &Window) -> Extent {
+        Extent {
+            title: String::new(),
+            from: Some(window.from),
+            to: Some(window.to),
+        }
+    }
+
+    fn coverage(&self, bookmark: &WindowBookmark) -> Coverage {
+        let overlap_from = bookmark.to.saturating_sub(self.overlap);
+        let again_from = overlap_from.unwrap_or(self.start).max(self.start);
+        if again_from >= bookmark.to {
+            return Coverage {
+                until: Some(bookmark.to),
+                ..Coverage::default()
+            };
+        }
+        Coverage {
+            until: Some(bookmark.to),
+            again_from: Some(again_from),
+            reason: format!(
+                "the last {} are read again for {} that show up late; what was read already is left out",
+                in_words(self.overlap),
+                self.spec.name.replace('_', " "),
+            ),
+        }
+    }
+
+    fn rewind(&self, to: Timestamp) -> Result<WindowBookmark> {
+        Ok(WindowBookmark {
+            to,
+            delivered: Seen::default(),
+        })
+    }
+
+    /// One request for each window, with the smallest page.
+    async fn survey(&self, window: Window) -> Result<Vec<Part<Window>>> {
+        let Some(paging) = &self.paging else {
+            return Ok(vec![Part {
+                partition: window,
+                records: None,
+                requests: Some(1),
+            }]);
+        };
+        let mut todo = seams(&window);
+        let mut parts = Vec::new();
+        let mut asked = 0;
+        while let Some(bounds) = todo.pop() {
+            let total = if asked < MOST_SURVEYED {
+                asked += 1;
+                Some(self.count(bounds, paging).await?)
+            } else {
+                None
+            };
+            match total {
+                Some(total) if total > paging.cap => {
+                    todo.extend(split_window(bounds, total, paging.cap)?.into_iter().rev());
+                }
+                _ => parts.push(Part {
+                    partition: Window {
+                        from: bounds.0,
+                        to: bounds.1,
+                        ..window.clone()
+                    },
+                    records: total,
+                    requests: total.map(|total| paging.requests(total)),
+                }),
+            }
+        }
+        if !self.is_read_in_order(&window, window.from) {
+            return Ok(parts);
+        }
+        // One partition, whatever it takes: a request for each window that is split, and all of its parts.
+        let splits = asked.saturating_sub(parts.len()) as u64;
+        let requests: Option<u64> = parts.iter().map(|part| part.requests).sum();
+        Ok(vec![Part {
+            partition: window,
+            records: parts.iter().map(|part| part.records).sum(),
+            requests: requests.map(|requests| requests + splits),
+        }])
+    }
+}
+
+/// A length of time in its largest whole unit.
+fn in_words(length: SignedDuration) -> String {
+    const UNITS: [(i64, &str); 3] = [(24 * 60 * 60, "days"), (60 * 60, "hours"), (60, "minutes")];
+    let seconds = length.as_secs();
+    let unit = UNITS
+        .into_iter()
+        .find(|(unit, _)| seconds % unit == 0 && seconds / unit > 1);
+    let (unit, name) = unit.unwrap_or((1, "seconds"));
+    format!("{} {name}", seconds / unit)
 }
 
 /// A window cut where remembering begins, the part to read first last.
