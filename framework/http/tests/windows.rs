@@ -859,3 +859,70 @@ async fn a_clock_that_goes_back_does_not_take_the_bookmark_along() {
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn a_survey_counts_each_window_with_one_request_and_its_parts_can_be_read_alone() {
+    let mut found = items(150, &mut fastrand::Rng::with_seed(14));
+    for (number, item) in found.iter_mut().enumerate() {
+        let is_late = number % 50 == 0;
+        let minutes = if is_late { 30 } else { 90 + number as i64 };
+        item.modified = at(NOW) - SignedDuration::from_mins(minutes);
+    }
+    let bench = Bench::new(Service::with(found)).await;
+    let mut parts = Vec::new();
+    for partition in bench.stream.plan(None, at(NOW)).unwrap() {
+        parts.extend(bench.stream.survey(partition).await.unwrap());
+    }
+    let surveyed = bench.script.requests().len();
+    assert!(surveyed < 40, "{surveyed}");
+    let records: Option<u64> = parts.iter().map(|part| part.records).sum();
+    assert_eq!(records, Some(150));
+    let requests: Option<u64> = parts.iter().map(|part| part.requests).sum();
+
+    let mut read = Vec::new();
+    for part in &parts {
+        let extent = bench.stream.extent(&part.partition).unwrap();
+        assert!(extent.from < extent.to, "{extent:?}");
+        let how = Gather {
+            at_once: 4,
+            seed: 3,
+            crash_every: None,
+        };
+        // In a process of its own, from the written form.
+        let partition = serde_json::to_string(&part.partition).unwrap();
+        let plan = vec![serde_json::from_str(&partition).unwrap()];
+        let gathered = how.all(&bench.stream, plan).await.unwrap();
+        assert_eq!(Some(gathered.records.len() as u64), part.records);
+        let is_last = extent.to == Some(at(NOW));
+        assert_eq!(gathered.bookmark.is_some(), is_last, "{extent:?}");
+        read.extend(ids(&gathered.records));
+    }
+    assert_eq!(sorted(read), (0..150).collect::<Vec<_>>());
+    let read = bench.script.requests().len() - surveyed;
+    assert_eq!(Some(read as u64), requests);
+}
+
+#[tokio::test]
+async fn a_bookmark_says_what_it_covers_and_one_that_was_rewound_reads_again() {
+    let mut found = items(30, &mut fastrand::Rng::with_seed(15));
+    for (number, item) in found.iter_mut().enumerate() {
+        item.modified = at(NOW) - SignedDuration::from_hours(24 * number as i64);
+    }
+    let bench = Bench::new(Service::with(found)).await;
+    let (_, bookmark) = bench.pass(None, NOW).await.unwrap();
+    let coverage = bench.stream.coverage(&bookmark.unwrap()).unwrap();
+    assert_eq!(coverage.until, Some(at(NOW)));
+    assert_eq!(coverage.again_from, Some(at(NOW) - OVERLAP));
+    assert_eq!(
+        coverage.reason,
+        "the last 60 minutes are read again for items that show up late; what was read already is left out"
+    );
+    let to = at(NOW) - SignedDuration::from_hours(10 * 24);
+    let rewound = bench.stream.rewind(to).unwrap();
+    let (read, _) = bench.pass(Some(rewound), NOW).await.unwrap();
+    assert_eq!(sorted(read), (1..=10).collect::<Vec<_>>());
+    // Before the start there is nothing that this stream reads.
+    let rewound = bench.stream.rewind(at("1999-01-01T00:00:00Z")).unwrap();
+    let (read, _) = bench.pass(Some(rewound), NOW).await.unwrap();
+    assert_eq!(sorted(read), (1..30).collect::<Vec<_>>());
+}
