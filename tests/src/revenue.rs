@@ -17,7 +17,7 @@ use headwater::{
     AnyStream, Body, Context, Error, Failure, Hold, Kind, Page, Position, Result, Source,
     Timestamp, Transport, TransportError,
 };
-use headwater_host::{JsonLinesFolder, ReadOptions, State, Summary};
+use headwater_host::{JsonLinesFolder, Receipt, RunOptions, State};
 use headwater_sandbox::{API_KEY, ClariRevenue, JobOptions, OrderedJob, RevenueOptions, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -566,7 +566,7 @@ impl Host {
     }
 
     /// Reads streams, all of them where none is named.
-    pub async fn read(&self, context: Context, answer: Value, wanted: &[&str]) -> Result<Summary> {
+    pub async fn read(&self, context: Context, answer: Value, wanted: &[&str]) -> Result<Receipt> {
         self.read_with(context, answer, wanted, |_| {}).await
     }
 
@@ -576,23 +576,19 @@ impl Host {
         context: Context,
         answer: Value,
         wanted: &[&str],
-        change: impl FnOnce(&mut ReadOptions),
-    ) -> Result<Summary> {
+        change: impl FnOnce(&mut RunOptions),
+    ) -> Result<Receipt> {
         let source = open_in(&context, answer);
         let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
         let state = State::load(&self.state(), ID, &STREAMS)?;
-        let mut sink = JsonLinesFolder::new(&self.out())?;
-        let mut options = ReadOptions {
-            limit: None,
+        let sink = Box::new(JsonLinesFolder::new(&self.out())?);
+        let mut options = RunOptions {
             state_path: Some(self.state()),
             commit_every: Duration::ZERO,
-            stop: self.stop.subscribe(),
-            release: false,
-            meter: Arc::clone(&context.meter),
-            redaction: None,
+            ..RunOptions::new(Arc::clone(&context.meter), self.stop.subscribe())
         };
         change(&mut options);
-        headwater_host::read(&*source, &wanted, state, &mut sink, options, &mut |_| {}).await
+        headwater_host::run(&*source, &wanted, state, sink, options, &mut |_| {}).await
     }
 
     /// Stops the read that is under way, and every later one.
@@ -614,7 +610,7 @@ impl Host {
 }
 
 /// How a stream of a read ended: its kind of error, if it failed.
-pub fn failure(summary: &Summary, stream: &str) -> Option<(Kind, String)> {
+pub fn failure(summary: &Receipt, stream: &str) -> Option<(Kind, String)> {
     let one = summary.streams.iter().find(|one| one.stream == stream)?;
     match &one.ending {
         headwater_host::Ending::Failed { kind, message, .. } => Some((*kind, message.clone())),

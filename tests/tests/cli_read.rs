@@ -72,7 +72,7 @@ async fn one_stream_to_a_pipe_is_bare_records_and_several_are_named() {
         .count();
     assert_eq!(users, sandbox.keys("users").unwrap().len());
     assert!(named.iter().all(|line| line["record"].is_object()));
-    // Summary and progress are not among the records.
+    // Receipt and progress are not among the records.
     assert!(two.err.contains("complete"), "{}", two.err);
 }
 

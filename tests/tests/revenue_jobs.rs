@@ -18,7 +18,7 @@ use acceptance::{
 };
 use bytes::Bytes;
 use headwater::{Kind, Timestamp};
-use headwater_host::Summary;
+use headwater_host::Receipt;
 use headwater_sandbox::{JobOptions, JobOutcome, LimitsEndpoint, RevenueOptions, Sandbox};
 use serde_json::{Value, json};
 
@@ -246,7 +246,7 @@ impl Scripted {
         }
     }
 
-    async fn read(&self) -> Summary {
+    async fn read(&self) -> Receipt {
         let wanted = ["forecast_entries"];
         let read = self
             .host

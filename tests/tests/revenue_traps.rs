@@ -76,7 +76,7 @@ async fn read_with_answers(
     status: u16,
     body: &str,
     fields: Value,
-) -> (Sandbox, Host, Between, headwater_host::Summary) {
+) -> (Sandbox, Host, Between, headwater_host::Receipt) {
     let sandbox = tenant_of(60).await;
     let body = body.to_owned();
     let between = Between::new(move |_, request| match matches(request) {
@@ -490,7 +490,7 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(summary: &headwater_host::Summary, stream: &'a str, kind: Kind, says: &'a str) -> Self {
+    fn new(summary: &headwater_host::Receipt, stream: &'a str, kind: Kind, says: &'a str) -> Self {
         Self {
             found: failure(summary, stream),
             stream,

@@ -318,6 +318,7 @@ impl Stream for Audit {
                     hold: read.hold,
                     beside: Vec::new(),
                     next: None,
+                    beside: Vec::new(),
                     bookmark: None,
                 }
             }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use headwater_host::Level;
 use headwater_sandbox::{Faults, simulations};
 
 const EXIT_CODES: &str = "\
@@ -14,6 +15,7 @@ Exit codes:
   5    the service is out of reach, asks to wait, or its allowance is used up
   6    the service answered with something that does not follow its own API
   7    this program or this connector cannot do what was asked
+  8    done in part: a stream, or places of one, are missing
   70   a defect in this program
   74   records or state cannot be written
   130  stopped by the user";
@@ -41,8 +43,15 @@ pub(crate) enum Command {
     Discover(Discover),
     /// Check credentials against the service.
     Check(Check),
+    /// Show what a run would read, and what that takes.
+    Plan(Plan),
     /// Read streams as JSON lines.
     Read(Read),
+    /// Read streams into a database or into files, and keep the position with them.
+    Sync(Sync),
+    /// Look at how far a run got, and change from where the next one goes on.
+    #[command(subcommand)]
+    State(StateCommand),
     /// Run a local simulator of a service, for trying things out.
     Sandbox(Sandbox),
     /// See the whole way in a minute, without an account: form, check, read, crash, resume.
@@ -114,9 +123,8 @@ pub(crate) struct Read {
     #[command(flatten)]
     pub config: Config,
 
-    /// A stream to read; may be repeated. All of them by default.
-    #[arg(long = "stream", value_name = "STREAM")]
-    pub streams: Vec<String>,
+    #[command(flatten)]
+    pub run: Run,
 
     /// Write one file per stream, STREAM.jsonl, into this folder instead of standard output. On standard output,
     /// one stream comes as bare records and several as {"stream":…,"record":…}.
@@ -130,9 +138,53 @@ pub(crate) struct Read {
     /// Read at most so many records of each stream.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Sync {
+    #[command(flatten)]
+    pub config: Config,
+
+    /// Where the records go: sqlite:FILE, postgres://HOST/DATABASE, parquet:FOLDER, s3://BUCKET/PREFIX or
+    /// jsonl:FOLDER. The position is kept there, too.
+    #[arg(long, value_name = "DESTINATION")]
+    pub to: String,
+
+    #[command(flatten)]
+    pub run: Run,
+
+    /// Refuse to run where less than this can be promised of a stream: exactly-once or at-least-once.
+    #[arg(long, value_name = "LEVEL")]
+    pub guarantee: Option<Level>,
+}
+
+/// What `read` and `sync` have in common.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// A stream to read; may be repeated. All of them by default.
+    #[arg(long = "stream", value_name = "STREAM")]
+    pub streams: Vec<String>,
+
+    /// Read exactly this partition of one --stream, as `headwater plan --json` shows it: JSON, or a file with it. The
+    /// stream's bookmark stays where it is.
+    #[arg(long, value_name = "PARTITION", requires = "streams")]
+    pub partition: Option<String>,
+
+    /// Ask for at most so many pages at once, over all streams.
+    #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+
+    /// Megabytes of pages that may wait to be written before no more are asked for.
+    #[arg(long, value_name = "MEGABYTES", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub memory: u16,
+
+    /// Where the service asks to come back later, wait for as long as it takes. Without this, the run ends there and
+    /// says when to go on.
+    #[arg(long)]
+    pub stay: bool,
 
     /// When stopped (Ctrl-C), cancel the export jobs that are under way. Without this, they go on at the service and a
-    /// later read with the same state takes their results.
+    /// later run with the same state takes their results.
     #[arg(long)]
     pub cancel_jobs: bool,
 
@@ -140,8 +192,109 @@ pub(crate) struct Read {
     #[arg(long, short)]
     pub quiet: bool,
 
+    /// How progress is shown on standard error: bars on a terminal, or one JSON object per event.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = ProgressMode::Bars)]
+    pub progress: ProgressMode,
+
     #[command(flatten)]
     pub redact: Redact,
+}
+
+/// Without words about its values, as in [`Fate`].
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    Bars,
+    Json,
+    None,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub config: Config,
+
+    /// A stream to plan; may be repeated. All of them by default.
+    #[arg(long = "stream", value_name = "STREAM")]
+    pub streams: Vec<String>,
+
+    /// Where the records would go; the plan goes on from the position there.
+    #[arg(long, value_name = "DESTINATION", conflicts_with = "state")]
+    pub to: Option<String>,
+
+    /// Plan from this state file.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+
+    /// Do not ask the service how much there is.
+    #[arg(long)]
+    pub no_survey: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Show how far each stream got.
+    Show(Place),
+    /// Say in words what was read, what will be read again, and why.
+    Explain {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Forget a stream: the next run reads it from the start.
+    Reset {
+        #[command(flatten)]
+        place: Place,
+        /// The stream.
+        #[arg(long)]
+        stream: String,
+    },
+    /// Read again what was set aside, with the next run.
+    Retry {
+        #[command(flatten)]
+        place: Place,
+        /// The stream.
+        #[arg(long)]
+        stream: String,
+    },
+    /// Make the next run read a stream again from a moment on.
+    Rewind {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        at: At,
+        /// The stream.
+        #[arg(long)]
+        stream: String,
+        /// The moment, as 2026-01-31 or 2026-01-31T12:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        to: String,
+    },
+    /// Show what changed from one state to another.
+    Diff {
+        /// The earlier state file.
+        first: PathBuf,
+        /// The later one.
+        second: PathBuf,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Place {
+    /// A state file, or a destination that keeps the position, such as sqlite:FILE.
+    #[arg(value_name = "PLACE")]
+    pub place: String,
+
+    /// The connection, where the place is a destination.
+    #[arg(long, value_name = "NAME")]
+    pub connection: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct At {
+    /// A state file, or a destination that keeps the position.
+    #[arg(long, value_name = "PLACE")]
+    pub at: String,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -18,9 +18,14 @@ mod args;
 mod check;
 mod demo;
 mod patch;
+mod plan;
+mod progress;
 mod read;
+mod receipt;
 mod sandbox;
 mod show;
+mod state;
+mod sync;
 mod terminal;
 
 use std::{
@@ -43,6 +48,8 @@ pub(crate) enum Failure {
     Form(Vec<FieldError>),
     /// Everything has been said already; only the code is left.
     Said(Kind),
+    /// The same, for a run that got to its end with something missing.
+    Partial,
 }
 
 impl From<Error> for Failure {
@@ -50,6 +57,9 @@ impl From<Error> for Failure {
         Self::Error(error)
     }
 }
+
+/// The exit code of a run that got to its end with something missing.
+const PARTIAL: u8 = 8;
 
 /// Result of a command.
 pub(crate) type Outcome = Result<(), Failure>;
@@ -75,7 +85,10 @@ fn run(args: Args, context: fn() -> headwater_core::Result<Context>) -> Outcome 
         Command::Spec(spec) => show::spec(&registry, &spec, &terminal),
         Command::Discover(discover) => show::discover(&registry, &discover, &terminal),
         Command::Check(options) => check::check(&registry, &options, context, &terminal),
+        Command::Plan(options) => plan::plan(&registry, &options, context, &terminal),
         Command::Read(options) => read::read(&registry, &options, context, &terminal),
+        Command::Sync(options) => sync::sync(&registry, &options, context, &terminal),
+        Command::State(command) => state::state(&registry, &command, context, &terminal),
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
         Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
     }
@@ -96,6 +109,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn report(failure: &Failure, json: bool) -> u8 {
     let (kind, text, machine) = match failure {
         Failure::Said(kind) => return kind.exit_code(),
+        Failure::Partial => return PARTIAL,
         Failure::Error(error) => {
             let delay = error.delay().map(|delay| delay.as_secs());
             let machine = json!({ "error": {

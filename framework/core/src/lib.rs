@@ -23,6 +23,7 @@ mod class;
 mod connector;
 mod error;
 mod form;
+mod metered;
 mod page;
 mod probe;
 mod registry;
@@ -39,12 +40,14 @@ pub use connector::{About, AnyConnector, Connector, GuideStep, Source, Validated
 pub use error::{Error, Kind, Result, Status};
 pub use form::{Choice, Field, FieldKind, FormModel, ProfileViolation};
 pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+pub use metered::Metered;
 pub use page::{Hold, Note, Page};
 pub use probe::{Allowance, Check, ConfigPatch, Outcome, ProbeReport, put};
 pub use registry::{Registration, Registry};
 pub use schema::{Hint, form_schema, record_schema};
 pub use secret::Secret;
 pub use stream::{AnyStream, Coverage, Extent, Part, Position, Stream, StreamSpec};
+pub use suggest::nearest;
 pub use transport::{Body, Context, Failure, Meter, Transport, TransportError};
 pub use validate::{FieldError, Notice, tidy, validate};
 

@@ -1,10 +1,7 @@
 //! "Did you mean": the nearest of a few known names.
 
 /// The candidate that is at most two edits (or a third of the word) away, nearest first.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).max(2);
     candidates
         .into_iter()

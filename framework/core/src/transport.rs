@@ -13,6 +13,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::metered::also;
+
 /// The decoded body of a response, as it arrives.
 pub type Body = Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, TransportError>> + Send>>;
 
@@ -101,18 +103,30 @@ pub struct Meter {
 impl Meter {
     /// Counts one request put on the wire; `is_retry` when it repeats an earlier one.
     pub fn count_request(&self, is_retry: bool) {
-        self.requests.fetch_add(1, Relaxed);
-        self.retries.fetch_add(u64::from(is_retry), Relaxed);
+        let count = |meter: &Self| {
+            meter.requests.fetch_add(1, Relaxed);
+            meter.retries.fetch_add(u64::from(is_retry), Relaxed);
+        };
+        count(self);
+        also(self, count);
     }
 
     /// Adds time spent waiting for the service's documented limit.
     pub fn count_limit_wait(&self, waited: Duration) {
-        self.limit_wait_micros.fetch_add(micros(waited), Relaxed);
+        let count = |meter: &Self| {
+            meter.limit_wait_micros.fetch_add(micros(waited), Relaxed);
+        };
+        count(self);
+        also(self, count);
     }
 
     /// Adds time spent waiting before a retry.
     pub fn count_backoff_wait(&self, waited: Duration) {
-        self.backoff_wait_micros.fetch_add(micros(waited), Relaxed);
+        let count = |meter: &Self| {
+            meter.backoff_wait_micros.fetch_add(micros(waited), Relaxed);
+        };
+        count(self);
+        also(self, count);
     }
 
     /// Requests put on the wire, retries included.

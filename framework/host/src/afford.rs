@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use headwater_core::{Error, Kind, Result, Source, Timestamp};
 
-use crate::{State, lane::Lane, reader::is_own_trouble, summary::Event};
+use crate::{lane::Lane, receipt::Event, runner::is_own_trouble};
 
 /// Compares the export jobs that a read will order with what the service says is left, before anything is ordered.
 pub(crate) async fn afford(
     source: &dyn Source,
-    lanes: &[Lane<'_>],
-    state: &State,
+    lanes: &[Lane],
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<()> {
     let mut jobs = 0;
     for lane in lanes {
-        jobs += lane.jobs(state)?;
+        jobs += lane.jobs()?;
     }
     if jobs == 0 {
         return Ok(());

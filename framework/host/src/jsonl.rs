@@ -257,6 +257,17 @@ fn failed(path: &Path, error: &io::Error) -> Error {
 mod tests {
     use super::*;
 
+    fn spec() -> StreamSpec {
+        StreamSpec {
+            name: "calls",
+            description: "A call.",
+            key: &["id"],
+            cursor: None,
+            incremental: true,
+            schema: || serde_json::Value::Null,
+        }
+    }
+
     fn lines(records: &[&[u8]], with_names: bool) -> String {
         let mut written = Vec::new();
         let mut sink = JsonLinesWriter::new(&mut written, with_names);
@@ -285,7 +296,7 @@ mod tests {
         let path = folder.path().join("calls.jsonl");
         let mut state = State::new("x");
         let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
-        sink.restore(&["calls"], &state).unwrap();
+        sink.restore(&[spec()], &state).unwrap();
         sink.write("calls", &mut [&b"{\"id\":1}"[..]].into_iter())
             .unwrap();
         sink.commit(&mut state).unwrap();
@@ -298,7 +309,7 @@ mod tests {
             .unwrap();
 
         let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
-        sink.restore(&["calls"], &state).unwrap();
+        sink.restore(&[spec()], &state).unwrap();
         sink.write("calls", &mut [&b"{\"id\":2}"[..]].into_iter())
             .unwrap();
         sink.commit(&mut state).unwrap();
@@ -314,7 +325,7 @@ mod tests {
         let path = folder.path().join("calls.jsonl");
         fs::write(&path, "{\"mine\":1}\n").unwrap();
         let mut sink = JsonLinesFolder::new(folder.path()).unwrap();
-        let error = sink.restore(&["calls"], &State::new("x")).unwrap_err();
+        let error = sink.restore(&[spec()], &State::new("x")).unwrap_err();
         assert_eq!(error.kind(), Kind::ConfigInvalid);
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"mine\":1}\n");
     }

@@ -1,11 +1,17 @@
-//! A stream on its way through a read: what is planned, what waits, and who wants its records.
+//! A stream on its way through a run: what is planned, what is being fetched, and what waits.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
-use headwater_core::{AnyStream, Error, Page, Position, Result, Source, Timestamp};
-use tokio::time::Instant;
+use headwater_core::{
+    AnyStream, Error, Kind, Meter, Page, Position, Result, Source, StreamSpec, Timestamp,
+};
+use tokio::{task::AbortHandle, time::Instant};
 
-use crate::{Redaction, Redactor, State, pass::Progress, summary::StreamSummary};
+use crate::{
+    State,
+    pass::{Leaf, Pass},
+    receipt::{Covered, Ending},
+};
 
 /// The streams that give what is wanted, in the source's order.
 pub(crate) fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<dyn AnyStream>>> {
@@ -19,115 +25,157 @@ pub(crate) fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<d
     Ok(source.streams().into_iter().filter(gives).collect())
 }
 
-/// A stream on its way through the read, with its companions.
-pub(crate) struct Lane<'a> {
-    pub(crate) stream: &'a dyn AnyStream,
+/// What the streams give of which something is wanted: the streams themselves, and what comes along.
+pub(crate) fn outlets<'a>(
+    stream: &'a dyn AnyStream,
+    wanted: &'a [String],
+) -> impl Iterator<Item = &'a StreamSpec> {
+    std::iter::once(stream.spec())
+        .chain(stream.companions())
+        .filter(|spec| wanted.is_empty() || wanted.iter().any(|name| name == spec.name))
+}
+
+/// The records of a page that belong to the stream `name`; `main` is the stream that the page was fetched from.
+pub(crate) fn records<'p>(
+    page: &'p Page<Position, Position>,
+    name: &str,
+    main: &str,
+) -> &'p [Range<usize>] {
+    if name == main {
+        return &page.records;
+    }
+    page.companions
+        .iter()
+        .find(|(companion, _)| *companion == name)
+        .map_or(&[], |(_, records)| records)
+}
+
+/// A stream on its way through a run, with its companions.
+pub(crate) struct Lane {
+    pub(crate) stream: Arc<dyn AnyStream>,
     pub(crate) name: &'static str,
     /// The streams that are wanted.
-    pub(crate) outlets: Vec<Outlet>,
-    /// What the pass will consist of, unless one is under way.
-    pub(crate) plan: Option<Vec<Position>>,
-    /// Partitions that wait, by their number in the plan.
-    pub(crate) waits: BTreeMap<usize, Pause>,
-    /// The place beyond the state, once a limit has cut a page, and the number of its partition.
-    pub(crate) ahead: Option<(usize, Position)>,
+    pub(crate) outlets: Vec<LaneOutlet>,
+    /// How far fetching got. The writer's state follows it.
+    pub(crate) pass: Pass,
+    /// Whether the run that this one goes on with has read it to its end.
+    pub(crate) was_read_before: bool,
+    /// Whether the pass was under way when the run began.
+    pub(crate) is_resumed: bool,
+    /// What is being fetched: partition and place.
+    pub(crate) in_flight: BTreeMap<(usize, u64), AbortHandle>,
+    /// Places that wait.
+    pub(crate) waits: BTreeMap<(usize, u64), Pause>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) covered: Covered,
     /// Whether a limit has cut a page: from there on the state stays where it is.
     pub(crate) is_ahead: bool,
-    pub(crate) has_begun: bool,
-    pub(crate) has_ended: bool,
-    /// The first error that ended one partition only.
+    pub(crate) stage: Stage,
+    /// The first error that ended one place only, and how many there were.
     pub(crate) failure: Option<Error>,
+    pub(crate) failures: usize,
+    /// Whether something was set aside.
+    pub(crate) is_partial: bool,
+    /// How it ends, once the writer confirms.
+    pub(crate) ending: Option<Ending>,
 }
 
 /// A stream whose records are wanted.
-pub(crate) struct Outlet {
+pub(crate) struct LaneOutlet {
     pub(crate) name: &'static str,
-    /// The place of its summary.
-    pub(crate) summary: usize,
-    pub(crate) redactor: Option<Redactor>,
+    /// The place of its receipt.
+    pub(crate) receipt: usize,
+    /// Records of the last complete pass of a stream that is read in full.
+    pub(crate) last_records: Option<u64>,
 }
 
-impl Outlet {
-    /// The records of a page that are this stream's; `main` is the stream that the page was fetched from.
-    pub(crate) fn records<'p>(
-        &self,
-        page: &'p Page<Position, Position>,
-        main: &str,
-    ) -> &'p [Range<usize>] {
-        if self.name == main {
-            return &page.records;
-        }
-        page.companions
-            .iter()
-            .find(|(companion, _)| *companion == self.name)
-            .map_or(&[], |(_, records)| records)
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing was asked for yet.
+    Ready,
+    Reading,
+    /// Nothing is fetched any more; the writer has not confirmed the end yet.
+    Closing,
+    Ended,
 }
 
+#[derive(Debug)]
 pub(crate) enum Pause {
+    /// Until the writer has kept the page that asks to wait; then for so long.
+    Commit {
+        wait: Duration,
+        reason: String,
+    },
     Until(Instant),
     NextRun,
 }
 
+/// What a lane can do now.
 pub(crate) enum Turn {
-    /// This partition can be fetched.
-    Fetch(Progress),
-    /// Nothing can be fetched before this moment.
+    Fetch(Leaf),
+    /// Nothing before this moment.
     Wait(Instant),
+    /// Nothing before something that is under way has arrived or is kept.
+    Busy,
     /// Nothing is left in this run.
     Done,
 }
 
-impl<'a> Lane<'a> {
+impl Lane {
+    /// `only` is the one partition to read, without the rest of the stream.
     pub(crate) fn new(
-        stream: &'a dyn AnyStream,
-        wanted: &[String],
+        stream: Arc<dyn AnyStream>,
         state: &State,
-        redaction: Option<&Redaction>,
-        summaries: &mut Vec<StreamSummary>,
+        only: Option<&Position>,
     ) -> Result<Self> {
         let name = stream.spec().name;
-        let plan = if state.is_under_way(name) || state.is_finished(name) {
-            None
-        } else {
-            Some(stream.plan(state.bookmark(name).cloned(), Timestamp::now())?)
-        };
-        let mut outlets = Vec::new();
-        for spec in std::iter::once(stream.spec()).chain(stream.companions()) {
-            if wanted.is_empty() || wanted.iter().any(|name| name == spec.name) {
-                outlets.push(Outlet {
-                    name: spec.name,
-                    summary: summaries.len(),
-                    // A schema that cannot be followed is found now and not after the streams before it.
-                    redactor: redaction
-                        .map(|redaction| Redactor::new(spec, redaction))
-                        .transpose()?,
-                });
-                summaries.push(StreamSummary::new(spec.name));
+        let is_resumed = state.is_under_way(name);
+        let pass = match (state.pass(name), only) {
+            (Some(pass), Some(only)) => {
+                if pass.partitions.iter().any(|one| one.partition != *only) {
+                    let text = format!(
+                        "the state has other partitions of {name} under way; read a single partition with a state of \
+                         its own"
+                    );
+                    return Err(Error::new(Kind::ConfigInvalid, text));
+                }
+                pass.clone()
             }
+            (Some(pass), None) => pass.clone(),
+            (None, Some(only)) => Pass::new(vec![only.clone()]),
+            (None, None) if state.is_finished(name) => Pass::new(Vec::new()),
+            (None, None) => {
+                Pass::new(stream.plan(state.bookmark(name).cloned(), Timestamp::now())?)
+            }
+        };
+        let mut covered = Covered::default();
+        for progress in &pass.partitions {
+            covered.extend(&stream.extent(&progress.partition)?);
         }
         Ok(Self {
             stream,
             name,
-            outlets,
-            plan,
+            outlets: Vec::new(),
+            pass,
+            was_read_before: state.is_finished(name) && only.is_none(),
+            is_resumed,
+            in_flight: BTreeMap::new(),
             waits: BTreeMap::new(),
-            ahead: None,
+            meter: Arc::default(),
+            covered,
             is_ahead: false,
-            has_begun: false,
-            has_ended: false,
+            stage: Stage::Ready,
             failure: None,
+            failures: 0,
+            is_partial: false,
+            ending: None,
         })
     }
 
     /// Export jobs that this lane will order.
-    pub(crate) fn jobs(&self, state: &State) -> Result<u64> {
+    pub(crate) fn jobs(&self) -> Result<u64> {
         let mut jobs = 0;
-        for partition in self.plan.iter().flatten() {
-            jobs += self.stream.jobs(partition, None)?;
-        }
-        let under_way = state.pass(self.name).filter(|_| self.plan.is_none());
-        for progress in under_way.iter().flat_map(|pass| &pass.partitions) {
+        for progress in &self.pass.partitions {
             jobs += self
                 .stream
                 .jobs(&progress.partition, progress.token.as_ref())?;
@@ -135,28 +183,48 @@ impl<'a> Lane<'a> {
         Ok(jobs)
     }
 
-    pub(crate) fn turn(&self, state: &State) -> Turn {
-        let Some(pass) = state.pass(self.name) else {
-            return Turn::Done;
-        };
-        // What lies beyond the state of one partition is no place in another whose wait is over meanwhile.
-        let ahead = self.ahead.as_ref().map(|(number, _)| *number);
-        if let Some(number) = ahead {
-            let mut partitions = pass.partitions.iter();
-            let progress = partitions.find(|one| one.number == number);
-            return progress.map_or(Turn::Done, |progress| Turn::Fetch(progress.clone()));
+    /// Whether something may still be fetched.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Ready | Stage::Reading)
+    }
+
+    /// How it ends once nothing can be fetched any more. Whatever ended single places for this run, an export job that
+    /// takes too long for example, is no reason to end the run.
+    pub(crate) fn conclusion(&mut self) -> Ending {
+        match self.failure.take() {
+            Some(error) => Ending::failed(&error),
+            None if self.is_ahead => Ending::Limited,
+            None if self.is_partial => Ending::Partial,
+            None => Ending::Complete,
         }
+    }
+
+    pub(crate) fn turn(&self) -> Turn {
+        let pass = &self.pass;
         let now = Instant::now();
-        let mut earliest = None;
-        for progress in &pass.partitions {
-            match self.waits.get(&progress.number) {
+        let mut earliest: Option<Instant> = None;
+        let mut is_busy = !self.in_flight.is_empty();
+        for leaf in pass.leaves() {
+            if self.in_flight.contains_key(&leaf) {
+                continue;
+            }
+            match self.waits.get(&leaf) {
                 Some(Pause::NextRun) => {}
+                Some(Pause::Commit { .. }) => is_busy = true,
                 Some(Pause::Until(at)) if *at > now => {
-                    earliest = Some(earliest.map_or(*at, |other: Instant| other.min(*at)));
+                    earliest = Some(earliest.map_or(*at, |other| other.min(*at)));
                 }
-                _ => return Turn::Fetch(progress.clone()),
+                _ => {
+                    if let Some(leaf) = pass.leaf(leaf) {
+                        return Turn::Fetch(leaf);
+                    }
+                }
             }
         }
-        earliest.map_or(Turn::Done, Turn::Wait)
+        match (earliest, is_busy) {
+            (Some(at), _) => Turn::Wait(at),
+            (None, true) => Turn::Busy,
+            (None, false) => Turn::Done,
+        }
     }
 }

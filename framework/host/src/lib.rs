@@ -6,20 +6,29 @@
 //! it grows again, so there nothing is repeated either.
 
 mod afford;
+mod explain;
+pub mod fields;
+mod guarantee;
+mod json;
 mod jsonl;
 mod lane;
 mod pass;
-mod reader;
+mod plan;
+mod receipt;
 mod redact;
 pub mod references;
+mod runner;
 mod state;
-mod summary;
+mod writer;
 
+pub use explain::{Explanation, StreamDifference, StreamStatus};
+pub use guarantee::{Guarantee, Level};
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
-pub use reader::{ReadOptions, read};
+pub use plan::{Plan, PlannedPartition, StreamPlan, plan};
+pub use receipt::{Covered, Ending, Event, Flag, Outcome, Receipt, StreamReceipt};
 pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
+pub use runner::{RunOptions, run};
 pub use state::State;
-pub use summary::{Ending, Event, StreamSummary, Summary};
 
 use headwater_core::{Result, StreamSpec};
 
@@ -31,6 +40,12 @@ use headwater_core::{Result, StreamSpec};
 pub trait Sink: Send {
     /// What an interrupted run leaves here.
     fn delivery(&self) -> Delivery;
+
+    /// The state that is kept in the place, as JSON, for those who only want to look. None where there is none, or where
+    /// it is kept elsewhere. Changes nothing and waits for nobody.
+    fn peek(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
 
     /// Gets hold of the place, and gives the state that is kept in it, an empty one the first time. None where the
     /// state is kept elsewhere. From here on, no other run commits to the same place for the same connection.

@@ -6,7 +6,7 @@ use headwater_core::Position;
 use serde::{Deserialize, Serialize};
 
 /// What is left of a pass.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pass {
     /// Partitions still to read, in the order of the plan.
@@ -36,6 +36,9 @@ pub(crate) struct Progress {
     /// Runs in a row that ended at this place.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
+    /// Whether it was set aside by an earlier pass: the bookmark is past it already.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_of_earlier_pass: bool,
     /// The last id given to a place. The partition itself is 0.
     #[serde(skip)]
     pub last_id: u64,
@@ -64,14 +67,15 @@ pub(crate) struct Place {
 pub(crate) struct Leaf {
     pub number: usize,
     pub id: u64,
+    pub partition: Position,
     pub token: Option<Position>,
 }
 
 /// What a fetched page says about where its partition goes on.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    pub number: usize,
-    pub id: u64,
+    /// The partition and the place that the page was fetched for.
+    pub place: (usize, u64),
     pub next: Option<Position>,
     pub beside: Vec<Position>,
     pub bookmark: Option<Position>,
@@ -89,6 +93,7 @@ impl Pass {
                     token: None,
                     beside: Vec::new(),
                     failures: 0,
+                    is_of_earlier_pass: false,
                     last_id: 0,
                 })
                 .collect(),
@@ -112,15 +117,17 @@ impl Pass {
 
     /// Goes on from a page. Two passes that take the same steps stay the same, ids included.
     pub fn advance(&mut self, step: Step) {
-        if let Some(bookmark) = step.bookmark
-            && (self.bookmark.is_none() || step.number >= self.bookmark_from)
-        {
-            self.bookmark = Some(bookmark);
-            self.bookmark_from = step.number;
-        }
-        let Some(progress) = self.partition(step.number) else {
+        let (number, id) = step.place;
+        let Some(progress) = self.partitions.iter_mut().find(|one| one.number == number) else {
             return;
         };
+        if let Some(bookmark) = step.bookmark
+            && !progress.is_of_earlier_pass
+            && (self.bookmark.is_none() || number >= self.bookmark_from)
+        {
+            self.bookmark = Some(bookmark);
+            self.bookmark_from = number;
+        }
         let last_id = &mut progress.last_id;
         let beside: Vec<Place> = step
             .beside
@@ -135,20 +142,20 @@ impl Pass {
                 }
             })
             .collect();
-        if step.id == 0 {
+        if id == 0 {
             progress.failures = 0;
             progress.token = step.next;
             progress.beside = beside;
-        } else if let Some(place) = find(&mut progress.beside, step.id) {
+        } else if let Some(place) = find(&mut progress.beside, id) {
             place.failures = 0;
             place.token = step.next;
             place.beside = beside;
         }
-        self.tidy(step.number);
+        self.tidy(number);
     }
 
     /// Counts a run that ended at a place; true when that was one too many.
-    pub fn fail(&mut self, number: usize, id: u64, most: u32) -> bool {
+    pub fn fail(&mut self, (number, id): (usize, u64), most: u32) -> bool {
         let Some(progress) = self.partition(number) else {
             return false;
         };
@@ -164,7 +171,10 @@ impl Pass {
     }
 
     /// Takes a place out of the pass: its partition and its token.
-    pub fn set_aside(&mut self, number: usize, id: u64) -> Option<(Position, Option<Position>)> {
+    pub fn set_aside(
+        &mut self,
+        (number, id): (usize, u64),
+    ) -> Option<(Position, Option<Position>)> {
         let progress = self.partition(number)?;
         let partition = progress.partition.clone();
         let token = if id == 0 {
@@ -175,6 +185,20 @@ impl Pass {
         };
         self.tidy(number);
         Some((partition, token))
+    }
+
+    /// Reads a place that was set aside once more.
+    pub fn put_back(&mut self, partition: Position, token: Option<Position>) {
+        let numbers = self.partitions.iter().map(|one| one.number + 1);
+        self.partitions.push_back(Progress {
+            number: numbers.max().unwrap_or(0),
+            partition,
+            token,
+            beside: Vec::new(),
+            failures: 0,
+            is_of_earlier_pass: true,
+            last_id: 0,
+        });
     }
 
     /// Begins a place anew: what it held at the service is let go of.
@@ -189,20 +213,32 @@ impl Pass {
         self.partitions.iter_mut().find(|one| one.number == number)
     }
 
-    /// What can be fetched now, in the order of the plan.
-    pub fn leaves(&self) -> impl Iterator<Item = Leaf> + '_ {
-        self.partitions.iter().flat_map(|progress| {
-            let mut leaves = Vec::new();
+    /// What can be fetched now, in the order of the plan: partitions and places.
+    pub fn leaves(&self) -> Vec<(usize, u64)> {
+        let mut leaves = Vec::new();
+        for progress in &self.partitions {
             if progress.beside.is_empty() {
-                leaves.push(Leaf {
-                    number: progress.number,
-                    id: 0,
-                    token: progress.token.clone(),
-                });
+                leaves.push((progress.number, 0));
             } else {
                 collect(&progress.beside, progress.number, &mut leaves);
             }
-            leaves
+        }
+        leaves
+    }
+
+    /// What to fetch for a place.
+    pub fn leaf(&self, (number, id): (usize, u64)) -> Option<Leaf> {
+        let progress = self.partitions.iter().find(|one| one.number == number)?;
+        let token = if id == 0 {
+            progress.token.clone()
+        } else {
+            search(&progress.beside, id)?.token.clone()
+        };
+        Some(Leaf {
+            number,
+            id,
+            partition: progress.partition.clone(),
+            token,
         })
     }
 
@@ -248,14 +284,19 @@ fn find(places: &mut [Place], id: u64) -> Option<&mut Place> {
     None
 }
 
-fn collect(places: &[Place], number: usize, leaves: &mut Vec<Leaf>) {
+fn search(places: &[Place], id: u64) -> Option<&Place> {
+    places.iter().find_map(|place| {
+        if place.id == id {
+            return Some(place);
+        }
+        search(&place.beside, id)
+    })
+}
+
+fn collect(places: &[Place], number: usize, leaves: &mut Vec<(usize, u64)>) {
     for place in places {
         if place.beside.is_empty() {
-            leaves.push(Leaf {
-                number,
-                id: place.id,
-                token: place.token.clone(),
-            });
+            leaves.push((number, place.id));
         } else {
             collect(&place.beside, number, leaves);
         }
@@ -273,4 +314,9 @@ fn number_places(places: &mut [Place], last: &mut u64) {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 const fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

@@ -77,26 +77,57 @@ impl State {
 
     /// Reads a state file; a file that is not there is a new state. `streams` are the connector's.
     pub fn load(path: &Path, connector: &str, streams: &[&str]) -> Result<Self> {
-        let bytes = match fs::metadata(path) {
-            Ok(about) if !about.is_file() => return Err(invalid(path, "is not a regular file")),
-            Ok(about) if about.len() > LARGEST => {
-                return Err(invalid(path, "is far too large for a state"));
-            }
-            Ok(_) => fs::read(path)
-                .map_err(|error| invalid(path, &format!("cannot be read: {error}")))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self::new(connector));
-            }
-            Err(error) => return Err(invalid(path, &format!("cannot be read: {error}"))),
+        let Some(bytes) = Self::bytes(path)? else {
+            return Ok(Self::new(connector));
         };
-        let place = format!("the state file {}", path.display());
+        let place = place(path);
         let state = Self::from_json(&bytes, &place, connector)?;
         state.belongs_to(streams, &place)?;
         Ok(state)
     }
 
+    /// Reads a state file, of whatever connector it is.
+    pub fn open(path: &Path) -> Result<Self> {
+        match Self::bytes(path)? {
+            Some(bytes) => Self::parse(&bytes, &place(path)),
+            None => Err(invalid(path, "does not exist")),
+        }
+    }
+
+    /// What a state file holds; none where there is no such file.
+    fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+        match fs::metadata(path) {
+            Ok(about) if !about.is_file() => Err(invalid(path, "is not a regular file")),
+            Ok(about) if about.len() > LARGEST => {
+                Err(invalid(path, "is far too large for a state"))
+            }
+            Ok(_) => fs::read(path)
+                .map(Some)
+                .map_err(|error| invalid(path, &format!("cannot be read: {error}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(invalid(path, &format!("cannot be read: {error}"))),
+        }
+    }
+
     /// Reads a state from wherever it is kept: `place` is for people, "the state file x.json".
     pub fn from_json(bytes: &[u8], place: &str, connector: &str) -> Result<Self> {
+        Self::parse(bytes, place)?.of(connector, place)
+    }
+
+    /// Itself, if it is of this connector.
+    pub fn of(self, connector: &str, place: &str) -> Result<Self> {
+        if self.connector == connector {
+            return Ok(self);
+        }
+        let text = format!(
+            "{place} belongs to the connector {:?}, not to {connector:?}",
+            self.connector
+        );
+        Err(Error::new(Kind::ConfigInvalid, text))
+    }
+
+    /// The same, of whatever connector it is.
+    pub fn parse(bytes: &[u8], place: &str) -> Result<Self> {
         let invalid = |what: &str| Error::new(Kind::ConfigInvalid, format!("{place} {what}"));
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(invalid(
@@ -130,12 +161,6 @@ impl State {
         passes
             .filter_map(|stream| stream.pass.as_mut())
             .for_each(Pass::number);
-        if state.connector != connector {
-            return Err(invalid(&format!(
-                "belongs to the connector {:?}, not to {connector:?}",
-                state.connector
-            )));
-        }
         Ok(state)
     }
 
@@ -205,6 +230,11 @@ impl State {
         self.streams.get(stream)?.bookmark.as_ref()
     }
 
+    /// Records of the last complete pass of a stream.
+    pub(crate) fn last_records(&self, stream: &str) -> Option<u64> {
+        self.streams.get(stream)?.last_records
+    }
+
     /// Whether a stream has an unfinished pass.
     pub fn is_under_way(&self, stream: &str) -> bool {
         self.pass(stream).is_some()
@@ -249,6 +279,15 @@ impl State {
         self.finished.clear();
     }
 
+    pub(crate) const fn streams(&self) -> &BTreeMap<String, StreamState> {
+        &self.streams
+    }
+
+    pub(crate) fn remove(&mut self, stream: &str) -> bool {
+        self.finished.remove(stream);
+        self.streams.remove(stream).is_some()
+    }
+
     pub(crate) fn stream(&mut self, name: &str) -> &mut StreamState {
         self.streams.entry(name.to_owned()).or_default()
     }
@@ -270,9 +309,10 @@ fn beside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+fn place(path: &Path) -> String {
+    format!("the state file {}", path.display())
+}
+
 fn invalid(path: &Path, what: &str) -> Error {
-    Error::new(
-        Kind::ConfigInvalid,
-        format!("the state file {} {what}", path.display()),
-    )
+    Error::new(Kind::ConfigInvalid, format!("{} {what}", place(path)))
 }

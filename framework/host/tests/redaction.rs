@@ -1,13 +1,16 @@
 //! A read with redaction: what gets to the sink, and what the summary says.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
     AnyStream, Kind, Meter, Page, ProbeReport, Result, Source, Stream, StreamSpec, Timestamp,
 };
-use headwater_host::{Delivery, ReadOptions, Redaction, Sink, State, Summary, Written, read};
+use headwater_host::{Delivery, Receipt, Redaction, RunOptions, Sink, State, Written};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -58,16 +61,17 @@ impl Source for Only {
     }
 }
 
-#[derive(Default)]
-struct Lines(Vec<String>);
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Sink for Lines {
     fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
         let line = |record: &[u8]| String::from_utf8_lossy(record).into_owned();
-        let before = self.0.len();
-        self.0.extend(records.map(line));
+        let mut lines = self.0.lock().unwrap();
+        let before = lines.len();
+        lines.extend(records.map(line));
         Ok(Written {
-            records: (self.0.len() - before) as u64,
+            records: (lines.len() - before) as u64,
             ..Written::default()
         })
     }
@@ -85,7 +89,7 @@ impl Sink for Lines {
     }
 }
 
-async fn run(schema: fn() -> Value, limit: Option<u64>) -> (Result<Summary>, Vec<String>) {
+async fn run(schema: fn() -> Value, limit: Option<u64>) -> (Result<Receipt>, Vec<String>) {
     let spec = StreamSpec {
         name: "people",
         description: "A person.",
@@ -96,26 +100,24 @@ async fn run(schema: fn() -> Value, limit: Option<u64>) -> (Result<Summary>, Vec
     };
     let source = Only(Arc::new(People(spec)));
     let (_stop, stopped) = watch::channel(false);
-    let options = ReadOptions {
+    let options = RunOptions {
         limit,
-        state_path: None,
         commit_every: Duration::ZERO,
-        stop: stopped,
-        release: false,
-        meter: Arc::new(Meter::default()),
         redaction: Some(Redaction::default()),
+        ..RunOptions::new(Arc::new(Meter::default()), stopped)
     };
-    let mut sink = Lines::default();
-    let summary = read(
+    let sink = Lines::default();
+    let summary = headwater_host::run(
         &source,
         &[],
         State::new("x"),
-        &mut sink,
+        Box::new(sink.clone()),
         options,
         &mut |_| {},
     )
     .await;
-    (summary, sink.0)
+    let lines = sink.0.lock().unwrap().clone();
+    (summary, lines)
 }
 
 fn schema() -> Value {

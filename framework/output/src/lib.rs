@@ -7,3 +7,6 @@
 //! counted.
 
 pub mod columns;
+mod destination;
+
+pub use destination::{Destination, Mode, TableOptions};

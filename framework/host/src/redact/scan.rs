@@ -1,16 +1,15 @@
 //! One pass over the bytes of a record: classed values are replaced, everything else is copied as it is.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Range, str};
+use std::{collections::BTreeMap, ops::Range, str};
+
+use memchr::{memchr, memmem};
 
 use super::{
     Action,
     plan::{NodeId, Plan, ROOT, join},
     replace::{Pseudonyms, holds_address, without_signature},
 };
-
-/// A record is not JSON.
-#[derive(Debug)]
-pub(super) struct Malformed;
+use crate::json::{Cursor, Malformed, Text};
 
 /// What was met in the records of a stream.
 #[derive(Debug, Default)]
@@ -40,20 +39,10 @@ pub(super) struct Scanner<'a> {
     pseudonyms: &'a Pseudonyms,
     counts: &'a mut Counts,
     open: &'a mut Vec<Frame>,
-    input: &'a [u8],
+    cursor: Cursor<'a>,
     out: &'a mut Vec<u8>,
-    at: usize,
     /// The input before this place is in the output, as it was or replaced.
     copied: usize,
-}
-
-/// A text in the input.
-struct Text {
-    /// Between the quotes.
-    span: Range<usize>,
-    has_escapes: bool,
-    /// Whether it has an `@`, also one that is written as an escape.
-    has_at: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -72,9 +61,8 @@ impl<'a> Scanner<'a> {
             pseudonyms,
             counts,
             open,
-            input,
+            cursor: Cursor::new(input),
             out,
-            at: 0,
             copied: 0,
         };
         scanner.record()?;
@@ -89,17 +77,20 @@ impl<'a> Scanner<'a> {
             let opened = self.value(node)?;
             let mut is_first = opened;
             node = loop {
-                self.skip_space();
+                self.cursor.skip_space();
                 let Some(frame) = self.open.last() else {
-                    let is_over = self.at == self.input.len();
-                    return if is_over { Ok(()) } else { Err(Malformed) };
+                    return if self.cursor.is_at_end() {
+                        Ok(())
+                    } else {
+                        Err(Malformed)
+                    };
                 };
                 let (inside, is_object) = (frame.node, frame.is_object);
-                match self.peek()? {
+                match self.cursor.peek()? {
                     b'}' if is_object => self.close(),
                     b']' if !is_object => self.close(),
                     b',' if !is_first => {
-                        self.at += 1;
+                        self.cursor.at += 1;
                         break self.next(inside, is_object)?;
                     }
                     _ if is_first => break self.next(inside, is_object)?,
@@ -111,7 +102,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn close(&mut self) {
-        self.at += 1;
+        self.cursor.at += 1;
         self.open.pop();
     }
 
@@ -121,17 +112,11 @@ impl<'a> Scanner<'a> {
         inside: Option<NodeId>,
         is_object: bool,
     ) -> Result<Option<NodeId>, Malformed> {
-        self.skip_space();
+        self.cursor.skip_space();
         if !is_object {
             return Ok(inside.map(|list| self.plan.item_of(list)));
         }
-        let name = self.text()?;
-        self.skip_space();
-        if self.peek()? != b':' {
-            return Err(Malformed);
-        }
-        self.at += 1;
-        self.skip_space();
+        let name = self.cursor.name()?;
         if let Some(frame) = self.open.last_mut() {
             frame.name = name.span.clone();
         }
@@ -140,13 +125,13 @@ impl<'a> Scanner<'a> {
             return Ok(None);
         };
         // A name that is no text cannot be one of the schema's.
-        let decoded = self.decode(&name).unwrap_or_default();
+        let decoded = self.cursor.decode(&name).unwrap_or_default();
         Ok(self.plan.field_of(object, decoded.as_bytes()))
     }
 
     /// Reads a value, or opens it if it is an object or list that may hold something; then tells so.
     fn value(&mut self, node: Option<NodeId>) -> Result<bool, Malformed> {
-        let (start, first) = (self.at, self.peek()?);
+        let (start, first) = (self.cursor.at, self.cursor.peek()?);
         let node = match node {
             Some(id) if first == b'{' => Some(self.plan.object_of(id)),
             other => other,
@@ -154,11 +139,11 @@ impl<'a> Scanner<'a> {
         let field = node.and_then(|id| self.plan.nodes[id].field);
         match first {
             b'{' | b'[' if field.is_some() => {
-                self.skip_nested()?;
+                self.cursor.skip_value()?;
                 self.remove_unexpected(start);
             }
             b'{' | b'[' => {
-                self.at += 1;
+                self.cursor.at += 1;
                 self.open.push(Frame {
                     node,
                     is_object: first == b'{',
@@ -167,7 +152,7 @@ impl<'a> Scanner<'a> {
                 return Ok(true);
             }
             b'"' => {
-                let text = self.text()?;
+                let text = self.cursor.text()?;
                 match (field, node) {
                     (Some(field), _) => self.classed_text(field, &text),
                     (None, Some(id)) if !self.plan.nodes[id].may_be_scalar => {
@@ -177,7 +162,7 @@ impl<'a> Scanner<'a> {
                 }
             }
             _ => {
-                let token = self.token()?;
+                let token = self.cursor.token()?;
                 if token == b"null" {
                     return Ok(false);
                 }
@@ -207,7 +192,7 @@ impl<'a> Scanner<'a> {
             Action::Kept => {}
             Action::Removed => self.replace(start, b"null"),
             Action::Replaced | Action::Cut => {
-                let Some(value) = self.decode(text) else {
+                let Some(value) = self.cursor.decode(text) else {
                     return self.remove_unexpected(start);
                 };
                 if value.trim().is_empty() {
@@ -238,13 +223,20 @@ impl<'a> Scanner<'a> {
     }
 
     fn look_for_address(&mut self, text: &Text) {
-        if text.has_at
-            && let Some(value) = self.decode(text)
+        if self.may_hold_address(text)
+            && let Some(value) = self.cursor.decode(text)
             && holds_address(value.as_bytes())
         {
             let path = self.path();
             count(&mut self.counts.addresses, path);
         }
+    }
+
+    /// Whether a text has an `@`, also one that is written as an escape.
+    fn may_hold_address(&self, text: &Text) -> bool {
+        let spelt = &self.cursor.input[text.span.clone()];
+        memchr(b'@', spelt).is_some()
+            || text.has_escapes && memmem::find(spelt, br"\u0040").is_some()
     }
 
     /// Puts null in place of a value that is not what its schema says, since nobody knows what it holds.
@@ -262,91 +254,9 @@ impl<'a> Scanner<'a> {
 
     /// Copies what stands before the value that has just been read, and passes over the value.
     fn copy_until(&mut self, start: usize) {
-        self.out.extend_from_slice(&self.input[self.copied..start]);
-        self.copied = self.at;
-    }
-
-    fn peek(&self) -> Result<u8, Malformed> {
-        self.input.get(self.at).copied().ok_or(Malformed)
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.input.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    /// A number, a truth value or null.
-    fn token(&mut self) -> Result<&'a [u8], Malformed> {
-        let rest = &self.input[self.at..];
-        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-        let length = rest.iter().take_while(|byte| is_part(byte)).count();
-        if length == 0 {
-            return Err(Malformed);
-        }
-        self.at += length;
-        Ok(&rest[..length])
-    }
-
-    fn text(&mut self) -> Result<Text, Malformed> {
-        if self.peek()? != b'"' {
-            return Err(Malformed);
-        }
-        let start = self.at + 1;
-        let mut at = start;
-        let (mut has_escapes, mut has_at) = (false, false);
-        loop {
-            while !IS_SPECIAL[usize::from(*self.input.get(at).ok_or(Malformed)?)] {
-                at += 1;
-            }
-            match self.input[at] {
-                b'"' => break,
-                b'@' => has_at = true,
-                _ => {
-                    has_escapes = true;
-                    has_at |= self.input[at..].starts_with(br"\u0040");
-                    at += 1;
-                }
-            }
-            at += 1;
-        }
-        self.at = at + 1;
-        Ok(Text {
-            span: start..at,
-            has_escapes,
-            has_at,
-        })
-    }
-
-    /// Passes over an object or list.
-    fn skip_nested(&mut self) -> Result<(), Malformed> {
-        let mut depth = 0_usize;
-        loop {
-            match self.peek()? {
-                b'"' => {
-                    self.text()?;
-                    continue;
-                }
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth -= 1,
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    /// What a text says; nothing if it has bytes or escapes that are no characters.
-    fn decode(&self, text: &Text) -> Option<Cow<'a, str>> {
-        if text.has_escapes {
-            let quoted = &self.input[text.span.start - 1..=text.span.end];
-            return serde_json::from_slice(quoted).ok().map(Cow::Owned);
-        }
-        str::from_utf8(&self.input[text.span.clone()])
-            .ok()
-            .map(Cow::Borrowed)
+        self.out
+            .extend_from_slice(&self.cursor.input[self.copied..start]);
+        self.copied = self.cursor.at;
     }
 
     /// The place of the value that is being read: `users[].userEmail`.
@@ -357,7 +267,7 @@ impl<'a> Scanner<'a> {
                 path.push_str("[]");
                 continue;
             }
-            let name = &self.input[frame.name.clone()];
+            let name = &self.cursor.input[frame.name.clone()];
             let is_data = frame
                 .node
                 .is_some_and(|node| self.plan.is_map_key(node, name));
@@ -376,15 +286,6 @@ impl<'a> Scanner<'a> {
         path
     }
 }
-
-/// The bytes that end a run of plain characters in a text.
-const IS_SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table[b'@' as usize] = true;
-    table
-};
 
 fn count(counts: &mut BTreeMap<String, u64>, path: String) {
     let path = if counts.len() < MOST_PATHS || counts.contains_key(&path) {

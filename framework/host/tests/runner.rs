@@ -16,8 +16,8 @@ use headwater_core::{
     StreamSpec, Timestamp,
 };
 use headwater_host::{
-    Delivery, Ending, Event, JsonLinesFolder, ReadOptions, Sink, State, StreamSummary, Summary,
-    Written, read,
+    Delivery, Ending, Event, JsonLinesFolder, Receipt, RunOptions, Sink, State, StreamReceipt,
+    Written,
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
@@ -203,9 +203,12 @@ impl Source for Fakes {
     }
 }
 
-/// Keeps lines as `STREAM ID`; those that were committed are durable.
+/// Keeps lines as `STREAM ID`; those that were committed are durable. Clones share what they keep.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Kept>>);
+
 #[derive(Default)]
-struct Lines {
+struct Kept {
     announced: Option<Vec<String>>,
     written: Vec<String>,
     /// Fails from this commit on.
@@ -213,53 +216,63 @@ struct Lines {
     commits: usize,
 }
 
+impl Lines {
+    fn written(&self) -> Vec<String> {
+        self.0.lock().unwrap().written.clone()
+    }
+
+    fn announced(&self) -> Option<Vec<String>> {
+        self.0.lock().unwrap().announced.clone()
+    }
+}
+
 impl Sink for Lines {
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
-        let before = self.written.len();
-        for record in records {
-            let record: Value = serde_json::from_slice(record).unwrap();
-            self.written.push(format!("{stream} {}", record["id"]));
-        }
-        Ok(Written {
-            records: (self.written.len() - before) as u64,
-            ..Written::default()
-        })
-    }
-
-    fn commit(&mut self, _: &mut State) -> Result<()> {
-        self.commits += 1;
-        if self.breaks_at.is_some_and(|broken| self.commits >= broken) {
-            return Err(Error::new(Kind::OutputFailed, "the disk is full"));
-        }
-        Ok(())
-    }
-
     fn delivery(&self) -> Delivery {
         Delivery::RecordsFirst
     }
 
     fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
-        self.announced = Some(streams.iter().map(|spec| spec.name.to_owned()).collect());
+        let names = streams.iter().map(|spec| spec.name.to_owned());
+        self.0.lock().unwrap().announced = Some(names.collect());
+        Ok(())
+    }
+
+    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+        let mut kept = self.0.lock().unwrap();
+        let mut written = Written::default();
+        for record in records {
+            let record: Value = serde_json::from_slice(record).unwrap();
+            kept.written.push(format!("{stream} {}", record["id"]));
+            written.records += 1;
+        }
+        Ok(written)
+    }
+
+    fn commit(&mut self, _: &mut State) -> Result<()> {
+        let mut kept = self.0.lock().unwrap();
+        kept.commits += 1;
+        if kept.breaks_at.is_some_and(|broken| kept.commits >= broken) {
+            return Err(Error::new(Kind::OutputFailed, "the disk is full"));
+        }
         Ok(())
     }
 }
 
-fn options(state: &Path) -> (watch::Sender<bool>, ReadOptions) {
+fn options(state: &Path) -> (watch::Sender<bool>, RunOptions) {
     let (stop, stopped) = watch::channel(false);
-    let options = ReadOptions {
-        limit: None,
+    let options = RunOptions {
         state_path: Some(state.to_owned()),
         commit_every: Duration::ZERO,
-        stop: stopped,
-        release: false,
-        meter: Arc::new(Meter::default()),
-        redaction: None,
+        // One after the other, so that the order of what is asked tells something.
+        concurrency: 1,
+        ..RunOptions::new(Arc::new(Meter::default()), stopped)
     };
     (stop, options)
 }
 
 fn load(source: &Fakes, path: &Path) -> State {
-    let names: Vec<&str> = source.streams.iter().map(|one| one.spec.name).collect();
+    let streams = source.streams();
+    let names: Vec<&str> = streams.iter().flat_map(|stream| stream.names()).collect();
     State::load(path, "x", &names).unwrap()
 }
 
@@ -268,8 +281,8 @@ async fn run(
     source: &Fakes,
     wanted: &[&str],
     state: &Path,
-    sink: &mut dyn Sink,
-) -> Result<Summary> {
+    sink: impl Sink + 'static,
+) -> Result<Receipt> {
     let (_stop, options) = options(state);
     run_with(source, wanted, sink, options, &mut |_| {}).await
 }
@@ -277,13 +290,13 @@ async fn run(
 async fn run_with(
     source: &Fakes,
     wanted: &[&str],
-    sink: &mut dyn Sink,
-    options: ReadOptions,
+    sink: impl Sink + 'static,
+    options: RunOptions,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Summary> {
+) -> Result<Receipt> {
     let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
     let state = load(source, options.state_path.as_deref().unwrap());
-    read(source, &wanted, state, sink, options, on_event).await
+    headwater_host::run(source, &wanted, state, Box::new(sink), options, on_event).await
 }
 
 fn place() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -304,8 +317,8 @@ fn token(state: &Value, stream: &str, number: u64) -> Value {
     partition.unwrap()["token"]["value"].clone()
 }
 
-fn endings(summary: &Summary) -> Vec<String> {
-    let shown = |stream: &StreamSummary| {
+fn endings(summary: &Receipt) -> Vec<String> {
+    let shown = |stream: &StreamReceipt| {
         let ending = serde_json::to_value(&stream.ending).unwrap();
         let status = ending["status"].as_str().unwrap().to_owned();
         format!("{} {status} {}", stream.stream, stream.records)
@@ -327,14 +340,14 @@ async fn a_wait_is_kept_before_it_begins_and_others_are_read_meanwhile() {
     let (_folder, state) = place();
     let (_stop, options) = options(&state);
     // A commit that only waits bring about.
-    let options = ReadOptions {
+    let options = RunOptions {
         commit_every: Duration::from_secs(3600),
         ..options
     };
     let start = Instant::now();
     let mut waits = Vec::new();
-    let mut sink = Lines::default();
-    let summary = run_with(&source, &[], &mut sink, options, &mut |event| {
+    let sink = Lines::default();
+    let summary = run_with(&source, &[], sink.clone(), options, &mut |event| {
         if let Event::Waiting { stream, reason } = event {
             waits.push(format!("{stream}: {reason}"));
             assert_eq!(token(&saved(&state), "slow", 0), 1);
@@ -371,9 +384,7 @@ async fn the_shortest_wait_ends_first_among_streams_and_among_partitions() {
     ]);
     let (_folder, state) = place();
     let start = Instant::now();
-    run(&source, &[], &state, &mut Lines::default())
-        .await
-        .unwrap();
+    run(&source, &[], &state, Lines::default()).await.unwrap();
     let asked = source.asked();
     assert_eq!(asked[..3], ["a 0.0", "a 1.0", "a 2.0"]);
     assert_eq!(
@@ -400,15 +411,15 @@ async fn a_stop_ends_a_wait_at_once_and_the_next_run_goes_on_with_it() {
         stop.closed().await;
     });
     let start = Instant::now();
-    let mut sink = Lines::default();
-    let summary = run_with(&source, &[], &mut sink, options, &mut |_| {}).await;
+    let sink = Lines::default();
+    let summary = run_with(&source, &[], sink.clone(), options, &mut |_| {}).await;
     let summary = summary.unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(5));
     assert_eq!(endings(&summary), ["a stopped 0", "b complete 1"]);
     assert_eq!(summary.failure(), Some(Kind::Cancelled));
     assert_eq!(source.asked(), ["a 0.0", "a 1.0", "b 0.0"]);
 
-    let summary = run(&source, &[], &state, &mut sink).await.unwrap();
+    let summary = run(&source, &[], &state, sink.clone()).await.unwrap();
     assert_eq!(endings(&summary), ["a complete 2", "b read_before 0"]);
     assert_eq!(source.asked(), ["a 0.1", "a 1.1"]);
 }
@@ -422,8 +433,8 @@ async fn a_read_that_nobody_can_stop_comes_to_its_end() {
     let (_folder, state) = place();
     let (stop, options) = options(&state);
     drop(stop);
-    let mut sink = Lines::default();
-    let summary = run_with(&source, &[], &mut sink, options, &mut |_| {}).await;
+    let sink = Lines::default();
+    let summary = run_with(&source, &[], sink.clone(), options, &mut |_| {}).await;
     assert_eq!(endings(&summary.unwrap()), ["a complete 1"]);
 }
 
@@ -453,35 +464,30 @@ async fn a_partition_that_is_over_for_this_run_keeps_nothing_else_from_being_rea
             Fake::new("b", 1, |_, _| Ok(page(&[7], None))),
         ]);
         let (_folder, state) = place();
-        let mut sink = Lines::default();
-        let summary = run(&source, &[], &state, &mut sink).await.unwrap();
-        assert_eq!(
-            endings(&summary),
-            ["a failed 3", "b complete 1"],
-            "{kind:?}"
-        );
-        assert_eq!(summary.failure(), Some(kind));
-        let Ending::Failed {
-            message,
-            retry_after_seconds,
-            ..
-        } = &summary.streams[0].ending
-        else {
-            panic!("{summary:?}");
+        let sink = Lines::default();
+        let summary = run(&source, &[], &state, sink.clone()).await.unwrap();
+        // What asks for time is told from what is broken.
+        let status = match kind {
+            Kind::QuotaExhausted => "suspended",
+            _ => "failed",
         };
-        assert_eq!(message, "read a: half of it is missing");
-        assert_eq!(*retry_after_seconds, Some(9));
-        assert_eq!(sink.written, ["a 0", "a 10", "a 2", "b 7"]);
+        let ended = format!("a {status} 3");
+        assert_eq!(endings(&summary), [ended.as_str(), "b complete 1"]);
+        assert_eq!(summary.failure(), Some(kind));
+        let ending = serde_json::to_value(&summary.streams[0].ending).unwrap();
+        assert_eq!(ending["message"], "read a: half of it is missing");
+        assert_eq!(ending["retry_after_seconds"], 9);
+        assert_eq!(sink.written(), ["a 0", "a 10", "a 2", "b 7"]);
         assert_eq!(source.asked(), ["a 0.0", "a 1.0", "a 2.0", "b 0.0"]);
 
-        run(&source, &[], &state, &mut sink).await.unwrap();
+        run(&source, &[], &state, sink.clone()).await.unwrap();
         // A new pass of the one, the rest of the other.
         assert_eq!(source.asked(), ["a 1.5", "b 0.0"]);
         *mends.lock().unwrap() = true;
-        let summary = run(&source, &[], &state, &mut sink).await.unwrap();
+        let summary = run(&source, &[], &state, sink.clone()).await.unwrap();
         assert_eq!(endings(&summary), ["a complete 1", "b complete 1"]);
         assert_eq!(source.asked(), ["a 1.6", "b 0.0"]);
-        run(&source, &["a"], &state, &mut sink).await.unwrap();
+        run(&source, &["a"], &state, sink.clone()).await.unwrap();
         assert_eq!(source.asked()[0], "a after 2");
     }
 }
@@ -494,8 +500,8 @@ async fn trouble_with_the_service_ends_the_read() {
         Fake::new("c", 1, |_, _| Ok(page(&[1], None))),
     ]);
     let (_folder, state) = place();
-    let mut sink = Lines::default();
-    let summary = run(&source, &[], &state, &mut sink).await.unwrap();
+    let sink = Lines::default();
+    let summary = run(&source, &[], &state, sink.clone()).await.unwrap();
     assert_eq!(
         endings(&summary),
         ["a complete 1", "b failed 0", "c not_read 0"]
@@ -536,26 +542,32 @@ async fn only_wanted_companions_are_written() {
         (&["b"], &["b"], vec!["b 7"], &["b complete 1"]),
     ] {
         let (_folder, state) = place();
-        let mut sink = Lines::default();
-        let summary = run(&with_users(), wanted, &state, &mut sink).await;
+        let sink = Lines::default();
+        let summary = run(&with_users(), wanted, &state, sink.clone()).await;
         assert_eq!(endings(&summary.unwrap()), ends);
-        assert_eq!(sink.announced.unwrap(), announced);
-        assert_eq!(sink.written, lines);
+        assert_eq!(sink.announced().unwrap(), announced);
+        assert_eq!(sink.written(), lines);
     }
     let (_folder, state) = place();
     let (_stop, options) = options(&state);
-    let mut sink = Lines::default();
+    let sink = Lines::default();
     let mut started = Vec::new();
     let mut ended = Vec::new();
     let source = with_users();
-    let summary = run_with(&source, &[], &mut sink, options, &mut |event| match event {
-        Event::Started { stream, .. } => started.push(stream.to_owned()),
-        Event::Ended(summary) => ended.push(summary.stream.clone()),
-        _ => {}
-    })
+    let summary = run_with(
+        &source,
+        &[],
+        sink.clone(),
+        options,
+        &mut |event| match event {
+            Event::Started { stream, .. } => started.push(stream.to_owned()),
+            Event::Ended(summary) => ended.push(summary.stream.clone()),
+            _ => {}
+        },
+    )
     .await
     .unwrap();
-    assert_eq!(sink.announced.unwrap(), ["a", "users", "b"]);
+    assert_eq!(sink.announced().unwrap(), ["a", "users", "b"]);
     assert_eq!(
         endings(&summary),
         ["a complete 6", "users complete 6", "b complete 1"]
@@ -566,7 +578,7 @@ async fn only_wanted_companions_are_written() {
     assert_eq!(ended, ["a", "users", "b"]);
     // A companion is no stream of the source, but its name is known.
     assert!(source.stream("users").is_ok());
-    let refused = run(&source, &["user"], &state, &mut Lines::default()).await;
+    let refused = run(&source, &["user"], &state, Lines::default()).await;
     let message = refused.unwrap_err().to_string();
     assert!(message.contains("there are a, users, b"), "{message}");
 }
@@ -585,15 +597,14 @@ async fn a_limit_counts_each_stream_and_a_run_without_it_writes_nothing_twice() 
         let (folder, state) = place();
         let records = folder.path().join("records");
         let (_stop, options) = options(&state);
-        let options = ReadOptions {
+        let options = RunOptions {
             limit: Some(limit),
             ..options
         };
         let source = with_users();
         let wanted = ["a", "users"];
-        let mut sink = JsonLinesFolder::new(&records).unwrap();
-        let summary = run_with(&source, &wanted, &mut sink, options, &mut |_| {}).await;
-        drop(sink);
+        let sink = JsonLinesFolder::new(&records).unwrap();
+        let summary = run_with(&source, &wanted, sink, options, &mut |_| {}).await;
         for stream in summary.unwrap().streams {
             assert_eq!(stream.records, count, "{limit} {stream:?}");
             let is_limited = matches!(stream.ending, Ending::Limited);
@@ -607,16 +618,15 @@ async fn a_limit_counts_each_stream_and_a_run_without_it_writes_nothing_twice() 
         if limit >= 6 {
             continue;
         }
-        let mut sink = JsonLinesFolder::new(&records).unwrap();
-        run(&source, &wanted, &state, &mut sink).await.unwrap();
-        drop(sink);
+        let sink = JsonLinesFolder::new(&records).unwrap();
+        run(&source, &wanted, &state, sink).await.unwrap();
         assert_eq!(ids(&records, "a"), [1, 2, 3, 4, 5, 6], "{limit}");
         assert_eq!(ids(&records, "users"), [21, 22, 23, 24, 25, 26], "{limit}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_lies_beyond_a_cut_page_is_read_of_its_own_partition() {
+async fn what_lies_beyond_a_cut_page_is_read_from_its_own_place() {
     let mut stream = Fake::new("a", 2, |partition, token| match (partition, token) {
         (0, 0) => Ok(wait(9, 1)),
         (0, 9) => Ok(both(&[90], &[91], None)),
@@ -631,23 +641,23 @@ async fn what_lies_beyond_a_cut_page_is_read_of_its_own_partition() {
     let source = Fakes::new([stream]);
     let (_folder, state) = place();
     let (_stop, options) = options(&state);
-    let options = ReadOptions {
+    let options = RunOptions {
         limit: Some(2),
         ..options
     };
-    let mut sink = Lines::default();
-    let summary = run_with(&source, &[], &mut sink, options, &mut |_| {}).await;
+    let sink = Lines::default();
+    let summary = run_with(&source, &[], sink.clone(), options, &mut |_| {}).await;
     assert_eq!(
         endings(&summary.unwrap()),
         ["a limited 2", "users limited 2"]
     );
-    assert_eq!(sink.written, ["a 1", "a 2", "users 21", "users 22"]);
-    assert_eq!(source.asked(), ["a 0.0", "a 1.0", "a 1.1", "a 1.2"]);
+    assert_eq!(sink.written(), ["a 1", "a 2", "users 91", "users 21"]);
+    assert_eq!(source.asked(), ["a 0.0", "a 1.0", "a 0.9", "a 1.1"]);
 
-    let mut sink = Lines::default();
-    run(&source, &[], &state, &mut sink).await.unwrap();
+    let sink = Lines::default();
+    run(&source, &[], &state, sink.clone()).await.unwrap();
     assert_eq!(source.asked()[0], "a 0.9");
-    assert_eq!(sink.written.len(), 5 + 3 + 2);
+    assert_eq!(sink.written().len(), 5 + 3 + 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -667,8 +677,8 @@ async fn the_bookmark_is_that_of_the_partition_furthest_back_in_the_plan() {
             }),
         })]);
         let (_folder, state) = place();
-        let mut sink = Lines::default();
-        run(&source, &[], &state, &mut sink).await.unwrap();
+        let sink = Lines::default();
+        run(&source, &[], &state, sink.clone()).await.unwrap();
         let state = saved(&state);
         assert_eq!(
             state["streams"]["a"]["bookmark"]["value"],
@@ -723,16 +733,16 @@ async fn jobs_that_are_not_left_are_refused_before_anything_happens() {
             ..allowance("export_jobs", 100.0, used)
         }]));
         let (_folder, state) = place();
-        let mut sink = Lines::default();
-        let refused = run(&source, &[], &state, &mut sink).await.unwrap_err();
+        let sink = Lines::default();
+        let refused = run(&source, &[], &state, sink.clone()).await.unwrap_err();
         assert_eq!(refused.kind(), Kind::QuotaExhausted);
         assert_eq!(refused.to_string(), says);
         assert_eq!(refused.delay().is_some(), delays);
-        assert_eq!(sink.announced, None);
+        assert_eq!(sink.announced(), None);
         assert!(!state.exists());
         assert_eq!(source.asked(), ["allowances"]);
         // What needs no job is read all the same, and nobody asks what is left.
-        run(&source, &["b"], &state, &mut sink).await.unwrap();
+        run(&source, &["b"], &state, sink.clone()).await.unwrap();
         assert_eq!(source.asked(), ["b 0.0"]);
     }
 }
@@ -756,13 +766,21 @@ async fn jobs_that_are_left_are_told_before_they_are_ordered() {
         let source = with_jobs(allowances);
         let (_folder, state) = place();
         let (_stop, options) = options(&state);
-        let mut sink = Lines::default();
+        let sink = Lines::default();
         let mut events = Vec::new();
-        let summary = run_with(&source, &[], &mut sink, options, &mut |event| match event {
-            Event::Jobs { jobs, allowance } => events.push(format!("{jobs} of {}", allowance.name)),
-            Event::Started { .. } => assert_eq!(events.len(), told.len()),
-            _ => {}
-        })
+        let summary = run_with(
+            &source,
+            &[],
+            sink.clone(),
+            options,
+            &mut |event| match event {
+                Event::Jobs { jobs, allowance } => {
+                    events.push(format!("{jobs} of {}", allowance.name))
+                }
+                Event::Started { .. } => assert_eq!(events.len(), told.len()),
+                _ => {}
+            },
+        )
         .await
         .unwrap();
         assert_eq!(endings(&summary), ["a complete 3", "b complete 1"]);
@@ -771,7 +789,7 @@ async fn jobs_that_are_left_are_told_before_they_are_ordered() {
     }
     let source = with_jobs(Err(Kind::Unavailable));
     let (_folder, state) = place();
-    let refused = run(&source, &[], &state, &mut Lines::default()).await;
+    let refused = run(&source, &[], &state, Lines::default()).await;
     assert_eq!(refused.unwrap_err().kind(), Kind::Unavailable);
 }
 
@@ -792,8 +810,8 @@ async fn jobs_that_were_ordered_before_are_not_counted_again() {
     for expected in [3, 1] {
         let (_stop, options) = options(&state);
         let mut counted = 0;
-        let mut sink = Lines::default();
-        run_with(&source, &[], &mut sink, options, &mut |event| {
+        let sink = Lines::default();
+        run_with(&source, &[], sink.clone(), options, &mut |event| {
             if let Event::Jobs { jobs, .. } = event {
                 counted = jobs;
             }
@@ -821,9 +839,9 @@ fn with_waits() -> Fakes {
 }
 
 /// A run that is stopped in its first wait.
-async fn stopped(source: &Fakes, state: &Path, release: bool, sink: &mut Lines) -> Result<Summary> {
+async fn stopped(source: &Fakes, state: &Path, release: bool, sink: Lines) -> Result<Receipt> {
     let (stop, options) = options(state);
-    let options = ReadOptions { release, ..options };
+    let options = RunOptions { release, ..options };
     run_with(source, &[], sink, options, &mut |event| {
         if matches!(event, Event::Waiting { stream: "b", .. }) {
             stop.send_replace(true);
@@ -840,14 +858,14 @@ async fn a_stopped_read_lets_go_of_its_jobs_when_it_is_asked_to() {
     };
     let source = with_waits();
     let (_folder, state) = place();
-    let mut sink = Lines::default();
-    let summary = stopped(&source, &state, false, &mut sink).await.unwrap();
+    let sink = Lines::default();
+    let summary = stopped(&source, &state, false, sink.clone()).await.unwrap();
     assert_eq!(summary.cancelled_jobs, 0);
     assert_eq!(released(&source.asked()), [""; 0]);
     assert_eq!(token(&saved(&state), "a", 0), 4711);
 
     let (_folder, state) = place();
-    let summary = stopped(&source, &state, true, &mut sink).await.unwrap();
+    let summary = stopped(&source, &state, true, sink.clone()).await.unwrap();
     assert_eq!(summary.cancelled_jobs, 2);
     assert_eq!(
         released(&source.asked()),
@@ -861,11 +879,11 @@ async fn a_stopped_read_lets_go_of_its_jobs_when_it_is_asked_to() {
 
     let (_folder, state) = place();
     let (_stop, options) = options(&state);
-    let options = ReadOptions {
+    let options = RunOptions {
         release: true,
         ..options
     };
-    let summary = run_with(&source, &[], &mut sink, options, &mut |_| {}).await;
+    let summary = run_with(&source, &[], sink.clone(), options, &mut |_| {}).await;
     assert_eq!(summary.unwrap().cancelled_jobs, 0);
     assert_eq!(released(&source.asked()), [""; 0]);
 }
@@ -875,16 +893,14 @@ async fn a_sink_that_broke_gets_no_state_ahead_of_it_from_a_release() {
     let source = with_waits();
     let (_folder, state) = place();
     // The page after the wait is written and cannot be committed.
-    let mut sink = Lines {
-        breaks_at: Some(3),
-        ..Lines::default()
-    };
+    let sink = Lines::default();
+    sink.0.lock().unwrap().breaks_at = Some(3);
     let (stop, options) = options(&state);
-    let options = ReadOptions {
+    let options = RunOptions {
         release: true,
         ..options
     };
-    let summary = run_with(&source, &[], &mut sink, options, &mut |event| {
+    let summary = run_with(&source, &[], sink.clone(), options, &mut |event| {
         if matches!(event, Event::Progress(_)) {
             stop.send_replace(true);
         }
@@ -896,9 +912,9 @@ async fn a_sink_that_broke_gets_no_state_ahead_of_it_from_a_release() {
     let kept = saved(&state);
     assert_eq!(token(&kept, "a", 0), 4711);
     assert_eq!(token(&kept, "a", 1), Value::Null);
-    let mut sink = Lines::default();
-    run(&source, &["a"], &state, &mut sink).await.unwrap();
-    assert_eq!(sink.written.len(), 3);
+    let sink = Lines::default();
+    run(&source, &["a"], &state, sink.clone()).await.unwrap();
+    assert_eq!(sink.written().len(), 3);
 }
 
 #[tokio::test]
@@ -907,14 +923,14 @@ async fn a_plan_that_fails_refuses_the_whole_read() {
     broken.partitions = Err(Kind::ConfigInvalid);
     let source = Fakes::new([Fake::new("a", 1, |_, _| Ok(page(&[1], None))), broken]);
     let (_folder, state) = place();
-    let mut sink = Lines::default();
-    let refused = run(&source, &[], &state, &mut sink).await.unwrap_err();
+    let sink = Lines::default();
+    let refused = run(&source, &[], &state, sink.clone()).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::ConfigInvalid);
-    assert_eq!(sink.announced, None);
+    assert_eq!(sink.announced(), None);
     assert_eq!(source.asked(), [""; 0]);
     assert!(!state.exists());
-    run(&source, &["a"], &state, &mut sink).await.unwrap();
-    assert_eq!(sink.written, ["a 1"]);
+    run(&source, &["a"], &state, sink.clone()).await.unwrap();
+    assert_eq!(sink.written(), ["a 1"]);
 }
 
 #[tokio::test]
@@ -937,8 +953,8 @@ async fn a_pass_that_an_older_version_left_is_read_to_its_end() {
         ] } } },
     });
     fs::write(&state, old.to_string()).unwrap();
-    let mut sink = Lines::default();
-    run(&source, &[], &state, &mut sink).await.unwrap();
-    assert_eq!(sink.written, ["a 15", "a 20", "a 30"]);
+    let sink = Lines::default();
+    run(&source, &[], &state, sink.clone()).await.unwrap();
+    assert_eq!(sink.written(), ["a 15", "a 20", "a 30"]);
     assert_eq!(saved(&state)["streams"]["a"]["bookmark"], at(3));
 }

@@ -1,0 +1,184 @@
+//! `plan`: what a run would read, and what that takes.
+
+use headwater_core::{Allowance, Context, Extent, Registry};
+use headwater_host::{Delivery, Plan, PlannedPartition, State};
+use headwater_output::Destination;
+use serde_json::{Value, json};
+
+use crate::{
+    Outcome,
+    answers::gather,
+    args::Plan as Options,
+    read::runtime,
+    state::kept_in,
+    terminal::{Terminal, count, table, thousands, until_stopped},
+};
+
+/// Partitions of one stream that are listed for people.
+const MOST_SHOWN: usize = 12;
+
+pub(crate) fn plan(
+    registry: &Registry,
+    options: &Options,
+    context: fn() -> headwater_core::Result<Context>,
+    terminal: &Terminal,
+) -> Outcome {
+    let destination = options.to.as_deref().map(Destination::parse).transpose()?;
+    let (connector, config) = gather(registry, &options.config)?;
+    let context = context()?;
+    let source = connector.open(&config, &context)?;
+    let known = connector.catalog();
+    let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
+    let id = connector.about().id;
+    let name = options.config.connector.as_str();
+    let (state, delivery, keeps_position) = match (&destination, &options.state) {
+        (Some(destination), _) => {
+            let state = match kept_in(destination, name)? {
+                Some(state) => state.of(id, &format!("the state in {destination}"))?,
+                None => State::new(id),
+            };
+            state.belongs_to(&names, &format!("the state in {destination}"))?;
+            (state, destination.delivery(), !destination.is_output())
+        }
+        (None, Some(path)) => (State::load(path, id, &names)?, Delivery::RecordsFirst, true),
+        (None, None) => (State::new(id), Delivery::RecordsFirst, false),
+    };
+    let planned = headwater_host::plan(
+        &*source,
+        &options.streams,
+        &state,
+        delivery,
+        keeps_position,
+        !options.no_survey,
+    );
+    let plan = runtime()?.block_on(until_stopped(planned))??;
+    if terminal.json {
+        return terminal.print_json(&json!({
+            "streams": plan.streams,
+            "requests": plan.requests(),
+            "known_requests": plan.known_requests(),
+            "jobs": plan.jobs(),
+            "allowances": plan.allowances.iter().map(|one| measured(&plan, one)).collect::<Vec<_>>(),
+        }));
+    }
+    show(&plan, terminal)
+}
+
+/// An allowance, and what the plan takes of it.
+fn measured(plan: &Plan, allowance: &Allowance) -> Value {
+    let mut shown = json!(allowance);
+    shown["left"] = json!(allowance.left());
+    shown["takes"] = json!(plan.takes(allowance));
+    shown
+}
+
+fn show(plan: &Plan, terminal: &Terminal) -> Outcome {
+    let mut rows = vec![
+        ["stream", "what", "records", "requests", "jobs"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for stream in &plan.streams {
+        let name = stream.streams.join(", ");
+        if stream.partitions.is_empty() {
+            rows.push(
+                [name.as_str(), "nothing new yet", "", "", ""]
+                    .map(str::to_owned)
+                    .to_vec(),
+            );
+        }
+        for (index, partition) in stream.partitions.iter().take(MOST_SHOWN).enumerate() {
+            let name = if index == 0 { name.as_str() } else { "" };
+            rows.push(row(name, partition));
+        }
+        let rest = stream.partitions.len().saturating_sub(MOST_SHOWN);
+        if rest > 0 {
+            let text = format!("and {}", count(rest, "more partition"));
+            rows.push(["", text.as_str(), "", "", ""].map(str::to_owned).to_vec());
+        }
+    }
+    table(&rows)
+        .iter()
+        .try_for_each(|row| terminal.print(row))?;
+    terminal.print("")?;
+    let known = thousands(plan.known_requests());
+    terminal.print(&match plan.requests() {
+        Some(_) => format!("takes {known} requests and {} export jobs", plan.jobs()),
+        None => format!(
+            "takes {known} requests and more that show only while reading, and {} export jobs",
+            plan.jobs()
+        ),
+    })?;
+    for allowance in &plan.allowances {
+        let takes = plan.takes(allowance);
+        let verdict = if takes as f64 > allowance.left() {
+            " - not enough"
+        } else {
+            ""
+        };
+        terminal.print(&format!(
+            "{}: {} of {} left, this takes {}{verdict}",
+            allowance.title,
+            allowance.left(),
+            allowance.limit,
+            thousands(takes),
+        ))?;
+    }
+    let mut told: Vec<String> = Vec::new();
+    for stream in &plan.streams {
+        let line = format!("{}: {}", stream.guarantee.level, stream.guarantee.reason);
+        if !told.contains(&line) {
+            terminal.print(&line)?;
+            told.push(line);
+        }
+        if let Some(unknown) = &stream.unknown {
+            terminal.print(&format!("note: {}: {unknown}", stream.streams.join(", ")))?;
+        }
+        if stream.resumed {
+            terminal.print(&format!(
+                "note: {}: goes on where an earlier run ended",
+                stream.streams.join(", ")
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn row(name: &str, partition: &PlannedPartition) -> Vec<String> {
+    let number = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), thousands);
+    vec![
+        name.to_owned(),
+        described(&partition.extent),
+        number(partition.records),
+        number(partition.requests),
+        if partition.jobs == 0 {
+            String::new()
+        } else {
+            partition.jobs.to_string()
+        },
+    ]
+}
+
+/// What a partition covers, in a few words.
+fn described(extent: &Extent) -> String {
+    let times = match (extent.from, extent.to) {
+        (Some(from), Some(to)) => format!("{} to {}", short(from), short(to)),
+        (Some(from), None) => format!("from {}", short(from)),
+        (None, Some(to)) => format!("to {}", short(to)),
+        (None, None) => String::new(),
+    };
+    match (extent.title.as_str(), times.as_str()) {
+        ("", "") => "everything".to_owned(),
+        (title, "") => title.to_owned(),
+        ("", times) => times.to_owned(),
+        (title, times) => format!("{title}, {times}"),
+    }
+}
+
+/// To the minute; a midnight as its date.
+fn short(time: headwater_core::Timestamp) -> String {
+    let text = time.strftime("%Y-%m-%d %H:%M").to_string();
+    text.strip_suffix(" 00:00")
+        .map(str::to_owned)
+        .unwrap_or(text)
+}

@@ -1,0 +1,176 @@
+//! The receipt of a run, for people and for machines.
+
+use headwater_core::{DataClass, Kind};
+use headwater_host::{Action, Ending, Receipt};
+
+use crate::{
+    Outcome,
+    args::Run,
+    terminal::{Terminal, count, duration, say, table, thousands},
+};
+
+/// Tells of a run that is over: as JSON, on standard output where that is free; or as a table on standard error.
+pub(crate) fn tell(
+    receipt: &Receipt,
+    options: &Run,
+    is_output_free: bool,
+    terminal: &Terminal,
+) -> Outcome {
+    if terminal.json && is_output_free {
+        return terminal.print_json(receipt);
+    }
+    if terminal.json {
+        say(&serde_json::to_string(receipt).unwrap_or_default());
+    } else if !options.quiet {
+        show(receipt);
+    } else {
+        show_failures(receipt);
+    }
+    Ok(())
+}
+
+/// The receipt as a table on standard error.
+fn show(receipt: &Receipt) {
+    let mut rows = vec![
+        ["stream", "records", "bytes", "pages", "result"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(receipt.streams.iter().map(|stream| {
+        vec![
+            stream.stream.clone(),
+            thousands(stream.records),
+            thousands(stream.bytes),
+            thousands(stream.pages),
+            result(&stream.ending).to_owned(),
+        ]
+    }));
+    for line in table(&rows) {
+        say(&line);
+    }
+    show_failures(receipt);
+    for stream in &receipt.streams {
+        for (records, what) in [
+            (stream.deduplicated, "were there already, by their key"),
+            (stream.overflowed, "have a value in the overflow column"),
+            (stream.rejected, "went to the dead letters"),
+        ] {
+            if records > 0 {
+                let records = usize::try_from(records).unwrap_or(usize::MAX);
+                say(&format!(
+                    "note: {}: {} {what}",
+                    stream.stream,
+                    count(records, "record")
+                ));
+            }
+        }
+    }
+    if let Some(line) = redacted(receipt) {
+        say(&line);
+    }
+    let retries = usize::try_from(receipt.retries).unwrap_or(usize::MAX);
+    let requests = usize::try_from(receipt.requests).unwrap_or(usize::MAX);
+    say(&format!(
+        "{} in {:.1} s, {}, waited {:.1} s for the limit and {:.1} s before retries",
+        count(requests, "request"),
+        receipt.seconds,
+        if retries == 1 {
+            "1 retry".to_owned()
+        } else {
+            format!("{} retries", thousands(receipt.retries))
+        },
+        receipt.limit_wait_seconds,
+        receipt.backoff_wait_seconds,
+    ));
+    if receipt.cancelled_jobs > 0 {
+        let jobs = usize::try_from(receipt.cancelled_jobs).unwrap_or(usize::MAX);
+        say(&format!("cancelled {}", count(jobs, "export job")));
+    }
+}
+
+/// What redaction did, over all streams: how many values of each class.
+fn redacted(receipt: &Receipt) -> Option<String> {
+    let reports: Vec<_> = receipt
+        .streams
+        .iter()
+        .filter_map(|stream| stream.redaction.as_ref())
+        .collect();
+    let way = match reports.first()?.keyed {
+        true => "with the key",
+        false => "without a key",
+    };
+    let fields = || reports.iter().flat_map(|report| &report.fields);
+    let mut parts = Vec::new();
+    for class in DataClass::ALL {
+        for (action, verb) in [
+            (Action::Replaced, "replaced"),
+            (Action::Cut, "cut"),
+            (Action::Removed, "removed"),
+            (Action::Kept, "kept"),
+        ] {
+            let of_these = fields().filter(|field| field.class == class && field.action == action);
+            let values: u64 = of_these.map(|field| field.values).sum();
+            if values > 0 {
+                parts.push(format!("{} {class} {verb}", thousands(values)));
+            }
+        }
+    }
+    let unexpected: u64 = reports
+        .iter()
+        .flat_map(|report| report.unexpected.values())
+        .sum();
+    if unexpected > 0 {
+        parts.push(format!(
+            "{} removed for an unexpected type",
+            thousands(unexpected)
+        ));
+    }
+    if parts.is_empty() {
+        parts.push("nothing was found".to_owned());
+    }
+    Some(format!("redacted {way}: {}", parts.join(", ")))
+}
+
+/// What must be told even when nothing else is.
+fn show_failures(receipt: &Receipt) {
+    for stream in &receipt.streams {
+        for (times, message) in stream.notes.values() {
+            say(&format!(
+                "note: {}: {message} ({})",
+                stream.stream,
+                count(usize::try_from(*times).unwrap_or(usize::MAX), "time")
+            ));
+        }
+        if let Ending::Suspended { message, until, .. } = &stream.ending {
+            say(&format!("suspended until {until}: {message}"));
+        }
+        for flag in &stream.flags {
+            say(&format!("note: {}: {}", stream.stream, flag.message));
+        }
+        if let Ending::Failed {
+            message,
+            retry_after_seconds,
+            kind,
+        } = &stream.ending
+            // A reader that went away knows that it did.
+            && *kind != Kind::Cancelled
+        {
+            let wait =
+                retry_after_seconds.map(|seconds| format!("; try again in {}", duration(seconds)));
+            say(&format!("error: {message}{}", wait.unwrap_or_default()));
+        }
+    }
+}
+
+fn result(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Complete => "complete",
+        Ending::Partial => "partial",
+        Ending::Suspended { .. } => "suspended",
+        Ending::Limited => "stopped at the limit",
+        Ending::Stopped => "stopped",
+        Ending::Failed { .. } => "failed",
+        Ending::ReadBefore => "read before the interruption",
+        Ending::NotRead => "not read",
+    }
+}

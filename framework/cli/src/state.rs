@@ -1,0 +1,255 @@
+//! `state`: how far runs got, in words; and the few ways to change that.
+
+use std::path::Path;
+
+use headwater_core::{Context, Error, Kind, Registry, Timestamp};
+use headwater_host::{Sink, State};
+use headwater_output::Destination;
+use serde_json::json;
+
+use crate::{
+    Outcome,
+    answers::gather,
+    args::{Place, StateCommand},
+    sync::state_file,
+    terminal::{Terminal, count, table, thousands},
+};
+
+pub(crate) fn state(
+    registry: &Registry,
+    command: &StateCommand,
+    context: fn() -> headwater_core::Result<Context>,
+    terminal: &Terminal,
+) -> Outcome {
+    match command {
+        StateCommand::Show(place) => show(&Kept::look(place)?, terminal),
+        StateCommand::Explain { config, at } => {
+            let (connector, answer) = gather(registry, config)?;
+            let place = Place {
+                place: at.at.clone(),
+                connection: Some(config.connector.clone()),
+            };
+            let about = connector.about().id;
+            let state = Kept::look(&place)?.of(about, &format!("the state at {}", at.at))?;
+            let source = connector.open(&answer, &context()?)?;
+            explain(&state, &*source, terminal)
+        }
+        StateCommand::Reset { place, stream } => {
+            let mut kept = Kept::take(place)?;
+            kept.state.reset(stream)?;
+            kept.keep()?;
+            terminal.print(&format!("{stream} will be read from the start"))
+        }
+        StateCommand::Retry { place, stream } => {
+            let mut kept = Kept::take(place)?;
+            let places = kept.state.retry(stream)?;
+            kept.keep()?;
+            terminal.print(&format!(
+                "{} of {stream} will be read again",
+                count(places, "place")
+            ))
+        }
+        StateCommand::Rewind {
+            config,
+            at,
+            stream,
+            to,
+        } => {
+            let to = moment(to)?;
+            let (connector, answer) = gather(registry, config)?;
+            let source = connector.open(&answer, &context()?)?;
+            let mut kept = Kept::take(&Place {
+                place: at.at.clone(),
+                connection: Some(config.connector.clone()),
+            })?;
+            let about = connector.about().id;
+            kept.state = kept.state.of(about, &format!("the state at {}", at.at))?;
+            kept.state.rewind(&*source, stream, to)?;
+            kept.keep()?;
+            terminal.print(&format!("{stream} will be read again from {to} on"))
+        }
+        StateCommand::Diff { first, second } => {
+            diff(&State::open(first)?, &State::open(second)?, terminal)
+        }
+    }
+}
+
+/// A state, and where to put it back.
+struct Kept {
+    state: State,
+    home: Home,
+}
+
+enum Home {
+    File(std::path::PathBuf),
+    Sink(Box<dyn Sink>),
+}
+
+impl Kept {
+    /// The state of a place, without getting hold of it.
+    fn look(place: &Place) -> Result<State, Error> {
+        let Some((destination, connection)) = destination(place)? else {
+            return State::open(Path::new(&place.place));
+        };
+        kept_in(&destination, connection)?.ok_or_else(|| nothing(place))
+    }
+
+    /// The state of a place, for changing it. A run that is under way there keeps it to itself.
+    fn take(place: &Place) -> Result<Self, Error> {
+        let Some((destination, connection)) = destination(place)? else {
+            let path = Path::new(&place.place);
+            return Ok(Self {
+                state: State::open(path)?,
+                home: Home::File(path.to_owned()),
+            });
+        };
+        if let Some(path) = state_file(&destination) {
+            return Ok(Self {
+                state: State::open(&path)?,
+                home: Home::File(path),
+            });
+        }
+        let known = kept_in(&destination, connection)?.ok_or_else(|| nothing(place))?;
+        let mut sink = destination.open(connection)?;
+        let state = sink
+            .load(known.connector())?
+            .ok_or_else(|| nothing(place))?;
+        Ok(Self {
+            state,
+            home: Home::Sink(sink),
+        })
+    }
+
+    fn keep(mut self) -> Result<(), Error> {
+        match &mut self.home {
+            Home::File(path) => self.state.save(path),
+            Home::Sink(sink) => sink.commit(&mut self.state),
+        }
+    }
+}
+
+/// The destination that a place names, and the connection; none where it is a file.
+fn destination(place: &Place) -> Result<Option<(Destination, &str)>, Error> {
+    let text = &place.place;
+    if !text.contains(':') && Path::new(text).extension().is_none_or(|one| one == "json") {
+        return Ok(None);
+    }
+    let destination = Destination::parse(text)?;
+    let connection = place.connection.as_deref();
+    if connection.is_none() && state_file(&destination).is_none() {
+        let text =
+            format!("{destination} may hold several connections; say which with --connection NAME");
+        return Err(Error::new(Kind::ConfigInvalid, text));
+    }
+    Ok(Some((destination, connection.unwrap_or_default())))
+}
+
+/// The state that a destination keeps for a connection, if there is one.
+pub(crate) fn kept_in(destination: &Destination, connection: &str) -> Result<Option<State>, Error> {
+    if let Some(path) = state_file(destination) {
+        return if path.exists() {
+            State::open(&path).map(Some)
+        } else {
+            Ok(None)
+        };
+    }
+    let bytes = destination.open(connection)?.peek()?;
+    bytes
+        .map(|bytes| State::parse(&bytes, &format!("the state in {destination}")))
+        .transpose()
+}
+
+fn nothing(place: &Place) -> Error {
+    let connection = place.connection.as_deref().unwrap_or_default();
+    Error::new(
+        Kind::NotFound,
+        format!("there is no state of {connection:?} there; no run has written to it"),
+    )
+}
+
+fn show(state: &State, terminal: &Terminal) -> Outcome {
+    let status = state.status();
+    if terminal.json {
+        return terminal.print_json(&json!({ "connector": state.connector(), "streams": status }));
+    }
+    if status.is_empty() {
+        return terminal.print("nothing was read yet");
+    }
+    let mut rows = vec![
+        [
+            "stream",
+            "read to its end",
+            "under way",
+            "set aside",
+            "records",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
+    rows.extend(status.into_iter().map(|stream| {
+        let is_read = stream.has_bookmark || stream.last_records.is_some();
+        vec![
+            stream.stream,
+            if is_read { "yes" } else { "not yet" }.to_owned(),
+            stream
+                .places_left
+                .map_or_else(String::new, |places| count(places, "place")),
+            match stream.set_aside.len() {
+                0 => String::new(),
+                places => count(places, "place"),
+            },
+            stream.last_records.map_or_else(String::new, thousands),
+        ]
+    }));
+    table(&rows).iter().try_for_each(|row| terminal.print(row))
+}
+
+fn explain(state: &State, source: &dyn headwater_core::Source, terminal: &Terminal) -> Outcome {
+    let explanations = state.explain(source)?;
+    if terminal.json {
+        return terminal.print_json(&explanations);
+    }
+    for one in explanations {
+        terminal.print(&one.stream)?;
+        for sentence in one.sentences {
+            terminal.print(&format!("  {sentence}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn diff(first: &State, second: &State, terminal: &Terminal) -> Outcome {
+    if first.connector() != second.connector() {
+        let text = format!(
+            "the states belong to different connectors, {} and {}",
+            first.connector(),
+            second.connector()
+        );
+        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    }
+    let differences = first.difference(second);
+    if terminal.json {
+        return terminal.print_json(&differences);
+    }
+    if differences.is_empty() {
+        return terminal.print("no difference");
+    }
+    for one in differences {
+        terminal.print(&one.stream)?;
+        for change in one.changes {
+            terminal.print(&format!("  {change}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A moment as people write it: a date is its midnight in UTC.
+fn moment(text: &str) -> Result<Timestamp, Error> {
+    let midnight = format!("{text}T00:00:00Z");
+    text.parse().or_else(|_| midnight.parse()).map_err(|_| {
+        Error::new(
+            Kind::ConfigInvalid,
+            format!("--to {text:?} is no time; write 2026-01-31 or 2026-01-31T12:00:00Z"),
+        )
+    })
+}

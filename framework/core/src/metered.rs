@@ -1,0 +1,72 @@
+//! What a client does on behalf of one future, told from what it does for others.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::transport::Meter;
+
+thread_local! {
+    /// The meter of the future that is being polled on this thread.
+    static CURRENT: RefCell<Option<Arc<Meter>>> = const { RefCell::new(None) };
+}
+
+/// A future whose requests and waits are counted in a meter of its own as well.
+///
+/// Streams of one source share a client and its meter; a host that reads several at once tells them apart this way.
+pub struct Metered<F> {
+    future: Pin<Box<F>>,
+    meter: Arc<Meter>,
+}
+
+impl<F> std::fmt::Debug for Metered<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metered")
+            .field("meter", &self.meter)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Future> Metered<F> {
+    /// Counts what `future` does in `meter`, too.
+    pub fn new(future: F, meter: Arc<Meter>) -> Self {
+        Self {
+            future: Box::pin(future),
+            meter,
+        }
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let outer = CURRENT.replace(Some(Arc::clone(&self.meter)));
+        let _restore = Restore(outer);
+        self.future.as_mut().poll(context)
+    }
+}
+
+/// Puts the outer meter back, however polling ends.
+struct Restore(Option<Arc<Meter>>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+/// Counts in the current future's meter, unless that is the one that counts already.
+pub(crate) fn also(counting: &Meter, count: impl FnOnce(&Meter)) {
+    CURRENT.with_borrow(|current| {
+        if let Some(meter) = current
+            .as_deref()
+            .filter(|meter| !std::ptr::eq(*meter, counting))
+        {
+            count(meter);
+        }
+    });
+}

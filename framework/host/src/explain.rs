@@ -1,0 +1,259 @@
+//! A state in words: what was read, what is left, what will be read again and why.
+
+use headwater_core::{Error, Kind, Position, Result, Source, Timestamp};
+use serde::Serialize;
+
+use crate::{State, receipt::Covered, state::StreamState};
+
+/// How far a stream got, without its positions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StreamStatus {
+    /// Its name.
+    pub stream: String,
+    /// Whether a pass has been read to its end.
+    pub has_bookmark: bool,
+    /// Places that the pass under way has still to read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub places_left: Option<usize>,
+    /// What was given up on, each with what the last run said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<String>,
+    /// Records of the last pass that one run read whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_records: Option<u64>,
+}
+
+/// What a stream's state means.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Its name.
+    pub stream: String,
+    /// Sentences for people.
+    pub sentences: Vec<String>,
+}
+
+/// How two states differ in a stream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StreamDifference {
+    /// Its name.
+    pub stream: String,
+    /// What differs.
+    pub changes: Vec<String>,
+}
+
+impl State {
+    /// How far every stream got.
+    pub fn status(&self) -> Vec<StreamStatus> {
+        let status = |(name, state): (&String, &StreamState)| StreamStatus {
+            stream: name.clone(),
+            has_bookmark: state.bookmark.is_some(),
+            places_left: state.pass.as_ref().map(|pass| pass.leaves().len()),
+            set_aside: state.aside.iter().map(|one| one.message.clone()).collect(),
+            last_records: state.last_records,
+        };
+        self.streams().iter().map(status).collect()
+    }
+
+    /// Forgets a stream: the next run reads it from the start.
+    pub fn reset(&mut self, stream: &str) -> Result<()> {
+        if self.remove(stream) {
+            return Ok(());
+        }
+        Err(self.unknown(stream))
+    }
+
+    /// Puts what was set aside back into the next run, and says how much that is.
+    pub fn retry(&mut self, stream: &str) -> Result<usize> {
+        if !self.streams().contains_key(stream) {
+            return Err(self.unknown(stream));
+        }
+        let state = self.stream(stream);
+        let aside = std::mem::take(&mut state.aside);
+        let count = aside.len();
+        let pass = state.pass.get_or_insert_default();
+        for one in aside {
+            pass.put_back(one.partition, one.token);
+        }
+        if pass.partitions.is_empty() {
+            state.pass = None;
+        }
+        Ok(count)
+    }
+
+    /// Makes the next run read a stream again from a moment on.
+    pub fn rewind(&mut self, source: &dyn Source, stream: &str, to: Timestamp) -> Result<()> {
+        let stream = source.stream(stream)?;
+        let bookmark = stream.rewind(to)?;
+        let state = self.stream(stream.spec().name);
+        // What is left of a pass lies before its end, and the new one reads all of it from the moment on. What lies
+        // before that moment would be lost with it.
+        if state.pass.is_some() {
+            let text = format!(
+                "a pass of {} is under way; let a run finish it, or reset the stream",
+                stream.spec().name
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        state.bookmark = Some(bookmark);
+        Ok(())
+    }
+
+    /// What each stream's state means, in words.
+    pub fn explain(&self, source: &dyn Source) -> Result<Vec<Explanation>> {
+        let mut explanations = Vec::new();
+        for stream in source.streams() {
+            self.verify(&*stream)?;
+            let name = stream.spec().name;
+            let mut sentences = Vec::new();
+            let state = self.streams().get(name);
+            match state.and_then(|state| state.bookmark.as_ref()) {
+                Some(bookmark) => {
+                    let coverage = stream.coverage(bookmark)?;
+                    sentences.push(match coverage.until {
+                        Some(until) => format!("everything that changed before {until} was read"),
+                        None => "it was read to its end".to_owned(),
+                    });
+                    sentences.push(match (coverage.again_from, stream.spec().incremental) {
+                        (Some(from), _) => format!("the next run begins at {from}"),
+                        (None, true) => "the next run goes on from there".to_owned(),
+                        (None, false) => "the next run reads all of it again".to_owned(),
+                    });
+                    sentences.extend((!coverage.reason.is_empty()).then_some(coverage.reason));
+                }
+                None if state.is_some_and(|state| state.last_records.is_some()) => {
+                    sentences.push(
+                        "it was read to its end; the next run reads all of it again".to_owned(),
+                    );
+                }
+                None => sentences.push("no run has read it to its end yet".to_owned()),
+            }
+            if let Some(pass) = state.and_then(|state| state.pass.as_ref()) {
+                let mut left = Covered::default();
+                for progress in &pass.partitions {
+                    left.extend(&stream.extent(&progress.partition)?);
+                }
+                let mut text = format!(
+                    "a pass is under way, with {} to read in {}",
+                    counted(pass.leaves().len(), "place"),
+                    counted(pass.partitions.len(), "partition"),
+                );
+                if let (Some(from), Some(to)) = (left.from, left.to) {
+                    text.push_str(&format!(", between {from} and {to}"));
+                }
+                text.push_str(
+                    "; the next run goes on there, and repeats at most what was not committed",
+                );
+                sentences.push(text);
+            }
+            for aside in state.iter().flat_map(|state| &state.aside) {
+                let extent = stream.extent(&aside.partition)?;
+                let mut text = format!("missing: {}", aside.message);
+                if let (Some(from), Some(to)) = (extent.from, extent.to) {
+                    text.push_str(&format!(" (between {from} and {to})"));
+                }
+                text.push_str("; `headwater state retry` reads it again");
+                sentences.push(text);
+            }
+            explanations.push(Explanation {
+                stream: name.to_owned(),
+                sentences,
+            });
+        }
+        Ok(explanations)
+    }
+
+    /// What has to change in this state to make the other one.
+    pub fn difference(&self, other: &Self) -> Vec<StreamDifference> {
+        let names = self.streams().keys().chain(other.streams().keys());
+        let names: std::collections::BTreeSet<&String> = names.collect();
+        let mut differences = Vec::new();
+        for name in names {
+            let changes = match (self.streams().get(name), other.streams().get(name)) {
+                (Some(_), None) => vec!["only in the first".to_owned()],
+                (None, Some(_)) => vec!["only in the second".to_owned()],
+                (Some(one), Some(two)) => changes(one, two),
+                (None, None) => Vec::new(),
+            };
+            if !changes.is_empty() {
+                differences.push(StreamDifference {
+                    stream: name.clone(),
+                    changes,
+                });
+            }
+        }
+        differences
+    }
+
+    fn unknown(&self, stream: &str) -> Error {
+        let names: Vec<&str> = self.streams().keys().map(String::as_str).collect();
+        let text = if names.is_empty() {
+            format!("the state knows nothing of {stream:?}: it is empty")
+        } else {
+            format!(
+                "the state knows nothing of {stream:?}; it has {}",
+                names.join(", ")
+            )
+        };
+        Error::new(Kind::NotFound, text)
+    }
+}
+
+fn changes(one: &StreamState, two: &StreamState) -> Vec<String> {
+    let mut changes = Vec::new();
+    if one.bookmark != two.bookmark {
+        changes.push(format!(
+            "bookmark: {} → {}",
+            shown(one.bookmark.as_ref()),
+            shown(two.bookmark.as_ref())
+        ));
+    }
+    if one.pass != two.pass {
+        let left = |state: &StreamState| match &state.pass {
+            Some(pass) => format!("{} left", counted(pass.leaves().len(), "place")),
+            None => "none under way".to_owned(),
+        };
+        changes.push(format!("pass: {} → {}", left(one), left(two)));
+    }
+    if one.aside != two.aside {
+        changes.push(format!(
+            "set aside: {} → {}",
+            one.aside.len(),
+            two.aside.len()
+        ));
+    }
+    if one.last_records != two.last_records {
+        let records = |state: &StreamState| {
+            state
+                .last_records
+                .map_or_else(|| "unknown".to_owned(), |count| count.to_string())
+        };
+        changes.push(format!(
+            "records of the last pass: {} → {}",
+            records(one),
+            records(two)
+        ));
+    }
+    changes
+}
+
+/// A position as it is kept, cut where it is long.
+fn shown(position: Option<&Position>) -> String {
+    const MOST: usize = 120;
+    let Some(position) = position else {
+        return "none".to_owned();
+    };
+    let text = serde_json::to_string(position).unwrap_or_default();
+    if text.chars().count() <= MOST {
+        return text;
+    }
+    let cut: String = text.chars().take(MOST).collect();
+    format!("{cut}…")
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{count} {what}s")
+    }
+}

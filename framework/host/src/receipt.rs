@@ -1,0 +1,324 @@
+//! What is told of a run: while it goes on, and at its end.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use headwater_core::{Allowance, Error, Extent, Kind, Meter, Note, SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::{Redacted, guarantee::Guarantee, writer::Counts};
+
+/// What happens during a run, for progress.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run will order export jobs, and the service allows them.
+    Jobs {
+        /// How many.
+        jobs: u64,
+        /// What they are counted against.
+        allowance: &'a Allowance,
+    },
+    /// A stream begins; `resumed` when an earlier run left it half way.
+    Started {
+        /// Its name.
+        stream: &'a str,
+        /// Whether an earlier run left it half way.
+        resumed: bool,
+    },
+    /// Records were written.
+    Progress(&'a StreamReceipt),
+    /// A stream waits for the service; others are read meanwhile.
+    Waiting {
+        /// Its name.
+        stream: &'a str,
+        /// What for.
+        reason: &'a str,
+    },
+    /// Everything up to here is durable, and so is the position.
+    Committed,
+    /// A stream ended.
+    Ended(&'a StreamReceipt),
+}
+
+/// How a stream ended.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Ending {
+    /// Everything was read.
+    Complete,
+    /// Everything was read but what was set aside.
+    Partial,
+    /// `--limit` ended it.
+    Limited,
+    /// The user ended it, or another stream's error did, half way.
+    Stopped,
+    /// The service asked to come back later, and the position is kept.
+    Suspended {
+        /// Which of its limits.
+        kind: Kind,
+        /// The sentence.
+        message: String,
+        /// From when on it makes sense to go on.
+        until: Timestamp,
+        /// The same in seconds from the end of the run.
+        retry_after_seconds: u64,
+    },
+    /// An error ended it.
+    Failed {
+        /// What kind of error.
+        kind: Kind,
+        /// The sentence.
+        message: String,
+        /// Seconds until trying again makes sense, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_seconds: Option<u64>,
+    },
+    /// The run that this one goes on with had read it.
+    ReadBefore,
+    /// An earlier stream's error made it pointless to begin.
+    NotRead,
+}
+
+/// What was read of a stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamReceipt {
+    /// Its name.
+    pub stream: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub ending: Ending,
+    /// Records written.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Pages that had records.
+    pub pages: u64,
+    /// Records that came from the service.
+    pub read: u64,
+    /// Records that the sink knew already, by their key.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub deduplicated: u64,
+    /// Records with a value that did not fit its column and stands in the overflow column.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub overflowed: u64,
+    /// Records that went to the dead letters instead of the sink.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rejected: u64,
+    /// Records that are expected, where that is known beforehand.
+    #[serde(skip)]
+    pub expected: Option<u64>,
+    /// Requests sent for this stream, retries included. Of streams that come along with another, none.
+    pub requests: u64,
+    /// How many of them were retries.
+    pub retries: u64,
+    /// Seconds that its requests waited for the service's limit, added up over what ran side by side.
+    pub limit_wait_seconds: f64,
+    /// What the pass covers, where the stream is read by time.
+    #[serde(flatten)]
+    pub covered: Covered,
+    /// Whether an interrupted run kept its promise here, and what the promise is.
+    pub guarantee: Guarantee,
+    /// What deserves a look, by code.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
+    /// What should not be silent: how often, and the sentence, by code.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<&'static str, (u64, String)>,
+    /// What was done with personal data, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redacted>,
+}
+
+/// The time that a pass covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Covered {
+    /// The first moment.
+    #[serde(rename = "covered_from", skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// The moment after the last.
+    #[serde(rename = "covered_to", skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+}
+
+impl Covered {
+    /// Takes in what a partition covers.
+    pub(crate) fn extend(&mut self, extent: &Extent) {
+        self.from = match (self.from, extent.from) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        self.to = self.to.max(extent.to);
+    }
+}
+
+/// Something about a stream that deserves a look although nothing failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flag {
+    /// Stable, for machines.
+    pub code: &'static str,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// What was read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Receipt {
+    /// How the whole run ended.
+    pub outcome: Outcome,
+    /// Stream by stream, in the source's order.
+    pub streams: Vec<StreamReceipt>,
+    /// Requests sent, retries included.
+    pub requests: u64,
+    /// How many of them were retries.
+    pub retries: u64,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Seconds that requests waited for the service's limit, added up over what ran side by side.
+    pub limit_wait_seconds: f64,
+    /// Seconds waited before retries.
+    pub backoff_wait_seconds: f64,
+    /// Export jobs that were cancelled because the run was stopped.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cancelled_jobs: u64,
+}
+
+/// How a whole run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything that was asked for is there.
+    Complete,
+    /// Some streams or places are missing.
+    Partial,
+    /// Nothing was read to its end.
+    Failed,
+    /// The service asked to come back later.
+    Suspended,
+    /// The user stopped it.
+    Stopped,
+}
+
+impl Receipt {
+    /// The kind of error that decides the exit code: the first stream's that failed, or a stop by the user.
+    pub fn failure(&self) -> Option<Kind> {
+        let failed = self.streams.iter().find_map(|stream| match stream.ending {
+            Ending::Failed { kind, .. } | Ending::Suspended { kind, .. } => Some(kind),
+            _ => None,
+        });
+        let is_stopped = self.outcome == Outcome::Stopped;
+        failed.or(is_stopped.then_some(Kind::Cancelled))
+    }
+
+    pub(crate) fn outcome(streams: &[StreamReceipt]) -> Outcome {
+        let any = |wanted: fn(&Ending) -> bool| streams.iter().any(|one| wanted(&one.ending));
+        let has_failed = any(|ending| matches!(ending, Ending::Failed { .. }));
+        let has_more = any(|ending| {
+            matches!(
+                ending,
+                Ending::Complete | Ending::Partial | Ending::Limited | Ending::ReadBefore
+            )
+        });
+        if any(|ending| matches!(ending, Ending::Suspended { .. })) {
+            return Outcome::Suspended;
+        }
+        if !has_failed && any(|ending| matches!(ending, Ending::Stopped)) {
+            return Outcome::Stopped;
+        }
+        match (has_failed, has_more) {
+            (true, false) => Outcome::Failed,
+            (true, true) => Outcome::Partial,
+            _ if any(|ending| matches!(ending, Ending::Partial))
+                || streams.iter().any(|one| one.rejected > 0) =>
+            {
+                Outcome::Partial
+            }
+            _ => Outcome::Complete,
+        }
+    }
+}
+
+impl Ending {
+    pub(crate) fn failed(error: &Error) -> Self {
+        let message = error.to_string();
+        let delay = error.delay();
+        match (error.kind(), delay) {
+            (kind @ (Kind::RateLimited | Kind::QuotaExhausted), Some(delay)) => Self::Suspended {
+                kind,
+                message,
+                until: later(delay),
+                retry_after_seconds: delay.as_secs(),
+            },
+            (kind, delay) => Self::Failed {
+                kind,
+                message,
+                retry_after_seconds: delay.map(|delay| delay.as_secs()),
+            },
+        }
+    }
+}
+
+/// Now and a delay, on the whole second after it.
+fn later(delay: Duration) -> Timestamp {
+    let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
+    let until = Timestamp::now()
+        .saturating_add(delay)
+        .unwrap_or(Timestamp::MAX);
+    Timestamp::from_second(until.as_second().saturating_add(1)).unwrap_or(until)
+}
+
+impl StreamReceipt {
+    pub(crate) fn new(stream: &str, guarantee: Guarantee) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            ending: Ending::NotRead,
+            records: 0,
+            bytes: 0,
+            pages: 0,
+            read: 0,
+            deduplicated: 0,
+            overflowed: 0,
+            rejected: 0,
+            expected: None,
+            requests: 0,
+            retries: 0,
+            limit_wait_seconds: 0.0,
+            covered: Covered::default(),
+            guarantee,
+            flags: Vec::new(),
+            notes: BTreeMap::new(),
+            redaction: None,
+        }
+    }
+
+    pub(crate) fn count(&mut self, counts: Counts) {
+        self.records += counts.records;
+        self.bytes += counts.bytes;
+        self.deduplicated += counts.deduplicated;
+        self.overflowed += counts.overflowed;
+    }
+
+    pub(crate) fn measure(&mut self, meter: &Meter) {
+        self.requests = meter.requests();
+        self.retries = meter.retries();
+        self.limit_wait_seconds = meter.limit_wait().as_secs_f64();
+    }
+
+    pub(crate) fn note(&mut self, notes: Vec<Note>) {
+        for note in notes {
+            self.notes
+                .entry(note.code)
+                .or_insert_with(|| (0, note.message))
+                .0 += 1;
+        }
+    }
+
+    pub(crate) fn flag(&mut self, code: &'static str, message: String) {
+        self.flags.push(Flag { code, message });
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}

@@ -1,0 +1,719 @@
+//! The runner: fetches side by side, writes in order of arrival, commits, stops and goes on.
+//!
+//! Two sides work at the same time. This one decides what is fetched next: at most so many pages at once, over all
+//! streams and partitions, the earlier streams first. The [`Writer`] takes what has arrived, in the order of arrival,
+//! into the sink and changes the state. A page that asks to be kept before its partition goes on is committed first. While
+//! pages wait for a slow sink, nothing more is asked for than fits into the memory that the options allow.
+
+use std::{mem, path::PathBuf, sync::Arc, time::Duration};
+
+use headwater_core::{
+    Error, Hold, Kind, Meter, Metered, Page, Position, Result, Source, Timestamp,
+};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
+
+use crate::{
+    Redaction, Redactor, Sink, State,
+    afford::afford,
+    guarantee::{Guarantee, Level},
+    lane::{Lane, LaneOutlet, Pause, Stage, Turn, outlets, records, select},
+    pass::{Leaf, Step},
+    receipt::{Ending, Event, Receipt, StreamReceipt},
+    writer::{Done, Inlet, Job, Outlet, Report, Worked, Writer},
+};
+
+/// Runs in a row that may end at the same place before it is set aside.
+const MOST_FAILED_RUNS: u32 = 3;
+/// Places of one stream that may fail in one run before the stream is left alone.
+const MOST_FAILURES: usize = 3;
+/// What one stop of all work waits for a service that asks to come back later, at least.
+const SHORTEST_STAY: Duration = Duration::from_secs(1);
+/// A stream that brought at least so many records in its last pass is not expected to be empty.
+const MANY: u64 = 10;
+
+/// What to read and how.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// At most so many records of each stream. Read one page after the other then.
+    pub limit: Option<u64>,
+    /// Where the state is kept, unless the sink keeps it; without either, it is forgotten at the end.
+    pub state_path: Option<PathBuf>,
+    /// The longest time between two commits. Zero commits after every page: for sinks that cannot be cut back.
+    pub commit_every: Duration,
+    /// Becomes true when the user wants to stop: the run commits and ends. Nobody stops it once the sender is gone.
+    pub stop: watch::Receiver<bool>,
+    /// Cancel the export jobs that a stopped run leaves running. Without it, a later run goes on with them.
+    pub release: bool,
+    /// What the client counts.
+    pub meter: Arc<Meter>,
+    /// Whether and how personal data is replaced before it gets to the sink.
+    pub redaction: Option<Redaction>,
+    /// Pages fetched at once, over all streams.
+    pub concurrency: usize,
+    /// Bytes of fetched pages that may wait for the sink. One more page than fits is let in.
+    pub memory: usize,
+    /// Wait where the service asks to come back later, however long that is, instead of ending the run.
+    pub stay: bool,
+    /// Read this one partition of the one stream that is wanted. Its bookmark stays where it is.
+    pub only: Option<Position>,
+    /// Refuse to run where less than this can be promised.
+    pub guarantee: Option<Level>,
+}
+
+impl RunOptions {
+    /// Everything, eight pages at once, committed every second, with no state but the sink's.
+    pub fn new(meter: Arc<Meter>, stop: watch::Receiver<bool>) -> Self {
+        Self {
+            limit: None,
+            state_path: None,
+            commit_every: Duration::from_secs(1),
+            stop,
+            release: false,
+            meter,
+            redaction: None,
+            concurrency: 8,
+            memory: 16 << 20,
+            stay: false,
+            only: None,
+            guarantee: None,
+        }
+    }
+}
+
+/// Reads streams into a sink.
+///
+/// `wanted` names the streams; none means all. Companions that nobody wants are left out of the sink. A sink that keeps
+/// the state has the last word on it; `state` is what it is otherwise.
+///
+/// A stream's own trouble (no permission, a malformed answer, a partition that is over for this run) ends that stream or
+/// place; trouble with the service, the sink or the state ends the run. Errors of a stream are in the receipt; an
+/// error of this function comes before the first record, or from the state or the sink while the last ones are
+/// written.
+///
+/// A limit may cut a page. What is left of it is written after everything else and the state stays before that page:
+/// a later run without the limit reads it whole.
+pub async fn run(
+    source: &dyn Source,
+    wanted: &[String],
+    state: State,
+    sink: Box<dyn Sink>,
+    mut options: RunOptions,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Receipt> {
+    let streams = select(source, wanted)?;
+    let (sink, state, keeps_position) = load(source, sink, state, &options).await?;
+    let mut lanes = Vec::new();
+    let mut receipts = Vec::new();
+    let mut inlets = Vec::new();
+    for stream in streams {
+        state.verify(&*stream)?;
+        let mut lane = Lane::new(Arc::clone(&stream), &state, options.only.as_ref())?;
+        let mut inlet = Inlet {
+            name: lane.name,
+            outlets: Vec::new(),
+        };
+        for spec in outlets(&*stream, wanted) {
+            let guarantee = Guarantee::of(spec, sink.delivery(), keeps_position);
+            if let Some(level) = options.guarantee {
+                guarantee.meets(level, spec.name)?;
+            }
+            lane.outlets.push(LaneOutlet {
+                name: spec.name,
+                receipt: receipts.len(),
+                last_records: state.last_records(spec.name).filter(|_| !spec.incremental),
+            });
+            let mut receipt = StreamReceipt::new(spec.name, guarantee);
+            receipt.expected = options
+                .limit
+                .or_else(|| state.last_records(spec.name).filter(|_| !spec.incremental));
+            receipts.push(receipt);
+            inlet.outlets.push(Outlet {
+                spec: spec.clone(),
+                // A schema that cannot be followed is found now and not after the streams before it.
+                redactor: options
+                    .redaction
+                    .as_ref()
+                    .map(|redaction| Redactor::new(spec, redaction))
+                    .transpose()?,
+            });
+        }
+        lanes.push(lane);
+        inlets.push(inlet);
+    }
+    afford(source, &lanes, on_event).await?;
+    let mut writer = Writer::new(
+        sink,
+        state,
+        options.state_path.clone(),
+        options.commit_every,
+        inlets,
+        MOST_FAILED_RUNS,
+    );
+    let writer = aside(move || {
+        writer.prepare()?;
+        Ok(Box::new(writer))
+    })
+    .await?;
+    if options.limit.is_some() {
+        options.concurrency = 1;
+    }
+    let (started, started_at) = (Instant::now(), Timestamp::now());
+    let meter = Arc::clone(&options.meter);
+    let (before_limit, before_backoff) = (meter.limit_wait(), meter.backoff_wait());
+    let (before_requests, before_retries) = (meter.requests(), meter.retries());
+    let mut running = Running {
+        lanes,
+        receipts,
+        options,
+        fetching: JoinSet::new(),
+        queue: Vec::new(),
+        queued_bytes: 0,
+        writing_bytes: 0,
+        writer: Some(writer),
+        writing: None,
+        closed_until: None,
+        has_answered: false,
+        is_over: false,
+        is_sink_broken: false,
+    };
+    running.all(on_event).await?;
+    let (receipts, cancelled_jobs) = running.conclude().await?;
+    Ok(Receipt {
+        outcome: Receipt::outcome(&receipts),
+        streams: receipts,
+        requests: meter.requests() - before_requests,
+        retries: meter.retries() - before_retries,
+        started_at,
+        seconds: started.elapsed().as_secs_f64(),
+        limit_wait_seconds: (meter.limit_wait() - before_limit).as_secs_f64(),
+        backoff_wait_seconds: (meter.backoff_wait() - before_backoff).as_secs_f64(),
+        cancelled_jobs,
+    })
+}
+
+/// Gets hold of the sink; the state is the one that it keeps, where it keeps one.
+async fn load(
+    source: &dyn Source,
+    mut sink: Box<dyn Sink>,
+    state: State,
+    options: &RunOptions,
+) -> Result<(Box<dyn Sink>, State, bool)> {
+    let connector = state.connector().to_owned();
+    let (sink, kept) = aside(move || {
+        let kept = sink.load(&connector)?;
+        Ok((sink, kept))
+    })
+    .await?;
+    let Some(kept) = kept else {
+        return Ok((sink, state, options.state_path.is_some()));
+    };
+    let streams = source.streams();
+    let names: Vec<&str> = streams.iter().flat_map(|stream| stream.names()).collect();
+    kept.belongs_to(&names, "the state in the destination")?;
+    Ok((sink, kept, true))
+}
+
+/// Runs what blocks away from what must not be blocked.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(broken(error)))
+}
+
+fn broken(error: tokio::task::JoinError) -> Error {
+    Error::new(Kind::Unexpected, "a task of the run broke down").caused_by(error)
+}
+
+/// Whether an error says something about one stream only.
+pub(crate) const fn is_own_trouble(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::PermissionDenied
+            | Kind::NotFound
+            | Kind::DataInvalid
+            | Kind::Unsupported
+            | Kind::ConfigInvalid
+    )
+}
+
+/// What came of one fetch.
+struct Fetched {
+    lane: usize,
+    place: (usize, u64),
+    answer: Result<Page<Position, Position>>,
+}
+
+struct Running {
+    lanes: Vec<Lane>,
+    receipts: Vec<StreamReceipt>,
+    options: RunOptions,
+    fetching: JoinSet<Fetched>,
+    /// For the writer, once it is free.
+    queue: Vec<Job>,
+    queued_bytes: usize,
+    writing_bytes: usize,
+    /// The writer while it has nothing to do.
+    writer: Option<Box<Writer>>,
+    writing: Option<JoinHandle<Worked>>,
+    /// Until when the service wants to be left alone, where we stay.
+    closed_until: Option<Instant>,
+    /// Whether the service has answered anything in this run.
+    has_answered: bool,
+    is_over: bool,
+    is_sink_broken: bool,
+}
+
+impl Running {
+    async fn all(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<()> {
+        loop {
+            let wake = self.start_fetching(on_event);
+            self.start_writing();
+            let due = self.writer.as_ref().and_then(|writer| writer.due());
+            let wake = wake.into_iter().chain(due).min();
+            if self.fetching.is_empty() && self.writing.is_none() && wake.is_none() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                true = is_stopped(&mut self.options.stop), if !self.is_over => self.stop(),
+                Some(fetched) = self.fetching.join_next() => match fetched {
+                    Ok(fetched) => self.arrived(fetched, on_event),
+                    // A fetch of a stream that has ended.
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => return Err(broken(error)),
+                },
+                Some(worked) = done(&mut self.writing) => {
+                    self.writing = None;
+                    self.worked(worked.map_err(broken)?, on_event);
+                }
+                () = sleep_until(wake), if wake.is_some() => {
+                    let due = self.writer.as_ref().and_then(|writer| writer.due());
+                    if due.is_some_and(|due| due <= Instant::now()) {
+                        self.queue.push(Job::Commit);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fills the free places with fetches, the earlier streams first. Says when to look again, where that is known.
+    fn start_fetching(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Option<Instant> {
+        if self.is_over {
+            return None;
+        }
+        let now = Instant::now();
+        if let Some(until) = self.closed_until.filter(|until| *until > now) {
+            return Some(until);
+        }
+        self.closed_until = None;
+        let mut wake: Option<Instant> = None;
+        for index in 0..self.lanes.len() {
+            while self.lanes[index].is_open() {
+                if !self.has_room() {
+                    return wake;
+                }
+                if self.lanes[index].stage == Stage::Ready {
+                    self.begin(index, on_event);
+                    continue;
+                }
+                match self.lanes[index].turn() {
+                    Turn::Fetch(leaf) => self.fetch(index, leaf),
+                    Turn::Wait(at) => {
+                        wake = wake.into_iter().chain([at]).min();
+                        break;
+                    }
+                    Turn::Busy => break,
+                    Turn::Done => {
+                        let ending = self.lanes[index].conclusion();
+                        self.close(index, ending);
+                    }
+                }
+            }
+        }
+        wake
+    }
+
+    /// Whether one more page may be asked for.
+    fn has_room(&self) -> bool {
+        let is_free = self.fetching.len() < self.options.concurrency.max(1);
+        let waiting = self.queued_bytes + self.writing_bytes;
+        is_free && (waiting == 0 || waiting < self.options.memory)
+    }
+
+    fn begin(&mut self, index: usize, on_event: &mut dyn FnMut(Event<'_>)) {
+        let lane = &mut self.lanes[index];
+        if lane.was_read_before {
+            lane.stage = Stage::Ended;
+            for outlet in &lane.outlets {
+                self.receipts[outlet.receipt].ending = Ending::ReadBefore;
+            }
+            return;
+        }
+        lane.stage = Stage::Reading;
+        on_event(Event::Started {
+            stream: lane.outlets[0].name,
+            resumed: lane.is_resumed,
+        });
+        if !lane.is_resumed {
+            let pass = lane.pass.clone();
+            self.queue.push(Job::Begin { lane: index, pass });
+        }
+    }
+
+    fn fetch(&mut self, index: usize, leaf: Leaf) {
+        let lane = &mut self.lanes[index];
+        let (number, id) = (leaf.number, leaf.id);
+        let stream = Arc::clone(&lane.stream);
+        let fetch = async move {
+            let answer = stream.fetch(leaf.partition, leaf.token).await;
+            Fetched {
+                lane: index,
+                place: (number, id),
+                answer,
+            }
+        };
+        let metered = Metered::new(fetch, Arc::clone(&lane.meter));
+        let handle = self.fetching.spawn(metered);
+        lane.in_flight.insert((number, id), handle);
+    }
+
+    fn start_writing(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        if let Some(writer) = self.writer.take() {
+            let jobs = mem::take(&mut self.queue);
+            self.writing_bytes = mem::take(&mut self.queued_bytes);
+            self.writing = Some(tokio::task::spawn_blocking(move || writer.work(jobs)));
+        }
+    }
+
+    fn arrived(&mut self, fetched: Fetched, on_event: &mut dyn FnMut(Event<'_>)) {
+        let lane = &mut self.lanes[fetched.lane];
+        lane.in_flight.remove(&fetched.place);
+        if !lane.is_open() {
+            return;
+        }
+        match fetched.answer {
+            Ok(page) => {
+                self.has_answered = true;
+                self.take(fetched.lane, fetched.place, page);
+            }
+            Err(error) => {
+                let error = error.during(format!("read {}", lane.outlets[0].name));
+                self.failed(fetched.lane, fetched.place, error, on_event);
+            }
+        }
+    }
+
+    /// Takes a page in: to the writer with it, and on from where it ends.
+    fn take(&mut self, index: usize, place: (usize, u64), mut page: Page<Position, Position>) {
+        let lane = &mut self.lanes[index];
+        let notes = mem::take(&mut page.notes);
+        self.receipts[lane.outlets[0].receipt].note(notes);
+        let limit = self.options.limit.unwrap_or(u64::MAX);
+        let mut most = Vec::with_capacity(lane.outlets.len());
+        let mut is_enough = true;
+        for outlet in &lane.outlets {
+            let receipt = &mut self.receipts[outlet.receipt];
+            let records = records(&page, outlet.name, lane.name).len() as u64;
+            let taken = records.min(limit - receipt.read);
+            lane.is_ahead |= taken < records;
+            receipt.read += taken;
+            receipt.pages += u64::from(taken > 0);
+            is_enough &= receipt.read == limit;
+            most.push(usize::try_from(taken).unwrap_or(usize::MAX));
+        }
+        let hold = page.hold.take();
+        let step = Step {
+            place,
+            next: page.next.take(),
+            beside: mem::take(&mut page.beside),
+            bookmark: page.bookmark.take(),
+        };
+        lane.pass.advance(step.clone());
+        lane.waits.remove(&place);
+        self.queued_bytes += page.body.len();
+        self.queue.push(Job::Page {
+            lane: index,
+            page,
+            most,
+            step: (!lane.is_ahead).then_some(step),
+        });
+        if lane.is_ahead && hold.is_some() {
+            return self.close(index, Ending::Limited);
+        }
+        match hold {
+            Some(Hold::For { wait, reason }) => {
+                // Whatever is waited for exists only once the state knows of it.
+                lane.waits.insert(place, Pause::Commit { wait, reason });
+                self.queue.push(Job::Keep { lane: index, place });
+            }
+            Some(Hold::NextRun(error)) => {
+                lane.waits.insert(place, Pause::NextRun);
+                let error = error.during(format!("read {}", lane.outlets[0].name));
+                lane.failure.get_or_insert(error);
+            }
+            None => {}
+        }
+        if is_enough && (lane.is_ahead || !lane.pass.partitions.is_empty()) {
+            self.close(index, Ending::Limited);
+        }
+    }
+
+    /// A fetch that failed ends its place, its stream or the run.
+    fn failed(
+        &mut self,
+        index: usize,
+        place: (usize, u64),
+        error: Error,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) {
+        let lane = &mut self.lanes[index];
+        let asks_to_wait = matches!(error.kind(), Kind::RateLimited | Kind::QuotaExhausted);
+        if let Some(delay) = error.delay().filter(|_| asks_to_wait && self.options.stay) {
+            self.closed_until = Some(Instant::now() + delay.max(SHORTEST_STAY));
+            self.queue.push(Job::Commit);
+            on_event(Event::Waiting {
+                stream: lane.outlets[0].name,
+                reason: &error.to_string(),
+            });
+            return;
+        }
+        // A page that is malformed, or that breaks a service which answers otherwise, is not asked for in run after run.
+        let is_of_this_place = error.kind() == Kind::DataInvalid
+            || (error.kind() == Kind::Unavailable && self.has_answered);
+        if is_of_this_place && !lane.is_ahead {
+            let message = error.to_string();
+            self.queue.push(Job::Failed {
+                lane: index,
+                place,
+                message: message.clone(),
+            });
+            if lane.pass.fail(place, MOST_FAILED_RUNS) {
+                lane.pass.set_aside(place);
+                lane.is_partial = true;
+                let text = format!(
+                    "a place failed in {MOST_FAILED_RUNS} runs in a row and was set aside: {message}"
+                );
+                self.receipts[lane.outlets[0].receipt].flag("set_aside", text);
+                return;
+            }
+        }
+        if error.kind() == Kind::DataInvalid {
+            lane.waits.insert(place, Pause::NextRun);
+            lane.failures += 1;
+            let error = lane.failure.take().unwrap_or(error);
+            if lane.failures >= MOST_FAILURES {
+                return self.close(index, Ending::failed(&error));
+            }
+            lane.failure = Some(error);
+            return;
+        }
+        let ending = Ending::failed(&error);
+        self.close(index, ending);
+        if !is_own_trouble(error.kind()) {
+            self.stop();
+        }
+    }
+
+    /// Nothing more is fetched of a stream in this run; it ends once the writer has kept what there is.
+    fn close(&mut self, index: usize, ending: Ending) {
+        let lane = &mut self.lanes[index];
+        lane.stage = Stage::Closing;
+        for handle in mem::take(&mut lane.in_flight).into_values() {
+            handle.abort();
+        }
+        let is_finished = matches!(ending, Ending::Complete | Ending::Partial);
+        let is_whole = is_finished && !lane.is_resumed;
+        let receipts = lane.outlets.iter().map(|outlet| outlet.receipt);
+        let counts = receipts.map(|one| self.receipts[one].read).collect();
+        lane.ending = Some(ending);
+        self.queue.push(Job::Close {
+            lane: index,
+            is_finished,
+            is_only: self.options.only.is_some(),
+            counts: if is_whole { counts } else { Vec::new() },
+        });
+    }
+
+    /// Nothing more is fetched at all.
+    fn stop(&mut self) {
+        self.is_over = true;
+        for index in 0..self.lanes.len() {
+            if self.lanes[index].stage == Stage::Reading {
+                self.close(index, Ending::Stopped);
+            }
+        }
+    }
+
+    fn worked(&mut self, worked: Worked, on_event: &mut dyn FnMut(Event<'_>)) {
+        self.writer = Some(worked.writer);
+        self.writing_bytes = 0;
+        for done in worked.done {
+            self.done(done, on_event);
+        }
+        // A sink that failed half way through a page has nothing more to say, and the next run begins where it last
+        // committed.
+        let Some((broken, error)) = worked.error else {
+            return;
+        };
+        self.is_over = true;
+        self.is_sink_broken = true;
+        self.fetching.abort_all();
+        self.queue.clear();
+        self.queued_bytes = 0;
+        let begun = |lane: &Lane| matches!(lane.stage, Stage::Reading | Stage::Closing);
+        let broken = broken.or_else(|| self.lanes.iter().position(begun));
+        for index in 0..self.lanes.len() {
+            if begun(&self.lanes[index]) {
+                self.lanes[index].ending = Some(if Some(index) == broken {
+                    Ending::failed(&error)
+                } else {
+                    Ending::Stopped
+                });
+                self.end(index, Vec::new(), on_event);
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done, on_event: &mut dyn FnMut(Event<'_>)) {
+        match done {
+            Done::Page { lane, counts } => {
+                let mut filled = None;
+                for (outlet, counts) in self.lanes[lane].outlets.iter().zip(counts) {
+                    self.receipts[outlet.receipt].count(counts);
+                    if counts.records > 0 {
+                        filled.get_or_insert(outlet.receipt);
+                    }
+                }
+                if let Some(receipt) = filled {
+                    on_event(Event::Progress(&self.receipts[receipt]));
+                }
+            }
+            Done::Refused { lane, error } => {
+                let lane_is_open = self.lanes[lane].is_open();
+                if lane_is_open {
+                    let name = self.lanes[lane].outlets[0].name;
+                    let error = error.during(format!("read {name}"));
+                    self.close(lane, Ending::failed(&error));
+                }
+            }
+            Done::Kept { lane, place } => {
+                let lane = &mut self.lanes[lane];
+                if let Some(Pause::Commit { wait, reason }) = lane.waits.remove(&place) {
+                    on_event(Event::Waiting {
+                        stream: lane.outlets[0].name,
+                        reason: &reason,
+                    });
+                    let until = Pause::Until(Instant::now() + wait);
+                    lane.waits.insert(place, until);
+                }
+            }
+            Done::Closed { lane, reports } => self.end(lane, reports, on_event),
+            Done::Committed => on_event(Event::Committed),
+        }
+    }
+
+    fn end(&mut self, index: usize, reports: Vec<Report>, on_event: &mut dyn FnMut(Event<'_>)) {
+        let lane = &mut self.lanes[index];
+        lane.stage = Stage::Ended;
+        let ending = lane.ending.take().unwrap_or(Ending::Stopped);
+        self.receipts[lane.outlets[0].receipt].measure(&lane.meter);
+        let mut reports = reports.into_iter();
+        for outlet in &lane.outlets {
+            let receipt = &mut self.receipts[outlet.receipt];
+            receipt.ending = ending.clone();
+            receipt.covered = lane.covered;
+            if let Some(report) = reports.next() {
+                receipt.redaction = report.redaction;
+                receipt.notes.extend(report.notes);
+            }
+            let before = outlet.last_records.filter(|before| *before >= MANY);
+            if let (Some(before), Ending::Complete, 0) = (before, &ending, receipt.read) {
+                let text = format!("no records, where the last run had {before}");
+                receipt.flag("empty", text);
+            }
+            on_event(Event::Ended(receipt));
+        }
+    }
+
+    /// What is left to do once nothing is fetched any more.
+    async fn conclude(mut self) -> Result<(Vec<StreamReceipt>, u64)> {
+        let Some(mut writer) = self.writer.take() else {
+            return Err(Error::new(Kind::Unexpected, "the run lost its writer"));
+        };
+        let mut cancelled = 0;
+        // What a broken sink has not kept must not get into the state, and a job that is let go of has to.
+        if !self.is_sink_broken && self.options.release && *self.options.stop.borrow() {
+            (writer, cancelled) = self.release(writer).await?;
+        }
+        let is_sink_broken = self.is_sink_broken;
+        let is_over = self.is_over;
+        aside(move || {
+            // A stream that failed for a reason of its own does not hold the others back for ever.
+            if !is_over {
+                writer.end_run()?;
+            }
+            if !is_sink_broken {
+                writer.write_held_back()?;
+            }
+            // Here, since a sink may block while it closes.
+            drop(writer);
+            Ok(())
+        })
+        .await?;
+        Ok((self.receipts, cancelled))
+    }
+
+    /// Cancels what a stopped run leaves running at the service.
+    async fn release(&self, mut writer: Box<Writer>) -> Result<(Box<Writer>, u64)> {
+        let mut released = 0;
+        for lane in &self.lanes {
+            let places: Vec<(usize, Position, Position)> = writer
+                .state
+                .pass(lane.name)
+                .into_iter()
+                .flat_map(|pass| &pass.partitions)
+                .filter_map(|one| Some((one.number, one.partition.clone(), one.token.clone()?)))
+                .collect();
+            for (number, partition, token) in places {
+                if !lane.stream.release(partition, token).await? {
+                    continue;
+                }
+                released += 1;
+                let name = lane.name;
+                writer = aside(move || {
+                    writer.begin_anew(name, number)?;
+                    Ok(writer)
+                })
+                .await?;
+            }
+        }
+        Ok((writer, released))
+    }
+}
+
+/// Waits until the user wants to stop; false once nobody can want that any more.
+async fn is_stopped(stop: &mut watch::Receiver<bool>) -> bool {
+    stop.wait_for(|stop| *stop).await.is_ok()
+}
+
+/// Waits for the writer; none where it has nothing to do.
+async fn done(
+    writing: &mut Option<JoinHandle<Worked>>,
+) -> Option<Result<Worked, tokio::task::JoinError>> {
+    match writing {
+        Some(writing) => Some(writing.await),
+        None => None,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+}

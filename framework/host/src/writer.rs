@@ -1,0 +1,421 @@
+//! The writing side of a run: pages into the sink, then the state after them. Works in batches, away from the
+//! fetching, and is the only one that changes the state.
+
+use std::{collections::BTreeSet, mem, ops::Range, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use headwater_core::{Error, Page, Position, Result, StreamSpec};
+use tokio::time::Instant;
+
+use crate::{
+    Redacted, Redactor, Sink, State,
+    lane::records,
+    pass::{Pass, Step},
+    state::Aside,
+};
+
+/// Something for the writer to do, in the order in which things arrived.
+pub(crate) enum Job {
+    /// A stream begins with this pass.
+    Begin { lane: usize, pass: Pass },
+    /// A page, as far as the limit lets it through.
+    Page {
+        lane: usize,
+        page: Page<Position, Position>,
+        /// At most so many records for each outlet.
+        most: Vec<usize>,
+        /// Where its partition goes on; none beyond a limit, where the state stays.
+        step: Option<Step>,
+    },
+    /// A place could not be read in this run.
+    Failed {
+        lane: usize,
+        place: (usize, u64),
+        message: String,
+    },
+    /// A stream is over for this run.
+    Close {
+        lane: usize,
+        /// Its pass is over, too.
+        is_finished: bool,
+        /// The pass was of one partition.
+        is_only: bool,
+        /// The records of each outlet, where one run read all of the pass.
+        counts: Vec<u64>,
+    },
+    /// Make everything so far durable, and say that this place is.
+    Keep { lane: usize, place: (usize, u64) },
+    /// Make everything so far durable.
+    Commit,
+}
+
+impl Job {
+    const fn lane(&self) -> Option<usize> {
+        match self {
+            Self::Begin { lane, .. }
+            | Self::Page { lane, .. }
+            | Self::Failed { lane, .. }
+            | Self::Close { lane, .. }
+            | Self::Keep { lane, .. } => Some(*lane),
+            Self::Commit => None,
+        }
+    }
+}
+
+/// What the writer has done.
+pub(crate) enum Done {
+    Page {
+        lane: usize,
+        counts: Vec<Counts>,
+    },
+    /// A stream's records are not fit for the sink: it is over for this run.
+    Refused {
+        lane: usize,
+        error: Error,
+    },
+    Kept {
+        lane: usize,
+        place: (usize, u64),
+    },
+    Closed {
+        lane: usize,
+        reports: Vec<Report>,
+    },
+    Committed,
+}
+
+/// What became of the records of one outlet.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub records: u64,
+    pub bytes: u64,
+    pub deduplicated: u64,
+    pub overflowed: u64,
+}
+
+/// What is to be told of an outlet at its end.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub redaction: Option<Redacted>,
+    pub notes: Vec<(&'static str, (u64, String))>,
+}
+
+/// A stream as the writer knows it.
+pub(crate) struct Inlet {
+    pub name: &'static str,
+    pub outlets: Vec<Outlet>,
+}
+
+/// A stream whose records are wanted.
+pub(crate) struct Outlet {
+    pub spec: StreamSpec,
+    pub redactor: Option<Redactor>,
+}
+
+/// Records that wait for the end of the run because the state will not go past them.
+struct HeldBack {
+    stream: &'static str,
+    body: Bytes,
+    records: Vec<Range<usize>>,
+}
+
+pub(crate) struct Writer {
+    pub sink: Box<dyn Sink>,
+    pub state: State,
+    pub state_path: Option<PathBuf>,
+    pub commit_every: Duration,
+    pub inlets: Vec<Inlet>,
+    /// Runs in a row after which a place is set aside.
+    pub most_failures: u32,
+    last_commit: Instant,
+    is_dirty: bool,
+    refused: BTreeSet<usize>,
+    held_back: Vec<HeldBack>,
+}
+
+/// A writer with what it did, and the error that ended it for good, with the stream that it met.
+pub(crate) struct Worked {
+    pub writer: Box<Writer>,
+    pub done: Vec<Done>,
+    pub error: Option<(Option<usize>, Error)>,
+}
+
+impl Writer {
+    pub fn new(
+        sink: Box<dyn Sink>,
+        state: State,
+        state_path: Option<PathBuf>,
+        commit_every: Duration,
+        inlets: Vec<Inlet>,
+        most_failures: u32,
+    ) -> Self {
+        Self {
+            sink,
+            state,
+            state_path,
+            commit_every,
+            inlets,
+            most_failures,
+            last_commit: Instant::now(),
+            is_dirty: false,
+            refused: BTreeSet::new(),
+            held_back: Vec::new(),
+        }
+    }
+
+    /// When what was written has to become durable, if anything waits for that.
+    pub fn due(&self) -> Option<Instant> {
+        self.is_dirty.then(|| self.last_commit + self.commit_every)
+    }
+
+    /// Prepares the sink, and makes sure that the state can be kept before anything is read.
+    pub fn prepare(&mut self) -> Result<()> {
+        let specs: Vec<StreamSpec> = self
+            .inlets
+            .iter()
+            .flat_map(|inlet| &inlet.outlets)
+            .map(|outlet| outlet.spec.clone())
+            .collect();
+        self.sink.restore(&specs, &self.state)?;
+        self.save()
+    }
+
+    /// Does one thing after the other, until one fails for good.
+    pub fn work(mut self: Box<Self>, jobs: Vec<Job>) -> Worked {
+        let mut done = Vec::new();
+        for job in jobs {
+            let lane = job.lane();
+            if let Err(error) = self.job(job, &mut done) {
+                return Worked {
+                    writer: self,
+                    done,
+                    error: Some((lane, error)),
+                };
+            }
+        }
+        let is_due = self.due().is_some_and(|due| due <= Instant::now());
+        let committed = if is_due {
+            self.commit(&mut done)
+        } else {
+            Ok(())
+        };
+        Worked {
+            writer: self,
+            done,
+            error: committed.err().map(|error| (None, error)),
+        }
+    }
+
+    fn job(&mut self, job: Job, done: &mut Vec<Done>) -> Result<()> {
+        match job {
+            Job::Begin { lane, pass } => {
+                // Nothing to make durable yet: until the first page, a plan can as well be made anew.
+                self.state.stream(self.inlets[lane].name).pass = Some(pass);
+                Ok(())
+            }
+            Job::Page {
+                lane,
+                page,
+                most,
+                step,
+            } => {
+                if self.refused.contains(&lane) {
+                    return Ok(());
+                }
+                match self.page(lane, &page, &most, step.is_none()) {
+                    Ok(counts) => done.push(Done::Page { lane, counts }),
+                    Err(Trouble::Records(error)) => {
+                        self.refused.insert(lane);
+                        done.push(Done::Refused { lane, error });
+                        return Ok(());
+                    }
+                    Err(Trouble::Sink(error)) => return Err(error),
+                }
+                if let Some(step) = step {
+                    self.is_dirty = true;
+                    if let Some(pass) = &mut self.state.stream(self.inlets[lane].name).pass {
+                        pass.advance(step);
+                    }
+                    if self.commit_every.is_zero() {
+                        return self.commit(done);
+                    }
+                }
+                Ok(())
+            }
+            Job::Failed {
+                lane,
+                place,
+                message,
+            } => {
+                self.failed(lane, place, message);
+                Ok(())
+            }
+            Job::Close {
+                lane,
+                is_finished,
+                is_only,
+                counts,
+            } => {
+                if is_finished && !self.refused.contains(&lane) {
+                    self.finish(lane, is_only, &counts);
+                }
+                self.commit(done)?;
+                let outlets = &self.inlets[lane].outlets;
+                let reports = outlets.iter().map(Outlet::report).collect();
+                done.push(Done::Closed { lane, reports });
+                Ok(())
+            }
+            Job::Keep { lane, place } => {
+                self.commit(done)?;
+                done.push(Done::Kept { lane, place });
+                Ok(())
+            }
+            Job::Commit => self.commit(done),
+        }
+    }
+
+    /// Writes what is wanted of a page, or keeps it for the end when a limit cuts it or has cut an earlier one.
+    fn page(
+        &mut self,
+        lane: usize,
+        page: &Page<Position, Position>,
+        most: &[usize],
+        is_ahead: bool,
+    ) -> Result<Vec<Counts>, Trouble> {
+        let Inlet { name, outlets } = &mut self.inlets[lane];
+        let mut all = Vec::with_capacity(outlets.len());
+        for (outlet, most) in outlets.iter_mut().zip(most) {
+            let stream = outlet.spec.name;
+            let records = records(page, stream, name);
+            let records = &records[..records.len().min(*most)];
+            let mut counts = Counts::default();
+            if records.is_empty() {
+                all.push(counts);
+                continue;
+            }
+            let redacted;
+            let (body, records) = match &mut outlet.redactor {
+                Some(redactor) => {
+                    redacted = redactor
+                        .records(&page.body, records)
+                        .map_err(Trouble::Records)?;
+                    (&redacted.0, redacted.1.as_slice())
+                }
+                None => (&page.body, records),
+            };
+            counts.bytes = records.iter().map(|span| span.len() as u64).sum();
+            if is_ahead {
+                counts.records = records.len() as u64;
+                self.held_back.push(HeldBack {
+                    stream,
+                    body: body.clone(),
+                    records: records.to_vec(),
+                });
+            } else {
+                let mut records = records.iter().map(|span| &body[span.clone()]);
+                let written = self
+                    .sink
+                    .write(stream, &mut records)
+                    .map_err(Trouble::Sink)?;
+                counts.records = written.records;
+                counts.deduplicated = written.deduplicated;
+                counts.overflowed = written.overflowed;
+            }
+            all.push(counts);
+        }
+        Ok(all)
+    }
+
+    /// Counts a run that ended at a place, and gives the place up when that was one too many.
+    fn failed(&mut self, lane: usize, place: (usize, u64), message: String) {
+        let state = self.state.stream(self.inlets[lane].name);
+        self.is_dirty = true;
+        let Some(pass) = &mut state.pass else { return };
+        if !pass.fail(place, self.most_failures) {
+            return;
+        }
+        if let Some((partition, token)) = pass.set_aside(place) {
+            state.aside.push(Aside {
+                partition,
+                token,
+                message,
+            });
+        }
+    }
+
+    /// The pass is over: the next one starts where this one leads to.
+    fn finish(&mut self, lane: usize, is_only: bool, counts: &[u64]) {
+        let Inlet { name, outlets } = &self.inlets[lane];
+        let state = self.state.stream(name);
+        if let Some(pass) = state.pass.take()
+            && !is_only
+        {
+            state.bookmark = pass.bookmark.or(state.bookmark.take());
+        }
+        if !is_only {
+            for (outlet, count) in outlets.iter().zip(counts) {
+                self.state.stream(outlet.spec.name).last_records = Some(*count);
+            }
+        }
+        self.state.finish(name);
+        self.is_dirty = true;
+    }
+
+    /// First the records, then the state.
+    fn commit(&mut self, done: &mut Vec<Done>) -> Result<()> {
+        self.sink.commit(&mut self.state)?;
+        self.save()?;
+        self.last_commit = Instant::now();
+        self.is_dirty = false;
+        done.push(Done::Committed);
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        let path = self.state_path.as_deref();
+        path.map_or(Ok(()), |path| self.state.save(path))
+    }
+
+    /// The run came to its end and the next one reads every stream.
+    pub fn end_run(&mut self) -> Result<()> {
+        self.state.end_run();
+        self.commit(&mut Vec::new())
+    }
+
+    /// A place was let go of at the service: its partition begins anew.
+    pub fn begin_anew(&mut self, stream: &str, number: usize) -> Result<()> {
+        if let Some(pass) = &mut self.state.stream(stream).pass {
+            pass.begin_anew(number);
+        }
+        self.commit(&mut Vec::new())
+    }
+
+    /// Writes what a limit kept back. The state does not vouch for it.
+    pub fn write_held_back(&mut self) -> Result<()> {
+        for held in mem::take(&mut self.held_back) {
+            let mut records = held.records.iter().map(|span| &held.body[span.clone()]);
+            self.sink.write(held.stream, &mut records)?;
+            self.sink.commit(&mut self.state.clone())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whose fault it is that a page was not written.
+enum Trouble {
+    Records(Error),
+    Sink(Error),
+}
+
+impl Outlet {
+    fn report(&self) -> Report {
+        let note = self.redactor.as_ref().and_then(Redactor::unclassed_email);
+        Report {
+            redaction: self.redactor.as_ref().map(Redactor::report),
+            notes: note
+                .map(|note| ("unclassed_email", note))
+                .into_iter()
+                .collect(),
+        }
+    }
+}
