@@ -352,7 +352,6 @@ impl Stream for Activities {
             beside: Vec::new(),
             bookmark: is_over.then(|| bookmark(&token.delivered)),
             next: (!is_over).then_some(token),
-            beside: Vec::new(),
         })
     }
 

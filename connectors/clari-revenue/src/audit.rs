@@ -318,7 +318,6 @@ impl Stream for Audit {
                     hold: read.hold,
                     beside: Vec::new(),
                     next: None,
-                    beside: Vec::new(),
                     bookmark: None,
                 }
             }

@@ -22,6 +22,10 @@ use crate::{
     windows::{Window, WindowBookmark, WindowToken, WindowedList},
 };
 
+/// Chains of pages of parents in a window: enough that children are at hand while a page of parents is on its way, and
+/// few enough that the state does not fill with them.
+const CHAINS: u64 = 2;
+
 /// Reads the parents of a [`WindowedList`] and asks for each child that they name.
 pub struct ChildStream {
     parents: WindowedList,
@@ -62,7 +66,7 @@ impl ChildStream {
         records: Records,
     ) -> Self {
         Self {
-            parents: parents.page_after_page(),
+            parents: parents.chains(CHAINS),
             spec,
             ids,
             request,

@@ -13,19 +13,17 @@
 //!
 //! Windows know nothing of each other, so the parts of a window that was split are read side by side.
 //!
-//! Inside a window, what counts is one thing: each record that is there and was not delivered stands before the offset
-//! `end`. It holds when a window is opened, and whatever leaves, it goes on to hold, since records only move forward.
-//! Reading down one page at a time keeps it. Reading some pages below `end` side by side does not: a record can move
-//! from a page that is still to come into one that was read already. So a *batch* proves nothing by itself. Its pages
-//! are delivered, `end` stays where it is, and once all of them have arrived, the next lower page is asked for with the
-//! total. Where that is the total from before the batch, nothing has left in between, every page of the batch shows the
-//! same list, and `end` moves below the batch. Where it is less, `end` stays above the batch, and the window is read
-//! down from there one page at a time; some records come twice. Where it is more, the window is read again.
+//! A window that fits is cut into *chains* of pages, by the offsets that its records had when it was counted. Each chain
+//! answers for the records of its offsets, `floor` up to `top`, wherever they are by then, and so needs nothing of the
+//! others: they are read side by side, at any time and in any order, and each can be read again. It reads down from its
+//! top. Where none of its records can be below its floor when it gets there, it is done. The total tells: with its last
+//! page a chain asks for it, and for every record that has left the window since it was counted, its floor is one lower.
+//! What it meets there belongs to the next chain as well, and comes twice. Where the total has grown instead, records may
+//! have moved up beyond the top, so that is higher by as many, and the chain is read again.
 //!
-//! The pages of a batch come in *chains* of two, since a service that ignores the offset shows by giving a page again;
-//! each chain has all the guards of a window that is read in order. A batch that was interrupted is judged when it is
-//! over, however long that took. What is remembered for the next pass travels in the token, so the end of a pass, where
-//! records are remembered, is read in order.
+//! A chain has two pages at least, as far as there are, since a service that ignores the offset shows by giving a page
+//! again. What is remembered for the next pass travels in the token, so the end of a pass, where records are
+//! remembered, is one chain.
 
 use std::fmt;
 
@@ -47,10 +45,10 @@ use crate::{
 const MOST_REMEMBERED: usize = 10_000;
 /// How often a window whose total grew is read again.
 const MOST_ROUNDS: u8 = 3;
-/// Chains of pages that are read side by side before the total is looked at again.
+/// Chains of pages that a window is cut into.
 const CHAINS: u64 = 16;
-/// Pages of one chain: a page that comes twice shows only to who reads two of them.
-const PAGES_OF_A_CHAIN: u64 = 2;
+/// Pages of a chain: one that comes twice shows only to who reads two.
+const FEWEST_PAGES: u64 = 2;
 /// Windows that a survey asks for. What lies beyond is read like the rest, with its size unknown beforehand.
 const MOST_SURVEYED: usize = 256;
 /// Statuses by which a service says that a page is too large for it.
@@ -86,7 +84,7 @@ pub struct WindowedList {
     start: Timestamp,
     overlap: SignedDuration,
     one_partition: bool,
-    has_batches: bool,
+    chains: u64,
 }
 
 impl fmt::Debug for WindowedList {
@@ -123,13 +121,16 @@ pub struct WindowToken {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Offset {
-    /// Records in the window when it was opened.
+    /// Records in the window when it was opened, or the fewest since.
     total: u64,
     /// Records before this offset are still to be read.
     end: u64,
-    /// Those before this one by somebody else.
+    /// Those before this one are another chain's.
     #[serde(default, skip_serializing_if = "is_default")]
     floor: u64,
+    /// The offset where this chain began; 0 for a window that is read in one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    top: u64,
     /// Index into the page sizes.
     size: usize,
     /// The first record of the last page.
@@ -141,12 +142,6 @@ struct Offset {
     /// How often the window was read again.
     #[serde(default, skip_serializing_if = "is_default")]
     round: u8,
-    /// From `end` up to this offset pages were read side by side. They count if the total is still the same.
-    #[serde(default, skip_serializing_if = "is_default")]
-    unproven: Option<u64>,
-    /// Records were seen to leave: no more pages side by side.
-    #[serde(default, skip_serializing_if = "is_default")]
-    is_restless: bool,
 }
 
 /// Where the next pass starts.
@@ -194,7 +189,7 @@ impl WindowedList {
             start,
             overlap,
             one_partition: false,
-            has_batches: true,
+            chains: CHAINS,
         }
     }
 
@@ -219,11 +214,10 @@ impl WindowedList {
         self
     }
 
-    /// Reads a window page after page, for readers that do much between two pages: until a batch is over, the list would
-    /// have changed, and all of that would be done again.
+    /// Cuts a window into so many chains at most.
     #[must_use]
-    pub(crate) fn page_after_page(mut self) -> Self {
-        self.has_batches = false;
+    pub(crate) fn chains(mut self, chains: u64) -> Self {
+        self.chains = chains;
         self
     }
 
@@ -293,7 +287,7 @@ impl WindowedList {
         };
         Ok(Step {
             page: Page::empty(),
-            then: Then::Counted(offset),
+            then: Then::Opened(offset),
         })
     }
 
@@ -309,7 +303,7 @@ impl WindowedList {
         let wanted = u64::from(paging.sizes[offset.size]).min(offset.end - offset.floor);
         let skip = offset.end - wanted;
         let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let with_total = skip == 0 || offset.recount || offset.unproven.is_some();
+        let with_total = skip == offset.floor || offset.recount;
         let Some((page, total)) = self
             .page(window, paging, &offset, skip, limit, with_total)
             .await?
@@ -321,12 +315,7 @@ impl WindowedList {
         let came_twice = first.is_some() && first == offset.last;
         if !with_total {
             let as_expected = given == wanted && !came_twice;
-            return Ok(if as_expected && skip == offset.floor {
-                Step {
-                    page,
-                    then: Then::NextWindow,
-                }
-            } else if as_expected {
+            return Ok(if as_expected {
                 Step {
                     page,
                     then: Then::At(Offset {
@@ -345,61 +334,55 @@ impl WindowedList {
                 }
             });
         }
-        if let Some(unproven) = offset.unproven
-            && total != offset.total
-        {
-            return Ok(distrust_batch(offset, unproven, total));
-        }
         let is_cut = given < wanted && skip + given < total;
         if is_cut || (came_twice && total >= offset.total) {
             return self.distrust(paging, offset);
         }
         // Nothing is behind this page, or the records from `offset.end` on have been read.
         let end = skip.min(total);
-        let then = if end > offset.floor {
-            Then::Counted(Offset {
+        let have_left = offset.total.saturating_sub(total);
+        let floor = offset.floor.saturating_sub(have_left);
+        let then = if end > floor {
+            Then::At(Offset {
                 total: total.min(offset.total),
                 end,
+                floor,
                 last: first,
                 recount: false,
-                unproven: None,
                 ..offset
             })
-        } else if offset.floor == 0 && total > offset.total {
-            again(offset)?
+        } else if total > offset.total {
+            again(offset, total)?
         } else {
             Then::NextWindow
         };
         Ok(Step { page, then })
     }
 
-    /// Chains of pages below `offset.end`, and the place after all of them. None where that saves nothing.
-    fn batch(&self, paging: &OffsetPaging, offset: Offset) -> Option<(Vec<Offset>, Offset)> {
-        if !self.has_batches || offset.is_restless || offset.floor > 0 {
-            return None;
-        }
-        let size = u64::from(paging.sizes[offset.size]).max(1);
-        // The lowest page is left for the total.
-        let chains = (offset.end.div_ceil(size).saturating_sub(1) / PAGES_OF_A_CHAIN).min(CHAINS);
+    /// Cuts a window that was just opened into chains; none where that saves nothing.
+    fn cut(&self, offset: Offset) -> Vec<Offset> {
+        let size = self
+            .paging
+            .map_or(1, |paging| u64::from(paging.sizes[offset.size]).max(1));
+        let pages = offset.total.div_ceil(size);
+        let chains = self.chains.min(pages / FEWEST_PAGES);
         if chains < 2 {
-            return None;
+            return Vec::new();
         }
-        let length = PAGES_OF_A_CHAIN * size;
-        let offset = Offset {
-            last: None,
-            ..offset
-        };
-        let chain = |number| Offset {
-            end: offset.end - number * length,
-            floor: offset.end - (number + 1) * length,
-            ..offset
-        };
-        let after = Offset {
-            end: offset.end - chains * length,
-            unproven: Some(offset.end),
-            ..offset
-        };
-        Some(((0..chains).map(chain).collect(), after))
+        let length = pages.div_ceil(chains) * size;
+        let mut cut = Vec::new();
+        let mut top = offset.total;
+        while top > 0 {
+            let floor = top.saturating_sub(length);
+            cut.push(Offset {
+                end: top,
+                floor,
+                top,
+                ..offset
+            });
+            top = floor;
+        }
+        cut
     }
 
     /// The records are there, but the service gives fewer at a time than it was asked for, or others.
@@ -507,8 +490,8 @@ enum Then {
     Split(Vec<(Timestamp, Timestamp)>),
     /// Go on here.
     At(Offset),
-    /// Go on here, where the service has just told the total.
-    Counted(Offset),
+    /// Go on here, or in chains of it: the service has just told the total.
+    Opened(Offset),
 }
 
 impl Offset {
@@ -517,12 +500,11 @@ impl Offset {
             total: 0,
             end: 0,
             floor: 0,
+            top: 0,
             size: 0,
             last: None,
             recount: false,
             round: 0,
-            unproven: None,
-            is_restless: false,
         }
     }
 }
@@ -542,35 +524,30 @@ impl WindowToken {
     }
 }
 
-/// The total changed while a batch was read: what it gave does not count. Below `unproven` are the records that may not
-/// have been seen; where some entered, that is the whole window, which is opened anew.
-fn distrust_batch(offset: Offset, unproven: u64, total: u64) -> Step {
-    let has_grown = total > offset.total;
-    Step {
-        page: Page::empty(),
-        then: Then::At(Offset {
-            total,
-            end: if has_grown { 0 } else { unproven.min(total) },
-            unproven: None,
-            is_restless: true,
-            ..offset
-        }),
-    }
-}
-
-/// Reads a window again from its end.
-fn again(offset: Offset) -> Result<Then> {
+/// Reads a window, or a chain of it, again from its end.
+fn again(offset: Offset, total: u64) -> Result<Then> {
     if offset.round + 1 >= MOST_ROUNDS {
         return Err(Error::new(
             Kind::DataInvalid,
             "the list does not hold still: records entered a closed window; try later",
         ));
     }
-    Ok(Then::At(Offset {
+    let anew = Offset {
         round: offset.round + 1,
         size: offset.size,
-        is_restless: true,
         ..Offset::unopened()
+    };
+    if offset.top == 0 {
+        return Ok(Then::At(anew));
+    }
+    let have_entered = total - offset.total.min(total);
+    let top = offset.top.saturating_add(have_entered).min(total);
+    Ok(Then::At(Offset {
+        total,
+        end: top,
+        top,
+        floor: offset.floor,
+        ..anew
     }))
 }
 
@@ -693,18 +670,13 @@ impl Stream for WindowedList {
                 None
             }
             Then::At(offset) => Some(offset),
-            Then::Counted(offset) => {
-                let paging = self.paging.as_ref().filter(|_| !is_in_order);
-                match paging.and_then(|paging| self.batch(paging, offset)) {
-                    Some((chains, after)) => {
-                        let chains = chains.into_iter();
-                        page.beside = chains
-                            .map(|chain| WindowToken::alone(current, Some(chain)))
-                            .collect();
-                        Some(after)
-                    }
-                    None => Some(offset),
-                }
+            Then::Opened(offset) if is_in_order => Some(offset),
+            Then::Opened(offset) => {
+                let chains = self.cut(offset).into_iter();
+                page.beside = chains
+                    .map(|chain| WindowToken::alone(current, Some(chain)))
+                    .collect();
+                page.beside.is_empty().then_some(offset)
             }
         };
         if let Some(offset) = go_on {

@@ -420,7 +420,7 @@ async fn records_that_leave_while_pages_are_read_side_by_side_hide_no_others() {
     }
     assert!(
         twice > 0,
-        "no batch was ever read again: the test shows nothing"
+        "no record moved from chain to chain: the test shows nothing"
     );
 }
 
@@ -433,67 +433,116 @@ async fn a_reader_that_is_killed_again_and_again_loses_nothing_that_is_still_the
     }
 }
 
+/// So many records in one window that is cut into chains, and nothing after it.
+fn in_one_window(count: usize, seed: u64) -> Vec<Item> {
+    let mut found = items(count, &mut fastrand::Rng::with_seed(seed));
+    for item in &mut found {
+        item.modified = item
+            .modified
+            .min(at(NOW) - OVERLAP - SignedDuration::from_secs(1));
+    }
+    found
+}
+
+/// Reads a window of forty records in four chains, one after the other in this order. Something happens to the service
+/// after the first one, and in the middle of the second.
+async fn in_chains(
+    order: [usize; 4],
+    mut happens: impl FnMut(&mut Vec<Item>),
+) -> (Vec<Item>, Vec<usize>) {
+    let bench = Bench::new(Service::with(in_one_window(40, 11))).await;
+    let partition = bench.stream.plan(None, at(NOW)).unwrap().remove(0);
+    let mut walk = Walk::new(vec![partition]);
+    let mut read = Vec::new();
+    let mut step = async |walk: &mut Walk, index: usize| {
+        let ready = walk.ready().swap_remove(index);
+        let page = bench
+            .stream
+            .fetch(ready.partition, ready.token)
+            .await
+            .unwrap();
+        walk.arrived(ready.id, &page);
+        read.extend(ids(&texts(&[page])));
+    };
+    step(&mut walk, 0).await;
+    let chains: Vec<u64> = walk.ready().iter().map(|ready| ready.id).collect();
+    assert_eq!(chains.len(), 4);
+    for (number, chain) in order.into_iter().enumerate() {
+        let mut pages = 0;
+        while let Some(index) = walk
+            .ready()
+            .iter()
+            .position(|ready| ready.id == chains[chain])
+        {
+            step(&mut walk, index).await;
+            pages += 1;
+            if number == 1 && pages == 1 {
+                happens(&mut bench.service.lock().unwrap().items);
+            }
+        }
+        if number == 0 {
+            happens(&mut bench.service.lock().unwrap().items);
+        }
+    }
+    assert!(walk.is_over());
+    let present = bench.service.lock().unwrap().items.clone();
+    (present, read)
+}
+
+const ORDERS: [[usize; 4]; 4] = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]];
+
 #[tokio::test]
-async fn a_record_that_leaves_within_a_batch_is_missed_by_it_and_found_again() {
-    // Pages of five of forty records: three chains, [30, 40), [20, 30) and [10, 20), then the page [5, 10).
-    for gone in [0, 3, 9, 12, 22, 33] {
-        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-            let mut found = items(40, &mut fastrand::Rng::with_seed(11));
-            for item in &mut found {
-                item.modified = item
-                    .modified
-                    .min(at(NOW) - OVERLAP - SignedDuration::from_secs(1));
-            }
-            let bench = Bench::new(Service::with(found)).await;
-            let partition = bench.stream.plan(None, at(NOW)).unwrap().remove(0);
-            let mut walk = Walk::new(vec![partition]);
-            let mut read = Vec::new();
-            let mut step = async |walk: &mut Walk, index: usize| {
-                let ready = walk.ready().swap_remove(index);
-                let page = bench
-                    .stream
-                    .fetch(ready.partition, ready.token)
-                    .await
-                    .unwrap();
-                walk.arrived(ready.id, &page);
-                read.extend(ids(&texts(&[page])));
-            };
-            step(&mut walk, 0).await;
-            assert_eq!(walk.ready().len(), 3);
-            // One chain is over before the record leaves, the others are read after it has.
-            let mut chains: Vec<u64> = walk.ready().iter().map(|ready| ready.id).collect();
-            chains = order.map(|index| chains[index]).to_vec();
-            for (number, chain) in chains.into_iter().enumerate() {
-                while let Some(index) = walk.ready().iter().position(|ready| ready.id == chain) {
-                    step(&mut walk, index).await;
-                }
-                if number == 0 {
-                    bench.service.lock().unwrap().items.remove(gone);
-                }
-            }
-            while !walk.is_over() {
-                assert_eq!(
-                    walk.ready().len(),
-                    1,
-                    "a list that changes is read in order"
+async fn each_chain_finds_its_records_wherever_they_moved_when_others_left() {
+    for gone in [0, 3, 9, 12, 22, 33, 37] {
+        for count in [1, 4, 7, 18] {
+            for order in ORDERS {
+                let (present, read) = in_chains(order, |items| {
+                    for _ in 0..count {
+                        items.remove(gone.min(items.len() - 1));
+                    }
+                })
+                .await;
+                let case = format!("{count} left at {gone}, twice, {order:?}");
+                assert_none_lost(&present, &read, &case);
+                // Nothing is read again but what moved into another chain.
+                assert!(
+                    read.len() <= 40 + 4 * 2 * count,
+                    "{case}: {} records",
+                    read.len()
                 );
-                step(&mut walk, 0).await;
             }
-            let remaining = bench.service.lock().unwrap().items.clone();
-            assert_none_lost(&remaining, &read, &format!("{gone} left, {order:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_chain_finds_its_records_wherever_they_moved_when_others_entered() {
+    for place in [0, 3, 9, 12, 22, 33, 40] {
+        for count in [1, 3] {
+            for order in ORDERS {
+                let before = in_one_window(40, 11);
+                let mut number = 1000;
+                let (_, read) = in_chains(order, |items| {
+                    for _ in 0..count {
+                        number += 1;
+                        let entered = Item {
+                            id: number,
+                            ..items[0].clone()
+                        };
+                        items.insert(place, entered);
+                    }
+                })
+                .await;
+                let case = format!("{count} entered at {place}, twice, {order:?}");
+                assert_none_lost(&before, &read, &case);
+            }
         }
     }
 }
 
 #[tokio::test]
 async fn pages_side_by_side_take_no_more_requests_than_one_after_the_other() {
-    let mut found = items(60, &mut fastrand::Rng::with_seed(12));
-    for item in &mut found {
-        item.modified = item
-            .modified
-            .min(at(NOW) - OVERLAP - SignedDuration::from_secs(1));
-    }
-    let bench = Bench::new(Service::with(found)).await;
+    let bench = Bench::new(Service::with(in_one_window(60, 12))).await;
     let read = bench.first_pass().await.unwrap();
     assert_eq!(sorted(read), (0..60).collect::<Vec<_>>());
     // The first page with the total, twelve pages, and the empty end of the pass.
@@ -505,7 +554,7 @@ async fn pages_side_by_side_take_no_more_requests_than_one_after_the_other() {
     };
     let gathered = bench.gather(None, NOW, how).await.unwrap();
     assert_eq!(gathered.fetches, 1 + 12 + 1);
-    assert!(gathered.longest_state < 2_000, "{}", gathered.longest_state);
+    assert!(gathered.longest_state < 3_000, "{}", gathered.longest_state);
 }
 
 #[tokio::test]
