@@ -1,9 +1,10 @@
 //! A pass as a tree of places, and readers that go over it in any order: what a host does, as small as it gets.
 
-use headwater_core::{AnyStream, Page, Position, Result};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::task::JoinSet;
+
+use headwater_core::{AnyStream, Hold, Page, Position, Result};
+use serde::{Deserialize, Serialize};
+use tokio::{task::JoinSet, time::sleep};
 
 /// What is left of a pass. It can be written down between any two pages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -190,7 +191,7 @@ impl Gather {
                 begun.push(ready.id);
                 let stream = Arc::clone(stream);
                 under_way.spawn(async move {
-                    let page = stream.fetch(ready.partition, ready.token).await;
+                    let page = fetch(&*stream, ready.partition, ready.token).await;
                     (ready.id, ready.number, page)
                 });
             }
@@ -218,6 +219,21 @@ impl Gather {
         }
         Ok(gathered)
     }
+}
+
+/// A page, once it may be followed. What is over for this run is an error.
+async fn fetch(
+    stream: &dyn AnyStream,
+    partition: Position,
+    token: Option<Position>,
+) -> Result<Page<Position, Position>> {
+    let mut page = stream.fetch(partition, token).await?;
+    match page.hold.take() {
+        Some(Hold::For { wait, .. }) => sleep(wait).await,
+        Some(Hold::NextRun(error)) => return Err(error),
+        None => {}
+    }
+    Ok(page)
 }
 
 impl Gathered {
