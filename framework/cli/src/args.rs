@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use headwater_host::Level;
+use headwater_host::{Level, drift::DriftRule};
 use headwater_sandbox::{Faults, simulations};
 
 const EXIT_CODES: &str = "\
@@ -152,6 +152,15 @@ pub(crate) struct Sync {
 
     #[command(flatten)]
     pub run: Run,
+
+    /// What becomes of a record that breaks its stream's schema: accept (the default), reject (it goes to the dead
+    /// letters) or stop (the stream ends before it). For one stream as in calls=stop; may be repeated.
+    #[arg(long, value_name = "POLICY")]
+    pub drift: Vec<DriftRule>,
+
+    /// The file for rejected records, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub dead_letters: Option<PathBuf>,
 
     /// Refuse to run where less than this can be promised of a stream: exactly-once or at-least-once.
     #[arg(long, value_name = "LEVEL")]

@@ -85,7 +85,7 @@ impl Progress {
                     allowance.title,
                 ));
             }),
-            Event::Jobs { .. } | Event::Committed => {}
+            Event::Jobs { .. } | Event::Committed | Event::Drift { .. } => {}
         }
     }
 
@@ -176,6 +176,9 @@ impl Progress {
             }
             Event::Jobs { jobs, allowance } => {
                 json!({ "event": "jobs", "jobs": jobs, "allowance": allowance })
+            }
+            Event::Drift { stream, event } => {
+                json!({ "event": "drift", "stream": stream, "drift": event })
             }
             Event::Committed => json!({ "event": "committed" }),
             Event::Ended(receipt) => {

@@ -65,6 +65,17 @@ fn show(receipt: &Receipt) {
             }
         }
     }
+    for stream in &receipt.streams {
+        for event in &stream.drift {
+            let times = usize::try_from(event.count).unwrap_or(usize::MAX);
+            let known = if event.is_known { ", as before" } else { "" };
+            say(&format!(
+                "drift: {}: {event} ({}{known})",
+                stream.stream,
+                count(times, "time")
+            ));
+        }
+    }
     if let Some(line) = redacted(receipt) {
         say(&line);
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use headwater_core::{Context, Kind, Registry};
-use headwater_host::{Outcome as Ended, RunOptions, State};
+use headwater_host::{DriftOptions, Outcome as Ended, RunOptions, State};
 use headwater_output::Destination;
 
 use crate::{
@@ -38,6 +38,10 @@ pub(crate) fn sync(
     let run = RunOptions {
         state_path,
         guarantee: options.guarantee,
+        drift: Some(DriftOptions {
+            rules: options.drift.clone(),
+            dead_letters: options.dead_letters.clone(),
+        }),
         ..run_options(&options.run, &context, redaction)?
     };
     let receipt = carry_out(&*source, &options.run, state, sink, run)?;

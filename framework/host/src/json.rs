@@ -144,3 +144,12 @@ impl<'a> Cursor<'a> {
             .map(Cow::Borrowed)
     }
 }
+
+/// The path of a field of what stands at a path: `crm_info.deal_id`.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}

@@ -237,7 +237,7 @@ impl<W: Write + Send> Sink for JsonLinesWriter<W> {
 
 /// The record's own bytes and a line feed. Line breaks between its tokens, which pretty-printed JSON has, are left
 /// out; inside a string there are none.
-fn push_line(buffer: &mut Vec<u8>, record: &[u8]) {
+pub(crate) fn push_line(buffer: &mut Vec<u8>, record: &[u8]) {
     if memchr::memchr2(b'\n', b'\r', record).is_some() {
         buffer.extend(record.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
     } else {

@@ -6,6 +6,7 @@
 //! it grows again, so there nothing is repeated either.
 
 mod afford;
+pub mod drift;
 mod explain;
 pub mod fields;
 mod guarantee;
@@ -27,7 +28,7 @@ pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
 pub use plan::{Plan, PlannedPartition, StreamPlan, plan};
 pub use receipt::{Covered, Ending, Event, Flag, Outcome, Receipt, StreamReceipt};
 pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
-pub use runner::{RunOptions, run};
+pub use runner::{DriftOptions, RunOptions, run};
 pub use state::State;
 
 use headwater_core::{Result, StreamSpec};

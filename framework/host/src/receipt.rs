@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use headwater_core::{Allowance, Error, Extent, Kind, Meter, Note, SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::{Redacted, guarantee::Guarantee, writer::Counts};
+use crate::{Redacted, drift::DriftEvent, guarantee::Guarantee, writer::Counts};
 
 /// What happens during a run, for progress.
 #[derive(Debug)]
@@ -35,6 +35,13 @@ pub enum Event<'a> {
     },
     /// Everything up to here is durable, and so is the position.
     Committed,
+    /// The records of a stream are not all what their schema says.
+    Drift {
+        /// Its name.
+        stream: &'a str,
+        /// How they differ.
+        event: &'a DriftEvent,
+    },
     /// A stream ended.
     Ended(&'a StreamReceipt),
 }
@@ -117,6 +124,9 @@ pub struct StreamReceipt {
     pub covered: Covered,
     /// Whether an interrupted run kept its promise here, and what the promise is.
     pub guarantee: Guarantee,
+    /// How records differ from their schema, where that was watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftEvent>,
     /// What deserves a look, by code.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
@@ -285,6 +295,7 @@ impl StreamReceipt {
             limit_wait_seconds: 0.0,
             covered: Covered::default(),
             guarantee,
+            drift: Vec::new(),
             flags: Vec::new(),
             notes: BTreeMap::new(),
             redaction: None,
@@ -296,6 +307,7 @@ impl StreamReceipt {
         self.bytes += counts.bytes;
         self.deduplicated += counts.deduplicated;
         self.overflowed += counts.overflowed;
+        self.rejected += counts.rejected;
     }
 
     pub(crate) fn measure(&mut self, meter: &Meter) {

@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     Redaction, Redactor, Sink, State,
     afford::afford,
+    drift::{DeadLetters, DriftPolicy, DriftRule, DriftWatch},
     guarantee::{Guarantee, Level},
     lane::{Lane, LaneOutlet, Pause, Stage, Turn, outlets, records, select},
     pass::{Leaf, Step},
@@ -60,8 +61,38 @@ pub struct RunOptions {
     pub stay: bool,
     /// Read this one partition of the one stream that is wanted. Its bookmark stays where it is.
     pub only: Option<Position>,
+    /// Whether records are compared with their schemas, and what becomes of those that differ.
+    pub drift: Option<DriftOptions>,
     /// Refuse to run where less than this can be promised.
     pub guarantee: Option<Level>,
+}
+
+/// What becomes of records that are not what their schema says.
+#[derive(Clone, Debug, Default)]
+pub struct DriftOptions {
+    /// Which policy holds for which stream.
+    pub rules: Vec<DriftRule>,
+    /// The file for records that are rejected; without one, no policy may reject.
+    pub dead_letters: Option<PathBuf>,
+}
+
+impl DriftOptions {
+    /// Refuses rules that cannot be followed.
+    fn check(&self, source: &dyn Source) -> Result<Option<DeadLetters>> {
+        for stream in self.rules.iter().filter_map(|rule| rule.stream.as_deref()) {
+            source.stream(stream)?;
+        }
+        let rejects = self
+            .rules
+            .iter()
+            .any(|rule| rule.policy == DriftPolicy::Reject);
+        if rejects && self.dead_letters.is_none() {
+            let text = "rejected records need a file to go to; name one for the dead letters";
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        let path = self.dead_letters.as_deref();
+        path.map(DeadLetters::new).transpose()
+    }
 }
 
 impl RunOptions {
@@ -79,6 +110,7 @@ impl RunOptions {
             memory: 16 << 20,
             stay: false,
             only: None,
+            drift: None,
             guarantee: None,
         }
     }
@@ -105,6 +137,11 @@ pub async fn run(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Receipt> {
     let streams = select(source, wanted)?;
+    let drift = options.drift.take();
+    let dead_letters = match &drift {
+        Some(drift) => drift.check(source)?,
+        None => None,
+    };
     let (sink, state, keeps_position) = load(source, sink, state, &options).await?;
     let mut lanes = Vec::new();
     let mut receipts = Vec::new();
@@ -139,6 +176,10 @@ pub async fn run(
                     .as_ref()
                     .map(|redaction| Redactor::new(spec, redaction))
                     .transpose()?,
+                watch: drift.as_ref().map(|drift| {
+                    let policy = DriftRule::policy_of(&drift.rules, spec.name);
+                    DriftWatch::new(spec, policy, state.drift(spec.name))
+                }),
             });
         }
         lanes.push(lane);
@@ -151,6 +192,7 @@ pub async fn run(
         options.state_path.clone(),
         options.commit_every,
         inlets,
+        dead_letters,
         MOST_FAILED_RUNS,
     );
     let writer = aside(move || {
@@ -271,8 +313,7 @@ impl Running {
         loop {
             let wake = self.start_fetching(on_event);
             self.start_writing();
-            let due = self.writer.as_ref().and_then(|writer| writer.due());
-            let wake = wake.into_iter().chain(due).min();
+            let wake = wake.into_iter().chain(self.due()).min();
             if self.fetching.is_empty() && self.writing.is_none() && wake.is_none() {
                 return Ok(());
             }
@@ -290,8 +331,7 @@ impl Running {
                     self.worked(worked.map_err(broken)?, on_event);
                 }
                 () = sleep_until(wake), if wake.is_some() => {
-                    let due = self.writer.as_ref().and_then(|writer| writer.due());
-                    if due.is_some_and(|due| due <= Instant::now()) {
+                    if self.due().is_some_and(|due| due <= Instant::now()) {
                         self.queue.push(Job::Commit);
                     }
                 }
@@ -334,6 +374,12 @@ impl Running {
             }
         }
         wake
+    }
+
+    /// When what was written has to become durable. A sink that broke keeps nothing any more.
+    fn due(&self) -> Option<Instant> {
+        let writer = self.writer.as_ref().filter(|_| !self.is_sink_broken);
+        writer.and_then(|writer| writer.due())
     }
 
     /// Whether one more page may be asked for.
@@ -629,6 +675,13 @@ impl Running {
             receipt.ending = ending.clone();
             receipt.covered = lane.covered;
             if let Some(report) = reports.next() {
+                for event in &report.drift {
+                    on_event(Event::Drift {
+                        stream: outlet.name,
+                        event,
+                    });
+                }
+                receipt.drift = report.drift;
                 receipt.redaction = report.redaction;
                 receipt.notes.extend(report.notes);
             }

@@ -11,7 +11,7 @@ use std::{
 use headwater_core::{AnyStream, Error, Kind, Position, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::pass::Pass;
+use crate::{drift::Baseline, pass::Pass};
 
 /// The version of the file's layout.
 const FORMAT: u32 = 2;
@@ -50,6 +50,9 @@ pub(crate) struct StreamState {
     /// Records of the last complete pass, to notice when there are none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_records: Option<u64>,
+    /// How records differed from their schema in earlier runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Baseline>,
 }
 
 /// A place that was given up on, since it failed in run after run.
@@ -233,6 +236,11 @@ impl State {
     /// Records of the last complete pass of a stream.
     pub(crate) fn last_records(&self, stream: &str) -> Option<u64> {
         self.streams.get(stream)?.last_records
+    }
+
+    /// How a stream's records differed from their schema in earlier runs.
+    pub(crate) fn drift(&self, stream: &str) -> Option<&Baseline> {
+        self.streams.get(stream)?.drift.as_ref()
     }
 
     /// Whether a stream has an unfinished pass.

@@ -1,7 +1,9 @@
 //! The writing side of a run: pages into the sink, then the state after them. Works in batches, away from the
 //! fetching, and is the only one that changes the state.
 
-use std::{collections::BTreeSet, mem, ops::Range, path::PathBuf, time::Duration};
+use std::{
+    borrow::Cow, collections::BTreeSet, mem, ops::Range, path::PathBuf, slice, time::Duration,
+};
 
 use bytes::Bytes;
 use headwater_core::{Error, Page, Position, Result, StreamSpec};
@@ -9,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     Redacted, Redactor, Sink, State,
+    drift::{DeadLetters, DriftEvent, DriftWatch, RejectReason, Verdict},
     lane::records,
     pass::{Pass, Step},
     state::Aside,
@@ -91,11 +94,13 @@ pub(crate) struct Counts {
     pub bytes: u64,
     pub deduplicated: u64,
     pub overflowed: u64,
+    pub rejected: u64,
 }
 
 /// What is to be told of an outlet at its end.
 #[derive(Default)]
 pub(crate) struct Report {
+    pub drift: Vec<DriftEvent>,
     pub redaction: Option<Redacted>,
     pub notes: Vec<(&'static str, (u64, String))>,
 }
@@ -110,6 +115,8 @@ pub(crate) struct Inlet {
 pub(crate) struct Outlet {
     pub spec: StreamSpec,
     pub redactor: Option<Redactor>,
+    /// Whether records still are what their schema says.
+    pub watch: Option<DriftWatch>,
 }
 
 /// Records that wait for the end of the run because the state will not go past them.
@@ -125,6 +132,8 @@ pub(crate) struct Writer {
     pub state_path: Option<PathBuf>,
     pub commit_every: Duration,
     pub inlets: Vec<Inlet>,
+    /// Where records go that are rejected.
+    pub dead_letters: Option<DeadLetters>,
     /// Runs in a row after which a place is set aside.
     pub most_failures: u32,
     last_commit: Instant,
@@ -147,6 +156,7 @@ impl Writer {
         state_path: Option<PathBuf>,
         commit_every: Duration,
         inlets: Vec<Inlet>,
+        dead_letters: Option<DeadLetters>,
         most_failures: u32,
     ) -> Self {
         Self {
@@ -155,6 +165,7 @@ impl Writer {
             state_path,
             commit_every,
             inlets,
+            dead_letters,
             most_failures,
             last_commit: Instant::now(),
             is_dirty: false,
@@ -177,6 +188,11 @@ impl Writer {
             .map(|outlet| outlet.spec.clone())
             .collect();
         self.sink.restore(&specs, &self.state)?;
+        if let Some(letters) = &mut self.dead_letters
+            && let Some(vouched) = self.state.output(letters.path())
+        {
+            letters.restore(vouched)?;
+        }
         self.save()
     }
 
@@ -259,9 +275,15 @@ impl Writer {
                 if is_finished && !self.refused.contains(&lane) {
                     self.finish(lane, is_only, &counts);
                 }
-                self.commit(done)?;
                 let outlets = &self.inlets[lane].outlets;
                 let reports = outlets.iter().map(Outlet::report).collect();
+                for outlet in outlets {
+                    // What the report tells is known from here on.
+                    if let Some(watch) = &outlet.watch {
+                        self.state.stream(outlet.spec.name).drift = Some(watch.baseline());
+                    }
+                }
+                self.commit(done)?;
                 done.push(Done::Closed { lane, reports });
                 Ok(())
             }
@@ -293,22 +315,24 @@ impl Writer {
                 all.push(counts);
                 continue;
             }
-            let redacted;
-            let (body, records) = match &mut outlet.redactor {
-                Some(redactor) => {
-                    redacted = redactor
-                        .records(&page.body, records)
-                        .map_err(Trouble::Records)?;
-                    (&redacted.0, redacted.1.as_slice())
+            let (kept, rejected) = outlet.sort(&page.body, records)?;
+            let records = kept.as_deref().unwrap_or(records);
+            counts.rejected = rejected.len() as u64;
+            if let Some(letters) = self.dead_letters.as_mut().filter(|_| !is_ahead) {
+                for (reason, span) in &rejected {
+                    let (body, spans) = outlet.redact(&page.body, slice::from_ref(span))?;
+                    let record = spans.first().map_or(&[][..], |span| &body[span.clone()]);
+                    let written = letters.write(stream, reason, record);
+                    written.map_err(Trouble::Sink)?;
                 }
-                None => (&page.body, records),
-            };
+            }
+            let (body, records) = outlet.redact(&page.body, records)?;
             counts.bytes = records.iter().map(|span| span.len() as u64).sum();
             if is_ahead {
                 counts.records = records.len() as u64;
                 self.held_back.push(HeldBack {
                     stream,
-                    body: body.clone(),
+                    body: Bytes::clone(&body),
                     records: records.to_vec(),
                 });
             } else {
@@ -363,6 +387,12 @@ impl Writer {
 
     /// First the records, then the state.
     fn commit(&mut self, done: &mut Vec<Done>) -> Result<()> {
+        if let Some(letters) = &mut self.dead_letters {
+            letters.commit()?;
+            if let Some(position) = letters.position() {
+                self.state.set_output(letters.path(), position);
+            }
+        }
         self.sink.commit(&mut self.state)?;
         self.save()?;
         self.last_commit = Instant::now();
@@ -407,10 +437,59 @@ enum Trouble {
     Sink(Error),
 }
 
+/// A buffer and the places of records in it.
+type Spans<'a> = (Cow<'a, Bytes>, Cow<'a, [Range<usize>]>);
+/// A record that is rejected, and why.
+type Rejected = (RejectReason, Range<usize>);
+
 impl Outlet {
+    /// The records that go to the sink, where that is not all of them; and the others.
+    fn sort(
+        &mut self,
+        body: &Bytes,
+        records: &[Range<usize>],
+    ) -> Result<(Option<Vec<Range<usize>>>, Vec<Rejected>), Trouble> {
+        let Some(watch) = &mut self.watch else {
+            return Ok((None, Vec::new()));
+        };
+        let mut rejected = Vec::new();
+        for span in records {
+            match watch
+                .observe(&body[span.clone()])
+                .map_err(Trouble::Records)?
+            {
+                Verdict::Keep => {}
+                Verdict::Reject(reason) => rejected.push((reason, span.clone())),
+            }
+        }
+        if rejected.is_empty() {
+            return Ok((None, rejected));
+        }
+        let is_kept = |span: &&Range<usize>| rejected.iter().all(|(_, other)| *other != **span);
+        let kept = records.iter().filter(is_kept).cloned().collect();
+        Ok((Some(kept), rejected))
+    }
+
+    /// The records without personal data, where that is asked for.
+    fn redact<'a>(
+        &mut self,
+        body: &'a Bytes,
+        records: &'a [Range<usize>],
+    ) -> Result<Spans<'a>, Trouble> {
+        let Some(redactor) = &mut self.redactor else {
+            return Ok((Cow::Borrowed(body), Cow::Borrowed(records)));
+        };
+        let (body, records) = redactor.records(body, records).map_err(Trouble::Records)?;
+        Ok((Cow::Owned(body), Cow::Owned(records)))
+    }
+
     fn report(&self) -> Report {
         let note = self.redactor.as_ref().and_then(Redactor::unclassed_email);
         Report {
+            drift: self
+                .watch
+                .as_ref()
+                .map_or_else(Vec::new, DriftWatch::report),
             redaction: self.redactor.as_ref().map(Redactor::report),
             notes: note
                 .map(|note| ("unclassed_email", note))

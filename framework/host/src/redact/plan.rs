@@ -6,6 +6,7 @@ use headwater_core::{DataClass, Error, Kind, Result, StreamSpec};
 use serde_json::Value;
 
 use super::{Action, Redaction};
+use crate::json::join;
 
 /// Place of a node in its plan.
 pub(super) type NodeId = usize;
@@ -221,12 +222,4 @@ fn marks(schema: &Value) -> usize {
         _ => 0,
     };
     own + inner
-}
-
-pub(super) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
 }

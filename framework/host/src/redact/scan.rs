@@ -6,10 +6,10 @@ use memchr::{memchr, memmem};
 
 use super::{
     Action,
-    plan::{NodeId, Plan, ROOT, join},
+    plan::{NodeId, Plan, ROOT},
     replace::{Pseudonyms, holds_address, without_signature},
 };
-use crate::json::{Cursor, Malformed, Text};
+use crate::json::{Cursor, Malformed, Text, join};
 
 /// What was met in the records of a stream.
 #[derive(Debug, Default)]
