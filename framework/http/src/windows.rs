@@ -18,7 +18,7 @@
 //! others: they are read side by side, at any time and in any order, and each can be read again. It reads down from its
 //! top. Where none of its records can be below its floor when it gets there, it is done. The total tells: with its last
 //! page a chain asks for it, and for every record that has left the window since it was counted, its floor is one lower.
-//! What it meets there belongs to the next chain as well, and comes twice. Where the total has grown instead, records may
+//! What it meets there belongs to the next chain as well, and comes twice, a page of it at least. Where the total has grown instead, records may
 //! have moved up beyond the top, so that is higher by as many, and the chain is read again.
 //!
 //! A chain has two pages at least, as far as there are, since a service that ignores the offset shows by giving a page
@@ -300,10 +300,11 @@ impl WindowedList {
         paging: &OffsetPaging,
         offset: Offset,
     ) -> Result<Step> {
-        let wanted = u64::from(paging.sizes[offset.size]).min(offset.end - offset.floor);
+        // Also where less would do: a list that goes on changing would be followed down in ever smaller steps.
+        let wanted = u64::from(paging.sizes[offset.size]).min(offset.end);
         let skip = offset.end - wanted;
         let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let with_total = skip == offset.floor || offset.recount;
+        let with_total = skip <= offset.floor || offset.recount;
         let Some((page, total)) = self
             .page(window, paging, &offset, skip, limit, with_total)
             .await?
