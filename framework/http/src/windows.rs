@@ -142,6 +142,9 @@ struct Offset {
     /// How often the window was read again.
     #[serde(default, skip_serializing_if = "is_default")]
     round: u8,
+    /// Records were seen to leave.
+    #[serde(default, skip_serializing_if = "is_default")]
+    is_restless: bool,
 }
 
 /// Where the next pass starts.
@@ -300,8 +303,12 @@ impl WindowedList {
         paging: &OffsetPaging,
         offset: Offset,
     ) -> Result<Step> {
-        // Also where less would do: a list that goes on changing would be followed down in ever smaller steps.
-        let wanted = u64::from(paging.sizes[offset.size]).min(offset.end);
+        // A list that goes on changing would be followed down in ever smaller steps, so it is not asked for less then.
+        let left = match offset.is_restless {
+            true => offset.end,
+            false => offset.end - offset.floor,
+        };
+        let wanted = u64::from(paging.sizes[offset.size]).min(left);
         let skip = offset.end - wanted;
         let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
         let with_total = skip <= offset.floor || offset.recount;
@@ -350,6 +357,7 @@ impl WindowedList {
                 floor,
                 last: first,
                 recount: false,
+                is_restless: offset.is_restless || have_left > 0,
                 ..offset
             })
         } else if total > offset.total {
@@ -506,6 +514,7 @@ impl Offset {
             last: None,
             recount: false,
             round: 0,
+            is_restless: false,
         }
     }
 }
