@@ -1,10 +1,10 @@
 //! What the tests of the Clari Copilot connector share.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use headwater::{AnyStream, Context, Position, Result, Source, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, CopilotOptions, Sandbox};
-use headwater_testkit::{Reply, Request, Script};
+use headwater_testkit::{Reply, Request, Script, Walk};
 use serde_json::{Value, json};
 
 use crate::{
@@ -74,9 +74,7 @@ pub fn stream(base_url: &str, name: &str) -> Arc<dyn AnyStream> {
 /// A pass that can be interrupted before every page and goes on from text.
 pub struct Reading {
     stream: Arc<dyn AnyStream>,
-    /// The parts still to read, the current one first.
-    partitions: VecDeque<Position>,
-    token: Option<Position>,
+    walk: Walk,
     /// What came so far.
     pub read: ReadThrough,
 }
@@ -90,46 +88,38 @@ impl Reading {
     ) -> Result<Self> {
         Ok(Self {
             stream: Arc::clone(stream),
-            partitions: stream.plan(bookmark, now)?.into(),
-            token: None,
+            walk: Walk::new(stream.plan(bookmark, now)?),
             read: ReadThrough::default(),
         })
     }
 
     /// The place as text, as a host would keep it.
     pub fn place(&self) -> String {
-        serde_json::to_string(&(&self.partitions, &self.token)).expect("positions are JSON")
+        serde_json::to_string(&self.walk).expect("positions are JSON")
     }
 
     /// The rest of a pass from a place, with nothing read yet.
     pub fn resume(stream: &Arc<dyn AnyStream>, place: &str) -> Self {
-        let (partitions, token) = serde_json::from_str(place).expect("a place");
         Self {
             stream: Arc::clone(stream),
-            partitions,
-            token,
+            walk: serde_json::from_str(place).expect("a place"),
             read: ReadThrough::default(),
         }
     }
 
     /// Whether nothing is left.
     pub fn is_done(&self) -> bool {
-        self.partitions.is_empty()
+        self.walk.is_over()
     }
 
     /// Fetches the next page. An error leaves the place as it was.
     pub async fn step(&mut self) -> Result<()> {
-        let Some(partition) = self.partitions.front() else {
+        let Some(ready) = self.walk.first() else {
             return Ok(());
         };
-        let page = self
-            .stream
-            .fetch(partition.clone(), self.token.clone())
-            .await?;
-        self.token = self.read.take(page);
-        if self.token.is_none() {
-            self.partitions.pop_front();
-        }
+        let page = self.stream.fetch(ready.partition, ready.token).await?;
+        self.walk.arrived(ready.id, &page);
+        self.read.take(page);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 use headwater::{AnyConnector, AnyStream, Context, Page, Position, Registry, Source, Timestamp};
 use headwater_connectors as _;
 use headwater_sandbox::{CopilotOptions, Sandbox, Simulation, simulations};
+use headwater_testkit::Walk;
 use serde_json::Value;
 
 /// The simulator without its rate limit, for tests that are not about it.
@@ -85,7 +86,7 @@ impl ReadThrough {
         keys
     }
 
-    fn take(&mut self, page: Page<Position, Position>) -> Option<Position> {
+    fn take(&mut self, page: Page<Position, Position>) {
         self.fetches += 1;
         self.records.extend(
             page.iter()
@@ -93,26 +94,21 @@ impl ReadThrough {
         );
         self.notes.extend(page.notes.iter().map(|note| note.code));
         self.bookmark = page.bookmark.or(self.bookmark.take());
-        page.next
     }
 }
 
-/// Reads a pass of a stream to its end, as a host would.
+/// Reads a pass of a stream to its end, as a host with one reader would.
 pub async fn read_through(
     stream: &dyn AnyStream,
     bookmark: Option<Position>,
     now: Timestamp,
 ) -> headwater::Result<ReadThrough> {
     let mut read = ReadThrough::default();
-    for partition in stream.plan(bookmark, now)? {
-        let mut token = None;
-        loop {
-            let page = stream.fetch(partition.clone(), token).await?;
-            token = read.take(page);
-            if token.is_none() {
-                break;
-            }
-        }
+    let mut walk = Walk::new(stream.plan(bookmark, now)?);
+    while let Some(ready) = walk.first() {
+        let page = stream.fetch(ready.partition, ready.token).await?;
+        walk.arrived(ready.id, &page);
+        read.take(page);
     }
     Ok(read)
 }

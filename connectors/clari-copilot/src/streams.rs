@@ -147,13 +147,16 @@ fn stream(client: &Client, options: &Options, spec: StreamSpec) -> Arc<dyn AnySt
         "calls" => Arc::new(parents(&spec)),
         "call_details" => {
             let request = |id: &str| Request::get("/call-details").query("id", id);
-            Arc::new(ChildStream::new(
-                parents(&spec),
-                spec,
-                call_id,
-                request,
-                Records::One("/call"),
-            ))
+            Arc::new(
+                ChildStream::new(
+                    parents(&spec),
+                    spec,
+                    call_id,
+                    request,
+                    Records::One("/call"),
+                )
+                .one_at_most(),
+            )
         }
         "topics" => Arc::new(topics(client, spec)),
         "scorecards" => Arc::new(scorecards(client, options, spec)),
@@ -167,7 +170,8 @@ fn stream(client: &Client, options: &Options, spec: StreamSpec) -> Arc<dyn AnySt
             let request = |id: &str| Request::get("/get-account").query("id", id);
             Arc::new(
                 ChildStream::new(parents(&spec), spec, account_ids, request, Records::One(""))
-                    .once(),
+                    .once()
+                    .one_at_most(),
             )
         }
         "contacts" => {
@@ -180,7 +184,9 @@ fn stream(client: &Client, options: &Options, spec: StreamSpec) -> Arc<dyn AnySt
         _ => {
             let request = |id: &str| Request::get("/get-deal").query("id", id);
             Arc::new(
-                ChildStream::new(parents(&spec), spec, deal_ids, request, Records::One("")).once(),
+                ChildStream::new(parents(&spec), spec, deal_ids, request, Records::One(""))
+                    .once()
+                    .one_at_most(),
             )
         }
     }

@@ -94,9 +94,41 @@ impl Export for ActivityExport {
         Route::Job
     }
 
+    fn extent(&self, days: &Days) -> Extent {
+        Extent {
+            title: String::new(),
+            from: midnight(days.from),
+            to: days.to.tomorrow().ok().and_then(midnight),
+        }
+    }
+
+    fn coverage(&self, bookmark: &Bookmark) -> Coverage {
+        Coverage {
+            until: midnight(bookmark.day),
+            again_from: None,
+            reason: format!(
+                "{} was not over and is read again; what was read of it already is left out",
+                bookmark.day
+            ),
+        }
+    }
+
+    fn rewind(&self, to: Timestamp) -> Option<Bookmark> {
+        Some(Bookmark {
+            day: to.to_zoned(TimeZone::UTC).date(),
+            delivered: Seen::default(),
+        })
+    }
+
     fn jobs(&self) -> &dyn Jobs<Days> {
         &self.jobs
     }
+}
+
+/// The first moment of a day, as Clari counts them.
+fn midnight(day: Date) -> Option<Timestamp> {
+    let zoned = day.to_zoned(TimeZone::UTC).ok()?;
+    Some(zoned.timestamp())
 }
 
 fn request(days: &Days, _: &Config) -> Request {
@@ -108,7 +140,8 @@ fn request(days: &Days, _: &Config) -> Request {
     Request::post("/export/activity", &body)
 }
 
-/// Neither range nor types show in a job; only one export of activities is under way at a time.
+/// Neither range nor types show in a job; there is one order in a pass, and the kit
+/// gives no job to two orders.
 fn is_ours(_: &Days, job: &Job) -> bool {
     is_about(job, "activit")
 }
@@ -316,10 +349,22 @@ impl Stream for Activities {
             companions: Vec::new(),
             notes: read.notes,
             hold: read.hold,
+            beside: Vec::new(),
             bookmark: is_over.then(|| bookmark(&token.delivered)),
             next: (!is_over).then_some(token),
-            beside: Vec::new(),
         })
+    }
+
+    fn extent(&self, days: &Days) -> Extent {
+        Stream::extent(&self.export, days)
+    }
+
+    fn coverage(&self, bookmark: &Bookmark) -> Coverage {
+        Stream::coverage(&self.export, bookmark)
+    }
+
+    fn rewind(&self, to: Timestamp) -> Result<Bookmark> {
+        Stream::rewind(&self.export, to)
     }
 
     fn jobs(&self, days: &Days, token: Option<&Token>) -> u64 {

@@ -132,6 +132,33 @@ impl Export for AuditExport {
         Route::Job
     }
 
+    fn extent(&self, span: &Span) -> Extent {
+        Extent {
+            title: String::new(),
+            from: Some(span.from),
+            to: Some(span.to),
+        }
+    }
+
+    fn coverage(&self, bookmark: &Bookmark) -> Coverage {
+        Coverage {
+            until: Some(bookmark.until),
+            again_from: bookmark.until.checked_sub(OVERLAP).ok(),
+            reason: format!(
+                "the last {} seconds are read again, since Clari does not say whether the ends of a range belong to it; \
+                 what was read already is left out",
+                OVERLAP.as_secs()
+            ),
+        }
+    }
+
+    fn rewind(&self, to: Timestamp) -> Option<Bookmark> {
+        Some(Bookmark {
+            until: to,
+            delivered: Seen::default(),
+        })
+    }
+
     fn jobs(&self) -> &dyn Jobs<Span> {
         &self.jobs
     }
@@ -142,7 +169,7 @@ fn order(span: &Span, _: &Config) -> Request {
     Request::post("/export/audit/events", &body)
 }
 
-/// No range shows in a job; only one export of audit events is under way at a time.
+/// No range shows in a job; there is one order in a pass, and the kit gives no job to two orders.
 fn is_ours(_: &Span, job: &Job) -> bool {
     is_about(job, "audit")
 }
@@ -289,8 +316,8 @@ impl Stream for Audit {
                     companions: read.companions,
                     notes: read.notes,
                     hold: read.hold,
-                    next: None,
                     beside: Vec::new(),
+                    next: None,
                     bookmark: None,
                 }
             }
@@ -305,6 +332,18 @@ impl Stream for Audit {
             });
         }
         Ok(page)
+    }
+
+    fn extent(&self, span: &Span) -> Extent {
+        Stream::extent(&self.export, span)
+    }
+
+    fn coverage(&self, bookmark: &Bookmark) -> Coverage {
+        Stream::coverage(&self.export, bookmark)
+    }
+
+    fn rewind(&self, to: Timestamp) -> Result<Bookmark> {
+        Stream::rewind(&self.export, to)
     }
 
     fn jobs(&self, span: &Span, token: Option<&Token>) -> u64 {

@@ -120,6 +120,20 @@ impl Export for Forecasts {
         }
     }
 
+    fn extent(&self, order: &Option<Order>) -> Extent {
+        let title = order.as_ref().map_or_else(
+            || "no forecast".to_owned(),
+            |order| {
+                let period = order.period.as_deref().unwrap_or("the current quarter");
+                format!("forecast {}, {period}", order.forecast)
+            },
+        );
+        Extent {
+            title,
+            ..Extent::default()
+        }
+    }
+
     fn field(&self, order: &Option<Order>, stream: usize) -> Option<String> {
         // Two forecasts may share a field, a user and a week: without this their entries would share a key.
         let forecast = &order.as_ref()?.forecast;

@@ -144,12 +144,12 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
             .unwrap_or(0))
     }
 
-    async fn find(&self, order: &Order, mark: i64) -> Result<Option<String>> {
+    async fn find(&self, order: &Order, mark: i64, taken: &[String]) -> Result<Option<String>> {
         let jobs = list(&self.client).await?;
         let ours = jobs
             .into_iter()
             .filter(|job| job.is_newer_than(mark))
-            .filter(|job| (self.is_ours)(order, job))
+            .filter(|job| (self.is_ours)(order, job) && !taken.contains(&job.job_id))
             .min_by_key(|job| job.start_time.unwrap_or(i64::MAX));
         Ok(ours.map(|job| job.job_id))
     }

@@ -89,4 +89,25 @@ impl Stream for Opportunities {
         }
         fetch(&self.client, &ids).await
     }
+
+    fn extent(&self, ids: &Vec<String>) -> Extent {
+        let title = match ids.as_slice() {
+            [] => "no opportunities".to_owned(),
+            [id] => format!("opportunity {id}"),
+            [first, .., last] => format!("{} opportunities, {first} to {last}", ids.len()),
+        };
+        Extent {
+            title,
+            ..Extent::default()
+        }
+    }
+
+    async fn survey(&self, ids: Vec<String>) -> Result<Vec<Part<Vec<String>>>> {
+        let requests = u64::from(!ids.is_empty());
+        Ok(vec![Part {
+            partition: ids,
+            records: None,
+            requests: Some(requests),
+        }])
+    }
 }

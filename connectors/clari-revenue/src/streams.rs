@@ -231,6 +231,14 @@ impl Stream for ExportJobList {
         }
         Ok(Page::new(body.into(), records))
     }
+
+    async fn survey(&self, (): ()) -> Result<Vec<Part<()>>> {
+        Ok(vec![Part {
+            partition: (),
+            records: None,
+            requests: Some(1),
+        }])
+    }
 }
 
 /// The streams of a key whose profile is not known: they exist, and say what to do when they are read.

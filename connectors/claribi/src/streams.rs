@@ -1,4 +1,6 @@
 //! The five streams, and how details are read in the place of list records.
+//!
+//! Lists are read page after page, since they shift while they are read. The details of a page are read side by side.
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
@@ -102,7 +104,7 @@ impl fmt::Debug for ListStream {
     }
 }
 
-/// A place in the list: the next page, and the items of the last one still to ask for.
+/// A place in the list: the next page, or items still to ask for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Token {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -223,11 +225,21 @@ impl ListStream {
     }
 }
 
-/// The page with its next place, if anything is left.
+/// The page with the places of the details that are left, and then the next page of the list.
 fn finish(token: Token, page: Page<Token, ()>) -> Page<Token, ()> {
-    let is_over = token.pending.is_empty() && token.page.is_none();
+    let details = token.details;
+    let detail = |id| Token {
+        page: None,
+        pending: VecDeque::from([id]),
+        details,
+    };
     Page {
-        next: (!is_over).then_some(token),
+        beside: token.pending.into_iter().map(detail).collect(),
+        next: token.page.map(|place| Token {
+            page: Some(place),
+            pending: VecDeque::new(),
+            details,
+        }),
         ..page
     }
 }

@@ -1,4 +1,8 @@
 //! Streams of children: one request for each id that the records of a parent list name.
+//!
+//! The children that a page of parents names are places of their own, one id each, and read side by side; the next page
+//! of parents comes after them, so that there are never many more places than a page has parents. Where each child is
+//! asked for once in a pass, what was asked for travels along the pages of parents, which are then read in order.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -6,7 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use headwater_core::{Error, Kind, Note, Page, Result, Stream, StreamSpec, Timestamp};
+use headwater_core::{
+    Coverage, Error, Extent, Kind, Note, Page, Part, Result, Stream, StreamSpec, Timestamp,
+};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
@@ -16,6 +22,10 @@ use crate::{
     windows::{Window, WindowBookmark, WindowToken, WindowedList},
 };
 
+/// Chains of pages of parents in a window: enough that children are at hand while a page of parents is on its way, and
+/// few enough that the state does not fill with them.
+const CHAINS: u64 = 2;
+
 /// Reads the parents of a [`WindowedList`] and asks for each child that they name.
 pub struct ChildStream {
     parents: WindowedList,
@@ -24,6 +34,7 @@ pub struct ChildStream {
     request: fn(&str) -> Request,
     records: Records,
     once: bool,
+    is_one_at_most: bool,
 }
 
 impl fmt::Debug for ChildStream {
@@ -32,10 +43,12 @@ impl fmt::Debug for ChildStream {
     }
 }
 
-/// A place among the children: the next page of parents, and the ids still to ask for.
+/// A place among the children: the next page of parents, or the ids still to ask for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChildToken {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     parents: Option<WindowToken>,
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pending: VecDeque<String>,
     #[serde(default, skip_serializing_if = "Seen::is_empty")]
     asked: Seen,
@@ -53,12 +66,13 @@ impl ChildStream {
         records: Records,
     ) -> Self {
         Self {
-            parents,
+            parents: parents.chains(CHAINS),
             spec,
             ids,
             request,
             records,
             once: false,
+            is_one_at_most: false,
         }
     }
 
@@ -70,6 +84,13 @@ impl ChildStream {
         self
     }
 
+    /// Says that no parent names more than one child, so that a survey can tell what reading takes at most.
+    #[must_use]
+    pub fn one_at_most(mut self) -> Self {
+        self.is_one_at_most = true;
+        self
+    }
+
     async fn parents(
         &self,
         window: Window,
@@ -78,23 +99,25 @@ impl ChildStream {
         let (place, mut asked) =
             token.map_or_else(Default::default, |token| (token.parents, token.asked));
         let parents = self.parents.fetch(window, place).await?;
-        let mut pending = VecDeque::new();
+        let mut pending = Vec::new();
         for record in parents.iter() {
             for id in (self.ids)(record)? {
                 if !self.once || asked.insert(Seen::fingerprint(id.as_bytes())) {
-                    pending.push_back(id);
+                    pending.push(id);
                 }
             }
         }
-        let token = ChildToken {
-            parents: parents.next,
-            pending,
-            asked,
-            bookmark: parents.bookmark,
-        };
+        let elsewhere = parents.beside.into_iter().map(ChildToken::parents);
+        let children = pending.into_iter().map(ChildToken::child);
         Ok(Page {
+            beside: elsewhere.chain(children).collect(),
+            next: parents.next.map(|place| ChildToken {
+                asked,
+                ..ChildToken::parents(place)
+            }),
+            bookmark: parents.bookmark,
             notes: parents.notes,
-            ..finish(token, Page::empty())
+            ..Page::empty()
         })
     }
 
@@ -147,6 +170,26 @@ impl ChildStream {
     }
 }
 
+impl ChildToken {
+    fn parents(place: WindowToken) -> Self {
+        Self {
+            parents: Some(place),
+            pending: VecDeque::new(),
+            asked: Seen::default(),
+            bookmark: None,
+        }
+    }
+
+    fn child(id: String) -> Self {
+        Self {
+            parents: None,
+            pending: VecDeque::from([id]),
+            asked: Seen::default(),
+            bookmark: None,
+        }
+    }
+}
+
 /// The page with its next place, or with the bookmark where nothing is left.
 fn finish(
     token: ChildToken,
@@ -190,5 +233,32 @@ impl Stream for ChildStream {
             }
             token => self.parents(window, token).await,
         }
+    }
+
+    fn extent(&self, window: &Window) -> Extent {
+        self.parents.extent(window)
+    }
+
+    fn coverage(&self, bookmark: &WindowBookmark) -> Coverage {
+        self.parents.coverage(bookmark)
+    }
+
+    fn rewind(&self, to: Timestamp) -> Result<WindowBookmark> {
+        self.parents.rewind(to)
+    }
+
+    /// Counts the parents. What their children take is known only where each parent names one at most, and is then an
+    /// upper bound.
+    async fn survey(&self, window: Window) -> Result<Vec<Part<Window>>> {
+        let parts = self.parents.survey(window).await?.into_iter();
+        let of_children = |part: Part<Window>| {
+            let most = part.records.filter(|_| self.is_one_at_most);
+            Part {
+                partition: part.partition,
+                records: most.filter(|_| !self.once),
+                requests: most.and_then(|children| Some(part.requests? + children)),
+            }
+        };
+        Ok(parts.map(of_children).collect())
     }
 }

@@ -11,8 +11,13 @@
 //! 2. *Waiting*, with the job's id.
 //! 3. *Reading*, with the number of records that were handed over. The download is kept open between two fetches; where it
 //!    is not there any more, it is opened anew and read up to that number.
+//!
+//! Several orders of a stream may be under way side by side. They are made one at a time, and a job that is one order's is
+//! not found for another. That is for orders whose jobs look alike; since a crash forgets it, orders that are planned
+//! together are such that [`Jobs::find`] tells their jobs apart.
 
 use std::{
+    collections::HashMap,
     fmt,
     ops::Range,
     sync::{Mutex, PoisonError},
@@ -22,7 +27,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use headwater_core::{
-    Error, Hold, Kind, Note, Page, Result, Status, Stream, StreamSpec, Timestamp,
+    Coverage, Error, Extent, Hold, Kind, Note, Page, Result, Status, Stream, StreamSpec, Timestamp,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -76,6 +81,21 @@ pub trait Export: Send + Sync + 'static {
         None
     }
 
+    /// See [`Stream::extent`].
+    fn extent(&self, _order: &Self::Order) -> Extent {
+        Extent::default()
+    }
+
+    /// See [`Stream::coverage`].
+    fn coverage(&self, _bookmark: &Self::Bookmark) -> Coverage {
+        Coverage::default()
+    }
+
+    /// See [`Stream::rewind`]; none where the stream is not read by time.
+    fn rewind(&self, _to: Timestamp) -> Option<Self::Bookmark> {
+        None
+    }
+
     /// A field, `"name":value`, to put before the own ones of the records of a stream.
     fn field(&self, _order: &Self::Order, _stream: usize) -> Option<String> {
         None
@@ -115,8 +135,8 @@ pub trait Jobs<Order>: Send + Sync {
     /// Something that every later job is newer than.
     async fn mark(&self) -> Result<i64>;
 
-    /// The job that an order after the mark has made, if there is one.
-    async fn find(&self, order: &Order, mark: i64) -> Result<Option<String>>;
+    /// The job that an order after the mark has made, if there is one; none of those that other orders have.
+    async fn find(&self, order: &Order, mark: i64, taken: &[String]) -> Result<Option<String>>;
 
     /// Orders a job.
     async fn order(&self, order: &Order) -> Result<Ordered>;
@@ -172,8 +192,12 @@ pub enum JobStatus {
 /// The stream of an [`Export`].
 pub struct ExportStream<E: Export> {
     export: E,
-    /// The download under way.
-    live: Mutex<Option<Live>>,
+    /// The downloads under way, at most one for each document; a finished one is dropped.
+    live: Mutex<HashMap<String, Live>>,
+    /// Held while an order is made.
+    ordering: tokio::sync::Mutex<()>,
+    /// Jobs, and the orders they belong to.
+    taken: Mutex<HashMap<String, String>>,
 }
 
 impl<E: Export> fmt::Debug for ExportStream<E> {
@@ -235,11 +259,18 @@ impl ExportToken {
         last: 0,
         lacks: None,
     };
+
+    fn job(&self) -> Option<&str> {
+        match self {
+            Self::Ordering { .. } => None,
+            Self::Waiting { job, .. } => Some(job),
+            Self::Reading { job, .. } => job.as_deref(),
+        }
+    }
 }
 
 /// A download that is open, and where it stands.
 struct Live {
-    key: String,
     records: u64,
     download: Download,
     cutter: Cutter,
@@ -257,6 +288,8 @@ impl<E: Export> ExportStream<E> {
         Self {
             export,
             live: Mutex::default(),
+            ordering: tokio::sync::Mutex::default(),
+            taken: Mutex::default(),
         }
     }
 
@@ -284,10 +317,15 @@ impl<E: Export> ExportStream<E> {
             // Nothing to wait for, but to be kept before anything is ordered.
             return Ok(Page::wait(next, Duration::ZERO, "the order of an export"));
         };
-        let ordered = match jobs.find(order, mark).await? {
+        let turn = self.ordering.lock().await;
+        let ordered = match jobs.find(order, mark, &self.taken_by_others(order)).await? {
             Some(job) => Ok(Ordered::Job(job)),
             None => jobs.order(order).await,
         };
+        if let Ok(Ordered::Job(job)) = &ordered {
+            self.take(order, job);
+        }
+        drop(turn);
         let again = |mark: Option<i64>, wait: Duration, reason: &str| {
             let next = ExportToken::Ordering {
                 mark,
@@ -330,6 +368,19 @@ impl<E: Export> ExportStream<E> {
             )),
             Err(error) => Err(error),
         }
+    }
+
+    /// Keeps a job for an order.
+    fn take(&self, order: &E::Order, job: &str) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.insert(job.to_owned(), written(order));
+    }
+
+    fn taken_by_others(&self, order: &E::Order) -> Vec<String> {
+        let own = written(order);
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = taken.iter().filter(|(_, by)| **by != own);
+        others.map(|(job, _)| job.clone()).collect()
     }
 
     async fn watch(
@@ -442,12 +493,11 @@ impl<E: Export> ExportStream<E> {
     }
 
     async fn read_page(&self, order: &E::Order, place: &Place) -> Result<ExportPage<E::Bookmark>> {
-        let key = serde_json::to_string(&(order, &place.job)).unwrap_or_default();
-        let live = self.live().take();
-        let open = live.filter(|live| live.key == key && live.records == place.records);
-        let mut live = match open {
+        let key = written(&(order, &place.job));
+        let live = self.live().remove(&key);
+        let mut live = match live.filter(|live| live.records == place.records) {
             Some(live) => live,
-            None => match self.open(order, place, key).await? {
+            None => match self.open(order, place).await? {
                 Ok(live) => live,
                 Err(page) => return Ok(page),
             },
@@ -471,7 +521,7 @@ impl<E: Export> ExportStream<E> {
         let (page, last) = self.page(order, body, cut.records)?;
         let records = live.records;
         if !is_over {
-            *self.live() = Some(live);
+            self.live().insert(key, live);
             let next = ExportToken::Reading {
                 job: place.job.clone(),
                 failed: place.failed,
@@ -506,7 +556,6 @@ impl<E: Export> ExportStream<E> {
         &self,
         order: &E::Order,
         place: &Place,
-        key: String,
     ) -> Result<Result<Live, ExportPage<E::Bookmark>>> {
         let request = match (&place.job, self.export.route(order)) {
             (Some(job), _) => self.export.jobs().result(job),
@@ -531,7 +580,6 @@ impl<E: Export> ExportStream<E> {
             }
         };
         let mut live = Live {
-            key,
             records: 0,
             download,
             cutter: Cutter::new(self.export.lists(), &fields),
@@ -590,7 +638,7 @@ impl<E: Export> ExportStream<E> {
         Ok((page, last))
     }
 
-    fn live(&self) -> std::sync::MutexGuard<'_, Option<Live>> {
+    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<String, Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -656,6 +704,11 @@ impl Live {
     }
 }
 
+/// An order as text, to tell it from others.
+fn written(order: &impl Serialize) -> String {
+    serde_json::to_string(order).unwrap_or_default()
+}
+
 fn next_run<B>(next: ExportToken, error: Error) -> ExportPage<B> {
     Page {
         next: Some(next),
@@ -705,6 +758,9 @@ impl<E: Export> Stream for ExportStream<E> {
             (Route::Direct(_), None | Some(ExportToken::Ordering { .. })) => ExportToken::DIRECT,
             (_, Some(token)) => token,
         };
+        if let Some(job) = token.job() {
+            self.take(&order, job);
+        }
         let place = token.clone();
         let fetched = match token {
             ExportToken::Ordering {
@@ -752,6 +808,24 @@ impl<E: Export> Stream for ExportStream<E> {
         }
     }
 
+    fn extent(&self, order: &E::Order) -> Extent {
+        self.export.extent(order)
+    }
+
+    fn coverage(&self, bookmark: &E::Bookmark) -> Coverage {
+        self.export.coverage(bookmark)
+    }
+
+    fn rewind(&self, to: Timestamp) -> Result<E::Bookmark> {
+        self.export.rewind(to).ok_or_else(|| {
+            let text = format!(
+                "the stream {} is not read by time; reset it to read it from the start",
+                self.export.spec().name
+            );
+            Error::new(Kind::Unsupported, text)
+        })
+    }
+
     fn jobs(&self, order: &E::Order, token: Option<&ExportToken>) -> u64 {
         match token {
             None | Some(ExportToken::Ordering { mark: None, .. }) => {
@@ -770,7 +844,10 @@ impl<E: Export> Stream for ExportStream<E> {
             // The read may have been stopped while the order was on its way.
             ExportToken::Ordering {
                 mark: Some(mark), ..
-            } => jobs.find(&order, mark).await?,
+            } => {
+                let taken = self.taken_by_others(&order);
+                jobs.find(&order, mark, &taken).await?
+            }
             ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => None,
         };
         match job {

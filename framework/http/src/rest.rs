@@ -1,9 +1,12 @@
 //! A stream that is one paged list.
+//!
+//! It is read page after page, also where pages have numbers: nothing holds such a list still, and a record that moves
+//! from a page that is still to come into one that was read at the same time would be lost without a trace.
 
 use std::fmt;
 
 use async_trait::async_trait;
-use headwater_core::{Page, Result, Stream, StreamSpec, Timestamp};
+use headwater_core::{Page, Part, Result, Stream, StreamSpec, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -102,5 +105,14 @@ impl Stream for RestStream {
         let mut page = Page::new(response.body, cut.records);
         page.next = next.map(RestToken);
         Ok(page)
+    }
+
+    async fn survey(&self, (): ()) -> Result<Vec<Part<()>>> {
+        let is_single = matches!(self.paging, Paging::Single);
+        Ok(vec![Part {
+            partition: (),
+            records: None,
+            requests: is_single.then_some(1),
+        }])
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater_core::{Page, Result, Stream, StreamSpec, Timestamp};
+use headwater_core::{Page, Part, Result, Stream, StreamSpec, Timestamp};
 
 use crate::{
     client::{Client, Request},
@@ -71,6 +71,14 @@ impl Stream for Snapshot {
         }
         let whole = 0..body.len();
         Ok(Page::new(Bytes::from(body), vec![whole]))
+    }
+
+    async fn survey(&self, (): ()) -> Result<Vec<Part<()>>> {
+        Ok(vec![Part {
+            partition: (),
+            records: Some(1),
+            requests: Some(1),
+        }])
     }
 }
 

@@ -8,12 +8,29 @@
 //! reader that counts upward steps over one of them. A reader that counts downward meets it in the page that it asks
 //! for next; at worst it sees a record twice. What could break this, records that *enter* a window, shows as a total
 //! that has grown at the end, and the window is read again.
+//!
+//! # Why not one page after the other
+//!
+//! Windows know nothing of each other, so the parts of a window that was split are read side by side.
+//!
+//! A window that fits is cut into *chains* of pages, by the offsets that its records had when it was counted. Each chain
+//! answers for the records of its offsets, `floor` up to `top`, wherever they are by then, and so needs nothing of the
+//! others: they are read side by side, at any time and in any order, and each can be read again. It reads down from its
+//! top. Where none of its records can be below its floor when it gets there, it is done. The total tells: with its last
+//! page a chain asks for it, and for every record that has left the window since it was counted, its floor is one lower.
+//! What it meets there belongs to the next chain as well, and comes twice, a page of it at least. Where the total has grown instead, records may
+//! have moved up beyond the top, so that is higher by as many, and the chain is read again.
+//!
+//! A chain has two pages at least, as far as there are, since a service that ignores the offset shows by giving a page
+//! again. What is remembered for the next pass travels in the token, so the end of a pass, where records are
+//! remembered, is one chain.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use headwater_core::{
-    Error, Kind, Note, Page, Result, SignedDuration, Stream, StreamSpec, Timestamp,
+    Coverage, Error, Extent, Kind, Note, Page, Part, Result, SignedDuration, Stream, StreamSpec,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +45,12 @@ use crate::{
 const MOST_REMEMBERED: usize = 10_000;
 /// How often a window whose total grew is read again.
 const MOST_ROUNDS: u8 = 3;
+/// Chains of pages that a window is cut into.
+const CHAINS: u64 = 16;
+/// Pages of a chain: one that comes twice shows only to who reads two.
+const FEWEST_PAGES: u64 = 2;
+/// Windows that a survey asks for. What lies beyond is read like the rest, with its size unknown beforehand.
+const MOST_SURVEYED: usize = 256;
 /// Statuses by which a service says that a page is too large for it.
 const TOO_LARGE: &[u16] = &[502, 504];
 
@@ -61,6 +84,7 @@ pub struct WindowedList {
     start: Timestamp,
     overlap: SignedDuration,
     one_partition: bool,
+    chains: u64,
 }
 
 impl fmt::Debug for WindowedList {
@@ -97,18 +121,30 @@ pub struct WindowToken {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Offset {
-    /// Records in the window when it was opened.
+    /// Records in the window when it was opened, or the fewest since.
     total: u64,
     /// Records before this offset are still to be read.
     end: u64,
+    /// Those before this one are another chain's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    floor: u64,
+    /// The offset where this chain began; 0 for a window that is read in one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    top: u64,
     /// Index into the page sizes.
     size: usize,
     /// The first record of the last page.
+    #[serde(default, skip_serializing_if = "is_default")]
     last: Option<u64>,
     /// The last page was shorter than asked for, or the one before once more: ask for it again, with the total.
+    #[serde(default, skip_serializing_if = "is_default")]
     recount: bool,
     /// How often the window was read again.
+    #[serde(default, skip_serializing_if = "is_default")]
     round: u8,
+    /// Records were seen to leave.
+    #[serde(default, skip_serializing_if = "is_default")]
+    is_restless: bool,
 }
 
 /// Where the next pass starts.
@@ -117,6 +153,17 @@ pub struct WindowBookmark {
     to: Timestamp,
     #[serde(default, skip_serializing_if = "Seen::is_empty")]
     delivered: Seen,
+}
+
+impl OffsetPaging {
+    /// Requests that reading so many records takes: the first page, and where that is not all, each page.
+    fn requests(&self, records: u64) -> u64 {
+        let size = u64::from(self.sizes.first().copied().unwrap_or(1)).max(1);
+        if records <= size {
+            return 1;
+        }
+        1 + records.div_ceil(size)
+    }
 }
 
 impl WindowedList {
@@ -145,6 +192,7 @@ impl WindowedList {
             start,
             overlap,
             one_partition: false,
+            chains: CHAINS,
         }
     }
 
@@ -169,8 +217,20 @@ impl WindowedList {
         self
     }
 
+    /// Cuts a window into so many chains at most.
+    #[must_use]
+    pub(crate) fn chains(mut self, chains: u64) -> Self {
+        self.chains = chains;
+        self
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Whether something has to be remembered from page to page.
+    fn is_read_in_order(&self, window: &Window, from: Timestamp) -> bool {
+        self.one_partition || from >= window.remember_from
     }
 
     fn request(&self, (from, to): (Timestamp, Timestamp)) -> Request {
@@ -230,7 +290,7 @@ impl WindowedList {
         };
         Ok(Step {
             page: Page::empty(),
-            then: Then::At(offset),
+            then: Then::Opened(offset),
         })
     }
 
@@ -243,10 +303,15 @@ impl WindowedList {
         paging: &OffsetPaging,
         offset: Offset,
     ) -> Result<Step> {
-        let wanted = u64::from(paging.sizes[offset.size]).min(offset.end);
+        // A list that goes on changing would be followed down in ever smaller steps, so it is not asked for less then.
+        let left = match offset.is_restless {
+            true => offset.end,
+            false => offset.end - offset.floor,
+        };
+        let wanted = u64::from(paging.sizes[offset.size]).min(left);
         let skip = offset.end - wanted;
         let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let with_total = skip == 0 || offset.recount;
+        let with_total = skip <= offset.floor || offset.recount;
         let Some((page, total)) = self
             .page(window, paging, &offset, skip, limit, with_total)
             .await?
@@ -283,20 +348,50 @@ impl WindowedList {
         }
         // Nothing is behind this page, or the records from `offset.end` on have been read.
         let end = skip.min(total);
-        let then = if end > 0 {
+        let have_left = offset.total.saturating_sub(total);
+        let floor = offset.floor.saturating_sub(have_left);
+        let then = if end > floor {
             Then::At(Offset {
                 total: total.min(offset.total),
                 end,
+                floor,
                 last: first,
                 recount: false,
+                is_restless: offset.is_restless || have_left > 0,
                 ..offset
             })
         } else if total > offset.total {
-            again(offset)?
+            again(offset, total)?
         } else {
             Then::NextWindow
         };
         Ok(Step { page, then })
+    }
+
+    /// Cuts a window that was just opened into chains; none where that saves nothing.
+    fn cut(&self, offset: Offset) -> Vec<Offset> {
+        let size = self
+            .paging
+            .map_or(1, |paging| u64::from(paging.sizes[offset.size]).max(1));
+        let pages = offset.total.div_ceil(size);
+        let chains = self.chains.min(pages / FEWEST_PAGES);
+        if chains < 2 {
+            return Vec::new();
+        }
+        let length = pages.div_ceil(chains) * size;
+        let mut cut = Vec::new();
+        let mut top = offset.total;
+        while top > 0 {
+            let floor = top.saturating_sub(length);
+            cut.push(Offset {
+                end: top,
+                floor,
+                top,
+                ..offset
+            });
+            top = floor;
+        }
+        cut
     }
 
     /// The records are there, but the service gives fewer at a time than it was asked for, or others.
@@ -315,6 +410,19 @@ impl WindowedList {
                 ..offset
             }),
         })
+    }
+
+    /// How many records a window has.
+    async fn count(&self, window: (Timestamp, Timestamp), paging: &OffsetPaging) -> Result<u64> {
+        let size = paging.sizes.len() - 1;
+        let offset = Offset {
+            size,
+            ..Offset::unopened()
+        };
+        let counted = self
+            .page(window, paging, &offset, 0, paging.sizes[size], true)
+            .await?;
+        Ok(counted.map_or(0, |(_, total)| total))
     }
 
     /// One page and, where asked for, the total. None when the page is too large for the service but can be smaller.
@@ -391,6 +499,8 @@ enum Then {
     Split(Vec<(Timestamp, Timestamp)>),
     /// Go on here.
     At(Offset),
+    /// Go on here, or in chains of it: the service has just told the total.
+    Opened(Offset),
 }
 
 impl Offset {
@@ -398,26 +508,56 @@ impl Offset {
         Self {
             total: 0,
             end: 0,
+            floor: 0,
+            top: 0,
             size: 0,
             last: None,
             recount: false,
             round: 0,
+            is_restless: false,
         }
     }
 }
 
-/// Reads a window again from its end.
-fn again(offset: Offset) -> Result<Then> {
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl WindowToken {
+    /// A place of its own: a window, and how far it was read.
+    fn alone(window: (Timestamp, Timestamp), at: Option<Offset>) -> Self {
+        Self {
+            todo: vec![window],
+            at,
+            remembered: Seen::default(),
+        }
+    }
+}
+
+/// Reads a window, or a chain of it, again from its end.
+fn again(offset: Offset, total: u64) -> Result<Then> {
     if offset.round + 1 >= MOST_ROUNDS {
         return Err(Error::new(
             Kind::DataInvalid,
             "the list does not hold still: records entered a closed window; try later",
         ));
     }
-    Ok(Then::At(Offset {
+    let anew = Offset {
         round: offset.round + 1,
         size: offset.size,
         ..Offset::unopened()
+    };
+    if offset.top == 0 {
+        return Ok(Then::At(anew));
+    }
+    let have_entered = total - offset.total.min(total);
+    let top = offset.top.saturating_add(have_entered).min(total);
+    Ok(Then::At(Offset {
+        total,
+        end: top,
+        top,
+        floor: offset.floor,
+        ..anew
     }))
 }
 
@@ -512,6 +652,7 @@ impl Stream for WindowedList {
         let largest = self.paging.map_or(0, |paging| paging.sizes.len() - 1);
         let place = token.at.take().map(|place| Offset {
             size: place.size.min(largest),
+            floor: place.floor.min(place.end.saturating_sub(1)),
             ..place
         });
         let step = match (&self.paging, place) {
@@ -526,13 +667,31 @@ impl Stream for WindowedList {
         };
         let Step { mut page, then } = step;
         remember(&window, current, &mut page, &mut token.remembered);
-        match then {
-            Then::NextWindow => {}
-            Then::Split(parts) => token.todo.extend(parts.into_iter().rev()),
-            Then::At(offset) => {
-                token.todo.push(current);
-                token.at = Some(offset);
+        let is_in_order = self.is_read_in_order(&window, current.0);
+        let go_on = match then {
+            Then::NextWindow => None,
+            Then::Split(parts) if is_in_order => {
+                token.todo.extend(parts.into_iter().rev());
+                None
             }
+            Then::Split(parts) => {
+                let parts = parts.into_iter();
+                page.beside = parts.map(|part| WindowToken::alone(part, None)).collect();
+                None
+            }
+            Then::At(offset) => Some(offset),
+            Then::Opened(offset) if is_in_order => Some(offset),
+            Then::Opened(offset) => {
+                let chains = self.cut(offset).into_iter();
+                page.beside = chains
+                    .map(|chain| WindowToken::alone(current, Some(chain)))
+                    .collect();
+                page.beside.is_empty().then_some(offset)
+            }
+        };
+        if let Some(offset) = go_on {
+            token.todo.push(current);
+            token.at = Some(offset);
         }
         if token.todo.is_empty() {
             if window.to == window.pass_end {
@@ -546,6 +705,99 @@ impl Stream for WindowedList {
         }
         Ok(page)
     }
+
+    fn extent(&self, window: &Window) -> Extent {
+        Extent {
+            title: String::new(),
+            from: Some(window.from),
+            to: Some(window.to),
+        }
+    }
+
+    fn coverage(&self, bookmark: &WindowBookmark) -> Coverage {
+        let overlap_from = bookmark.to.saturating_sub(self.overlap);
+        let again_from = overlap_from.unwrap_or(self.start).max(self.start);
+        if again_from >= bookmark.to {
+            return Coverage {
+                until: Some(bookmark.to),
+                ..Coverage::default()
+            };
+        }
+        Coverage {
+            until: Some(bookmark.to),
+            again_from: Some(again_from),
+            reason: format!(
+                "the last {} are read again for {} that show up late; what was read already is left out",
+                in_words(self.overlap),
+                self.spec.name.replace('_', " "),
+            ),
+        }
+    }
+
+    fn rewind(&self, to: Timestamp) -> Result<WindowBookmark> {
+        Ok(WindowBookmark {
+            to,
+            delivered: Seen::default(),
+        })
+    }
+
+    /// One request for each window, with the smallest page.
+    async fn survey(&self, window: Window) -> Result<Vec<Part<Window>>> {
+        let Some(paging) = &self.paging else {
+            return Ok(vec![Part {
+                partition: window,
+                records: None,
+                requests: Some(1),
+            }]);
+        };
+        let mut todo = seams(&window);
+        let mut parts = Vec::new();
+        let mut asked = 0;
+        while let Some(bounds) = todo.pop() {
+            let total = if asked < MOST_SURVEYED {
+                asked += 1;
+                Some(self.count(bounds, paging).await?)
+            } else {
+                None
+            };
+            match total {
+                Some(total) if total > paging.cap => {
+                    todo.extend(split_window(bounds, total, paging.cap)?.into_iter().rev());
+                }
+                _ => parts.push(Part {
+                    partition: Window {
+                        from: bounds.0,
+                        to: bounds.1,
+                        ..window.clone()
+                    },
+                    records: total,
+                    requests: total.map(|total| paging.requests(total)),
+                }),
+            }
+        }
+        if !self.is_read_in_order(&window, window.from) {
+            return Ok(parts);
+        }
+        // One partition, whatever it takes: a request for each window that is split, and all of its parts.
+        let splits = asked.saturating_sub(parts.len()) as u64;
+        let requests: Option<u64> = parts.iter().map(|part| part.requests).sum();
+        Ok(vec![Part {
+            partition: window,
+            records: parts.iter().map(|part| part.records).sum(),
+            requests: requests.map(|requests| requests + splits),
+        }])
+    }
+}
+
+/// A length of time in its largest whole unit.
+fn in_words(length: SignedDuration) -> String {
+    const UNITS: [(i64, &str); 3] = [(24 * 60 * 60, "days"), (60 * 60, "hours"), (60, "minutes")];
+    let seconds = length.as_secs();
+    let unit = UNITS
+        .into_iter()
+        .find(|(unit, _)| seconds % unit == 0 && seconds / unit > 1);
+    let (unit, name) = unit.unwrap_or((1, "seconds"));
+    format!("{} {name}", seconds / unit)
 }
 
 /// A window cut where remembering begins, the part to read first last.

@@ -4,12 +4,12 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use common::{SECRET, at, client, kept, pages, spec, texts};
+use common::{SECRET, again, at, bookmark, client, pages, spec, texts};
 use headwater_core::{AnyStream, Error, Kind, Page, Position, Result, SignedDuration, Timestamp};
 use headwater_http::{ChildStream, OffsetPaging, Records, Request, WindowedList};
-use headwater_testkit::{Reply, Script};
+use headwater_testkit::{Gather, Reply, Script, Walk};
 use serde_json::{Value, json};
 
 const START: &str = "2026-01-01T00:00:00Z";
@@ -135,7 +135,7 @@ async fn each_child_of_each_parent_is_asked_for() {
     let named: usize = NAMED.iter().map(|ids| ids.len()).sum();
     assert_eq!(texts(&pages).len(), named);
     assert_eq!(asked(&script).len(), named);
-    assert!(pages.last().unwrap().bookmark.is_some());
+    assert!(bookmark(&pages).is_some());
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn once_asks_for_each_child_once_across_all_windows() {
     let expected = ["a", "a%2F..%2Fx%3Fy%23z+%C3%A9", "b", "c", "d", "e"];
     assert_eq!(asked(&script), expected);
     assert_eq!(texts(&pages).len(), expected.len());
-    assert!(pages.last().unwrap().bookmark.is_some());
+    assert!(bookmark(&pages).is_some());
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn a_child_that_is_gone_is_noted_and_left_out() {
         assert_eq!(notes, ["missing", "missing"], "{status}");
         assert_eq!(asked(&script).len(), 6, "{status}");
         // The last child of all is gone, too: the bookmark is there nevertheless.
-        assert!(pages.last().unwrap().bookmark.is_some());
+        assert!(bookmark(&pages).is_some());
     }
 }
 
@@ -216,21 +216,123 @@ async fn reading_goes_on_from_every_page_exactly_where_it_was() {
     for stream in streams {
         for partition in stream.plan(None, at(NOW)).unwrap() {
             let all = pages(&stream, &partition, None).await.unwrap();
-            for (index, page) in all.iter().enumerate() {
-                let Some(next) = &page.next else { continue };
-                let rest = pages(&stream, &partition, Some(kept(next))).await.unwrap();
+            let mut walk = Walk::new(vec![partition]);
+            for index in 0.. {
+                let Some(ready) = walk.first() else { break };
+                let page = stream.fetch(ready.partition, ready.token).await.unwrap();
+                walk.arrived(ready.id, &page);
+                let (mut rest, mut walk) = (Vec::new(), again(&walk));
+                while let Some(ready) = walk.first() {
+                    let page = stream.fetch(ready.partition, ready.token).await.unwrap();
+                    walk.arrived(ready.id, &page);
+                    rest.push(page);
+                }
                 assert_eq!(texts(&rest), texts(&all[index + 1..]), "page {index}");
-                assert_eq!(rest.last().unwrap().bookmark, all.last().unwrap().bookmark);
+                let left = bookmark(&all[index + 1..]);
+                assert_eq!(bookmark(&rest), left, "page {index}");
             }
         }
     }
 }
 
 #[tokio::test]
+async fn children_come_whatever_the_order_and_however_often_the_reader_is_killed() {
+    let first = fastrand::u64(..1 << 40);
+    println!("seeds from {first}");
+    let delayed = |request: &headwater_testkit::Request| {
+        child(request).after(Duration::from_millis(fastrand::u64(..3)))
+    };
+    for seed in first..first + 10 {
+        for (once, crash_every) in [
+            (false, None),
+            (true, None),
+            (false, Some(5)),
+            (true, Some(5)),
+        ] {
+            let script = service(delayed).await;
+            let stream: Arc<dyn AnyStream> = match once {
+                true => Arc::new(children(&script).once()),
+                false => Arc::new(children(&script)),
+            };
+            let one_by_one = pass(&stream).await.unwrap();
+            let how = Gather {
+                at_once: 8,
+                seed,
+                crash_every,
+            };
+            let plan = stream.plan(None, at(NOW)).unwrap();
+            let gathered = how.all(&stream, plan).await.unwrap();
+            let mut expected = texts(&one_by_one);
+            let mut records = gathered.records;
+            expected.sort();
+            records.sort();
+            assert_eq!(records, expected, "seed {seed}, {how:?}, once {once}");
+            assert_eq!(gathered.bookmark, bookmark(&one_by_one), "seed {seed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_place_of_an_older_state_with_several_children_is_read_to_its_end() {
+    let script = service(child).await;
+    let stream: Arc<dyn AnyStream> = Arc::new(children(&script).once());
+    let partition = stream.plan(None, at(NOW)).unwrap().remove(0);
+    let bookmark_then = json!({ "to": NOW });
+    let token = json!({
+        "version": 1,
+        "value": { "parents": null, "pending": ["x", "y"], "bookmark": bookmark_then },
+    });
+    let token = serde_json::from_value(token).unwrap();
+    let pages = pages(&stream, &partition, Some(token)).await.unwrap();
+    assert_eq!(texts(&pages), [r#"{"id":"x"}"#, r#"{"id":"y"}"#]);
+    assert_eq!(json!(bookmark(&pages))["value"], bookmark_then);
+}
+
+#[tokio::test]
+async fn a_survey_tells_what_children_take_where_each_parent_has_one_at_most() {
+    let script = service(child).await;
+    let asked = async |stream: ChildStream| {
+        let stream: Arc<dyn AnyStream> = Arc::new(stream);
+        let mut parts = Vec::new();
+        for partition in stream.plan(None, at(NOW)).unwrap() {
+            parts.extend(stream.survey(partition).await.unwrap());
+        }
+        let figures = parts.iter().map(|part| (part.records, part.requests));
+        figures.collect::<Vec<_>>()
+    };
+    // Six parents on the first days: three windows are split until one has four and one has two; one parent within the
+    // overlap.
+    let parts = asked(children(&script).one_at_most()).await;
+    let empty = (Some(0), Some(1));
+    let expected = [
+        (Some(4), Some(3 + 4)),
+        (Some(2), Some(1 + 2)),
+        empty,
+        empty,
+        (Some(1), Some(1 + 1)),
+    ];
+    assert_eq!(parts, expected);
+    // In one partition: the same windows, those that were split, and seven children.
+    let parts = asked(children(&script).once().one_at_most()).await;
+    assert_eq!(parts, [(None, Some((3 + 1 + 1 + 1 + 1) + 3 + 7))]);
+    for unbounded in [children(&script), children(&script).once()] {
+        let parts = asked(unbounded).await;
+        assert!(parts.iter().all(|part| *part == (None, None)), "{parts:?}");
+    }
+    let details = script.requests().into_iter();
+    assert_eq!(
+        details
+            .filter(|one| one.target.starts_with("/user"))
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
 async fn the_next_pass_asks_only_for_children_of_new_parents() {
     let script = service(child).await;
     let stream: Arc<dyn AnyStream> = Arc::new(children(&script).once());
-    let bookmark = pass(&stream).await.unwrap().pop().unwrap().bookmark;
+    let bookmark = bookmark(&pass(&stream).await.unwrap());
     let before = asked(&script).len();
     for partition in stream.plan(bookmark, at("2026-01-31T00:00:01Z")).unwrap() {
         let pages = pages(&stream, &partition, None).await.unwrap();

@@ -149,7 +149,7 @@ impl Jobs<u32> for Told {
         self.called("mark").mark.take().unwrap()
     }
 
-    async fn find(&self, order: &u32, mark: i64) -> Result<Option<String>> {
+    async fn find(&self, order: &u32, mark: i64, _: &[String]) -> Result<Option<String>> {
         let found = self.called(format!("find {order} after {mark}")).found;
         Ok(found.map(str::to_owned))
     }
@@ -840,7 +840,7 @@ impl Jobs<u32> for Shaky {
         Ok(newest.unwrap_or(0))
     }
 
-    async fn find(&self, order: &u32, mark: i64) -> Result<Option<String>> {
+    async fn find(&self, order: &u32, mark: i64, _: &[String]) -> Result<Option<String>> {
         self.answers().await?;
         let jobs = self.jobs.lock().unwrap();
         let mut ours = jobs
@@ -983,7 +983,7 @@ async fn patience_and_attempts_bound_what_a_run_does() {
             Ok(1)
         }
 
-        async fn find(&self, _: &u32, _: i64) -> Result<Option<String>> {
+        async fn find(&self, _: &u32, _: i64, _: &[String]) -> Result<Option<String>> {
             Ok(None)
         }
 
@@ -1043,4 +1043,135 @@ async fn patience_and_attempts_bound_what_a_run_does() {
             assert!(asked < 40, "{asked} questions in ten minutes");
         }
     }
+}
+
+/// A service whose jobs look alike.
+struct Alike {
+    /// What each job was ordered for.
+    jobs: Mutex<Vec<u32>>,
+    rng: Mutex<fastrand::Rng>,
+}
+
+impl Alike {
+    async fn takes_its_time(&self) {
+        let times = self.rng.lock().unwrap().usize(..4);
+        for _ in 0..times {
+            yield_now().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Jobs<u32> for Alike {
+    fn policy(&self) -> JobPolicy {
+        POLICY
+    }
+
+    async fn mark(&self) -> Result<i64> {
+        self.takes_its_time().await;
+        Ok(self.jobs.lock().unwrap().len() as i64)
+    }
+
+    async fn find(&self, _: &u32, mark: i64, taken: &[String]) -> Result<Option<String>> {
+        self.takes_its_time().await;
+        let jobs = self.jobs.lock().unwrap().len() as i64;
+        let mut newer = (mark..jobs).map(|job| job.to_string());
+        Ok(newer.find(|job| !taken.contains(job)))
+    }
+
+    async fn order(&self, order: &u32) -> Result<Ordered> {
+        self.takes_its_time().await;
+        let job = {
+            let mut jobs = self.jobs.lock().unwrap();
+            jobs.push(*order);
+            jobs.len() - 1
+        };
+        self.takes_its_time().await;
+        Ok(Ordered::Job(job.to_string()))
+    }
+
+    async fn status(&self, _: &str) -> Result<JobStatus> {
+        self.takes_its_time().await;
+        Ok(JobStatus::Done(Ok(())))
+    }
+
+    fn result(&self, job: &str) -> Request {
+        result(job)
+    }
+
+    fn is_gone(&self, response: &Response) -> bool {
+        response.status == 404
+    }
+
+    async fn cancel(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_order_gets_the_job_of_another_however_alike_they_look() {
+    let mut rng = seeded();
+    for _ in 0..30 {
+        let alike = Arc::new(Alike {
+            jobs: Mutex::default(),
+            rng: Mutex::new(rng.fork()),
+        });
+        let wire = Wire::new(|_, _| Wire::reply(404, &[], "{}"));
+        let stream = Arc::new(stream(&wire, &alike));
+        let mut under_way = tokio::task::JoinSet::new();
+        for order in 0..8 {
+            let stream = Arc::clone(&stream);
+            under_way.spawn(async move {
+                let mut token = None;
+                loop {
+                    let page = stream.fetch(order, token).await.unwrap();
+                    match page.next {
+                        Some(ExportToken::Waiting { job, .. }) => return (order, job),
+                        next => token = next,
+                    }
+                }
+            });
+        }
+        while let Some(got) = under_way.join_next().await {
+            let (order, job) = got.unwrap();
+            let job: usize = job.parse().unwrap();
+            assert_eq!(alike.jobs.lock().unwrap()[job], order);
+        }
+        assert_eq!(alike.jobs.lock().unwrap().len(), 8);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn documents_that_are_read_side_by_side_are_each_downloaded_once() {
+    let mut rng = seeded();
+    let documents: Vec<_> = (0..6).map(|_| records(40, 90, 120_000)).collect();
+    let texts: Vec<String> = documents
+        .iter()
+        .map(|(entries, users)| document(entries, users))
+        .collect();
+    let cuts = Mutex::new(rng.fork());
+    let wire = Wire::new(move |_, request| {
+        let order: usize = request.uri().path()[1..].parse().unwrap();
+        pieces(&texts[order - 100], &mut cuts.lock().unwrap(), None)
+    });
+    let stream = stream(&wire, &Arc::new(Told::default()));
+    let mut places: Vec<(u32, Option<ExportToken>)> =
+        (100..106).map(|order| (order, None)).collect();
+    let mut all: Vec<_> = (0..6).map(|_| Default::default()).collect();
+    let mut pages = 0;
+    while !places.is_empty() {
+        let index = rng.usize(..places.len());
+        let (order, token) = places.swap_remove(index);
+        let page = stream.fetch(order, token).await.unwrap();
+        pages += 1;
+        taken(&page, &mut all[order as usize - 100]);
+        if page.next.is_some() {
+            places.push((order, page.next));
+        }
+    }
+    assert!(pages > 3 * 6, "{pages} pages are no test");
+    for (number, whole) in documents.iter().enumerate() {
+        assert_eq!(all[number], expected(100 + number as u32, whole));
+    }
+    assert_eq!(wire.targets().len(), 6);
 }

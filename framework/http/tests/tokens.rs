@@ -117,6 +117,30 @@ async fn many_requests_at_once_wait_for_one_login() {
 }
 
 #[tokio::test]
+async fn many_requests_at_once_make_one_login_that_fails() {
+    let service = Service::start(|_| {
+        Reply::json(401, r#"{"detail":"wrong password"}"#).after(Duration::from_millis(100))
+    })
+    .await;
+    let mut requests = JoinSet::new();
+    for _ in 0..20 {
+        let client = service.client.clone();
+        requests.spawn(async move { client.send(&Request::get("/things")).await });
+    }
+    for response in requests.join_all().await {
+        let error = response.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unauthenticated);
+        assert!(error.message().ends_with("wrong password"), "{error}");
+        assert_eq!(error.context().count(), 2, "{error}");
+        assert_hidden(&error);
+    }
+    assert_eq!(service.asked(), ["/login"]);
+    // Who asks later is not told what was.
+    service.get().await.unwrap_err();
+    assert_eq!(service.asked(), ["/login", "/login"]);
+}
+
+#[tokio::test]
 async fn a_refused_token_is_renewed_once_however_many_were_sent_with_it() {
     let service = Service::start(|request| match &*request.target {
         "/login" => grant(1),

@@ -7,19 +7,22 @@ mod common;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use common::{SECRET, at, client, kept, pages, spec, texts};
+use common::{SECRET, again, at, bookmark, client, pages, spec, texts};
 use headwater_core::{AnyStream, Error, Kind, Position, Result, SignedDuration, Timestamp};
 use headwater_http::{OffsetPaging, Records, WindowedList};
-use headwater_testkit::{Reply, Request, Script};
+use headwater_testkit::{Gather, Gathered, Reply, Request, Script, Walk};
 use serde_json::{Value, json};
 
+/// Enough for pages side by side, whatever their size.
+const CAP: u64 = 60;
 const PAGING: OffsetPaging = OffsetPaging {
     skip: "skip",
     limit: "limit",
     sizes: &[5, 2, 1],
-    cap: 20,
+    cap: CAP,
     total: "/pagination/matched",
     without_total: Some(("includePagination", "false")),
 };
@@ -46,6 +49,8 @@ struct Service {
     whole_seconds: bool,
     /// Every page begins at the first record.
     ignores_skip: bool,
+    /// Pages further back begin here.
+    last_skip: Option<usize>,
     /// The most records of a page, whatever was asked for.
     clamp: Option<usize>,
     /// The largest page that does not fail.
@@ -56,6 +61,10 @@ struct Service {
     removes: usize,
     /// Records added inside the windows after each of the first requests.
     adds: usize,
+    /// One record more is taken away after about so many requests.
+    removes_one_in: Option<usize>,
+    /// Answers come up to so many milliseconds later.
+    delay: u64,
     random: Option<fastrand::Rng>,
 }
 
@@ -89,13 +98,17 @@ impl Service {
             (after < item.modified && item.modified < before) || (self.inclusive && is_edge)
         };
         let found: Vec<&Item> = self.items.iter().filter(is_inside).collect();
-        assert!(skip <= 20, "the service pages no further");
+        assert!(skip <= 60, "the service pages no further");
         if limit != usize::MAX && limit > self.largest.unwrap_or(usize::MAX) {
             return Reply::json(502, "");
         }
         let page = found
             .iter()
-            .skip(if self.ignores_skip { 0 } else { skip })
+            .skip(if self.ignores_skip {
+                0
+            } else {
+                skip.min(self.last_skip.unwrap_or(skip))
+            })
             .take(limit.min(self.clamp.unwrap_or(usize::MAX)))
             .map(|item| json!({ "id": item.id, "at": item.modified, "text": item.text }))
             .collect::<Vec<_>>();
@@ -107,7 +120,8 @@ impl Service {
             body["pagination"] = json!({ self.total.unwrap_or("matched"): found.len() });
         }
         self.change(request.index);
-        Reply::json(200, &body.to_string())
+        let delay = fastrand::u64(..=self.delay);
+        Reply::json(200, &body.to_string()).after(Duration::from_millis(delay))
     }
 
     fn change(&mut self, index: usize) {
@@ -115,6 +129,13 @@ impl Service {
             return;
         };
         for _ in 0..self.removes.min(self.items.len()) {
+            self.items.remove(random.usize(..self.items.len()));
+        }
+        if !self.items.is_empty()
+            && self
+                .removes_one_in
+                .is_some_and(|requests| random.usize(..requests) == 0)
+        {
             self.items.remove(random.usize(..self.items.len()));
         }
         if index < self.adds {
@@ -185,11 +206,15 @@ impl Bench {
         for partition in self.stream.plan(bookmark.clone(), at(now))? {
             let pages = pages(&self.stream, &partition, None).await?;
             found.extend(ids(&texts(&pages)));
-            if let Some(new) = pages.last().and_then(|page| page.bookmark.as_ref()) {
-                bookmark = Some(kept(new));
-            }
+            bookmark = common::bookmark(&pages).or(bookmark);
         }
         Ok((found, bookmark))
+    }
+
+    /// The same with several requests at once.
+    async fn gather(&self, bookmark: Option<Position>, now: &str, how: Gather) -> Result<Gathered> {
+        let plan = self.stream.plan(bookmark, at(now))?;
+        how.all(&self.stream, plan).await
     }
 
     async fn first_pass(&self) -> Result<Vec<usize>> {
@@ -223,6 +248,16 @@ fn ids(records: &[String]) -> Vec<usize> {
         .collect()
 }
 
+/// What a bookmark says, whatever order it was found out in.
+fn of(bookmark: &Position) -> (Value, BTreeSet<String>) {
+    let value = &json!(bookmark)["value"];
+    let delivered = value["delivered"].as_str().unwrap_or_default().as_bytes();
+    let delivered = delivered
+        .chunks(11)
+        .map(|one| String::from_utf8_lossy(one).into_owned());
+    (value["to"].clone(), delivered.collect())
+}
+
 fn sorted(mut ids: Vec<usize>) -> Vec<usize> {
     ids.sort_unstable();
     ids
@@ -242,16 +277,24 @@ fn assert_none_lost<'a>(items: impl IntoIterator<Item = &'a Item>, read: &[usize
 async fn a_list_at_rest_is_delivered_exactly_once() {
     for seed in 0..4 {
         println!("seed {seed}");
-        for count in [0, 1, 5, 6, 20, 21, 100, 257] {
+        for count in [0, 1, 5, 6, 20, 21, 26, 59, 60, 61, 100, 257] {
             let items = items(count, &mut fastrand::Rng::with_seed(seed));
             let bench = Bench::new(Service::with(items)).await;
             let (read, bookmark) = bench.pass(None, NOW).await.unwrap();
-            assert_eq!(
-                sorted(read),
-                (0..count).collect::<Vec<_>>(),
-                "seed {seed}, {count}"
-            );
+            let all: Vec<usize> = (0..count).collect();
+            assert_eq!(sorted(read), all, "seed {seed}, {count}");
             assert!(bookmark.is_some());
+            let how = Gather {
+                at_once: 16,
+                seed,
+                crash_every: None,
+            };
+            let gathered = bench.gather(None, NOW, how).await.unwrap();
+            assert_eq!(sorted(ids(&gathered.records)), all, "seed {seed}, {count}");
+            assert_eq!(
+                gathered.bookmark.map(|one| of(&one)),
+                bookmark.map(|one| of(&one))
+            );
         }
     }
 }
@@ -336,6 +379,200 @@ async fn records_that_leave_during_reading_never_hide_others() {
     }
 }
 
+/// Reads with several requests at once while records leave, now and then or all the time; whatever is still there at
+/// the end was delivered. Gives how many records came more than once.
+async fn gather_while_records_leave(seed: u64, crash_every: Option<usize>) -> usize {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let items = items(random.usize(1..240), &mut random);
+    let service = Service {
+        removes_one_in: Some([2, 5, 20, 60][random.usize(..4)]),
+        removes: usize::from(random.usize(..8) == 0),
+        // Asked again after each kill, pages that are too large would use up the client's budget for second tries.
+        largest: [None, None, None, Some(2), Some(1)][random.usize(..5)]
+            .filter(|_| crash_every.is_none()),
+        clamp: [None, None, None, Some(3)][random.usize(..4)],
+        inclusive: random.bool(),
+        delay: 4,
+        random: Some(random.fork()),
+        ..Service::with(items)
+    };
+    let bench = Bench::new(service).await;
+    let how = Gather {
+        at_once: random.usize(2..20),
+        seed,
+        crash_every,
+    };
+    let case = format!("seed {seed}, {how:?}");
+    let gathered = bench.gather(None, NOW, how).await.expect(&case);
+    let remaining = bench.service.lock().unwrap().items.clone();
+    let mut read = sorted(ids(&gathered.records));
+    assert_none_lost(&remaining, &read, &case);
+    let all = read.len();
+    read.dedup();
+    all - read.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_leave_while_pages_are_read_side_by_side_hide_no_others() {
+    let first = fastrand::u64(..1 << 40);
+    println!("seeds from {first}");
+    let mut twice = 0;
+    for seed in first..first + 40 {
+        twice += gather_while_records_leave(seed, None).await;
+    }
+    assert!(
+        twice > 0,
+        "no record moved from chain to chain: the test shows nothing"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_is_killed_again_and_again_loses_nothing_that_is_still_there() {
+    let first = fastrand::u64(..1 << 40);
+    println!("seeds from {first}");
+    for seed in first..first + 20 {
+        gather_while_records_leave(seed, Some(6)).await;
+    }
+}
+
+/// So many records in one window that is cut into chains, and nothing after it.
+fn in_one_window(count: usize, seed: u64) -> Vec<Item> {
+    let mut found = items(count, &mut fastrand::Rng::with_seed(seed));
+    for item in &mut found {
+        item.modified = item
+            .modified
+            .min(at(NOW) - OVERLAP - SignedDuration::from_secs(1));
+    }
+    found
+}
+
+/// Reads a window of forty records in four chains, one after the other in this order. Something happens to the service
+/// after the first one, and in the middle of the second.
+async fn in_chains(
+    order: [usize; 4],
+    mut happens: impl FnMut(&mut Vec<Item>),
+) -> (Vec<Item>, Vec<usize>) {
+    let bench = Bench::new(Service::with(in_one_window(40, 11))).await;
+    let partition = bench.stream.plan(None, at(NOW)).unwrap().remove(0);
+    let mut walk = Walk::new(vec![partition]);
+    let mut read = Vec::new();
+    let mut step = async |walk: &mut Walk, index: usize| {
+        let ready = walk.ready().swap_remove(index);
+        let page = bench
+            .stream
+            .fetch(ready.partition, ready.token)
+            .await
+            .unwrap();
+        walk.arrived(ready.id, &page);
+        read.extend(ids(&texts(&[page])));
+    };
+    step(&mut walk, 0).await;
+    let chains: Vec<u64> = walk.ready().iter().map(|ready| ready.id).collect();
+    assert_eq!(chains.len(), 4);
+    for (number, chain) in order.into_iter().enumerate() {
+        let mut pages = 0;
+        while let Some(index) = walk
+            .ready()
+            .iter()
+            .position(|ready| ready.id == chains[chain])
+        {
+            step(&mut walk, index).await;
+            pages += 1;
+            if number == 1 && pages == 1 {
+                happens(&mut bench.service.lock().unwrap().items);
+            }
+        }
+        if number == 0 {
+            happens(&mut bench.service.lock().unwrap().items);
+        }
+    }
+    assert!(walk.is_over());
+    let present = bench.service.lock().unwrap().items.clone();
+    (present, read)
+}
+
+const ORDERS: [[usize; 4]; 4] = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]];
+
+#[tokio::test]
+async fn each_chain_finds_its_records_wherever_they_moved_when_others_left() {
+    for gone in [0, 3, 9, 12, 22, 33, 37] {
+        for count in [1, 4, 7, 18] {
+            for order in ORDERS {
+                let (present, read) = in_chains(order, |items| {
+                    for _ in 0..count {
+                        items.remove(gone.min(items.len() - 1));
+                    }
+                })
+                .await;
+                let case = format!("{count} left at {gone}, twice, {order:?}");
+                assert_none_lost(&present, &read, &case);
+                // Nothing is read again but what moved into another chain.
+                assert!(
+                    read.len() <= 40 + 4 * (2 * count + 5),
+                    "{case}: {} records",
+                    read.len()
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_chain_finds_its_records_wherever_they_moved_when_others_entered() {
+    for place in [0, 3, 9, 12, 22, 33, 40] {
+        for count in [1, 3] {
+            for order in ORDERS {
+                let before = in_one_window(40, 11);
+                let mut number = 1000;
+                let (_, read) = in_chains(order, |items| {
+                    for _ in 0..count {
+                        number += 1;
+                        let entered = Item {
+                            id: number,
+                            ..items[0].clone()
+                        };
+                        items.insert(place, entered);
+                    }
+                })
+                .await;
+                let case = format!("{count} entered at {place}, twice, {order:?}");
+                assert_none_lost(&before, &read, &case);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_side_by_side_take_no_more_requests_than_one_after_the_other() {
+    let bench = Bench::new(Service::with(in_one_window(60, 12))).await;
+    let read = bench.first_pass().await.unwrap();
+    assert_eq!(sorted(read), (0..60).collect::<Vec<_>>());
+    // The first page with the total, twelve pages, and the empty end of the pass.
+    assert_eq!(bench.script.requests().len(), 1 + 12 + 1);
+    let how = Gather {
+        at_once: 16,
+        seed: 1,
+        crash_every: None,
+    };
+    let gathered = bench.gather(None, NOW, how).await.unwrap();
+    assert_eq!(gathered.fetches, 1 + 12 + 1);
+    assert!(gathered.longest_state < 3_000, "{}", gathered.longest_state);
+}
+
+#[tokio::test]
+async fn a_service_that_goes_back_no_further_than_some_offset_is_noticed() {
+    let found = items(60, &mut fastrand::Rng::with_seed(13));
+    for last_skip in [0, 5, 10, 20] {
+        let service = Service {
+            last_skip: Some(last_skip),
+            ..Service::with(found.clone())
+        };
+        let bench = Bench::new(service).await;
+        let error = bench.first_pass().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::DataInvalid, "{last_skip}: {error}");
+    }
+}
+
 fn assert_restless(error: &Error) {
     assert_eq!(error.kind(), Kind::DataInvalid, "{error}");
     assert!(error.message().contains("does not hold still"), "{error}");
@@ -358,6 +595,15 @@ async fn records_that_enter_a_closed_window_never_hide_others() {
                 Ok(read) => assert_none_lost(&items, &read, &format!("adds {adds}, seed {seed}")),
                 Err(error) => assert_restless(&error),
             }
+            let how = Gather {
+                at_once: 8,
+                seed,
+                crash_every: None,
+            };
+            // The service counts its requests from the start, so that nothing is added any more: it is now at rest.
+            let gathered = bench.gather(None, NOW, how).await.unwrap();
+            let present = bench.service.lock().unwrap().items.clone();
+            assert_none_lost(&present, &ids(&gathered.records), "at rest");
         }
     }
 }
@@ -460,7 +706,7 @@ async fn a_missing_total_is_an_error() {
 
 #[tokio::test]
 async fn more_records_in_a_second_than_the_service_pages_through_are_an_error() {
-    let mut items = items(30, &mut fastrand::Rng::with_seed(7));
+    let mut items = items(70, &mut fastrand::Rng::with_seed(7));
     for item in &mut items {
         item.modified = at("2026-01-15T08:00:00.250Z");
     }
@@ -504,16 +750,29 @@ async fn reading_goes_on_from_every_page_exactly_where_it_was() {
     .await;
     for partition in bench.stream.plan(None, at(NOW)).unwrap() {
         let all = pages(&bench.stream, &partition, None).await.unwrap();
-        for (index, page) in all.iter().enumerate() {
-            let Some(next) = &page.next else { continue };
-            let rest = pages(&bench.stream, &partition, Some(kept(next)))
+        let mut walk = Walk::new(vec![partition]);
+        for index in 0.. {
+            let Some(ready) = walk.first() else { break };
+            let page = bench
+                .stream
+                .fetch(ready.partition, ready.token)
                 .await
                 .unwrap();
+            walk.arrived(ready.id, &page);
+            let (mut rest, mut walk) = (Vec::new(), again(&walk));
+            while let Some(ready) = walk.first() {
+                let page = bench
+                    .stream
+                    .fetch(ready.partition, ready.token)
+                    .await
+                    .unwrap();
+                walk.arrived(ready.id, &page);
+                rest.push(page);
+            }
             assert_eq!(texts(&rest), texts(&all[index + 1..]), "page {index}");
-            let bookmark = |pages: &[headwater_core::Page<_, Position>]| {
-                pages.last().unwrap().bookmark.clone()
-            };
-            assert_eq!(bookmark(&rest), bookmark(&all), "page {index}");
+            if !rest.is_empty() {
+                assert_eq!(bookmark(&rest), bookmark(&all), "page {index}");
+            }
         }
     }
 }
@@ -568,12 +827,13 @@ async fn a_damaged_state_reads_on_or_fails_but_never_panics() {
     let stream: Arc<dyn AnyStream> = Arc::new(list(&script).paging(PAGING));
     for partition in bench.stream.plan(None, at(NOW)).unwrap() {
         for page in pages(&bench.stream, &partition, None).await.unwrap() {
-            let Some(next) = page.next else { continue };
-            for token in damaged(&next) {
-                let _ = stream.fetch(partition.clone(), Some(token)).await;
-            }
-            for partition in damaged(&partition) {
-                let _ = stream.fetch(partition, Some(next.clone())).await;
+            for next in page.next.iter().chain(&page.beside) {
+                for token in damaged(next) {
+                    let _ = stream.fetch(partition.clone(), Some(token)).await;
+                }
+                for partition in damaged(&partition) {
+                    let _ = stream.fetch(partition, Some(next.clone())).await;
+                }
             }
         }
     }
@@ -649,4 +909,71 @@ async fn a_clock_that_goes_back_does_not_take_the_bookmark_along() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn a_survey_counts_each_window_with_one_request_and_its_parts_can_be_read_alone() {
+    let mut found = items(150, &mut fastrand::Rng::with_seed(14));
+    for (number, item) in found.iter_mut().enumerate() {
+        let is_late = number % 50 == 0;
+        let minutes = if is_late { 30 } else { 90 + number as i64 };
+        item.modified = at(NOW) - SignedDuration::from_mins(minutes);
+    }
+    let bench = Bench::new(Service::with(found)).await;
+    let mut parts = Vec::new();
+    for partition in bench.stream.plan(None, at(NOW)).unwrap() {
+        parts.extend(bench.stream.survey(partition).await.unwrap());
+    }
+    let surveyed = bench.script.requests().len();
+    assert!(surveyed < 40, "{surveyed}");
+    let records: Option<u64> = parts.iter().map(|part| part.records).sum();
+    assert_eq!(records, Some(150));
+    let requests: Option<u64> = parts.iter().map(|part| part.requests).sum();
+
+    let mut read = Vec::new();
+    for part in &parts {
+        let extent = bench.stream.extent(&part.partition).unwrap();
+        assert!(extent.from < extent.to, "{extent:?}");
+        let how = Gather {
+            at_once: 4,
+            seed: 3,
+            crash_every: None,
+        };
+        // In a process of its own, from the written form.
+        let partition = serde_json::to_string(&part.partition).unwrap();
+        let plan = vec![serde_json::from_str(&partition).unwrap()];
+        let gathered = how.all(&bench.stream, plan).await.unwrap();
+        assert_eq!(Some(gathered.records.len() as u64), part.records);
+        let is_last = extent.to == Some(at(NOW));
+        assert_eq!(gathered.bookmark.is_some(), is_last, "{extent:?}");
+        read.extend(ids(&gathered.records));
+    }
+    assert_eq!(sorted(read), (0..150).collect::<Vec<_>>());
+    let read = bench.script.requests().len() - surveyed;
+    assert_eq!(Some(read as u64), requests);
+}
+
+#[tokio::test]
+async fn a_bookmark_says_what_it_covers_and_one_that_was_rewound_reads_again() {
+    let mut found = items(30, &mut fastrand::Rng::with_seed(15));
+    for (number, item) in found.iter_mut().enumerate() {
+        item.modified = at(NOW) - SignedDuration::from_hours(24 * number as i64);
+    }
+    let bench = Bench::new(Service::with(found)).await;
+    let (_, bookmark) = bench.pass(None, NOW).await.unwrap();
+    let coverage = bench.stream.coverage(&bookmark.unwrap()).unwrap();
+    assert_eq!(coverage.until, Some(at(NOW)));
+    assert_eq!(coverage.again_from, Some(at(NOW) - OVERLAP));
+    assert_eq!(
+        coverage.reason,
+        "the last 60 minutes are read again for items that show up late; what was read already is left out"
+    );
+    let to = at(NOW) - SignedDuration::from_hours(10 * 24);
+    let rewound = bench.stream.rewind(to).unwrap();
+    let (read, _) = bench.pass(Some(rewound), NOW).await.unwrap();
+    assert_eq!(sorted(read), (1..=10).collect::<Vec<_>>());
+    // Before the start there is nothing that this stream reads.
+    let rewound = bench.stream.rewind(at("1999-01-01T00:00:00Z")).unwrap();
+    let (read, _) = bench.pass(Some(rewound), NOW).await.unwrap();
+    assert_eq!(sorted(read), (1..30).collect::<Vec<_>>());
 }

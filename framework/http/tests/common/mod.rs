@@ -18,7 +18,7 @@ use headwater_core::{
     Timestamp, Transport, TransportError,
 };
 use headwater_http::{Client, ClientBuilder, RetryPolicy, context};
-use headwater_testkit::Script;
+use headwater_testkit::{Script, Walk};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -69,22 +69,33 @@ pub fn kept(position: &Position) -> Position {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The pages of a partition, from a token to the end.
+/// The pages of a partition, from a token to the end, by one reader.
 pub async fn pages(
     stream: &Arc<dyn AnyStream>,
     partition: &Position,
-    mut token: Option<Position>,
+    token: Option<Position>,
 ) -> Result<Vec<Page<Position, Position>>> {
+    let mut walk = Walk::from_places([(kept(partition), token)]);
     let mut pages = Vec::new();
-    loop {
+    while let Some(ready) = walk.first() {
         assert!(pages.len() < 5_000, "reading does not end");
-        let page = stream.fetch(kept(partition), token).await?;
-        token = page.next.as_ref().map(kept);
+        let page = stream.fetch(ready.partition, ready.token).await?;
+        walk.arrived(ready.id, &page);
+        walk = again(&walk);
         pages.push(page);
-        if token.is_none() {
-            return Ok(pages);
-        }
     }
+    Ok(pages)
+}
+
+/// The rest of a pass after being written down and read again.
+pub fn again(walk: &Walk) -> Walk {
+    serde_json::from_str(&serde_json::to_string(walk).unwrap()).unwrap()
+}
+
+/// The bookmark that some pages leave.
+pub fn bookmark(pages: &[Page<Position, Position>]) -> Option<Position> {
+    let mut bookmarks = pages.iter().filter_map(|page| page.bookmark.as_ref());
+    bookmarks.next_back().map(kept)
 }
 
 /// The records of some pages as text.
