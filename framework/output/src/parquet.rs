@@ -28,6 +28,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    time::Duration,
 };
 
 use ::parquet::{
