@@ -100,7 +100,7 @@ pub(crate) struct Check {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Config {
-    /// The connector, as `headwater list` names it.
+    /// The connector, as `headwater list` names it; or, where one is read from, a saved connection.
     pub connector: String,
 
     /// Read the config, a JSON object, from a file, or from standard input with `-`. A secret may be a reference:
@@ -126,6 +126,9 @@ pub(crate) struct Read {
     pub config: Config,
 
     #[command(flatten)]
+    pub store: StorePlace,
+
+    #[command(flatten)]
     pub run: Run,
 
     /// Write one file per stream, STREAM.jsonl, into this folder instead of standard output. On standard output,
@@ -147,10 +150,14 @@ pub(crate) struct Sync {
     #[command(flatten)]
     pub config: Config,
 
+    #[command(flatten)]
+    pub store: StorePlace,
+
     /// Where the records go: sqlite:FILE, postgres://HOST/DATABASE, parquet:FOLDER, s3://BUCKET/PREFIX or
-    /// jsonl:FOLDER. The position is kept there, too.
+    /// jsonl:FOLDER. The position is kept there, too. With a password in it, by reference only, as in env:NAME. A
+    /// saved connection remembers it.
     #[arg(long, value_name = "DESTINATION")]
-    pub to: String,
+    pub to: Option<String>,
 
     #[command(flatten)]
     pub run: Run,
@@ -224,6 +231,9 @@ pub(crate) struct Plan {
     #[command(flatten)]
     pub config: Config,
 
+    #[command(flatten)]
+    pub store: StorePlace,
+
     /// A stream to plan; may be repeated. All of them by default.
     #[arg(long = "stream", value_name = "STREAM")]
     pub streams: Vec<String>,
@@ -250,6 +260,8 @@ pub(crate) enum StateCommand {
         #[command(flatten)]
         config: Config,
         #[command(flatten)]
+        store: StorePlace,
+        #[command(flatten)]
         at: At,
     },
     /// Forget a stream: the next run reads it from the start.
@@ -272,6 +284,8 @@ pub(crate) enum StateCommand {
     Rewind {
         #[command(flatten)]
         config: Config,
+        #[command(flatten)]
+        store: StorePlace,
         #[command(flatten)]
         at: At,
         /// The stream.

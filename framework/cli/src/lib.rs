@@ -18,6 +18,7 @@ mod args;
 mod check;
 mod connection;
 mod demo;
+mod lease;
 mod patch;
 mod plan;
 mod progress;

@@ -2,15 +2,16 @@
 
 use headwater_core::{Allowance, Context, Extent, Registry};
 use headwater_host::{Delivery, Plan, PlannedPartition, State};
-use headwater_output::Destination;
 use serde_json::{Value, json};
 
 use crate::{
     Outcome,
-    answers::gather,
+    answers::env_file,
     args::Plan as Options,
     read::runtime,
+    saved::{Chosen, choose},
     state::kept_in,
+    sync::destination,
     terminal::{Terminal, count, table, thousands, until_stopped},
 };
 
@@ -23,17 +24,26 @@ pub(crate) fn plan(
     context: fn() -> headwater_core::Result<Context>,
     terminal: &Terminal,
 ) -> Outcome {
-    let destination = options.to.as_deref().map(Destination::parse).transpose()?;
-    let (connector, config) = gather(registry, &options.config)?;
+    let Chosen {
+        connector,
+        config,
+        name,
+        saved,
+    } = choose(registry, &options.config, &options.store)?;
+    let env_file = env_file(options.config.env_file.as_deref())?;
+    let remembered = saved
+        .and_then(|(_, connection)| connection.destination)
+        .filter(|_| options.state.is_none());
+    let to = options.to.clone().or(remembered);
+    let destination = to.map(|to| destination(&to, &env_file)).transpose()?;
     let context = context()?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
     let id = connector.about().id;
-    let name = options.config.connector.as_str();
     let (state, delivery, keeps_position) = match (&destination, &options.state) {
         (Some(destination), _) => {
-            let state = match kept_in(destination, name)? {
+            let state = match kept_in(destination, &name)? {
                 Some(state) => state.of(id, &format!("the state in {destination}"))?,
                 None => State::new(id),
             };

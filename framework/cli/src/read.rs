@@ -11,10 +11,12 @@ use tokio::{runtime::Runtime, signal, sync::watch};
 
 use crate::{
     Failure, Outcome,
-    answers::{env_file, gather},
+    answers::env_file,
     args::{Fate, Read, Redact, Run, Treatment},
+    lease::Lease,
     progress::Progress,
     receipt::tell,
+    saved::{Chosen, choose},
     terminal::{Terminal, until_stopped},
 };
 
@@ -34,7 +36,9 @@ pub(crate) fn read(
     context: fn() -> headwater_core::Result<Context>,
     terminal: &Terminal,
 ) -> Outcome {
-    let (connector, config) = gather(registry, &options.config)?;
+    let Chosen {
+        connector, config, ..
+    } = choose(registry, &options.config, &options.store)?;
     let redaction = redaction(
         &options.run.redact,
         &env_file(options.config.env_file.as_deref())?,
@@ -63,7 +67,7 @@ pub(crate) fn read(
         commit_every: options.out.is_none().then_some(Duration::ZERO),
         ..run
     };
-    let receipt = carry_out(&*source, &options.run, state, sink, run)?;
+    let receipt = carry_out(&*source, &options.run, state, sink, run, None)?;
     tell(&receipt, &options.run, options.out.is_some(), terminal)?;
     match receipt.failure() {
         Some(kind) => Err(Failure::Said(kind)),
@@ -121,11 +125,17 @@ pub(crate) fn carry_out(
     state: State,
     sink: Box<dyn Sink>,
     run: RunOptions,
+    lease: Option<&Lease>,
 ) -> Result<Receipt, Error> {
     let mut progress = Progress::new(options, Arc::clone(&run.meter));
     let receipt = runtime()?.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        if let Some(lease) = lease {
+            lease.stops(stop.clone());
+        }
+        on_signal(stop);
         let run = RunOptions {
-            stop: on_signal(),
+            stop: stopped,
             ..run
         };
         let mut on_event = |event: Event<'_>| progress.on(&event);
@@ -155,9 +165,8 @@ pub(crate) fn treatment(options: &Treatment) -> Option<Redaction> {
     })
 }
 
-/// True after the first Ctrl-C or SIGTERM; the second one, or too long a wait, ends the process at once.
-fn on_signal() -> watch::Receiver<bool> {
-    let (stop, stopped) = watch::channel(false);
+/// Stops after the first Ctrl-C or SIGTERM; the second one, or too long a wait, ends the process at once.
+fn on_signal(stop: watch::Sender<bool>) {
     tokio::spawn(async move {
         // Without a handler the signal keeps its usual effect, which is a stop as well.
         let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) else {
@@ -178,5 +187,4 @@ fn on_signal() -> watch::Receiver<bool> {
         let _ = tokio::time::timeout(LONGEST_STOP, next()).await;
         std::process::exit(i32::from(Kind::Cancelled.exit_code()));
     });
-    stopped
 }

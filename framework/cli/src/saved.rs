@@ -8,8 +8,8 @@ use headwater_store::{Connection, Place, Store, key_text};
 
 use crate::{
     Failure,
-    answers::{form, judged},
-    args::StorePlace,
+    answers::{env_file, form, gather, judged},
+    args::{Config, StorePlace},
     read::runtime,
 };
 
@@ -46,6 +46,56 @@ fn place(options: &StorePlace) -> Result<Place, Error> {
         )),
         _ => Place::standard(),
     }
+}
+
+/// What a command reads from: a connector with a config, or a saved connection.
+pub(crate) struct Chosen<'r> {
+    pub connector: &'r Arc<dyn AnyConnector>,
+    pub config: Validated,
+    /// What the state and the tables of the run are kept under.
+    pub name: String,
+    /// The store with the connection, where it is a saved one.
+    pub saved: Option<(Store, Connection)>,
+}
+
+/// The connector that the options name with the config that they give, or the saved connection that they name.
+pub(crate) fn choose<'r>(
+    registry: &'r Registry,
+    options: &Config,
+    place: &StorePlace,
+) -> Result<Chosen<'r>, Failure> {
+    let name = options.connector.clone();
+    if registry.get(&name).is_ok() {
+        let (connector, config) = gather(registry, options)?;
+        return Ok(Chosen {
+            connector,
+            config,
+            name,
+            saved: None,
+        });
+    }
+    // A store is not made only to find nothing in it.
+    if !self::place(place)?.exists() {
+        registry.get(&name).map_err(|error| {
+            let text = format!("{}; and no connection is saved", error.message());
+            Error::new(Kind::NotFound, text)
+        })?;
+    }
+    if options.config.is_some() || !options.set.is_empty() {
+        let text = format!(
+            "{name} is no connector; a saved connection has its config already, so that --config and --set say nothing"
+        );
+        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    }
+    let env_file = env_file(options.env_file.as_deref())?;
+    let mut store = open_store(place, &env_file)?;
+    let opened = open_connection(registry, &mut store, &name, &env_file)?;
+    Ok(Chosen {
+        connector: opened.connector,
+        config: opened.config,
+        name,
+        saved: Some((store, opened.connection)),
+    })
 }
 
 /// A connection by name, with its secrets, and with what its references lead to.

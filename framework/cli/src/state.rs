@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::{
     Outcome,
-    answers::gather,
     args::{Place, StateCommand},
+    saved::choose,
     sync::state_file,
     terminal::{Terminal, count, table, thousands},
 };
@@ -23,8 +23,9 @@ pub(crate) fn state(
 ) -> Outcome {
     match command {
         StateCommand::Show(place) => show(&Kept::look(place)?, terminal),
-        StateCommand::Explain { config, at } => {
-            let (connector, answer) = gather(registry, config)?;
+        StateCommand::Explain { config, store, at } => {
+            let chosen = choose(registry, config, store)?;
+            let (connector, answer) = (chosen.connector, chosen.config);
             let place = Place {
                 place: at.at.clone(),
                 connection: Some(config.connector.clone()),
@@ -51,12 +52,14 @@ pub(crate) fn state(
         }
         StateCommand::Rewind {
             config,
+            store,
             at,
             stream,
             to,
         } => {
             let to = moment(to)?;
-            let (connector, answer) = gather(registry, config)?;
+            let chosen = choose(registry, config, store)?;
+            let (connector, answer) = (chosen.connector, chosen.config);
             let source = connector.open(&answer, &context()?)?;
             let mut kept = Kept::take(&Place {
                 place: at.at.clone(),

@@ -2,17 +2,22 @@
 
 use std::path::PathBuf;
 
-use headwater_core::{Context, Kind, Registry};
-use headwater_host::{DriftOptions, Outcome as Ended, RunOptions, State};
+use headwater_core::{Context, Error, Kind, Registry};
+use headwater_host::{
+    DriftOptions, Outcome as Ended, RunOptions, State,
+    references::{self, EnvFile},
+};
 use headwater_output::Destination;
 
 use crate::{
     Failure, Outcome,
-    answers::{env_file, gather},
+    answers::env_file,
     args::Sync,
-    read::{carry_out, redaction, run_options},
+    lease::Lease,
+    read::{carry_out, redaction, run_options, runtime},
     receipt::tell,
-    terminal::Terminal,
+    saved::{Chosen, choose},
+    terminal::{Terminal, until_stopped},
 };
 
 pub(crate) fn sync(
@@ -21,9 +26,20 @@ pub(crate) fn sync(
     context: fn() -> headwater_core::Result<Context>,
     terminal: &Terminal,
 ) -> Outcome {
-    let destination = Destination::parse(&options.to)?;
-    let (connector, config) = gather(registry, &options.config)?;
-    let redaction = redaction(&options.run.redact, &env_file(options.config.env_file.as_deref())?)?;
+    let Chosen {
+        connector,
+        config,
+        name,
+        saved,
+    } = choose(registry, &options.config, &options.store)?;
+    let env_file = env_file(options.config.env_file.as_deref())?;
+    let remembered = saved.as_ref().and_then(|(_, one)| one.destination.clone());
+    let Some(to) = options.to.clone().or(remembered) else {
+        let text = "say where the records go with --to, as in --to sqlite:records.db";
+        return Err(Error::new(Kind::ConfigInvalid, text).into());
+    };
+    let destination = destination(&to, &env_file)?;
+    let redaction = redaction(&options.run.redact, &env_file)?;
     let context = context()?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
@@ -34,7 +50,7 @@ pub(crate) fn sync(
         Some(path) => State::load(path, id, &names)?,
         None => State::new(id),
     };
-    let sink = destination.open(&options.config.connector)?;
+    let sink = destination.open(&name)?;
     let run = RunOptions {
         state_path,
         guarantee: options.guarantee,
@@ -44,13 +60,38 @@ pub(crate) fn sync(
         }),
         ..run_options(&options.run, &context, redaction)?
     };
-    let receipt = carry_out(&*source, &options.run, state, sink, run)?;
+    let lease = saved
+        .map(|(store, connection)| Lease::begin(store, &connection))
+        .transpose()?;
+    let receipt = carry_out(&*source, &options.run, state, sink, run, lease.as_ref())?;
     tell(&receipt, &options.run, !destination.is_output(), terminal)?;
+    if let Some(lease) = lease {
+        lease.end(&receipt, options.to.as_deref())?;
+    }
     match (receipt.outcome, receipt.failure()) {
         (Ended::Complete, _) => Ok(()),
         (Ended::Partial, _) => Err(Failure::Partial),
         (_, kind) => Err(Failure::Said(kind.unwrap_or(Kind::Unexpected))),
     }
+}
+
+/// The destination that a text or a reference says. A password stands in no argument.
+pub(crate) fn destination(text: &str, env_file: &EnvFile) -> Result<Destination, Failure> {
+    let resolved = references::resolve_text(text, env_file);
+    let resolved = runtime()?.block_on(until_stopped(resolved))?;
+    let Some(resolved) = resolved else {
+        let destination = Destination::parse(text)?;
+        if destination.has_password() {
+            let text = "arguments can be seen by everybody on this machine; put the destination with its password into a \
+                        variable, and write --to env:NAME";
+            return Err(Error::new(Kind::ConfigInvalid, text).into());
+        }
+        return Ok(destination);
+    };
+    let resolved = resolved.map_err(|message| {
+        Error::new(Kind::ConfigInvalid, format!("--to {message}"))
+    })?;
+    Ok(Destination::parse(&resolved)?)
 }
 
 /// Where the position is kept for a destination that does not keep it itself.

@@ -84,6 +84,16 @@ impl State {
     pub fn rewind(&mut self, source: &dyn Source, stream: &str, to: Timestamp) -> Result<()> {
         let stream = source.stream(stream)?;
         let bookmark = stream.rewind(to)?;
+        if let Some(current) = self.bookmark(stream.spec().name)
+            && let Some(until) = stream.coverage(current)?.until
+            && to > until
+        {
+            let text = format!(
+                "{} was read up to {until} only; going on at {to} would leave a gap",
+                stream.spec().name
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
         let state = self.stream(stream.spec().name);
         // What is left of a pass lies before its end, and the new one reads all of it from the moment on. What lies
         // before that moment would be lost with it.

@@ -125,6 +125,16 @@ impl Destination {
         matches!(self, Self::JsonLinesOutput | Self::ArrowOutput)
     }
 
+    /// Whether the URL holds a password.
+    pub fn has_password(&self) -> bool {
+        let Self::Postgres { url, .. } = self else {
+            return false;
+        };
+        let rest = url.expose().split_once("://").map_or("", |(_, rest)| rest);
+        let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
+        user.contains(':')
+    }
+
     /// What an interrupted run leaves there.
     pub const fn delivery(&self) -> Delivery {
         match self {

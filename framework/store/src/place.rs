@@ -47,6 +47,14 @@ impl Place {
         Ok(Self::File(home.join("store.db")))
     }
 
+    /// Whether there is something at the place, as far as can be told without opening it.
+    pub fn exists(&self) -> bool {
+        match self {
+            Self::File(path) => path.exists(),
+            Self::Server(_) => true,
+        }
+    }
+
     /// Whether the URL holds a password, which arguments must not.
     pub fn has_password(&self) -> bool {
         let Self::Server(url) = self else {
