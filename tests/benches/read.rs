@@ -347,8 +347,8 @@ fn minimal_loop(base_url: &str, out: &Path) {
             );
             let request = client
                 .get(url)
-                .header("x-api-key", headwater_sandbox::API_KEY)
-                .header("x-api-password", headwater_sandbox::API_PASSWORD);
+                .header("x-api-key", API_KEY)
+                .header("x-api-password", API_PASSWORD);
             let body =
                 runtime.block_on(async { request.send().await.unwrap().bytes().await.unwrap() });
             let answer: Answer<'_> = serde_json::from_slice(&body).unwrap();

@@ -585,6 +585,8 @@ impl Host {
         let mut options = RunOptions {
             state_path: Some(self.state()),
             commit_every: Some(Duration::ZERO),
+            // One after the other, so that the order of the requests tells something.
+            concurrency: 1,
             ..RunOptions::new(Arc::clone(&context.meter), self.stop.subscribe())
         };
         change(&mut options);
@@ -613,7 +615,8 @@ impl Host {
 pub fn failure(summary: &Receipt, stream: &str) -> Option<(Kind, String)> {
     let one = summary.streams.iter().find(|one| one.stream == stream)?;
     match &one.ending {
-        headwater_host::Ending::Failed { kind, message, .. } => Some((*kind, message.clone())),
+        headwater_host::Ending::Failed { kind, message, .. }
+        | headwater_host::Ending::Suspended { kind, message, .. } => Some((*kind, message.clone())),
         _ => None,
     }
 }

@@ -88,9 +88,8 @@ pub(crate) fn destination(text: &str, env_file: &EnvFile) -> Result<Destination,
         }
         return Ok(destination);
     };
-    let resolved = resolved.map_err(|message| {
-        Error::new(Kind::ConfigInvalid, format!("--to {message}"))
-    })?;
+    let resolved =
+        resolved.map_err(|message| Error::new(Kind::ConfigInvalid, format!("--to {message}")))?;
     Ok(Destination::parse(&resolved)?)
 }
 

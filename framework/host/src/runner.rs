@@ -487,7 +487,7 @@ impl Running {
         self.queued_bytes += page.body.len();
         self.queue.push(Job::Page {
             lane: index,
-            page,
+            page: Box::new(page),
             most,
             step: (!lane.is_ahead).then_some(step),
         });

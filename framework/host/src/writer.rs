@@ -24,7 +24,7 @@ pub(crate) enum Job {
     /// A page, as far as the limit lets it through.
     Page {
         lane: usize,
-        page: Page<Position, Position>,
+        page: Box<Page<Position, Position>>,
         /// At most so many records for each outlet.
         most: Vec<usize>,
         /// Where its partition goes on; none beyond a limit, where the state stays.
@@ -441,14 +441,12 @@ enum Trouble {
 type Spans<'a> = (Cow<'a, Bytes>, Cow<'a, [Range<usize>]>);
 /// A record that is rejected, and why.
 type Rejected = (RejectReason, Range<usize>);
+/// The places of the records that go to the sink, none where those are all; and the others.
+type Sorted = (Option<Vec<Range<usize>>>, Vec<Rejected>);
 
 impl Outlet {
-    /// The records that go to the sink, where that is not all of them; and the others.
-    fn sort(
-        &mut self,
-        body: &Bytes,
-        records: &[Range<usize>],
-    ) -> Result<(Option<Vec<Range<usize>>>, Vec<Rejected>), Trouble> {
+    /// Tells the records that go to the sink from those that do not.
+    fn sort(&mut self, body: &Bytes, records: &[Range<usize>]) -> Result<Sorted, Trouble> {
         let Some(watch) = &mut self.watch else {
             return Ok((None, Vec::new()));
         };
