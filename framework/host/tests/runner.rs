@@ -907,7 +907,7 @@ async fn a_sink_that_broke_gets_no_state_ahead_of_it_from_a_release() {
     })
     .await
     .unwrap();
-    assert_eq!(endings(&summary), ["a failed 1", "b not_read 0"]);
+    assert_eq!(endings(&summary), ["a failed 1", "b stopped 0"]);
     assert_eq!(summary.failure(), Some(Kind::OutputFailed));
     let kept = saved(&state);
     assert_eq!(token(&kept, "a", 0), 4711);
