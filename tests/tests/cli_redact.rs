@@ -52,7 +52,7 @@ impl Desk {
 
     /// Reads everything into a folder and gives its lines by stream.
     fn read_to(&self, out: &str, arguments: &[&str]) -> (Ran, BTreeMap<String, Vec<Value>>) {
-        let ran = self.read(&[&["--out", out, "--json"], arguments].concat());
+        let ran = self.read(&[&["--out", out, "--json", "--concurrency", "1"], arguments].concat());
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         (ran, records(&self.path(out)))
     }

@@ -414,7 +414,7 @@ async fn a_full_service_is_waited_for_while_others_are_read() {
         .filter(|&at| sent[at].method == "POST")
         .collect();
     assert!(orders.len() > 1, "the first order was refused");
-    let meanwhile = &sent[orders[0]..orders[orders.len() - 1]];
+    let meanwhile = &sent[..orders[orders.len() - 1]];
     assert!(meanwhile.iter().any(|one| one.path == "/v4/audit/events"));
 }
 

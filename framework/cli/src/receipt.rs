@@ -152,8 +152,17 @@ fn show_failures(receipt: &Receipt) {
                 count(usize::try_from(*times).unwrap_or(usize::MAX), "time")
             ));
         }
-        if let Ending::Suspended { message, until, .. } = &stream.ending {
-            say(&format!("suspended until {until}: {message}"));
+        if let Ending::Suspended {
+            message,
+            until,
+            retry_after_seconds,
+            ..
+        } = &stream.ending
+        {
+            let wait = duration(*retry_after_seconds);
+            say(&format!(
+                "suspended until {until}: {message}; try again in {wait}"
+            ));
         }
         for flag in &stream.flags {
             say(&format!("note: {}: {}", stream.stream, flag.message));

@@ -68,8 +68,9 @@ pub(crate) struct Lane {
     pub(crate) waits: BTreeMap<(usize, u64), Pause>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) covered: Covered,
-    /// Whether a limit has cut a page: from there on the state stays where it is.
-    pub(crate) is_ahead: bool,
+    /// The partition in which a limit has cut a page: from there on the state stays where it is, and only this
+    /// partition is read on, for the streams that come along.
+    pub(crate) ahead: Option<usize>,
     pub(crate) stage: Stage,
     /// The first error that ended one place only, and how many there were.
     pub(crate) failure: Option<Error>,
@@ -163,7 +164,7 @@ impl Lane {
             waits: BTreeMap::new(),
             meter: Arc::default(),
             covered,
-            is_ahead: false,
+            ahead: None,
             stage: Stage::Ready,
             failure: None,
             failures: 0,
@@ -193,7 +194,7 @@ impl Lane {
     pub(crate) fn conclusion(&mut self) -> Ending {
         match self.failure.take() {
             Some(error) => Ending::failed(&error),
-            None if self.is_ahead => Ending::Limited,
+            None if self.ahead.is_some() => Ending::Limited,
             None if self.is_partial => Ending::Partial,
             None => Ending::Complete,
         }
@@ -205,7 +206,8 @@ impl Lane {
         let mut earliest: Option<Instant> = None;
         let mut is_busy = !self.in_flight.is_empty();
         for leaf in pass.leaves() {
-            if self.in_flight.contains_key(&leaf) {
+            let is_elsewhere = self.ahead.is_some_and(|number| number != leaf.0);
+            if is_elsewhere || self.in_flight.contains_key(&leaf) {
                 continue;
             }
             match self.waits.get(&leaf) {

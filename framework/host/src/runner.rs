@@ -469,7 +469,9 @@ impl Running {
             let receipt = &mut self.receipts[outlet.receipt];
             let records = records(&page, outlet.name, lane.name).len() as u64;
             let taken = records.min(limit - receipt.read);
-            lane.is_ahead |= taken < records;
+            if taken < records {
+                lane.ahead = Some(place.0);
+            }
             receipt.read += taken;
             receipt.pages += u64::from(taken > 0);
             is_enough &= receipt.read == limit;
@@ -489,9 +491,9 @@ impl Running {
             lane: index,
             page: Box::new(page),
             most,
-            step: (!lane.is_ahead).then_some(step),
+            step: lane.ahead.is_none().then_some(step),
         });
-        if lane.is_ahead && hold.is_some() {
+        if lane.ahead.is_some() && hold.is_some() {
             return self.close(index, Ending::Limited);
         }
         match hold {
@@ -507,7 +509,7 @@ impl Running {
             }
             None => {}
         }
-        if is_enough && (lane.is_ahead || !lane.pass.partitions.is_empty()) {
+        if is_enough && (lane.ahead.is_some() || !lane.pass.partitions.is_empty()) {
             self.close(index, Ending::Limited);
         }
     }
@@ -534,7 +536,7 @@ impl Running {
         // A page that is malformed, or that breaks a service which answers otherwise, is not asked for in run after run.
         let is_of_this_place = error.kind() == Kind::DataInvalid
             || (error.kind() == Kind::Unavailable && self.has_answered);
-        if is_of_this_place && !lane.is_ahead {
+        if is_of_this_place && lane.ahead.is_none() {
             let message = error.to_string();
             self.queue.push(Job::Failed {
                 lane: index,

@@ -626,7 +626,7 @@ async fn a_limit_counts_each_stream_and_a_run_without_it_writes_nothing_twice() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_lies_beyond_a_cut_page_is_read_from_its_own_place() {
+async fn what_lies_beyond_a_cut_page_is_read_of_its_own_partition() {
     let mut stream = Fake::new("a", 2, |partition, token| match (partition, token) {
         (0, 0) => Ok(wait(9, 1)),
         (0, 9) => Ok(both(&[90], &[91], None)),
@@ -651,8 +651,8 @@ async fn what_lies_beyond_a_cut_page_is_read_from_its_own_place() {
         endings(&summary.unwrap()),
         ["a limited 2", "users limited 2"]
     );
-    assert_eq!(sink.written(), ["a 1", "a 2", "users 91", "users 21"]);
-    assert_eq!(source.asked(), ["a 0.0", "a 1.0", "a 0.9", "a 1.1"]);
+    assert_eq!(sink.written(), ["a 1", "a 2", "users 21", "users 22"]);
+    assert_eq!(source.asked(), ["a 0.0", "a 1.0", "a 1.1", "a 1.2"]);
 
     let sink = Lines::default();
     run(&source, &[], &state, sink.clone()).await.unwrap();
