@@ -350,6 +350,7 @@ impl Stream for Activities {
             notes: read.notes,
             hold: read.hold,
             beside: Vec::new(),
+            total: None,
             bookmark: is_over.then(|| bookmark(&token.delivered)),
             next: (!is_over).then_some(token),
         })

@@ -317,6 +317,7 @@ impl Stream for Audit {
                     notes: read.notes,
                     hold: read.hold,
                     beside: Vec::new(),
+                    total: None,
                     next: None,
                     bookmark: None,
                 }

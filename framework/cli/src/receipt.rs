@@ -82,7 +82,7 @@ fn show(receipt: &Receipt) {
     let retries = usize::try_from(receipt.retries).unwrap_or(usize::MAX);
     let requests = usize::try_from(receipt.requests).unwrap_or(usize::MAX);
     say(&format!(
-        "{} in {:.1} s, {}, waited {:.1} s for the limit and {:.1} s before retries",
+        "{} in {:.1} s, {}; they waited {:.1} s for the limit in all, and {:.1} s before retries",
         count(requests, "request"),
         receipt.seconds,
         if retries == 1 {

@@ -116,7 +116,10 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
             .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let is_number = |cell: &str| cell.starts_with(|c: char| c.is_ascii_digit());
+    let is_number = |cell: &str| {
+        cell.chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, ',' | '.'))
+    };
     rows.iter()
         .map(|row| {
             let mut line = String::new();

@@ -25,6 +25,8 @@ pub struct Page<Token, Bookmark> {
     /// total, the details of the records of a list. The host fetches them side by side, each with what comes after
     /// it, and `next` once all of them have arrived.
     pub beside: Vec<Token>,
+    /// Records that reading on from here will bring, where the answer tells: for progress, so it need not be exact.
+    pub total: Option<u64>,
     /// Where the next pass starts, on the last page of the partition that knows it.
     pub bookmark: Option<Bookmark>,
     /// What the host should tell people about this page.
@@ -56,6 +58,7 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
             companions: Vec::new(),
             next: None,
             beside: Vec::new(),
+            total: None,
             bookmark: None,
             notes: Vec::new(),
             hold: None,

@@ -319,6 +319,7 @@ impl<S: Stream> AnyStream for S {
                 .iter()
                 .map(|token| Position::encode(S::VERSION, token))
                 .collect::<Result<_>>()?,
+            total: page.total,
             bookmark: page
                 .bookmark
                 .map(|bookmark| Position::encode(S::VERSION, &bookmark))

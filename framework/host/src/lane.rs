@@ -114,6 +114,8 @@ pub(crate) enum Pause {
 /// What a lane can do now.
 pub(crate) enum Turn {
     Fetch(Leaf),
+    /// Only places at which earlier runs have ended.
+    Suspect(Leaf),
     /// Nothing before this moment.
     Wait(Instant),
     /// Nothing before something that is under way has arrived or is kept.
@@ -205,6 +207,7 @@ impl Lane {
         let now = Instant::now();
         let mut earliest: Option<Instant> = None;
         let mut is_busy = !self.in_flight.is_empty();
+        let mut suspect = None;
         for leaf in pass.leaves() {
             let is_elsewhere = self.ahead.is_some_and(|number| number != leaf.0);
             if is_elsewhere || self.in_flight.contains_key(&leaf) {
@@ -216,6 +219,7 @@ impl Lane {
                 Some(Pause::Until(at)) if *at > now => {
                     earliest = Some(earliest.map_or(*at, |other| other.min(*at)));
                 }
+                _ if pass.failures(leaf) > 0 => suspect = suspect.or_else(|| pass.leaf(leaf)),
                 _ => {
                     if let Some(leaf) = pass.leaf(leaf) {
                         return Turn::Fetch(leaf);
@@ -223,10 +227,11 @@ impl Lane {
                 }
             }
         }
-        match (earliest, is_busy) {
-            (Some(at), _) => Turn::Wait(at),
-            (None, true) => Turn::Busy,
-            (None, false) => Turn::Done,
+        match (suspect, earliest, is_busy) {
+            (Some(leaf), ..) => Turn::Suspect(leaf),
+            (None, Some(at), _) => Turn::Wait(at),
+            (None, None, true) => Turn::Busy,
+            (None, None, false) => Turn::Done,
         }
     }
 }

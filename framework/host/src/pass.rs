@@ -226,6 +226,15 @@ impl Pass {
         leaves
     }
 
+    /// Runs in a row that ended at a place.
+    pub fn failures(&self, (number, id): (usize, u64)) -> u32 {
+        let progress = self.partitions.iter().find(|one| one.number == number);
+        progress.map_or(0, |progress| match id {
+            0 => progress.failures,
+            id => search(&progress.beside, id).map_or(0, |place| place.failures),
+        })
+    }
+
     /// What to fetch for a place.
     pub fn leaf(&self, (number, id): (usize, u64)) -> Option<Leaf> {
         let progress = self.partitions.iter().find(|one| one.number == number)?;

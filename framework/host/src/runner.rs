@@ -352,6 +352,7 @@ impl Running {
         }
         self.closed_until = None;
         let mut wake: Option<Instant> = None;
+        let mut suspect = None;
         for index in 0..self.lanes.len() {
             while self.lanes[index].is_open() {
                 if !self.has_room() {
@@ -363,6 +364,10 @@ impl Running {
                 }
                 match self.lanes[index].turn() {
                     Turn::Fetch(leaf) => self.fetch(index, leaf),
+                    Turn::Suspect(leaf) => {
+                        suspect.get_or_insert((index, leaf));
+                        break;
+                    }
                     Turn::Wait(at) => {
                         wake = wake.into_iter().chain([at]).min();
                         break;
@@ -374,6 +379,10 @@ impl Running {
                     }
                 }
             }
+        }
+        // Last and alone: whether the service answers otherwise tells what to think of another failure there.
+        if let Some((index, leaf)) = suspect.filter(|_| self.fetching.is_empty()) {
+            self.fetch(index, leaf);
         }
         wake
     }
@@ -461,7 +470,11 @@ impl Running {
     fn take(&mut self, index: usize, place: (usize, u64), mut page: Page<Position, Position>) {
         let lane = &mut self.lanes[index];
         let notes = mem::take(&mut page.notes);
-        self.receipts[lane.outlets[0].receipt].note(notes);
+        let receipt = &mut self.receipts[lane.outlets[0].receipt];
+        receipt.note(notes);
+        if let Some(total) = page.total.filter(|_| self.options.limit.is_none()) {
+            *receipt.expected.get_or_insert(receipt.read) += total;
+        }
         let limit = self.options.limit.unwrap_or(u64::MAX);
         let mut most = Vec::with_capacity(lane.outlets.len());
         let mut is_enough = true;
@@ -534,8 +547,10 @@ impl Running {
             return;
         }
         // A page that is malformed, or that breaks a service which answers otherwise, is not asked for in run after run.
+        // The last time, it may be the only one that is left to ask for.
+        let is_last_time = lane.pass.failures(place) + 1 >= MOST_FAILED_RUNS;
         let is_of_this_place = error.kind() == Kind::DataInvalid
-            || (error.kind() == Kind::Unavailable && self.has_answered);
+            || (error.kind() == Kind::Unavailable && (self.has_answered || is_last_time));
         if is_of_this_place && lane.ahead.is_none() {
             let message = error.to_string();
             self.queue.push(Job::Failed {

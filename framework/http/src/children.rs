@@ -116,6 +116,8 @@ impl ChildStream {
                 ..ChildToken::parents(place)
             }),
             bookmark: parents.bookmark,
+            // About one for each parent.
+            total: parents.total,
             notes: parents.notes,
             ..Page::empty()
         })

@@ -289,7 +289,10 @@ impl WindowedList {
             ..offset
         };
         Ok(Step {
-            page: Page::empty(),
+            page: Page {
+                total: Some(total),
+                ..Page::empty()
+            },
             then: Then::Opened(offset),
         })
     }
