@@ -1,5 +1,7 @@
 //! A read with redaction: what gets to the sink, and what the summary says.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

@@ -775,7 +775,7 @@ async fn jobs_that_are_left_are_told_before_they_are_ordered() {
             options,
             &mut |event| match event {
                 Event::Jobs { jobs, allowance } => {
-                    events.push(format!("{jobs} of {}", allowance.name))
+                    events.push(format!("{jobs} of {}", allowance.name));
                 }
                 Event::Started { .. } => assert_eq!(events.len(), told.len()),
                 _ => {}
