@@ -96,7 +96,7 @@ pub(crate) fn destination(text: &str, env_file: &EnvFile) -> Result<Destination,
 /// Where the position is kept for a destination that does not keep it itself.
 pub(crate) fn state_file(destination: &Destination) -> Option<PathBuf> {
     match destination {
-        Destination::JsonLines { folder } => Some(folder.join("_headwater_state.json")),
+        Destination::JsonLines { folder, .. } => Some(folder.join("_headwater_state.json")),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
 
-use crate::{Delivery, Sink, State, Written};
+use crate::{Delivery, Sink, State, Written, line_key::push_key};
 
 /// Written to the file at once.
 const BUFFER: usize = 128 << 10;
@@ -22,12 +22,15 @@ const BUFFER: usize = 128 << 10;
 pub struct JsonLinesFolder {
     folder: PathBuf,
     files: BTreeMap<String, Output>,
+    is_keyed: bool,
 }
 
 #[derive(Debug)]
 struct Output {
     path: PathBuf,
     file: File,
+    /// The fields of the key, where lines say it.
+    key: Option<&'static [&'static str]>,
     buffer: Vec<u8>,
     /// Bytes in the file, the buffer not counted.
     written: u64,
@@ -40,7 +43,17 @@ impl JsonLinesFolder {
         Ok(Self {
             folder,
             files: BTreeMap::new(),
+            is_keyed: false,
         })
+    }
+
+    /// Writes lines that say what tells their record from others: `{"stream":…,"key":…,"record":…}`.
+    #[must_use]
+    pub fn keyed(self) -> Self {
+        Self {
+            is_keyed: true,
+            ..self
+        }
     }
 }
 
@@ -51,7 +64,8 @@ impl Sink for JsonLinesFolder {
 
     fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, &error))?;
-        for stream in streams.iter().map(|spec| spec.name) {
+        for spec in streams {
+            let stream = spec.name;
             let path = self.folder.join(format!("{stream}.jsonl"));
             let vouched = state.output(&path);
             let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
@@ -86,6 +100,7 @@ impl Sink for JsonLinesFolder {
                 Output {
                     path,
                     file,
+                    key: self.is_keyed.then_some(spec.key),
                     buffer: Vec::new(),
                     written,
                 },
@@ -113,7 +128,20 @@ impl Sink for JsonLinesFolder {
         };
         let mut written = Written::default();
         for record in records {
-            push_line(&mut output.buffer, record);
+            match output.key {
+                None => push_line(&mut output.buffer, record),
+                Some(key) => {
+                    let line = &mut output.buffer;
+                    line.extend_from_slice(
+                        format!("{{\"stream\":\"{stream}\",\"key\":").as_bytes(),
+                    );
+                    push_key(line, key, record)?;
+                    line.extend_from_slice(b",\"record\":");
+                    push_line(line, record);
+                    line.pop();
+                    line.extend_from_slice(b"}\n");
+                }
+            }
             written.records += 1;
             if output.buffer.len() >= BUFFER {
                 output.flush()?;
@@ -275,6 +303,21 @@ mod tests {
         sink.commit(&mut State::new("x")).unwrap();
         drop(sink);
         String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn a_line_may_say_the_key_of_its_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = JsonLinesFolder::new(folder.path()).unwrap().keyed();
+        let mut state = State::new("x");
+        sink.restore(&[spec()], &state).unwrap();
+        let records: &[&[u8]] = &[b"{\"n\":572.0,\"id\":\"a\"}"];
+        sink.write("calls", &mut records.iter().copied()).unwrap();
+        sink.commit(&mut state).unwrap();
+        assert_eq!(
+            fs::read_to_string(folder.path().join("calls.jsonl")).unwrap(),
+            "{\"stream\":\"calls\",\"key\":[\"a\"],\"record\":{\"n\":572.0,\"id\":\"a\"}}\n"
+        );
     }
 
     #[test]

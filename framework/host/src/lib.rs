@@ -13,6 +13,7 @@ mod guarantee;
 mod json;
 mod jsonl;
 mod lane;
+mod line_key;
 mod pass;
 mod plan;
 mod receipt;

@@ -51,6 +51,8 @@ pub enum Destination {
     JsonLines {
         /// The folder, which is made where it is missing.
         folder: PathBuf,
+        /// `?lines=keyed`: each line says what tells its record from others.
+        is_keyed: bool,
     },
     /// JSON lines to standard output, each with the name of its stream: `-` or `jsonl:-`.
     JsonLinesOutput,
@@ -97,14 +99,23 @@ impl Destination {
             Some("sqlite") => sqlite(after_scheme(text)),
             Some("postgres" | "postgresql") => postgres(text),
             Some("parquet") => {
-                let folder = folder("parquet", after_scheme(text))?;
+                let (path, options) = split_options(after_scheme(text))?;
+                options.end("parquet:", &[])?;
+                let folder = folder("parquet", path)?;
                 Ok(Self::Parquet { folder })
             }
             Some("s3") => s3(after_scheme(text)),
             Some("jsonl") if after_scheme(text) == "-" => Ok(Self::JsonLinesOutput),
             Some("jsonl") => {
-                let folder = folder("jsonl", after_scheme(text))?;
-                Ok(Self::JsonLines { folder })
+                let (path, mut options) = split_options(after_scheme(text))?;
+                let is_keyed = match options.take("lines").as_deref() {
+                    None | Some("bare") => false,
+                    Some("keyed") => true,
+                    Some(_) => return Err(invalid("the option \"lines\" is bare or keyed")),
+                };
+                options.end("jsonl:", &["lines"])?;
+                let folder = folder("jsonl", path)?;
+                Ok(Self::JsonLines { folder, is_keyed })
             }
             Some("arrow") if after_scheme(text) == "-" => Ok(Self::ArrowOutput),
             Some("arrow") => Err(invalid(
@@ -160,7 +171,10 @@ impl Destination {
             } => open_postgres(url, place, connection, schema.as_deref(), tables),
             Self::Parquet { folder } => open_parquet(folder, connection),
             Self::S3 { bucket, prefix } => open_s3(bucket, prefix, connection),
-            Self::JsonLines { folder } => Ok(Box::new(JsonLinesFolder::new(folder)?)),
+            Self::JsonLines { folder, is_keyed } => {
+                let lines = JsonLinesFolder::new(folder)?;
+                Ok(Box::new(if *is_keyed { lines.keyed() } else { lines }))
+            }
             Self::JsonLinesOutput => Ok(Box::new(JsonLinesWriter::new(io::stdout(), true))),
             Self::ArrowOutput => open_arrow(),
         }
@@ -174,7 +188,7 @@ impl fmt::Display for Destination {
             Self::Postgres { place, .. } => write!(f, "postgres://{place}"),
             Self::Parquet { folder } => write!(f, "parquet:{}", folder.display()),
             Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
-            Self::JsonLines { folder } => write!(f, "jsonl:{}", folder.display()),
+            Self::JsonLines { folder, .. } => write!(f, "jsonl:{}", folder.display()),
             Self::JsonLinesOutput => f.write_str("jsonl:-"),
             Self::ArrowOutput => f.write_str("arrow:-"),
         }
@@ -333,9 +347,7 @@ fn s3(text: &str) -> Result<Destination> {
     })
 }
 
-fn folder(scheme: &str, text: &str) -> Result<PathBuf> {
-    let (path, options) = split_options(text)?;
-    options.end(&format!("{scheme}:"), &[])?;
+fn folder(scheme: &str, path: &str) -> Result<PathBuf> {
     if path.is_empty() || path == "-" {
         return Err(invalid(format!(
             "{scheme}: needs a folder, as in {scheme}:exports"
