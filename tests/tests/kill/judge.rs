@@ -86,17 +86,15 @@ fn shown(stream: &str, record: &Value) -> String {
 /// What all further runs from a state would read. They order no job that anybody else would see.
 pub fn rest(service: &Arc<Service>, mut state: State) -> Vec<(String, Value)> {
     let mut all = Vec::new();
-    // The first run ends the pass that is under way; the next one reads what came since that began.
-    loop {
+    // The first run ends what the killed one has begun, the second reads what came since that began.
+    for _ in 0..2 {
         let memory = Memory::default();
         read(service, state, memory.clone());
         let mut held = memory.0.lock().unwrap();
-        if held.records.is_empty() {
-            return all;
-        }
         all.append(&mut held.records);
         state = held.state.take().unwrap();
     }
+    all
 }
 
 fn read(service: &Arc<Service>, state: State, sink: Memory) {
