@@ -4,6 +4,7 @@
 //! `HEADWATER_KILLS` changes the number of random moments, `HEADWATER_SEED` repeats those of another run.
 
 mod broken;
+mod conflicts;
 mod judge;
 mod place;
 mod process;
@@ -118,7 +119,8 @@ fn kill(
             round.task.commit_every = Duration::from_millis([0, 3, 1_000][random.usize(..3)]);
             round.task.concurrency = [1, 4, 8][random.usize(..3)];
             let moment = longest.mul_f64(random.f64());
-            if round.task.killed_after(moment) == End::Killed {
+            let ended = round.task.killed_after(moment);
+            if ended == End::Killed {
                 tally.kills += 1;
                 let kept = round.place.kept();
                 let is_begun = !kept.records.is_empty();
@@ -126,6 +128,7 @@ fn kill(
                 let left = rest(&round.service(), kept.state).len();
                 tally.in_the_middle += usize::from(is_begun && left > 0);
             } else {
+                assert_eq!(ended, End::Complete, "seed {seed}");
                 tally.complete_runs += 1;
                 longest = longest.mul_f64(0.93);
                 round.task.now += 1;

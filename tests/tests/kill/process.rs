@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio, exit},
     sync::Arc,
     thread,
     time::Duration,
@@ -24,6 +24,8 @@ use crate::{
 
 /// Set for the process: what it has to do.
 const TASK: &str = "HEADWATER_TEST_KILL_TASK";
+/// How it ends with an error that is told.
+const REFUSED: i32 = 3;
 /// It says so when it is about to begin: its start as a process is not of interest.
 const BEGUN: &str = "the run begins";
 /// Should the test itself be killed, its processes end by themselves.
@@ -48,6 +50,8 @@ pub enum End {
     Killed,
     /// Its run was complete.
     Complete,
+    /// It ended with this error.
+    Refused(String),
 }
 
 impl Task {
@@ -103,6 +107,7 @@ impl Process {
         match (status.signal(), status.success()) {
             (Some(9), _) => End::Killed,
             (None, true) => End::Complete,
+            (None, false) if status.code() == Some(REFUSED) => End::Refused(self.said()),
             _ => panic!("the run failed by itself: {}", self.said()),
         }
     }
@@ -149,7 +154,10 @@ fn the_process_that_is_killed() {
     println!("{BEGUN}");
     let receipt = runtime
         .block_on(async { run(&source, &[], State::new(NAME), sink, options, &mut |_| {}).await });
-    let receipt = receipt.unwrap();
+    let receipt = receipt.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        exit(REFUSED);
+    });
     assert_eq!(receipt.failure(), None, "{receipt:?}");
 }
 
