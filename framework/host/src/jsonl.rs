@@ -9,7 +9,7 @@ use std::{
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
 
-use crate::{Delivery, Sink, State, Written, line_key::push_key};
+use crate::{Delivery, Sink, State, Written, line_key::push_key, state::make_names_durable};
 
 /// Written to the file at once.
 const BUFFER: usize = 128 << 10;
@@ -112,11 +112,7 @@ impl Sink for JsonLinesFolder {
             let placed = cut.and_then(|()| output.file.seek(SeekFrom::Start(output.written)));
             placed.map_err(|error| failed(&output.path, &error))?;
         }
-        // A new file outlives a power cut once its folder is durable, too. Not every file system can do that.
-        if let Ok(folder) = File::open(&self.folder) {
-            let _ = folder.sync_all();
-        }
-        Ok(())
+        make_names_durable(&self.folder).map_err(|error| failed(&self.folder, &error))
     }
 
     fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {

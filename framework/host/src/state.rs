@@ -212,15 +212,11 @@ impl State {
             let _ = fs::remove_file(&beside);
         }
         replaced.map_err(failed)?;
-        // The rename itself is durable once its folder is. Not every file system can do that.
-        if let Some(folder) = path
+        // The rename itself is durable once its folder is.
+        let folder = path
             .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            && let Ok(folder) = File::open(folder)
-        {
-            let _ = folder.sync_all();
-        }
-        Ok(())
+            .filter(|folder| !folder.as_os_str().is_empty());
+        folder.map_or(Ok(()), make_names_durable).map_err(failed)
     }
 
     /// The unfinished pass of a stream.
@@ -309,6 +305,18 @@ impl State {
         self.outputs
             .insert(path.to_string_lossy().into_owned(), bytes);
     }
+}
+
+/// A new name outlives a power cut once its folder is durable, too. Not every file system can do that.
+pub(crate) fn make_names_durable(folder: &Path) -> io::Result<()> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.or_else(|error| match error.kind() {
+        io::ErrorKind::InvalidInput
+        | io::ErrorKind::Unsupported
+        // Who may enter a folder and not list it may still have files in it.
+        | io::ErrorKind::PermissionDenied => Ok(()),
+        _ => Err(error),
+    })
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -193,6 +193,11 @@ impl Writer {
         {
             letters.restore(vouched)?;
         }
+        if self.state_path.is_some() {
+            // From here on the state knows where the sink begins. Records that a crash leaves before the first commit
+            // could not be told from somebody else's otherwise.
+            self.sink.commit(&mut self.state)?;
+        }
         self.save()
     }
 

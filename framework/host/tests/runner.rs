@@ -892,9 +892,9 @@ async fn a_stopped_read_lets_go_of_its_jobs_when_it_is_asked_to() {
 async fn a_sink_that_broke_gets_no_state_ahead_of_it_from_a_release() {
     let source = with_waits();
     let (_folder, state) = place();
-    // The page after the wait is written and cannot be committed.
+    // The page after the wait is written and cannot be committed. The first commit is before all pages.
     let sink = Lines::default();
-    sink.0.lock().unwrap().breaks_at = Some(3);
+    sink.0.lock().unwrap().breaks_at = Some(4);
     let (stop, options) = options(&state);
     let options = RunOptions {
         release: true,

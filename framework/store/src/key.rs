@@ -147,7 +147,7 @@ impl Keyring {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Self::load(path)?.ok_or_else(|| refused(path, "is a link that leads nowhere"))
             }
-            Err(error) => Err(refused(path, &format!("cannot be written: {error}"))),
+            Err(error) => Err(unwritable(path, &error)),
         }
     }
 
@@ -185,7 +185,7 @@ impl Keyring {
             Ok(()) => Ok(beside),
             Err(error) => {
                 let _ = fs::remove_file(&beside);
-                Err(refused(path, &format!("cannot be written: {error}")))
+                Err(unwritable(path, &error))
             }
         }
     }
@@ -255,6 +255,13 @@ fn sync_folder(path: &Path) {
     {
         let _ = folder.sync_all();
     }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Error {
+    Error::new(
+        Kind::OutputFailed,
+        format!("the key file {} cannot be written: {error}", path.display()),
+    )
 }
 
 fn refused(path: &Path, what: &str) -> Error {
