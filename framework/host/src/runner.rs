@@ -20,6 +20,7 @@ use crate::{
     Redaction, Redactor, Sink, State,
     afford::afford,
     drift::{DeadLetters, DriftPolicy, DriftRule, DriftWatch},
+    explain::counted,
     guarantee::{Guarantee, Level},
     lane::{Lane, LaneOutlet, Pause, Stage, Turn, outlets, records, select},
     pass::{Leaf, Step},
@@ -168,6 +169,15 @@ pub async fn run(
             receipt.expected = options
                 .limit
                 .or_else(|| state.last_records(spec.name).filter(|_| !spec.incremental));
+            let set_aside = state.places_set_aside(lane.name);
+            if set_aside > 0 && lane.outlets.len() == 1 {
+                let text = format!(
+                    "{} that earlier runs set aside {} missing; `headwater state retry` reads again",
+                    counted(set_aside, "place"),
+                    if set_aside == 1 { "is" } else { "are" },
+                );
+                receipt.flag("missing", text);
+            }
             receipts.push(receipt);
             inlet.outlets.push(Outlet {
                 spec: spec.clone(),
