@@ -89,7 +89,12 @@ impl Place {
     /// A command about the state.
     fn state(&self, arguments: &[&str]) -> Ran {
         let mut command = command(HEADWATER);
-        command.arg("state").args(arguments).output().unwrap().into()
+        command
+            .arg("state")
+            .args(arguments)
+            .output()
+            .unwrap()
+            .into()
     }
 
     fn explain(&self) -> String {
@@ -234,6 +239,9 @@ async fn sync_through(
             return;
         }
         for stream in ran.json()["streams"].as_array().unwrap() {
+            if stream["status"] != "complete" {
+                println!("{stream}");
+            }
             let stream = stream["stream"].as_str().unwrap();
             let place_text = place.destination();
             let connection = ["--connection", place.connector, "--stream", stream];
@@ -306,7 +314,8 @@ async fn exports_that_fail_and_a_log_with_empty_pages_are_all_there_once() {
     };
     let sandbox = Arc::new(sandbox_of(options).await);
     let forecasts = ["net_arr", "net_bookings"];
-    let config = revenue::answer_with(&sandbox.base_url(), json!({ "forecast_ids": forecasts }));
+    let fields = json!({ "forecast_ids": forecasts, "opportunities_of_activities": true });
+    let config = revenue::answer_with(&sandbox.base_url(), fields);
     let place = Place::new(revenue::ID, &config);
     sync_through(&place, &sandbox, seed, |sandbox, random| {
         let tenant = revenue::outside(sandbox);
@@ -335,7 +344,18 @@ async fn exports_that_fail_and_a_log_with_empty_pages_are_all_there_once() {
         let distinct: BTreeSet<String> = keys.into_iter().collect();
         assert_eq!(distinct, truth, "{stream}, seed {seed}");
     }
-    for stream in ["activities", "opportunities", "audit_events", "audit_actors"] {
+    let activities = place.records("activities");
+    let named: BTreeSet<String> = activities
+        .iter()
+        .flat_map(|record| {
+            let record: Value = serde_json::from_str(record).unwrap();
+            record["opportunities"].as_array().unwrap().clone()
+        })
+        .map(|id| id.as_str().unwrap().to_owned())
+        .collect();
+    let opportunities = revenue::keys("opportunities", &place.records("opportunities"));
+    assert!(opportunities.iter().eq(&named), "seed {seed}");
+    for stream in ["activities", "audit_events", "audit_actors"] {
         let keys = revenue::keys(stream, &place.records(stream));
         assert_eq!(
             keys,
@@ -345,7 +365,11 @@ async fn exports_that_fail_and_a_log_with_empty_pages_are_all_there_once() {
     }
     let records = place.records("forecast_entries");
     let truth = place.truth("forecast_entries");
-    assert_eq!(bytes(&records), bytes(&truth), "the last version, seed {seed}");
+    assert_eq!(
+        bytes(&records),
+        bytes(&truth),
+        "the last version, seed {seed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -462,7 +486,10 @@ async fn runs_that_share_a_credential_share_what_an_outage_may_cost() {
         );
         assert_eq!(tried[&11].1, 0, "the budget is empty: {tried:?}");
         let waited = context.meter.backoff_wait();
-        assert!(waited >= Duration::from_secs(retries * least_wait), "{waited:?}");
+        assert!(
+            waited >= Duration::from_secs(retries * least_wait),
+            "{waited:?}"
+        );
         // Each outage begins with a full budget: the fingerprint is forgotten with its last user.
     }
 }
@@ -567,7 +594,14 @@ async fn a_run_that_is_asked_to_come_back_in_an_hour_ends_with_what_it_has() {
     let skip = windowed(&place) - 900;
     sandbox.set_faults(closed(skip, u32::MAX, 3600));
     let begun = Instant::now();
-    let one_by_one = ["--stream", "users", "--stream", "calls", "--concurrency", "1"];
+    let one_by_one = [
+        "--stream",
+        "users",
+        "--stream",
+        "calls",
+        "--concurrency",
+        "1",
+    ];
     let ran = place.sync(&one_by_one);
     assert!(begun.elapsed() < Duration::from_secs(60), "it did not wait");
     assert_eq!(ran.code, Some(5), "{}", ran.all());
@@ -595,7 +629,9 @@ async fn a_run_that_is_asked_to_come_back_in_an_hour_ends_with_what_it_has() {
         fields(&place.records("calls"), &["id"]),
         sandbox.keys("calls").unwrap()
     );
-    let again = receipt_of(&ran.json(), "calls")["records"].as_u64().unwrap();
+    let again = receipt_of(&ran.json(), "calls")["records"]
+        .as_u64()
+        .unwrap();
     assert_eq!(kept + again, sandbox.keys("calls").unwrap().len() as u64);
     assert!(sandbox.stats().by_path["/calls"] - asked < 12);
 }

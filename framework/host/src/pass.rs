@@ -170,6 +170,17 @@ impl Pass {
         *failures >= most
     }
 
+    /// Whether an earlier run ended at a place.
+    pub fn has_failed(&self, (number, id): (usize, u64)) -> bool {
+        let Some(progress) = self.partitions.iter().find(|one| one.number == number) else {
+            return false;
+        };
+        match id {
+            0 => progress.failures > 0,
+            id => search(&progress.beside, id).is_some_and(|place| place.failures > 0),
+        }
+    }
+
     /// Takes a place out of the pass: its partition and its token.
     pub fn set_aside(
         &mut self,

@@ -298,6 +298,8 @@ struct Fetched {
     lane: usize,
     place: (usize, u64),
     answer: Result<Page<Position, Position>>,
+    /// The error of the place, where only its partition's beginning was asked for, to see whether the service answers.
+    failed_before: Option<Error>,
 }
 
 struct Running {
@@ -372,7 +374,7 @@ impl Running {
                     continue;
                 }
                 match self.lanes[index].turn() {
-                    Turn::Fetch(leaf) => self.fetch(index, leaf),
+                    Turn::Fetch(leaf) => self.fetch(index, leaf, None),
                     Turn::Wait(at) => {
                         wake = wake.into_iter().chain([at]).min();
                         break;
@@ -421,7 +423,7 @@ impl Running {
         }
     }
 
-    fn fetch(&mut self, index: usize, leaf: Leaf) {
+    fn fetch(&mut self, index: usize, leaf: Leaf, failed_before: Option<Error>) {
         let lane = &mut self.lanes[index];
         let (number, id) = (leaf.number, leaf.id);
         let stream = Arc::clone(&lane.stream);
@@ -431,6 +433,7 @@ impl Running {
                 lane: index,
                 place: (number, id),
                 answer,
+                failed_before,
             }
         };
         let metered = Metered::new(fetch, Arc::clone(&lane.meter));
@@ -455,16 +458,34 @@ impl Running {
         if !lane.is_open() {
             return;
         }
-        match fetched.answer {
-            Ok(page) => {
-                self.has_answered = true;
-                self.take(fetched.lane, fetched.place, page);
-            }
-            Err(error) => {
-                let error = error.during(format!("read {}", lane.outlets[0].name));
-                self.failed(fetched.lane, fetched.place, error, on_event);
+        let name = lane.outlets[0].name;
+        self.has_answered |= fetched.answer.is_ok();
+        match (fetched.answer, fetched.failed_before) {
+            (_, Some(error)) => self.failed(fetched.lane, fetched.place, error, on_event),
+            (Ok(page), None) => self.take(fetched.lane, fetched.place, page),
+            (Err(error), None) => {
+                let error = error.during(format!("read {name}"));
+                match self.beginning(fetched.lane, fetched.place, &error) {
+                    Some(leaf) => self.fetch(fetched.lane, leaf, Some(error)),
+                    None => self.failed(fetched.lane, fetched.place, error, on_event),
+                }
             }
         }
+    }
+
+    /// What to ask for before a place that failed in an earlier run counts as failed once more, or as met by an outage:
+    /// where nothing else is left to read, only that tells which of them it is. Never what orders something.
+    fn beginning(&self, index: usize, place: (usize, u64), error: &Error) -> Option<Leaf> {
+        let lane = &self.lanes[index];
+        if error.kind() != Kind::Unavailable || self.has_answered || !lane.pass.has_failed(place) {
+            return None;
+        }
+        let leaf = lane.pass.leaf(place)?;
+        let jobs = lane.stream.jobs(&leaf.partition, None).ok()?;
+        (leaf.token.is_some() && jobs == 0).then_some(Leaf {
+            token: None,
+            ..leaf
+        })
     }
 
     /// Takes a page in: to the writer with it, and on from where it ends.

@@ -193,6 +193,11 @@ impl Writer {
         {
             letters.restore(vouched)?;
         }
+        // Where the state is in a file of its own it vouches for files that are empty, too: what a run that is killed
+        // before its first commit leaves in them is cut off, and not taken for somebody else's.
+        if self.state_path.is_some() {
+            self.sink.commit(&mut self.state)?;
+        }
         self.save()
     }
 

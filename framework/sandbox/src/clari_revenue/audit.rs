@@ -307,16 +307,14 @@ impl AuditLog {
     }
 
     /// What a filter leaves of the `limit` events from a position on.
-    pub(crate) fn filtered_page(
-        &self,
-        filter: &AuditFilter,
-        from: u64,
-        limit: usize,
-    ) -> AuditPage {
+    pub(crate) fn filtered_page(&self, filter: &AuditFilter, from: u64, limit: usize) -> AuditPage {
         let end = from.saturating_add(limit as u64).min(self.count());
         let events = (from..end).map(|position| self.event(position));
         let found: Vec<AuditEvent> = events.filter(|event| filter.accepts(event)).collect();
-        self.page_of(&found, (end < self.count()).then(|| (end, self.count() - end)))
+        self.page_of(
+            &found,
+            (end < self.count()).then(|| (end, self.count() - end)),
+        )
     }
 
     fn page_of(&self, found: &[AuditEvent], next: Option<(u64, u64)>) -> AuditPage {
