@@ -42,7 +42,6 @@ impl Service {
         let sandbox = Sandbox::start(RevenueOptions {
             forecast_entries: 3_000,
             per_second: None,
-            today: Some("2025-06-18".parse().unwrap()),
             jobs: JobOptions {
                 concurrent_limit: 9,
                 ..revenue::options().jobs

@@ -117,6 +117,7 @@ impl ChildStream {
             }),
             bookmark: parents.bookmark,
             notes: parents.notes,
+            hold: parents.hold,
             ..Page::empty()
         })
     }
