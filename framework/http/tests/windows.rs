@@ -581,9 +581,9 @@ fn assert_restless(error: &Error) {
 #[tokio::test]
 async fn a_list_that_did_not_hold_still_in_one_run_is_read_by_a_later_one() {
     let mut random = fastrand::Rng::with_seed(17);
-    let items = items(60, &mut random);
+    let items = items(20, &mut random);
     let service = Service {
-        adds: 60,
+        adds: 30,
         random: Some(random),
         ..Service::with(items.clone())
     };
