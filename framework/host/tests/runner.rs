@@ -894,7 +894,7 @@ async fn a_sink_that_broke_gets_no_state_ahead_of_it_from_a_release() {
     let (_folder, state) = place();
     // The page after the wait is written and cannot be committed.
     let sink = Lines::default();
-    sink.0.lock().unwrap().breaks_at = Some(3);
+    sink.0.lock().unwrap().breaks_at = Some(4);
     let (stop, options) = options(&state);
     let options = RunOptions {
         release: true,
