@@ -78,7 +78,7 @@ pub(crate) fn plan(
 fn measured(plan: &Plan, allowance: &Allowance) -> Value {
     let mut shown = json!(allowance);
     shown["left"] = json!(allowance.left());
-    shown["takes"] = json!(plan.takes(allowance));
+    shown["takes"] = json!(plan.jobs());
     shown
 }
 
@@ -120,7 +120,7 @@ fn show(plan: &Plan, terminal: &Terminal) -> Outcome {
         ),
     })?;
     for allowance in &plan.allowances {
-        let takes = plan.takes(allowance);
+        let takes = plan.jobs();
         let verdict = if takes as f64 > allowance.left() {
             " - not enough"
         } else {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use headwater_core::{Context, Error, Kind, Registry, Timestamp};
+use headwater_core::{AnyConnector, Context, Error, Kind, Registry, Timestamp};
 use headwater_host::{Sink, State};
 use headwater_output::Destination;
 use serde_json::json;
@@ -30,18 +30,20 @@ pub(crate) fn state(
                 place: at.at.clone(),
                 connection: Some(config.connector.clone()),
             };
-            let about = connector.about().id;
-            let state = Kept::look(&place)?.of(about, &format!("the state at {}", at.at))?;
+            let state = of_connector(Kept::look(&place)?, &**connector, &at.at)?;
             let source = connector.open(&answer, &context()?)?;
             explain(&state, &*source, terminal)
         }
         StateCommand::Reset { place, stream } => {
+            // Looked at first: what is refused changes nothing, not even who wrote there last.
+            Kept::look(place)?.reset(stream)?;
             let mut kept = Kept::take(place)?;
             kept.state.reset(stream)?;
             kept.keep()?;
             terminal.print(&format!("{stream} will be read from the start"))
         }
         StateCommand::Retry { place, stream } => {
+            Kept::look(place)?.retry(stream)?;
             let mut kept = Kept::take(place)?;
             let places = kept.state.retry(stream)?;
             kept.keep()?;
@@ -61,12 +63,13 @@ pub(crate) fn state(
             let chosen = choose(registry, config, store)?;
             let (connector, answer) = (chosen.connector, chosen.config);
             let source = connector.open(&answer, &context()?)?;
-            let mut kept = Kept::take(&Place {
+            let place = Place {
                 place: at.at.clone(),
                 connection: Some(config.connector.clone()),
-            })?;
-            let about = connector.about().id;
-            kept.state = kept.state.of(about, &format!("the state at {}", at.at))?;
+            };
+            of_connector(Kept::look(&place)?, &**connector, &at.at)?
+                .rewind(&*source, stream, to)?;
+            let mut kept = Kept::take(&place)?;
             kept.state.rewind(&*source, stream, to)?;
             kept.keep()?;
             terminal.print(&format!("{stream} will be read again from {to} on"))
@@ -75,6 +78,16 @@ pub(crate) fn state(
             diff(&State::open(first)?, &State::open(second)?, terminal)
         }
     }
+}
+
+/// The state, if it is one of this connector and of streams that it has.
+fn of_connector(state: State, connector: &dyn AnyConnector, at: &str) -> Result<State, Error> {
+    let place = format!("the state at {at}");
+    let state = state.of(connector.about().id, &place)?;
+    let known = connector.catalog();
+    let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
+    state.belongs_to(&names, &place)?;
+    Ok(state)
 }
 
 /// A state, and where to put it back.

@@ -260,7 +260,7 @@ fn shown(position: Option<&Position>) -> String {
     format!("{cut}…")
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(crate) fn counted(count: usize, what: &str) -> String {
     if count == 1 {
         format!("1 {what}")
     } else {

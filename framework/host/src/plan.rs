@@ -15,7 +15,7 @@ use crate::{
 pub struct Plan {
     /// Stream by stream, in the source's order.
     pub streams: Vec<StreamPlan>,
-    /// What the service says is left of what reading uses up.
+    /// What the service says is left of what reading uses up: export jobs.
     pub allowances: Vec<Allowance>,
 }
 
@@ -69,15 +69,6 @@ impl Plan {
     /// Export jobs in all.
     pub fn jobs(&self) -> u64 {
         self.partitions().map(|partition| partition.jobs).sum()
-    }
-
-    /// What the plan takes of an allowance.
-    pub fn takes(&self, allowance: &Allowance) -> u64 {
-        if allowance.counts_jobs {
-            self.jobs()
-        } else {
-            self.known_requests()
-        }
     }
 
     fn partitions(&self) -> impl Iterator<Item = &PlannedPartition> {
@@ -139,7 +130,10 @@ pub async fn plan(
         });
     }
     let allowances = match source.allowances().await {
-        Ok(allowances) => allowances,
+        Ok(allowances) => allowances
+            .into_iter()
+            .filter(|allowance| allowance.counts_jobs)
+            .collect(),
         Err(error) if is_own_trouble(error.kind()) => Vec::new(),
         Err(error) => return Err(error.during("ask what is left of the allowance")),
     };

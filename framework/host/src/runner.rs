@@ -20,6 +20,7 @@ use crate::{
     Redaction, Redactor, Sink, State,
     afford::afford,
     drift::{DeadLetters, DriftPolicy, DriftRule, DriftWatch},
+    explain::counted,
     guarantee::{Guarantee, Level},
     lane::{Lane, LaneOutlet, Pause, Stage, Turn, outlets, records, select},
     pass::{Leaf, Step},
@@ -168,6 +169,15 @@ pub async fn run(
             receipt.expected = options
                 .limit
                 .or_else(|| state.last_records(spec.name).filter(|_| !spec.incremental));
+            let set_aside = state.places_set_aside(lane.name);
+            if set_aside > 0 && lane.outlets.len() == 1 {
+                let text = format!(
+                    "{} that earlier runs set aside {} missing; `headwater state retry` reads again",
+                    counted(set_aside, "place"),
+                    if set_aside == 1 { "is" } else { "are" },
+                );
+                receipt.flag("missing", text);
+            }
             receipts.push(receipt);
             inlet.outlets.push(Outlet {
                 spec: spec.clone(),
@@ -288,6 +298,8 @@ struct Fetched {
     lane: usize,
     place: (usize, u64),
     answer: Result<Page<Position, Position>>,
+    /// The error of the place, where only its partition's beginning was asked for, to see whether the service answers.
+    failed_before: Option<Error>,
 }
 
 struct Running {
@@ -363,7 +375,7 @@ impl Running {
                     continue;
                 }
                 match self.lanes[index].turn() {
-                    Turn::Fetch(leaf) => self.fetch(index, leaf),
+                    Turn::Fetch(leaf) => self.fetch(index, leaf, None),
                     Turn::Suspect(leaf) => {
                         suspect.get_or_insert((index, leaf));
                         break;
@@ -382,7 +394,7 @@ impl Running {
         }
         // Last and alone: whether the service answers otherwise tells what to think of another failure there.
         if let Some((index, leaf)) = suspect.filter(|_| self.fetching.is_empty()) {
-            self.fetch(index, leaf);
+            self.fetch(index, leaf, None);
         }
         wake
     }
@@ -420,7 +432,7 @@ impl Running {
         }
     }
 
-    fn fetch(&mut self, index: usize, leaf: Leaf) {
+    fn fetch(&mut self, index: usize, leaf: Leaf, failed_before: Option<Error>) {
         let lane = &mut self.lanes[index];
         let (number, id) = (leaf.number, leaf.id);
         let stream = Arc::clone(&lane.stream);
@@ -430,6 +442,7 @@ impl Running {
                 lane: index,
                 place: (number, id),
                 answer,
+                failed_before,
             }
         };
         let metered = Metered::new(fetch, Arc::clone(&lane.meter));
@@ -454,16 +467,35 @@ impl Running {
         if !lane.is_open() {
             return;
         }
-        match fetched.answer {
-            Ok(page) => {
-                self.has_answered = true;
-                self.take(fetched.lane, fetched.place, page);
-            }
-            Err(error) => {
-                let error = error.during(format!("read {}", lane.outlets[0].name));
-                self.failed(fetched.lane, fetched.place, error, on_event);
+        let name = lane.outlets[0].name;
+        self.has_answered |= fetched.answer.is_ok();
+        match (fetched.answer, fetched.failed_before) {
+            (_, Some(error)) => self.failed(fetched.lane, fetched.place, error, on_event),
+            (Ok(page), None) => self.take(fetched.lane, fetched.place, page),
+            (Err(error), None) => {
+                let error = error.during(format!("read {name}"));
+                match self.beginning(fetched.lane, fetched.place, &error) {
+                    Some(leaf) => self.fetch(fetched.lane, leaf, Some(error)),
+                    None => self.failed(fetched.lane, fetched.place, error, on_event),
+                }
             }
         }
+    }
+
+    /// What to ask for before a place that failed in an earlier run counts as failed once more, or as met by an outage:
+    /// where nothing else is left to read, only that tells which of them it is. Never what orders something.
+    fn beginning(&self, index: usize, place: (usize, u64), error: &Error) -> Option<Leaf> {
+        let lane = &self.lanes[index];
+        if error.kind() != Kind::Unavailable || self.has_answered || lane.pass.failures(place) == 0
+        {
+            return None;
+        }
+        let leaf = lane.pass.leaf(place)?;
+        let jobs = lane.stream.jobs(&leaf.partition, None).ok()?;
+        (leaf.token.is_some() && jobs == 0).then_some(Leaf {
+            token: None,
+            ..leaf
+        })
     }
 
     /// Takes a page in: to the writer with it, and on from where it ends.

@@ -229,6 +229,13 @@ impl State {
         self.streams.get(stream)?.bookmark.as_ref()
     }
 
+    /// Places of a stream that were given up on.
+    pub(crate) fn places_set_aside(&self, stream: &str) -> usize {
+        self.streams
+            .get(stream)
+            .map_or(0, |stream| stream.aside.len())
+    }
+
     /// Records of the last complete pass of a stream.
     pub(crate) fn last_records(&self, stream: &str) -> Option<u64> {
         self.streams.get(stream)?.last_records

@@ -119,6 +119,7 @@ impl ChildStream {
             // About one for each parent.
             total: parents.total,
             notes: parents.notes,
+            hold: parents.hold,
             ..Page::empty()
         })
     }

@@ -22,7 +22,7 @@ use crate::{
     envelope::{Records, Split, split_with},
     limit::{LimitHeaders, Quota, RateLimit},
     limiter::{Share, Urgency},
-    retry::{RetryBudget, RetryPolicy, retry_after},
+    retry::{RetryPolicy, retry_after},
     spares::Spares,
     tokens::{TokenSource, Tokens},
     urls,
@@ -186,8 +186,8 @@ impl Download {
     }
 }
 
-/// A client of one service with one set of credentials. Clones share budget and counts; limits are shared by everything
-/// in the process that uses the same credentials.
+/// A client of one service with one set of credentials. Clones share the counts; limits and the budget for retries are
+/// shared by everything in the process that uses the same credentials.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -208,7 +208,6 @@ struct Inner {
     quota: Option<Quota>,
     policy: RetryPolicy,
     body_limit: usize,
-    budget: RetryBudget,
     spares: Spares,
 }
 
@@ -379,7 +378,6 @@ impl Client {
             quota: None,
             policy: RetryPolicy::READ,
             body_limit: DEFAULT_BODY_LIMIT,
-            budget: RetryBudget::full(),
             spares: Spares::default(),
         }))
     }
@@ -442,7 +440,7 @@ impl Client {
             let verdict = self.judge(request, tried, tries);
             let (error, wait, throttled) = match verdict {
                 Verdict::Good(response, body) => {
-                    inner.budget.earn();
+                    self.turns.budget().earn();
                     return Ok((response, body));
                 }
                 Verdict::Bad(error) => return Err(error),
@@ -455,7 +453,7 @@ impl Client {
             let backoff = policy.backoff(tries, throttled);
             let delay = wait.map_or(backoff, |asked| asked.max(backoff));
             let is_last = tries >= policy.tries;
-            if is_last || Instant::now() + delay > deadline || !inner.budget.spend() {
+            if is_last || Instant::now() + delay > deadline || !self.turns.budget().spend() {
                 return Err(self.give_up(error, tries, wait.map(|_| delay), is_last && throttled));
             }
             inner.context.meter.count_backoff_wait(delay);

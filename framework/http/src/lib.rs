@@ -18,7 +18,7 @@
 //! A request that changes something is sent again only where the service certainly did nothing (not connected, 429, 503),
 //! unless it is [repeatable](Request::repeatable).
 //!
-//! Retries draw on a budget per client, so that they add at most a tenth to the traffic of an outage.
+//! Retries draw on a budget per credential, so that they add at most a tenth to the traffic of an outage.
 //!
 //! On top of the client stand the streams that most connectors need: [`RestStream`] over the closed list of
 //! [`Paging`], [`WindowedList`] for offset-paged lists that are read by time and capped, [`ChildStream`] for what is

@@ -1,5 +1,5 @@
 //! Turns at a service: one queue for everything in the process that uses the same credential there, since that is what
-//! the service counts by.
+//! the service counts by; and one budget for the retries.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +14,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::limit::{CATCH_UP, RateLimit};
+use crate::{
+    limit::{CATCH_UP, RateLimit},
+    retry::RetryBudget,
+};
 
 /// Who goes first of those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +101,11 @@ impl Share {
         Ok(asked.elapsed())
     }
 
+    /// What the retries of all who share this are paid from.
+    pub(crate) fn budget(&self) -> &RetryBudget {
+        &self.limiter.budget
+    }
+
     /// Nothing is left for so long. An answer that has more left does not take that back: it was under way already.
     pub(crate) fn close_for(&self, delay: Duration) {
         self.limiter.turns().closed_until = Some(Instant::now() + delay);
@@ -121,7 +129,10 @@ fn limiter_of(key: Key) -> Arc<Limiter> {
         return limiter;
     }
     limiters.retain(|_, limiter| limiter.strong_count() > 0);
-    let limiter = Arc::new(Limiter::default());
+    let limiter = Arc::new(Limiter {
+        turns: Mutex::default(),
+        budget: RetryBudget::full(),
+    });
     limiters.insert(key, Arc::downgrade(&limiter));
     limiter
 }
@@ -134,12 +145,17 @@ fn fingerprint(credential: &[Secret]) -> u64 {
     hasher.finish()
 }
 
-#[derive(Debug, Default)]
-struct Limiter(Mutex<Turns>);
+/// What everything in the process shares that uses the same credential.
+#[derive(Debug)]
+struct Limiter {
+    turns: Mutex<Turns>,
+    /// An outage is met by all of them, so they pay for their retries together.
+    budget: RetryBudget,
+}
 
 impl Limiter {
     fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn line_up(&self, urgency: Urgency) -> Place<'_> {

@@ -60,7 +60,7 @@ impl RetryPolicy {
     }
 }
 
-/// Keeps retries to at most a tenth of the traffic of an outage.
+/// Keeps retries to at most a tenth of the traffic of an outage, over all clients of a credential.
 #[derive(Debug)]
 pub(crate) struct RetryBudget(Mutex<u32>);
 

@@ -29,8 +29,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use headwater_core::{
-    Coverage, Error, Extent, Kind, Note, Page, Part, Result, SignedDuration, Stream, StreamSpec,
-    Timestamp,
+    Coverage, Error, Extent, Hold, Kind, Note, Page, Part, Result, SignedDuration, Stream,
+    StreamSpec, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -364,7 +364,7 @@ impl WindowedList {
                 ..offset
             })
         } else if total > offset.total {
-            again(offset, total)?
+            again(offset, total)
         } else {
             Then::NextWindow
         };
@@ -502,6 +502,8 @@ enum Then {
     Split(Vec<(Timestamp, Timestamp)>),
     /// Go on here.
     At(Offset),
+    /// The same with the next run, for this reason.
+    AtNextRun(Offset, Error),
     /// Go on here, or in chains of it: the service has just told the total.
     Opened(Offset),
 }
@@ -537,31 +539,32 @@ impl WindowToken {
     }
 }
 
-/// Reads a window, or a chain of it, again from its end.
-fn again(offset: Offset, total: u64) -> Result<Then> {
-    if offset.round + 1 >= MOST_ROUNDS {
-        return Err(Error::new(
-            Kind::DataInvalid,
-            "the list does not hold still: records entered a closed window; try later",
-        ));
-    }
+/// Reads a window, or a chain of it, again from its end; with the next run where that was done too often. By then the
+/// list may hold still, whatever it did in this one.
+fn again(offset: Offset, total: u64) -> Then {
+    let is_enough = offset.round + 1 >= MOST_ROUNDS;
     let anew = Offset {
-        round: offset.round + 1,
+        round: if is_enough { 0 } else { offset.round + 1 },
         size: offset.size,
         ..Offset::unopened()
     };
-    if offset.top == 0 {
-        return Ok(Then::At(anew));
-    }
     let have_entered = total - offset.total.min(total);
     let top = offset.top.saturating_add(have_entered).min(total);
-    Ok(Then::At(Offset {
-        total,
-        end: top,
-        top,
-        floor: offset.floor,
-        ..anew
-    }))
+    let anew = match offset.top {
+        0 => anew,
+        _ => Offset {
+            total,
+            end: top,
+            top,
+            floor: offset.floor,
+            ..anew
+        },
+    };
+    if is_enough {
+        let text = "the list does not hold still: records entered a closed window; the next run goes on there";
+        return Then::AtNextRun(anew, Error::new(Kind::DataInvalid, text));
+    }
+    Then::At(anew)
 }
 
 /// Equal parts that should each fit, on whole seconds: services have been seen to drop the fraction of a bound.
@@ -683,6 +686,10 @@ impl Stream for WindowedList {
                 None
             }
             Then::At(offset) => Some(offset),
+            Then::AtNextRun(offset, error) => {
+                page.hold = Some(Hold::NextRun(error));
+                Some(offset)
+            }
             Then::Opened(offset) if is_in_order => Some(offset),
             Then::Opened(offset) => {
                 let chains = self.cut(offset).into_iter();

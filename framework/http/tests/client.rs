@@ -358,6 +358,23 @@ async fn an_endless_outage_sees_few_retries() {
     assert_eq!(script.requests().len() as u64, meter.requests());
 }
 
+#[tokio::test]
+async fn clients_of_one_credential_pay_for_their_retries_together() {
+    let script = always(Reply::json(500, "{}")).await;
+    let policy = RetryPolicy {
+        base: Duration::ZERO,
+        ..QUICK
+    };
+    let clients: Vec<_> = (0..10).map(|_| with(&script, policy)).collect();
+    for (client, _) in &clients {
+        for _ in 0..10 {
+            fails(client).await;
+        }
+    }
+    let retries: u64 = clients.iter().map(|(_, meter)| meter.retries()).sum();
+    assert!((30..=36).contains(&retries), "{retries} for 100 calls");
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();

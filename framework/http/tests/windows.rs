@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{SECRET, again, at, bookmark, client, pages, spec, texts};
-use headwater_core::{AnyStream, Error, Kind, Position, Result, SignedDuration, Timestamp};
+use headwater_core::{AnyStream, Error, Hold, Kind, Position, Result, SignedDuration, Timestamp};
 use headwater_http::{OffsetPaging, Records, WindowedList};
 use headwater_testkit::{Gather, Gathered, Reply, Request, Script, Walk};
 use serde_json::{Value, json};
@@ -576,6 +576,32 @@ async fn a_service_that_goes_back_no_further_than_some_offset_is_noticed() {
 fn assert_restless(error: &Error) {
     assert_eq!(error.kind(), Kind::DataInvalid, "{error}");
     assert!(error.message().contains("does not hold still"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_that_did_not_hold_still_in_one_run_is_read_by_a_later_one() {
+    let mut random = fastrand::Rng::with_seed(17);
+    let items = items(20, &mut random);
+    let service = Service {
+        adds: 30,
+        random: Some(random),
+        ..Service::with(items.clone())
+    };
+    let bench = Bench::new(service).await;
+    let mut put_off = 0;
+    let mut read = Vec::new();
+    for partition in bench.stream.plan(None, at(NOW)).unwrap() {
+        let mut walk = Walk::from_places([(partition, None)]);
+        while let Some(ready) = walk.first() {
+            let page = bench.stream.fetch(ready.partition, ready.token).await;
+            let page = page.unwrap();
+            put_off += usize::from(matches!(page.hold, Some(Hold::NextRun(_))));
+            walk.arrived(ready.id, &page);
+            read.extend(ids(&texts(&[page])));
+        }
+    }
+    assert!(put_off > 0, "the list grew all the time");
+    assert_none_lost(&items, &read, "in later runs");
 }
 
 #[tokio::test]

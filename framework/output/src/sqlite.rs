@@ -21,7 +21,7 @@ use std::{
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
 use headwater_host::{Delivery, Sink, State, Written};
-use rusqlite::{CachedStatement, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use crate::TableOptions;
 use file::Run;
@@ -35,6 +35,8 @@ pub struct SqliteSink {
     connection_name: String,
     options: TableOptions,
     run: Option<Run>,
+    /// Whether no run has used the file before: it is taken once nothing speaks against it.
+    is_new: bool,
     /// By stream.
     tables: BTreeMap<String, Table>,
     /// Whether the file has the tables as they are planned.
@@ -55,6 +57,7 @@ impl SqliteSink {
             connection_name: connection_name.to_owned(),
             options,
             run: None,
+            is_new: false,
             tables: BTreeMap::new(),
             are_tables_made: false,
             has_failed: false,
@@ -75,6 +78,36 @@ impl SqliteSink {
                 "the SQLite file was not loaded before its use",
             )
         })
+    }
+
+    fn plan(
+        &self,
+        connection: &Connection,
+        streams: &[StreamSpec],
+    ) -> Result<BTreeMap<String, Table>> {
+        tables::plan(
+            connection,
+            &self.path,
+            &self.connection_name,
+            &self.options,
+            streams,
+        )
+    }
+
+    /// Takes a run in a file that had none of this connection when it was loaded.
+    fn take_new(&mut self, state: &State) -> Result<()> {
+        let (run, _) = file::take(&self.path, &self.connection_name, state.connector())?;
+        if !run.stored_state.is_empty() {
+            let text = format!(
+                "another run of the connection {} has written to {} meanwhile; run again",
+                self.connection_name,
+                self.path.display()
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        self.run = Some(run);
+        self.is_new = false;
+        Ok(())
     }
 
     /// Opens the transaction that lasts until the next commit, and makes the tables in the first one.
@@ -192,20 +225,23 @@ impl Sink for SqliteSink {
     }
 
     fn load(&mut self, connector: &str) -> Result<Option<State>> {
+        // It may be somebody else's.
+        if !file::is_ours(&self.path)? {
+            self.is_new = true;
+            return Ok(Some(State::new(connector)));
+        }
         let (run, state) = file::take(&self.path, &self.connection_name, connector)?;
         self.run = Some(run);
         Ok(Some(state))
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
+        if self.is_new {
+            self.plan(&file::look(&self.path)?, streams)?;
+            self.take_new(state)?;
+        }
         let connection = &self.run()?.connection;
-        let planned = tables::plan(
-            connection,
-            &self.path,
-            &self.connection_name,
-            &self.options,
-            streams,
-        )?;
+        let planned = self.plan(connection, streams)?;
         // One statement to insert and one to update, and our own.
         connection.set_prepared_statement_cache_capacity(2 * planned.len() + 4);
         self.tables = planned;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::random::{Purpose, Rolls};
+
 /// Everything that shall go wrong. The default is that nothing does.
 ///
 /// Faults apply to requests with good credentials that stay within the rate limits. A counted fault
@@ -28,7 +30,14 @@ use serde::{Deserialize, Serialize};
 pub struct Faults {
     /// Milliseconds to wait before each answer. Text: `latency=200ms` or `latency=2s`.
     pub latency_ms: u64,
-    /// Answer some requests with an error status. Text: `status=503:3` or `status=503:3:/calls`.
+    /// Let only so many requests through within any second, from now on; the others are answered
+    /// with 429. For a limit that changes while a client reads. Text: `per_second=3`.
+    pub per_second: Option<u32>,
+    /// Let some requests fail at random, each in one of the ways in which services do.
+    /// Text: `random=10:7`, 10 of 100 with the seed 7.
+    pub random: Option<RandomFault>,
+    /// Answer some requests with a status, without what was asked for. Text: `status=503:3`,
+    /// `status=503:3:/calls` or `status=503:3:/calls?skip=200`.
     pub status: Option<StatusFault>,
     /// Reset the connection of the next so many requests after reading them (TCP RST).
     /// Text: `reset=2`.
@@ -72,12 +81,48 @@ pub struct StatusFault {
     pub code: u16,
     /// How many requests to answer so.
     pub next: u32,
-    /// Only requests for paths with this prefix.
+    /// Only requests for paths with this prefix; after a question mark, one of the parameters, as
+    /// it is sent.
     #[serde(default)]
     pub path: Option<String>,
     /// Seconds to send as `Retry-After`.
     #[serde(default)]
     pub retry_after: Option<u64>,
+}
+
+/// Requests that fail at random, by a seed: with 429, 500, 502 or 503, by a reset, or half way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomFault {
+    /// How many of 100 requests fail.
+    pub percent: u8,
+    /// Decides which ones, and how.
+    pub seed: u64,
+    /// How many requests were decided on.
+    #[serde(default)]
+    pub decided: u64,
+}
+
+impl RandomFault {
+    fn take(&mut self) -> Option<Effect> {
+        let mut rolls = Rolls::new(self.seed, Purpose::Fault, self.decided);
+        self.decided += 1;
+        if !rolls.chance(u64::from(self.percent)) {
+            return None;
+        }
+        let status = |code| Effect::Status {
+            code,
+            retry_after: None,
+        };
+        Some(match rolls.below(6) {
+            0 => status(429),
+            1 => status(500),
+            2 => status(502),
+            3 => status(503),
+            4 => Effect::Reset,
+            _ => Effect::Truncate,
+        })
+    }
 }
 
 /// Requests answered with a redirection (status 302).
@@ -123,18 +168,21 @@ impl Faults {
     }
 
     /// Decides on one request and counts down the fault that goes off.
-    pub(crate) fn take(&mut self, path: &str) -> Effect {
+    pub(crate) fn take(&mut self, path: &str, query: &str) -> Effect {
         if self.deny.iter().any(|prefix| path.starts_with(prefix)) {
             return Effect::Deny;
         }
         if let Some(status) = &mut self.status {
-            let prefix = status.path.as_deref().unwrap_or_default();
-            if path.starts_with(prefix) && count_down(&mut status.next) {
+            let wanted = status.path.as_deref().unwrap_or_default();
+            if is_meant(wanted, path, query) && count_down(&mut status.next) {
                 return Effect::Status {
                     code: status.code,
                     retry_after: status.retry_after.or(self.retry_after),
                 };
             }
+        }
+        if let Some(effect) = self.random.as_mut().and_then(RandomFault::take) {
+            return effect;
         }
         let counted = [
             (&mut self.reset, Effect::Reset),
@@ -157,6 +205,14 @@ impl Faults {
         }
         Effect::None
     }
+}
+
+/// Whether a fault for `wanted` is one for this request.
+fn is_meant(wanted: &str, path: &str, query: &str) -> bool {
+    let Some((prefix, parameter)) = wanted.split_once('?') else {
+        return path.starts_with(wanted);
+    };
+    path.starts_with(prefix) && query.split('&').any(|one| one == parameter)
 }
 
 fn count_down(remaining: &mut u32) -> bool {
@@ -215,6 +271,8 @@ impl Faults {
             .ok_or("expected a name, an equals sign and a value")?;
         match name {
             "latency" => self.latency_ms = milliseconds(value)?,
+            "per_second" => self.per_second = Some(number(value)?),
+            "random" => self.random = Some(random(value)?),
             "status" => self.status = Some(status(value)?),
             "reset" => self.reset = number(value)?,
             "stall" => self.stall = number(value)?,
@@ -229,8 +287,8 @@ impl Faults {
             "missing_details" => self.missing_details = number(value)?,
             _ => {
                 return Err(format!(
-                    "there is no fault {name:?}; the faults are latency, status, reset, stall, \
-                     truncate, html, other_json, error_body, redirect, retry_after, deny, \
+                    "there is no fault {name:?}; the faults are latency, per_second, random, status, \
+                     reset, stall, truncate, html, other_json, error_body, redirect, retry_after, deny, \
                      changing and missing_details"
                 ));
             }
@@ -274,6 +332,21 @@ fn status(text: &str) -> Result<StatusFault, String> {
     })
 }
 
+fn random(text: &str) -> Result<RandomFault, String> {
+    let (percent, seed) = text
+        .split_once(':')
+        .ok_or("expected a percentage, a colon and a seed")?;
+    let percent = number(percent)?;
+    if percent > 100 {
+        return Err(format!("{percent} is more than 100 percent"));
+    }
+    Ok(RandomFault {
+        percent,
+        seed: number(seed)?,
+        decided: 0,
+    })
+}
+
 /// Whether a status can be the final one of an answer.
 pub(crate) fn is_possible_status(code: u16) -> bool {
     (200..600).contains(&code)
@@ -302,11 +375,17 @@ mod tests {
 
     #[test]
     fn every_fault_can_be_written_as_text() {
-        let text = "latency=200ms, status=503:3:/calls, reset=2, stall=1, truncate=4, html=5, \
+        let text = "latency=200ms, per_second=3, random=10:7, status=503:3:/calls, reset=2, stall=1, truncate=4, html=5, \
                     other_json=6, error_body=7, redirect=8:http://127.0.0.1:9, retry_after=9, \
                     deny=/a, deny=/b, changing=10, missing_details=11";
         let expected = Faults {
             latency_ms: 200,
+            per_second: Some(3),
+            random: Some(RandomFault {
+                percent: 10,
+                seed: 7,
+                decided: 0,
+            }),
             status: Some(StatusFault {
                 code: 503,
                 next: 3,
@@ -346,6 +425,8 @@ mod tests {
             "reset=-1",
             "redirect=http",
             "deny=users",
+            "random=10",
+            "random=101:1",
         ] {
             let error = format!("html=1,{part},stall=1")
                 .parse::<Faults>()
@@ -360,13 +441,41 @@ mod tests {
         let mut faults: Faults = "status=500:1:/calls,reset=1,html=1,deny=/scorecard"
             .parse()
             .unwrap();
-        assert_eq!(faults.take("/users"), Effect::Reset);
-        assert_eq!(faults.take("/scorecard-template"), Effect::Deny);
+        assert_eq!(faults.take("/users", ""), Effect::Reset);
+        assert_eq!(faults.take("/scorecard-template", ""), Effect::Deny);
         assert!(matches!(
-            faults.take("/calls"),
+            faults.take("/calls", ""),
             Effect::Status { code: 500, .. }
         ));
-        assert_eq!(faults.take("/calls"), Effect::Html);
-        assert_eq!(faults.take("/calls"), Effect::None);
+        assert_eq!(faults.take("/calls", ""), Effect::Html);
+        assert_eq!(faults.take("/calls", ""), Effect::None);
+    }
+
+    #[test]
+    fn a_status_can_be_for_one_page() {
+        let mut faults: Faults = "status=500:9:/calls?skip=200".parse().unwrap();
+        let mut is_meant = |path, query| faults.take(path, query) != Effect::None;
+        assert!(is_meant("/calls", "limit=100&skip=200"));
+        assert!(!is_meant("/calls", "limit=100&skip=2000"));
+        assert!(!is_meant("/users", "skip=200"));
+        assert!(!is_meant("/calls", ""));
+    }
+
+    #[test]
+    fn random_faults_are_as_many_as_asked_for_and_the_same_for_a_seed() {
+        let effects = |text: &str| {
+            let mut faults: Faults = text.parse().unwrap();
+            (0..1_000)
+                .map(|_| faults.take("/calls", ""))
+                .collect::<Vec<_>>()
+        };
+        let some = effects("random=20:7");
+        let failed = some.iter().filter(|one| **one != Effect::None).count();
+        assert!((150..250).contains(&failed), "{failed}");
+        for effect in [Effect::Reset, Effect::Truncate] {
+            assert!(some.contains(&effect));
+        }
+        assert_eq!(some, effects("random=20:7"));
+        assert_ne!(some, effects("random=20:8"));
     }
 }

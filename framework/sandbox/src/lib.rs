@@ -94,7 +94,8 @@
 //! | `POST /_sandbox/faults` with [`Faults`] | replaces all faults |
 //! | `POST /_sandbox/change` | changes data; what to send depends on the API |
 //!
-//! Clari Copilot changes with `{"calls": 5}`, as [`Sandbox::change_calls`] does, clariBI with
+//! Clari Copilot changes with `{"calls": 5}`, as [`Sandbox::change_calls`] does, or with
+//! `{"calls": 5, "late_seconds": 60}`, as [`Sandbox::change_calls_late`] does; clariBI with
 //! `{"reports": 5}`, as [`Sandbox::add_reports`] does. Clari Revenue changes with any of
 //! `{"audit_events": 3, "forecast_changes": 1, "next_jobs": ["failed"], "today": "2025-06-18"}`, as
 //! [`ClariRevenue`] does, and answers `GET /_sandbox/jobs` with every export job ever ordered.
@@ -132,6 +133,7 @@ mod stats;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -145,7 +147,7 @@ pub use self::clari_revenue::{
 };
 use self::claribi::Claribi;
 pub use self::claribi::ClaribiOptions;
-pub use self::faults::{FaultSyntaxError, Faults, RedirectFault, StatusFault};
+pub use self::faults::{FaultSyntaxError, Faults, RandomFault, RedirectFault, StatusFault};
 use self::server::Site;
 pub use self::simulations::{Setup, Simulation, Switch, simulations};
 pub use self::stats::Stats;
@@ -330,7 +332,14 @@ impl Sandbox {
     /// another API is simulated.
     pub fn change_calls(&self, count: u64) {
         if let Simulated::ClariCopilot(copilot) = &self.simulated {
-            copilot.change_calls(count);
+            copilot.change_calls(count, Duration::ZERO);
+        }
+    }
+
+    /// The same for changes that show late: the calls' `last_modified_time` lies so long ago.
+    pub fn change_calls_late(&self, count: u64, late: Duration) {
+        if let Simulated::ClariCopilot(copilot) = &self.simulated {
+            copilot.change_calls(count, late);
         }
     }
 

@@ -38,6 +38,7 @@ pub(crate) enum Purpose {
     DataSource,
     Report,
     Dashboard,
+    Fault,
 }
 
 /// The finishing step of SplitMix64: spreads every input bit over every output bit.

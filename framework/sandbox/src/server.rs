@@ -28,6 +28,7 @@ use crate::api::{Api, ApiRequest};
 use crate::control;
 use crate::faults::{DataFaults, Effect, Faults};
 use crate::reply::{Content, Reply};
+use crate::sliding_window::SlidingWindow;
 use crate::stats::{Recorder, Stats};
 
 /// The longest request body that is read, in bytes (proposed; the API's own limit is unknown).
@@ -46,6 +47,8 @@ type ReplyBody = UnsyncBoxBody<Bytes, io::Error>;
 pub(crate) struct Site {
     pub(crate) api: Arc<dyn Api>,
     faults: Mutex<Faults>,
+    /// The limit that the faults name.
+    throttle: Mutex<SlidingWindow>,
     recorder: Mutex<Recorder>,
 }
 
@@ -53,6 +56,7 @@ impl Site {
     pub(crate) fn new(api: Arc<dyn Api>, faults: Faults) -> Self {
         Self {
             api,
+            throttle: Mutex::new(throttle(&faults)),
             faults: Mutex::new(faults),
             recorder: Mutex::new(Recorder::default()),
         }
@@ -67,6 +71,7 @@ impl Site {
     }
 
     pub(crate) fn set_faults(&self, faults: Faults) {
+        *lock(&self.throttle) = throttle(&faults);
         *lock(&self.faults) = faults;
     }
 
@@ -74,6 +79,10 @@ impl Site {
         let faults = lock(&self.faults).of_data();
         self.api.keys(stream, faults)
     }
+}
+
+fn throttle(faults: &Faults) -> SlidingWindow {
+    SlidingWindow::new(faults.per_second.map(u64::from), Duration::from_secs(1))
 }
 
 /// The values behind these locks are counters and settings that stay usable whatever happened to a
@@ -177,7 +186,14 @@ async fn respond(
     let (effect, latency, data_faults) = {
         let mut faults = lock(&site.faults);
         let latency = Duration::from_millis(faults.latency_ms);
-        (faults.take(&request.path), latency, faults.of_data())
+        let effect = match lock(&site.throttle).admit(Instant::now()) {
+            Ok(_) => faults.take(&request.path, &request.query),
+            Err(_) => Effect::Status {
+                code: 429,
+                retry_after: faults.retry_after,
+            },
+        };
+        (effect, latency, faults.of_data())
     };
     tokio::time::sleep(latency).await;
 

@@ -216,6 +216,11 @@ const REVENUE_SWITCHES: &[Switch] = &[
         meaning: "whether new audit events shift the next pages",
     },
     Switch {
+        name: "audit_filter",
+        values: &["before", "after"],
+        meaning: "whether audit events are filtered before or after they are cut into pages",
+    },
+    Switch {
         name: "audit_growth",
         values: &["0", "1", "10"],
         meaning: "audit events that happen after each page of them",
@@ -296,6 +301,7 @@ fn revenue_service(setup: &Setup) -> Result<Service, String> {
             ("audit_link", "other_scheme") => behaviour.audit_link = AuditLink::OtherScheme,
             ("audit_link", "other_host") => behaviour.audit_link = AuditLink::OtherHost,
             ("audit_cursor", _) => behaviour.audit_offset_cursor = value == "offset",
+            ("audit_filter", _) => behaviour.audit_filter_after = value == "after",
             ("audit_growth", _) => options.audit_growth = number(),
             ("limits", "off") => behaviour.limits = LimitsEndpoint::Off,
             ("limits", "403") => behaviour.limits = LimitsEndpoint::Forbidden,

@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    AnyStream, BaseUrl, Body, Context, Failure, Page, Position, Result, Secret, StreamSpec,
+    AnyStream, BaseUrl, Body, Context, Failure, Hold, Page, Position, Result, Secret, StreamSpec,
     Timestamp, Transport, TransportError,
 };
 use headwater_http::{Client, ClientBuilder, RetryPolicy, context};
@@ -79,7 +79,10 @@ pub async fn pages(
     let mut pages = Vec::new();
     while let Some(ready) = walk.first() {
         assert!(pages.len() < 5_000, "reading does not end");
-        let page = stream.fetch(ready.partition, ready.token).await?;
+        let mut page = stream.fetch(ready.partition, ready.token).await?;
+        if let Some(Hold::NextRun(error)) = page.hold.take() {
+            return Err(error);
+        }
         walk.arrived(ready.id, &page);
         walk = again(&walk);
         pages.push(page);

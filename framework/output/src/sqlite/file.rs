@@ -87,15 +87,30 @@ pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, Sta
     Ok((run, state))
 }
 
+/// Whether a run has used the file. Looking changes nothing.
+pub(super) fn is_ours(path: &Path) -> Result<bool> {
+    has_table(&look(path)?, "_headwater_state").map_err(|error| problem(path, error))
+}
+
+/// The file for looking at it; an empty one where there is none.
+pub(super) fn look(path: &Path) -> Result<Connection> {
+    let opened = if path.exists() {
+        // Able to write, since only then nothing of the log is left when it is closed.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Connection::open_with_flags(path, flags)
+    } else {
+        Connection::open_in_memory()
+    };
+    opened.map_err(|error| problem(path, error))
+}
+
 /// The state that the last run left, for those who only want to look.
 pub(super) fn peek(path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     if !path.exists() {
         return Ok(None);
     }
     let failed = |error: rusqlite::Error| problem(path, error);
-    // Able to write, since only then nothing of the log is left when it is closed.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let connection = look(path)?;
     refuse_newer(&connection, path)?;
     if !has_table(&connection, "_headwater_state").map_err(failed)? {
         return Ok(None);
@@ -110,7 +125,7 @@ fn stored_state(connection: &Connection, name: &str) -> rusqlite::Result<Option<
     Ok(found.flatten())
 }
 
-fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+pub(super) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT * FROM sqlite_schema WHERE name = ?1)";
     connection.query_row(sql, [name], |row| row.get(0))
 }

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::{
+    file::has_table,
     problem::problem,
     row::{Layout, TableColumn},
 };
@@ -59,11 +60,13 @@ pub(super) fn plan(
     options: &TableOptions,
     streams: &[StreamSpec],
 ) -> Result<BTreeMap<String, Table>> {
+    let remembers = has_table(connection, "_headwater_tables");
     let planner = Planner {
         connection,
         path,
         connection_name,
         options,
+        remembers: remembers.map_err(|error| problem(path, error))?,
     };
     let mut tables: BTreeMap<String, Table> = BTreeMap::new();
     for stream in streams {
@@ -87,6 +90,8 @@ struct Planner<'run> {
     path: &'run Path,
     connection_name: &'run str,
     options: &'run TableOptions,
+    /// Whether the file has the table in which we remember our tables.
+    remembers: bool,
 }
 
 impl Planner<'_> {
@@ -162,6 +167,9 @@ impl Planner<'_> {
     }
 
     fn known(&self, name: &str) -> Result<Option<Known>> {
+        if !self.remembers {
+            return Ok(None);
+        }
         let sql = "SELECT connection, stream, mode, key, columns FROM _headwater_tables WHERE table_name = ?1";
         let found = self
             .connection
@@ -198,6 +206,9 @@ impl Planner<'_> {
 
     /// The position speaks of the records in the table that the stream had so far: another one would lack them.
     fn refuse_elsewhere(&self, stream: &StreamSpec, name: &str) -> Result<()> {
+        if !self.remembers {
+            return Ok(());
+        }
         let sql = "SELECT table_name FROM _headwater_tables WHERE connection = ?1 AND stream = ?2 AND table_name <> ?3";
         let other: Option<String> = self
             .connection

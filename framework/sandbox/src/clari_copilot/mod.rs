@@ -20,7 +20,7 @@ mod words;
 mod workspace;
 
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use jiff::Timestamp;
@@ -60,6 +60,8 @@ pub(crate) struct ClariCopilot {
 #[serde(deny_unknown_fields)]
 struct Change {
     calls: u64,
+    #[serde(default)]
+    late_seconds: u64,
 }
 
 /// Why a request is refused.
@@ -163,7 +165,7 @@ impl ClariCopilot {
         let media = self.media(request.include_audio, request.include_video);
         let answer = request.answer(&self.read(), &media);
         if changing > 0 {
-            self.change_calls(changing);
+            self.change_calls(changing, Duration::ZERO);
         }
         Ok(answer)
     }
@@ -304,9 +306,11 @@ impl ClariCopilot {
         Reply::new(StatusCode::OK, content_type, "no sound, no picture")
     }
 
-    /// Moves `count` calls to another status, as of now.
-    pub(crate) fn change_calls(&self, count: u64) {
-        self.write().change_calls(count, now().as_millisecond());
+    /// Moves `count` calls to another status, as of so long ago.
+    pub(crate) fn change_calls(&self, count: u64, late: Duration) {
+        let late = i64::try_from(late.as_millis()).unwrap_or(i64::MAX);
+        let then = now().as_millisecond().saturating_sub(late);
+        self.write().change_calls(count, then);
     }
 
     /// Moves one call to another status, as of now; false when there is no such call.
@@ -382,7 +386,7 @@ impl Api for ClariCopilot {
     fn change(&self, body: &[u8]) -> Reply {
         match serde_json::from_slice::<Change>(body) {
             Ok(change) => {
-                self.change_calls(change.calls);
+                self.change_calls(change.calls, Duration::from_secs(change.late_seconds));
                 Reply::json(StatusCode::OK, &json!({"calls": change.calls}))
             }
             Err(error) => bad_request(&error.to_string()),

@@ -290,9 +290,7 @@ impl AuditLog {
 
     /// Up to `limit` events from a position on.
     pub(crate) fn page(&self, filter: &AuditFilter, from: u64, limit: usize) -> AuditPage {
-        let seed = self.tenant.seed;
         let mut found = Vec::new();
-        let mut actors = BTreeSet::new();
         let mut next = None;
         for position in from..self.count() {
             let event = self.event(position);
@@ -303,11 +301,27 @@ impl AuditLog {
                 next = Some((position, self.count() - position));
                 break;
             }
-            actors.insert(event.actor);
-            found.push(event.record(seed));
+            found.push(event);
         }
+        self.page_of(&found, next)
+    }
+
+    /// What a filter leaves of the `limit` events from a position on.
+    pub(crate) fn filtered_page(&self, filter: &AuditFilter, from: u64, limit: usize) -> AuditPage {
+        let end = from.saturating_add(limit as u64).min(self.count());
+        let events = (from..end).map(|position| self.event(position));
+        let found: Vec<AuditEvent> = events.filter(|event| filter.accepts(event)).collect();
+        self.page_of(
+            &found,
+            (end < self.count()).then(|| (end, self.count() - end)),
+        )
+    }
+
+    fn page_of(&self, found: &[AuditEvent], next: Option<(u64, u64)>) -> AuditPage {
+        let seed = self.tenant.seed;
+        let actors: BTreeSet<Actor> = found.iter().map(|event| event.actor).collect();
         AuditPage {
-            items: found,
+            items: found.iter().map(|event| event.record(seed)).collect(),
             actors: actors.into_iter().map(|actor| actor.record(seed)).collect(),
             next,
         }

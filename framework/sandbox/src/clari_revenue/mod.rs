@@ -534,7 +534,10 @@ impl ClariRevenue {
                 None => return errors::audit("cursor", "the cursor is not one of this service"),
             },
         };
-        let page = log.page(&filter, from, limit);
+        let page = match self.behaviour().audit_filter_after {
+            true => log.filtered_page(&filter, from, limit),
+            false => log.page(&filter, from, limit),
+        };
         let mut body = self.audit_body(page.items);
         body["actors"] = page.actors.into();
         if let Some((newer, older)) = page.next {

@@ -108,6 +108,9 @@ pub struct RevenueBehaviour {
     /// The cursor of the audit log counts from the newest event, so that events that happen while
     /// it is read shift its pages.
     pub audit_offset_cursor: bool,
+    /// The audit log is cut into pages before it is filtered, so that a filter can empty a page
+    /// that is not the last one.
+    pub audit_filter_after: bool,
     /// What `GET /admin/limits` answers.
     pub limits: LimitsEndpoint,
     /// A finished job carries a `downloadUrl`, which needs no key.

@@ -261,9 +261,10 @@ fn a_folder_and_a_missing_folder_are_refused() {
         place.folder.path().join("missing/records.db"),
     ] {
         let mut sink = SqliteSink::new(&path, "main", TableOptions::default()).unwrap();
-        let error = sink.load(CONNECTOR).unwrap_err();
+        let loaded = sink.load(CONNECTOR);
+        let restored = loaded.and_then(|_| sink.restore(&[things()], &state(0)));
         says(
-            &error,
+            &restored.unwrap_err(),
             Kind::OutputFailed,
             "it has to be a file, in a folder that is there",
         );
@@ -271,17 +272,47 @@ fn a_folder_and_a_missing_folder_are_refused() {
 }
 
 #[test]
-fn a_second_run_of_the_connection_is_refused_until_the_first_ends() {
+fn a_file_of_somebody_else_is_not_changed_by_a_refusal() {
     let place = Place::new();
-    let mut first = place.sink();
-    first.load(CONNECTOR).unwrap();
-    let error = place.sink().load(CONNECTOR).unwrap_err();
+    let own = Connection::open(place.path()).unwrap();
+    own.execute_batch("CREATE TABLE things (mine)").unwrap();
+    drop(own);
+    let before = fs::read(place.path()).unwrap();
+    let mut sink = place.sink();
+    sink.load(CONNECTOR).unwrap();
+    let error = sink.restore(&[things()], &state(0)).unwrap_err();
     says(
         &error,
         Kind::ConfigInvalid,
-        "is being written by another run of the connection main; wait",
+        "a table or view things of its own",
     );
+    assert!(fs::read(place.path()).unwrap() == before);
+    assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_second_run_of_the_connection_is_refused_until_the_first_ends() {
+    let place = Place::new();
+    let mut first = place.sink();
+    let mut second = place.sink();
+    first.load(CONNECTOR).unwrap();
+    second.load(CONNECTOR).unwrap();
+    first.restore(&[things()], &state(0)).unwrap();
+    for error in [
+        // It saw the file before the first one took it.
+        second.restore(&[things()], &state(0)).unwrap_err(),
+        place.sink().load(CONNECTOR).unwrap_err(),
+    ] {
+        says(
+            &error,
+            Kind::ConfigInvalid,
+            "is being written by another run of the connection main; wait",
+        );
+    }
+    first.commit(&mut state(1)).unwrap();
     drop(first);
+    let error = second.restore(&[things()], &state(0)).unwrap_err();
+    says(&error, Kind::ConfigInvalid, "meanwhile; run again");
     place.sink().load(CONNECTOR).unwrap();
 }
 
