@@ -1,132 +1,61 @@
-//! `cargo bench -p acceptance --bench sinks_postgres`: the PostgreSQL sink beside a bare COPY.
+//! The PostgreSQL sink beside a bare COPY.
 //!
-//! Both put the same rows, in the same pages with the same commits, into the same empty tables of one server. The bare
-//! COPY gets its rows ready made, as the server itself writes them in COPY's binary form: it looks into no record, asks
-//! for no key and keeps no position. What counts is the ratio in one run.
+//! Both put the same rows, in the same pages with the same commits, into the same tables of one server. The bare COPY
+//! gets its rows ready made, as the server itself writes them in COPY's binary form: it looks into no record, asks for no
+//! key and keeps no position. CPU time is ours alone, without the server's.
 
-use std::{
-    io::{Read, Write},
-    time::{Duration, Instant},
+use std::io::{Read, Write};
+
+use acceptance::{
+    cost::{Cost, measured},
+    postgres::{Postgres, execute},
 };
-
-use acceptance::postgres::{Postgres, execute};
-use headwater::StreamSpec;
-use headwater_host::State;
+use headwater_host::{Sink, State};
 use headwater_output::Destination;
 use postgres::{Client, NoTls};
-use serde_json::json;
 
-const ROUNDS: usize = 5;
-const PAGES: usize = 200;
-const PAGE: usize = 100;
-const PAGES_PER_COMMIT: usize = 10;
-/// About the size of a call's record.
-const BYTES: usize = 2_000;
+use crate::{Calls, ID, PAGE, ROUNDS, STREAM, show};
 
-const CALLS: StreamSpec = StreamSpec {
-    name: "calls",
-    description: "A call.",
-    key: &["id"],
-    cursor: None,
-    incremental: true,
-    schema: || {
-        json!({"properties": {
-            "id": {"type": "string"},
-            "title": {"type": "string"},
-            "started": {"type": "string", "format": "date-time"},
-            "duration": {"type": "number"},
-            "seats": {"type": "integer"},
-            "is_open": {"type": "boolean"},
-            "parties": {"type": "array"},
-            "summary": {"type": "string"},
-        }})
-    },
-};
+const PAGES_OF_A_COMMIT: usize = 10;
 
-fn main() {
+pub fn compare(calls: &Calls) {
     let Some(server) = Postgres::start() else {
         return;
     };
     let url = server.database();
-    let pages = pages();
-    sink(&url, &pages);
-    let ready = ready_pages(&url);
-    execute(&url, "CREATE TABLE bare (LIKE calls INCLUDING ALL)");
-    let (mut bare_times, mut sink_times, mut again_times) = (Vec::new(), Vec::new(), Vec::new());
+    let count = calls.records.len() as u64;
+    sink(&url, calls, (count, 0));
+    let pages = ready_pages(&url, calls.records.len().div_ceil(PAGE));
+    execute(
+        &url,
+        &format!("CREATE TABLE bare (LIKE {STREAM} INCLUDING ALL)"),
+    );
+    let [mut bare_costs, mut new_costs, mut known_costs]: [Vec<Cost>; 3] = Default::default();
     for _ in 0..ROUNDS {
         execute(&url, "TRUNCATE bare");
         execute(&url, "CHECKPOINT");
-        bare_times.push(bare(&url, &ready));
-        execute(&url, "TRUNCATE calls");
+        bare_costs.push(bare(&url, &pages));
+        execute(&url, &format!("TRUNCATE {STREAM}"));
         execute(&url, "CHECKPOINT");
-        sink_times.push(sink(&url, &pages));
+        new_costs.push(sink(&url, calls, (count, 0)));
         execute(&url, "CHECKPOINT");
-        again_times.push(sink(&url, &pages));
+        known_costs.push(sink(&url, calls, (0, count)));
     }
-    let bare = median(bare_times);
-    print("bare COPY", bare, bare);
-    print("sink, new rows", median(sink_times), bare);
-    print("sink, known rows", median(again_times), bare);
-}
-
-fn print(what: &str, time: Duration, bare: Duration) {
-    let rows = (PAGES * PAGE) as f64 / time.as_secs_f64();
-    let ratio = bare.as_secs_f64() / time.as_secs_f64();
-    println!("{what:<18} {rows:>8.0} rows/s   {ratio:.2} of the bare COPY");
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn pages() -> Vec<Vec<String>> {
-    let mut random = fastrand::Rng::with_seed(1);
-    let letters = |random: &mut fastrand::Rng| -> String {
-        (0..random.usize(2..10))
-            .map(|_| random.lowercase())
-            .collect()
-    };
-    let words: Vec<String> = (0..3_000).map(|_| letters(&mut random)).collect();
-    let mut text = |bytes: usize| {
-        let mut text = String::new();
-        while text.len() < bytes {
-            text.push_str(&words[random.usize(..words.len())]);
-            text.push(' ');
-        }
-        text
-    };
-    let mut record = |at: usize| {
-        let party = || json!({"name": "Ada Example", "email": format!("ada{at}@example.com"), "role": "host"});
-        let record = json!({
-            "id": format!("{:016x}", (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            "title": text(40),
-            "started": format!("2024-05-01T10:{:02}:{:02}.250Z", at / 60 % 60, at % 60),
-            "duration": at as f64 + 0.5,
-            "seats": at,
-            "is_open": at.is_multiple_of(2),
-            "parties": [party(), party(), party()],
-            "summary": "",
-        })
-        .to_string();
-        let missing = BYTES - record.len();
-        record.replace(
-            "\"summary\":\"\"",
-            &format!("\"summary\":\"{}\"", text(missing)),
-        )
-    };
-    (0..PAGES)
-        .map(|page| (page * PAGE..(page + 1) * PAGE).map(&mut record).collect())
-        .collect()
+    println!(
+        "PostgreSQL, a commit after {} rows",
+        PAGE * PAGES_OF_A_COMMIT
+    );
+    let bare = ("bare COPY", &bare_costs[..]);
+    show(calls, bare, ("new rows, PostgresSink", &new_costs));
+    show(calls, bare, ("known rows, PostgresSink", &known_costs));
 }
 
 /// The pages as COPY takes them.
-fn ready_pages(url: &str) -> Vec<Vec<u8>> {
+fn ready_pages(url: &str, pages: usize) -> Vec<Vec<u8>> {
     let mut client = Client::connect(url, NoTls).unwrap();
     let mut page = |page: usize| {
-        let (from, to) = (page * PAGE, (page + 1) * PAGE);
-        let rows =
-            format!("SELECT * FROM calls WHERE seats >= {from} AND seats < {to} ORDER BY seats");
+        let from = page * PAGE;
+        let rows = format!("SELECT * FROM {STREAM} ORDER BY id OFFSET {from} LIMIT {PAGE}");
         let mut bytes = Vec::new();
         let mut reader = client
             .copy_out(&format!("COPY ({rows}) TO STDOUT (FORMAT binary)"))
@@ -134,41 +63,36 @@ fn ready_pages(url: &str) -> Vec<Vec<u8>> {
         reader.read_to_end(&mut bytes).unwrap();
         bytes
     };
-    (0..PAGES).map(&mut page).collect()
+    (0..pages).map(&mut page).collect()
 }
 
-fn bare(url: &str, pages: &[Vec<u8>]) -> Duration {
+fn bare(url: &str, pages: &[Vec<u8>]) -> Cost {
     let mut client = Client::connect(url, NoTls).unwrap();
     let statement = client
         .prepare("COPY bare FROM STDIN (FORMAT binary)")
         .unwrap();
-    let started = Instant::now();
-    for batch in pages.chunks(PAGES_PER_COMMIT) {
-        let mut transaction = client.transaction().unwrap();
-        for page in batch {
-            let mut writer = transaction.copy_in(&statement).unwrap();
-            writer.write_all(page).unwrap();
-            assert_eq!(writer.finish().unwrap(), PAGE as u64);
+    measured(|| {
+        for batch in pages.chunks(PAGES_OF_A_COMMIT) {
+            let mut transaction = client.transaction().unwrap();
+            for page in batch {
+                let mut writer = transaction.copy_in(&statement).unwrap();
+                writer.write_all(page).unwrap();
+                assert!(writer.finish().unwrap() > 0);
+            }
+            transaction.commit().unwrap();
         }
-        transaction.commit().unwrap();
-    }
-    started.elapsed()
+    })
 }
 
-fn sink(url: &str, pages: &[Vec<String>]) -> Duration {
+/// Writes all calls, of which so many are new and known.
+fn sink(url: &str, calls: &Calls, (new, known): (u64, u64)) -> Cost {
     let destination = Destination::parse(url).unwrap();
-    let mut sink = destination.open("acme").unwrap();
-    let mut state: State = sink.load("test").unwrap().unwrap();
-    sink.restore(&[CALLS], &state).unwrap();
-    let started = Instant::now();
-    for batch in pages.chunks(PAGES_PER_COMMIT) {
-        for page in batch {
-            let mut records = page.iter().map(String::as_bytes);
-            let written = sink.write("calls", &mut records).unwrap();
-            assert_eq!(written.records + written.deduplicated, PAGE as u64);
-            assert_eq!(written.overflowed, 0);
-        }
-        sink.commit(&mut state).unwrap();
-    }
-    started.elapsed()
+    let mut sink: Box<dyn Sink> = destination.open("acme").unwrap();
+    let state: State = sink.load(ID).unwrap().unwrap();
+    sink.restore(std::slice::from_ref(&calls.spec), &state)
+        .unwrap();
+    measured(|| {
+        let written = calls.write_to(&mut *sink, PAGES_OF_A_COMMIT);
+        assert_eq!((written.records, written.deduplicated), (new, known));
+    })
 }

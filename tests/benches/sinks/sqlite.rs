@@ -1,49 +1,33 @@
-//! `cargo bench --bench sinks`: what SQLite costs, beside a loop that does as little as can be done.
-//!
-//! Both write the same calls of about 1.6 KiB to a new file, in turns, in pages of 100, with a commit after as many
-//! pages and the same settings of SQLite. The bare loop has one prepared statement and the values of each row in memory,
-//! as they come out of a file of ours; the sink has the raw records. Then both write everything a second time, when
-//! each key is there. What counts is the ratio in one run.
-//!
-//! `HEADWATER_BENCH_CALLS` is the number of records, 30,000 without it.
+//! The SQLite sink beside a bare loop: one prepared statement, and the values of each row in memory, as they come out of
+//! a file of ours. Both write to a new file, with a commit after as many pages and the same settings of SQLite; then both
+//! write everything a second time, when each key is there.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
-use acceptance::{open, read_through, simulation, unlimited_sandbox};
-use headwater::{StreamSpec, Timestamp};
-use headwater_host::{Sink, State, Written};
+use acceptance::cost::{Cost, measured};
+use headwater_host::Sink;
 use headwater_output::{SqliteSink, TableOptions};
-use nix::sys::resource::{UsageWho, getrusage};
 use rusqlite::{Connection, params_from_iter, types::Value};
 
-const ID: &str = "clari-copilot";
-const STREAM: &str = "calls";
-const CALLS: u64 = 30_000;
-const ROUNDS: usize = 5;
-const PAGE: usize = 100;
+use crate::{Calls, ID, PAGE, ROUNDS, STREAM, show};
+
 const PAGES_OF_A_COMMIT: usize = 20;
 
-fn main() {
-    let calls = env::var("HEADWATER_BENCH_CALLS").map_or(CALLS, |text| text.parse().unwrap());
-    let (spec, records) = records(calls);
+pub fn compare(calls: &Calls) {
     let folder = tempfile::tempdir().unwrap();
-    let bytes: usize = records.iter().map(String::len).sum();
+    let sample = folder.path().join("sample.db");
+    let count = calls.records.len() as u64;
+    sink(&sample, calls, (count, 0));
+    let bare = Bare::of(&sample);
+    assert_eq!(bare.rows.len(), calls.records.len());
     println!(
-        "{calls} calls of {} bytes, a commit after {} rows, {ROUNDS} rounds in turns",
-        bytes / records.len(),
+        "SQLite, {} columns, a commit after {} rows",
+        bare.rows[0].len(),
         PAGE * PAGES_OF_A_COMMIT
     );
-
-    let sample = folder.path().join("sample.db");
-    sink(&sample, &spec, &records, calls, 0);
-    let bare = Bare::of(&sample);
-    assert_eq!(bare.rows.len() as u64, calls);
-    println!("{} columns", bare.rows[0].len());
-
     // Two passes each: into an empty table, and over what is there.
     let mut costs: [[Vec<Cost>; 2]; 2] = Default::default();
     for round in 0..ROUNDS {
@@ -52,82 +36,21 @@ fn main() {
         costs[1][0].push(bare.write(&path, &bare.upsert));
         remove(&path);
         let path = folder.path().join(format!("sink{round}.db"));
-        costs[0][1].push(sink(&path, &spec, &records, calls, 0));
-        costs[1][1].push(sink(&path, &spec, &records, 0, calls));
+        costs[0][1].push(sink(&path, calls, (count, 0)));
+        costs[1][1].push(sink(&path, calls, (0, count)));
         remove(&path);
     }
-    println!(
-        "{:<34} {:>12} {:>12} {:>12}",
-        "", "rows/s best", "rows/s med.", "CPU med. s"
+    let [[bare_new, sink_new], [bare_known, sink_known]] = &costs;
+    show(
+        calls,
+        ("new rows, bare prepared loop", bare_new),
+        ("new rows, SqliteSink", sink_new),
     );
-    for (pass, [bare, sink]) in ["new rows", "known rows"].into_iter().zip(&costs) {
-        show(&format!("{pass}, bare prepared loop"), calls, bare);
-        show(&format!("{pass}, SqliteSink"), calls, sink);
-        let ratios = |of: fn(&Cost) -> Duration| {
-            let ratio =
-                |(bare, sink): (&Cost, &Cost)| of(bare).as_secs_f64() / of(sink).as_secs_f64();
-            let mut ratios: Vec<f64> = bare.iter().zip(sink).map(ratio).collect();
-            ratios.sort_by(f64::total_cmp);
-            ratios[ROUNDS / 2]
-        };
-        println!(
-            "{pass}, rows/s of the loop reached: {:.2} by wall time, {:.2} by CPU time (medians of the rounds)",
-            ratios(|cost| cost.wall),
-            ratios(|cost| cost.cpu)
-        );
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Cost {
-    wall: Duration,
-    cpu: Duration,
-}
-
-fn measured(work: impl FnOnce()) -> Cost {
-    let (cpu_before, started) = (cpu(), Instant::now());
-    work();
-    Cost {
-        wall: started.elapsed(),
-        cpu: cpu() - cpu_before,
-    }
-}
-
-fn cpu() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-    let micros =
-        |time: nix::sys::time::TimeVal| (time.tv_sec() * 1_000_000 + time.tv_usec()) as u64;
-    Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
-}
-
-fn show(name: &str, calls: u64, costs: &[Cost]) {
-    let mut walls: Vec<Duration> = costs.iter().map(|cost| cost.wall).collect();
-    let mut cpus: Vec<Duration> = costs.iter().map(|cost| cost.cpu).collect();
-    walls.sort();
-    cpus.sort();
-    let per_second = |wall: Duration| calls as f64 / wall.as_secs_f64();
-    println!(
-        "{name:<34} {:>12.0} {:>12.0} {:>12.3}",
-        per_second(walls[0]),
-        per_second(walls[ROUNDS / 2]),
-        cpus[ROUNDS / 2].as_secs_f64()
+    show(
+        calls,
+        ("known rows, bare loop", bare_known),
+        ("known rows, SqliteSink", sink_known),
     );
-}
-
-fn records(calls: u64) -> (StreamSpec, Vec<String>) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let service = unlimited_sandbox(calls).await;
-        let mut answer = (simulation(ID).form)(&service.base_url());
-        answer["start_date"] = "2025-01-01".into();
-        answer["requests_per_second"] = 1000.into();
-        let (source, _) = open(ID, answer);
-        let stream = source.stream(STREAM).unwrap();
-        let read = read_through(&*stream, None, Timestamp::now())
-            .await
-            .unwrap();
-        (stream.spec().clone(), read.records)
-    })
 }
 
 /// The bare loop: the rows of a file of ours, its table, and one statement for each.
@@ -207,32 +130,16 @@ impl Bare {
     }
 }
 
-fn sink(path: &Path, spec: &StreamSpec, records: &[String], new: u64, known: u64) -> Cost {
-    let mut total = Written::default();
-    let cost = measured(|| {
+/// Writes all calls, of which so many are new and known.
+fn sink(path: &Path, calls: &Calls, (new, known): (u64, u64)) -> Cost {
+    measured(|| {
         let mut sink = SqliteSink::new(path, "main", TableOptions::default()).unwrap();
         let state = sink.load(ID).unwrap().unwrap();
-        sink.restore(std::slice::from_ref(spec), &state).unwrap();
-        for (number, batch) in records.chunks(PAGE * PAGES_OF_A_COMMIT).enumerate() {
-            for page in batch.chunks(PAGE) {
-                let written = sink
-                    .write(STREAM, &mut page.iter().map(|record| record.as_bytes()))
-                    .unwrap();
-                total.records += written.records;
-                total.deduplicated += written.deduplicated;
-            }
-            sink.commit(&mut position(number)).unwrap();
-        }
-    });
-    assert_eq!((total.records, total.deduplicated), (new, known));
-    cost
-}
-
-fn position(number: usize) -> State {
-    let text = format!(
-        r#"{{"headwater_state":2,"connector":"{ID}","streams":{{"{STREAM}":{{"last_records":{number}}}}}}}"#
-    );
-    State::from_json(text.as_bytes(), "the state", ID).unwrap()
+        sink.restore(std::slice::from_ref(&calls.spec), &state)
+            .unwrap();
+        let written = calls.write_to(&mut sink, PAGES_OF_A_COMMIT);
+        assert_eq!((written.records, written.deduplicated), (new, known));
+    })
 }
 
 fn remove(path: &Path) {
