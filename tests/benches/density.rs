@@ -13,6 +13,7 @@ use std::{
     collections::{HashMap, VecDeque},
     env,
     io::{BufRead, BufReader, Read},
+    ops::Range,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -23,7 +24,7 @@ use acceptance::{
     cost::{Cost, measure, own_cpu},
 };
 use headwater::{StreamSpec, Timestamp};
-use headwater_host::{Delivery, RunOptions, Sink, State, Written};
+use headwater_host::{Delivery, Ending, RunOptions, Sink, State, Written};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -157,6 +158,7 @@ fn read(base_url: &str, connections: usize) {
         stop.send(true).unwrap();
         let mut records = 0;
         for receipt in runs.join_all().await {
+            assert!(matches!(receipt.streams[0].ending, Ending::Stopped));
             records += receipt.streams[0].records;
         }
         println!(
@@ -275,23 +277,33 @@ impl Key {
     }
 }
 
-/// The records of a page as they stand in an answer, and where each of them ends.
+/// The records of two pages as they stand in an answer, and where each of them begins and ends.
 struct Records {
     text: Vec<u8>,
-    ends: Vec<usize>,
+    places: Vec<Range<usize>>,
 }
 
 impl Records {
     fn new(page: usize, bytes: usize) -> Self {
-        let (mut text, mut ends) = (Vec::new(), vec![0]);
-        for number in 0..PAGE {
+        let (mut text, mut places) = (Vec::new(), Vec::new());
+        for number in 0..2 * PAGE {
             if number > 0 {
                 text.push(b',');
             }
+            let start = text.len();
             text.extend_from_slice(call(page * PAGE + number, bytes).as_bytes());
-            ends.push(text.len());
+            places.push(start..text.len());
         }
-        Self { text, ends }
+        Self { text, places }
+    }
+
+    /// So many records from this one on.
+    fn given(&self, first: usize, records: usize) -> &[u8] {
+        let places = &self.places[first..first + records];
+        match (places.first(), places.last()) {
+            (Some(first), Some(last)) => &self.text[first.start..last.end],
+            _ => b"",
+        }
     }
 }
 
@@ -375,7 +387,7 @@ async fn answer(
         };
         let page = &pages[skip / PAGE % PAGES];
         let given = matched.saturating_sub(skip).min(limit);
-        let records = &page.text[..page.ends[given]];
+        let records = page.given(skip % PAGE, given);
         let start = "{\"calls\":[";
         let end = format!("],\"pagination\":{{\"matched\":{matched}}}}}");
         let length = start.len() + records.len() + end.len();
