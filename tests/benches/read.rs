@@ -4,27 +4,26 @@
 //! shipped binary, and the smallest loop over reqwest that cuts out the raw records (`serde_json::RawValue`) and writes
 //! them, without state, retry, limit or resume; once as it is, and once taking key and cursor of every record, which
 //! nobody who reads again can do without. What counts is the ratio of their CPU times in one run; times alone say more
-//! about the machine. Then follow the peak memory at two sizes, the same calls compressed, the time lost against the
-//! service's rate limit, and the start of the process.
-
-mod cost;
+//! about the machine. Then follow the peak memory at two sizes, the same calls compressed, and the start of
+//! the process.
 
 use std::{
     env,
     ffi::OsStr,
-    fmt, fs,
+    fs,
     io::{BufWriter, Read, Write},
     path::Path,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use cost::{Cost, measure, median, median_of, smallest};
-
-use acceptance::{sandbox, simulation, unlimited_sandbox};
+use acceptance::{
+    cost::{Cost, Ratios, Table, measure, median},
+    simulation, unlimited_sandbox,
+};
 use headwater::Timestamp;
-use headwater_sandbox::{API_KEY, API_PASSWORD, CopilotOptions};
+use headwater_sandbox::{API_KEY, API_PASSWORD};
 use headwater_testkit::{Reply, Request, Script};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -56,7 +55,6 @@ fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     throughput(calls);
     compressed(calls);
-    rate_limit();
     start();
 }
 
@@ -71,7 +69,7 @@ fn throughput(calls: u64) {
         costs[1].push(minimal(&service.base_url(), &out, true));
         let minimal_lines = lines(&out);
         let out = folder.path().join("out");
-        costs[2].push(headwater_read(&service.base_url(), &out, UNLIMITED));
+        costs[2].push(headwater_read(&service.base_url(), &out));
         assert_eq!(
             lines(&out.join("calls.jsonl")),
             minimal_lines,
@@ -80,62 +78,25 @@ fn throughput(calls: u64) {
         fs::remove_dir_all(out).unwrap();
     }
     let small = runtime.block_on(unlimited_sandbox(calls / 10));
-    let small_peak =
-        headwater_read(&small.base_url(), &folder.path().join("small"), UNLIMITED).peak_kib;
+    let small_peak = headwater_read(&small.base_url(), &folder.path().join("small")).peak_kib;
 
     println!("reading {calls} calls of about 1.6 KiB in pages of 100, {ROUNDS} rounds in turns");
-    println!(
-        "{:<16} {:>12} {:>12} {:>12} {:>10}",
-        "", "CPU min s", "CPU median s", "wall med. s", "peak MiB"
-    );
     let [minimal, keyed, ours] = costs;
-    for (name, costs) in [
-        ("minimal loop", &minimal),
-        ("key and cursor", &keyed),
-        ("headwater read", &ours),
-    ] {
-        println!(
-            "{name:<16} {:>12.3} {:>12.3} {:>12.3} {:>10.1}",
-            smallest(costs).as_secs_f64(),
-            median(costs.iter().map(|cost| cost.cpu).collect()).as_secs_f64(),
-            median(costs.iter().map(|cost| cost.wall).collect()).as_secs_f64(),
-            costs.iter().map(|cost| cost.peak_kib).max().unwrap() as f64 / 1024.0,
-        );
-    }
-    println!("CPU ratio        {}", Ratios::of(&ours, &keyed));
-    println!("without the keys {}", Ratios::of(&ours, &minimal));
+    print!(
+        "{}",
+        Table(&[
+            ("minimal loop", &minimal),
+            ("key and cursor", &keyed),
+            ("headwater read", &ours),
+        ])
+    );
+    println!("CPU ratio        {}", Ratios::of_cpu(&ours, &keyed));
+    println!("without the keys {}", Ratios::of_cpu(&ours, &minimal));
     println!(
         "peak at a tenth  {:.1} MiB for {} calls\n",
         small_peak as f64 / 1024.0,
         calls / 10
     );
-}
-
-/// The ratio of CPU times, in the rounds and of the best.
-struct Ratios {
-    median: f64,
-    of_minima: f64,
-}
-
-impl Ratios {
-    fn of(ours: &[Cost], others: &[Cost]) -> Self {
-        let ratio = |ours: Duration, other: Duration| ours.as_secs_f64() / other.as_secs_f64();
-        let rounds = ours.iter().zip(others);
-        Self {
-            median: median_of(rounds.map(|(a, b)| ratio(a.cpu, b.cpu)).collect()),
-            of_minima: ratio(smallest(ours), smallest(others)),
-        }
-    }
-}
-
-impl fmt::Display for Ratios {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { median, of_minima } = self;
-        write!(
-            f,
-            "{median:.2} median of the rounds, {of_minima:.2} of the minima"
-        )
-    }
 }
 
 /// Reading compressed answers, beside decoding them alone and reading them as they are.
@@ -147,7 +108,7 @@ fn compressed(calls: u64) {
     let compressing = runtime.block_on(compressing(service.base_url(), Arc::clone(&answers)));
     let out = folder.path().join("out");
     let read = |base_url: &str| {
-        let cost = headwater_read(base_url, &out, UNLIMITED);
+        let cost = headwater_read(base_url, &out);
         fs::remove_dir_all(&out).unwrap();
         cost
     };
@@ -169,19 +130,15 @@ fn compressed(calls: u64) {
         });
     }
     println!("the same, compressed with gzip");
-    for (name, costs) in [
-        ("decoding alone", &decoded),
-        ("reading as it is", &plain),
-        ("headwater read", &whole),
-    ] {
-        let middle = median(costs.iter().map(|cost| cost.cpu).collect());
-        println!(
-            "{name:<16} {:>12.3} {:>12.3}",
-            smallest(costs).as_secs_f64(),
-            middle.as_secs_f64()
-        );
-    }
-    println!("ratio to the sum {}\n", Ratios::of(&whole, &sums));
+    print!(
+        "{}",
+        Table(&[
+            ("decoding alone", &decoded),
+            ("reading as it is", &plain),
+            ("headwater read", &whole),
+        ])
+    );
+    println!("ratio to the sum {}\n", Ratios::of_cpu(&whole, &sums));
 }
 
 /// A server in front of another one that compresses its answers, and keeps them, each behind its length.
@@ -221,30 +178,6 @@ fn decode(answers: &Path) {
     }
 }
 
-fn rate_limit() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let service = runtime.block_on(sandbox(CopilotOptions {
-        calls: 20_000,
-        ..CopilotOptions::default()
-    }));
-    let folder = tempfile::tempdir().unwrap();
-    let cost = headwater_read(&service.base_url(), &folder.path().join("out"), 10);
-    let stats = service.stats();
-    // The first request needs no wait; the limit allows one every 100 ms after it.
-    let allowed = Duration::from_millis(100 * (stats.requests - 1));
-    println!(
-        "10 requests a second: {} requests in {:.2} s",
-        stats.requests,
-        cost.wall.as_secs_f64()
-    );
-    println!(
-        "ratio to the limit {:.3}",
-        cost.wall.as_secs_f64() / allowed.as_secs_f64()
-    );
-    println!("answers 429        {}", stats.throttled);
-    println!("most in a second   {}\n", stats.peak_per_second);
-}
-
 fn start() {
     let time = |program: &str, arguments: &[&str]| {
         let times = (0..40).map(|_| {
@@ -272,10 +205,10 @@ fn start() {
     );
 }
 
-fn headwater_read(base_url: &str, out: &Path, per_second: u32) -> Cost {
+fn headwater_read(base_url: &str, out: &Path) -> Cost {
     let mut answer = (simulation("clari-copilot").form)(base_url);
     answer["start_date"] = "2025-01-01".into();
-    answer["requests_per_second"] = per_second.into();
+    answer["requests_per_second"] = UNLIMITED.into();
     let state = out.with_extension("state.json");
     let mut command = Command::new(HEADWATER);
     command.args([

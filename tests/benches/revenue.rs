@@ -4,22 +4,23 @@
 //! HTTP client and thrown away. Both take the result of a job that is done, so that no wait is measured. Then pages of
 //! 1,000 audit events are read by the binary and by the smallest loop that cuts out raw records. Exports go to
 //! `/dev/null`, with the state in memory, since a disk is not what is measured; audit events go to files. What counts is
-//! the ratio in one run.
-
-mod cost;
+//! the ratio in one run. Last, a single audit page of 1 GiB has to be refused without being kept.
 
 use std::{
     env, fs,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
+    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
-use cost::{Cost, measure, median, median_of, smallest};
-
-use acceptance::simulation;
+use acceptance::{
+    cost::{Cost, Ratios, Table, measure, measure_any, median},
+    simulation,
+};
 use headwater_sandbox::{API_KEY, JobOptions, RevenueOptions, Sandbox};
 use headwater_testkit::{Reply, Script};
 use serde::Deserialize;
@@ -48,6 +49,7 @@ fn main() {
     let runtime = Runtime::new().unwrap();
     export(&runtime, entries);
     audit(&runtime);
+    endless_page();
 }
 
 fn export(runtime: &Runtime, entries: u64) {
@@ -88,10 +90,10 @@ fn export(runtime: &Runtime, entries: u64) {
         bytes as f64 / f64::from(1 << 30)
     );
     show(["fetched and discarded", "headwater read"], &costs, bytes);
-    let speed = ratios(&costs[0], &costs[1], |cost| cost.wall);
+    let speed = Ratios::of_wall(&costs[0], &costs[1]);
     println!(
         "speed            {:.0} % of the floor's, median of the rounds\n",
-        100.0 * median_of(speed)
+        100.0 * speed.median
     );
 }
 
@@ -120,34 +122,88 @@ fn audit(runtime: &Runtime) {
     let bytes = PAGES * audit_page(0, "").len() as u64;
     println!("{PAGES} audit pages of {EVENTS}, {ROUNDS} rounds in turns");
     show(["minimal loop", "headwater read"], &costs, bytes);
-    println!(
-        "CPU ratio        {:.2} median of the rounds, {:.2} of the minima",
-        median_of(ratios(&costs[1], &costs[0], |cost| cost.cpu)),
-        smallest(&costs[1]).as_secs_f64() / smallest(&costs[0]).as_secs_f64(),
-    );
+    println!("CPU ratio        {}", Ratios::of_cpu(&costs[1], &costs[0]));
 }
 
-fn ratios(one: &[Cost], other: &[Cost], what: fn(&Cost) -> Duration) -> Vec<f64> {
-    let pairs = one.iter().zip(other);
-    pairs
-        .map(|(one, other)| what(one).as_secs_f64() / what(other).as_secs_f64())
-        .collect()
+/// One page of 1 GiB, its length announced and not: it is more than an answer may have.
+fn endless_page() {
+    for is_announced in [true, false] {
+        let base_url = endless(is_announced);
+        let folder = tempfile::tempdir().unwrap();
+        let complaint = folder.path().join("stderr");
+        let config = json!({ "api_key": API_KEY, "auth_profile": "apikey", "base_url": base_url });
+        let mut command = Command::new(HEADWATER);
+        command
+            .args([
+                "read",
+                "clari-revenue",
+                "--config",
+                "-",
+                "--stream",
+                "audit_events",
+            ])
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&complaint).unwrap());
+        let (cost, exit) = measure_any(&mut command, config.to_string().as_bytes());
+        assert!(!exit.success());
+        let how = if is_announced {
+            "announced"
+        } else {
+            "in chunks"
+        };
+        println!("\na page of 1 GiB, {how}: {:.1} MiB peak", mebibytes(cost));
+        print!("{}", fs::read_to_string(complaint).unwrap());
+    }
+}
+
+fn mebibytes(cost: Cost) -> f64 {
+    cost.peak_kib as f64 / 1024.0
+}
+
+/// A server that answers everything with one page of 1 GiB, which nobody keeps.
+fn endless(is_announced: bool) -> String {
+    const CHUNK: usize = 64 << 10;
+    const BYTES: usize = 1 << 30;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let event = audit_page(0, "");
+    let chunk: Vec<u8> = event.bytes().cycle().take(CHUNK).collect();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            // The head of a request without a body comes in one piece on loopback.
+            let _ = connection.read(&mut [0; 4096]);
+            let length = match is_announced {
+                true => format!("content-length: {BYTES}"),
+                false => "transfer-encoding: chunked".to_owned(),
+            };
+            // The reader leaves before the end.
+            let mut sent = write!(connection, "HTTP/1.1 200 OK\r\n{length}\r\n\r\n");
+            for _ in 0..BYTES / CHUNK {
+                sent = sent.and_then(|()| {
+                    if !is_announced {
+                        write!(connection, "{CHUNK:x}\r\n")?;
+                    }
+                    connection.write_all(&chunk)?;
+                    if is_announced {
+                        Ok(())
+                    } else {
+                        connection.write_all(b"\r\n")
+                    }
+                });
+            }
+        }
+    });
+    base_url
 }
 
 fn show(names: [&str; 2], costs: &[Vec<Cost>; 2], bytes: u64) {
-    println!(
-        "{:<22} {:>12} {:>12} {:>12} {:>10} {:>10}",
-        "", "CPU min s", "CPU median s", "wall med. s", "peak MiB", "MiB/s"
-    );
+    let [one, other] = costs;
+    print!("{}", Table(&[(names[0], one), (names[1], other)]));
     for (name, costs) in names.iter().zip(costs) {
-        let wall = median(costs.iter().map(|cost| cost.wall).collect()).as_secs_f64();
-        println!(
-            "{name:<22} {:>12.3} {:>12.3} {wall:>12.3} {:>10.1} {:>10.0}",
-            smallest(costs).as_secs_f64(),
-            median(costs.iter().map(|cost| cost.cpu).collect()).as_secs_f64(),
-            costs.iter().map(|cost| cost.peak_kib).max().unwrap() as f64 / 1024.0,
-            bytes as f64 / f64::from(1 << 20) / wall,
-        );
+        let wall = median(costs.iter().map(|cost| cost.wall).collect());
+        let speed = bytes as f64 / f64::from(1 << 20) / wall.as_secs_f64();
+        println!("{name:<22} {speed:.0} MiB/s");
     }
 }
 

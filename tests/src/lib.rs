@@ -5,6 +5,7 @@
 pub mod binary;
 pub mod claribi;
 pub mod copilot;
+pub mod cost;
 pub mod postgres;
 pub mod revenue;
 pub mod terminal;

@@ -193,7 +193,7 @@ pub(crate) struct Run {
     pub concurrency: u16,
 
     /// Megabytes of pages that may wait to be written before no more are asked for.
-    #[arg(long, value_name = "MEGABYTES", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "MEGABYTES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub memory: u16,
 
     /// Where the service asks to come back later, wait for as long as it takes. Without this, the run ends there and

@@ -10,7 +10,7 @@ use crate::{lane::Lane, receipt::Event, runner::is_own_trouble};
 pub(crate) async fn afford(
     source: &dyn Source,
     lanes: &[Lane],
-    on_event: &mut dyn FnMut(Event<'_>),
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<()> {
     let mut jobs = 0;
     for lane in lanes {

@@ -109,7 +109,7 @@ impl RunOptions {
             meter,
             redaction: None,
             concurrency: 8,
-            memory: 16 << 20,
+            memory: 8 << 20,
             stay: false,
             only: None,
             drift: None,
@@ -118,7 +118,7 @@ impl RunOptions {
     }
 }
 
-/// Reads streams into a sink.
+/// Reads streams into a sink. Many runs may share a process, each as a task.
 ///
 /// `wanted` names the streams; none means all. Companions that nobody wants are left out of the sink. A sink that keeps
 /// the state has the last word on it; `state` is what it is otherwise.
@@ -136,7 +136,7 @@ pub async fn run(
     state: State,
     sink: Box<dyn Sink>,
     mut options: RunOptions,
-    on_event: &mut dyn FnMut(Event<'_>),
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<Receipt> {
     let streams = select(source, wanted)?;
     let drift = options.drift.take();
@@ -323,7 +323,7 @@ struct Running {
 }
 
 impl Running {
-    async fn all(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<()> {
+    async fn all(&mut self, on_event: &mut (dyn FnMut(Event<'_>) + Send)) -> Result<()> {
         loop {
             let wake = self.start_fetching(on_event);
             self.start_writing();
@@ -753,7 +753,7 @@ impl Running {
         let mut cancelled = 0;
         // What a broken sink has not kept must not get into the state, and a job that is let go of has to.
         if !self.is_sink_broken && self.options.release && *self.options.stop.borrow() {
-            (writer, cancelled) = self.release(writer).await?;
+            (writer, cancelled) = release(&self.lanes, writer).await?;
         }
         let is_sink_broken = self.is_sink_broken;
         let is_over = self.is_over;
@@ -772,33 +772,33 @@ impl Running {
         .await?;
         Ok((self.receipts, cancelled))
     }
+}
 
-    /// Cancels what a stopped run leaves running at the service.
-    async fn release(&self, mut writer: Box<Writer>) -> Result<(Box<Writer>, u64)> {
-        let mut released = 0;
-        for lane in &self.lanes {
-            let places: Vec<(usize, Position, Position)> = writer
-                .state
-                .pass(lane.name)
-                .into_iter()
-                .flat_map(|pass| &pass.partitions)
-                .filter_map(|one| Some((one.number, one.partition.clone(), one.token.clone()?)))
-                .collect();
-            for (number, partition, token) in places {
-                if !lane.stream.release(partition, token).await? {
-                    continue;
-                }
-                released += 1;
-                let name = lane.name;
-                writer = aside(move || {
-                    writer.begin_anew(name, number)?;
-                    Ok(writer)
-                })
-                .await?;
+/// Cancels what a stopped run leaves running at the service.
+async fn release(lanes: &[Lane], mut writer: Box<Writer>) -> Result<(Box<Writer>, u64)> {
+    let mut released = 0;
+    for lane in lanes {
+        let places: Vec<(usize, Position, Position)> = writer
+            .state
+            .pass(lane.name)
+            .into_iter()
+            .flat_map(|pass| &pass.partitions)
+            .filter_map(|one| Some((one.number, one.partition.clone(), one.token.clone()?)))
+            .collect();
+        for (number, partition, token) in places {
+            if !lane.stream.release(partition, token).await? {
+                continue;
             }
+            released += 1;
+            let name = lane.name;
+            writer = aside(move || {
+                writer.begin_anew(name, number)?;
+                Ok(writer)
+            })
+            .await?;
         }
-        Ok((writer, released))
     }
+    Ok((writer, released))
 }
 
 /// Waits until the user wants to stop; false once nobody can want that any more.

@@ -292,7 +292,7 @@ async fn run_with(
     wanted: &[&str],
     sink: impl Sink + 'static,
     options: RunOptions,
-    on_event: &mut dyn FnMut(Event<'_>),
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<Receipt> {
     let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
     let state = load(source, options.state_path.as_deref().unwrap());

@@ -33,7 +33,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two chunks of a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Decoded bytes of one body, unless the connector says otherwise.
-const DEFAULT_BODY_LIMIT: usize = 64 << 20;
+const DEFAULT_BODY_LIMIT: usize = 32 << 20;
 /// What is read of the body of a refusal, to find its message.
 const COMPLAINT_LIMIT: usize = 64 << 10;
 
@@ -781,10 +781,13 @@ async fn collect(
     limit: usize,
     spares: &Spares,
 ) -> Result<Option<Bytes>, TransportError> {
-    // Only a hint: it is absent or small for compressed bodies, and it may lie.
+    // Absent for compressed bodies, and for those whose length nobody knew beforehand.
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|announced| announced > limit) {
+        return Ok(None);
+    }
     let mut collected = spares.take(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
     loop {
         let Some(chunk) = next_chunk(&mut body).await? else {
