@@ -615,9 +615,18 @@ impl Stream for WindowedList {
     fn plan(&self, bookmark: Option<WindowBookmark>, now: Timestamp) -> Result<Vec<Window>> {
         let (from, to, delivered) = match bookmark {
             Some(last) => {
-                // A clock that went back must not move the bookmark back.
-                let to = now.max(last.to);
                 let from = last.to.saturating_sub(self.overlap).unwrap_or(self.start);
+                // What changed between the true time of that pass and the bookmark would never be read.
+                if now < from {
+                    let text = format!(
+                        "the clock of this machine stands at {now}, and {} was read up to {} by then; set the clock \
+                         right, or, if it was ahead before, take the stream back with `headwater state rewind`",
+                        self.spec.name, last.to
+                    );
+                    return Err(Error::new(Kind::ConfigInvalid, text));
+                }
+                // A clock that went back a little must not move the bookmark back.
+                let to = now.max(last.to);
                 // What lies before the start was left out by all passes and was not remembered.
                 (from.max(self.start), to, last.delivered)
             }
