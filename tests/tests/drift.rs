@@ -34,6 +34,8 @@ async fn read_all(simulation: &Simulation, seed: u64) -> BTreeMap<String, String
         .arg(&config)
         .arg("--out")
         .arg(&out)
+        // One stream after the other: the service lists only the export jobs that were ordered before.
+        .args(["--concurrency", "1"])
         .output()
         .unwrap();
     assert!(

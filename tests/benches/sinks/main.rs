@@ -45,7 +45,7 @@ fn main() {
         calls.bytes() / calls.records.len()
     );
     let only = env::var("HEADWATER_BENCH_SINK").ok();
-    let comparisons: [(&str, fn(&Calls)); 3] = [
+    let comparisons: [(&str, Comparison); 3] = [
         ("sqlite", sqlite::compare),
         ("postgres", postgres::compare),
         ("parquet", parquet::compare),
@@ -56,6 +56,9 @@ fn main() {
         }
     }
 }
+
+/// Measures one sink against its floor.
+type Comparison = fn(&Calls);
 
 impl Calls {
     fn of_the_simulator(count: u64) -> Self {

@@ -41,9 +41,9 @@ fn while_one_run_has_a_place_another_is_refused_and_the_first_one_commits() {
         // The first one is this process.
         let mut sink = open(&round.task.destination).unwrap();
         let mut state = sink.load(NAME).unwrap().unwrap();
+        sink.restore(&[], &state).unwrap();
         let said = refusal(round.task.carry_out());
         assert!(said.contains("wait for"), "{said}");
-        sink.restore(&[], &state).unwrap();
         sink.commit(&mut state).unwrap();
         drop(sink);
         assert!(round.conclude().is_right(), "{said}");
