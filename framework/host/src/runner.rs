@@ -692,11 +692,13 @@ impl Running {
                 }
             }
             Done::Refused { lane, error } => {
-                let lane_is_open = self.lanes[lane].is_open();
-                if lane_is_open {
-                    let name = self.lanes[lane].outlets[0].name;
-                    let error = error.during(format!("read {name}"));
-                    self.close(lane, Ending::failed(&error));
+                let name = self.lanes[lane].outlets[0].name;
+                let ending = Ending::failed(&error.during(format!("read {name}")));
+                if self.lanes[lane].is_open() {
+                    self.close(lane, ending);
+                } else {
+                    // Everything had been fetched by then.
+                    self.lanes[lane].ending = Some(ending);
                 }
             }
             Done::Kept { lane, place } => {

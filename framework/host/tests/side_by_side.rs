@@ -543,6 +543,13 @@ async fn records_that_drift_are_told_and_rejected_or_stop_the_stream() {
         "{status}"
     );
 
+    // All of it had been fetched when the writer met it.
+    let last = Arc::new(Tree::new(vec![leaf(1)]).answering(|_| Ok(json!({ "id": "one" }))));
+    let receipt = run(&last, Counting::default(), with("last", "stop"))
+        .await
+        .unwrap();
+    assert_eq!(receipt.outcome, Outcome::Failed);
+
     let nowhere = RunOptions {
         drift: Some(DriftOptions {
             rules: vec!["reject".parse().unwrap()],
