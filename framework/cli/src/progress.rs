@@ -136,7 +136,7 @@ impl Progress {
             .unwrap_or_default();
         let waited = self.meter.limit_wait() + self.meter.backoff_wait();
         format!(
-            "{}: {} records, {} pages, {rate:.0}/s{left}, waited {} for the limit",
+            "{}: {} records, {} pages, {rate:.0}/s{left}, requests waited {} for the limit",
             receipt.stream,
             thousands(receipt.records),
             thousands(receipt.pages),

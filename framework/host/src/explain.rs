@@ -120,11 +120,13 @@ impl State {
                 Some(bookmark) => {
                     let coverage = stream.coverage(bookmark)?;
                     sentences.push(match coverage.until {
-                        Some(until) => format!("everything that changed before {until} was read"),
+                        Some(until) => {
+                            format!("everything that changed before {} was read", time(until))
+                        }
                         None => "it was read to its end".to_owned(),
                     });
                     sentences.push(match (coverage.again_from, stream.spec().incremental) {
-                        (Some(from), _) => format!("the next run begins at {from}"),
+                        (Some(from), _) => format!("the next run begins at {}", time(from)),
                         (None, true) => "the next run goes on from there".to_owned(),
                         (None, false) => "the next run reads all of it again".to_owned(),
                     });
@@ -148,7 +150,7 @@ impl State {
                     counted(pass.partitions.len(), "partition"),
                 );
                 if let (Some(from), Some(to)) = (left.from, left.to) {
-                    text.push_str(&format!(", between {from} and {to}"));
+                    text.push_str(&format!(", between {} and {}", time(from), time(to)));
                 }
                 text.push_str(
                     "; the next run goes on there, and repeats at most what was not committed",
@@ -159,7 +161,7 @@ impl State {
                 let extent = stream.extent(&aside.partition)?;
                 let mut text = format!("missing: {}", aside.message);
                 if let (Some(from), Some(to)) = (extent.from, extent.to) {
-                    text.push_str(&format!(" (between {from} and {to})"));
+                    text.push_str(&format!(" (between {} and {})", time(from), time(to)));
                 }
                 text.push_str("; `headwater state retry` reads it again");
                 sentences.push(text);
@@ -244,6 +246,11 @@ fn changes(one: &StreamState, two: &StreamState) -> Vec<String> {
         ));
     }
     changes
+}
+
+/// A moment for people: to the second.
+fn time(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A position as it is kept, cut where it is long.
