@@ -450,6 +450,10 @@ fn explain(place: &str, error: &object_store::Error) -> String {
             Some(HttpErrorKind::Timeout) => {
                 format!("the service of {place} does not answer in time")
             }
+            // A list of a bucket that is not there comes as no error of its own.
+            _ if format!("{error:?}").contains("NoSuchBucket") => {
+                format!("{place} does not exist, or the bucket is in another region")
+            }
             _ => format!("the service of {place} answered with an error"),
         },
     }
