@@ -153,7 +153,7 @@ async fn destinations_that_cannot_be_used_are_refused_before_anything_is_written
             2,
             "there is no destination \"mysql\"",
         ),
-        ("sqlite:///tmp/x.db", 2, "without slashes of its own"),
+        ("sqlite:///data/x.db", 2, "without slashes of its own"),
         ("sqlite:", 2, "needs a file"),
         ("sqlite::memory:", 2, "needs a file"),
         ("", 2, "the destination does not say what it is"),
