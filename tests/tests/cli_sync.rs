@@ -140,6 +140,15 @@ async fn a_saved_connection_remembers_where_its_records_go_and_what_its_runs_did
     assert_eq!(shown["destination"], "sqlite:team.db");
     let runs = shown["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2, "{shown}");
+    // A run that is refused has an end, too.
+    fs::write(home.path().join("other.db"), "no database ".repeat(99)).unwrap();
+    let refused = home.run(&["sync", "team", "--to", "sqlite:other.db"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.all());
+    let shown = home.run(&["connection", "show", "team", "--json"]).json();
+    let runs = shown["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 3, "{shown}");
+    assert!(runs.iter().all(|run| run["ended"].is_string()), "{shown}");
+    assert_eq!(shown["destination"], "sqlite:team.db");
     let state = home.run(&[
         "state",
         "show",

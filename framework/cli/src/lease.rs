@@ -9,8 +9,8 @@ use std::{
 };
 
 use headwater_core::{Error, Kind};
-use headwater_host::Receipt;
 use headwater_store::{Connection, Run, Store};
+use serde_json::Value;
 use tokio::sync::watch;
 
 /// Holds a connection while a run of it goes on. A run that loses it is stopped.
@@ -57,7 +57,7 @@ impl Lease {
     }
 
     /// Ends the run, with what it says of itself, and remembers where its records went.
-    pub(crate) fn end(self, receipt: &Receipt, destination: Option<&str>) -> Result<(), Error> {
+    pub(crate) fn end(self, receipt: &Value, destination: Option<&str>) -> Result<(), Error> {
         let _ = self.end.send(());
         let Ok((mut store, run, lost)) = self.renewing.join() else {
             let text = "what holds the connection broke down";
@@ -69,9 +69,6 @@ impl Lease {
         if let Some(destination) = destination {
             store.set_destination(run.name(), destination)?;
         }
-        let receipt = serde_json::to_value(receipt).map_err(|error| {
-            Error::new(Kind::Unexpected, "the receipt does not serialise").caused_by(error)
-        })?;
-        store.finish_run(run, &receipt)
+        store.finish_run(run, receipt)
     }
 }

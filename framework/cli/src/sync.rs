@@ -8,6 +8,7 @@ use headwater_host::{
     references::{self, EnvFile},
 };
 use headwater_output::Destination;
+use serde_json::json;
 
 use crate::{
     Failure, Outcome,
@@ -63,10 +64,20 @@ pub(crate) fn sync(
     let lease = saved
         .map(|(store, connection)| Lease::begin(store, &connection))
         .transpose()?;
-    let receipt = carry_out(&*source, &options.run, state, sink, run, lease.as_ref())?;
+    let receipt = match carry_out(&*source, &options.run, state, sink, run, lease.as_ref()) {
+        Ok(receipt) => receipt,
+        Err(error) => {
+            // A run that was refused holds its connection no longer. What refused it is what is told.
+            if let Some(lease) = lease {
+                let said = json!({ "outcome": "failed", "message": error.to_string() });
+                let _ = lease.end(&said, None);
+            }
+            return Err(error.into());
+        }
+    };
     tell(&receipt, &options.run, !destination.is_output(), terminal)?;
     if let Some(lease) = lease {
-        lease.end(&receipt, options.to.as_deref())?;
+        lease.end(&json!(receipt), options.to.as_deref())?;
     }
     match (receipt.outcome, receipt.failure()) {
         (Ended::Complete, _) => Ok(()),
