@@ -1,7 +1,5 @@
 //! `sync`: records into a place that keeps the position with them.
 
-use std::path::PathBuf;
-
 use headwater_core::{Context, Error, Kind, Registry};
 use headwater_host::{
     DriftOptions, Outcome as Ended, RunOptions, State,
@@ -46,7 +44,7 @@ pub(crate) fn sync(
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
     let id = connector.about().id;
-    let state_path = state_file(&destination);
+    let state_path = destination.state_file();
     let state = match &state_path {
         Some(path) => State::load(path, id, &names)?,
         None => State::new(id),
@@ -102,12 +100,4 @@ pub(crate) fn destination(text: &str, env_file: &EnvFile) -> Result<Destination,
     let resolved =
         resolved.map_err(|message| Error::new(Kind::ConfigInvalid, format!("--to {message}")))?;
     Ok(Destination::parse(&resolved)?)
-}
-
-/// Where the position is kept for a destination that does not keep it itself.
-pub(crate) fn state_file(destination: &Destination) -> Option<PathBuf> {
-    match destination {
-        Destination::JsonLines { folder, .. } => Some(folder.join("_headwater_state.json")),
-        _ => None,
-    }
 }
