@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use headwater_core::{Context, Error, Kind, Registry};
+use headwater_core::{Egress, Error, Kind, Registry};
 use headwater_host::{
     DriftOptions, Outcome as Ended, RunOptions, State,
     references::{self, EnvFile},
@@ -11,7 +11,7 @@ use headwater_output::Destination;
 use serde_json::json;
 
 use crate::{
-    Failure, Outcome,
+    Failure, NewContext, Outcome,
     answers::env_file,
     args::Sync,
     lease::Lease,
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) fn sync(
     registry: &Registry,
     options: &Sync,
-    context: fn() -> headwater_core::Result<Context>,
+    context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
     let Chosen {
@@ -41,7 +41,7 @@ pub(crate) fn sync(
     };
     let destination = destination(&to, &env_file)?;
     let redaction = redaction(&options.run.redact, &env_file)?;
-    let context = context()?;
+    let context = context(&Egress::Anywhere)?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
