@@ -25,7 +25,7 @@ use acceptance::{
     connector,
     cost::{Cost, measure, own_cpu},
 };
-use headwater::{StreamSpec, Timestamp};
+use headwater::{Egress, StreamSpec, Timestamp};
 use headwater_host::{Delivery, Ending, RunOptions, Sink, State, Written};
 use nix::sys::{
     socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
@@ -136,7 +136,7 @@ fn read(base_url: &str, connections: usize) {
         .enable_all()
         .build()
         .unwrap();
-    let context = headwater::http::context().unwrap();
+    let context = headwater::http::context(&Egress::Anywhere).unwrap();
     let (stop, stopped) = watch::channel(false);
     let mut runs = JoinSet::new();
     for number in 0..connections {

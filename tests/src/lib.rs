@@ -13,7 +13,9 @@ pub mod unhurried;
 
 use std::{path::PathBuf, sync::Arc};
 
-use headwater::{AnyConnector, AnyStream, Context, Page, Position, Registry, Source, Timestamp};
+use headwater::{
+    AnyConnector, AnyStream, Context, Egress, Page, Position, Registry, Source, Timestamp,
+};
 use headwater_connectors as _;
 use headwater_sandbox::{CopilotOptions, Sandbox, Simulation, simulations};
 use headwater_testkit::Walk;
@@ -50,7 +52,7 @@ pub fn connector(id: &str) -> Arc<dyn AnyConnector> {
 
 /// A source opened with an answer to its form.
 pub fn open(id: &str, answer: Value) -> (Arc<dyn Source>, Context) {
-    let context = headwater::http::context().expect("a client");
+    let context = headwater::http::context(&Egress::Anywhere).expect("a client");
     let connector = connector(id);
     let config = connector.validate(answer).expect("a valid answer");
     (

@@ -14,7 +14,7 @@ use acceptance::{
     copilot::{Reading, script},
     read_through,
 };
-use headwater::{Kind, Timestamp};
+use headwater::{Egress, Kind, Timestamp};
 use headwater_sandbox::{
     ClaribiOptions,
     claribi::{API_KEY, Ids, KeyHeaders, NextLinks, Paging, RateHeaders, RateLimit, SourceField},
@@ -602,7 +602,7 @@ async fn a_short_limit_is_waited_for_and_never_hit() {
         ..ClaribiOptions::default()
     })
     .await;
-    let context = headwater::http::context().unwrap();
+    let context = headwater::http::context(&Egress::Anywhere).unwrap();
     let source = acceptance::claribi::open_in(&context, answer(&sandbox.base_url()));
     let read = read_through(&*source.stream("reports").unwrap(), None, Timestamp::now())
         .await

@@ -1,12 +1,12 @@
 //! `check`: ask the service whether the credentials work.
 
 use headwater_core::{
-    Allowance, Check, ConfigPatch, Context, Kind, Outcome as Grade, ProbeReport, Registry,
+    Allowance, Check, ConfigPatch, Egress, Kind, Outcome as Grade, ProbeReport, Registry,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    Failure, Outcome,
+    Failure, NewContext, Outcome,
     answers::{examine, gather},
     args, patch,
     terminal::{Terminal, Tone, say, table, until_stopped},
@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn check(
     registry: &Registry,
     options: &args::Check,
-    context: fn() -> headwater_core::Result<Context>,
+    context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
     // Asked first, so that nobody waits for a check whose result then has no place.
@@ -27,7 +27,7 @@ pub(crate) fn check(
         return offline(registry, options, terminal);
     }
     let (connector, config) = gather(registry, &options.config)?;
-    let source = connector.open(&config, &context()?)?;
+    let source = connector.open(&config, &context(&Egress::Anywhere)?)?;
     let report = crate::read::runtime()?.block_on(until_stopped(source.probe()))?;
     if terminal.json {
         terminal.print_json(&machine(connector.about().id, &report))?;

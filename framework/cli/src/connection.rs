@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use headwater_core::{
-    AnyConnector, Context, Error, Field, FieldKind, FormModel, Kind, ProbeReport, Registry,
+    AnyConnector, Egress, Error, Field, FieldKind, FormModel, Kind, ProbeReport, Registry,
     Validated, tidy,
 };
 use headwater_host::references::{self, EnvFile};
@@ -11,7 +11,7 @@ use headwater_store::{Connection, Contents, Holder, PastRun, Store};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Failure, Outcome,
+    Failure, NewContext, Outcome,
     answers::{changed, env_file, form, gather_answer, is_terminal, judged, read_line},
     args::{self, AddConnection, ConnectionCommand, RotateConnection},
     check,
@@ -22,8 +22,6 @@ use crate::{
 
 /// How many runs are shown.
 const RUNS_SHOWN: usize = 5;
-
-type NewContext = fn() -> headwater_core::Result<Context>;
 
 pub(crate) fn connection(
     registry: &Registry,
@@ -86,7 +84,7 @@ fn tested(
     config: &Validated,
     context: NewContext,
 ) -> Result<ProbeReport, Failure> {
-    let source = connector.open(config, &context()?)?;
+    let source = connector.open(config, &context(&Egress::Anywhere)?)?;
     Ok(runtime()?.block_on(until_stopped(source.probe()))?)
 }
 

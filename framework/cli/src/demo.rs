@@ -9,14 +9,14 @@ use std::{
 };
 
 use headwater_core::{
-    AnyConnector, Context, Error, Kind, Outcome as Grade, ProbeReport, Registry, StreamSpec,
+    AnyConnector, Egress, Error, Kind, Outcome as Grade, ProbeReport, Registry, StreamSpec,
 };
 use headwater_sandbox::{Sandbox, Setup, Simulation, simulations};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, time::sleep};
 
 use crate::{
-    Outcome, args, check,
+    NewContext, Outcome, args, check,
     sandbox::runtime,
     show,
     terminal::{Terminal, Tone, table, thousands},
@@ -33,7 +33,7 @@ const POLL: Duration = Duration::from_millis(30);
 pub(crate) fn demo(
     registry: &Registry,
     options: &args::Demo,
-    context: fn() -> headwater_core::Result<Context>,
+    context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
     let simulated: Vec<_> = simulations()
@@ -99,7 +99,7 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    async fn run(&self, context: fn() -> headwater_core::Result<Context>) -> Outcome {
+    async fn run(&self, context: NewContext) -> Outcome {
         let id = self.simulation.id;
         let base_url = self.sandbox.base_url();
         self.terminal.print(&format!(
@@ -153,7 +153,7 @@ impl Demo<'_> {
     }
 
     /// Check and read, of a source whose form and resilience need not be shown again.
-    async fn run_briefly(&self, context: fn() -> headwater_core::Result<Context>) -> Outcome {
+    async fn run_briefly(&self, context: NewContext) -> Outcome {
         let (id, title) = (self.simulation.id, self.simulation.title);
         let base_url = self.sandbox.base_url();
         self.step(
@@ -199,18 +199,18 @@ impl Demo<'_> {
         }
     }
 
-    async fn probe(
-        &self,
-        answer: Value,
-        context: fn() -> headwater_core::Result<Context>,
-    ) -> Result<ProbeReport, Error> {
+    async fn probe(&self, answer: Value, context: NewContext) -> Result<ProbeReport, Error> {
         let config = self.connector.validate(answer).map_err(|_| {
             Error::new(
                 Kind::Unexpected,
                 "the simulator's form is not that of the connector",
             )
         })?;
-        Ok(self.connector.open(&config, &context()?)?.probe().await)
+        Ok(self
+            .connector
+            .open(&config, &context(&Egress::Anywhere)?)?
+            .probe()
+            .await)
     }
 
     fn command(&self) -> Result<Command, Error> {

@@ -6,7 +6,7 @@
 //! # use std::process::ExitCode;
 //! // use my_connectors as _;
 //! fn main() -> ExitCode {
-//!     headwater_cli::main(|| unimplemented!("headwater::http::context"))
+//!     headwater_cli::main(|_| unimplemented!("headwater::http::context"))
 //! }
 //! ```
 //!
@@ -37,7 +37,7 @@ use std::{
 };
 
 use clap::Parser;
-use headwater_core::{Context, Error, FieldError, Kind, Registry};
+use headwater_core::{Context, Egress, Error, FieldError, Kind, Registry};
 use serde_json::json;
 
 use args::{Args, Command};
@@ -64,11 +64,14 @@ impl From<Error> for Failure {
 /// The exit code of a run that got to its end with something missing.
 const PARTIAL: u8 = 8;
 
+/// Gives the way to the network, as far as the rules let anybody go.
+pub type NewContext = fn(&Egress) -> headwater_core::Result<Context>;
+
 /// Result of a command.
 pub(crate) type Outcome = Result<(), Failure>;
 
 /// Runs the command line. `context` gives the way to the network; it is called only by commands that need it.
-pub fn main(context: fn() -> headwater_core::Result<Context>) -> ExitCode {
+pub fn main(context: NewContext) -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return usage(&error),
@@ -80,7 +83,7 @@ pub fn main(context: fn() -> headwater_core::Result<Context>) -> ExitCode {
     }
 }
 
-fn run(args: Args, context: fn() -> headwater_core::Result<Context>) -> Outcome {
+fn run(args: Args, context: NewContext) -> Outcome {
     let registry = Registry::collect()?;
     let terminal = Terminal::new(args.json);
     match args.command {

@@ -1,11 +1,11 @@
 //! `plan`: what a run would read, and what that takes.
 
-use headwater_core::{Allowance, Context, Extent, Registry};
+use headwater_core::{Allowance, Egress, Extent, Registry};
 use headwater_host::{Delivery, Plan, PlannedPartition, State};
 use serde_json::{Value, json};
 
 use crate::{
-    Outcome,
+    NewContext, Outcome,
     answers::env_file,
     args::Plan as Options,
     read::runtime,
@@ -21,7 +21,7 @@ const MOST_SHOWN: usize = 12;
 pub(crate) fn plan(
     registry: &Registry,
     options: &Options,
-    context: fn() -> headwater_core::Result<Context>,
+    context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
     let Chosen {
@@ -36,7 +36,7 @@ pub(crate) fn plan(
         .filter(|_| options.state.is_none());
     let to = options.to.clone().or(remembered);
     let destination = to.map(|to| destination(&to, &env_file)).transpose()?;
-    let context = context()?;
+    let context = context(&Egress::Anywhere)?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();

@@ -2,7 +2,7 @@
 
 use std::{fs, io, sync::Arc, time::Duration};
 
-use headwater_core::{Context, Error, Kind, Position, Registry, Source};
+use headwater_core::{Context, Egress, Error, Kind, Position, Registry, Source};
 use headwater_host::{
     Event, JsonLinesFolder, JsonLinesWriter, Receipt, Redaction, RunOptions, Sink, State,
     references::EnvFile,
@@ -10,7 +10,7 @@ use headwater_host::{
 use tokio::{runtime::Runtime, signal, sync::watch};
 
 use crate::{
-    Failure, Outcome,
+    Failure, NewContext, Outcome,
     answers::env_file,
     args::{Fate, Read, Redact, Run, Treatment},
     lease::Lease,
@@ -33,7 +33,7 @@ pub(crate) fn runtime() -> Result<Runtime, Error> {
 pub(crate) fn read(
     registry: &Registry,
     options: &Read,
-    context: fn() -> headwater_core::Result<Context>,
+    context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
     let Chosen {
@@ -43,7 +43,7 @@ pub(crate) fn read(
         &options.run.redact,
         &env_file(options.config.env_file.as_deref())?,
     )?;
-    let context = context()?;
+    let context = context(&Egress::Anywhere)?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use headwater_core::{AnyConnector, Context, Error, Kind, Registry, Timestamp};
+use headwater_core::{AnyConnector, Egress, Error, Kind, Registry, Timestamp};
 use headwater_host::{Sink, State};
 use headwater_output::Destination;
 use serde_json::json;
 
 use crate::{
-    Outcome,
+    NewContext, Outcome,
     args::{Place, StateCommand},
     saved::choose,
     terminal::{Terminal, count, table, thousands},
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) fn state(
     registry: &Registry,
     command: &StateCommand,
-    context: fn() -> headwater_core::Result<Context>,
+    context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
     match command {
@@ -30,7 +30,7 @@ pub(crate) fn state(
                 connection: Some(config.connector.clone()),
             };
             let state = of_connector(Kept::look(&place)?, &**connector, &at.at)?;
-            let source = connector.open(&answer, &context()?)?;
+            let source = connector.open(&answer, &context(&Egress::Anywhere)?)?;
             explain(&state, &*source, terminal)
         }
         StateCommand::Reset { place, stream } => {
@@ -61,7 +61,7 @@ pub(crate) fn state(
             let to = moment(to)?;
             let chosen = choose(registry, config, store)?;
             let (connector, answer) = (chosen.connector, chosen.config);
-            let source = connector.open(&answer, &context()?)?;
+            let source = connector.open(&answer, &context(&Egress::Anywhere)?)?;
             let place = Place {
                 place: at.at.clone(),
                 connection: Some(config.connector.clone()),

@@ -1,6 +1,6 @@
 //! `sync`: records into a place that keeps the position with them.
 
-use headwater_core::{Context, Error, Kind, Registry};
+use headwater_core::{Egress, Error, Kind, Registry};
 use headwater_host::{
     DriftOptions, Outcome as Ended, RunOptions, State,
     references::{self, EnvFile},
@@ -9,7 +9,7 @@ use headwater_output::Destination;
 use serde_json::json;
 
 use crate::{
-    Failure, Outcome,
+    Failure, NewContext, Outcome,
     answers::env_file,
     args::Sync,
     lease::Lease,
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) fn sync(
     registry: &Registry,
     options: &Sync,
-    context: fn() -> headwater_core::Result<Context>,
+    context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
     let Chosen {
@@ -39,7 +39,7 @@ pub(crate) fn sync(
     };
     let destination = destination(&to, &env_file)?;
     let redaction = redaction(&options.run.redact, &env_file)?;
-    let context = context()?;
+    let context = context(&Egress::Anywhere)?;
     let source = connector.open(&config, &context)?;
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();

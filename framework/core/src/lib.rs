@@ -21,6 +21,7 @@
 mod base_url;
 mod class;
 mod connector;
+mod egress;
 mod error;
 mod form;
 mod metered;
@@ -37,6 +38,7 @@ mod validate;
 pub use base_url::BaseUrl;
 pub use class::DataClass;
 pub use connector::{About, AnyConnector, Connector, GuideStep, Source, Validated};
+pub use egress::{AllowedHost, Egress, Guard};
 pub use error::{Error, Kind, Result, Status};
 pub use form::{Choice, Field, FieldKind, FormModel, ProfileViolation};
 pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};

@@ -26,7 +26,7 @@ pub enum Outcome {
 /// One named check of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Check {
-    /// Stable name: `reachable`, `tls`, `api`, `credentials`, or `access:STREAM`.
+    /// Stable name: `address`, `reachable`, `tls`, `api`, `credentials`, or `access:STREAM`.
     pub name: String,
     /// How it ended.
     pub outcome: Outcome,

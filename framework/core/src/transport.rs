@@ -31,6 +31,8 @@ pub trait Transport: Send + Sync + 'static {
 /// Why no response, or no complete one, arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
+    /// The host's [`Egress`](crate::Egress) rules do not permit the address; nothing was dialled.
+    NotAllowed,
     /// The host name does not resolve.
     NameUnknown,
     /// Nothing listens there, or something refuses us.

@@ -609,6 +609,12 @@ impl Client {
                     Error::new(Kind::DataInvalid, text).with("path", request.path()),
                 );
             }
+            Tried::Failed(failed) if failed.failure == Failure::NotAllowed => {
+                let text = format!(
+                    "{service} was not asked: {failed}; its operator can allow the host with --allow-host"
+                );
+                return Verdict::Bad(Error::new(Kind::ConfigInvalid, text));
+            }
             Tried::Failed(failed) => {
                 let text = format!("{service} cannot be reached: {failed}");
                 let error = Error::new(Kind::Unavailable, text).with("path", request.path());

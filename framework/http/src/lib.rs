@@ -36,6 +36,7 @@ mod limit;
 mod limiter;
 mod paging;
 mod probe;
+mod resolver;
 mod rest;
 mod retry;
 mod seen;
@@ -54,6 +55,7 @@ pub use export::{Export, ExportStream, ExportToken, JobPolicy, JobStatus, Jobs, 
 pub use limit::{LimitHeaders, Quota, RateLimit};
 pub use paging::Paging;
 pub use probe::{Access, Asked, Prober, Verdict};
+pub use resolver::Resolver;
 pub use rest::{RestStream, RestToken};
 pub use retry::RetryPolicy;
 pub use seen::Seen;

@@ -25,7 +25,8 @@ pub struct Prober<'a> {
 /// What the first request of a probe told.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The checks `reachable`, `tls` (for https) and `api`, as far as they could be made.
+    /// The checks `reachable`, `tls` (for https) and `api`, as far as they could be made; before them a failed `address`
+    /// where the host does not permit it.
     pub checks: Vec<Check>,
     /// What the service said of the credentials.
     pub access: Access,
@@ -240,6 +241,17 @@ impl Prober<'_> {
         };
         let retry = "check the address, then your network; a firewall may have to allow it";
         let mut checks = match failed.failure {
+            // The same for every address, and without a time: neither says what was found there.
+            Failure::NotAllowed => vec![
+                Check::failed("address", Kind::ConfigInvalid, "not_allowed", failed.to_string())
+                    .at([self.address])
+                    .remedy(format!(
+                        "use the address of {} that the form has as its default; for another one, ask the operator of \
+                         this installation to allow its host with --allow-host",
+                        self.client.service()
+                    )),
+                Check::skipped("reachable"),
+            ],
             Failure::Tls => vec![
                 Check::passed("reachable", format!("{host} answers")).took(latency),
                 failed_check(

@@ -2,15 +2,20 @@
 
 use std::{
     error::Error as _,
-    io,
+    io, iter,
     pin::Pin,
+    sync::Arc,
     task::{self, Poll},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater_core::{Body, Context, Error, Failure, Kind, Result, Transport, TransportError};
+use headwater_core::{
+    Body, Context, Egress, Error, Failure, Kind, Result, Transport, TransportError,
+};
+
+use crate::resolver::{self, GuardedResolver, NotAllowed, Resolver, SystemResolver};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -18,18 +23,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Nothing happens behind the client's back: no redirect, no retry, no cookie, no referrer, no proxy from the
 /// environment (a proxy would see what the egress rules never checked).
+///
+/// The [`Egress`] rules are asked for the URL of every request, and for every address that its name resolves to, before
+/// any is dialled.
 #[derive(Clone, Debug)]
-pub struct ReqwestTransport(reqwest::Client);
+pub struct ReqwestTransport {
+    client: reqwest::Client,
+    egress: Arc<Egress>,
+}
 
 impl ReqwestTransport {
     /// Builds the one client of the process; connections are pooled in it.
-    pub fn new() -> Result<Self> {
+    pub fn new(egress: &Egress) -> Result<Self> {
+        Self::with_resolver(egress, SystemResolver)
+    }
+
+    /// The same, with another way to find the addresses of a name.
+    pub fn with_resolver(egress: &Egress, resolver: impl Resolver) -> Result<Self> {
+        let egress = Arc::new(egress.clone());
         // Fails only when a provider is there already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
+            .dns_resolver(GuardedResolver::new(&egress, resolver))
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
@@ -41,13 +59,13 @@ impl ReqwestTransport {
                 )
                 .caused_by(error)
             })?;
-        Ok(Self(client))
+        Ok(Self { client, egress })
     }
 }
 
 /// The context that a host hands to connectors.
-pub fn context() -> Result<Context> {
-    Ok(Context::new(ReqwestTransport::new()?))
+pub fn context(egress: &Egress) -> Result<Context> {
+    Ok(Context::new(ReqwestTransport::new(egress)?))
 }
 
 #[async_trait]
@@ -57,11 +75,13 @@ impl Transport for ReqwestTransport {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Body>, TransportError> {
         let request = reqwest::Request::try_from(request).map_err(|error| classify(&error))?;
-        let response = self
-            .0
-            .execute(request)
-            .await
-            .map_err(|error| classify(&error))?;
+        // Addresses that stand in the URL itself never get to the resolver.
+        if !self.egress.permits_url(request.url()) {
+            return Err(not_allowed());
+        }
+        let port = request.url().port_or_known_default().unwrap_or_default();
+        let sent = resolver::dialling(port, self.client.execute(request)).await;
+        let response = sent.map_err(|error| classify(&error))?;
         let mut answer = http::Response::new(());
         *answer.status_mut() = response.status();
         *answer.headers_mut() = response.headers().clone();
@@ -85,7 +105,20 @@ where
     }
 }
 
+fn not_allowed() -> TransportError {
+    TransportError {
+        failure: Failure::NotAllowed,
+        before_send: true,
+        detail: NotAllowed.to_string(),
+    }
+}
+
 fn classify(error: &reqwest::Error) -> TransportError {
+    // The resolver's refusal lies below what says that the name did not resolve.
+    let mut causes = iter::successors(error.source(), |&cause| cause.source());
+    if causes.any(|cause| cause.is::<NotAllowed>()) {
+        return not_allowed();
+    }
     let before_send = error.is_connect() || error.is_builder();
     let (failure, detail) = find_cause(error);
     TransportError {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{QUICK, SECRET, builder, client, closed_port, plain_server, self_signed_server};
-use headwater_core::{Context, Error, Kind, Meter, Status};
+use headwater_core::{Context, Egress, Error, Kind, Meter, Status};
 use headwater_http::{Client, Quota, Request, Response, RetryPolicy, context};
 use headwater_testkit::{Ending, Reply, Script};
 
@@ -30,7 +30,7 @@ async fn always(reply: Reply) -> Script {
 }
 
 fn with(script: &Script, policy: RetryPolicy) -> (Client, Arc<Meter>) {
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     let client = builder(&script.base_url(), &context).retry(policy).build();
     (client.unwrap(), context.meter)
 }
@@ -188,7 +188,7 @@ async fn a_wait_beyond_the_deadline_is_handed_on_at_once() {
 #[tokio::test]
 async fn an_allowance_that_is_used_up_is_told_from_throttling() {
     let script = always(Reply::json(429, "{}")).await;
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     let client = builder(&script.base_url(), &context)
         .retry(RetryPolicy { tries: 2, ..QUICK })
         .quota(Quota::WeeklyFromSunday(100_000))
@@ -273,7 +273,7 @@ async fn accepted_statuses_are_handed_over_untouched() {
 #[tokio::test]
 async fn a_request_carries_each_header_once_and_its_query_encoded() {
     let script = once(Reply::json(500, "{}")).await;
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     let base = format!("{}/v1/", script.base_url());
     let client = builder(&base, &context).build().unwrap();
     let request = Request::get("/things").query("since", "2026-01-01T00:00:00+01:00 &x=1");
@@ -410,7 +410,7 @@ async fn compressed_bodies_are_decoded_and_broken_ones_refused() {
 
 #[tokio::test]
 async fn a_body_over_its_limit_is_refused_and_the_limit_named() {
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     let limit = 10_000;
     for (length, is_refused) in [(limit, false), (limit + 1, true), (50 * limit, true)] {
         let plain = " ".repeat(length);
@@ -461,7 +461,7 @@ fn bomb() -> Vec<u8> {
 
 #[tokio::test]
 async fn a_compression_bomb_takes_no_more_memory_than_its_limit() {
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     for status in [200, 400] {
         let script = always(Reply::full(
             status,
@@ -494,7 +494,7 @@ fn peak_memory() -> Option<u64> {
 }
 
 async fn fails_at(base: &str) -> (Error, Arc<Meter>) {
-    let context: Context = context().unwrap();
+    let context: Context = context(&Egress::Anywhere).unwrap();
     let client = builder(base, &context).build().unwrap();
     let error = fails(&client).await;
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
@@ -560,6 +560,8 @@ async fn asks_the_target_once() {
     let Ok(target) = std::env::var(TARGET) else {
         return;
     };
-    let client = builder(&target, &context().unwrap()).build().unwrap();
+    let client = builder(&target, &context(&Egress::Anywhere).unwrap())
+        .build()
+        .unwrap();
     get(&client).await.unwrap();
 }

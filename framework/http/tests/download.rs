@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Piece, SECRET, Wire, builder, client};
-use headwater_core::{Error, Kind, Status};
+use headwater_core::{Egress, Error, Kind, Status};
 use headwater_http::{Download, Request, Response, context};
 use headwater_testkit::{Ending, Reply, Script};
 use tokio::time::Instant;
@@ -60,7 +60,7 @@ async fn a_document_of_any_size_passes_through_little_memory() {
     let large = large_document();
     let script = Script::start(move |_| Reply::full(200, &[("content-encoding", "gzip")], &large));
     let script = script.await.unwrap();
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     let client = builder(&script.base_url(), &context).body_limit(1000);
     let client = client.build().unwrap();
     let before = peak_memory();

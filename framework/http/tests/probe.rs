@@ -7,7 +7,7 @@ mod common;
 use async_trait::async_trait;
 use bytes::Bytes;
 use common::{SECRET, builder, client, closed_port, plain_server, self_signed_server};
-use headwater_core::{Body, Check, Context, Kind, Outcome, Transport, TransportError};
+use headwater_core::{Body, Check, Context, Egress, Kind, Outcome, Transport, TransportError};
 use headwater_http::{Access, Client, Prober, Records, Request, Verdict, context};
 use headwater_testkit::{Ending, Reply, Script};
 
@@ -198,7 +198,7 @@ async fn a_hiccup_is_forgiven_once() {
 }
 
 async fn ask_at(base: &str) -> Verdict {
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     ask(&builder(base, &context).build().unwrap()).await
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use common::{Answer, QUICK, Wire, builder};
-use headwater_core::{BaseUrl, Error, Kind, Meter, Result, Secret};
+use headwater_core::{BaseUrl, Egress, Error, Kind, Meter, Result, Secret};
 use headwater_http::{Client, Grant, RateLimit, Request, Response, TokenSource, context};
 use headwater_testkit::{Reply, Script};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ impl Service {
         answer: impl Fn(&headwater_testkit::Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let script = Script::start(answer).await.unwrap();
-        let context = context().unwrap();
+        let context = context(&Egress::Anywhere).unwrap();
         let base = BaseUrl::parse(&script.base_url()).unwrap();
         let start = || Client::builder("Sample", &base, &context).retry(QUICK);
         let login = Login(start().build().unwrap());
@@ -324,7 +324,7 @@ async fn a_scheme_stands_before_a_secret_that_is_sent_as_it_is() {
     let script = Script::start(|_| Reply::json(400, r#"{"error":"bad key canary-1"}"#));
     let script = script.await.unwrap();
     let base = BaseUrl::parse(&script.base_url()).unwrap();
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     let build = |scheme, secret| {
         let client = Client::builder("Sample", &base, &context);
         client.authorization(scheme, &Secret::new(secret)).build()

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{QUICK, Wire, builder, client, closed_port};
-use headwater_core::{Kind, Status};
+use headwater_core::{Egress, Kind, Status};
 use headwater_http::{Client, Request, RetryPolicy, context};
 use headwater_testkit::{Ending, Reply, Script};
 use serde_json::json;
@@ -22,7 +22,7 @@ fn hasty(script: &Script) -> Client {
         deadline: Duration::from_millis(300),
         ..QUICK
     };
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     let client = builder(&script.base_url(), &context).retry(policy);
     client.build().unwrap()
 }
@@ -116,7 +116,7 @@ async fn a_write_that_may_be_repeated_is() {
 
 #[tokio::test]
 async fn a_write_that_was_never_sent_is_tried_again() {
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     let base = format!("http://127.0.0.1:{}", closed_port().await);
     let client = builder(&base, &context).build().unwrap();
     let error = client.send(&order()).await.unwrap_err();

@@ -14,8 +14,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    AnyStream, BaseUrl, Body, Context, Failure, Hold, Page, Position, Result, Secret, StreamSpec,
-    Timestamp, Transport, TransportError,
+    AnyStream, BaseUrl, Body, Context, Egress, Failure, Hold, Page, Position, Result, Secret,
+    StreamSpec, Timestamp, Transport, TransportError,
 };
 use headwater_http::{Client, ClientBuilder, RetryPolicy, context};
 use headwater_testkit::{Script, Walk};
@@ -59,7 +59,7 @@ pub fn builder(base: &str, context: &Context) -> ClientBuilder {
 }
 
 pub fn client(script: &Script) -> Client {
-    let context = context().unwrap();
+    let context = context(&Egress::Anywhere).unwrap();
     builder(&script.base_url(), &context).build().unwrap()
 }
 

@@ -1,0 +1,430 @@
+//! Who may be dialled: the rules for addresses that users give and names resolve to. Nothing here does I/O.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use url::{Host, Url};
+
+/// The only port that nobody has to allow.
+const HTTPS_PORT: u16 = 443;
+
+/// Who may be dialled. The transport asks for every request, and again for every address that a name resolves to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// Everybody: for a person at a shell, who could dial them without us.
+    Anywhere,
+    /// Public addresses and what an operator allows: for a service that dials what its users type.
+    Guarded(Guard),
+}
+
+impl Egress {
+    /// Whether a request to this URL may be sent, as far as that can be told before its name is resolved.
+    pub fn permits_url(&self, url: &Url) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Guarded(guard) => guard.permits_url(url),
+        }
+    }
+
+    /// Whether this address may be dialled for a host, which is a name that resolved to it or the address itself.
+    pub fn permits_address(&self, host: &str, port: u16, address: IpAddr) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Guarded(guard) => guard.permits_address(&plain(host), port, address),
+        }
+    }
+}
+
+/// The rules of a service, in this order:
+///
+/// 1. The addresses and names at which clouds keep their metadata are refused, whatever is allowed.
+/// 2. What an operator allows is permitted, with http as well as https.
+/// 3. Addresses that are not public are refused; loopback is permitted for development, to `localhost` and literals.
+/// 4. Public addresses are permitted with https on its own port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// What an operator allows. Each entry speaks for itself alone.
+    pub allowed: Vec<AllowedHost>,
+    /// Whether this machine may be dialled, with http or https on any port.
+    pub permits_loopback: bool,
+}
+
+impl Guard {
+    fn permits_url(&self, url: &Url) -> bool {
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return false;
+        };
+        let is_http = matches!(url.scheme(), "http" | "https");
+        let is_bare = url.username().is_empty() && url.password().is_none();
+        if !is_http || !is_bare {
+            return false;
+        }
+        let (host, address) = match host {
+            Host::Domain(name) => (plain(name), None),
+            Host::Ipv4(address) => (address.to_string(), Some(IpAddr::V4(address))),
+            Host::Ipv6(address) => (address.to_string(), Some(IpAddr::V6(address))),
+        };
+        if url.scheme() == "http" && !self.is_exempt(&host, port, address) {
+            return false;
+        }
+        match address {
+            Some(address) => self.permits_address(&host, port, address),
+            None if port == 0 || is_metadata_name(&host) => false,
+            None => !is_loopback_name(&host) || self.is_exempt(&host, port, None),
+        }
+    }
+
+    fn permits_address(&self, host: &str, port: u16, address: IpAddr) -> bool {
+        if port == 0 || is_metadata_name(host) || is_metadata(address) {
+            return false;
+        }
+        if self.is_exempt(host, port, Some(address)) {
+            return true;
+        }
+        port == HTTPS_PORT && is_public(address) && !is_loopback_name(host)
+    }
+
+    /// Whether something says yes to this host, or to this address of it, that need not be public.
+    fn is_exempt(&self, host: &str, port: u16, address: Option<IpAddr>) -> bool {
+        let is_allowed = |entry: &AllowedHost| entry.matches(host, port, address);
+        if self.allowed.iter().any(is_allowed) {
+            return true;
+        }
+        // A name of somebody else's that resolves to this machine is an attack, not development.
+        let is_this_machine = match address {
+            Some(address) => {
+                let is_literal = host.parse() == Ok(address);
+                address.is_loopback() && (is_literal || is_loopback_name(host))
+            }
+            None => is_loopback_name(host),
+        };
+        self.permits_loopback && is_this_machine
+    }
+}
+
+/// What an operator allows: `api.example.com`, `*.example.com` or `10.1.2.3`, each perhaps with `:port`, or a network
+/// as `10.1.2.0/24`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedHost {
+    pattern: Pattern,
+    /// None for all ports.
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    /// This name.
+    Name(String),
+    /// Every name that ends with a dot and this.
+    Below(String),
+    /// Every host at an address of this network.
+    Network(Network),
+}
+
+impl AllowedHost {
+    fn matches(&self, host: &str, port: u16, address: Option<IpAddr>) -> bool {
+        if self.port.is_some_and(|only| only != port) {
+            return false;
+        }
+        match &self.pattern {
+            Pattern::Name(name) => host == name,
+            Pattern::Below(parent) => host
+                .strip_suffix(parent.as_str())
+                .is_some_and(|below| below.len() > 1 && below.ends_with('.')),
+            Pattern::Network(network) => address.is_some_and(|address| network.contains(address)),
+        }
+    }
+}
+
+/// Says what an entry looks like. The text it is about stands before it.
+const ENTRY: &str = "write a host as api.example.com, *.example.com or 10.1.2.3, with :port if only that one is meant, \
+     or a network as 10.1.2.0/24";
+
+impl FromStr for AllowedHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("{text:?} cannot be allowed; {ENTRY}");
+        if text.contains('/') {
+            let pattern = Pattern::Network(text.parse()?);
+            return Ok(Self {
+                pattern,
+                port: None,
+            });
+        }
+        if let Ok(address) = text.parse() {
+            let pattern = Pattern::Network(Network::only(address));
+            return Ok(Self {
+                pattern,
+                port: None,
+            });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !text.ends_with(']') => {
+                (host, Some(parse_port(port).ok_or_else(wrong)?))
+            }
+            _ => (text, None),
+        };
+        let pattern = parse_host(host).ok_or_else(wrong)?;
+        Ok(Self { pattern, port })
+    }
+}
+
+fn parse_port(text: &str) -> Option<u16> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&port| is_number && port > 0)
+}
+
+fn parse_host(text: &str) -> Option<Pattern> {
+    let unbracketed = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if let Some(address) = unbracketed {
+        let address: Ipv6Addr = address.parse().ok()?;
+        return Some(Pattern::Network(Network::only(address.into())));
+    }
+    if let Ok(address) = text.parse::<Ipv4Addr>() {
+        return Some(Pattern::Network(Network::only(address.into())));
+    }
+    let (name, is_parent) = match text.strip_prefix("*.") {
+        Some(parent) => (parent, true),
+        None => (text, false),
+    };
+    // Odd spellings of addresses come out as addresses.
+    let Ok(Host::Domain(name)) = Host::parse(name) else {
+        return None;
+    };
+    let name = plain(&name);
+    let is_name = !name.contains('*') && name.split('.').all(|label| !label.is_empty());
+    is_name.then_some(if is_parent {
+        Pattern::Below(name)
+    } else {
+        Pattern::Name(name)
+    })
+}
+
+impl fmt::Display for AllowedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.pattern {
+            Pattern::Name(name) => f.write_str(name)?,
+            Pattern::Below(parent) => write!(f, "*.{parent}")?,
+            Pattern::Network(network) => match (network.address, self.port) {
+                (IpAddr::V6(address), Some(_)) => write!(f, "[{address}]")?,
+                _ => write!(f, "{network}")?,
+            },
+        }
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    address: IpAddr,
+    length: u8,
+}
+
+impl Network {
+    const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> Self {
+        Self {
+            address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            length,
+        }
+    }
+
+    /// The first four groups; those that follow are zero.
+    const fn v6(groups: [u16; 4], length: u8) -> Self {
+        let [a, b, c, d] = groups;
+        Self {
+            address: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
+            length,
+        }
+    }
+
+    /// This address alone.
+    const fn only(address: IpAddr) -> Self {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        Self { address, length }
+    }
+
+    /// An address of the other family is in no network of this one, in whatever form.
+    fn contains(&self, address: IpAddr) -> bool {
+        first_bits(self.address, self.length) == first_bits(address, self.length)
+            && self.address.is_ipv4() == address.is_ipv4()
+    }
+}
+
+/// The first so many bits of an address, the others being zero.
+fn first_bits(address: IpAddr, length: u8) -> u128 {
+    let bits = match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let all_but = 128_u32.saturating_sub(length.into());
+    bits & u128::MAX.checked_shl(all_but).unwrap_or(0)
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("{text:?} is not a network; {ENTRY}");
+        let (address, length) = text.split_once('/').ok_or_else(wrong)?;
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
+        let length: u8 = length.parse().map_err(|_| wrong())?;
+        if !is_number || length > Self::only(address).length {
+            return Err(wrong());
+        }
+        if first_bits(address, length) != first_bits(address, 128) {
+            return Err(format!(
+                "{text:?} is an address inside of a network; begin with the network's first address"
+            ));
+        }
+        Ok(Self { address, length })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::only(self.address) {
+            return write!(f, "{}", self.address);
+        }
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+/// Lower case, without the dot that ends a full name and without the brackets of an address.
+fn plain(host: &str) -> String {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_ascii_lowercase()
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// Names under which machines of a cloud find its metadata. Those that resolve to a link-local address are refused by that.
+const METADATA_NAMES: [&str; 6] = [
+    "instance-data",
+    "instance-data.ec2.internal",
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "metadata.tencentyun.com",
+];
+
+fn is_metadata_name(host: &str) -> bool {
+    METADATA_NAMES.contains(&host)
+}
+
+/// Where clouds keep credentials for whoever asks: link-local for nearly all, and what some have besides.
+const METADATA: [Network; 7] = [
+    Network::v4(169, 254, 0, 0, 16),
+    Network::v6([0xfe80, 0, 0, 0], 10),
+    // Amazon, over IPv6.
+    Network::v6([0xfd00, 0x0ec2, 0, 0], 32),
+    // Google, over IPv6.
+    Network::v6([0xfd20, 0x00ce, 0, 0], 32),
+    // Alibaba.
+    Network::v4(100, 100, 100, 200, 32),
+    // Oracle.
+    Network::v4(192, 0, 0, 192, 32),
+    // Azure: public by its number, and yet part of the machine's host.
+    Network::v4(168, 63, 129, 16, 32),
+];
+
+fn is_metadata(address: IpAddr) -> bool {
+    let hidden = match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => hidden_v4(address).map(IpAddr::V4),
+    };
+    let addresses = [Some(address), hidden];
+    let is_one = |address: IpAddr| METADATA.iter().any(|network| network.contains(address));
+    addresses.into_iter().flatten().any(is_one)
+}
+
+/// The IPv4 address that a packet to this one would get to, by way of a translator or a tunnel.
+fn hidden_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    match address.segments() {
+        // Compatible, mapped, translated.
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0, 0, 0, 0, 0, 0xffff, high, low] => {
+            Some(join(high, low))
+        }
+        // NAT64: the well-known prefix, then those for local use.
+        [0x64, 0xff9b, 0 | 1, _, _, _, high, low] => Some(join(high, low)),
+        // 6to4.
+        [0x2002, high, low, ..] => Some(join(high, low)),
+        // Teredo.
+        [0x2001, 0, _, _, _, _, high, low] => Some(join(!high, !low)),
+        _ => None,
+    }
+}
+
+/// What IANA's registry of special-purpose addresses takes from the public ones.
+const NOT_PUBLIC_V4: [Network; 15] = [
+    // This network.
+    Network::v4(0, 0, 0, 0, 8),
+    Network::v4(10, 0, 0, 0, 8),
+    // Behind a carrier's translator.
+    Network::v4(100, 64, 0, 0, 10),
+    // Loopback.
+    Network::v4(127, 0, 0, 0, 8),
+    // Link-local.
+    Network::v4(169, 254, 0, 0, 16),
+    Network::v4(172, 16, 0, 0, 12),
+    // Protocols.
+    Network::v4(192, 0, 0, 0, 24),
+    // Documentation.
+    Network::v4(192, 0, 2, 0, 24),
+    // Relays of 6to4.
+    Network::v4(192, 88, 99, 0, 24),
+    Network::v4(192, 168, 0, 0, 16),
+    // Benchmarks.
+    Network::v4(198, 18, 0, 0, 15),
+    // Documentation.
+    Network::v4(198, 51, 100, 0, 24),
+    Network::v4(203, 0, 113, 0, 24),
+    // Multicast.
+    Network::v4(224, 0, 0, 0, 4),
+    // Reserved, with broadcast as its last.
+    Network::v4(240, 0, 0, 0, 4),
+];
+
+/// Where public IPv6 addresses are; unique local, link-local, site-local, multicast and every form of an IPv4 address
+/// lie outside.
+const PUBLIC_V6: Network = Network::v6([0x2000, 0, 0, 0], 3);
+
+/// What is special there.
+const NOT_PUBLIC_V6: [Network; 4] = [
+    // Protocols: Teredo, benchmarks, identifiers that are no addresses.
+    Network::v6([0x2001, 0, 0, 0], 23),
+    // Documentation.
+    Network::v6([0x2001, 0x0db8, 0, 0], 32),
+    Network::v6([0x3fff, 0, 0, 0], 20),
+    // 6to4.
+    Network::v6([0x2002, 0, 0, 0], 16),
+];
+
+/// Translates IPv4 addresses for networks that have none: how those reach most services.
+const NAT64: Network = Network::v6([0x64, 0xff9b, 0, 0], 96);
+
+fn is_public(address: IpAddr) -> bool {
+    let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
+    let IpAddr::V6(six) = address else {
+        return !is_in(&NOT_PUBLIC_V4);
+    };
+    if NAT64.contains(address) {
+        return hidden_v4(six).is_some_and(|four| is_public(four.into()));
+    }
+    PUBLIC_V6.contains(address) && !is_in(&NOT_PUBLIC_V6)
+}
