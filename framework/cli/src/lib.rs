@@ -26,6 +26,7 @@ mod read;
 mod receipt;
 mod sandbox;
 mod saved;
+mod serve;
 mod show;
 mod state;
 mod sync;
@@ -98,6 +99,7 @@ fn run(args: Args, context: NewContext) -> Outcome {
         Command::Connection(options) => {
             connection::connection(&registry, &options, context, &terminal)
         }
+        Command::Serve(options) => serve::serve(registry, &options, context, &terminal),
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
         Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
     }

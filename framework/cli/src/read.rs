@@ -166,7 +166,7 @@ pub(crate) fn treatment(options: &Treatment) -> Option<Redaction> {
 }
 
 /// Stops after the first Ctrl-C or SIGTERM; the second one, or too long a wait, ends the process at once.
-fn on_signal(stop: watch::Sender<bool>) {
+pub(crate) fn on_signal(stop: watch::Sender<bool>) {
     tokio::spawn(async move {
         // Without a handler the signal keeps its usual effect, which is a stop as well.
         let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) else {
