@@ -446,7 +446,7 @@ pub(crate) enum ConnectionCommand {
     Test(TestConnection),
     /// Give new secrets, or change other fields; saved once the service has accepted them.
     Rotate(RotateConnection),
-    /// Remove a connection with its secrets, its history and its state.
+    /// Remove a connection with its secrets and its history.
     Remove(RemoveConnection),
     /// Seal all secrets with a new key, or go on with that where it was interrupted.
     Rekey,

@@ -18,7 +18,6 @@ mod args;
 mod check;
 mod connection;
 mod demo;
-mod lease;
 mod patch;
 mod plan;
 mod progress;

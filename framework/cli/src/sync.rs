@@ -6,13 +6,13 @@ use headwater_host::{
     references::{self, EnvFile},
 };
 use headwater_output::Destination;
+use headwater_store::{Actor, Lease};
 use serde_json::json;
 
 use crate::{
     Failure, NewContext, Outcome,
     answers::env_file,
     args::Sync,
-    lease::Lease,
     read::{carry_out, redaction, run_options, runtime},
     receipt::tell,
     saved::{Chosen, choose},
@@ -60,7 +60,7 @@ pub(crate) fn sync(
         ..run_options(&options.run, &context, redaction)?
     };
     let lease = saved
-        .map(|(store, connection)| Lease::begin(store, &connection))
+        .map(|(store, connection)| Lease::begin(store, &connection.name))
         .transpose()?;
     let receipt = match carry_out(&*source, &options.run, state, sink, run, lease.as_ref()) {
         Ok(receipt) => receipt,
@@ -68,14 +68,14 @@ pub(crate) fn sync(
             // A run that was refused holds its connection no longer. What refused it is what is told.
             if let Some(lease) = lease {
                 let said = json!({ "outcome": "failed", "message": error.to_string() });
-                let _ = lease.end(&said, None);
+                let _ = lease.end(&said, None, &Actor::local());
             }
             return Err(error.into());
         }
     };
     tell(&receipt, &options.run, !destination.is_output(), terminal)?;
     if let Some(lease) = lease {
-        lease.end(&json!(receipt), options.to.as_deref())?;
+        lease.end(&json!(receipt), options.to.as_deref(), &Actor::local())?;
     }
     match (receipt.outcome, receipt.failure()) {
         (Ended::Complete, _) => Ok(()),
