@@ -29,6 +29,7 @@ mod show;
 mod state;
 mod sync;
 mod terminal;
+mod token;
 
 use std::{
     io::{self, IsTerminal},
@@ -94,6 +95,7 @@ fn run(args: Args, context: fn() -> headwater_core::Result<Context>) -> Outcome 
         Command::Connection(options) => {
             connection::connection(&registry, &options, context, &terminal)
         }
+        Command::Token(options) => token::token(&options, &terminal),
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
         Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
     }
