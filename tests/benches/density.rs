@@ -1,8 +1,9 @@
 //! `cargo bench --bench density`: many connections in one process, each kept at the limit of its own credential.
 //!
 //! Clari Copilot allows 10 requests of 100 records a second for a key. A service on loopback, a process of its own,
-//! answers the list of calls with pages that were made before, counts the requests of each key as they arrive, and
-//! refuses with 429 what is above ten in any second. Another process opens one source for each key and runs all of them
+//! answers the list of calls with pages that were made before, counts the requests of each key, and refuses with 429 what
+//! is above ten in any second. A request counts when the kernel received it: a service that got no core for a moment would
+//! count the requests of that moment late, and so see the next ones too soon. Another process opens one source for each key and runs all of them
 //! as tasks of one runtime, into sinks that look at every byte's length and keep nothing. A minute of each key counts, from
 //! its first request on.
 //!
@@ -12,11 +13,12 @@
 use std::{
     collections::{HashMap, VecDeque},
     env,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, IoSliceMut, Read},
     ops::Range,
+    os::fd::AsRawFd,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use acceptance::{
@@ -25,11 +27,15 @@ use acceptance::{
 };
 use headwater::{Egress, StreamSpec, Timestamp};
 use headwater_host::{Delivery, Ending, RunOptions, Sink, State, Written};
+use nix::sys::{
+    socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
+    time::TimeSpec,
+};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncWriteExt, Interest},
     net::{
-        TcpListener,
+        TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{mpsc, watch},
@@ -202,8 +208,7 @@ impl Sink for Counting {
     }
 }
 
-/// The service, until its input ends; then it says what it counted. Requests are counted on a thread of their own, so
-/// that none waits behind the answers to others: a count that is late for one request sees the next one too soon.
+/// The service, until its input ends; then it says what it counted.
 fn serve(record: usize) {
     let answers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -226,13 +231,14 @@ fn serve(record: usize) {
             loop {
                 let (connection, _) = listener.accept().await.unwrap();
                 connection.set_nodelay(true).unwrap();
+                setsockopt(&connection, ReceiveTimestampns, &true).unwrap();
                 let (requests, answers) = connection.into_split();
                 let (allowed, asked) = mpsc::channel(1);
                 tokio::spawn(admit(requests, Arc::clone(&served), allowed));
                 answering.spawn(answer(answers, Arc::clone(&pages), asked));
             }
         });
-        let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+        let end = tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new()));
         end.await.unwrap().unwrap();
     });
     let keys = keys.lock().unwrap();
@@ -246,14 +252,14 @@ fn serve(record: usize) {
 
 /// What is counted of a key.
 struct Key {
-    first: Instant,
+    first: Duration,
     counted: u64,
     throttled: u64,
-    latest: VecDeque<Instant>,
+    latest: VecDeque<Duration>,
 }
 
 impl Key {
-    fn new(now: Instant) -> Self {
+    fn new(now: Duration) -> Self {
         Self {
             first: now,
             counted: 0,
@@ -263,7 +269,7 @@ impl Key {
     }
 
     /// Counts a request, and says whether it is allowed.
-    fn admit(&mut self, now: Instant) -> bool {
+    fn admit(&mut self, now: Duration) -> bool {
         while self.latest.front().is_some_and(|one| now - *one >= SECOND) {
             self.latest.pop_front();
         }
@@ -341,21 +347,22 @@ fn call(number: usize, bytes: usize) -> String {
 
 /// Counts the requests of one connection, and passes on what they ask for; none where that is too much.
 async fn admit(
-    mut connection: OwnedReadHalf,
+    connection: OwnedReadHalf,
     keys: Arc<Mutex<HashMap<String, Key>>>,
     allowed: mpsc::Sender<Option<Asked>>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let mut received = Vec::new();
     loop {
         received.clear();
+        let mut now = Duration::ZERO;
         while !received.ends_with(b"\r\n\r\n") {
-            if connection.read_buf(&mut received).await? == 0 {
-                return Ok(());
+            match receive(&connection, &mut received).await? {
+                Some(at) => now = at,
+                None => return Ok(()),
             }
         }
         let head = std::str::from_utf8(&received).unwrap();
         let key = between(head, "x-api-key: ", "\r\n");
-        let now = Instant::now();
         let is_allowed = {
             let mut keys = keys.lock().unwrap();
             let key = keys.entry(key.to_owned()).or_insert_with(|| Key::new(now));
@@ -368,12 +375,35 @@ async fn admit(
     }
 }
 
+/// Appends what has arrived and says when the kernel received it; none at the end of the connection.
+async fn receive(connection: &OwnedReadHalf, into: &mut Vec<u8>) -> io::Result<Option<Duration>> {
+    let connection: &TcpStream = connection.as_ref();
+    let (mut part, mut extra) = ([0; 4096], nix::cmsg_space!(TimeSpec));
+    connection
+        .async_io(Interest::READABLE, || {
+            let mut parts = [IoSliceMut::new(&mut part)];
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let message =
+                recvmsg::<()>(connection.as_raw_fd(), &mut parts, Some(&mut extra), flags)?;
+            let at = message.cmsgs()?.find_map(|one| match one {
+                ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+                _ => None,
+            });
+            // What came before the connection was accepted has none.
+            let at = at.or_else(|| SystemTime::UNIX_EPOCH.elapsed().ok());
+            let bytes = message.bytes;
+            into.extend_from_slice(&part[..bytes]);
+            Ok(at.filter(|_| bytes > 0))
+        })
+        .await
+}
+
 /// Answers the requests of one connection.
 async fn answer(
     mut connection: OwnedWriteHalf,
     pages: Arc<Vec<Records>>,
     mut asked: mpsc::Receiver<Option<Asked>>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     while let Some(asked) = asked.recv().await {
         let Some(Asked {
             skip,

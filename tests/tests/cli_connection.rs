@@ -17,7 +17,7 @@ use acceptance::{
     unlimited_sandbox,
 };
 use headwater_sandbox::{API_KEY, API_PASSWORD};
-use headwater_store::{Place, Store};
+use headwater_store::{Actor, Label, NewConnection, Place, Store};
 use serde_json::{Value, json};
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
@@ -494,9 +494,13 @@ fn a_rotation_that_is_killed_goes_on() {
     let answer = json!({ "api_key": SECOND_KEY, "api_password": API_PASSWORD });
     let mut store = Store::open(&home.store(), None).unwrap();
     for number in 0..CONNECTIONS {
-        store
-            .add(&form, &format!("c{number}"), ID, &answer)
-            .unwrap();
+        let new = NewConnection {
+            name: &format!("c{number}"),
+            label: Label::default(),
+            connector: ID,
+            answer: &answer,
+        };
+        store.add(&form, &new, &Actor::local()).unwrap();
     }
     drop(store);
     let started = Instant::now();
@@ -517,7 +521,7 @@ fn a_rotation_that_is_killed_goes_on() {
         rekey.kill().unwrap();
         killed += usize::from(!rekey.wait().unwrap().success());
         let mut store = Store::open(&home.store(), None).unwrap();
-        let listed = store.list().unwrap();
+        let listed = store.list(None, 2 * CONNECTIONS, None).unwrap();
         assert_eq!(listed.len(), CONNECTIONS);
         assert!(listed.iter().all(|one| one.problem.is_none()), "{listed:?}");
         let connection = store.get("c0").unwrap();

@@ -1,8 +1,9 @@
 //! What can be asked on the command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
+use headwater_core::AllowedHost;
 use headwater_host::{Level, drift::DriftRule};
 use headwater_sandbox::{Faults, simulations};
 
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     State(StateCommand),
     /// Keep connections: configs by name, with their secrets sealed.
     Connection(Connection),
+    /// Serve connectors, connections, probes and syncs over HTTP, for platforms and for the console.
+    Serve(Box<Serve>),
     /// Run a local simulator of a service, for trying things out.
     Sandbox(Sandbox),
     /// See the whole way in a minute, without an account: form, check, read, crash, resume.
@@ -365,6 +368,58 @@ pub(crate) struct Connection {
     pub command: ConnectionCommand,
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    /// Where to listen. Everywhere but on this machine's own addresses, requests need a token.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8484")]
+    pub listen: SocketAddr,
+
+    /// Ask for a token on this machine as well.
+    #[arg(long)]
+    pub require_token: bool,
+
+    /// A name that browsers may call the service by.
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+
+    /// Where syncs may put their records: `NAME=DESTINATION`, in which `{connection}` stands for the connection. Without
+    /// one, `default` is a SQLite file for each connection in the folder `records` beside the store.
+    #[arg(long = "to", value_name = "NAME=DESTINATION")]
+    pub destinations: Vec<String>,
+
+    /// A host that base URLs may lead to although it is not public, as `HOST`, `*.HOST` or a network, with `:PORT` where
+    /// it is not 443. Addresses at which clouds keep their metadata stay refused.
+    #[arg(long = "allow-host", value_name = "HOST")]
+    pub allowed: Vec<AllowedHost>,
+
+    /// Let base URLs lead to this machine itself, as simulators and tests need it.
+    #[arg(long)]
+    pub development: bool,
+
+    /// The certificate of the service with its chain, as a PEM file; without it, a proxy in front has to speak TLS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// The private key of the certificate, as a PEM file.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Let configs that come over the network name variables, files and programs of this machine.
+    #[arg(long)]
+    pub allow_references: bool,
+
+    /// How many connections may be open at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = value_parser!(u16).range(1..))]
+    pub most_connections: u16,
+
+    /// A file of variables that references to secrets may name.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub place: StorePlace,
+}
+
 /// Which store to use.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct StorePlace {
@@ -391,7 +446,7 @@ pub(crate) enum ConnectionCommand {
     Test(TestConnection),
     /// Give new secrets, or change other fields; saved once the service has accepted them.
     Rotate(RotateConnection),
-    /// Remove a connection with its secrets, its history and its state.
+    /// Remove a connection with its secrets and its history.
     Remove(RemoveConnection),
     /// Seal all secrets with a new key, or go on with that where it was interrupted.
     Rekey,

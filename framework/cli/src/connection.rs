@@ -7,7 +7,9 @@ use headwater_core::{
     Validated, tidy,
 };
 use headwater_host::references::{self, EnvFile};
-use headwater_store::{Connection, Contents, Holder, PastRun, Store};
+use headwater_store::{
+    Actor, Connection, Contents, Holder, Label, Listed, NewConnection, PastRun, Store,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -22,6 +24,8 @@ use crate::{
 
 /// How many runs are shown.
 const RUNS_SHOWN: usize = 5;
+/// How many connections are asked for at once.
+const PAGE: usize = 500;
 
 pub(crate) fn connection(
     registry: &Registry,
@@ -74,7 +78,13 @@ fn add(
     if let Some(report) = &tested {
         accept(connector, report, &mut answer, result.clone(), terminal)?;
     }
-    store.add(&form, &options.name, connector.about().id, &answer)?;
+    let new = NewConnection {
+        name: &options.name,
+        label: Label::default(),
+        connector: connector.about().id,
+        answer: &answer,
+    };
+    store.add(&form, &new, &Actor::local())?;
     let saved = format!("saved {} in {}", options.name, store.place());
     finish(result, tested.as_ref(), &saved, terminal)
 }
@@ -139,14 +149,28 @@ fn finish(
     terminal.print(text)
 }
 
+/// All connections, page by page.
+fn listed(store: &mut Store) -> Result<Vec<Listed>, Error> {
+    let mut listed: Vec<Listed> = Vec::new();
+    loop {
+        let after = listed.last().map(|one| one.name.clone());
+        let page = store.list(after.as_deref(), PAGE, None)?;
+        let is_last = page.len() < PAGE;
+        listed.extend(page);
+        if is_last {
+            return Ok(listed);
+        }
+    }
+}
+
 fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
-    let listed = store.list()?;
+    let listed = listed(store)?;
     if terminal.json {
         let listed: Vec<Value> = listed
             .iter()
             .map(|one| {
                 json!({
-                    "connection": one.name, "connector": one.connector, "secrets": one.secrets,
+                    "connection": one.name, "title": one.title, "connector": one.connector, "secrets": one.secrets,
                     "updated": one.updated, "destination": one.destination, "problem": one.problem,
                 })
             })
@@ -170,7 +194,11 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
         let updated = one
             .updated
             .map(|time| time.strftime("%Y-%m-%d %H:%M").to_string());
-        vec![one.name, one.connector, updated.unwrap_or_default(), last]
+        let name = match one.title == one.name {
+            true => one.name,
+            false => format!("{} ({})", one.name, one.title),
+        };
+        vec![name, one.connector, updated.unwrap_or_default(), last]
     }));
     table(&rows).iter().try_for_each(|row| terminal.print(row))
 }
@@ -229,7 +257,16 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
         })
         .collect();
     let mut fact = |name: &str, value: String| rows.push(vec![format!("  {name}"), value]);
-    fact("saved", connection.created.to_string());
+    if connection.title != connection.name {
+        fact("title", connection.title.clone());
+    }
+    if !connection.description.is_empty() {
+        fact("description", connection.description.replace('\n', " "));
+    }
+    fact(
+        "saved",
+        format!("{} by {}", connection.created, connection.created_by),
+    );
     fact(
         "changed",
         format!("{} (version {})", connection.updated, connection.version),
@@ -272,10 +309,13 @@ fn shown(connection: &Connection, held: &[(&Field, Held)], runs: &[PastRun]) -> 
     let run = |run: &PastRun| json!({ "run": run.epoch, "by": run.holder, "started": run.started, "ended": run.ended, "receipt": run.receipt });
     json!({
         "connection": connection.name,
+        "title": connection.title,
+        "description": connection.description,
         "connector": connection.connector,
         "config": config,
         "secrets": secrets,
         "created": connection.created,
+        "created_by": connection.created_by,
         "updated": connection.updated,
         "version": connection.version,
         "destination": connection.destination,
@@ -347,7 +387,7 @@ fn rotate(
     if let Some(report) = &tested {
         accept(connector, report, &mut answer, result.clone(), terminal)?;
     }
-    store.replace(&form, &connection, &answer)?;
+    store.replace(&form, &connection, &answer, None, &Actor::local())?;
     let saved = format!("changed {} of {}", changes.join(", "), options.name);
     finish(result, tested.as_ref(), &saved, terminal)
 }
@@ -389,24 +429,20 @@ fn remove(store: &mut Store, options: &args::RemoveConnection, terminal: &Termin
             return Err(Failure::Said(Kind::Cancelled));
         }
     }
-    store.remove(name)?;
+    store.remove(name, &Actor::local())?;
     if terminal.json {
         return terminal.print_json(&json!({
             "connection": name, "removed": true, "secrets": contents.secrets, "runs": contents.runs,
-            "state": contents.has_state,
         }));
     }
     terminal.print(&format!("removed {name} with {what}"))
 }
 
-/// `2 secrets, 14 runs and its state`
+/// `2 secrets and 14 runs`
 fn along(contents: &Contents) -> String {
     let secrets = count(contents.secrets, "secret");
     let runs = count(contents.runs, "run");
-    match contents.has_state {
-        true => format!("{secrets}, {runs} and its state"),
-        false => format!("{secrets} and {runs}"),
-    }
+    format!("{secrets} and {runs}")
 }
 
 fn rekey(store: &mut Store, terminal: &Terminal) -> Outcome {

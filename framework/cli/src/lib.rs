@@ -18,7 +18,6 @@ mod args;
 mod check;
 mod connection;
 mod demo;
-mod lease;
 mod patch;
 mod plan;
 mod progress;
@@ -26,6 +25,7 @@ mod read;
 mod receipt;
 mod sandbox;
 mod saved;
+mod serve;
 mod show;
 mod state;
 mod sync;
@@ -98,6 +98,7 @@ fn run(args: Args, context: NewContext) -> Outcome {
         Command::Connection(options) => {
             connection::connection(&registry, &options, context, &terminal)
         }
+        Command::Serve(options) => serve::serve(registry, &options, context, &terminal),
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
         Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
     }

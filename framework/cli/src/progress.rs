@@ -10,7 +10,6 @@ use std::{
 use headwater_core::Meter;
 use headwater_host::{Event, StreamReceipt};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
 
 use crate::{
     args::{ProgressMode, Run},
@@ -146,49 +145,15 @@ impl Progress {
 
     /// One JSON object per event; progress at most once a second for each stream.
     fn machine(&mut self, event: &Event<'_>) {
-        let event = match event {
-            Event::Started { stream, resumed } => {
-                json!({ "event": "started", "stream": stream, "resumed": resumed })
+        if let Event::Progress(receipt) = event {
+            let now = Instant::now();
+            let shown = self.shown(&receipt.stream);
+            let last = shown.last_event;
+            if last.is_some_and(|last| now.duration_since(last) < EVENT_EVERY) {
+                return;
             }
-            Event::Progress(receipt) => {
-                let now = Instant::now();
-                let shown = self.shown(&receipt.stream);
-                let last = shown.last_event;
-                if last.is_some_and(|last| now.duration_since(last) < EVENT_EVERY) {
-                    return;
-                }
-                shown.last_event = Some(now);
-                let mut event = json!({
-                    "event": "progress",
-                    "stream": receipt.stream,
-                    "records": receipt.records,
-                    "pages": receipt.pages,
-                    "bytes": receipt.bytes,
-                    "limit_wait_seconds": self.meter.limit_wait().as_secs_f64(),
-                });
-                if let Some(expected) = receipt.expected {
-                    event["expected"] = expected.into();
-                }
-                event
-            }
-            Event::Waiting { stream, reason } => {
-                json!({ "event": "waiting", "stream": stream, "reason": reason })
-            }
-            Event::Jobs { jobs, allowance } => {
-                json!({ "event": "jobs", "jobs": jobs, "allowance": allowance })
-            }
-            Event::Drift { stream, event } => {
-                json!({ "event": "drift", "stream": stream, "drift": event })
-            }
-            Event::Committed => json!({ "event": "committed" }),
-            Event::Ended(receipt) => {
-                let mut event = json!(receipt);
-                if let Value::Object(fields) = &mut event {
-                    fields.insert("event".to_owned(), "ended".into());
-                }
-                event
-            }
-        };
-        say(&event.to_string());
+            shown.last_event = Some(now);
+        }
+        say(&event.to_json(&self.meter).to_string());
     }
 }

@@ -7,13 +7,13 @@ use headwater_host::{
     Event, JsonLinesFolder, JsonLinesWriter, Receipt, Redaction, RunOptions, Sink, State,
     references::EnvFile,
 };
+use headwater_store::Lease;
 use tokio::{runtime::Runtime, signal, sync::watch};
 
 use crate::{
     Failure, NewContext, Outcome,
     answers::env_file,
     args::{Fate, Read, Redact, Run, Treatment},
-    lease::Lease,
     progress::Progress,
     receipt::tell,
     saved::{Chosen, choose},
@@ -131,7 +131,10 @@ pub(crate) fn carry_out(
     let receipt = runtime()?.block_on(async {
         let (stop, stopped) = watch::channel(false);
         if let Some(lease) = lease {
-            lease.stops(stop.clone());
+            let stop = stop.clone();
+            lease.on_loss(move || {
+                stop.send_replace(true);
+            });
         }
         on_signal(stop);
         let run = RunOptions {
@@ -166,7 +169,7 @@ pub(crate) fn treatment(options: &Treatment) -> Option<Redaction> {
 }
 
 /// Stops after the first Ctrl-C or SIGTERM; the second one, or too long a wait, ends the process at once.
-fn on_signal(stop: watch::Sender<bool>) {
+pub(crate) fn on_signal(stop: watch::Sender<bool>) {
     tokio::spawn(async move {
         // Without a handler the signal keeps its usual effect, which is a stop as well.
         let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) else {

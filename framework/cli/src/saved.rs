@@ -2,7 +2,7 @@
 
 use std::{env, sync::Arc};
 
-use headwater_core::{AnyConnector, Error, Kind, Registry, Validated};
+use headwater_core::{AnyConnector, Error, Kind, Registry, Secret, Validated};
 use headwater_host::references::EnvFile;
 use headwater_store::{Connection, Place, Store, key_text};
 
@@ -22,10 +22,19 @@ pub(crate) struct Opened<'r> {
 
 /// The store that the options or the environment name.
 pub(crate) fn open_store(options: &StorePlace, env_file: &EnvFile) -> Result<Store, Failure> {
+    let (place, key) = find_store(options, env_file)?;
+    Ok(Store::open(&place, key.as_ref())?)
+}
+
+/// Where the store is, and its key where that was given.
+pub(crate) fn find_store(
+    options: &StorePlace,
+    env_file: &EnvFile,
+) -> Result<(Place, Option<Secret>), Failure> {
     let place = place(options)?;
     // Ctrl-C keeps its usual effect, also on the questions that are asked later.
     let key = runtime()?.block_on(key_text(options.key.as_deref(), env_file))?;
-    Ok(Store::open(&place, key.as_ref())?)
+    Ok((place, key))
 }
 
 fn place(options: &StorePlace) -> Result<Place, Error> {

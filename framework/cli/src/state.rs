@@ -11,7 +11,6 @@ use crate::{
     NewContext, Outcome,
     args::{Place, StateCommand},
     saved::choose,
-    sync::state_file,
     terminal::{Terminal, count, table, thousands},
 };
 
@@ -119,7 +118,7 @@ impl Kept {
                 home: Home::File(path.to_owned()),
             });
         };
-        if let Some(path) = state_file(&destination) {
+        if let Some(path) = destination.state_file() {
             return Ok(Self {
                 state: State::open(&path)?,
                 home: Home::File(path),
@@ -152,7 +151,7 @@ fn destination(place: &Place) -> Result<Option<(Destination, &str)>, Error> {
     }
     let destination = Destination::parse(text)?;
     let connection = place.connection.as_deref();
-    if connection.is_none() && state_file(&destination).is_none() {
+    if connection.is_none() && destination.state_file().is_none() {
         let text =
             format!("{destination} may hold several connections; say which with --connection NAME");
         return Err(Error::new(Kind::ConfigInvalid, text));
@@ -162,7 +161,7 @@ fn destination(place: &Place) -> Result<Option<(Destination, &str)>, Error> {
 
 /// The state that a destination keeps for a connection, if there is one.
 pub(crate) fn kept_in(destination: &Destination, connection: &str) -> Result<Option<State>, Error> {
-    if let Some(path) = state_file(destination) {
+    if let Some(path) = destination.state_file() {
         return if path.exists() {
             State::open(&path).map(Some)
         } else {

@@ -1,20 +1,18 @@
 //! `sync`: records into a place that keeps the position with them.
 
-use std::path::PathBuf;
-
 use headwater_core::{Egress, Error, Kind, Registry};
 use headwater_host::{
     DriftOptions, Outcome as Ended, RunOptions, State,
     references::{self, EnvFile},
 };
 use headwater_output::Destination;
+use headwater_store::{Actor, Lease};
 use serde_json::json;
 
 use crate::{
     Failure, NewContext, Outcome,
     answers::env_file,
     args::Sync,
-    lease::Lease,
     read::{carry_out, redaction, run_options, runtime},
     receipt::tell,
     saved::{Chosen, choose},
@@ -46,7 +44,7 @@ pub(crate) fn sync(
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
     let id = connector.about().id;
-    let state_path = state_file(&destination);
+    let state_path = destination.state_file();
     let state = match &state_path {
         Some(path) => State::load(path, id, &names)?,
         None => State::new(id),
@@ -62,7 +60,7 @@ pub(crate) fn sync(
         ..run_options(&options.run, &context, redaction)?
     };
     let lease = saved
-        .map(|(store, connection)| Lease::begin(store, &connection))
+        .map(|(store, connection)| Lease::begin(store, &connection.name))
         .transpose()?;
     let receipt = match carry_out(&*source, &options.run, state, sink, run, lease.as_ref()) {
         Ok(receipt) => receipt,
@@ -70,14 +68,14 @@ pub(crate) fn sync(
             // A run that was refused holds its connection no longer. What refused it is what is told.
             if let Some(lease) = lease {
                 let said = json!({ "outcome": "failed", "message": error.to_string() });
-                let _ = lease.end(&said, None);
+                let _ = lease.end(&said, None, &Actor::local());
             }
             return Err(error.into());
         }
     };
     tell(&receipt, &options.run, !destination.is_output(), terminal)?;
     if let Some(lease) = lease {
-        lease.end(&json!(receipt), options.to.as_deref())?;
+        lease.end(&json!(receipt), options.to.as_deref(), &Actor::local())?;
     }
     match (receipt.outcome, receipt.failure()) {
         (Ended::Complete, _) => Ok(()),
@@ -102,12 +100,4 @@ pub(crate) fn destination(text: &str, env_file: &EnvFile) -> Result<Destination,
     let resolved =
         resolved.map_err(|message| Error::new(Kind::ConfigInvalid, format!("--to {message}")))?;
     Ok(Destination::parse(&resolved)?)
-}
-
-/// Where the position is kept for a destination that does not keep it itself.
-pub(crate) fn state_file(destination: &Destination) -> Option<PathBuf> {
-    match destination {
-        Destination::JsonLines { folder, .. } => Some(folder.join("_headwater_state.json")),
-        _ => None,
-    }
 }

@@ -33,7 +33,7 @@ pub struct About {
 }
 
 /// One step of a setup guide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GuideStep {
     /// A few words.
     pub title: &'static str,

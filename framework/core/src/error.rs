@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, seen from the person who has to act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Something the user typed (a form, a state file, an argument) cannot be used.

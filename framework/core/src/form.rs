@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -15,7 +16,7 @@ use crate::connector::GuideStep;
 pub(crate) const NAMESPACE: &str = "x-headwater";
 
 /// A form, ready to render: fields in display order.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct FormModel {
     /// The connector's name.
     pub title: String,
@@ -26,7 +27,7 @@ pub struct FormModel {
 }
 
 /// One input of a form.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Field {
     /// JSON Pointer of the value inside the form's answer.
     pub pointer: String,
@@ -68,7 +69,7 @@ pub struct Field {
 }
 
 /// The kinds of input.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FieldKind {
     /// One line of text.
@@ -110,7 +111,7 @@ pub enum FieldKind {
 }
 
 /// One value of a choice, or one alternative of a `oneOf` with its own fields.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Choice {
     /// The value in the answer.
     pub value: Value,

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::{connector::Source, error::Kind};
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// An earlier check failed, so this one says nothing.
@@ -23,7 +24,7 @@ pub enum Outcome {
 }
 
 /// One named check of a probe.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Check {
     /// Stable name: `address`, `reachable`, `tls`, `api`, `credentials`, or `access:STREAM`.
     pub name: String,
@@ -45,6 +46,7 @@ pub struct Check {
         skip_serializing_if = "Option::is_none",
         serialize_with = "millis"
     )]
+    #[schemars(with = "Option<u64>")]
     pub latency: Option<Duration>,
     /// The kind of error behind a check that warned or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,7 +186,7 @@ impl fmt::Debug for Probe {
 }
 
 /// The checks of one probe, in the order they were made.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ProbeReport {
     /// The checks.
     pub checks: Vec<Check>,
@@ -197,7 +199,7 @@ pub struct ProbeReport {
 }
 
 /// How much of something the service allows, and how much of that is left.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Allowance {
     /// Stable name, snake case: `export_jobs`, `ai_credits`, …
     pub name: &'static str,
@@ -205,9 +207,11 @@ pub struct Allowance {
     pub title: &'static str,
     /// How much there is in all.
     #[serde(serialize_with = "number")]
+    #[schemars(with = "f64")]
     pub limit: f64,
     /// How much of it is used.
     #[serde(serialize_with = "number")]
+    #[schemars(with = "f64")]
     pub used: f64,
     /// When more comes back, where the service tells.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,7 +234,7 @@ impl Allowance {
 }
 
 /// A change of the config that the service was seen to accept, for the host to store.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ConfigPatch {
     /// What was found, for people.
     pub message: String,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::civil::Date;
 use jsonschema::{Draft, error::ValidationErrorKind};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// What is wrong with one field. The value itself is never part of it: it may be a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// JSON Pointer of the field, also of one that is missing. Empty for the form as a whole.
     pub pointer: String,
@@ -35,7 +36,7 @@ impl fmt::Display for FieldError {
 }
 
 /// Something that was changed on the user's behalf before validation, or that looks odd but passes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Notice {
     /// JSON Pointer of the field.
     pub pointer: String,

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use headwater_core::{Allowance, Error, Extent, Kind, Meter, Note, SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{Redacted, drift::DriftEvent, guarantee::Guarantee, writer::Counts};
 
@@ -44,6 +45,48 @@ pub enum Event<'a> {
     },
     /// A stream ended.
     Ended(&'a StreamReceipt),
+}
+
+impl Event<'_> {
+    /// The event for machines, one JSON object.
+    pub fn to_json(&self, meter: &Meter) -> Value {
+        match self {
+            Self::Started { stream, resumed } => {
+                json!({ "event": "started", "stream": stream, "resumed": resumed })
+            }
+            Self::Progress(receipt) => {
+                let mut event = json!({
+                    "event": "progress",
+                    "stream": receipt.stream,
+                    "records": receipt.records,
+                    "pages": receipt.pages,
+                    "bytes": receipt.bytes,
+                    "limit_wait_seconds": meter.limit_wait().as_secs_f64(),
+                });
+                if let Some(expected) = receipt.expected {
+                    event["expected"] = expected.into();
+                }
+                event
+            }
+            Self::Waiting { stream, reason } => {
+                json!({ "event": "waiting", "stream": stream, "reason": reason })
+            }
+            Self::Jobs { jobs, allowance } => {
+                json!({ "event": "jobs", "jobs": jobs, "allowance": allowance })
+            }
+            Self::Drift { stream, event } => {
+                json!({ "event": "drift", "stream": stream, "drift": event })
+            }
+            Self::Committed => json!({ "event": "committed" }),
+            Self::Ended(receipt) => {
+                let mut event = json!(receipt);
+                if let Value::Object(fields) = &mut event {
+                    fields.insert("event".to_owned(), "ended".into());
+                }
+                event
+            }
+        }
+    }
 }
 
 /// How a stream ended.

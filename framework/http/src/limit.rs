@@ -6,29 +6,43 @@ use http::HeaderMap;
 
 use crate::client::Response;
 
-/// How much further apart requests are sent than the limit asks for. The service counts arrivals, which the network
-/// pushes together: eleven requests sent 100 ms apart can arrive within one second.
+/// How much further apart requests are sent than the limit asks for, on average. The service counts arrivals, which the
+/// network pushes together: eleven requests sent 100 ms apart can arrive within one second.
 const MARGIN: f64 = 1.015;
 
-/// How late a request may be sent without moving all later ones: a timer fires up to a millisecond late.
-pub(crate) const CATCH_UP: Duration = Duration::from_millis(5);
+/// What a limit counts in.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How much closer together than they were sent so many requests as the limit allows in a second may arrive.
+const PUSHED_TOGETHER: Duration = Duration::from_millis(10);
 
 /// At most so many requests per second, evenly spaced, in the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {
-    spacing: Duration,
+    requests: u32,
 }
 
 impl RateLimit {
     /// The documented limit of the service, in requests per second.
     pub fn per_second(requests: u32) -> Self {
-        let spacing = Duration::from_secs_f64(MARGIN / f64::from(requests.max(1)));
-        Self { spacing }
+        Self {
+            requests: requests.max(1),
+        }
+    }
+
+    /// How many requests the service allows in a second.
+    pub(crate) const fn requests(self) -> usize {
+        self.requests as usize
     }
 
     /// The time between two requests.
-    pub(crate) const fn spacing(self) -> Duration {
-        self.spacing
+    pub(crate) fn spacing(self) -> Duration {
+        SECOND.mul_f64(MARGIN / f64::from(self.requests))
+    }
+
+    /// The time between a request and the one that is so many later as the service allows in a second.
+    pub(crate) const fn window() -> Duration {
+        SECOND.saturating_add(PUSHED_TOGETHER)
     }
 }
 

@@ -2,7 +2,7 @@
 //! the service counts by; and one budget for the retries.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -14,10 +14,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::{
-    limit::{CATCH_UP, RateLimit},
-    retry::RetryBudget,
-};
+use crate::{limit::RateLimit, retry::RetryBudget};
 
 /// Who goes first of those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +29,9 @@ pub(crate) enum Urgency {
 static LIMITERS: LazyLock<Mutex<HashMap<Key, Weak<Limiter>>>> = LazyLock::new(Mutex::default);
 /// Makes fingerprints that mean nothing outside of this process.
 static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// How far behind the even spacing turns may be and still catch up. What is longer was nobody asking, and is not saved up.
+const CATCH_UP: Duration = Duration::from_millis(50);
 
 type Key = (&'static str, String, u64);
 
@@ -167,6 +167,7 @@ impl Limiter {
         Place {
             limiter: self,
             ticket,
+            asked: Instant::now(),
             called,
         }
     }
@@ -176,8 +177,10 @@ impl Limiter {
 struct Turns {
     /// What is declared by all who share this.
     limits: Vec<RateLimit>,
-    /// The last turn.
-    last: Option<Instant>,
+    /// When the last turn was due.
+    due: Option<Instant>,
+    /// When the requests of the latest turns left at the latest, as many as any of the limits allows in a second.
+    left: VecDeque<Instant>,
     closed_until: Option<Instant>,
     /// Only the first one has a timer; the others are called.
     waiting: BTreeMap<Ticket, Arc<Notify>>,
@@ -191,8 +194,34 @@ type Ticket = (Urgency, u64);
 impl Turns {
     /// When the next turn is; none for at once.
     fn next(&self) -> Option<Instant> {
-        let spacing = self.limits.iter().map(|limit| limit.spacing()).max()?;
-        Some(self.last? + spacing)
+        let limit = self.strictest()?;
+        let even = self.due? + limit.spacing();
+        let full = self.left.len().checked_sub(limit.requests());
+        let first_of_full = full.map(|first| self.left[first] + RateLimit::window());
+        Some(first_of_full.map_or(even, |first| first.max(even)))
+    }
+
+    fn strictest(&self) -> Option<RateLimit> {
+        let by_requests = |limit: &&RateLimit| limit.requests();
+        self.limits.iter().min_by_key(by_requests).copied()
+    }
+
+    /// Takes a turn that was waited for since it was asked for.
+    fn take(&mut self, asked: Instant, now: Instant) {
+        let Some(limit) = self.strictest() else {
+            return;
+        };
+        // A process that is short of time comes late to its turn, and its request leaves as late again.
+        let late = self.next().map(|next| now - next.max(asked).min(now));
+        self.left
+            .push_back(now + late.unwrap_or_default().min(CATCH_UP));
+        let most = self.limits.iter().map(|limit| limit.requests()).max();
+        while self.left.len() > most.unwrap_or_default() {
+            self.left.pop_front();
+        }
+        let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
+        let even = self.due.map_or(now, |due| due + limit.spacing());
+        self.due = Some(even.clamp(earliest, now));
     }
 
     fn is_first(&self, ticket: Ticket) -> bool {
@@ -211,6 +240,7 @@ impl Turns {
 struct Place<'l> {
     limiter: &'l Limiter,
     ticket: Ticket,
+    asked: Instant,
     called: Arc<Notify>,
 }
 
@@ -232,7 +262,7 @@ impl Place<'_> {
         if next > now {
             return Turn::At(next);
         }
-        turns.last = Some(now - CATCH_UP.min(now - next));
+        turns.take(self.asked, now);
         Turn::Taken
     }
 }
@@ -299,6 +329,35 @@ mod tests {
         limit.turn(Urgency::Read).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(time_of(11, &limit).await > 1000);
+    }
+
+    #[test]
+    fn what_comes_late_to_its_turn_is_caught_up_but_never_eleven_in_a_second() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut turns = Turns {
+            limits: vec![RateLimit::per_second(10)],
+            ..Turns::default()
+        };
+        let start = Instant::now();
+        let (mut now, mut left) = (start, Vec::new());
+        for _ in 0..600 {
+            // One in ten is late by up to 40 ms, and its request leaves as late again.
+            let late = match rng.u8(..10) {
+                0 => Duration::from_millis(rng.u64(..40)),
+                _ => Duration::ZERO,
+            };
+            let asked = now;
+            now = turns.next().unwrap_or(now).max(now) + late;
+            turns.take(asked, now);
+            left.push(now + late);
+        }
+        let eleven = left.windows(11).map(|eleven| eleven[10] - eleven[0]);
+        let closest = eleven.min().unwrap();
+        assert!(closest > Duration::from_secs(1), "{closest:?}");
+        let took = now - start;
+        assert!(took < Duration::from_secs(60).mul_f64(1.03), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -159,6 +159,14 @@ impl Destination {
         }
     }
 
+    /// The file that keeps the position, for a destination that does not keep it itself.
+    pub fn state_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::JsonLines { folder, .. } => Some(folder.join("_headwater_state.json")),
+            _ => None,
+        }
+    }
+
     /// The sink for a connection. What is written to stays as it is until the run begins.
     pub fn open(&self, connection: &str) -> Result<Box<dyn Sink>> {
         match self {

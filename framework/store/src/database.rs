@@ -23,6 +23,12 @@ impl From<&str> for Value {
     }
 }
 
+impl From<Option<i64>> for Value {
+    fn from(number: Option<i64>) -> Self {
+        number.map_or(Self::Null, Self::Integer)
+    }
+}
+
 impl From<Option<&str>> for Value {
     fn from(text: Option<&str>) -> Self {
         text.map_or(Self::Null, Self::from)

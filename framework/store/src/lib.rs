@@ -7,13 +7,19 @@
 //! A run holds a lease with an epoch: a number that grows with each run of a connection. Everything that a run writes is
 //! refused once the epoch is another one, so two runs of one connection cannot both commit.
 
+mod audit;
+mod checks;
 mod connections;
 mod database;
+mod deletion;
 mod key;
+mod lease;
 mod lock;
+mod names;
 mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod refusal;
 mod rekey;
 mod runs;
 mod schema;
@@ -21,10 +27,17 @@ mod seal;
 mod secrets;
 mod sqlite;
 mod store;
+mod stored;
+mod undo;
 
-pub use connections::{Connection, Contents, Listed};
+pub use audit::{Actor, Audited};
+pub use checks::{LastCheck, Said};
+pub use connections::{Connection, Label, Listed, NewConnection};
+pub use deletion::Contents;
 pub use key::{Keyring, key_text};
+pub use lease::Lease;
 pub use place::Place;
+pub use refusal::Refusal;
 pub use rekey::Rekeyed;
 pub use runs::{Holder, PastRun, Run};
 pub use store::Store;

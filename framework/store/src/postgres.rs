@@ -138,7 +138,12 @@ fn answer(client: &mut Client, job: &Job) -> Result<Answer> {
     let refused = |error| failed(error, "refused a statement");
     let statement = job.statement.replace('?', "$");
     let prepared = client.prepare(&statement).map_err(refused)?;
-    let parameters: Vec<&(dyn ToSql + Sync)> = job.parameters.iter().map(parameter).collect();
+    let parameters: Vec<&(dyn ToSql + Sync)> = job
+        .parameters
+        .iter()
+        .zip(prepared.params())
+        .map(parameter)
+        .collect();
     if prepared.columns().is_empty() {
         let changed = client.execute(&prepared, &parameters).map_err(refused)?;
         return Ok(Answer {
@@ -152,8 +157,9 @@ fn answer(client: &mut Client, job: &Job) -> Result<Answer> {
     Ok(Answer { rows, changed })
 }
 
-fn parameter(value: &Value) -> &(dyn ToSql + Sync) {
+fn parameter<'v>((value, column): (&'v Value, &Type)) -> &'v (dyn ToSql + Sync) {
     match value {
+        Value::Null if *column == Type::INT8 => &None::<i64>,
         Value::Null => &None::<String>,
         Value::Integer(number) => number,
         Value::Text(text) => text,

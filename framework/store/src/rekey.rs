@@ -6,12 +6,7 @@
 
 use headwater_core::{Error, Kind, Result};
 
-use crate::{
-    connections::{Stored, write_seals},
-    database::transaction,
-    key::Keyring,
-    store::Store,
-};
+use crate::{database::transaction, key::Keyring, store::Store, stored::Stored};
 
 /// What a rotation of the key did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +20,7 @@ pub struct Rekeyed {
 }
 
 impl Store {
-    /// Seals everything with another key, or goes on with that where it was interrupted.
+    /// Seals everything with another key, or goes on with that where it was interrupted. Earlier configs are forgotten.
     pub fn rekey(&mut self) -> Result<Rekeyed> {
         let _lock = self.lock_keys()?;
         let mut rekeyed = Rekeyed {
@@ -103,19 +98,21 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             };
-            stored.seals = match stored.reseal(&keyring, &key) {
-                Ok(seals) => seals,
+            let secrets = match stored.secrets(&keyring) {
+                Ok(secrets) => secrets,
                 Err(what) => return Ok(Err(what)),
             };
-            let statement = "DELETE FROM headwater_secrets WHERE connection = ?1";
-            database.execute(statement, &[stored.id.as_str().into()])?;
-            write_seals(database, &stored)?;
+            stored.seal(&secrets, &key)?;
+            stored.write_seals(database)?;
             Ok(Ok(()))
         })
     }
 
     /// Drops the old keys, once nothing is sealed with them.
     fn end_rekey(&mut self) -> Result<()> {
+        // What could be brought back is sealed with an old one.
+        let statement = "DELETE FROM headwater_previous";
+        self.database.execute(statement, &[])?;
         self.database.forget_deleted();
         let key = self.keyring.primary().id.clone();
         let statement = "SELECT count(*) FROM headwater_secrets WHERE key_id <> ?1";

@@ -1,4 +1,4 @@
-//! Runs of a connection: the lease, the history, and the state of sinks that keep none.
+//! Runs of a connection: the lease and the history.
 //!
 //! A lease says that a run is under way, and its epoch says which one. Safety rests on the epoch alone: whatever a run
 //! writes is written in a transaction that finds the epoch unchanged. That the holder still lives is told on one host by
@@ -11,9 +11,11 @@ use headwater_core::{Error, Kind, Result, Status, Timestamp};
 use serde_json::Value as Json;
 
 use crate::{
-    connections::{missing, timestamp},
+    connections::timestamp,
     database::{Database, Row, first, transaction},
+    refusal::Refusal,
     store::Store,
+    stored::missing,
 };
 
 /// How long a lease lasts that is not renewed.
@@ -103,34 +105,24 @@ impl Store {
     /// Starts a run of a connection. Refused while another one is under way, with who that is.
     pub fn begin_run(&mut self, name: &str) -> Result<Run> {
         let id = self.id(name)?;
-        let lock = match &self.locks {
-            None => None,
-            Some(locks) => match locks.take(&id)? {
-                Some(lock) => Some(lock),
-                None => return Err(self.busy(name)),
-            },
-        };
+        let lock = self.lock(&id, name)?;
         let holder = holder();
-        let now = self.database.now()?;
-        let until = now.saturating_add(LEASE_MILLISECONDS);
-        // Whoever has the lock has outlived the holder. Without locks, a lease that would last longer than any does was
-        // made before the clock went back.
-        let is_outlived = i64::from(lock.is_some());
         let epoch = transaction(&mut *self.database, |database| {
-            let statement = "UPDATE headwater_connections \
-                             SET epoch = epoch + 1, holder = ?1, since = ?2, until = ?3 \
-                             WHERE id = ?4 AND (holder IS NULL OR until <= ?2 OR until > ?3 OR CAST(?5 AS BIGINT) = 1) RETURNING epoch";
+            // From here on the row waits for this transaction.
+            let statement = "UPDATE headwater_connections SET epoch = epoch + 1 WHERE id = ?1 AND deleted IS NULL RETURNING epoch";
+            let rows = database.query(statement, &[id.as_str().into()])?;
+            let epoch = first(rows).ok_or_else(|| missing(name))?.integer(0)?;
+            refuse_in_use(database, &id, name, lock.as_ref())?;
+            let now = database.now()?;
+            let until = now.saturating_add(LEASE_MILLISECONDS);
+            let statement = "UPDATE headwater_connections SET holder = ?1, since = ?2, until = ?3 WHERE id = ?4";
             let parameters = [
                 holder.as_str().into(),
                 now.into(),
                 until.into(),
                 id.as_str().into(),
-                is_outlived.into(),
             ];
-            let Some(row) = first(database.query(statement, &parameters)?) else {
-                return Ok(None);
-            };
-            let epoch = row.integer(0)?;
+            database.execute(statement, &parameters)?;
             let statement = "INSERT INTO headwater_runs (connection, epoch, holder, started) VALUES (?1, ?2, ?3, ?4)";
             let parameters = [
                 id.as_str().into(),
@@ -141,11 +133,8 @@ impl Store {
             database.execute(statement, &parameters)?;
             let statement = "DELETE FROM headwater_runs WHERE connection = ?1 AND epoch <= ?2";
             database.execute(statement, &[id.as_str().into(), (epoch - RUNS_KEPT).into()])?;
-            Ok(Some(epoch))
+            Ok(epoch)
         })?;
-        let Some(epoch) = epoch else {
-            return Err(self.busy(name));
-        };
         Ok(Run {
             connection: id,
             name: name.to_owned(),
@@ -154,34 +143,22 @@ impl Store {
         })
     }
 
-    fn id(&mut self, name: &str) -> Result<String> {
+    pub(crate) fn id(&mut self, name: &str) -> Result<String> {
         Self::check_name(name)?;
-        let statement = "SELECT id FROM headwater_connections WHERE name = ?1";
+        let statement = "SELECT id FROM headwater_connections WHERE name = ?1 AND deleted IS NULL";
         let rows = self.database.query(statement, &[name.into()])?;
         first(rows).ok_or_else(|| missing(name))?.text(0)
     }
 
-    fn busy(&mut self, name: &str) -> Error {
-        let statement = "SELECT holder, since, until FROM headwater_connections WHERE name = ?1";
-        let found = self
-            .database
-            .query(statement, &[name.into()])
-            .and_then(|rows| first(rows).map_or(Ok(None), |row| Holder::of(&row, 0)));
-        let who = match found {
-            Ok(Some(holder)) if self.locks.is_none() => format!(
-                "{} runs it since {} and has it until {} at least",
-                holder.name, holder.since, holder.until
-            ),
-            Ok(Some(holder)) => format!(
-                "{} runs it since {} and has it until that process ends",
-                holder.name, holder.since
-            ),
-            _ => "another process has just started".to_owned(),
+    /// Takes the lock of a connection, where locks tell whether its holder lives.
+    pub(crate) fn lock(&mut self, id: &str, name: &str) -> Result<Option<File>> {
+        let Some(locks) = &self.locks else {
+            return Ok(None);
         };
-        Error::new(
-            Kind::Unavailable,
-            format!("the connection {name} is in use: {who}"),
-        )
+        match locks.take(id)? {
+            Some(lock) => Ok(Some(lock)),
+            None => Err(busy(&mut *self.database, id, name, true)),
+        }
     }
 
     /// Makes the lease last again, and returns until when. Fails where another run took over.
@@ -236,36 +213,49 @@ impl Store {
             .query(statement, &[id.as_str().into(), most.into()])?;
         rows.iter().map(past_run).collect()
     }
+}
 
-    /// The state that was saved for a connection.
-    pub fn load_state(&mut self, name: &str) -> Result<Option<String>> {
-        let id = self.id(name)?;
-        let statement = "SELECT state FROM headwater_states WHERE connection = ?1";
-        let rows = self.database.query(statement, &[id.as_str().into()])?;
-        first(rows).map(|row| row.text(0)).transpose()
+/// Fails while a run of a connection is under way. Whoever has the lock has outlived its holder. The connection's row
+/// waits for this transaction already, so that no lease in it was made later than now.
+pub(crate) fn refuse_in_use(
+    database: &mut dyn Database,
+    id: &str,
+    name: &str,
+    lock: Option<&File>,
+) -> Result<()> {
+    if lock.is_some() {
+        return Ok(());
     }
-
-    /// Saves the state of a connection. Fails where another run took over, and then changes nothing.
-    pub fn save_state(&mut self, run: &Run, state: &str) -> Result<()> {
-        let now = self.database.now()?;
-        transaction(&mut *self.database, |database| {
-            hold(database, run)?;
-            let statement = "INSERT INTO headwater_states (connection, epoch, saved, state) VALUES (?1, ?2, ?3, ?4) \
-                             ON CONFLICT (connection) DO UPDATE \
-                             SET epoch = excluded.epoch, saved = excluded.saved, state = excluded.state";
-            let parameters = [run.id().into(), run.epoch.into(), now.into(), state.into()];
-            database.execute(statement, &parameters).map(drop)
-        })
+    let now = database.now()?;
+    // A lease that would last longer than any does was made before the clock went back.
+    let statement = "SELECT id FROM headwater_connections \
+                     WHERE id = ?1 AND (holder IS NULL OR until <= ?2 OR until > ?3)";
+    let until = now.saturating_add(LEASE_MILLISECONDS);
+    let parameters = [id.into(), now.into(), until.into()];
+    match database.query(statement, &parameters)?.is_empty() {
+        true => Err(busy(database, id, name, false)),
+        false => Ok(()),
     }
 }
 
-/// Keeps the lease from being taken until the transaction ends.
-fn hold(database: &mut dyn Database, run: &Run) -> Result<()> {
-    let statement = "UPDATE headwater_connections SET epoch = epoch WHERE id = ?1 AND epoch = ?2 AND holder IS NOT NULL";
-    match database.execute(statement, &[run.id().into(), run.epoch.into()])? {
-        0 => Err(run.lost()),
-        _ => Ok(()),
-    }
+fn busy(database: &mut dyn Database, id: &str, name: &str, has_locks: bool) -> Error {
+    let statement = "SELECT holder, since, until FROM headwater_connections WHERE id = ?1";
+    let found = database
+        .query(statement, &[id.into()])
+        .and_then(|rows| first(rows).map_or(Ok(None), |row| Holder::of(&row, 0)));
+    let who = match found {
+        Ok(Some(holder)) if has_locks => format!(
+            "{} runs it since {} and has it until that process ends",
+            holder.name, holder.since
+        ),
+        Ok(Some(holder)) => format!(
+            "{} runs it since {} and has it until {} at least",
+            holder.name, holder.since, holder.until
+        ),
+        _ => "another process has just started".to_owned(),
+    };
+    let text = format!("the connection {name} is in use: {who}");
+    Refusal::InUse.error(Kind::Unavailable, text)
 }
 
 fn past_run(row: &Row) -> Result<PastRun> {

@@ -5,7 +5,9 @@ use headwater_core::{Error, Kind, Result};
 use crate::database::{Database, end, first};
 
 /// What makes each format out of the one before, in the words of both databases.
-const FORMATS: &[&[&str]] = &[&[
+const FORMATS: &[&[&str]] = &[FIRST, SECOND];
+
+const FIRST: &[&str] = &[
     // One row: the format, and which key the next secret is sealed with.
     "CREATE TABLE headwater_store (format BIGINT NOT NULL, key_id TEXT)",
     "INSERT INTO headwater_store (format, key_id) VALUES (0, NULL)",
@@ -47,7 +49,45 @@ const FORMATS: &[&[&str]] = &[&[
         saved BIGINT NOT NULL,
         state TEXT NOT NULL
     )",
-]];
+];
+
+const SECOND: &[&str] = &[
+    // Every destination keeps the position with its records.
+    "DROP TABLE headwater_states",
+    // The number of the last row of the audit.
+    "ALTER TABLE headwater_store ADD COLUMN audited BIGINT NOT NULL DEFAULT 0",
+    // Without a title a connection is shown by its name. `revision` grows with each change, `version` with those of the
+    // config. `last_check` is of the config of today.
+    "ALTER TABLE headwater_connections ADD COLUMN title TEXT",
+    "ALTER TABLE headwater_connections ADD COLUMN description TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE headwater_connections ADD COLUMN created_by TEXT NOT NULL DEFAULT 'local'",
+    "ALTER TABLE headwater_connections ADD COLUMN revision BIGINT NOT NULL DEFAULT 1",
+    "ALTER TABLE headwater_connections ADD COLUMN checked BIGINT",
+    "ALTER TABLE headwater_connections ADD COLUMN last_check TEXT",
+    "ALTER TABLE headwater_connections ADD COLUMN deleted BIGINT",
+    // The config before the one of today, with its seals as they were.
+    "CREATE TABLE headwater_previous (
+        connection TEXT PRIMARY KEY REFERENCES headwater_connections (id) ON DELETE CASCADE,
+        version BIGINT NOT NULL,
+        config TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        seals TEXT NOT NULL,
+        replaced BIGINT NOT NULL
+    )",
+    // Rows outlive what they tell of.
+    "CREATE TABLE headwater_audit (
+        id BIGINT PRIMARY KEY,
+        time BIGINT NOT NULL,
+        who TEXT NOT NULL,
+        what TEXT NOT NULL,
+        connection_id TEXT,
+        name TEXT,
+        version BIGINT,
+        outcome TEXT NOT NULL,
+        request_id TEXT
+    )",
+    "CREATE INDEX headwater_audit_names ON headwater_audit (name, id)",
+];
 
 /// Makes the tables, or brings older ones to today's format; a newer store is refused.
 pub(crate) fn prepare(database: &mut dyn Database, name: &str) -> Result<()> {
@@ -106,17 +146,17 @@ mod tests {
     fn an_older_store_is_upgraded_as_a_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        prepare(&mut Sqlite::open(&path).unwrap(), "s").unwrap();
+        upgrade(&mut Sqlite::open(&path).unwrap(), "s", &[FIRST]).unwrap();
         let good: &[&str] = &["CREATE TABLE later (id BIGINT)"];
         let bad: &[&str] = &["CREATE TABLE half (id BIGINT)", "CREATE NONSENSE"];
         let mut database = Sqlite::open(&path).unwrap();
-        upgrade(&mut database, "s", &[FORMATS[0], bad]).unwrap_err();
+        upgrade(&mut database, "s", &[FIRST, bad]).unwrap_err();
         assert!(!database.tables().unwrap().contains(&"half".to_owned()));
         assert_eq!(format(&mut database, "s", 1).unwrap(), 1);
-        upgrade(&mut database, "s", &[FORMATS[0], good]).unwrap();
+        upgrade(&mut database, "s", &[FIRST, good]).unwrap();
         assert!(database.tables().unwrap().contains(&"later".to_owned()));
-        // And what was written by it is too new for us.
-        let refused = prepare(&mut database, "s").unwrap_err();
+        // And what was written by it is too new for those before.
+        let refused = upgrade(&mut database, "s", &[FIRST]).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "the store s was written by a newer version (format 2); use that version"

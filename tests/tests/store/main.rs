@@ -1,118 +1,16 @@
-//! What a store promises, asked of both databases: seals, keys, leases, history, state.
+//! What a store promises, asked of both databases: seals, keys, leases, history, audit.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-};
+mod changes;
+mod stage;
 
-use acceptance::{
-    binary::files,
-    connector,
-    postgres::{Postgres, execute},
-};
-use headwater::{FormModel, Kind, Secret};
-use headwater_store::{Keyring, Place, Run, Store};
-use serde_json::{Value, json};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, thread};
 
-/// Looked for in everything that is written.
-const CANARY: &str = "Hq7canaryV2";
-const CONNECTOR: &str = "clari-copilot";
+use acceptance::binary::files;
+use headwater::{Kind, Secret};
+use headwater_store::{Actor, Keyring, Place, Run, Store};
 
-fn form() -> FormModel {
-    connector(CONNECTOR).form().unwrap()
-}
-
-fn answer() -> Value {
-    json!({ "api_key": format!("{CANARY}-key"), "api_password": format!("{CANARY}-password"),
-            "base_url": "https://example.com/v1" })
-}
-
-/// A new store of some kind, with ways to do to it what no store does.
-trait Stage: Sync {
-    /// Opens the store with the keys of the stage.
-    fn open(&self) -> Store {
-        self.try_open().unwrap()
-    }
-    fn try_open(&self) -> headwater::Result<Store>;
-    /// Changes the database behind the back of the store.
-    fn tamper(&self, statement: &str);
-}
-
-struct Sqlite(tempfile::TempDir);
-
-impl Sqlite {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("store.db")
-    }
-
-    fn place(&self) -> Place {
-        Place::File(self.path())
-    }
-
-    fn key_file(&self) -> PathBuf {
-        self.0.path().join("store.db.key")
-    }
-}
-
-impl Stage for Sqlite {
-    fn try_open(&self) -> headwater::Result<Store> {
-        Store::open(&self.place(), None)
-    }
-
-    fn tamper(&self, statement: &str) {
-        let database = rusqlite::Connection::open(self.path()).unwrap();
-        database.execute_batch(statement).unwrap();
-    }
-}
-
-struct Server {
-    url: String,
-    keys: Secret,
-}
-
-impl Server {
-    fn new() -> Option<Self> {
-        let url = Postgres::shared()?.database();
-        let keys = Secret::new("ab".repeat(32));
-        Some(Self { url, keys })
-    }
-}
-
-impl Stage for Server {
-    fn try_open(&self) -> headwater::Result<Store> {
-        Store::open(&Place::parse(&self.url).unwrap(), Some(&self.keys))
-    }
-
-    fn tamper(&self, statement: &str) {
-        execute(&self.url, statement);
-    }
-}
-
-/// Asks the same of both.
-fn of_both(promise: fn(&dyn Stage)) {
-    promise(&Sqlite::new());
-    if let Some(server) = Server::new() {
-        promise(&server);
-    }
-}
-
-fn revealed(store: &mut Store, name: &str) -> headwater::Result<Value> {
-    let connection = store.get(name)?;
-    let mut answer = connection.config.clone();
-    store.reveal(&form(), &connection, &mut answer)?;
-    Ok(answer)
-}
-
-fn add(store: &mut Store, name: &str) {
-    store.add(&form(), name, CONNECTOR, &answer()).unwrap();
-}
+use serde_json::json;
+use stage::*;
 
 #[test]
 fn a_connection_comes_back_as_it_was_saved() {
@@ -120,9 +18,7 @@ fn a_connection_comes_back_as_it_was_saved() {
         let mut store = stage.open();
         add(&mut store, "copilot");
         let with_reference = json!({ "api_key": "env:KEY", "api_password": CANARY });
-        store
-            .add(&form(), "other", CONNECTOR, &with_reference)
-            .unwrap();
+        try_add(&mut store, "other", &with_reference).unwrap();
         drop(store);
         let mut store = stage.open();
         assert_eq!(revealed(&mut store, "copilot").unwrap(), answer());
@@ -137,13 +33,7 @@ fn a_connection_comes_back_as_it_was_saved() {
         let other = store.get("other").unwrap();
         assert_eq!(other.config, json!({ "api_key": "env:KEY" }));
         assert_eq!(other.sealed, ["/api_password"]);
-        let names: Vec<_> = store
-            .list()
-            .unwrap()
-            .into_iter()
-            .map(|one| one.name)
-            .collect();
-        assert_eq!(names, ["copilot", "other"]);
+        assert_eq!(names(&mut store), ["copilot", "other"]);
     });
 }
 
@@ -152,16 +42,16 @@ fn names_are_plain_and_taken_once() {
     of_both(|stage| {
         let mut store = stage.open();
         add(&mut store, "a");
-        let refused = store.add(&form(), "a", CONNECTOR, &answer()).unwrap_err();
+        let refused = try_add(&mut store, "a", &answer()).unwrap_err();
         assert!(refused.to_string().contains("already"), "{refused}");
         let long = "a".repeat(64);
         for name in ["", "-a", "A", "a b", "a/b", "ä", "a'; DROP TABLE x", &long] {
-            let refused = store.add(&form(), name, CONNECTOR, &answer()).unwrap_err();
+            let refused = try_add(&mut store, name, &answer()).unwrap_err();
             assert_eq!(refused.kind(), Kind::ConfigInvalid, "{name}");
         }
         let missing = store.get("b").unwrap_err();
         assert_eq!(missing.kind(), Kind::NotFound);
-        assert_eq!(store.list().unwrap().len(), 1);
+        assert_eq!(names(&mut store).len(), 1);
     });
 }
 
@@ -176,11 +66,11 @@ fn a_changed_config_keeps_its_secrets_and_counts_its_versions() {
         changed["base_url"] = "https://EXAMPLE.com:443/v1/".into();
         store.reveal(&form(), &before, &mut changed).unwrap();
         assert_eq!(changed["api_password"], format!("{CANARY}-password"));
-        store.replace(&form(), &before, &changed).unwrap();
+        replace(&mut store, &before, &changed).unwrap();
         assert_eq!(revealed(&mut store, "copilot").unwrap(), changed);
         assert_eq!(store.get("copilot").unwrap().version, 2);
         // Who read the connection before that does not undo it.
-        let refused = store.replace(&form(), &before, &answer()).unwrap_err();
+        let refused = replace(&mut store, &before, &answer()).unwrap_err();
         assert!(
             refused.to_string().contains("changed meanwhile"),
             "{refused}"
@@ -214,7 +104,7 @@ fn a_secret_is_not_sent_to_another_address_than_it_was_given_for() {
         let mut all_given =
             json!({ "base_url": "https://example.org", "api_key": "a", "api_password": "b" });
         store.reveal(&form(), &connection, &mut all_given).unwrap();
-        store.replace(&form(), &connection, &all_given).unwrap();
+        replace(&mut store, &connection, &all_given).unwrap();
         assert_eq!(revealed(&mut store, "copilot").unwrap(), all_given);
     });
 }
@@ -271,12 +161,12 @@ fn nothing_opens_in_another_place_or_changed() {
         stage.tamper(&statement);
         let refused = revealed(&mut store, "a").unwrap_err();
         assert!(!refused.to_string().contains(CANARY), "{refused}");
-        let listed = store.list().unwrap();
+        let listed = store.list(None, 100, None).unwrap();
         assert_eq!(listed.len(), 3, "{statement}");
         assert!(listed[0].problem.is_some(), "{statement}");
         assert!(listed[2].problem.is_none(), "{statement}");
         revealed(&mut store, "c").unwrap();
-        store.remove("a").unwrap();
+        remove(&mut store, "a").unwrap();
     }
 }
 
@@ -287,12 +177,12 @@ fn what_was_sealed_before_a_change_does_not_open_after_it() {
         add(&mut store, "a");
         stage.tamper("CREATE TABLE old AS SELECT * FROM headwater_secrets");
         let before = store.get("a").unwrap();
-        store.replace(&form(), &before, &answer()).unwrap();
+        replace(&mut store, &before, &answer()).unwrap();
         stage.tamper(
             "DELETE FROM headwater_secrets; INSERT INTO headwater_secrets SELECT * FROM old",
         );
         revealed(&mut store, "a").unwrap_err();
-        assert!(store.list().unwrap()[0].problem.is_some());
+        assert!(store.list(None, 100, None).unwrap()[0].problem.is_some());
     });
 }
 
@@ -368,12 +258,12 @@ fn another_key_is_refused_when_the_store_is_opened() {
 fn a_newer_store_is_refused() {
     of_both(|stage| {
         add(&mut stage.open(), "a");
-        stage.tamper("UPDATE headwater_store SET format = 2");
+        stage.tamper("UPDATE headwater_store SET format = 3");
         let refused = stage.try_open().map(|_| ()).unwrap_err();
         assert!(
             refused
                 .to_string()
-                .contains("was written by a newer version (format 2)"),
+                .contains("was written by a newer version (format 3)"),
             "{refused}"
         );
     });
@@ -424,7 +314,7 @@ fn a_store_made_by_many_at_once_is_one_store() {
                 scope.spawn(move || add(&mut stage.open(), name));
             }
         });
-        let listed = stage.open().list().unwrap();
+        let listed = stage.open().list(None, 100, None).unwrap();
         assert!(listed.iter().all(|one| one.problem.is_none()));
         assert_eq!(listed.len(), names.len());
     });
@@ -442,7 +332,7 @@ fn two_runs_of_a_connection_are_not_under_way_at_once() {
         let process = format!("process {} on ", std::process::id());
         assert!(refused.to_string().contains(&process), "{refused}");
         assert!(refused.to_string().contains("has it until"), "{refused}");
-        there.remove("a").unwrap_err();
+        remove(&mut there, "a").unwrap_err();
         assert!(there.get("a").unwrap().holder.is_some());
         // Another connection is none of its business.
         let other = there.begin_run("b").unwrap();
@@ -485,15 +375,12 @@ fn who_lost_the_lease_changes_nothing_any_more() {
         let (mut here, mut there) = (stage.open(), stage.open());
         add(&mut here, "a");
         let run = here.begin_run("a").unwrap();
-        here.save_state(&run, "first").unwrap();
         let stale = outlive(stage, run);
         let run = there.begin_run("a").unwrap();
-        there.save_state(&run, "second").unwrap();
         if let Some(stale) = stale {
             for lost in [
                 here.renew(&stale).map(drop),
                 here.fence(&stale),
-                here.save_state(&stale, "stale"),
                 here.finish_run(stale, &json!({ "stale": true })),
             ] {
                 assert!(
@@ -503,7 +390,6 @@ fn who_lost_the_lease_changes_nothing_any_more() {
                 );
             }
         }
-        assert_eq!(there.load_state("a").unwrap().as_deref(), Some("second"));
         there.finish_run(run, &json!({})).unwrap();
         assert!(
             there
@@ -525,10 +411,13 @@ fn without_its_lock_a_lease_still_has_its_epoch() {
     let stale = here.begin_run("a").unwrap();
     fs::remove_dir_all(stage.0.path().join("store.db-locks")).unwrap();
     let run = there.begin_run("a").unwrap();
-    here.save_state(&stale, "stale").unwrap_err();
     here.renew(&stale).unwrap_err();
-    there.save_state(&run, "good").unwrap();
-    assert_eq!(here.load_state("a").unwrap().as_deref(), Some("good"));
+    here.finish_run(stale, &json!({ "stale": true }))
+        .unwrap_err();
+    there.finish_run(run, &json!({ "good": true })).unwrap();
+    let history = here.history("a", 10).unwrap();
+    assert_eq!(history[0].receipt, Some(json!({ "good": true })));
+    assert_eq!(history[1].receipt, None);
 }
 
 #[test]
@@ -591,30 +480,24 @@ fn a_connection_is_removed_with_everything_of_it() {
     of_both(|stage| {
         let mut store = stage.open();
         add(&mut store, "a");
-        store.set_destination("a", "sqlite:records.db").unwrap();
+        store
+            .set_destination("a", "sqlite:records.db", &Actor::local())
+            .unwrap();
         assert_eq!(
             store.get("a").unwrap().destination.as_deref(),
             Some("sqlite:records.db")
         );
         let run = store.begin_run("a").unwrap();
-        store.save_state(&run, "state").unwrap();
         store.finish_run(run, &json!({})).unwrap();
         let contents = store.contents("a").unwrap();
-        assert_eq!(
-            (contents.secrets, contents.runs, contents.has_state),
-            (2, 1, true)
-        );
-        store.remove("a").unwrap();
-        assert_eq!(store.remove("a").unwrap_err().kind(), Kind::NotFound);
+        assert_eq!((contents.secrets, contents.runs), (2, 1));
+        remove(&mut store, "a").unwrap();
+        assert_eq!(remove(&mut store, "a").unwrap_err().kind(), Kind::NotFound);
         assert_eq!(store.contents("a").unwrap_err().kind(), Kind::NotFound);
         // Another one of the same name starts from nothing.
         add(&mut store, "a");
         let contents = store.contents("a").unwrap();
-        assert_eq!(
-            (contents.secrets, contents.runs, contents.has_state),
-            (2, 0, false)
-        );
-        assert_eq!(store.load_state("a").unwrap(), None);
+        assert_eq!((contents.secrets, contents.runs), (2, 0));
     });
 }
 
@@ -656,7 +539,7 @@ fn no_file_of_a_store_holds_a_secret() {
             .iter()
             .all(|sealed| has(&everything(stage.0.path()), sealed))
     );
-    store.remove("a").unwrap();
+    remove(&mut store, "a").unwrap();
     drop(store);
     // What is removed is overwritten.
     let left = everything(stage.0.path());
@@ -733,7 +616,7 @@ fn a_key_that_is_given_is_rotated_with_the_new_one_before_it() {
     let mut late = server.open();
     assert_eq!(both.open().rekey().unwrap().resealed, 2);
     // Who still has the old key only adds nothing that nobody could read later.
-    let refused = late.add(&form(), "c", CONNECTOR, &answer()).unwrap_err();
+    let refused = try_add(&mut late, "c", &answer()).unwrap_err();
     assert!(refused.to_string().contains("another key"), "{refused}");
     server.try_open().map(|_| ()).unwrap_err();
     let new = Server {
@@ -764,7 +647,7 @@ fn a_connection_that_cannot_be_read_keeps_the_old_key_and_stops_no_rotation() {
     assert_eq!(revealed(&mut stage.open(), "b").unwrap(), answer());
     // Once it is out of the way, the same rotation comes to its end.
     let mut store = stage.open();
-    store.remove("a").unwrap();
+    remove(&mut store, "a").unwrap();
     let ended = store.rekey().unwrap();
     assert_eq!((ended.key_id, ended.resealed), (rekeyed.key_id, 0));
     assert_eq!(
@@ -841,8 +724,12 @@ fn a_store_finds_its_server_again() {
     add(&mut store, "a");
     let run = store.begin_run("a").unwrap();
     server.tamper("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()");
-    while store.save_state(&run, "state").is_err() {
+    while store.renew(&run).is_err() {
         thread::sleep(std::time::Duration::from_millis(10));
     }
-    assert_eq!(store.load_state("a").unwrap().as_deref(), Some("state"));
+    store.finish_run(run, &json!({ "records": 3 })).unwrap();
+    assert_eq!(
+        store.history("a", 1).unwrap()[0].receipt,
+        Some(json!({ "records": 3 }))
+    );
 }

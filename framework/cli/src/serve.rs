@@ -1,0 +1,107 @@
+//! `serve`: the service, until it is stopped.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use headwater_core::{Egress, Error, Guard, Kind, Registry};
+use headwater_output::Destination;
+use headwater_server::{OpenStore, Options, Service};
+use headwater_store::{Place, Store};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::{
+    NewContext, Outcome,
+    answers::env_file,
+    args::Serve,
+    read::on_signal,
+    saved::find_store,
+    terminal::{Terminal, say},
+};
+
+pub(crate) fn serve(
+    registry: Registry,
+    options: &Serve,
+    context: NewContext,
+    terminal: &Terminal,
+) -> Outcome {
+    let env_file = env_file(options.env_file.as_deref())?;
+    let (place, key) = find_store(&options.place, &env_file)?;
+    let egress = Egress::Guarded(Guard {
+        allowed: options.allowed.clone(),
+        permits_loopback: options.development,
+    });
+    let tls = options.tls_certificate.clone().zip(options.tls_key.clone());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let service = Options {
+        bind: options.listen,
+        needs_token: options.require_token || !options.listen.ip().is_loopback(),
+        hosts: options.hosts.clone(),
+        tls,
+        destinations: destinations(&options.destinations, &place)?,
+        allows_references: options.allow_references,
+        most_connections: usize::from(options.most_connections),
+    };
+    let open_store: OpenStore = Arc::new(move || Store::open(&place, key.as_ref()));
+    let context = context(&egress)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Error::new(Kind::Unexpected, "the runtime cannot start").caused_by(error)
+        })?;
+    runtime.block_on(async {
+        let service = Service::bind(registry, open_store, context, service).await?;
+        let (stop, stopped) = watch::channel(false);
+        on_signal(stop);
+        let address = format!("{scheme}://{}", service.address()?);
+        if terminal.json {
+            terminal.print_json(&json!({ "address": address }))?;
+        } else {
+            terminal.print(&format!("Headwater serves at {address}"))?;
+            if options.development {
+                say("base URLs may lead to this machine, since --development was given");
+            }
+        }
+        Ok(service.run(stopped).await?)
+    })
+}
+
+/// What was given as `NAME=DESTINATION`, or a file for each connection beside the store.
+fn destinations(given: &[String], place: &Place) -> Result<BTreeMap<String, String>, Error> {
+    let invalid = |text: String| Error::new(Kind::ConfigInvalid, text);
+    let mut destinations = BTreeMap::new();
+    for one in given {
+        let Some((name, text)) = one.split_once('=') else {
+            let text = "--to takes NAME=DESTINATION, as in --to default=sqlite:records.db";
+            return Err(invalid(text.to_owned()));
+        };
+        let destination = Destination::parse(&text.replace("{connection}", "connection"))?;
+        if destination.is_output() {
+            return Err(invalid(format!(
+                "--to {name}: a service has no output for records; name a database or a folder"
+            )));
+        }
+        if destination.has_password() {
+            return Err(invalid(format!(
+                "--to {name}: arguments can be seen by everybody on this machine; leave the password to PGPASSWORD or to \
+                 a password file"
+            )));
+        }
+        destinations.insert(name.to_owned(), text.to_owned());
+    }
+    if destinations.is_empty() {
+        let folder = match place {
+            Place::File(path) => path.parent().unwrap_or(Path::new(".")).join("records"),
+            Place::Server(_) => {
+                let text = "say where records go with --to, as in --to default=postgres://USER@HOST/DATABASE";
+                return Err(invalid(text.to_owned()));
+            }
+        };
+        std::fs::create_dir_all(&folder).map_err(|error| {
+            invalid(format!("{} cannot be made: {error}", folder.display()))
+        })?;
+        let text = format!("sqlite:{}/{{connection}}.db", folder.display());
+        destinations.insert("default".to_owned(), text);
+    }
+    Ok(destinations)
+}

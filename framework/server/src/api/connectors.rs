@@ -1,0 +1,181 @@
+//! Connectors: what they are, their forms, and what they say of an answer that is not saved.
+
+use std::sync::Arc;
+
+use axum::{extract::State, response::Response};
+use headwater_core::{AnyConnector, FieldError, FormModel, Notice, ProbeReport, StreamSpec};
+use http::{HeaderMap, Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    answer::json,
+    app::{App, form},
+    body::{Json, Path},
+    guard::Scope,
+    operations::Operation,
+    probing::{connector, judge},
+    problem::Problem,
+};
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::new(
+            Method::GET,
+            "/api/v1/connectors",
+            "listConnectors",
+            Some(Scope::Read),
+            list,
+        )
+        .summary("The connectors of this service")
+        .answer::<Connectors>(200, "All of them, by id."),
+        Operation::new(
+            Method::GET,
+            "/api/v1/connectors/{connector}",
+            "getConnector",
+            Some(Scope::Read),
+            get,
+        )
+        .summary("One connector with its form and its streams")
+        .answer::<Connector>(200, "What is needed to render its form."),
+        Operation::new(
+            Method::POST,
+            "/api/v1/connectors/{connector}/validate",
+            "validateConfig",
+            Some(Scope::Use),
+            validate,
+        )
+        .summary("What the form says of a config; nothing is sent to the service")
+        .body::<Draft>()
+        .answer::<Validity>(
+            200,
+            "Every error, each at its field; none where it is valid.",
+        ),
+        Operation::new(
+            Method::POST,
+            "/api/v1/connectors/{connector}/probe",
+            "probeConfig",
+            Some(Scope::Use),
+            probe_draft,
+        )
+        .summary("Asks the service whether a config works, without saving it")
+        .body::<Draft>()
+        .answer::<ProbeReport>(
+            200,
+            "The checks. As events: `check` as each of them is made, then `done` with all of them.",
+        )
+        .or("text/event-stream")
+        .problems([422]),
+    ]
+}
+
+/// The connectors of this service.
+#[derive(Serialize, JsonSchema)]
+struct Connectors {
+    items: Vec<Summary>,
+}
+
+/// What a connector is.
+#[derive(Serialize, JsonSchema)]
+struct Summary {
+    /// Stable identifier.
+    id: &'static str,
+    /// The product's name.
+    name: &'static str,
+    /// One sentence: what it reads.
+    summary: &'static str,
+    /// The vendor's documentation.
+    docs: &'static str,
+}
+
+/// A connector with its form and its streams.
+#[derive(Serialize, JsonSchema)]
+struct Connector {
+    #[serde(flatten)]
+    about: Summary,
+    /// The JSON Schema of the config.
+    schema: Value,
+    /// The form, ready to render.
+    form: FormModel,
+    /// The streams, as known without credentials.
+    streams: Vec<StreamSpec>,
+}
+
+/// A config that is not saved.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Draft {
+    /// The answer to the form.
+    config: Value,
+}
+
+/// What a form says of an answer.
+#[derive(Serialize, JsonSchema)]
+struct Validity {
+    /// Whether there is no error.
+    valid: bool,
+    /// Every error, each at its field.
+    errors: Vec<FieldError>,
+    /// What would be changed on the user's behalf, or looks odd.
+    notices: Vec<Notice>,
+}
+
+fn summary(connector: &dyn AnyConnector) -> Summary {
+    let about = connector.about();
+    Summary {
+        id: about.id,
+        name: about.name,
+        summary: about.summary,
+        docs: about.docs,
+    }
+}
+
+async fn list(State(app): State<Arc<App>>) -> Response {
+    let items = app.registry.iter().map(|one| summary(&**one)).collect();
+    json(StatusCode::OK, &Connectors { items })
+}
+
+async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let connector = connector(&app, &id)?;
+    let told = Connector {
+        about: summary(&*connector),
+        schema: connector.schema(),
+        form: form(&*connector)?,
+        streams: connector.catalog(),
+    };
+    Ok(json(StatusCode::OK, &told))
+}
+
+async fn validate(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Json(draft): Json<Draft>,
+) -> Result<Response, Problem> {
+    let connector = connector(&app, &id)?;
+    let (errors, notices) = match judge(&app, &*connector, &draft.config) {
+        Ok((_, config)) => (Vec::new(), config.notices),
+        Err(errors) => (errors, Vec::new()),
+    };
+    let valid = errors.is_empty();
+    Ok(json(
+        StatusCode::OK,
+        &Validity {
+            valid,
+            errors,
+            notices,
+        },
+    ))
+}
+
+async fn probe_draft(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(draft): Json<Draft>,
+) -> Result<Response, Problem> {
+    let connector = connector(&app, &id)?;
+    let (_, config) = judge(&app, &*connector, &draft.config).map_err(Problem::form)?;
+    let source = connector.open(&config, &app.context())?;
+    super::answer_probe(app, connector, source, &headers, |_| async {}).await
+}

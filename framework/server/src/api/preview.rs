@@ -1,0 +1,191 @@
+//! The first records of a stream, read and shown, kept nowhere.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{Extension, extract::State, response::Response};
+use headwater_core::StreamSpec;
+use headwater_host::{
+    Delivery, Ending, Redaction, RunOptions, Sink, State as Position, Written, run,
+};
+use http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::{
+    sync::watch,
+    time::{Duration, timeout},
+};
+
+use super::connections::actor;
+use crate::{
+    answer::json,
+    app::App,
+    body::{Json, Path},
+    guard::{Caller, Scope, at_least},
+    operations::Operation,
+    probing::open_saved,
+    problem::Problem,
+};
+
+/// How many records a preview has at most, and without asking.
+const MOST_RECORDS: u64 = 100;
+const RECORDS: u64 = 20;
+/// A person waits for it.
+const LONGEST: Duration = Duration::from_secs(60);
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::new(
+            Method::POST,
+            "/api/v1/connections/{connection}/preview",
+            "previewRecords",
+            Some(Scope::Use),
+            preview,
+        )
+        .summary("The first records of a stream; personal data is masked unless it is asked for")
+        .body::<Wanted>()
+        .answer::<Preview>(200, "The records.")
+        .problems([409, 422, 502]),
+    ]
+}
+
+/// What to look at.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    /// The stream.
+    pub stream: String,
+    /// How many records at most.
+    #[schemars(range(min = 1, max = 100))]
+    pub limit: Option<u64>,
+    /// Show personal data as it is. Takes the scope admin, and is noted.
+    #[serde(default)]
+    pub reveal: bool,
+}
+
+/// The first records of a stream.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Preview {
+    pub stream: String,
+    /// The records as the service gave them, masked where personal data was to be.
+    #[schemars(with = "Vec<serde_json::Value>")]
+    pub records: Vec<Box<RawValue>>,
+    /// Whether personal data is masked.
+    pub masked: bool,
+    /// Requests that it took.
+    pub requests: u64,
+}
+
+async fn preview(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Json(wanted): Json<Wanted>,
+) -> Result<Response, Problem> {
+    let shown = look(&app, &caller, name, wanted).await?;
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// Reads the first records of a stream.
+pub(crate) async fn look(
+    app: &Arc<App>,
+    caller: &Caller,
+    name: String,
+    wanted: Wanted,
+) -> Result<Preview, Problem> {
+    let limit = wanted.limit.unwrap_or(RECORDS);
+    if !(1..=MOST_RECORDS).contains(&limit) {
+        let text = format!("limit is from 1 to {MOST_RECORDS}");
+        return Err(Problem::bad_request(text));
+    }
+    if wanted.reveal {
+        at_least(caller, Scope::Admin)?;
+    }
+    let opened = open_saved(app, &name).await?;
+    opened.source.stream(&wanted.stream)?;
+    let what = match wanted.reveal {
+        true => "previewed with personal data",
+        false => "previewed",
+    };
+    let actor = actor(caller);
+    app.store(move |store| store.note(&actor, what, Some(&name), "started"))
+        .await
+        .map_err(Problem::of_store)?;
+    let taken = Taken::default();
+    let (_stop, stopped) = watch::channel(false);
+    let options = RunOptions {
+        limit: Some(limit),
+        concurrency: 1,
+        redaction: (!wanted.reveal).then(Redaction::default),
+        ..RunOptions::new(Arc::clone(&opened.meter), stopped)
+    };
+    let streams = [wanted.stream.clone()];
+    let position = Position::new(opened.connector.about().id);
+    let sink = Box::new(taken.clone());
+    let mut nobody = |_: headwater_host::Event<'_>| {};
+    let run = run(
+        &*opened.source,
+        &streams,
+        position,
+        sink,
+        options,
+        &mut nobody,
+    );
+    let receipt = timeout(LONGEST, run).await.map_err(|_| {
+        let text = "the service gave no records within a minute; a sync has more patience";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_slow", text).retry_after(60)
+    })??;
+    let records = taken.records();
+    if let Some(Ending::Failed { kind, message, .. }) = receipt
+        .streams
+        .first()
+        .map(|stream| &stream.ending)
+        .filter(|_| records.is_empty())
+    {
+        return Err(headwater_core::Error::new(*kind, message.clone()).into());
+    }
+    Ok(Preview {
+        stream: wanted.stream,
+        records,
+        masked: !wanted.reveal,
+        requests: receipt.requests,
+    })
+}
+
+/// A sink that keeps what it gets in memory.
+#[derive(Clone, Default)]
+struct Taken(Arc<Mutex<Vec<Box<RawValue>>>>);
+
+impl Taken {
+    fn records(&self) -> Vec<Box<RawValue>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Sink for Taken {
+    fn delivery(&self) -> Delivery {
+        Delivery::RecordsFirst
+    }
+
+    fn restore(&mut self, _: &[StreamSpec], _: &Position) -> headwater_core::Result<()> {
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        _: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> headwater_core::Result<Written> {
+        let mut written = Written::default();
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            taken.extend(serde_json::from_slice::<Box<RawValue>>(record).ok());
+            written.records += 1;
+        }
+        Ok(written)
+    }
+
+    fn commit(&mut self, _: &mut Position) -> headwater_core::Result<()> {
+        Ok(())
+    }
+}

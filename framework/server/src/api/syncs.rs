@@ -1,0 +1,266 @@
+//! Syncs: starting, watching and stopping them, and what they said at their end.
+
+use std::sync::Arc;
+
+use axum::{Extension, extract::State, response::Response};
+use headwater_core::Timestamp;
+use headwater_store::PastRun;
+use http::{HeaderMap, Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::connections::actor;
+use crate::{
+    answer::json,
+    app::App,
+    body::{Json, Path, Query},
+    events,
+    guard::{Caller, Scope},
+    operations::Operation,
+    problem::Problem,
+    runs::{self, Order, Sync},
+};
+
+/// How many ended syncs of a connection are listed.
+const MOST_LISTED: usize = 100;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::new(
+            Method::POST,
+            "/api/v1/connections/{connection}/syncs",
+            "startSync",
+            Some(Scope::Use),
+            start,
+        )
+        .summary("Starts a sync")
+        .body::<New>()
+        .answer::<View>(202, "The sync, which is under way.")
+        .problems([409, 422]),
+        Operation::new(
+            Method::GET,
+            "/api/v1/syncs",
+            "listSyncs",
+            Some(Scope::Read),
+            list,
+        )
+        .summary("Syncs, the newest first: those of this service, or all of one connection")
+        .query::<Listing>()
+        .answer::<Page>(200, "The syncs.")
+        .problems([404]),
+        Operation::new(
+            Method::GET,
+            "/api/v1/syncs/{sync}",
+            "getSync",
+            Some(Scope::Read),
+            get,
+        )
+        .summary("One sync, with its receipt once it has ended")
+        .answer::<View>(200, "The sync."),
+        Operation::new(
+            Method::GET,
+            "/api/v1/syncs/{sync}/events",
+            "watchSync",
+            Some(Scope::Read),
+            watch,
+        )
+        .summary("What happens in a sync, as events; the last one is `done` with the receipt")
+        .header("Last-Event-ID", "Go on after this event.", false)
+        .plain(200, "Events as they happen.", Some("text/event-stream")),
+        Operation::new(
+            Method::POST,
+            "/api/v1/syncs/{sync}/cancel",
+            "cancelSync",
+            Some(Scope::Use),
+            cancel,
+        )
+        .summary("Asks a sync to keep what it has and to end")
+        .answer::<View>(202, "The sync, which ends."),
+    ]
+}
+
+/// A sync to start.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct New {
+    /// The streams; all of them without it.
+    #[serde(default)]
+    streams: Vec<String>,
+    /// Where the records go: the name of a destination of this service.
+    #[serde(default = "default_destination")]
+    destination: String,
+}
+
+fn default_destination() -> String {
+    "default".to_owned()
+}
+
+/// Which syncs to list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    /// Those of this connection, also of other processes.
+    connection: Option<String>,
+}
+
+/// Syncs, the newest first.
+#[derive(Serialize, JsonSchema)]
+struct Page {
+    items: Vec<View>,
+}
+
+/// A sync.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct View {
+    pub id: String,
+    pub connection: String,
+    /// The name of the destination; null for runs of other processes.
+    pub destination: Option<String>,
+    /// Who started it.
+    pub by: String,
+    pub started: Timestamp,
+    /// `running`, `complete`, `partial`, `failed`, `suspended` or `stopped`; `unknown` where it was killed.
+    pub status: String,
+    /// What it said of itself at its end.
+    pub receipt: Option<Value>,
+}
+
+impl View {
+    pub(crate) fn of(sync: &Sync) -> Self {
+        let receipt = sync.receipt();
+        Self {
+            id: sync.id.clone(),
+            connection: sync.connection.clone(),
+            destination: Some(sync.destination.clone()),
+            by: sync.by.clone(),
+            started: sync.started,
+            status: status(receipt.as_ref(), "running"),
+            receipt,
+        }
+    }
+
+    fn past(connection: &str, run: PastRun) -> Self {
+        Self {
+            id: format!("{connection}.{}", run.epoch),
+            connection: connection.to_owned(),
+            destination: None,
+            by: run.holder,
+            started: run.started,
+            status: status(run.receipt.as_ref(), "unknown"),
+            receipt: run.receipt,
+        }
+    }
+}
+
+fn status(receipt: Option<&Value>, otherwise: &str) -> String {
+    let outcome = receipt.and_then(|receipt| receipt["outcome"].as_str());
+    outcome.unwrap_or(otherwise).to_owned()
+}
+
+async fn start(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(connection): Path<String>,
+    Json(new): Json<New>,
+) -> Result<Response, Problem> {
+    let order = Order {
+        connection,
+        streams: new.streams,
+        destination: new.destination,
+        actor: actor(&caller),
+    };
+    let sync = runs::start(&app, order).await?;
+    Ok(json(StatusCode::ACCEPTED, &View::of(&sync)))
+}
+
+async fn list(
+    State(app): State<Arc<App>>,
+    Query(wanted): Query<Listing>,
+) -> Result<Response, Problem> {
+    let items = match wanted.connection {
+        None => app.runs.list().iter().map(|sync| View::of(sync)).collect(),
+        Some(connection) => of_connection(&app, connection).await?,
+    };
+    Ok(json(StatusCode::OK, &Page { items }))
+}
+
+/// The syncs of a connection, of this process and of others.
+pub(crate) async fn of_connection(app: &App, connection: String) -> Result<Vec<View>, Problem> {
+    let name = connection.clone();
+    let past = app
+        .store(move |store| store.history(&name, MOST_LISTED).map_err(Problem::of_store))
+        .await?;
+    let views = past.into_iter().map(|run| {
+        let view = View::past(&connection, run);
+        app.runs.find(&view.id).map_or(view, |sync| View::of(&sync))
+    });
+    Ok(views.collect())
+}
+
+/// One sync, of this process or out of the history.
+pub(crate) async fn find(app: &App, id: &str) -> Result<View, Problem> {
+    if let Some(sync) = app.runs.find(id) {
+        return Ok(View::of(&sync));
+    }
+    let missing = || {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such sync, or it is too long ago",
+        )
+    };
+    let (connection, _) = id.split_once('.').ok_or_else(missing)?;
+    let all = of_connection(app, connection.to_owned()).await?;
+    all.into_iter()
+        .find(|view| view.id == id)
+        .ok_or_else(missing)
+}
+
+async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, &find(&app, &id).await?))
+}
+
+async fn watch(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let last = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    let Some(sync) = app.runs.find(&id) else {
+        // What is left of a sync of another process is its end.
+        let view = find(&app, &id).await?;
+        return Ok(events::stream(move |events| async move {
+            if let Some(receipt) = view.receipt {
+                let done = serde_json::json!({ "event": "done", "receipt": receipt });
+                events.send(None, "done", &done).await;
+            }
+        }));
+    };
+    Ok(events::stream(move |events| async move {
+        let (mut last, mut news) = (last, sync.news());
+        loop {
+            for (number, event) in sync.events_after(last) {
+                last = number;
+                let name = event["event"].as_str().unwrap_or("message").to_owned();
+                if !events.send(Some(number), &name, &event).await || name == "done" {
+                    return;
+                }
+            }
+            if news.changed().await.is_err() {
+                return;
+            }
+        }
+    }))
+}
+
+async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let view = find(&app, &id).await?;
+    if let Some(sync) = app.runs.find(&id) {
+        sync.stop();
+    }
+    Ok(json(StatusCode::ACCEPTED, &view))
+}

@@ -1,0 +1,120 @@
+//! What all requests share.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use headwater_core::{AnyConnector, Context, Error, FormModel, Kind, Meter, Registry, Result};
+use headwater_store::Store;
+use tokio::sync::Semaphore;
+
+use crate::{guard::Caller, metrics::Metrics, runs::Runs, sessions::Sessions};
+
+/// How many probes may be under way. Each holds a connection to a service, and little else.
+const MOST_PROBES: usize = 2_000;
+
+/// How a service is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// Whether requests need a token. Everywhere but on the loopback address they always do.
+    pub needs_token: bool,
+    /// Names that browsers may call it by, beside those of this machine.
+    pub hosts: Vec<String>,
+    /// The certificate and its key as PEM files; without them it speaks plain HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Where syncs may put their records, by name.
+    pub destinations: BTreeMap<String, String>,
+    /// Whether configs that arrive over the network may name variables, files and programs of this machine.
+    pub allows_references: bool,
+    /// How many connections may be open at once.
+    pub most_connections: usize,
+}
+
+/// Opens the store.
+pub type OpenStore = Arc<dyn Fn() -> Result<Store> + Send + Sync>;
+
+/// The registry, the store and what runs.
+pub(crate) struct App {
+    pub registry: Arc<Registry>,
+    pub options: Options,
+    pub metrics: Metrics,
+    pub runs: Runs,
+    pub sessions: Sessions,
+    pub probes: Arc<Semaphore>,
+    /// Opens the store once more, for a run that works with it from a thread of its own.
+    pub open_store: OpenStore,
+    context: Context,
+    store: Arc<Mutex<Store>>,
+}
+
+impl App {
+    pub(crate) fn new(
+        registry: Registry,
+        open_store: OpenStore,
+        context: Context,
+        options: Options,
+    ) -> Result<Self> {
+        let store = open_store()?;
+        Ok(Self {
+            registry: Arc::new(registry),
+            options,
+            metrics: Metrics::new(),
+            runs: Runs::default(),
+            sessions: Sessions::default(),
+            probes: Arc::new(Semaphore::new(MOST_PROBES)),
+            open_store,
+            context,
+            store: Arc::new(Mutex::new(store)),
+        })
+    }
+
+    /// Works with the store, whose calls block.
+    pub(crate) async fn store<T: Send + 'static, E: From<Error> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let store = Arc::clone(&self.store);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut store)
+        });
+        done.await.unwrap_or_else(|_| {
+            let text = "the store broke down over this request";
+            Err(Error::new(Kind::Unexpected, text).into())
+        })
+    }
+
+    /// Who a token stands for.
+    pub(crate) async fn caller(&self, token: &str) -> Result<Option<Caller>> {
+        let _ = token;
+        Ok(None)
+    }
+
+    /// The way to the network, counted on its own.
+    pub(crate) fn context(&self) -> Context {
+        Context {
+            transport: Arc::clone(&self.context.transport),
+            meter: Arc::new(Meter::default()),
+        }
+    }
+}
+
+/// The form of a connector. What is registered follows the profile, as a test of all connectors says.
+pub(crate) fn form(connector: &dyn AnyConnector) -> Result<FormModel> {
+    connector.form().map_err(|violations| {
+        let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        Error::new(
+            Kind::Unexpected,
+            format!(
+                "the form of {} leaves the profile: {}",
+                connector.about().id,
+                listed.join("; ")
+            ),
+        )
+    })
+}

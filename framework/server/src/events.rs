@@ -1,0 +1,108 @@
+//! Server-sent events out of a task that ends when nobody listens any more.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{self, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use serde::Serialize;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, Sleep, sleep},
+};
+
+/// Something has to be sent now and then, or nobody notices that the other end has gone.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How many events may wait for a slow reader.
+const WAITING: usize = 64;
+
+/// Whether a client wants events instead of one answer.
+pub(crate) fn are_wanted(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
+/// Where a task puts its events.
+#[derive(Clone)]
+pub(crate) struct Events(mpsc::Sender<Bytes>);
+
+impl Events {
+    /// Sends an event; false once nobody listens.
+    pub(crate) async fn send(&self, id: Option<u64>, name: &str, data: &impl Serialize) -> bool {
+        let Some(text) = event(id, name, data) else {
+            return true;
+        };
+        self.0.send(text).await.is_ok()
+    }
+
+    /// The same, from where nothing can be awaited. What a slow reader has no room for is dropped.
+    pub(crate) fn try_send(&self, name: &str, data: &impl Serialize) {
+        if let Some(text) = event(None, name, data) {
+            let _ = self.0.try_send(text);
+        }
+    }
+}
+
+fn event(id: Option<u64>, name: &str, data: &impl Serialize) -> Option<Bytes> {
+    // Compact JSON has no line breaks, so one line of data is enough.
+    let data = serde_json::to_string(data).ok()?;
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    Some(format!("{id}event: {name}\ndata: {data}\n\n").into())
+}
+
+/// Answers with the events of a task. The task ends with the connection.
+pub(crate) fn stream<F>(task: impl FnOnce(Events) -> F) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let body = EventBody {
+        receiver,
+        task: tokio::spawn(task(Events(sender))),
+        silence: Box::pin(sleep(SILENCE)),
+    };
+    let mut answer = Body::from_stream(body).into_response();
+    let kind = HeaderValue::from_static("text/event-stream");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
+}
+
+struct EventBody {
+    receiver: mpsc::Receiver<Bytes>,
+    task: JoinHandle<()>,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl futures_core::Stream for EventBody {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let sent = match self.receiver.poll_recv(cx) {
+            Poll::Ready(event) => event,
+            Poll::Pending => match self.silence.as_mut().poll(cx) {
+                Poll::Ready(()) => Some(Bytes::from_static(b": still here\n\n")),
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        self.silence.as_mut().reset(Instant::now() + SILENCE);
+        Poll::Ready(sent.map(Ok))
+    }
+}
+
+impl Drop for EventBody {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

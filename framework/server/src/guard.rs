@@ -1,0 +1,268 @@
+//! Who may ask what: the name that a browser called, the page that it called from, the token, and its scope.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
+
+use crate::{app::App, problem::Problem};
+
+/// How many wrong tokens an address may show in a minute.
+const MOST_WRONG: usize = 10;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What a token may do. Each scope holds the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// See everything but secrets.
+    Read,
+    /// Probe, preview and sync.
+    Use,
+    /// Add, change and remove.
+    Admin,
+}
+
+impl Scope {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Use => "use",
+            Self::Admin => "admin",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Read, Self::Use, Self::Admin];
+        all.into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The name of the token, or `local`.
+    pub name: String,
+    pub scope: Scope,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub SocketAddr);
+
+/// Refuses what no page of ours and no client of ours asks, and finds out who asks.
+pub(crate) async fn guard(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut head, body) = request.into_parts();
+    match admit(&app, &head).await {
+        Ok(Some(caller)) => {
+            head.extensions.insert(caller);
+        }
+        Ok(None) => {}
+        Err(problem) => return problem.into_response(),
+    }
+    next.run(Request::from_parts(head, body)).await
+}
+
+/// Refuses a request whose caller may not do this.
+pub(crate) fn require(request: &Request, scope: Scope) -> Result<(), Problem> {
+    let Some(caller) = request.extensions().get::<Caller>() else {
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "token_missing",
+            "send a token in the header Authorization, as in Authorization: Bearer hw_…",
+        ));
+    };
+    at_least(caller, scope)
+}
+
+/// Refuses a caller whose scope is smaller.
+pub(crate) fn at_least(caller: &Caller, scope: Scope) -> Result<(), Problem> {
+    if caller.scope < scope {
+        let text = format!(
+            "this takes a token of the scope {}; the token {} has the scope {}",
+            scope.name(),
+            caller.name,
+            caller.scope.name()
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", text));
+    }
+    Ok(())
+}
+
+async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
+    let host = host(app, request)?;
+    same_site(request, &host)?;
+    if let Some(token) = bearer(&request.headers)? {
+        let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
+        return known(app, token, peer).await.map(Some);
+    }
+    if let Some(caller) = app.sessions.caller(&request.headers) {
+        return Ok(Some(caller));
+    }
+    let is_open = !app.options.needs_token;
+    Ok(is_open.then(|| Caller {
+        name: "local".to_owned(),
+        scope: Scope::Admin,
+    }))
+}
+
+/// The name that the client called. On this machine alone, only its own names are answered: a page elsewhere whose name
+/// was made to lead here would be of the same origin as we are otherwise.
+fn host(app: &App, request: &Parts) -> Result<Authority, Problem> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok().and_then(|host| host.parse().ok()),
+        _ => None,
+    };
+    let Some(host): Option<Authority> = host else {
+        return Err(Problem::bad_request(
+            "the header Host has to name this service once",
+        ));
+    };
+    let name = host.host();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = bare
+        .parse::<IpAddr>()
+        .map_or(bare.eq_ignore_ascii_case("localhost"), |ip| {
+            ip.is_loopback()
+        });
+    let is_named = app
+        .options
+        .hosts
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name));
+    let is_known = match app.options.bind.ip().is_loopback() {
+        true => is_loopback || is_named,
+        // Everybody needs a token there, and a page elsewhere has none.
+        false => is_named || app.options.hosts.is_empty(),
+    };
+    match is_known {
+        true => Ok(host),
+        false => Err(Problem::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "host_unknown",
+            "this service is not called by that name; add it with --host",
+        )),
+    }
+}
+
+/// Refuses what a page of another site makes a browser send. Programs send none of these headers.
+fn same_site(request: &Parts, host: &Authority) -> Result<(), Problem> {
+    let text = |name| {
+        let value: Option<&HeaderValue> = request.headers.get(name);
+        value.map(|value| value.to_str().unwrap_or_default())
+    };
+    let refused = || {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "cross_site",
+            "another site's page made this request; use the console, or a program",
+        )
+    };
+    let is_safe = matches!(request.method, Method::GET | Method::HEAD);
+    // Following a link from elsewhere to a page is no more than typing its address.
+    let is_visit = is_safe
+        && text("sec-fetch-mode") == Some("navigate")
+        && text("sec-fetch-dest") == Some("document")
+        && !request.uri.path().starts_with("/api/");
+    if let Some(site) = text("sec-fetch-site") {
+        let is_ours = matches!(site, "same-origin" | "none");
+        return if is_ours || is_visit {
+            Ok(())
+        } else {
+            Err(refused())
+        };
+    }
+    if let Some(origin) = text("origin") {
+        let called = origin.split_once("://").map(|(_, authority)| authority);
+        let is_ours = called.is_some_and(|called| called.eq_ignore_ascii_case(host.as_str()));
+        return if is_ours { Ok(()) } else { Err(refused()) };
+    }
+    Ok(())
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, second) = (all.next(), all.next());
+    if second.is_some() {
+        return Err(Problem::bad_request(
+            "the header Authorization stands there twice",
+        ));
+    }
+    let Some(value) = first else {
+        return Ok(None);
+    };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
+    token.map(Some).ok_or_else(wrong_token)
+}
+
+fn wrong_token() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "token_unknown",
+        "this token is not known here, or is over; make another with `headwater token add`",
+    )
+}
+
+/// The caller that a token stands for.
+pub(crate) async fn known(app: &App, token: &str, peer: Option<IpAddr>) -> Result<Caller, Problem> {
+    if let Some(peer) = peer {
+        WRONG.refuse_guessing(peer)?;
+    }
+    match app.caller(token).await? {
+        Some(caller) => Ok(caller),
+        None => {
+            if let Some(peer) = peer {
+                WRONG.count(peer);
+            }
+            Err(wrong_token())
+        }
+    }
+}
+
+/// Wrong tokens of the last minute, by address.
+static WRONG: LazyLock<Guesses> = LazyLock::new(Guesses::default);
+
+#[derive(Default)]
+struct Guesses(Mutex<HashMap<IpAddr, Vec<Instant>>>);
+
+impl Guesses {
+    fn refuse_guessing(&self, peer: IpAddr) -> Result<(), Problem> {
+        let mut guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        guesses.retain(|_, times| {
+            times.retain(|time| time.elapsed() < MINUTE);
+            !times.is_empty()
+        });
+        let count = guesses.get(&peer).map_or(0, Vec::len);
+        if count < MOST_WRONG {
+            return Ok(());
+        }
+        let text = "too many wrong tokens came from this address; wait a minute";
+        Err(
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text)
+                .retry_after(MINUTE.as_secs()),
+        )
+    }
+
+    fn count(&self, peer: IpAddr) {
+        let mut guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        guesses.entry(peer).or_default().push(Instant::now());
+    }
+}

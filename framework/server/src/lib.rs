@@ -1,0 +1,151 @@
+//! The service: what a platform drives connectors through, and what the console is made of.
+//!
+//! [`Service`] answers a versioned JSON API under `/api/v1`. The table in `api` is its only list of operations: the
+//! routes, the scopes that they need and the OpenAPI document are made of it. Refusals are problem documents (RFC 9457)
+//! that name the field.
+//!
+//! Safe by default: on a loopback address no token is asked for, but the names that a browser called are checked
+//! (`Host`, `Origin`, `Sec-Fetch-Site`); everywhere else every request needs a token. Secrets come in and never go out.
+
+mod answer;
+mod api;
+mod app;
+mod body;
+mod events;
+mod guard;
+mod listen;
+mod metrics;
+mod openapi;
+mod operations;
+mod probing;
+mod problem;
+mod runs;
+mod sessions;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use headwater_core::{Context, Error, Kind, Registry, Result};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    app::App,
+    listen::{Metered, serve, tls},
+    problem::Problem,
+};
+
+pub use app::{OpenStore, Options};
+
+/// The OpenAPI 3.1 document of the API.
+pub fn openapi() -> serde_json::Value {
+    openapi::document(&api::operations())
+}
+
+/// A service that listens already.
+pub struct Service {
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+impl Service {
+    /// Listens where the options say; refused where anybody could ask without a token.
+    pub async fn bind(
+        registry: Registry,
+        open_store: OpenStore,
+        context: Context,
+        options: Options,
+    ) -> Result<Self> {
+        if !options.bind.ip().is_loopback() && !options.needs_token {
+            let text = format!(
+                "everybody on the network could use the connections through {}; make a token with `headwater token add`, \
+                 or listen on 127.0.0.1",
+                options.bind
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        let tls = options
+            .tls
+            .as_ref()
+            .map(|(certificate, key)| tls(certificate, key))
+            .transpose()?;
+        let listener = TcpListener::bind(options.bind).await.map_err(|error| {
+            let text = format!("cannot listen on {}: {error}", options.bind);
+            Error::new(Kind::ConfigInvalid, text)
+        })?;
+        let app = Arc::new(App::new(registry, open_store, context, options)?);
+        Ok(Self { app, listener, tls })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener
+            .local_addr()
+            .map_err(|error| Error::new(Kind::Unexpected, "it does not listen").caused_by(error))
+    }
+
+    /// Serves until `stop` turns true; then syncs keep what they have, and answers that are under way are finished.
+    pub async fn run(self, stop: watch::Receiver<bool>) -> Result<()> {
+        let most = self.app.options.most_connections;
+        let metered = Arc::clone(&self.app);
+        let router = router(Arc::clone(&self.app));
+        let metrics = move || Metered::new(&metered.metrics);
+        let served = serve(self.listener, self.tls, router, most, metrics, stop).await;
+        self.app.runs.stop_all(Duration::from_secs(9)).await;
+        served.map_err(|error| {
+            Error::new(Kind::Unexpected, "the service broke down").caused_by(error)
+        })
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
+    operations::router(api::operations())
+        .fallback(unknown)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            guard::guard,
+        ))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), finish))
+        .with_state(app)
+}
+
+async fn unknown() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this address; /api/v1/openapi.json lists what there is",
+    )
+}
+
+/// What every answer has, and what is counted of it.
+async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let method = request.method().to_string();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unknown", MatchedPath::as_str)
+        .to_owned();
+    let mut answer = next.run(request).await.into_response();
+    app.metrics
+        .request(&method, &route, answer.status().as_u16());
+    let headers = answer.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    };
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::CACHE_CONTROL, "no-store");
+    set(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    );
+    answer
+}

@@ -1,0 +1,188 @@
+//! The way in: connections with a limit on their number, their heads and their silence, in the clear or over TLS.
+
+use std::{convert::Infallible, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::Request, response::IntoResponse};
+use headwater_core::{Error, Kind, Result};
+use http::{Response, StatusCode};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{guard::Peer, metrics::Metrics, problem::Problem};
+
+/// How long a client may take for the head of a request, and for its part of the handshake of TLS.
+const LONGEST_HEAD: Duration = Duration::from_secs(10);
+/// The largest head of a request, in bytes, and the most headers in it.
+const LARGEST_HEAD: usize = 64 << 10;
+const MOST_HEADERS: usize = 100;
+/// Beyond the limit, so many more connections are told so, and may ask how the service is.
+const MOST_REFUSED: usize = 64;
+/// How long a stop waits for answers that are under way.
+const LONGEST_STOP: Duration = Duration::from_secs(8);
+
+/// Serves until `stop` turns true.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    most: usize,
+    metrics: impl Fn() -> Metered + Send + Sync + 'static,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let (full, refused) = (
+        Arc::new(Semaphore::new(most)),
+        Arc::new(Semaphore::new(MOST_REFUSED)),
+    );
+    let mut connections = JoinSet::new();
+    let stopped = stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            // Out of file descriptors, or a client that left in between: others may do better in a moment.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let (place, is_full) = match Arc::clone(&full).try_acquire_owned() {
+            Ok(place) => (place, false),
+            Err(_) => match Arc::clone(&refused).try_acquire_owned() {
+                Ok(place) => (place, true),
+                Err(_) => continue,
+            },
+        };
+        let (router, tls, stopped, metered) =
+            (router.clone(), tls.clone(), stopped.clone(), metrics());
+        connections.spawn(async move {
+            let _held = (place, metered);
+            let _ = stream.set_nodelay(true);
+            connection(stream, peer, tls, router, is_full, stopped).await;
+        });
+    }
+    let end = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(LONGEST_STOP, end).await;
+    Ok(())
+}
+
+/// Counts a connection while it is open.
+pub(crate) struct Metered(prometheus_client::metrics::gauge::Gauge);
+
+impl Metered {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        metrics.open.inc();
+        Self(metrics.open.clone())
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    is_full: bool,
+    stopped: watch::Receiver<bool>,
+) {
+    match tls {
+        None => answer(stream, peer, router, is_full, stopped).await,
+        Some(tls) => {
+            if let Ok(Ok(stream)) = timeout(LONGEST_HEAD, tls.accept(stream)).await {
+                answer(stream, peer, router, is_full, stopped).await;
+            }
+        }
+    }
+}
+
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    router: Router,
+    is_full: bool,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(answered(request, peer, router, is_full).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(LONGEST_HEAD)
+        .max_buf_size(LARGEST_HEAD)
+        .max_headers(MOST_HEADERS)
+        .keep_alive(!is_full);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = &mut connection => return,
+        _ = stopped.wait_for(|stop| *stop) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn answered(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    router: Router,
+    is_full: bool,
+) -> Response<Body> {
+    if is_full && request.uri().path() != "/healthz" {
+        let text = "too many connections are open; try again in a moment";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
+            .retry_after(1)
+            .into_response();
+    }
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    let mut router = router;
+    match tower_service::Service::call(&mut router, request).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    }
+}
+
+/// Reads a certificate with its chain, and its key.
+pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
+    let unusable = |path: &Path, what: &str| {
+        Error::new(Kind::ConfigInvalid, format!("{} {what}", path.display()))
+    };
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| unusable(path, &format!("cannot be read: {error}")))
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(certificate)?)
+        .collect::<Result<_, _>>()
+        .map_err(|_| unusable(certificate, "is no certificate in PEM"))?;
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|_| unusable(key, "is no private key in PEM"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(Kind::Unexpected, "TLS cannot be set up").caused_by(error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|error| unusable(certificate, &format!("does not go with its key: {error}")))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

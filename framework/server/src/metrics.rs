@@ -1,0 +1,114 @@
+//! What an operator watches, in the text format of Prometheus.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// The labels of an answered request. The route is the pattern, so that no name of a connection is among them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: String,
+    route: String,
+    status: u32,
+}
+
+/// How something ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    connector: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    connector: &'static str,
+}
+
+/// The counts of a service.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+    probes: Family<Ended, Counter>,
+    probe_seconds: Histogram,
+    syncs: Family<Ended, Counter>,
+    records: Family<Of, Counter<u64, AtomicU64>>,
+    /// Syncs that are under way.
+    pub running: Gauge,
+    /// Open connections.
+    pub open: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("headwater");
+        let (requests, probes, syncs) = (Family::default(), Family::default(), Family::default());
+        let (records, running, open) = (Family::default(), Gauge::default(), Gauge::default());
+        let probe_seconds = Histogram::new(exponential_buckets(0.05, 2.0, 10));
+        registry.register(
+            "http_requests",
+            "Answered requests",
+            Family::clone(&requests),
+        );
+        registry.register("probes", "Probes by how they ended", Family::clone(&probes));
+        registry.register(
+            "probe_seconds",
+            "How long probes took",
+            probe_seconds.clone(),
+        );
+        registry.register("syncs", "Syncs by how they ended", Family::clone(&syncs));
+        registry.register("sync_records", "Records written", Family::clone(&records));
+        registry.register("syncs_running", "Syncs under way", Gauge::clone(&running));
+        registry.register("http_connections", "Open connections", Gauge::clone(&open));
+        Self {
+            registry,
+            requests,
+            probes,
+            probe_seconds,
+            syncs,
+            records,
+            running,
+            open,
+        }
+    }
+
+    pub(crate) fn request(&self, method: &str, route: &str, status: u16) {
+        let labels = Answered {
+            method: method.to_owned(),
+            route: route.to_owned(),
+            status: status.into(),
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn probe(&self, connector: &'static str, outcome: &'static str, seconds: f64) {
+        self.probes
+            .get_or_create(&Ended { connector, outcome })
+            .inc();
+        self.probe_seconds.observe(seconds);
+    }
+
+    pub(crate) fn sync(&self, connector: &'static str, outcome: &'static str, records: u64) {
+        self.syncs
+            .get_or_create(&Ended { connector, outcome })
+            .inc();
+        self.records
+            .get_or_create(&Of { connector })
+            .inc_by(records);
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

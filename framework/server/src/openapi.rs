@@ -1,0 +1,169 @@
+//! The OpenAPI 3.1 document of the table of operations.
+
+use schemars::{generate::SchemaSettings, transform::RecursiveTransform};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    operations::{Answer, Operation},
+    problem::Problem,
+};
+
+/// Problems that every request can meet: who asks, how, and how much at once.
+const EVERYWHERE: [u16; 6] = [400, 403, 413, 421, 429, 503];
+
+/// The document, with its objects in a fixed order.
+pub(crate) fn document(operations: &[Operation]) -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    settings.meta_schema = None;
+    let plain = |schema: &mut schemars::Schema| {
+        // Rust's names of number formats mean nothing to others.
+        let format = schema.get("format").and_then(Value::as_str);
+        if format.is_some_and(|format| format.starts_with("uint") || format.starts_with("int")) {
+            schema.remove("format");
+        }
+    };
+    let settings = settings.with_transform(RecursiveTransform(plain));
+    let mut generator = settings.into_generator();
+    let problem = generator.subschema_for::<Problem>();
+    let mut paths = Map::new();
+    for operation in operations {
+        let mut parameters = path_parameters(operation.path);
+        if let Some(query) = operation.query {
+            parameters.extend(query_parameters(&query(&mut generator), &generator));
+        }
+        parameters.extend(operation.headers.iter().map(|header| {
+            json!({
+                "name": header.name, "in": "header", "required": header.is_required,
+                "description": header.about, "schema": { "type": "string" },
+            })
+        }));
+        let mut answers = Map::new();
+        for answer in &operation.answers {
+            answers.insert(answer.status.to_string(), told(answer, &mut generator));
+        }
+        for status in problems(operation) {
+            let told = json!({
+                "description": "Refused; the document says why.",
+                "content": { "application/problem+json": { "schema": problem } },
+            });
+            answers.insert(status.to_string(), told);
+        }
+        let mut described = json!({
+            "operationId": operation.id,
+            "summary": operation.summary,
+            "responses": answers,
+        });
+        if !parameters.is_empty() {
+            described["parameters"] = parameters.into();
+        }
+        if let Some(body) = operation.body {
+            let schema = body(&mut generator);
+            described["requestBody"] = json!({
+                "required": true,
+                "content": { "application/json": { "schema": schema } },
+            });
+        }
+        if let Some(scope) = operation.scope {
+            described["security"] = json!([{ "token": [scope.name()] }]);
+            described["description"] =
+                format!("Needs a token of the scope `{}`.", scope.name()).into();
+        } else {
+            described["security"] = json!([]);
+        }
+        let path = paths
+            .entry(operation.path)
+            .or_insert_with(|| Value::Object(Map::new()));
+        path[operation.method.as_str().to_ascii_lowercase()] = described;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "info": {
+            "title": "Headwater",
+            "version": "1",
+            "description": "Connectors, connections, probes and syncs. On a loopback address no token is asked for.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": generator.take_definitions(true),
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+            },
+        },
+    })
+}
+
+fn problems(operation: &Operation) -> Vec<u16> {
+    let mut statuses = operation.problems.clone();
+    statuses.extend(EVERYWHERE);
+    if operation.scope.is_some() {
+        statuses.push(401);
+    }
+    if operation.body.is_some() {
+        statuses.push(415);
+    }
+    if operation.path.contains('{') {
+        statuses.push(404);
+    }
+    statuses.sort_unstable();
+    statuses.dedup();
+    statuses
+}
+
+fn told(answer: &Answer, generator: &mut schemars::SchemaGenerator) -> Value {
+    let mut told = json!({ "description": answer.about });
+    for (kind, schema) in &answer.content {
+        let schema = schema.map_or_else(
+            || json!({ "type": "string" }),
+            |schema| schema(generator).to_value(),
+        );
+        told["content"][*kind] = json!({ "schema": schema });
+    }
+    if answer.is_tagged {
+        told["headers"]["ETag"] = json!({
+            "description": "Names this state of it; send it back in If-Match to change it.",
+            "schema": { "type": "string" },
+        });
+    }
+    told
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    let names = path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    names
+        .map(|name| {
+            json!({
+                "name": name, "in": "path", "required": true, "schema": { "type": "string" },
+            })
+        })
+        .collect()
+}
+
+fn query_parameters(
+    schema: &schemars::Schema,
+    generator: &schemars::SchemaGenerator,
+) -> Vec<Value> {
+    let schema = schema.clone().to_value();
+    let name = schema["$ref"]
+        .as_str()
+        .and_then(|path| path.rsplit('/').next())
+        .unwrap_or_default();
+    let Some(found) = generator.definitions().get(name) else {
+        return Vec::new();
+    };
+    let properties = found["properties"].as_object().cloned().unwrap_or_default();
+    let parameter = |(name, mut schema): (String, Value)| {
+        let about = schema
+            .as_object_mut()
+            .and_then(|schema| schema.remove("description"));
+        json!({
+            "name": name, "in": "query", "required": false, "description": about, "schema": schema,
+        })
+    };
+    properties.into_iter().map(parameter).collect()
+}

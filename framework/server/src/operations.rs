@@ -1,0 +1,192 @@
+//! The table of operations: what is served and what the OpenAPI document says are the same lines.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use http::{Method, StatusCode};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::{
+    app::App,
+    guard::{self, Scope},
+    problem::Problem,
+};
+
+/// Makes the schema of a type, where the document collects them.
+type Schemas = fn(&mut SchemaGenerator) -> Schema;
+
+/// One operation of the API.
+pub(crate) struct Operation {
+    pub method: Method,
+    pub path: &'static str,
+    pub id: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// What a token needs; none where nobody is asked.
+    pub scope: Option<Scope>,
+    pub query: Option<Schemas>,
+    pub headers: Vec<RequestHeader>,
+    pub body: Option<Schemas>,
+    pub answers: Vec<Answer>,
+    /// Statuses of problems beside those that every operation has.
+    pub problems: Vec<u16>,
+    handler: MethodRouter<Arc<App>>,
+}
+
+/// A header that a request may have.
+pub(crate) struct RequestHeader {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub is_required: bool,
+}
+
+/// An answer that is no problem.
+pub(crate) struct Answer {
+    pub status: u16,
+    pub about: &'static str,
+    /// The kind of body and its schema.
+    pub content: Vec<(&'static str, Option<Schemas>)>,
+    /// Whether it has an entity tag.
+    pub is_tagged: bool,
+}
+
+fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+impl Operation {
+    pub(crate) fn new<H, T>(
+        method: Method,
+        path: &'static str,
+        id: &'static str,
+        scope: Option<Scope>,
+        handler: H,
+    ) -> Self
+    where
+        H: axum::handler::Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        // All methods of the table have a filter.
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
+        Self {
+            method,
+            path,
+            id,
+            summary: "",
+            scope,
+            query: None,
+            headers: Vec::new(),
+            body: None,
+            answers: Vec::new(),
+            problems: Vec::new(),
+            handler: on(filter, handler),
+        }
+    }
+
+    pub(crate) fn summary(mut self, text: &'static str) -> Self {
+        self.summary = text;
+        self
+    }
+
+    pub(crate) fn query<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(schema_of::<T>);
+        self
+    }
+
+    pub(crate) fn header(
+        mut self,
+        name: &'static str,
+        about: &'static str,
+        is_required: bool,
+    ) -> Self {
+        self.headers.push(RequestHeader {
+            name,
+            about,
+            is_required,
+        });
+        self
+    }
+
+    pub(crate) fn body<T: JsonSchema>(mut self) -> Self {
+        self.body = Some(schema_of::<T>);
+        self
+    }
+
+    pub(crate) fn answer<T: JsonSchema>(mut self, status: u16, about: &'static str) -> Self {
+        self.answers.push(Answer {
+            status,
+            about,
+            content: vec![("application/json", Some(schema_of::<T>))],
+            is_tagged: false,
+        });
+        self
+    }
+
+    /// The last answer, in another kind of body.
+    pub(crate) fn or(mut self, kind: &'static str) -> Self {
+        if let Some(last) = self.answers.last_mut() {
+            last.content.push((kind, None));
+        }
+        self
+    }
+
+    /// The last answer has an entity tag.
+    pub(crate) fn tagged(mut self) -> Self {
+        if let Some(last) = self.answers.last_mut() {
+            last.is_tagged = true;
+        }
+        self
+    }
+
+    /// An answer that is no JSON, or is empty.
+    pub(crate) fn plain(
+        mut self,
+        status: u16,
+        about: &'static str,
+        kind: Option<&'static str>,
+    ) -> Self {
+        self.answers.push(Answer {
+            status,
+            about,
+            content: kind.map(|kind| (kind, None)).into_iter().collect(),
+            is_tagged: false,
+        });
+        self
+    }
+
+    pub(crate) fn problems<const N: usize>(mut self, statuses: [u16; N]) -> Self {
+        self.problems.extend(statuses);
+        self
+    }
+}
+
+/// The routes of the operations, each behind the scope that it says.
+pub(crate) fn router(operations: Vec<Operation>) -> Router<Arc<App>> {
+    let mut router = Router::new();
+    for operation in operations {
+        let scope = operation.scope;
+        let guarded = middleware::from_fn(move |request: Request, next: Next| async move {
+            match scope.map_or(Ok(()), |scope| guard::require(&request, scope)) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            }
+        });
+        router = router.route(operation.path, operation.handler.layer(guarded));
+    }
+    router.method_not_allowed_fallback(wrong_method)
+}
+
+async fn wrong_method() -> Response {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this address takes other methods; the OpenAPI document lists them",
+    )
+    .into_response()
+}

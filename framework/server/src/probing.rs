@@ -1,0 +1,124 @@
+//! From an answer to the form to an open source, and to what its probe says.
+
+use std::{sync::Arc, time::Instant};
+
+use headwater_core::{
+    AnyConnector, Check, FieldError, FieldKind, FormModel, Meter, ProbeReport, Source, Validated,
+};
+use headwater_host::references::{self, EnvFile};
+use headwater_store::Connection;
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::{
+    app::{App, form},
+    problem::Problem,
+};
+
+/// Finds the connector; the refusal names those that there are.
+pub(crate) fn connector(app: &App, id: &str) -> Result<Arc<dyn AnyConnector>, Problem> {
+    Ok(Arc::clone(app.registry.get(id)?))
+}
+
+/// An answer that is as its form wants it, pure: nothing is followed, nothing is sent.
+pub(crate) fn judge(
+    app: &App,
+    connector: &dyn AnyConnector,
+    answer: &Value,
+) -> Result<(FormModel, Validated), Vec<FieldError>> {
+    let form = form(connector).map_err(|error| {
+        vec![FieldError {
+            pointer: String::new(),
+            code: "unreadable",
+            message: error.to_string(),
+        }]
+    })?;
+    if !app.options.allows_references {
+        let named = referring(&form, answer);
+        if !named.is_empty() {
+            return Err(named);
+        }
+    }
+    let config = connector.validate(answer.clone())?;
+    Ok((form, config))
+}
+
+/// The secrets that name a variable, a file or a program of this machine. Whoever reaches this service is not let read
+/// them that way.
+pub(crate) fn referring(form: &FormModel, answer: &Value) -> Vec<FieldError> {
+    let secrets = form.inputs_of(answer).into_iter().filter(|field| {
+        let given = answer.pointer(&field.pointer).and_then(Value::as_str);
+        field.kind == FieldKind::Secret && given.is_some_and(references::is_reference)
+    });
+    secrets
+        .map(|field| FieldError {
+            pointer: field.pointer.clone(),
+            code: "reference_not_allowed",
+            message: format!(
+                "{} names a place on the machine of this service, which only its operator may do; enter the secret itself",
+                field.title
+            ),
+        })
+        .collect()
+}
+
+/// A saved connection, ready to ask.
+pub(crate) struct Opened {
+    pub connector: Arc<dyn AnyConnector>,
+    pub connection: Connection,
+    pub source: Arc<dyn Source>,
+    /// Counts what this source sends.
+    pub meter: Arc<Meter>,
+}
+
+/// Opens a saved connection, whose references its owner chose.
+pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem> {
+    let registry = Arc::clone(&app.registry);
+    let found = name.to_owned();
+    let (connection, connector, form, mut answer) = app
+        .store(move |store| {
+            let connection = store.get(&found)?;
+            let connector = Arc::clone(registry.get(&connection.connector)?);
+            let form = form(&*connector)?;
+            let mut answer = connection.config.clone();
+            store.reveal(&form, &connection, &mut answer)?;
+            Ok::<_, Problem>((connection, connector, form, answer))
+        })
+        .await?;
+    references::resolve(&form, &mut answer, &EnvFile::default())
+        .await
+        .map_err(Problem::form)?;
+    let config = connector.validate(answer).map_err(Problem::form)?;
+    let context = app.context();
+    Ok(Opened {
+        source: connector.open(&config, &context)?,
+        meter: context.meter,
+        connector,
+        connection,
+    })
+}
+
+/// Probes, counted, with a watcher of its checks.
+pub(crate) async fn probe(
+    app: &App,
+    connector: &dyn AnyConnector,
+    source: &dyn Source,
+    mut watch: impl FnMut(&Check) + Send,
+) -> Result<ProbeReport, Problem> {
+    let Ok(_place) = app.probes.try_acquire() else {
+        let text = "too many probes are under way; try again in a moment";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).retry_after(1));
+    };
+    let started = Instant::now();
+    let report = source.probe().await;
+    for check in &report.checks {
+        watch(check);
+    }
+    let outcome = match report.failure() {
+        Some(_) => "failed",
+        None => "passed",
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    app.metrics.probe(connector.about().id, outcome, seconds);
+    Ok(report)
+}

@@ -1,0 +1,186 @@
+//! Refusals as problem documents (RFC 9457), the same for machines and for the console.
+
+use axum::response::{IntoResponse, Response};
+use headwater_core::{Check, Error, FieldError, Kind, ProbeReport};
+use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Why a request was refused.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Problem {
+    /// `urn:headwater:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: &'static str,
+    /// The status of the answer.
+    status: u16,
+    /// Stable, for machines.
+    code: &'static str,
+    /// One sentence: what is wrong and what to do.
+    pub detail: String,
+    /// What is wrong with which field, as JSON Pointers into the config.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Complaint>,
+    /// What the test said, where a test has to pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<ProbeReport>,
+    #[serde(skip)]
+    retry_after: Option<u64>,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Complaint {
+    /// JSON Pointer of the field; empty for the whole.
+    pub pointer: String,
+    /// Stable, for machines.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl From<FieldError> for Complaint {
+    fn from(error: FieldError) -> Self {
+        Self {
+            pointer: error.pointer,
+            code: error.code.to_owned(),
+            message: error.message,
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:headwater:{code}"),
+            title: status.canonical_reason().unwrap_or("Problem"),
+            status: status.as_u16(),
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            report: None,
+            retry_after: None,
+        }
+    }
+
+    /// The request itself cannot be read.
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    /// A form that was refused, with every error in it.
+    pub(crate) fn form(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => one.message.clone(),
+            several => format!("{} fields need another look", several.len()),
+        };
+        Self {
+            errors: errors.into_iter().map(Complaint::from).collect(),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "form_invalid", detail)
+        }
+    }
+
+    /// Several fields, each with its code and its sentence.
+    pub(crate) fn fields<'a>(
+        fields: impl IntoIterator<Item = (&'a str, &'static str, &'a str)>,
+    ) -> Self {
+        let error = |(pointer, code, message): (&str, _, &str)| FieldError {
+            pointer: pointer.to_owned(),
+            code,
+            message: message.to_owned(),
+        };
+        Self::form(fields.into_iter().map(error).collect())
+    }
+
+    /// A test that has to pass and did not.
+    pub(crate) fn test_failed(failed: &Check, report: &ProbeReport) -> Self {
+        let complaint = |pointer: &String| Complaint {
+            pointer: pointer.clone(),
+            code: failed.code.to_owned(),
+            message: failed.message.clone(),
+        };
+        Self {
+            errors: failed.pointers.iter().map(complaint).collect(),
+            report: Some(report.clone()),
+            ..Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "test_failed",
+                failed.message.clone(),
+            )
+        }
+    }
+
+    /// One field that was refused.
+    pub(crate) fn field(pointer: &str, code: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let complaint = Complaint {
+            pointer: pointer.to_owned(),
+            code: code.to_owned(),
+            message: message.clone(),
+        };
+        Self {
+            errors: vec![complaint],
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "form_invalid", message)
+        }
+    }
+
+    /// When to come back, in seconds.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What is wrong with which field.
+    pub(crate) fn errors(&self) -> &[Complaint] {
+        &self.errors
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let (status, code) = match error.kind() {
+            Kind::ConfigInvalid => (StatusCode::UNPROCESSABLE_ENTITY, "config_invalid"),
+            Kind::Unauthenticated => (StatusCode::UNPROCESSABLE_ENTITY, "unauthenticated"),
+            Kind::PermissionDenied => (StatusCode::UNPROCESSABLE_ENTITY, "permission_denied"),
+            Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Kind::RateLimited => (StatusCode::SERVICE_UNAVAILABLE, "rate_limited"),
+            Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Kind::QuotaExhausted => (StatusCode::SERVICE_UNAVAILABLE, "quota_exhausted"),
+            Kind::DataInvalid => (StatusCode::BAD_GATEWAY, "data_invalid"),
+            Kind::Unsupported => (StatusCode::CONFLICT, "unsupported"),
+            Kind::OutputFailed => (StatusCode::INTERNAL_SERVER_ERROR, "output_failed"),
+            Kind::Cancelled | Kind::Unexpected => (StatusCode::INTERNAL_SERVER_ERROR, "unexpected"),
+        };
+        let delay = error.delay().map(|delay| delay.as_secs().max(1));
+        let problem = Self::new(status, code, error.to_string());
+        match (delay, status) {
+            (Some(seconds), _) => problem.retry_after(seconds),
+            (None, StatusCode::SERVICE_UNAVAILABLE) => problem.retry_after(5),
+            _ => problem,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut answer = (self.status(), body).into_response();
+        let headers = answer.headers_mut();
+        let json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, json);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == 401 {
+            let bearer = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        answer
+    }
+}

@@ -1,0 +1,139 @@
+//! Deleting connections: for a while they can be restored, then they are gone for good.
+
+use std::time::Duration;
+
+use headwater_core::{Kind, Result, Timestamp};
+
+use crate::{
+    audit::{Actor, Event, audited},
+    database::first,
+    refusal::Refusal,
+    runs::refuse_in_use,
+    store::Store,
+    stored::{WHOLE, hold, missing},
+    undo,
+};
+
+const RESTORE_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
+
+/// What is removed with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Sealed secrets.
+    pub secrets: usize,
+    /// Runs of its history.
+    pub runs: usize,
+}
+
+impl Store {
+    /// How long [`Store::restore`] is possible at least.
+    pub const RESTORE: Duration = Duration::from_millis(RESTORE_MILLISECONDS.unsigned_abs());
+
+    /// What would be removed with a connection, also with a deleted one.
+    pub fn contents(&mut self, name: &str) -> Result<Contents> {
+        Self::check_name(name)?;
+        let statement = "SELECT \
+            (SELECT count(*) FROM headwater_secrets s WHERE s.connection = c.id AND s.pointer <> ?2), \
+            (SELECT count(*) FROM headwater_runs r WHERE r.connection = c.id) \
+            FROM headwater_connections c WHERE c.name = ?1";
+        let rows = self
+            .database
+            .query(statement, &[name.into(), WHOLE.into()])?;
+        let row = first(rows).ok_or_else(|| missing(name))?;
+        let count = |column| {
+            row.integer(column)
+                .map(|count| usize::try_from(count).unwrap_or(0))
+        };
+        Ok(Contents {
+            secrets: count(0)?,
+            runs: count(1)?,
+        })
+    }
+
+    /// Hides a connection; refused while it runs. Its name stays taken, and for a day it can be restored. Fails where the
+    /// connection is of another revision than the one that is given.
+    pub fn delete(&mut self, name: &str, revision: Option<i64>, actor: &Actor) -> Result<()> {
+        let id = self.id(name)?;
+        let lock = self.lock(&id, name)?;
+        let now = self.database.now()?;
+        audited(&mut *self.database, actor, |database| {
+            let held = hold(database, name, revision)?;
+            refuse_in_use(database, &held.id, name, lock.as_ref())?;
+            // Who held it before commits nothing any more.
+            let statement = "UPDATE headwater_connections SET deleted = ?1, epoch = epoch + 1, holder = NULL, since = NULL, \
+                             until = NULL WHERE id = ?2";
+            database.execute(statement, &[now.into(), held.id.as_str().into()])?;
+            Ok(((), Event::new("deleted").of(&held.id, name, held.version)))
+        })
+    }
+
+    /// Brings a deleted connection back as it was.
+    pub fn restore(&mut self, name: &str, actor: &Actor) -> Result<()> {
+        Self::check_name(name)?;
+        audited(&mut *self.database, actor, |database| {
+            let statement = "UPDATE headwater_connections SET deleted = NULL, revision = revision + 1 \
+                             WHERE name = ?1 AND deleted IS NOT NULL RETURNING id, version";
+            let Some(row) = first(database.query(statement, &[name.into()])?) else {
+                let text =
+                    format!("there is no deleted connection {name:?} that could be restored");
+                return Err(Refusal::Missing.error(Kind::NotFound, text));
+            };
+            let event = Event::new("restored").of(&row.text(0)?, name, row.integer(1)?);
+            Ok(((), event))
+        })
+    }
+
+    /// Removes a connection for good with all that belongs to it; refused while it runs. One that cannot be read, or that
+    /// is deleted, can be removed.
+    pub fn remove(&mut self, name: &str, actor: &Actor) -> Result<()> {
+        Self::check_name(name)?;
+        self.remove_if(name, None, actor)
+    }
+
+    /// Removes a connection, only if it was deleted before a time where there is one.
+    fn remove_if(&mut self, name: &str, deleted_before: Option<i64>, actor: &Actor) -> Result<()> {
+        let statement = "SELECT id FROM headwater_connections WHERE name = ?1";
+        let rows = self.database.query(statement, &[name.into()])?;
+        let id = first(rows).ok_or_else(|| missing(name))?.text(0)?;
+        let lock = self.lock(&id, name)?;
+        audited(&mut *self.database, actor, |database| {
+            // Whoever wants to run it, or to restore it, has to wait.
+            let statement = "UPDATE headwater_connections SET epoch = epoch \
+                             WHERE id = ?1 AND (CAST(?2 AS BIGINT) IS NULL OR deleted < ?2)";
+            let parameters = [id.as_str().into(), deleted_before.into()];
+            if database.execute(statement, &parameters)? == 0 {
+                return Err(missing(name));
+            }
+            refuse_in_use(database, &id, name, lock.as_ref())?;
+            let statement = "DELETE FROM headwater_connections WHERE id = ?1";
+            database.execute(statement, &[id.as_str().into()])?;
+            Ok(((), Event::new("removed").id(&id).named(name)))
+        })?;
+        if let Some(locks) = &self.locks {
+            locks.remove(&id);
+        }
+        self.database.forget_deleted();
+        Ok(())
+    }
+
+    /// Removes for good what was deleted before a time, and forgets the configs that can be brought back no longer.
+    /// Returns how many connections are gone.
+    pub fn purge_deleted(&mut self, before: Timestamp, actor: &Actor) -> Result<usize> {
+        let before = before.as_millisecond();
+        let statement = "SELECT name FROM headwater_connections WHERE deleted < ?1";
+        let mut removed = 0;
+        for row in self.database.query(statement, &[before.into()])? {
+            match self.remove_if(&row.text(0)?, Some(before), actor) {
+                Ok(()) => removed += 1,
+                // Somebody has just restored it, or removed it.
+                Err(error) if Refusal::of(&error) == Some(&Refusal::Missing) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let now = self.database.now()?;
+        if undo::forget_old(&mut *self.database, now)? > 0 {
+            self.database.forget_deleted();
+        }
+        Ok(removed)
+    }
+}

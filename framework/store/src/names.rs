@@ -1,0 +1,169 @@
+//! What connections may be called, for machines and for people.
+
+use headwater_core::{Error, Kind, Result};
+
+use crate::{connections::Label, database::first, refusal::Refusal, store::Store};
+
+const LONGEST_NAME: usize = 63;
+const LONGEST_TITLE: usize = 80;
+const LONGEST_DESCRIPTION: usize = 500;
+
+/// Refuses what is no name, of a connection or of something else.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
+    let is_good = name.starts_with(is_plain)
+        && name.len() <= LONGEST_NAME
+        && name.chars().all(|c| is_plain(c) || c == '-' || c == '_');
+    if is_good {
+        return Ok(());
+    }
+    let shown: String = name
+        .chars()
+        .take(LONGEST_NAME)
+        .flat_map(char::escape_default)
+        .collect();
+    let text = format!(
+        "a {what} cannot be called \"{shown}\": a name has lower case letters, digits, - and _, at most {LONGEST_NAME}, and \
+         starts with a letter or a digit"
+    );
+    Err(Error::new(Kind::ConfigInvalid, text))
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
+impl Label<'_> {
+    /// Refuses a title or a description that cannot be shown.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refused = |text: String| Err(Error::new(Kind::ConfigInvalid, text));
+        if self.title.chars().count() > LONGEST_TITLE {
+            return refused(format!(
+                "the title is too long; it has at most {LONGEST_TITLE} characters"
+            ));
+        }
+        if self.title.chars().any(char::is_control) {
+            return refused("the title has a control character; write it in one line".to_owned());
+        }
+        if self.description.chars().count() > LONGEST_DESCRIPTION {
+            return refused(format!(
+                "the description is too long; it has at most {LONGEST_DESCRIPTION} characters"
+            ));
+        }
+        if self
+            .description
+            .chars()
+            .any(|c| c.is_control() && c != '\n')
+        {
+            return refused("the description has a control character; take it out".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The title as it is kept: none where the name says it all.
+    pub(crate) fn kept_title(&self, name: &str) -> Option<&str> {
+        let title = self.title.trim();
+        (!title.is_empty() && title != name).then_some(title)
+    }
+}
+
+/// A name that is made of a title: its plain letters and digits, with `-` for what is between them.
+fn slug(title: &str) -> String {
+    let lower = title.to_lowercase();
+    let words = lower
+        .split(|c| !is_plain(c))
+        .filter(|word| !word.is_empty());
+    let joined = words.collect::<Vec<_>>().join("-");
+    let cut = joined.get(..LONGEST_NAME).unwrap_or(&joined);
+    match cut.trim_end_matches('-') {
+        "" => "connection".to_owned(),
+        slug => slug.to_owned(),
+    }
+}
+
+impl Store {
+    /// Whether a name can be that of a connection: lower case letters, digits, `-` and `_`, at most 63 of them, the first
+    /// a letter or a digit.
+    pub fn check_name(name: &str) -> Result<()> {
+        check_name("connection", name)
+    }
+
+    /// Refuses a name that is no name or that is taken.
+    pub fn check_new_name(&mut self, name: &str) -> Result<()> {
+        Self::check_name(name)?;
+        let statement = "SELECT deleted FROM headwater_connections WHERE name = ?1";
+        match first(self.database.query(statement, &[name.into()])?) {
+            None => Ok(()),
+            Some(row) => Err(taken(name, row.optional_integer(0)?.is_some())),
+        }
+    }
+
+    /// A name that is not taken, made of a title. Somebody else may take it before it is used.
+    pub fn free_name(&mut self, title: &str) -> Result<String> {
+        let slug = slug(title);
+        let mut name = slug.clone();
+        let mut number = 1;
+        let statement = "SELECT id FROM headwater_connections WHERE name = ?1";
+        while !self
+            .database
+            .query(statement, &[name.as_str().into()])?
+            .is_empty()
+        {
+            number += 1;
+            let ending = format!("-{number}");
+            let kept = slug.len().min(LONGEST_NAME - ending.len());
+            name = format!("{}{ending}", &slug[..kept]);
+        }
+        Ok(name)
+    }
+}
+
+pub(crate) fn taken(name: &str, is_deleted: bool) -> Error {
+    let text = match is_deleted {
+        true => format!(
+            "there was a connection {name} that can still be restored; take another name, or remove it for good first"
+        ),
+        false => format!(
+            "there is a connection {name} already; change it with rotate, or remove it first"
+        ),
+    };
+    Refusal::Taken.error(Kind::ConfigInvalid, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_makes_a_name() {
+        let long = "a b".repeat(100);
+        for (title, name) in [
+            ("Clari Copilot - Ana", "clari-copilot-ana"),
+            ("  EU/2026  ", "eu-2026"),
+            ("日本語", "connection"),
+            ("", "connection"),
+            ("-_-", "connection"),
+            ("Größe", "gr-e"),
+        ] {
+            assert_eq!(slug(title), name);
+        }
+        check_name("connection", &slug(&long)).unwrap();
+    }
+
+    #[test]
+    fn a_label_is_bounded_and_has_no_control_characters() {
+        let label = |title, description| Label { title, description };
+        let (longest, long) = ("é".repeat(80), "é".repeat(81));
+        let (longest_text, long_text) = ("é".repeat(500), "é".repeat(501));
+        label(&longest, &longest_text).check().unwrap();
+        label("", "two\nlines").check().unwrap();
+        for (title, description) in [
+            (&*long, ""),
+            ("two\nlines", ""),
+            ("\u{1b}[31m", ""),
+            ("", &*long_text),
+            ("", "\0"),
+        ] {
+            label(title, description).check().unwrap_err();
+        }
+    }
+}

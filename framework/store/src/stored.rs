@@ -1,0 +1,266 @@
+//! A connection as it stands in the database: its row, its seals, and what those are bound to.
+
+use std::collections::BTreeMap;
+
+use headwater_core::{Error, Kind, Result, Secret};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    database::{Database, Row},
+    key::{Key, Keyring},
+    refusal::Refusal,
+    runs::Holder,
+    seal::{Binding, open, seal},
+    store::Store,
+};
+
+/// In the place of a field: the seal over everything else of a connection.
+pub(crate) const WHOLE: &str = "";
+
+/// What [`Stored::of`] reads of a connection `c`, with all that belongs to it in one statement, so that it is of one moment.
+pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identity, c.version, c.destination, c.created, \
+                                  c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
+                                  c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed";
+/// Where the columns are from, after the connections themselves.
+pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
+                                 LEFT JOIN headwater_previous p ON p.connection = c.id";
+
+/// A connection as it stands in the database.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub id: String,
+    pub name: String,
+    pub connector: String,
+    pub config: String,
+    pub identity: String,
+    pub version: i64,
+    pub destination: Option<String>,
+    pub created: i64,
+    pub updated: i64,
+    pub holder: Option<Holder>,
+    pub title: Option<String>,
+    pub description: String,
+    pub created_by: String,
+    pub revision: i64,
+    pub checked: Option<i64>,
+    pub last_check: Option<String>,
+    pub deleted: Option<i64>,
+    /// When its config took the place of the one that can still be brought back.
+    pub replaced: Option<i64>,
+    /// By pointer.
+    pub seals: BTreeMap<String, Sealed>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Sealed {
+    pub key_id: String,
+    pub sealed: String,
+}
+
+impl Stored {
+    /// The connection of a name, also a deleted one.
+    pub(crate) fn find(database: &mut dyn Database, name: &str) -> Result<Option<Self>> {
+        let statement =
+            format!("SELECT {COLUMNS} FROM headwater_connections c {JOINED} WHERE c.name = ?1");
+        let rows = database.query(&statement, &[name.into()])?;
+        match rows.is_empty() {
+            true => Ok(None),
+            false => Self::of(&rows).map(Some),
+        }
+    }
+
+    /// The connection that these rows are of, one for each seal.
+    pub(crate) fn of(rows: &[Row]) -> Result<Self> {
+        let Some(row) = rows.first() else {
+            return Err(Error::new(Kind::Unexpected, "a connection has no row"));
+        };
+        let mut seals = BTreeMap::new();
+        for row in rows {
+            if let Some(pointer) = row.optional_text(20)? {
+                let (key_id, sealed) = (row.text(21)?, row.text(22)?);
+                seals.insert(pointer, Sealed { key_id, sealed });
+            }
+        }
+        Ok(Self {
+            id: row.text(0)?,
+            name: row.text(1)?,
+            connector: row.text(2)?,
+            config: row.text(3)?,
+            identity: row.text(4)?,
+            version: row.integer(5)?,
+            destination: row.optional_text(6)?,
+            created: row.integer(7)?,
+            updated: row.integer(8)?,
+            holder: Holder::of(row, 9)?,
+            title: row.optional_text(12)?,
+            description: row.text(13)?,
+            created_by: row.text(14)?,
+            revision: row.integer(15)?,
+            checked: row.optional_integer(16)?,
+            last_check: row.optional_text(17)?,
+            deleted: row.optional_integer(18)?,
+            replaced: row.optional_integer(19)?,
+            seals,
+        })
+    }
+
+    /// What it is called where people read it.
+    pub(crate) fn title(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The places of its sealed secrets.
+    pub(crate) fn pointers(&self) -> impl Iterator<Item = &str> {
+        let pointers = self.seals.keys().map(String::as_str);
+        pointers.filter(|pointer| *pointer != WHOLE)
+    }
+
+    /// What a seal of this connection is bound to. That of the whole covers everything in clear that decides what a run
+    /// does, and which secrets there are.
+    fn binding(&self, pointer: &str) -> Binding {
+        let version = self.version.to_string();
+        let mut parts = vec![&*self.id, &*version, pointer, &*self.identity];
+        if pointer == WHOLE {
+            parts.extend([&*self.name, &*self.connector, &*self.config]);
+            parts.extend(self.pointers());
+        }
+        Binding::new(&parts)
+    }
+
+    /// Opens the seal of a field.
+    pub(crate) fn reveal(&self, pointer: &str, keyring: &Keyring) -> Result<Secret, String> {
+        let sealed = self.seals.get(pointer).ok_or_else(changed)?;
+        let id = &sealed.key_id;
+        let key = keyring
+            .get(id)
+            .ok_or_else(|| format!("is sealed with the key {id}, which was not given"))?;
+        let text = open(key, &sealed.sealed, &self.binding(pointer)).ok_or_else(changed)?;
+        Ok(Secret::new(text.as_str()))
+    }
+
+    /// Whether nobody changed what stands in clear.
+    pub(crate) fn verify(&self, keyring: &Keyring) -> Result<(), String> {
+        self.reveal(WHOLE, keyring).map(drop)
+    }
+
+    /// All its secrets by their place, if nobody changed anything.
+    pub(crate) fn secrets(&self, keyring: &Keyring) -> Result<Vec<(String, Secret)>, String> {
+        self.verify(keyring)?;
+        let secret = |pointer: &str| Ok((pointer.to_owned(), self.reveal(pointer, keyring)?));
+        self.pointers().map(secret).collect()
+    }
+
+    /// Seals these secrets, and the whole.
+    pub(crate) fn seal(&mut self, secrets: &[(String, Secret)], key: &Key) -> Result<()> {
+        let pointers = secrets.iter().map(|(pointer, _)| pointer.as_str());
+        // First the places, which the seal of the whole counts.
+        self.seals = pointers
+            .chain([WHOLE])
+            .map(|pointer| (pointer.to_owned(), nothing()))
+            .collect();
+        let texts = secrets
+            .iter()
+            .map(|(pointer, secret)| (pointer.as_str(), secret.expose()));
+        for (pointer, text) in texts.chain([(WHOLE, "")]) {
+            let sealed = Sealed {
+                key_id: key.id.clone(),
+                sealed: seal(key, text, &self.binding(pointer))?,
+            };
+            self.seals.insert(pointer.to_owned(), sealed);
+        }
+        Ok(())
+    }
+
+    /// Puts its config in the place of the one that the database has of it. What was known of that one is known no longer.
+    pub(crate) fn write_config(&self, database: &mut dyn Database) -> Result<()> {
+        let statement = "UPDATE headwater_connections SET config = ?1, identity = ?2, version = ?3, updated = ?4, \
+                         checked = NULL, last_check = NULL WHERE id = ?5";
+        let parameters = [
+            self.config.as_str().into(),
+            self.identity.as_str().into(),
+            self.version.into(),
+            self.updated.into(),
+            self.id.as_str().into(),
+        ];
+        database.execute(statement, &parameters)?;
+        self.write_seals(database)
+    }
+
+    /// Puts its seals in the place of those that the database has of it.
+    pub(crate) fn write_seals(&self, database: &mut dyn Database) -> Result<()> {
+        let statement = "DELETE FROM headwater_secrets WHERE connection = ?1";
+        database.execute(statement, &[self.id.as_str().into()])?;
+        let statement = "INSERT INTO headwater_secrets (connection, pointer, key_id, sealed) VALUES (?1, ?2, ?3, ?4)";
+        for (pointer, one) in &self.seals {
+            let texts = [&self.id, pointer, &one.key_id, &one.sealed];
+            database.execute(statement, &texts.map(|text| text.as_str().into()))?;
+        }
+        Ok(())
+    }
+}
+
+fn nothing() -> Sealed {
+    Sealed {
+        key_id: String::new(),
+        sealed: String::new(),
+    }
+}
+
+pub(crate) fn changed() -> String {
+    "was changed by something else than headwater, or comes from another place".to_owned()
+}
+
+pub(crate) fn unreadable(name: &str, what: &str) -> Error {
+    let text = format!(
+        "the connection {name} cannot be read: it {what}; restore the store or its key, or remove the connection and add it \
+         again"
+    );
+    Refusal::Unreadable.error(Kind::ConfigInvalid, text)
+}
+
+pub(crate) fn missing(name: &str) -> Error {
+    let text = format!(
+        "there is no connection {name:?}; `headwater connection list` shows those there are"
+    );
+    Refusal::Missing.error(Kind::NotFound, text)
+}
+
+impl Store {
+    pub(crate) fn stored(&mut self, name: &str) -> Result<Stored> {
+        Self::check_name(name)?;
+        let found = Stored::find(&mut *self.database, name)?;
+        let found = found.filter(|stored| stored.deleted.is_none());
+        found.ok_or_else(|| missing(name))
+    }
+}
+
+/// A connection that nobody else changes until the transaction ends.
+pub(crate) struct Held {
+    pub id: String,
+    pub version: i64,
+}
+
+/// Begins a change of a connection. Every change goes through here, so that the revision grows with each. Fails where
+/// the connection is of another revision than the caller knows, if it knows one.
+pub(crate) fn hold(database: &mut dyn Database, name: &str, revision: Option<i64>) -> Result<Held> {
+    let statement = "UPDATE headwater_connections SET revision = revision + 1 \
+                     WHERE name = ?1 AND deleted IS NULL AND (CAST(?2 AS BIGINT) IS NULL OR revision = ?2) \
+                     RETURNING id, version";
+    let rows = database.query(statement, &[name.into(), revision.into()])?;
+    if let Some(row) = rows.first() {
+        return Ok(Held {
+            id: row.text(0)?,
+            version: row.integer(1)?,
+        });
+    }
+    let statement = "SELECT id FROM headwater_connections WHERE name = ?1 AND deleted IS NULL";
+    match database.query(statement, &[name.into()])?.is_empty() {
+        true => Err(missing(name)),
+        false => Err(changed_meanwhile(name)),
+    }
+}
+
+pub(crate) fn changed_meanwhile(name: &str) -> Error {
+    let text = format!("the connection {name} was changed meanwhile; try again");
+    Refusal::Changed.error(Kind::Unavailable, text)
+}
