@@ -97,9 +97,8 @@ fn destinations(given: &[String], place: &Place) -> Result<BTreeMap<String, Stri
                 return Err(invalid(text.to_owned()));
             }
         };
-        std::fs::create_dir_all(&folder).map_err(|error| {
-            invalid(format!("{} cannot be made: {error}", folder.display()))
-        })?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| invalid(format!("{} cannot be made: {error}", folder.display())))?;
         let text = format!("sqlite:{}/{{connection}}.db", folder.display());
         destinations.insert("default".to_owned(), text);
     }

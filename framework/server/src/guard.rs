@@ -59,11 +59,7 @@ pub(crate) struct Caller {
 pub(crate) struct Peer(pub SocketAddr);
 
 /// Refuses what no page of ours and no client of ours asks, and finds out who asks.
-pub(crate) async fn guard(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     match admit(&app, &head).await {
         Ok(Some(caller)) => {

@@ -33,8 +33,11 @@ pub(crate) struct Problem {
 /// What is wrong with one field.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Complaint {
-    /// JSON Pointer of the field; empty for the whole.
+    /// JSON Pointer of the field in the config; empty for what is no field of it.
     pub pointer: String,
+    /// The member of the body beside the config, `title` for example.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<&'static str>,
     /// Stable, for machines.
     pub code: String,
     /// A sentence for people.
@@ -45,6 +48,7 @@ impl From<FieldError> for Complaint {
     fn from(error: FieldError) -> Self {
         Self {
             pointer: error.pointer,
+            member: None,
             code: error.code.to_owned(),
             message: error.message,
         }
@@ -98,6 +102,7 @@ impl Problem {
     pub(crate) fn test_failed(failed: &Check, report: &ProbeReport) -> Self {
         let complaint = |pointer: &String| Complaint {
             pointer: pointer.clone(),
+            member: None,
             code: failed.code.to_owned(),
             message: failed.message.clone(),
         };
@@ -117,6 +122,7 @@ impl Problem {
         let message = message.into();
         let complaint = Complaint {
             pointer: pointer.to_owned(),
+            member: None,
             code: code.to_owned(),
             message: message.clone(),
         };
@@ -124,6 +130,15 @@ impl Problem {
             errors: vec![complaint],
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "form_invalid", message)
         }
+    }
+
+    /// A member of the body beside the config.
+    pub(crate) fn parameter(name: &'static str, message: &str) -> Self {
+        let mut problem = Self::field("", "not_usable", message);
+        for complaint in &mut problem.errors {
+            complaint.member = Some(name);
+        }
+        problem
     }
 
     /// When to come back, in seconds.

@@ -34,27 +34,27 @@ fn is_plain(c: char) -> bool {
 
 impl Label<'_> {
     /// Refuses a title or a description that cannot be shown.
-    pub(crate) fn check(&self) -> Result<()> {
-        let refused = |text: String| Err(Error::new(Kind::ConfigInvalid, text));
+    pub fn check(&self) -> Result<()> {
+        let refused =
+            |field, text: String| Err(Refusal::Field(field).error(Kind::ConfigInvalid, text));
         if self.title.chars().count() > LONGEST_TITLE {
-            return refused(format!(
-                "the title is too long; it has at most {LONGEST_TITLE} characters"
-            ));
+            let text = format!("the title is too long; it has at most {LONGEST_TITLE} characters");
+            return refused("title", text);
         }
         if self.title.chars().any(char::is_control) {
-            return refused("the title has a control character; write it in one line".to_owned());
+            let text = "the title has a control character; write it in one line";
+            return refused("title", text.to_owned());
         }
         if self.description.chars().count() > LONGEST_DESCRIPTION {
-            return refused(format!(
+            let text = format!(
                 "the description is too long; it has at most {LONGEST_DESCRIPTION} characters"
-            ));
+            );
+            return refused("description", text);
         }
-        if self
-            .description
-            .chars()
-            .any(|c| c.is_control() && c != '\n')
-        {
-            return refused("the description has a control character; take it out".to_owned());
+        let is_foreign = |c: char| c.is_control() && c != '\n';
+        if self.description.chars().any(is_foreign) {
+            let text = "the description has a control character; take it out";
+            return refused("description", text.to_owned());
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ pub enum Refusal {
     Missing,
     /// Something has this name already, or had it and can still be restored.
     Taken,
+    /// What people call it, or write about it, cannot be shown: `title` or `description`.
+    Field(&'static str),
     /// Somebody else changed it since it was read.
     Changed,
     /// A run is under way.
@@ -40,6 +42,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::Missing => "nothing has this name",
             Self::Taken => "the name is taken",
+            Self::Field(_) => "it cannot be shown like that",
             Self::Changed => "somebody else changed it",
             Self::InUse => "a run is under way",
             Self::Unreadable => "it cannot be read",

@@ -334,6 +334,7 @@ impl Problem {
             Some(Refusal::InUse) => conflict("in_use"),
             Some(Refusal::Unreadable) => conflict("unreadable"),
             Some(Refusal::NothingToUndo) => conflict("nothing_to_undo"),
+            Some(Refusal::Field(name)) => Self::parameter(name, error.message()),
             Some(Refusal::Changed) => changed(),
             Some(Refusal::GiveAgain(pointers)) => {
                 let text = error.message().to_owned();
