@@ -97,12 +97,8 @@ async fn read(answer: Value, name: &str) -> Result<ReadThrough> {
 }
 
 async fn probe(answer: Value) -> ProbeReport {
-    open_in(
-        &headwater::http::context(&Egress::Anywhere).unwrap(),
-        answer,
-    )
-    .probe()
-    .await
+    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    ProbeReport::of(&*open_in(&context, answer)).await
 }
 
 fn with_details(mut answer: Value) -> Value {

@@ -44,7 +44,7 @@ async fn service(faults: &str) -> Sandbox {
 }
 
 async fn probe(answer: Value) -> ProbeReport {
-    let report = open(answer).probe().await;
+    let report = ProbeReport::of(&*open(answer)).await;
     keeps_the_rules(&report);
     report
 }

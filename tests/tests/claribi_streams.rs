@@ -692,7 +692,7 @@ async fn a_service_that_repeats_secrets_does_not_get_them_shown() {
                 .chain([json!({ "auth": login, "base_url": base_url })]);
             for answer in answers {
                 let source = open(answer);
-                let report = source.probe().await;
+                let report = headwater::ProbeReport::of(&*source).await;
                 let error =
                     read_through(&*source.stream("reports").unwrap(), None, Timestamp::now())
                         .await

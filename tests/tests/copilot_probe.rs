@@ -36,7 +36,7 @@ async fn service(faults: &str) -> Sandbox {
 
 /// Probes with the right pair.
 async fn probe(sandbox: &Sandbox) -> ProbeReport {
-    let report = open(answer(&sandbox.base_url())).probe().await;
+    let report = ProbeReport::of(&*open(answer(&sandbox.base_url()))).await;
     keeps_the_rules(&report);
     let stats = sandbox.stats();
     assert!(stats.requests <= 6, "{stats:?}");
@@ -45,7 +45,7 @@ async fn probe(sandbox: &Sandbox) -> ProbeReport {
 
 /// Probes with a pair that no text may show.
 async fn probe_with_canaries(base_url: &str) -> ProbeReport {
-    let report = open(pair(base_url, KEY, PASSWORD)).probe().await;
+    let report = ProbeReport::of(&*open(pair(base_url, KEY, PASSWORD))).await;
     keeps_the_rules(&report);
     report
 }
@@ -200,7 +200,8 @@ async fn a_wrong_pair_is_told_with_both_fields_and_a_way_out() {
         (API_PASSWORD, API_KEY),
     ] {
         let before = sandbox.stats().requests;
-        let report = open(pair(&sandbox.base_url(), key, password)).probe().await;
+        let source = open(pair(&sandbox.base_url(), key, password));
+        let report = ProbeReport::of(&*source).await;
         keeps_the_rules(&report);
         let failed = only_failure(
             &report,
@@ -271,7 +272,8 @@ async fn all_fail(wrong: Vec<String>, pair_of: impl Fn(&str) -> (&str, &str)) {
     for text in &wrong {
         let (key, password) = pair_of(text);
         let answer = pair(&sandbox.base_url(), key, password);
-        let report = acceptance::copilot::open_in(&context, answer).probe().await;
+        let source = acceptance::copilot::open_in(&context, answer);
+        let report = ProbeReport::of(&*source).await;
         let credentials = check(&report, "credentials");
         assert_eq!(
             (credentials.outcome, credentials.code),

@@ -52,7 +52,7 @@ async fn faulty(faults: &str) -> Sandbox {
 
 async fn probe(answer: Value) -> ProbeReport {
     let source = open(answer);
-    let report = source.probe().await;
+    let report = ProbeReport::of(&*source).await;
     keeps_the_rules(&report);
     report
 }
@@ -187,7 +187,7 @@ async fn automatic_finds_the_way_and_offers_it() {
         if let Some(base) = base {
             answer["base_url"] = json!(format!("{VENDOR}/{base}"));
         }
-        let report = open_in(&between.context(), answer.clone()).probe().await;
+        let report = ProbeReport::of(&*open_in(&between.context(), answer.clone())).await;
         keeps_the_rules(&report);
         assert_eq!(report.outcome(), Outcome::Passed, "{report:?}");
         let patch = report.patch.unwrap();
@@ -499,9 +499,8 @@ async fn limits_in_a_form_that_is_not_known_are_a_warning() {
                     false => Fate::Arrives,
                 },
             );
-        let report = open_in(&between.context(), answer(&sandbox.base_url()))
-            .probe()
-            .await;
+        let source = open_in(&between.context(), answer(&sandbox.base_url()));
+        let report = ProbeReport::of(&*source).await;
         keeps_the_rules(&report);
         assert_eq!(check(&report, "credentials").outcome, Outcome::Passed);
         let one = check(&report, "access:limits");
@@ -588,7 +587,7 @@ async fn a_service_that_repeats_the_key_does_not_get_it_shown() {
                 let fields = json!({ "auth_profile": profile, "api_key": KEY });
                 let answer = answer_with(&script.base_url(), fields);
                 let source = open(answer);
-                keeps_the_rules(&source.probe().await);
+                keeps_the_rules(&ProbeReport::of(&*source).await);
                 for stream in source.streams() {
                     let error = stream.plan(None, headwater::Timestamp::now());
                     let shown = format!("{error:?} {}", stream.spec().name);

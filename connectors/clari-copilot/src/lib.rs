@@ -148,8 +148,8 @@ impl Connector for ClariCopilot {
 
 #[async_trait]
 impl Source for ClariCopilot {
-    async fn probe(&self) -> ProbeReport {
-        probe::probe(&self.client).await
+    async fn probe(&self, probe: &mut Probe) {
+        probe::probe(&self.client, probe).await;
     }
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {

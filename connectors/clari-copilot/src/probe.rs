@@ -11,31 +11,31 @@ const PAIR: [&str; 2] = ["/api_key", "/api_password"];
 const WHERE: &str = "Workspace Settings > Integrations > Copilot API";
 
 /// One light request per list. `/users` goes first: it is the vendor's own example of a first call.
-pub(crate) async fn probe(client: &Client) -> ProbeReport {
+pub(crate) async fn probe(client: &Client, probe: &mut Probe) {
     let prober = Prober {
         client,
         address: "/base_url",
     };
     let first = prober.first(&Request::get("/users"), USERS).await;
-    let mut checks = first.checks;
+    probe.extend(first.checks);
     let mut lists = lists();
     match first.access {
         Access::Granted => {
-            checks.push(
+            probe.push(
                 Check::passed("credentials", "Clari Copilot accepted the key pair")
                     .took(first.latency),
             );
-            checks.push(granted("users").took(first.latency));
+            probe.push(granted("users").took(first.latency));
         }
         Access::Unauthenticated => {
             let text = "Clari Copilot did not accept this API key and password";
-            checks.push(
+            probe.push(
                 Check::failed("credentials", Kind::Unauthenticated, "unauthenticated", text)
                     .at(PAIR)
                     .remedy(format!("copy both again from {WHERE}; if the pair was regenerated, only the new one works"))
                     .took(first.latency),
             );
-            return skip_rest(checks);
+            return skip_rest(probe);
         }
         // A gateway answers 403 to a wrong pair as well as to a missing permission: a second list tells them apart.
         Access::Denied => {
@@ -47,7 +47,7 @@ pub(crate) async fn probe(client: &Client) -> ProbeReport {
             if access != Access::Granted {
                 let text =
                     "Clari Copilot refuses this key pair for users and for calls (status 403)";
-                checks.push(
+                probe.push(
                     Check::failed("credentials", Kind::PermissionDenied, "forbidden", text)
                         .at(PAIR)
                         .remedy(format!(
@@ -55,17 +55,17 @@ pub(crate) async fn probe(client: &Client) -> ProbeReport {
                         ))
                         .took(latency),
                 );
-                return skip_rest(checks);
+                return skip_rest(probe);
             }
-            checks.push(
+            probe.push(
                 Check::passed("credentials", "Clari Copilot accepted the key pair").took(latency),
             );
-            checks.push(denied("users").took(first.latency));
-            checks.push(granted("calls").took(latency));
+            probe.push(denied("users").took(first.latency));
+            probe.push(granted("calls").took(latency));
         }
         Access::Unknown(check) => {
-            checks.push(*check);
-            return skip_rest(checks);
+            probe.push(*check);
+            return skip_rest(probe);
         }
     }
     for list in lists {
@@ -80,9 +80,8 @@ pub(crate) async fn probe(client: &Client) -> ProbeReport {
                 ..*check
             },
         };
-        checks.push(check.took(asked.latency));
+        probe.push(check.took(asked.latency));
     }
-    checks.into()
 }
 
 struct List {
@@ -137,7 +136,7 @@ fn denied(stream: &str) -> Check {
     ))
 }
 
-fn skip_rest(mut checks: Vec<Check>) -> ProbeReport {
+fn skip_rest(probe: &mut Probe) {
     let streams = [
         "users",
         "calls",
@@ -145,6 +144,5 @@ fn skip_rest(mut checks: Vec<Check>) -> ProbeReport {
         "scorecards",
         "scorecard_templates",
     ];
-    checks.extend(streams.map(|stream| Check::skipped(format!("access:{stream}"))));
-    checks.into()
+    probe.extend(streams.map(|stream| Check::skipped(format!("access:{stream}"))));
 }

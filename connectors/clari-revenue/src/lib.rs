@@ -327,8 +327,8 @@ fn undecided() -> Error {
 
 #[async_trait]
 impl Source for ClariRevenue {
-    async fn probe(&self) -> ProbeReport {
-        probe::probe(&self.profiles, &self.config).await
+    async fn probe(&self, probe: &mut Probe) {
+        probe::probe(&self.profiles, &self.config, probe).await;
     }
 
     async fn allowances(&self) -> Result<Vec<Allowance>> {

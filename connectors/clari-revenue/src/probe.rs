@@ -26,7 +26,7 @@ const LIMITS: Records = Records::One(limits::RECORD);
 const ENTRIES: Records = Records::Lists(&["/entries"]);
 
 /// Asks for the limits, in each way that is possible until Clari accepts one, then for one light page of each stream.
-pub(crate) async fn probe(profiles: &Profiles, config: &Config) -> ProbeReport {
+pub(crate) async fn probe(profiles: &Profiles, config: &Config, probe: &mut Probe) {
     let mut tried = Vec::new();
     for profile in &profiles.candidates {
         let prober = Prober {
@@ -35,7 +35,7 @@ pub(crate) async fn probe(profiles: &Profiles, config: &Config) -> ProbeReport {
         };
         let first = prober.first(&Request::get(limits::PATH), LIMITS).await;
         if first.access == Access::Granted {
-            return accepted(profiles, profile, config, first, None).await;
+            return accepted(profiles, profile, config, first, None, probe).await;
         }
         if let Some(hidden) = hidden(&first) {
             // The key still shows by the jobs that it works.
@@ -43,7 +43,7 @@ pub(crate) async fn probe(profiles: &Profiles, config: &Config) -> ProbeReport {
                 .first(&Request::get("/export/jobs"), jobs::JOBS)
                 .await;
             if jobs.access == Access::Granted {
-                return accepted(profiles, profile, config, jobs, Some(hidden)).await;
+                return accepted(profiles, profile, config, jobs, Some(hidden), probe).await;
             }
         }
         let may_differ = first
@@ -55,7 +55,7 @@ pub(crate) async fn probe(profiles: &Profiles, config: &Config) -> ProbeReport {
             break;
         }
     }
-    refused(profiles, tried)
+    refused(profiles, tried, probe);
 }
 
 /// The status of an answer that may say something about the limits only: the user may not see them, or this account's
@@ -73,12 +73,12 @@ async fn accepted(
     config: &Config,
     first: Verdict,
     hidden: Option<u16>,
-) -> ProbeReport {
+    probe: &mut Probe,
+) {
     let way = profile.describe();
-    let mut checks = first.checks;
+    probe.extend(first.checks);
     let text = format!("Clari accepted this key as {way}");
-    checks.push(Check::passed("credentials", text.clone()).took(first.latency));
-    let mut report = ProbeReport::default();
+    probe.push(Check::passed("credentials", text.clone()).took(first.latency));
     if profiles.is_automatic {
         let base = profile.client.base();
         let mut patch = ConfigPatch {
@@ -88,25 +88,23 @@ async fn accepted(
         if *base != config.base_url {
             patch.set.insert(ADDRESS, Value::from(base.to_string()));
         }
-        report.patch = Some(patch);
+        probe.patch = Some(patch);
     }
     match (hidden, first.response) {
         (None, Some(response)) => match Limits::parse(&profile.client, &response.body) {
             Ok(limits) => {
-                checks.push(budget(&limits).took(first.latency));
-                report.allowances = limits.allowances(None);
+                probe.push(budget(&limits).took(first.latency));
+                probe.allowances = limits.allowances(None);
             }
             Err(error) => {
                 let check =
                     Check::warned("access:limits", error.kind(), "unreadable", error.message());
-                checks.push(check);
+                probe.push(check);
             }
         },
-        (hidden, _) => checks.push(denied("limits", hidden.unwrap_or_default(), first.latency)),
+        (hidden, _) => probe.push(denied("limits", hidden.unwrap_or_default(), first.latency)),
     }
-    checks.extend(streams(&profile.client, config).await);
-    report.checks = checks;
-    report
+    streams(&profile.client, config, probe).await;
 }
 
 fn budget(limits: &Limits) -> Check {
@@ -124,14 +122,13 @@ fn budget(limits: &Limits) -> Check {
 }
 
 /// One check per stream, for streams that can be asked for without a price.
-async fn streams(client: &Client, config: &Config) -> Vec<Check> {
+async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
     let prober = Prober {
         client,
         address: ADDRESS,
     };
-    let mut checks = Vec::new();
     if config.forecast_ids.is_empty() {
-        checks.push(Check::unknown(
+        probe.push(Check::unknown(
             "access:forecast_entries",
             "no forecast id is given; take it from the address of a Forecast Tab",
         ));
@@ -140,9 +137,9 @@ async fn streams(client: &Client, config: &Config) -> Vec<Check> {
         let request = Request::get(format!("/forecast/{id}"));
         let name = format!("forecast_entries:{id}");
         let asked = prober.access(&name, &request, ENTRIES).await;
-        checks.push(forecast(id, &name, asked));
+        probe.push(forecast(id, &name, asked));
     }
-    checks.push(Check::unknown(
+    probe.push(Check::unknown(
         "access:activities",
         "not known before the read, since asking would cost an export job",
     ));
@@ -152,20 +149,19 @@ async fn streams(client: &Client, config: &Config) -> Vec<Check> {
             let asked = prober
                 .access("opportunities", &request, opportunities::records())
                 .await;
-            checks.push(list("opportunities", asked));
+            probe.push(list("opportunities", asked));
         }
-        None => checks.push(Check::unknown(
+        None => probe.push(Check::unknown(
             "access:opportunities",
             "not known before the read, since Clari gives opportunities by id only",
         )),
     }
     let events = Request::get("/audit/events").query("limit", 1);
     let asked = prober.access("audit_events", &events, audit::EVENTS).await;
-    checks.push(list("audit_events", asked));
+    probe.push(list("audit_events", asked));
     let jobs = Request::get("/export/jobs");
     let asked = prober.access("export_jobs", &jobs, jobs::JOBS).await;
-    checks.push(list("export_jobs", asked));
-    checks
+    probe.push(list("export_jobs", asked));
 }
 
 fn forecast(id: &str, name: &str, asked: Asked) -> Check {
@@ -236,7 +232,7 @@ fn status(response: &Response) -> u16 {
 }
 
 /// No way works. The report is that of the first one, with what the others answered.
-fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>) -> ProbeReport {
+fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>, probe: &mut Probe) {
     let answers: Vec<String> = tried
         .iter()
         .map(|(profile, verdict)| {
@@ -253,7 +249,7 @@ fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>) -> ProbeReport 
         .position(|(_, verdict)| !matches!(verdict.access, Access::Unknown(_)))
         .unwrap_or(0);
     let Some((profile, verdict)) = tried.into_iter().nth(telling) else {
-        return ProbeReport::default();
+        return;
     };
     let mut checks: Vec<Check> = verdict.checks.into_iter().map(explain).collect();
     let ways = answers.join(" and ");
@@ -310,8 +306,8 @@ fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>) -> ProbeReport 
         "audit_events",
         "export_jobs",
     ];
-    checks.extend(names.map(|stream| Check::skipped(format!("access:{stream}"))));
-    checks.into()
+    probe.extend(checks);
+    probe.extend(names.map(|stream| Check::skipped(format!("access:{stream}"))));
 }
 
 fn wrong_version(profile: AuthProfile) -> String {

@@ -286,8 +286,8 @@ impl Connector for Claribi {
 
 #[async_trait]
 impl Source for Claribi {
-    async fn probe(&self) -> ProbeReport {
-        probe::probe(self).await
+    async fn probe(&self, probe: &mut Probe) {
+        probe::probe(self, probe).await;
     }
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {

@@ -25,33 +25,28 @@ const OBJECT: Records = Records::One("");
 type Judged = Result<Option<Sources>, Box<Check>>;
 
 /// The account first: it is the cheapest question that needs credentials. Then the plan, then each list.
-pub(crate) async fn probe(source: &Claribi) -> ProbeReport {
+pub(crate) async fn probe(source: &Claribi, probe: &mut Probe) {
     let prober = prober(&source.client);
-    let mut report = ProbeReport::default();
     let credentials = match &source.identity {
-        Identity::Key { style, others } => by_key(&prober, *style, others, &mut report).await,
-        Identity::User(login) => by_login(&prober, login, &mut report).await,
+        Identity::Key { style, others } => by_key(&prober, *style, others, probe).await,
+        Identity::User(login) => by_login(&prober, login, probe).await,
     };
     let sources = match credentials {
         Ok(sources) => sources,
-        Err(last) => {
-            end(&mut report.checks, *last);
-            return report;
-        }
+        Err(last) => return end(probe, *last),
     };
-    plan(&prober, &mut report).await;
+    plan(&prober, probe).await;
     let sources = match sources {
         Some(sources) => sources,
         None => data_sources(&prober).await,
     };
-    report.checks.push(access("data_sources", &sources.asked));
+    probe.push(access("data_sources", &sources.asked));
     for (stream, path) in [("reports", REPORTS), ("dashboards", DASHBOARDS)] {
         let request = List::new(prober.client, path).peek();
         let asked = prober.access(stream, &request, list::RECORDS).await;
-        report.checks.push(access(stream, &asked));
+        probe.push(access(stream, &asked));
     }
-    report.checks.push(sources.check(source.stale_after));
-    report
+    probe.push(sources.check(source.stale_after));
 }
 
 fn prober(client: &Client) -> Prober<'_> {
@@ -74,33 +69,30 @@ async fn by_key(
     prober: &Prober<'_>,
     style: KeyStyle,
     others: &[(KeyStyle, Client)],
-    report: &mut ProbeReport,
+    probe: &mut Probe,
 ) -> Judged {
     let first = prober.first(&status(), OBJECT).await;
-    report.checks.extend(first.checks);
     let latency = first.latency;
     let is_denied = first.access == Access::Denied;
+    let body = first.response.map(|response| response.body);
+    let account = body.as_deref().and_then(Account::read);
+    let is_claribi = first.access != Access::Granted || account.is_some();
+    take(probe, first.checks, is_claribi);
     match first.access {
         Access::Granted => {
-            let body = first.response.map(|response| response.body);
-            let account = body.as_deref().and_then(Account::read);
-            return match account {
-                Some(account) => {
-                    report
-                        .checks
-                        .push(account.accepted("API key").took(latency));
-                    report.checks.push(granted("account_status").took(latency));
-                    Ok(None)
-                }
-                None => Err(Box::new(not_this_api().took(latency))),
+            let Some(account) = account else {
+                return Err(Box::new(not_this_api().took(latency)));
             };
+            probe.push(account.accepted("API key").took(latency));
+            probe.push(granted("account_status").took(latency));
+            return Ok(None);
         }
         Access::Unknown(check) => return Err(check),
         Access::Unauthenticated | Access::Denied => {}
     }
     for (other, client) in others {
         if takes_the_key(client).await {
-            report.patch = Some(ConfigPatch {
+            probe.patch = Some(ConfigPatch {
                 message: format!("clariBI takes this key in the header {}", other.header()),
                 set: [("/auth/style", other.tag().into())].into(),
             });
@@ -129,10 +121,8 @@ async fn by_key(
         return Err(Box::new(check.took(latency)));
     }
     let text = "clariBI accepted the API key";
-    report
-        .checks
-        .push(Check::passed("credentials", text).took(sources.asked.latency));
-    report.checks.push(denied("account_status").took(latency));
+    probe.push(Check::passed("credentials", text).took(sources.asked.latency));
+    probe.push(denied("account_status").took(latency));
     Ok(Some(sources))
 }
 
@@ -146,15 +136,17 @@ async fn takes_the_key(client: &Client) -> bool {
 }
 
 /// Judges an e-mail address and a password.
-async fn by_login(prober: &Prober<'_>, login: &Login, report: &mut ProbeReport) -> Judged {
+async fn by_login(prober: &Prober<'_>, login: &Login, probe: &mut Probe) -> Judged {
     let asking = self::prober(login.client());
     let first = asking.first(&login.request(), OBJECT).await;
-    report.checks.extend(first.checks);
     let latency = first.latency;
-    let answer = match first.access {
-        Access::Granted => first
-            .response
-            .map_or(Answer::Other, |response| Answer::read(&response.body)),
+    let answer = first
+        .response
+        .map_or(Answer::Other, |response| Answer::read(&response.body));
+    let is_claribi = first.access != Access::Granted || !matches!(answer, Answer::Other);
+    take(probe, first.checks, is_claribi);
+    match first.access {
+        Access::Granted => {}
         Access::Unknown(check) => return Err(check),
         Access::Unauthenticated | Access::Denied => {
             let text = "clariBI does not accept this e-mail address and password";
@@ -164,7 +156,7 @@ async fn by_login(prober: &Prober<'_>, login: &Login, report: &mut ProbeReport) 
                     .remedy("type both again; where people log in through another service, create an API key instead");
             return Err(Box::new(check.took(latency)));
         }
-    };
+    }
     match answer {
         Answer::Granted(_) => {}
         Answer::SecondFactor => {
@@ -183,26 +175,26 @@ async fn by_login(prober: &Prober<'_>, login: &Login, report: &mut ProbeReport) 
     let asked = prober.access("account_status", &status(), OBJECT).await;
     let body = asked.response.as_ref().map(|response| &response.body);
     let account = body.and_then(|body| Account::read(body));
-    report.checks.push(match account {
+    probe.push(match account {
         Some(account) => account.accepted("login"),
         None => Check::passed("credentials", "clariBI accepted the login"),
     });
-    report.checks.push(access("account_status", &asked));
+    probe.push(access("account_status", &asked));
     Ok(None)
 }
 
 /// What of the plan is used up.
-async fn plan(prober: &Prober<'_>, report: &mut ProbeReport) {
+async fn plan(prober: &Prober<'_>, probe: &mut Probe) {
     let asked = prober
         .access("billing_usage", &Request::get(USAGE), OBJECT)
         .await;
     let mut check = access("billing_usage", &asked);
     if let (Access::Granted, Some(response)) = (&asked.access, &asked.response) {
         let fields = usage::fields(&response.body);
-        report.allowances = usage::allowances(&fields);
+        probe.allowances = usage::allowances(&fields);
         check = usage::tell(check, &fields);
     }
-    report.checks.push(check);
+    probe.push(check);
 }
 
 /// What the request for the records of a stream told.
@@ -252,15 +244,19 @@ fn not_this_api() -> Check {
         .remedy("check the address; the usual one is shown as the default of the form")
 }
 
+/// Takes in the checks of the first request. It had looked like clariBI; where its body is not, the check that ends the
+/// probe says so.
+fn take(probe: &mut Probe, checks: Vec<Check>, is_claribi: bool) {
+    let is_kept = |check: &Check| is_claribi || check.name != "api";
+    probe.extend(checks.into_iter().filter(is_kept));
+}
+
 /// Takes in the check that ends the probe, and names what it leaves open.
-fn end(checks: &mut Vec<Check>, last: Check) {
-    if last.name == "api" {
-        // It had looked like this service until its answer was read.
-        checks.retain(|check| check.name != "api");
-        checks.push(last);
-        checks.push(Check::skipped("credentials"));
-    } else {
-        checks.push(last);
+fn end(probe: &mut Probe, last: Check) {
+    let is_about_api = last.name == "api";
+    probe.push(last);
+    if is_about_api {
+        probe.push(Check::skipped("credentials"));
     }
     let streams = [
         "account_status",
@@ -269,6 +265,6 @@ fn end(checks: &mut Vec<Check>, last: Check) {
         "reports",
         "dashboards",
     ];
-    checks.extend(streams.map(|stream| Check::skipped(format!("access:{stream}"))));
-    checks.push(Check::skipped(freshness::NAME));
+    probe.extend(streams.map(|stream| Check::skipped(format!("access:{stream}"))));
+    probe.push(Check::skipped(freshness::NAME));
 }

@@ -28,7 +28,7 @@ pub(crate) fn check(
     }
     let (connector, config) = gather(registry, &options.config)?;
     let source = connector.open(&config, &context(&Egress::Anywhere)?)?;
-    let report = crate::read::runtime()?.block_on(until_stopped(source.probe()))?;
+    let report = crate::read::runtime()?.block_on(until_stopped(ProbeReport::of(&*source)))?;
     if terminal.json {
         terminal.print_json(&machine(connector.about().id, &report))?;
     } else {

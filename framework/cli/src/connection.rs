@@ -95,7 +95,7 @@ fn tested(
     context: NewContext,
 ) -> Result<ProbeReport, Failure> {
     let source = connector.open(config, &context(&Egress::Anywhere)?)?;
-    Ok(runtime()?.block_on(until_stopped(source.probe()))?)
+    Ok(runtime()?.block_on(until_stopped(ProbeReport::of(&*source)))?)
 }
 
 /// Takes over what the service would rather have in a config; ends the command where it refused the config.

@@ -206,11 +206,8 @@ impl Demo<'_> {
                 "the simulator's form is not that of the connector",
             )
         })?;
-        Ok(self
-            .connector
-            .open(&config, &context(&Egress::Anywhere)?)?
-            .probe()
-            .await)
+        let source = self.connector.open(&config, &context(&Egress::Anywhere)?)?;
+        Ok(ProbeReport::of(&*source).await)
     }
 
     fn command(&self) -> Result<Command, Error> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, Kind, Result},
     form::{FormModel, ProfileViolation},
-    probe::{Allowance, ProbeReport},
+    probe::{Allowance, Probe},
     schema::form_schema,
     stream::{AnyStream, StreamSpec},
     transport::Context,
@@ -60,8 +60,8 @@ pub trait Connector: Send + Sync + 'static {
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Asks the service whether the credentials work, without side effects. Never an error: what went wrong is in
-    /// the report.
-    async fn probe(&self) -> ProbeReport;
+    /// the checks. Hosts call [`ProbeReport::of`](crate::ProbeReport::of).
+    async fn probe(&self, probe: &mut Probe);
 
     /// What can be read.
     fn streams(&self) -> Vec<Arc<dyn AnyStream>>;

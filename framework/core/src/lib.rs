@@ -11,7 +11,7 @@
 //! | show | one reader of the JSON Schema, every renderer uses it | [`FormModel`] |
 //! | validate | pure; every error, each with a JSON Pointer | [`AnyConnector::validate`], [`FieldError`] |
 //! | open | pure | [`Connector::open`] |
-//! | probe | I/O without side effects; named, graded checks | [`Source::probe`], [`ProbeReport`] |
+//! | probe | I/O without side effects; named, graded checks | [`Source::probe`], [`Probe`], [`ProbeReport`] |
 //! | read | pull: `fetch(partition, token) -> page` | [`Stream`], [`Page`] |
 //!
 //! Authors write against the typed traits ([`Connector`], [`Stream`]); hosts hold their object-safe twins
@@ -44,7 +44,7 @@ pub use form::{Choice, Field, FieldKind, FormModel, ProfileViolation};
 pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 pub use metered::Metered;
 pub use page::{Hold, Note, Page};
-pub use probe::{Allowance, Check, ConfigPatch, Outcome, ProbeReport, put};
+pub use probe::{Allowance, Check, ConfigPatch, Outcome, Probe, ProbeReport, put};
 pub use registry::{Registration, Registry};
 pub use schema::{Hint, form_schema, record_schema};
 pub use secret::Secret;

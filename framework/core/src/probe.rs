@@ -1,13 +1,13 @@
 //! What a probe answers: named checks, each graded, each with its fields and a way out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::error::Kind;
+use crate::{connector::Source, error::Kind};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -151,6 +151,40 @@ impl Check {
     }
 }
 
+/// A probe under way. Its source tells it each check once, as soon as nothing can change it any more.
+pub struct Probe {
+    checks: Vec<Check>,
+    watcher: Box<dyn FnMut(&Check) + Send>,
+    /// What the service says is left.
+    pub allowances: Vec<Allowance>,
+    /// What the service would rather have in the config.
+    pub patch: Option<ConfigPatch>,
+}
+
+impl Probe {
+    /// Takes in a check and tells whoever watches.
+    pub fn push(&mut self, check: Check) {
+        (self.watcher)(&check);
+        self.checks.push(check);
+    }
+}
+
+impl Extend<Check> for Probe {
+    fn extend<I: IntoIterator<Item = Check>>(&mut self, checks: I) {
+        checks.into_iter().for_each(|check| self.push(check));
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe")
+            .field("checks", &self.checks)
+            .field("allowances", &self.allowances)
+            .field("patch", &self.patch)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The checks of one probe, in the order they were made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ProbeReport {
@@ -242,6 +276,30 @@ impl From<Vec<Check>> for ProbeReport {
 }
 
 impl ProbeReport {
+    /// Probes a source.
+    pub async fn of(source: &dyn Source) -> Self {
+        Self::watched(source, |_| {}).await
+    }
+
+    /// Probes a source and tells each check when it is made, in the order of the report. Dropped, it asks no more.
+    pub async fn watched(
+        source: &dyn Source,
+        watcher: impl FnMut(&Check) + Send + 'static,
+    ) -> Self {
+        let mut probe = Probe {
+            checks: Vec::new(),
+            watcher: Box::new(watcher),
+            allowances: Vec::new(),
+            patch: None,
+        };
+        source.probe(&mut probe).await;
+        Self {
+            checks: probe.checks,
+            allowances: probe.allowances,
+            patch: probe.patch,
+        }
+    }
+
     /// The worst outcome of all checks.
     pub fn outcome(&self) -> Outcome {
         self.checks

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use headwater_core::{
-    About, AnyStream, Connector, Context, Error, Hint, Hold, Kind, Note, Page, Position,
-    ProbeReport, Registration, Registry, Result, Secret, Source, Stream, StreamSpec, Timestamp,
+    About, AnyStream, Connector, Context, Error, Hint, Hold, Kind, Note, Page, Position, Probe,
+    Registration, Registry, Result, Secret, Source, Stream, StreamSpec, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -414,9 +414,7 @@ fn a_stream_is_found_by_the_name_of_its_companion() {
 
     #[async_trait]
     impl Source for Two {
-        async fn probe(&self) -> ProbeReport {
-            ProbeReport::default()
-        }
+        async fn probe(&self, _: &mut Probe) {}
 
         fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
             vec![counter(), rich()]

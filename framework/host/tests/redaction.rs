@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    AnyStream, Kind, Meter, Page, ProbeReport, Result, Source, Stream, StreamSpec, Timestamp,
+    AnyStream, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec, Timestamp,
 };
 use headwater_host::{Delivery, Receipt, Redaction, RunOptions, Sink, State, Written};
 use serde_json::{Value, json};
@@ -54,9 +54,7 @@ struct Only(Arc<People>);
 
 #[async_trait]
 impl Source for Only {
-    async fn probe(&self) -> ProbeReport {
-        ProbeReport::default()
-    }
+    async fn probe(&self, _: &mut Probe) {}
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
         vec![Arc::clone(&self.0) as Arc<dyn AnyStream>]

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    Allowance, AnyStream, Error, Hold, Kind, Meter, Page, ProbeReport, Result, Source, Stream,
+    Allowance, AnyStream, Error, Hold, Kind, Meter, Page, Probe, Result, Source, Stream,
     StreamSpec, Timestamp,
 };
 use headwater_host::{
@@ -184,9 +184,7 @@ impl Fakes {
 
 #[async_trait]
 impl Source for Fakes {
-    async fn probe(&self) -> ProbeReport {
-        ProbeReport::default()
-    }
+    async fn probe(&self, _: &mut Probe) {}
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
         let erased = |stream: &Arc<Fake>| Arc::clone(stream) as Arc<dyn AnyStream>;

@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    AnyStream, Error, Extent, Kind, Meter, Page, ProbeReport, Result, Source, Stream, StreamSpec,
+    AnyStream, Error, Extent, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec,
     Timestamp,
 };
 use headwater_host::{
@@ -145,9 +145,7 @@ struct Only(Arc<Tree>);
 
 #[async_trait]
 impl Source for Only {
-    async fn probe(&self) -> ProbeReport {
-        ProbeReport::default()
-    }
+    async fn probe(&self, _: &mut Probe) {}
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
         vec![Arc::clone(&self.0) as Arc<dyn AnyStream>]

@@ -9,6 +9,7 @@
 //! | not connected, interrupted, timed out, 408, 425, 500, 502, 504 | tried again, at most 5 times, full jitter |
 //! | 429, 503 | tried again after the longer of `Retry-After` and the backoff; beyond the deadline: given up at once, the error carries the delay |
 //! | 3xx | never followed: credentials stay with the origin they were saved for |
+//! | an address that the host does not permit | fails before anything is dialled |
 //! | 401, 403, 404, other 4xx, undecodable body | fails |
 //! | a status that the caller [accepts](Request::accept) | handed to the caller |
 //!

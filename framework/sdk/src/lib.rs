@@ -64,18 +64,17 @@
 //!
 //! #[async_trait::async_trait]
 //! impl Source for Acme {
-//!     async fn probe(&self) -> ProbeReport {
+//!     async fn probe(&self, probe: &mut Probe) {
 //!         let prober = Prober { client: &self.client, address: "/base_url" };
 //!         let first = prober.first(&Request::get("/users"), USERS).await;
-//!         let mut checks = first.checks;
-//!         checks.push(match first.access {
+//!         probe.extend(first.checks);
+//!         probe.push(match first.access {
 //!             Access::Granted => Check::passed("credentials", "Acme accepted the key"),
 //!             Access::Unknown(check) => *check,
 //!             _ => Check::failed("credentials", Kind::Unauthenticated, "unauthenticated", "Acme refused the key")
 //!                 .at(["/api_key"])
 //!                 .remedy("copy the key again from Settings > API"),
 //!         });
-//!         checks.into()
 //!     }
 //!
 //!     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
@@ -102,7 +101,7 @@ pub use headwater_http as http;
 pub mod prelude {
     pub use headwater_core::{
         About, AnyStream, BaseUrl, Check, Connector, Context, Coverage, DataClass, Date, Error,
-        Extent, GuideStep, Hint, Kind, Page, Part, ProbeReport, Registry, Result, Secret,
-        SignedDuration, Source, Stream, StreamSpec, TimeZone, Timestamp, record_schema, register,
+        Extent, GuideStep, Hint, Kind, Page, Part, Probe, Registry, Result, Secret, SignedDuration,
+        Source, Stream, StreamSpec, TimeZone, Timestamp, record_schema, register,
     };
 }

@@ -103,17 +103,14 @@ pub(crate) async fn probe(
     app: &App,
     connector: &dyn AnyConnector,
     source: &dyn Source,
-    mut watch: impl FnMut(&Check) + Send,
+    watch: impl FnMut(&Check) + Send + 'static,
 ) -> Result<ProbeReport, Problem> {
     let Ok(_place) = app.probes.try_acquire() else {
         let text = "too many probes are under way; try again in a moment";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).retry_after(1));
     };
     let started = Instant::now();
-    let report = source.probe().await;
-    for check in &report.checks {
-        watch(check);
-    }
+    let report = ProbeReport::watched(source, watch).await;
     let outcome = match report.failure() {
         Some(_) => "failed",
         None => "passed",

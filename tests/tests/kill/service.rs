@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use headwater::{
-    AnyStream, Error, Kind, Page, ProbeReport, Result, Source, Stream, StreamSpec, Timestamp,
+    AnyStream, Error, Kind, Page, Probe, Result, Source, Stream, StreamSpec, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -131,9 +131,7 @@ pub struct ServiceSource(pub Arc<Service>);
 
 #[async_trait::async_trait]
 impl Source for ServiceSource {
-    async fn probe(&self) -> ProbeReport {
-        ProbeReport::default()
-    }
+    async fn probe(&self, _: &mut Probe) {}
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
         let service = || Arc::clone(&self.0);

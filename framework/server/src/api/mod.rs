@@ -41,7 +41,8 @@ async fn answer_probe<F: Future<Output = ()> + Send>(
         return Ok(json(StatusCode::OK, &report));
     }
     Ok(events::stream(move |events| async move {
-        let watch = |check: &Check| events.try_send("check", check);
+        let checks = events.clone();
+        let watch = move |check: &Check| checks.try_send("check", check);
         match probe(&app, &*connector, &*source, watch).await {
             Ok(report) => {
                 keep(report.clone()).await;
