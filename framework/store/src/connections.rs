@@ -398,3 +398,47 @@ pub(crate) fn timestamp(milliseconds: i64) -> Result<Timestamp> {
         Error::new(Kind::DataInvalid, text)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::place::Place;
+
+    /// Not a test of anything; `cargo test --release -p headwater-store -- --ignored --nocapture` shows how fast it is.
+    #[test]
+    #[ignore = "a measurement"]
+    fn prints_how_long_a_list_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::File(folder.path().join("store.db"));
+        let mut store = Store::open(&place, None).unwrap();
+        let secret = |title: &str, order: u64| {
+            json!({ "type": "string", "format": "password", "writeOnly": true, "title": title, "description": "It.",
+                    "x-headwater": { "order": order } })
+        };
+        let schema = json!({ "type": "object",
+            "properties": { "key": secret("Key", 1), "password": secret("Password", 2) } });
+        let form = FormModel::from_schema("Test", &[], &schema).unwrap();
+        let answer = json!({ "key": "k".repeat(32), "password": "p".repeat(32) });
+        for number in 0..10_000 {
+            let new = NewConnection {
+                name: &format!("c{number:05}"),
+                label: Label::default(),
+                connector: "test",
+                answer: &answer,
+            };
+            store.add(&form, &new, &Actor::local()).unwrap();
+        }
+        for most in [100, 1_000, 10_000] {
+            for after in [None, Some("c08999")] {
+                let begun = Instant::now();
+                let listed = store.list(after, most, Some("test")).unwrap();
+                assert!(listed.iter().all(|one| one.problem.is_none()));
+                eprintln!("{} after {after:?}: {:?}", listed.len(), begun.elapsed());
+            }
+        }
+    }
+}

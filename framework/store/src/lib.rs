@@ -1,11 +1,13 @@
-//! Saved connections: configs with sealed secrets, their runs, who runs them, and how far they got.
+//! Saved connections: configs with sealed secrets, their runs, who runs them and when, and who did what.
 //!
 //! A [`Store`] is a SQLite file, or a PostgreSQL database that several hosts share. Secrets are sealed one by one with a
 //! key that is never in the store; everything else is in clear, and a seal over it shows when somebody changed it. What
-//! a seal is bound to (row, field, version, destination) is in `seal.rs`, how one key replaces another in `rekey.rs`.
+//! a seal is bound to (row, field, version, destination) is in `stored.rs`, how one key replaces another in `rekey.rs`.
 //!
 //! A run holds a lease with an epoch: a number that grows with each run of a connection. Everything that a run writes is
 //! refused once the epoch is another one, so two runs of one connection cannot both commit.
+//!
+//! Every change of a connection raises its revision in the transaction of the change, which also writes who made it.
 
 mod audit;
 mod checks;
