@@ -8,6 +8,7 @@ pub mod copilot;
 pub mod cost;
 pub mod postgres;
 pub mod revenue;
+pub mod service;
 pub mod terminal;
 pub mod unhurried;
 

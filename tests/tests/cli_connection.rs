@@ -265,6 +265,45 @@ async fn a_rotation_that_the_service_refuses_changes_nothing() {
     home.good(&["test", "copilot"]);
 }
 
+/// Titles come from the service; the command line shows them.
+#[test]
+fn a_title_is_shown_beside_the_name() {
+    let home = Home::new("https://example.com");
+    home.good(&[
+        "add",
+        "copilot",
+        ID,
+        "--config",
+        "copilot.json",
+        "--no-test",
+    ]);
+    home.good(&["add", "plain", ID, "--config", "copilot.json", "--no-test"]);
+    let mut store = Store::open(&home.store(), None).unwrap();
+    let connection = store.get("copilot").unwrap();
+    let label = Label {
+        title: "Copilot – Ana",
+        description: "two\nlines",
+    };
+    store.describe(&connection, label, &Actor::local()).unwrap();
+    let listed = home.good(&["list"]).out;
+    assert!(listed.contains("copilot (Copilot – Ana)"), "{listed}");
+    assert!(!listed.contains("plain (plain)"), "{listed}");
+    let listed = home.good(&["list", "--json"]).json();
+    assert_eq!(listed[0]["title"], "Copilot – Ana");
+    assert_eq!(listed[1]["title"], "plain");
+    let shown = home.good(&["show", "copilot"]).out;
+    assert!(
+        shown.contains("Copilot – Ana") && shown.contains("two lines"),
+        "{shown}"
+    );
+    let shown = home.good(&["show", "copilot", "--json"]).json();
+    assert_eq!(
+        (&shown["title"], &shown["description"]),
+        (&json!("Copilot – Ana"), &json!("two\nlines"))
+    );
+    assert_eq!(shown["created_by"], "local");
+}
+
 #[test]
 fn bad_calls_are_refused_before_anything_is_made() {
     let home = Home::new("https://example.com");

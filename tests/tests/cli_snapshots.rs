@@ -23,6 +23,7 @@ fn help_of_every_command() {
         "connection",
         "connection add",
         "connection rotate",
+        "token add",
         "sandbox",
         "demo",
     ] {

@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
 use headwater_core::AllowedHost;
 use headwater_host::{Level, drift::DriftRule};
 use headwater_sandbox::{Faults, simulations};
+use headwater_store::Scope;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Connection(Connection),
     /// Serve connectors, connections, probes and syncs over HTTP, for platforms and for the console.
     Serve(Box<Serve>),
+    /// Keep the tokens that the service asks for.
+    Token(Token),
     /// Run a local simulator of a service, for trying things out.
     Sandbox(Sandbox),
     /// See the whole way in a minute, without an account: form, check, read, crash, resume.
@@ -519,6 +522,42 @@ pub(crate) struct RemoveConnection {
     /// Do not ask.
     #[arg(long)]
     pub yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Token {
+    #[command(flatten)]
+    pub place: StorePlace,
+
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and show it, this once.
+    Add(AddToken),
+    /// List the tokens without their texts.
+    List,
+    /// Take a token away; whoever has it is refused at once.
+    Remove {
+        /// The token, as `headwater token list` names it.
+        name: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AddToken {
+    /// What to call it: lower case letters, digits, `-` and `_`.
+    pub name: String,
+
+    /// What it allows: read (look), use (also check, preview and run) or admin (also change).
+    #[arg(long, value_name = "SCOPE")]
+    pub scope: Scope,
+
+    /// After how many days it ends. It lasts until it is removed by default.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub days: Option<u16>,
 }
 
 #[derive(Debug, ClapArgs)]

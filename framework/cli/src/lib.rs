@@ -30,6 +30,7 @@ mod show;
 mod state;
 mod sync;
 mod terminal;
+mod token;
 
 use std::{
     io::{self, IsTerminal},
@@ -99,6 +100,7 @@ fn run(args: Args, context: NewContext) -> Outcome {
             connection::connection(&registry, &options, context, &terminal)
         }
         Command::Serve(options) => serve::serve(registry, &options, context, &terminal),
+        Command::Token(options) => token::token(&options, &terminal),
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
         Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
     }

@@ -91,8 +91,12 @@ impl App {
 
     /// Who a token stands for.
     pub(crate) async fn caller(&self, token: &str) -> Result<Option<Caller>> {
-        let _ = token;
-        Ok(None)
+        let token = token.to_owned();
+        let found = self.store(move |store| store.find_token(&token)).await?;
+        Ok(found.map(|token| Caller {
+            name: token.name,
+            scope: token.scope,
+        }))
     }
 
     /// The way to the network, counted on its own.

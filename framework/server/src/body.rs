@@ -28,8 +28,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
         expect(&head.headers, "application/json")?;
-        let bytes = read(body).await?;
-        let value = parse(&bytes)?;
+        Self::of(&read(body).await?)
+    }
+}
+
+impl<T: DeserializeOwned> Json<T> {
+    /// Reads what a body says.
+    pub(crate) fn of(bytes: &[u8]) -> Result<Self, Problem> {
+        let value = parse(bytes)?;
         let read = serde_json::from_value(value);
         // serde's sentence names the field and never the value of one that it does not know.
         read.map(Self).map_err(|error| {

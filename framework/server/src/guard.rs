@@ -12,6 +12,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use headwater_store::Scope;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 
 use crate::{app::App, problem::Problem};
@@ -19,32 +20,6 @@ use crate::{app::App, problem::Problem};
 /// How many wrong tokens an address may show in a minute.
 const MOST_WRONG: usize = 10;
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// What a token may do. Each scope holds the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scope {
-    /// See everything but secrets.
-    Read,
-    /// Probe, preview and sync.
-    Use,
-    /// Add, change and remove.
-    Admin,
-}
-
-impl Scope {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Use => "use",
-            Self::Admin => "admin",
-        }
-    }
-
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        let all = [Self::Read, Self::Use, Self::Admin];
-        all.into_iter().find(|scope| scope.name() == name)
-    }
-}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -87,10 +62,8 @@ pub(crate) fn require(request: &Request, scope: Scope) -> Result<(), Problem> {
 pub(crate) fn at_least(caller: &Caller, scope: Scope) -> Result<(), Problem> {
     if caller.scope < scope {
         let text = format!(
-            "this takes a token of the scope {}; the token {} has the scope {}",
-            scope.name(),
-            caller.name,
-            caller.scope.name()
+            "this takes a token of the scope {scope}; the token {} has the scope {}",
+            caller.name, caller.scope
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", text));
     }

@@ -15,6 +15,7 @@ mod events;
 mod guard;
 mod listen;
 mod metrics;
+mod once;
 mod openapi;
 mod operations;
 mod probing;

@@ -65,9 +65,8 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
             });
         }
         if let Some(scope) = operation.scope {
-            described["security"] = json!([{ "token": [scope.name()] }]);
-            described["description"] =
-                format!("Needs a token of the scope `{}`.", scope.name()).into();
+            described["security"] = json!([{ "token": [scope.to_string()] }]);
+            described["description"] = format!("Needs a token of the scope `{scope}`.").into();
         } else {
             described["security"] = json!([]);
         }

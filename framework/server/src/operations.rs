@@ -9,14 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
+use headwater_store::Scope;
 use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::{
-    app::App,
-    guard::{self, Scope},
-    problem::Problem,
-};
+use crate::{app::App, guard, problem::Problem};
 
 /// Makes the schema of a type, where the document collects them.
 type Schemas = fn(&mut SchemaGenerator) -> Schema;

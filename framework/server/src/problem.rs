@@ -150,11 +150,6 @@ impl Problem {
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
-
-    /// What is wrong with which field.
-    pub(crate) fn errors(&self) -> &[Complaint] {
-        &self.errors
-    }
 }
 
 impl From<Error> for Problem {

@@ -13,6 +13,7 @@ use crate::{
     names::taken,
     refusal::Refusal,
     runs::Holder,
+    schedules::Scheduled,
     secrets::{identity, take_out},
     store::{Store, claim_key},
     stored::{COLUMNS, JOINED, Stored, changed, changed_meanwhile, hold, missing, unreadable},
@@ -50,6 +51,8 @@ pub struct Connection {
     pub last_check: Option<LastCheck>,
     /// Until when [`Store::undo`] brings the config back that was there before.
     pub undo_until: Option<Timestamp>,
+    /// When it runs by itself.
+    pub schedule: Option<Scheduled>,
     /// Who runs it, or ran it and was killed.
     pub holder: Option<Holder>,
     stored: Stored,
@@ -76,6 +79,8 @@ pub struct Listed {
     pub updated: Option<Timestamp>,
     /// The last check of the config as it is.
     pub last_check: Option<LastCheck>,
+    /// When it runs by itself.
+    pub schedule: Option<Scheduled>,
     /// How many secrets are sealed.
     pub secrets: usize,
     /// Why it cannot be read.
@@ -133,6 +138,7 @@ impl Store {
             last_check: None,
             deleted: None,
             replaced: None,
+            schedule: None,
             seals: BTreeMap::new(),
         };
         stored.seal(&secrets, &key)?;
@@ -205,6 +211,7 @@ impl Store {
                 revision: stored.revision,
                 updated: Some(updated),
                 last_check,
+                schedule: stored.schedule,
                 problem,
             },
             Err(error) => {
@@ -219,6 +226,7 @@ impl Store {
                     revision: rows[0].integer(15).unwrap_or_default(),
                     updated: None,
                     last_check: None,
+                    schedule: None,
                     secrets: 0,
                     problem: Some(error.message().to_owned()),
                 }
@@ -247,6 +255,7 @@ impl Store {
             updated: timestamp(stored.updated)?,
             last_check: last_check(&stored)?,
             undo_until: undo::until(&stored)?,
+            schedule: stored.schedule.clone(),
             holder: stored.holder.clone(),
             stored,
         })

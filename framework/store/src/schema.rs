@@ -87,6 +87,35 @@ const SECOND: &[&str] = &[
         request_id TEXT
     )",
     "CREATE INDEX headwater_audit_names ON headwater_audit (name, id)",
+    "CREATE TABLE headwater_tokens (
+        name TEXT PRIMARY KEY,
+        hash TEXT NOT NULL UNIQUE,
+        scope TEXT NOT NULL,
+        created BIGINT NOT NULL,
+        last_used BIGINT,
+        expires BIGINT
+    )",
+    // `status` and `body` are there once the request was answered.
+    "CREATE TABLE headwater_requests (
+        key TEXT PRIMARY KEY,
+        hash TEXT NOT NULL,
+        status BIGINT,
+        body TEXT,
+        began BIGINT NOT NULL
+    )",
+    // Either `every`, in seconds, or `cron` and `zone`. `streams` is a JSON array; an empty one means all.
+    "CREATE TABLE headwater_schedules (
+        connection TEXT PRIMARY KEY REFERENCES headwater_connections (id) ON DELETE CASCADE,
+        every BIGINT,
+        cron TEXT,
+        zone TEXT,
+        streams TEXT NOT NULL,
+        destination TEXT NOT NULL,
+        paused BIGINT NOT NULL,
+        due BIGINT NOT NULL,
+        started BIGINT
+    )",
+    "CREATE INDEX headwater_schedules_due ON headwater_schedules (due)",
 ];
 
 /// Makes the tables, or brings older ones to today's format; a newer store is refused.

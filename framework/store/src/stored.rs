@@ -10,6 +10,7 @@ use crate::{
     key::{Key, Keyring},
     refusal::Refusal,
     runs::Holder,
+    schedules::Scheduled,
     seal::{Binding, open, seal},
     store::Store,
 };
@@ -20,10 +21,12 @@ pub(crate) const WHOLE: &str = "";
 /// What [`Stored::of`] reads of a connection `c`, with all that belongs to it in one statement, so that it is of one moment.
 pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identity, c.version, c.destination, c.created, \
                                   c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
-                                  c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed";
+                                  c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
+                                  h.every, h.cron, h.zone, h.streams, h.destination, h.paused, h.due, h.started";
 /// Where the columns are from, after the connections themselves.
 pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
-                                 LEFT JOIN headwater_previous p ON p.connection = c.id";
+                                 LEFT JOIN headwater_previous p ON p.connection = c.id \
+                                 LEFT JOIN headwater_schedules h ON h.connection = c.id";
 
 /// A connection as it stands in the database.
 #[derive(Clone, Debug)]
@@ -47,6 +50,7 @@ pub(crate) struct Stored {
     pub deleted: Option<i64>,
     /// When its config took the place of the one that can still be brought back.
     pub replaced: Option<i64>,
+    pub schedule: Option<Scheduled>,
     /// By pointer.
     pub seals: BTreeMap<String, Sealed>,
 }
@@ -100,6 +104,7 @@ impl Stored {
             last_check: row.optional_text(17)?,
             deleted: row.optional_integer(18)?,
             replaced: row.optional_integer(19)?,
+            schedule: Scheduled::of(row, 23, &row.text(1)?)?,
             seals,
         })
     }

@@ -1,6 +1,7 @@
 //! What a store promises, asked of both databases: seals, keys, leases, history, audit.
 
 mod changes;
+mod service;
 mod stage;
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, thread};

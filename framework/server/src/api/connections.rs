@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, extract::State, response::Response};
+use axum::{
+    Extension,
+    extract::{Request, State},
+    response::Response,
+};
 use headwater_core::{
     AnyConnector, FieldKind, FormModel, Outcome, ProbeReport, StreamSpec, Timestamp,
 };
 use headwater_host::references;
 use headwater_store::{
-    Actor, Connection, Label, LastCheck, Listed, NewConnection, Refusal, Said, Store,
+    Actor, Connection, Label, LastCheck, Listed, NewConnection, Refusal, Said, Scope, Store,
 };
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
@@ -16,10 +20,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    answer::{changed, if_match, json, tagged},
+    answer::{self, changed, if_match, tagged},
     app::{App, form},
     body::{Json, Path, Query},
-    guard::{Caller, Scope},
+    guard::Caller,
+    once::{HEADER, once},
     operations::Operation,
     probing::{connector, judge, open_saved, probe, referring},
     problem::Problem,
@@ -52,6 +57,7 @@ pub(super) fn operations() -> Vec<Operation> {
             create,
         )
         .summary("Saves a connection, by default after a test that it has to pass")
+        .header(HEADER.0, HEADER.1, false)
         .body::<New>()
         .answer::<View>(201, "The connection as it was saved.")
         .tagged()
@@ -216,6 +222,8 @@ pub(crate) struct View {
     pub checked: Option<Checked>,
     /// Grows with each change of the config.
     pub version: i64,
+    /// Grows with each change; the ETag is made of it.
+    pub revision: i64,
     pub created: Timestamp,
     pub created_by: String,
     pub updated: Timestamp,
@@ -414,6 +422,7 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
         health: health(connection.last_check.as_ref()),
         checked: connection.last_check.as_ref().map(checked),
         version: connection.version,
+        revision: connection.revision,
         created: connection.created,
         created_by: connection.created_by.clone(),
         updated: connection.updated,
@@ -460,7 +469,7 @@ async fn list(
         )));
     }
     let (items, next) = page(&app, wanted.after, limit, wanted.connector).await?;
-    Ok(json(StatusCode::OK, &Page { items, next }))
+    Ok(answer::json(StatusCode::OK, &Page { items, next }))
 }
 
 /// A connection with the form of its connector.
@@ -501,10 +510,23 @@ async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Re
 async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Json(new): Json<New>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let name = save_new(&app, &caller, new).await?;
-    shown(&app, name, StatusCode::CREATED).await
+    // In a task of its own: it is carried out to its end although its client has gone.
+    let done = tokio::spawn(async move {
+        once(&app, &caller, request, |new| async {
+            let name = save_new(&app, &caller, new).await?;
+            let found = find(&app, name).await?;
+            let shown = json!(view(&found.form, &found.connection));
+            Ok((StatusCode::CREATED, shown))
+        })
+        .await
+    });
+    let broken = |_| {
+        let text = "the connection could not be saved";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
+    };
+    done.await.map_err(broken)?
 }
 
 /// Saves a new connection and returns its name.
@@ -884,5 +906,5 @@ async fn streams(
 ) -> Result<Response, Problem> {
     let found = find(&app, name).await?;
     let items = streams_of(&found);
-    Ok(json(StatusCode::OK, &Streams { items }))
+    Ok(answer::json(StatusCode::OK, &Streams { items }))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use headwater_core::{AnyConnector, FieldError, FormModel, Notice, ProbeReport, StreamSpec};
+use headwater_store::Scope;
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,6 @@ use crate::{
     answer::json,
     app::{App, form},
     body::{Json, Path},
-    guard::Scope,
     operations::Operation,
     probing::{connector, judge},
     problem::Problem,

@@ -7,6 +7,7 @@ use headwater_core::StreamSpec;
 use headwater_host::{
     Delivery, Ending, Redaction, RunOptions, Sink, State as Position, Written, run,
 };
+use headwater_store::Scope;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use crate::{
     answer::json,
     app::App,
     body::{Json, Path},
-    guard::{Caller, Scope, at_least},
+    guard::{Caller, at_least},
     operations::Operation,
     probing::open_saved,
     problem::Problem,

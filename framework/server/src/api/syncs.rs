@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Extension, extract::State, response::Response};
 use headwater_core::Timestamp;
-use headwater_store::PastRun;
+use headwater_store::{PastRun, Scope};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::{
     app::App,
     body::{Json, Path, Query},
     events,
-    guard::{Caller, Scope},
+    guard::Caller,
     operations::Operation,
     problem::Problem,
     runs::{self, Order, Sync},

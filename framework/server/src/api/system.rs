@@ -7,13 +7,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater_core::Timestamp;
+use headwater_store::Scope;
 use http::{HeaderValue, Method, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    answer::json, app::App, body::Query, guard::Scope, operations::Operation, problem::Problem,
-};
+use crate::{answer::json, app::App, body::Query, operations::Operation, problem::Problem};
 
 const LARGEST_PAGE: usize = 1_000;
 const PAGE: usize = 100;

@@ -1,0 +1,179 @@
+//! When connections run by themselves. What is kept here is which run is due; who claims it runs it.
+
+use headwater_core::{Error, Kind, Result, Timestamp};
+
+use crate::{
+    audit::{Actor, Event, audited},
+    connections::timestamp,
+    database::Row,
+    refusal::Refusal,
+    store::Store,
+    stored::hold,
+};
+
+/// When a connection runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Every so many seconds.
+    Every(u32),
+    /// At the times of an expression.
+    Cron {
+        /// The expression. The store does not look into it.
+        expression: String,
+        /// The time zone that it is meant in, as `Europe/Berlin`.
+        zone: String,
+    },
+}
+
+/// What runs, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// When.
+    pub when: When,
+    /// The streams that are read; all where there are none.
+    pub streams: Vec<String>,
+    /// Where the records go.
+    pub destination: String,
+    /// Whether nothing is due for now.
+    pub is_paused: bool,
+}
+
+/// A schedule with what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The connection that runs.
+    pub connection: String,
+    /// What runs, and when.
+    pub schedule: Schedule,
+    /// When the next run is due.
+    pub due: Timestamp,
+    /// When the last run that was due was started.
+    pub started: Option<Timestamp>,
+}
+
+impl Scheduled {
+    /// The schedule that eight columns hold, if there is one.
+    pub(crate) fn of(row: &Row, column: usize, connection: &str) -> Result<Option<Self>> {
+        let Some(due) = row.optional_integer(column + 6)? else {
+            return Ok(None);
+        };
+        let damaged = || Error::new(Kind::DataInvalid, "the store holds a schedule that is none");
+        let when = match row.optional_integer(column)? {
+            Some(every) => When::Every(u32::try_from(every).map_err(|_| damaged())?),
+            None => When::Cron {
+                expression: row.text(column + 1)?,
+                zone: row.text(column + 2)?,
+            },
+        };
+        let started = row.optional_integer(column + 7)?;
+        Ok(Some(Self {
+            connection: connection.to_owned(),
+            schedule: Schedule {
+                when,
+                streams: serde_json::from_str(&row.text(column + 3)?).map_err(|_| damaged())?,
+                destination: row.text(column + 4)?,
+                is_paused: row.integer(column + 5)? != 0,
+            },
+            due: timestamp(due)?,
+            started: started.map(timestamp).transpose()?,
+        }))
+    }
+}
+
+impl Store {
+    /// Gives a connection a schedule, or another one, with when its next run is due. Fails where the connection is of
+    /// another revision than the one that is given.
+    pub fn set_schedule(
+        &mut self,
+        name: &str,
+        schedule: &Schedule,
+        due: Timestamp,
+        revision: Option<i64>,
+        actor: &Actor,
+    ) -> Result<()> {
+        Self::check_name(name)?;
+        let (every, cron, zone) = match &schedule.when {
+            When::Every(0) => {
+                let text = "a schedule cannot run every 0 seconds; give it a longer interval";
+                return Err(Error::new(Kind::ConfigInvalid, text));
+            }
+            When::Every(seconds) => (Some(i64::from(*seconds)), None, None),
+            When::Cron { expression, zone } => (None, Some(&**expression), Some(&**zone)),
+        };
+        let streams = serde_json::json!(schedule.streams).to_string();
+        audited(&mut *self.database, actor, |database| {
+            let held = hold(database, name, revision)?;
+            let statement = "INSERT INTO headwater_schedules \
+                             (connection, every, cron, zone, streams, destination, paused, due) \
+                             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (connection) DO UPDATE \
+                             SET every = excluded.every, cron = excluded.cron, zone = excluded.zone, \
+                             streams = excluded.streams, destination = excluded.destination, paused = excluded.paused, \
+                             due = excluded.due";
+            let parameters = [
+                held.id.as_str().into(),
+                every.into(),
+                cron.into(),
+                zone.into(),
+                streams.as_str().into(),
+                schedule.destination.as_str().into(),
+                i64::from(schedule.is_paused).into(),
+                due.as_millisecond().into(),
+            ];
+            database.execute(statement, &parameters)?;
+            Ok(((), Event::new("scheduled").of(&held.id, name, held.version)))
+        })
+    }
+
+    /// Takes the schedule of a connection away.
+    pub fn remove_schedule(
+        &mut self,
+        name: &str,
+        revision: Option<i64>,
+        actor: &Actor,
+    ) -> Result<()> {
+        Self::check_name(name)?;
+        audited(&mut *self.database, actor, |database| {
+            let held = hold(database, name, revision)?;
+            let statement = "DELETE FROM headwater_schedules WHERE connection = ?1";
+            match database.execute(statement, &[held.id.as_str().into()])? {
+                0 => {
+                    let text = format!("the connection {name} has no schedule");
+                    Err(Refusal::Missing.error(Kind::NotFound, text))
+                }
+                _ => Ok((
+                    (),
+                    Event::new("unscheduled").of(&held.id, name, held.version),
+                )),
+            }
+        })
+    }
+
+    /// The runs that are due by now, the longest due first.
+    pub fn due(&mut self, most: usize) -> Result<Vec<Scheduled>> {
+        let now = self.database.now()?;
+        let statement = "SELECT h.every, h.cron, h.zone, h.streams, h.destination, h.paused, h.due, h.started, c.name \
+                         FROM headwater_schedules h JOIN headwater_connections c ON c.id = h.connection \
+                         WHERE h.due <= ?1 AND h.paused = 0 AND c.deleted IS NULL ORDER BY h.due, c.name LIMIT ?2";
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = self.database.query(statement, &[now.into(), most.into()])?;
+        let scheduled = |row: &Row| Scheduled::of(row, 0, &row.text(8)?);
+        rows.iter()
+            .filter_map(|row| scheduled(row).transpose())
+            .collect()
+    }
+
+    /// Takes a run that is due, and says when the next one is. Of several who try, one gets it.
+    pub fn claim(&mut self, due: &Scheduled, next: Timestamp) -> Result<bool> {
+        let now = self.database.now()?;
+        let statement = "UPDATE headwater_schedules SET due = ?1, started = ?2 \
+                         WHERE due = ?3 AND paused = 0 AND connection = \
+                         (SELECT id FROM headwater_connections WHERE name = ?4 AND deleted IS NULL)";
+        let parameters = [
+            next.as_millisecond().into(),
+            now.into(),
+            due.due.as_millisecond().into(),
+            due.connection.as_str().into(),
+        ];
+        Ok(self.database.execute(statement, &parameters)? > 0)
+    }
+}

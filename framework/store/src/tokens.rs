@@ -1,0 +1,192 @@
+//! Tokens that the service asks for. The store knows their hashes only; each is shown once, when it is made.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use headwater_core::{Error, Kind, Result, Secret, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::{
+    audit::{Actor, Event, audited},
+    connections::timestamp,
+    database::Row,
+    key::{fill, hex},
+    names::check_name,
+    refusal::Refusal,
+    store::Store,
+};
+
+/// What every token starts with, so that one is known for what it is wherever it turns up.
+const PREFIX: &str = "hw_";
+const BYTES: usize = 32;
+/// Each request looks at all of them.
+const MOST: i64 = 1000;
+/// The last use is known to the minute, so that not every request writes.
+const USE_MILLISECONDS: i64 = 60_000;
+
+/// What a token allows; each scope allows what those before it do.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Looking at connections, runs and the audit.
+    Read,
+    /// Checking connections, previewing and running them.
+    Use,
+    /// Changing connections and tokens.
+    Admin,
+}
+
+impl Scope {
+    const ALL: [(Self, &str); 3] = [
+        (Self::Read, "read"),
+        (Self::Use, "use"),
+        (Self::Admin, "admin"),
+    ];
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(scope, _)| scope == self);
+        f.write_str(name.map_or("", |(_, name)| name))
+    }
+}
+
+impl FromStr for Scope {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let scope = Self::ALL.iter().find(|(_, name)| *name == text);
+        scope.map(|(scope, _)| *scope).ok_or_else(|| {
+            let text = "there is no such scope; a token has the scope read, use or admin";
+            Error::new(Kind::ConfigInvalid, text)
+        })
+    }
+}
+
+/// A token as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// What it is called.
+    pub name: String,
+    /// What it allows.
+    pub scope: Scope,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was used last, to the minute.
+    pub last_used: Option<Timestamp>,
+    /// When it ends.
+    pub expires: Option<Timestamp>,
+}
+
+impl Store {
+    /// Makes a token and returns its text, which nobody can read again.
+    pub fn add_token(
+        &mut self,
+        name: &str,
+        scope: Scope,
+        expires: Option<Timestamp>,
+        actor: &Actor,
+    ) -> Result<Secret> {
+        check_name("token", name)?;
+        let mut bytes = Zeroizing::new([0; BYTES]);
+        fill(&mut bytes[..])?;
+        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(&bytes[..]));
+        let text = Zeroizing::new(format!("{PREFIX}{}", &*text));
+        let now = self.database.now()?;
+        audited(&mut *self.database, actor, |database| {
+            let rows = database.query("SELECT count(*) FROM headwater_tokens", &[])?;
+            if rows.first().map_or(Ok(0), |row| row.integer(0))? >= MOST {
+                let text =
+                    format!("there are {MOST} tokens already; remove those that nobody uses");
+                return Err(Error::new(Kind::ConfigInvalid, text));
+            }
+            let statement = "INSERT INTO headwater_tokens (name, hash, scope, created, expires) \
+                             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO NOTHING";
+            let parameters = [
+                name.into(),
+                hash(&text).as_str().into(),
+                scope.to_string().as_str().into(),
+                now.into(),
+                expires.map(Timestamp::as_millisecond).into(),
+            ];
+            if database.execute(statement, &parameters)? == 0 {
+                let text = format!("there is a token {name} already; remove it first");
+                return Err(Refusal::Taken.error(Kind::ConfigInvalid, text));
+            }
+            Ok(((), Event::new("token added").named(name)))
+        })?;
+        Ok(Secret::new(text.as_str()))
+    }
+
+    /// All tokens by name, also those that have ended.
+    pub fn tokens(&mut self) -> Result<Vec<Token>> {
+        let rows = self.token_rows()?;
+        rows.iter().map(token).collect()
+    }
+
+    /// Takes a token away, at once.
+    pub fn remove_token(&mut self, name: &str, actor: &Actor) -> Result<()> {
+        check_name("token", name)?;
+        audited(&mut *self.database, actor, |database| {
+            let statement = "DELETE FROM headwater_tokens WHERE name = ?1";
+            match database.execute(statement, &[name.into()])? {
+                0 => {
+                    let text = format!(
+                        "there is no token {name:?}; `headwater token list` shows those there are"
+                    );
+                    Err(Refusal::Missing.error(Kind::NotFound, text))
+                }
+                _ => Ok(((), Event::new("token removed").named(name))),
+            }
+        })?;
+        self.database.forget_deleted();
+        Ok(())
+    }
+
+    /// The token of a text, unless it has ended. How long that takes says nothing about the tokens there are.
+    pub fn find_token(&mut self, text: &str) -> Result<Option<Token>> {
+        let hash = hash(text);
+        let mut found = None;
+        for row in self.token_rows()? {
+            if bool::from(row.text(5)?.as_bytes().ct_eq(hash.as_bytes())) {
+                found = Some(token(&row)?);
+            }
+        }
+        let now = self.database.now()?;
+        let is_over = |expires: Timestamp| expires.as_millisecond() <= now;
+        let Some(found) = found.filter(|token| !token.expires.is_some_and(is_over)) else {
+            return Ok(None);
+        };
+        let used = found.last_used.map_or(i64::MIN, Timestamp::as_millisecond);
+        if now.saturating_sub(used) >= USE_MILLISECONDS {
+            let statement = "UPDATE headwater_tokens SET last_used = ?1 WHERE name = ?2";
+            let parameters = [now.into(), found.name.as_str().into()];
+            self.database.execute(statement, &parameters)?;
+        }
+        Ok(Some(found))
+    }
+
+    fn token_rows(&mut self) -> Result<Vec<Row>> {
+        let statement = "SELECT name, scope, created, last_used, expires, hash FROM headwater_tokens ORDER BY name";
+        self.database.query(statement, &[])
+    }
+}
+
+fn token(row: &Row) -> Result<Token> {
+    let time = |column| row.optional_integer(column)?.map(timestamp).transpose();
+    Ok(Token {
+        name: row.text(0)?,
+        scope: row.text(1)?.parse()?,
+        created: timestamp(row.integer(2)?)?,
+        last_used: time(3)?,
+        expires: time(4)?,
+    })
+}
+
+/// A token has 256 random bits, so its hash needs neither salt nor effort.
+fn hash(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}

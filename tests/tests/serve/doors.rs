@@ -1,0 +1,268 @@
+//! Who gets in, and what is refused at the door.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use acceptance::{binary::command, service::Answer, unlimited_sandbox};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{HEADWATER, new, service};
+
+#[tokio::test]
+async fn a_page_of_another_site_gets_nothing() {
+    let service = service();
+    let port = service.address.rsplit(':').next().unwrap();
+    let own = format!("127.0.0.1:{port}");
+    let refused = |headers: Vec<(&'static str, String)>, method: Method| {
+        let mut request = service.request(method, "/api/v1/connectors");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        async { Answer::of(request.send().await.unwrap()).await.status }
+    };
+    let cases = [
+        // A name that was made to lead here.
+        (vec![("host", "evil.example".to_owned())], 421),
+        (vec![("host", format!("evil.example:{port}"))], 421),
+        (
+            vec![
+                ("host", "evil.example".to_owned()),
+                ("origin", "http://evil.example".to_owned()),
+                ("sec-fetch-site", "same-origin".to_owned()),
+            ],
+            421,
+        ),
+        (vec![("host", format!("localhost:{port}"))], 200),
+        (vec![("origin", "http://evil.example".to_owned())], 403),
+        (vec![("origin", "null".to_owned())], 403),
+        (vec![("origin", "http://127.0.0.1:1".to_owned())], 403),
+        (vec![("origin", format!("http://{own}"))], 200),
+        (vec![("sec-fetch-site", "cross-site".to_owned())], 403),
+        (vec![("sec-fetch-site", "same-site".to_owned())], 403),
+        (vec![("sec-fetch-site", "same-origin".to_owned())], 200),
+        (vec![("sec-fetch-site", "none".to_owned())], 200),
+        (
+            vec![
+                ("sec-fetch-site", "cross-site".to_owned()),
+                ("sec-fetch-mode", "navigate".to_owned()),
+                ("sec-fetch-dest", "document".to_owned()),
+            ],
+            403,
+        ),
+        (vec![], 200),
+    ];
+    for (headers, status) in cases {
+        let shown = format!("{headers:?}");
+        assert_eq!(refused(headers, Method::GET).await, status, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_forbids_frames_scripts_and_guesses() {
+    let service = service();
+    for path in ["/api/v1/connectors", "/healthz", "/nowhere"] {
+        let answer = service.request(Method::GET, path).send().await.unwrap();
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("cache-control"), "no-store");
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        assert!(header("content-security-policy").contains("default-src 'none'"));
+        assert!(header("content-security-policy").contains("frame-ancestors 'none'"));
+    }
+}
+
+#[test]
+fn nobody_listens_to_a_network_without_a_token() {
+    let home = tempfile::tempdir().unwrap();
+    let ran = command(HEADWATER)
+        .args(["serve", "--listen", "0.0.0.0:0"])
+        .env("HEADWATER_HOME", home.path())
+        .output()
+        .unwrap();
+    assert_eq!(ran.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("headwater token add"), "{said}");
+}
+
+#[tokio::test]
+async fn bad_bodies_are_refused_with_a_sentence_and_change_nothing() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let good = new(&sandbox, "Calls").to_string();
+    let path = "/api/v1/connections";
+    let json = "application/json";
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let large = format!("{{\"title\":\"{}\"}}", "x".repeat(1 << 20));
+    let twice = good.replacen('{', "{\"title\":\"a\",", 1);
+    let twice_inside = good.replacen("\"config\":{", "\"config\":{\"api_key\":\"a\",", 1);
+    let cases: Vec<(&str, Vec<u8>, Option<&str>, u16)> = vec![
+        ("nothing", Vec::new(), Some(json), 400),
+        ("no JSON", b"api_key=1".to_vec(), Some(json), 400),
+        (
+            "not UTF-8",
+            vec![b'{', b'"', 0xff, b'"', b'}'],
+            Some(json),
+            400,
+        ),
+        ("an array", b"[]".to_vec(), Some(json), 400),
+        ("nested deeply", deep.into_bytes(), Some(json), 400),
+        ("too large", large.into_bytes(), Some(json), 413),
+        ("a field twice", twice.into_bytes(), Some(json), 400),
+        (
+            "a field of the config twice",
+            twice_inside.into_bytes(),
+            Some(json),
+            400,
+        ),
+        (
+            "an unknown member",
+            good.replacen('{', "{\"colour\":1,", 1).into_bytes(),
+            Some(json),
+            400,
+        ),
+        ("no connector", b"{\"config\":{}}".to_vec(), Some(json), 400),
+        (
+            "an unknown connector",
+            b"{\"connector\":\"nothing\",\"config\":{}}".to_vec(),
+            Some(json),
+            404,
+        ),
+        (
+            "a config that is no object",
+            b"{\"connector\":\"clari-copilot\",\"config\":[]}".to_vec(),
+            Some(json),
+            422,
+        ),
+        (
+            "another kind",
+            good.clone().into_bytes(),
+            Some("text/plain"),
+            415,
+        ),
+        ("no kind", good.clone().into_bytes(), None, 415),
+        (
+            "a form",
+            good.clone().into_bytes(),
+            Some("multipart/form-data; boundary=x"),
+            415,
+        ),
+    ];
+    for (name, body, kind, status) in cases {
+        let mut request = service.request(Method::POST, path).body(body);
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
+        }
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        assert_eq!(answer.problem().0, status, "{name}: {}", answer.text);
+        assert!(
+            answer.json()["detail"].as_str().unwrap().len() > 10,
+            "{name}"
+        );
+    }
+    let packed = service
+        .request(Method::POST, path)
+        .header("content-type", json)
+        .header("content-encoding", "gzip")
+        .body(good);
+    let packed = Answer::of(packed.send().await.unwrap()).await;
+    assert_eq!(packed.problem().0, 415);
+    assert_eq!(service.get(path).await.json()["items"], json!([]));
+    assert_eq!(sandbox.stats().requests, 0);
+}
+
+#[tokio::test]
+async fn odd_paths_and_methods_have_problems_of_their_own() {
+    let service = service();
+    for (method, path, status) in [
+        (Method::GET, "/api/v1/nothing", 404),
+        (Method::GET, "/api/v1/connectors/nothing", 404),
+        (Method::GET, "/api/v1/connectors/..%2f..%2fetc", 404),
+        (Method::GET, "/api/v1/connections/%00", 404),
+        (Method::GET, "/api/v1/connections/UPPER", 404),
+        (Method::GET, "/api/v1/syncs/none", 404),
+        (Method::GET, "/api/v1/syncs/none.1", 404),
+        (Method::DELETE, "/api/v1/connectors", 405),
+        (Method::PUT, "/api/v1/connections", 405),
+        (Method::TRACE, "/api/v1/connectors", 405),
+    ] {
+        let request = service.request(method.clone(), path);
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        assert_eq!(answer.problem().0, status, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn references_of_this_machine_are_not_for_those_who_call_over_the_network() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    for reference in ["env:HOME", "file:/etc/hostname", "command:id"] {
+        let mut body = new(&sandbox, "Calls");
+        body["config"]["api_key"] = reference.into();
+        let refused = service.post("/api/v1/connections", &body).await;
+        assert_eq!(refused.problem(), (422, "form_invalid".to_owned()));
+        assert_eq!(refused.pointers(), ["/api_key"]);
+        let probe = json!({ "config": body["config"] });
+        let path = "/api/v1/connectors/clari-copilot/probe";
+        assert_eq!(service.post(path, &probe).await.problem().0, 422);
+    }
+    assert_eq!(sandbox.stats().requests, 0);
+}
+
+/// Sends these bytes and returns what comes back.
+fn raw(address: &str, bytes: &[u8]) -> String {
+    let host = address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    // A server that has seen enough closes before the end.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn smuggled_and_oversized_requests_are_refused() {
+    let service = service();
+    let line = "POST /api/v1/connections HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let many: String = (0..10_000)
+        .map(|number| format!("x-{number}: 1\r\n"))
+        .collect();
+    let cases = [
+        format!("{line}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("{line}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}"),
+        format!("{line}content-length: -1\r\n\r\n"),
+        format!("{line}x: {}\r\n\r\n", "y".repeat(70_000)),
+        format!("{line}{many}\r\n"),
+        "GET /healthz\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n".to_owned(),
+    ];
+    for case in cases {
+        let answer = raw(&service.address, format!("{case}\r\n").as_bytes());
+        let shown: String = case.chars().take(120).collect();
+        let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+        let is_refused = answer.is_empty() || status.starts_with('4');
+        assert!(is_refused, "{shown:?} gets {answer:?}");
+        assert!(!answer.contains("201 Created"), "{shown:?}");
+    }
+    assert_eq!(service.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn too_many_connections_are_told_so_while_health_answers() {
+    let service = acceptance::service::Service::start(HEADWATER, &["--most-connections", "4"]);
+    let host = service.address.trim_start_matches("http://").to_owned();
+    let held: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(&host).unwrap()).collect();
+    // They are counted once they were accepted.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let busy = service.get("/api/v1/connectors").await;
+    assert_eq!(busy.problem(), (503, "busy".to_owned()));
+    assert_eq!(service.get("/healthz").await.status, 200);
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(service.get("/api/v1/connectors").await.status, 200);
+}

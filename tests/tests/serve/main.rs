@@ -1,0 +1,25 @@
+//! `headwater serve`: the API as a platform uses it, against the shipped binary and the simulators.
+
+mod connections;
+mod doors;
+mod syncs;
+
+use acceptance::service::Service;
+use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox};
+use serde_json::{Value, json};
+
+const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
+
+fn service() -> Service {
+    Service::start(HEADWATER, &[])
+}
+
+/// A valid config of the simulator.
+fn config(sandbox: &Sandbox) -> Value {
+    json!({ "api_key": API_KEY, "api_password": API_PASSWORD, "base_url": sandbox.base_url() })
+}
+
+/// A connection to save.
+fn new(sandbox: &Sandbox, title: &str) -> Value {
+    json!({ "connector": "clari-copilot", "title": title, "config": config(sandbox) })
+}

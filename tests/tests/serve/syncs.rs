@@ -1,0 +1,193 @@
+//! Previews and syncs over the API.
+
+use std::time::Duration;
+
+use acceptance::{service::Service, unlimited_sandbox};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{HEADWATER, new, service};
+
+/// The events of a stream of them: name and data.
+fn events(text: &str) -> Vec<(String, Value)> {
+    let field = |event: &str, name: &str| {
+        let line = event.lines().find_map(|line| line.strip_prefix(name));
+        line.map(str::to_owned)
+    };
+    text.split("\n\n")
+        .filter_map(|event| {
+            let data = field(event, "data: ")?;
+            let name = field(event, "event: ")?;
+            Some((name, serde_json::from_str(&data).unwrap()))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_probe_tells_its_checks_and_then_the_whole() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let body = json!({ "config": new(&sandbox, "")["config"] });
+    let path = "/api/v1/connectors/clari-copilot/probe";
+    let answer = service
+        .send(Method::POST, path, &body)
+        .header("accept", "text/event-stream")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let events = events(&answer.text().await.unwrap());
+    let (last, checks) = events.split_last().unwrap();
+    assert_eq!(last.0, "done");
+    assert!(checks.iter().all(|(name, _)| name == "check"));
+    let told: Vec<&Value> = checks.iter().map(|(_, check)| check).collect();
+    let whole: Vec<&Value> = last.1["checks"].as_array().unwrap().iter().collect();
+    assert_eq!(told, whole);
+    assert_eq!(told[0]["name"], "reachable");
+}
+
+#[tokio::test]
+async fn a_preview_masks_people_unless_it_is_asked_for() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    service
+        .post("/api/v1/connections", &new(&sandbox, "Calls"))
+        .await;
+    let path = "/api/v1/connections/calls/preview";
+    let masked = service
+        .post(path, &json!({ "stream": "users", "limit": 3 }))
+        .await
+        .json();
+    assert_eq!(masked["records"].as_array().unwrap().len(), 3);
+    assert_eq!(masked["masked"], true);
+    let shown = service
+        .post(
+            path,
+            &json!({ "stream": "users", "limit": 3, "reveal": true }),
+        )
+        .await
+        .json();
+    let email = |page: &Value| page["records"][0]["email"].as_str().unwrap().to_owned();
+    assert_ne!(email(&masked), email(&shown));
+    assert!(email(&masked).ends_with("@redacted"));
+    let audit = service.get("/api/v1/audit").await.text;
+    assert!(audit.contains("previewed with personal data"));
+    let refused = service.post(path, &json!({ "stream": "nothing" })).await;
+    assert_eq!(refused.problem().0, 404);
+    let refused = service
+        .post(path, &json!({ "stream": "users", "limit": 1000 }))
+        .await;
+    assert_eq!(refused.problem().0, 400);
+}
+
+async fn ended(service: &Service, id: &str) -> Value {
+    for _ in 0..600 {
+        let sync = service.get(&format!("/api/v1/syncs/{id}")).await.json();
+        if sync["status"] != "running" {
+            return sync;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the sync does not end");
+}
+
+#[tokio::test]
+async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receipt() {
+    let (sandbox, service) = (unlimited_sandbox(250).await, service());
+    service
+        .post("/api/v1/connections", &new(&sandbox, "Calls"))
+        .await;
+    let started = service
+        .post(
+            "/api/v1/connections/calls/syncs",
+            &json!({ "streams": ["calls", "users"] }),
+        )
+        .await;
+    assert_eq!(started.status, 202, "{}", started.text);
+    let id = started.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(id, "calls.1");
+    let watched = service.get(&format!("/api/v1/syncs/{id}/events")).await;
+    let events = events(&watched.text);
+    assert_eq!(events.last().unwrap().0, "done");
+    assert!(events.iter().any(|(name, _)| name == "progress"));
+    let sync = ended(&service, &id).await;
+    assert_eq!(sync["status"], "complete");
+    let records = service.path().join("home/records/calls.db");
+    let rows: i64 = rusqlite::Connection::open(records)
+        .unwrap()
+        .query_row("SELECT count(*) FROM calls", [], |row| row.get(0))
+        .unwrap();
+    let told = &sync["receipt"]["streams"][0];
+    assert_eq!(told["records"], rows);
+    // A second look at the events goes on where it was told to.
+    let later = service
+        .request(Method::GET, &format!("/api/v1/syncs/{id}/events"))
+        .header("last-event-id", (events.len() - 1).to_string());
+    let later = later.send().await.unwrap().text().await.unwrap();
+    assert_eq!(later.matches("event: ").count(), 1, "{later}");
+    let listed = service.get("/api/v1/syncs?connection=calls").await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    let elsewhere = service
+        .post(
+            "/api/v1/connections/calls/syncs",
+            &json!({ "destination": "sqlite:/etc/passwd" }),
+        )
+        .await;
+    assert_eq!(elsewhere.problem(), (422, "destination_unknown".to_owned()));
+}
+
+#[tokio::test]
+async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
+    let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
+        calls: 5_000,
+        ..Default::default()
+    })
+    .await;
+    let service = service();
+    let mut body = new(&sandbox, "Calls");
+    body["test"] = false.into();
+    service.post("/api/v1/connections", &body).await;
+    let path = "/api/v1/connections/calls/syncs";
+    let order = json!({ "streams": ["calls"] });
+    let started = service.post(path, &order).await;
+    assert_eq!(started.status, 202, "{}", started.text);
+    let second = service.post(path, &order).await;
+    assert_eq!(second.problem(), (409, "in_use".to_owned()));
+    assert_eq!(
+        service.get("/api/v1/connections/calls").await.json()["running"],
+        true
+    );
+    let cancelled = service
+        .post("/api/v1/syncs/calls.1/cancel", &Value::Null)
+        .await;
+    assert_eq!(cancelled.status, 202);
+    let sync = ended(&service, "calls.1").await;
+    assert_eq!(sync["status"], "stopped", "{sync}");
+    let again = service.post(path, &order).await;
+    assert_eq!(again.status, 202, "{}", again.text);
+}
+
+#[tokio::test]
+async fn a_service_that_is_stopped_lets_its_syncs_keep_what_they_have() {
+    let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
+        calls: 5_000,
+        ..Default::default()
+    })
+    .await;
+    let service = service();
+    let mut body = new(&sandbox, "Calls");
+    body["test"] = false.into();
+    service.post("/api/v1/connections", &body).await;
+    let order = json!({ "streams": ["calls"] });
+    service
+        .post("/api/v1/connections/calls/syncs", &order)
+        .await;
+    let service = stopped_and_started(service);
+    let sync = service.get("/api/v1/syncs/calls.1").await.json();
+    assert_eq!(sync["status"], "stopped", "{sync}");
+    assert_eq!(sync["receipt"]["outcome"], "stopped");
+}
+
+fn stopped_and_started(mut service: Service) -> Service {
+    let home = std::mem::replace(&mut service.home, tempfile::tempdir().unwrap());
+    service.stop();
+    Service::start_in(home, HEADWATER, &["--development"])
+}
