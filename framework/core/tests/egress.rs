@@ -367,7 +367,9 @@ fn development_opens_this_machine_and_nothing_else() {
 
 #[test]
 fn an_entry_allows_what_it_names_and_nothing_beside_it() {
-    let cases: [(&str, &[(&str, &str)], &[(&str, &str)]); 9] = [
+    // The entry, then URLs with what their hosts resolve to: permitted ones, refused ones.
+    type Targets<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(&str, Targets<'_>, Targets<'_>); 9] = [
         (
             "api.corp.test",
             &[
