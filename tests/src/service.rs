@@ -32,6 +32,8 @@ impl Service {
 
     /// The same with a home that is there, and with these options only.
     pub fn start_in(home: TempDir, program: &str, options: &[&str]) -> Self {
+        // Fails only when a provider is there already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut child = command(program)
             .args(["--json", "serve", "--listen", "127.0.0.1:0"])
             .args(options)
@@ -61,6 +63,7 @@ impl Service {
             home,
             client: Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
                 .build()
                 .unwrap(),
             child,

@@ -55,7 +55,7 @@ pub(crate) fn serve(
         on_signal(stop);
         let address = format!("{scheme}://{}", service.address()?);
         if terminal.json {
-            terminal.print_json(&json!({ "address": address }))?;
+            terminal.print(&json!({ "address": address }).to_string())?;
         } else {
             terminal.print(&format!("Headwater serves at {address}"))?;
             if options.development {
