@@ -187,7 +187,7 @@ fn figures(view: &RunView, text: &Messages) -> Markup {
 fn receipt(view: &RunView, text: &Messages) -> Markup {
     let own = &text.run;
     html! {
-        div.table-scroll tabindex="0" role="region" aria-label=(own.receipt) {
+        div.table-scroll tabindex="0" role="group" aria-label=(own.receipt) {
             table.receipt {
                 caption { (own.receipt) }
                 thead {
@@ -238,7 +238,7 @@ fn stream_row(stream: &StreamProgress, text: &Messages) -> Markup {
 pub(crate) fn run_table(runs: &[RunRow], has_connection: bool, text: &Messages) -> Markup {
     let own = &text.run;
     html! {
-        div.table-scroll tabindex="0" role="region" aria-label=(own.list) {
+        div.table-scroll tabindex="0" role="group" aria-label=(own.list) {
             table {
                 thead {
                     tr {

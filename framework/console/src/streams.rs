@@ -276,7 +276,7 @@ pub fn preview(view: &Preview, text: &Messages) -> Page {
         @if let Some(problem) = &view.problem { p.refused role="alert" { (icon("bad")) span { (problem) } } }
         @else if view.rows.is_empty() { p.nothing { (own.none) } }
         @else {
-            div.table-scroll tabindex="0" role="region" aria-label=(title) {
+            div.table-scroll tabindex="0" role="group" aria-label=(title) {
                 table {
                     thead { tr { @for column in &view.columns { th scope="col" { (column) } } } }
                     tbody { @for row in &view.rows { tr { @for value in row { td { (value) } } } } }
