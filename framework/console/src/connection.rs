@@ -103,7 +103,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
             div.with-logo {
                 (logo(&view.source.id, &view.source.name))
                 div {
-                    h1 { (view.tile.title) " " (status_badge(view.tile.status, text)) }
+                    h1 data-refresh="status" { (view.tile.title) " " (status_badge(view.tile.status, text)) }
                     p.lead-text {
                         (view.source.name)
                         @if !view.tile.description.is_empty() { " · " (view.tile.description) }
@@ -118,7 +118,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
         }
         @if let Some(done) = &view.done { p.done role="status" { (icon("good")) span { (done) } } }
         @if let Some(refused) = &view.refused { p.refused role="alert" { (icon("bad")) span { (refused) } } }
-        (attention(view, &path, text))
+        div data-refresh="attention" { (attention(view, &path, text)) }
         @if let Some(until) = view.undo_until {
             form.undo method="post" action=(path) {
                 input type="hidden" name="version" value=(view.version);
@@ -206,7 +206,7 @@ fn check(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup {
 fn access(view: &ConnectionDetail<'_>, text: &Messages) -> Markup {
     let own = &text.connection;
     html! {
-        section.panel aria-labelledby="access-title" {
+        section.panel data-refresh="access" aria-labelledby="access-title" {
             h2 #access-title { (own.access) }
             @if view.access.is_empty() { (nothing(&own.no_access)) }
             @else {

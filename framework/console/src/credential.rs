@@ -263,6 +263,7 @@ fn guide(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     let own = &text.credential;
     html! {
         aside.guide #guide aria-labelledby="guide-title" data-guide-pane {
+          div.guide-inside {
             header {
                 h2 #guide-title { (own.guide) }
                 button.quiet type="button" data-guide-close hidden { (icon("close")) span.vh { (own.guide_close) } }
@@ -283,6 +284,7 @@ fn guide(view: &CredentialForm<'_>, text: &Messages) -> Markup {
                 }
             }
             p { a href=(view.source.docs) rel="noopener noreferrer" target="_blank" { (fill(&own.docs, &[("source", &view.source.name)])) } }
+          }
         }
         a.guide-link href="#guide" data-guide-open { (own.guide) }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use headwater_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const ENGLISH: &str = include_str!("../messages/en.json");
 
@@ -63,7 +63,8 @@ impl Messages {
 
     /// What the script says, as JSON.
     pub(crate) fn for_script(&self) -> String {
-        let texts = serde_json::json!({ "script": self.script, "checks": self.checks });
+        let changed = &self.field.changed;
+        let texts = json!({ "script": self.script, "checks": self.checks, "changed": changed });
         texts.to_string()
     }
 
@@ -469,6 +470,7 @@ pub(crate) struct ProblemTexts {
 pub(crate) struct ScriptTexts {
     pub testing: String,
     pub saving: String,
+    pub seconds: String,
     pub stop: String,
     pub stopped: String,
     pub no_answer: String,
@@ -484,11 +486,8 @@ pub(crate) struct ScriptTexts {
     pub stripped: String,
     pub bearer: String,
     pub prefix: String,
-    pub lines: String,
     pub again_destination: String,
-    pub again_branch: String,
     pub bad_date: String,
-    pub applied: String,
     pub errors: Plural,
 }
 

@@ -133,6 +133,9 @@ impl Page {
                             }
                         }
                     }
+                    template #icons {
+                        @for name in ["good", "warn", "bad", "idle", "busy", "info"] { (icon(name)) }
+                    }
                 }
             }
         }
