@@ -123,6 +123,7 @@
     /** Counts the seconds until `work` ends; `stop` is what its button does. */
     async during(what, stop, work) {
       const shown = make('span', { 'aria-hidden': 'true' });
+      this.ended = [];
       const started = performance.now();
       const tick = () => { shown.textContent = ` ${fill(own.seconds, { seconds: Math.floor((performance.now() - started) / 1000) })} `; };
       const button = make('button', { type: 'button', class: 'quiet' }, own.stop);
@@ -134,7 +135,7 @@
         return await work();
       } finally {
         clearInterval(timer);
-        this.progress.replaceChildren();
+        this.progress.replaceChildren(...this.ended);
       }
     }
 
@@ -148,12 +149,19 @@
     add(check) {
       this.section.hidden = false;
       this.list.append(checkRow(check));
+      this.show();
+    }
+
+    show() {
+      this.section.scrollIntoView({ block: 'nearest' });
     }
 
     say(tone, sentence) {
       this.section.hidden = false;
       this.verdict.dataset.outcome = tone;
       this.verdict.replaceChildren(icon(tone), make('span', {}, sentence));
+      this.ended = [make('span', { 'data-outcome': tone }, icon(tone)), make('a', { href: '#test-result' }, sentence)];
+      if (!this.progress.querySelector('button')) this.progress.replaceChildren(...this.ended);
     }
 
     /** The end: the worst outcome in words, what is offered, what is left. */
@@ -483,7 +491,10 @@
       } else if (target.matches('[data-apply]')) {
         event.preventDefault();
         this.apply(JSON.parse(this.form.querySelector('[name="patch"]').value));
-      } else if (target.matches('.summary a')) {
+      } else if (target.matches('[data-progress] a')) {
+        event.preventDefault();
+        this.result.show();
+      } else if (target.matches('.summary a, [data-to-field]')) {
         event.preventDefault();
         document.getElementById(target.hash.slice(1))?.focus();
       } else if (target.matches('[data-guide-link], [data-guide-open]')) {
@@ -707,7 +718,14 @@
       this.errors(errors, false);
       const isRefused = failures.some((check) => check.code === 'not_allowed');
       this.form.querySelector('[value="save-untested"]').hidden = outcome !== 'failed' || isRefused;
-      localise(this.result.section);
+      report.checks.forEach((check, place) => {
+        const field = check.pointers?.length && check.outcome !== 'passed' && this.fieldAt(check.pointers[0]);
+        const control = field && this.control(field);
+        if (!control) return;
+        const link = make('a', { href: `#${control.id}`, 'data-to-field': true }, fill(own.to_field, { field: field.dataset.title }));
+        this.result.list.children[place].lastChild.append(make('p', {}, link));
+      });
+      this.result.show();
     }
 
     test() {

@@ -37,8 +37,8 @@ pub(crate) fn tested(tested: Option<&Tested>, text: &Messages) -> Markup {
     let own = &text.checks;
     let outcome = tested.map(|tested| tested.report.outcome());
     html! {
-        section.tested data-tested hidden[tested.is_none()] aria-label=(own.title) {
-            p.verdict role="status" data-verdict data-outcome=[outcome.map(tone_of)] {
+        section.tested #test-result data-tested hidden[tested.is_none()] aria-label=(own.title) {
+            p.verdict data-verdict data-outcome=[outcome.map(tone_of)] {
                 @if let Some(outcome) = outcome { (icon(tone_of(outcome))) span { (verdict(outcome, text)) } }
             }
             ul.checks data-checks {
@@ -48,6 +48,15 @@ pub(crate) fn tested(tested: Option<&Tested>, text: &Messages) -> Markup {
                 @if let Some(tested) = tested { (after(tested, text)) }
             }
         }
+    }
+}
+
+/// How a probe ended, in one sentence that leads to the rest.
+pub(crate) fn verdict_link(tested: &Tested, text: &Messages) -> Markup {
+    let outcome = tested.report.outcome();
+    html! {
+        span data-outcome=(tone_of(outcome)) { (icon(tone_of(outcome))) }
+        a href="#test-result" { (verdict(outcome, text)) }
     }
 }
 

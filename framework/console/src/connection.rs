@@ -75,7 +75,7 @@ pub struct ConnectionDetail<'a> {
     pub tested: Option<Tested>,
     /// What it may read.
     pub access: Vec<Access>,
-    /// What the service allows.
+    /// What the service allows; shown where the last check does not tell.
     pub allowances: Vec<Allowance>,
     /// What uses it.
     pub used_by: Vec<Use>,
@@ -95,6 +95,10 @@ pub struct ConnectionDetail<'a> {
 pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
     let own = &text.connection;
     let path = format!("/connections/{}", view.tile.name);
+    let has_allowances = view
+        .tested
+        .as_ref()
+        .is_some_and(|tested| !tested.report.allowances.is_empty());
     let main = html! {
         nav.crumbs aria-label=(text.page.crumbs) {
             a href="/connections" { (text.page.connections) } " / " span aria-current="page" { (view.tile.title) }
@@ -138,7 +142,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
             }
             div {
                 (overview(view, text))
-                @if !view.allowances.is_empty() {
+                @if !view.allowances.is_empty() && !has_allowances {
                     section.panel aria-labelledby="allowances-title" { h2 #allowances-title { (own.allowances) } (allowances(&view.allowances, text)) }
                 }
                 section.panel aria-labelledby="used-title" {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::{
-    checks::{Tested, tested},
+    checks::{Tested, tested, verdict_link},
     fields::{At, Fields, SavedSecret},
     inputs::{id, name_at},
     messages::{Messages, fill},
@@ -159,7 +159,9 @@ fn actions(view: &CredentialForm<'_>, text: &Messages) -> Markup {
         .is_some_and(|tested| tested.report.failure().is_some());
     let may_skip = view.may_save_untested && has_failed;
     html! {
-        p.progress role="status" data-progress {}
+        p.progress role="status" data-progress {
+            @if let Some(tested) = &view.tested { (verdict_link(tested, text)) }
+        }
         div.buttons {
             button.quiet type="submit" name="action" value="save-untested" hidden[!may_skip] { (own.save_untested) }
             a.button.quiet href=(view.back) data-close { (own.cancel) }

@@ -471,6 +471,7 @@ pub(crate) struct ScriptTexts {
     pub testing: String,
     pub saving: String,
     pub seconds: String,
+    pub to_field: String,
     pub stop: String,
     pub stopped: String,
     pub no_answer: String,

@@ -101,10 +101,9 @@ fn unescaped(text: &str) -> String {
 }
 
 /// What every page keeps to, whatever it shows.
-pub fn check(html: &str, name: &str) {
-    let tags = tags(html);
+pub fn check(tags: &[Tag], name: &str) {
     let mut ids = BTreeSet::new();
-    for tag in &tags {
+    for tag in tags {
         if let Some(id) = tag.get("id") {
             assert!(ids.insert(id), "{name}: the id {id} is there twice");
         }
@@ -117,7 +116,7 @@ pub fn check(html: &str, name: &str) {
     }
     let labels = tags.iter().filter(|tag| tag.name == "label");
     let labelled: BTreeSet<&str> = labels.filter_map(|tag| tag.get("for")).collect();
-    for tag in &tags {
+    for tag in tags {
         for reference in ["for", "aria-describedby", "aria-labelledby", "aria-controls"] {
             let named = tag.get(reference).unwrap_or_default();
             for id in named.split_whitespace() {
