@@ -76,7 +76,10 @@ impl Typed {
         let (value, mut object) = match number {
             Some(number) => {
                 let branch = &branches[number];
-                (branch.value.clone(), self.object(&branch.fields, Some(number)))
+                (
+                    branch.value.clone(),
+                    self.object(&branch.fields, Some(number)),
+                )
             }
             None if text.is_empty() => return None,
             None => (text.into(), Map::new()),
@@ -143,11 +146,12 @@ mod tests {
             field
         };
         let secret = |order| {
-            field(order, json!({ "type": "string", "format": "password", "writeOnly": true }))
+            field(
+                order,
+                json!({ "type": "string", "format": "password", "writeOnly": true }),
+            )
         };
-        let branch = |tag: &str| {
-            json!({ "title": tag, "properties": { "by": { "const": tag }, "key": secret(1) } })
-        };
+        let branch = |tag: &str| json!({ "title": tag, "properties": { "by": { "const": tag }, "key": secret(1) } });
         let schema = json!({ "type": "object", "required": ["auth"], "properties": {
             "auth": field(1, json!({ "oneOf": [branch("key"), branch("token")] })),
             "base_url": field(2, json!({ "type": "string", "format": "uri", "default": "https://example.com" })),

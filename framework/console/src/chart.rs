@@ -33,7 +33,12 @@ pub(crate) fn chart(samples: &[Sample], text: &Messages) -> Markup {
     };
     let span = (last.second - first.second).max(0.001);
     let x = |second: f64| (second - first.second) / span * WIDTH;
-    let most = samples.iter().map(|sample| sample.records).max().unwrap_or(0).max(1) as f64;
+    let most = samples
+        .iter()
+        .map(|sample| sample.records)
+        .max()
+        .unwrap_or(0)
+        .max(1) as f64;
     let mut line = String::new();
     for sample in samples {
         let y = RECORDS - sample.records as f64 / most * (RECORDS - 4.0);

@@ -164,7 +164,10 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
 /// What is wrong, and the one thing to do about it.
 fn attention(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup {
     let own = &text.connection;
-    let failure = view.tested.as_ref().and_then(|tested| tested.report.failure());
+    let failure = view
+        .tested
+        .as_ref()
+        .and_then(|tested| tested.report.failure());
     match (view.tile.status, &view.problem, failure) {
         (Status::Unreadable, problem, _) => html! {
             div.attention-box {

@@ -105,7 +105,10 @@ fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
         Purpose::Repair(_) => &own.repair,
         Purpose::Rotate => &own.rotate,
     };
-    fill(pattern, &[("source", &view.source.name), ("title", &view.title)])
+    fill(
+        pattern,
+        &[("source", &view.source.name), ("title", &view.title)],
+    )
 }
 
 fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
@@ -291,4 +294,3 @@ fn guide(view: &CredentialForm<'_>, text: &Messages) -> Markup {
         a.guide-link href="#guide" data-guide-open { (own.guide) }
     }
 }
-

@@ -104,10 +104,7 @@ impl Fields<'_> {
             .filter(|field| self.is_changed(field, at))
             .count();
         let has_error = fields.iter().any(|field| self.has_error_inside(field));
-        let is_asked = |field: &&Field| {
-            self.only
-                .is_some_and(|only| only.contains(&field.pointer))
-        };
+        let is_asked = |field: &&Field| self.only.is_some_and(|only| only.contains(&field.pointer));
         let is_open = changed > 0 || has_error || fields.iter().any(is_asked);
         html! {
             details.advanced open[is_open] {
@@ -376,7 +373,9 @@ impl Fields<'_> {
         let is_invalid = frame.error.map(|_| "true");
         if let FieldKind::Choice { choices } = &field.kind {
             let is_known = choices.iter().any(|choice| Some(&choice.value) == value);
-            let has_empty = choices.iter().any(|choice| text_of(&choice.value).is_empty());
+            let has_empty = choices
+                .iter()
+                .any(|choice| text_of(&choice.value).is_empty());
             return html! {
                 select id=(frame.id) name=(frame.name) required[field.required] aria-describedby=(frame.described)
                     aria-invalid=[is_invalid] {
@@ -414,58 +413,63 @@ impl Fields<'_> {
 
     fn secret(&self, field: &Field, at: At) -> Markup {
         let frame = self.frame(field, at);
-        let saved = self
-            .saved
-            .get(&field.pointer)
-            .filter(|_| at.is_saved);
+        let saved = self.saved.get(&field.pointer).filter(|_| at.is_saved);
         let reason = saved.and_then(|_| self.asked_again.get(&field.pointer));
         let is_replacing = self.replacing.contains(&frame.name)
             || reason.is_some()
             || (saved.is_some() && frame.error.is_some());
         let Some(saved) = saved else {
-            return self.secret_field(field, None, &html! {
-                label for=(frame.id) { (field.title) (self.required(field)) }
-                (self.hint(field, &frame.id))
-                (self.error_text(&frame.id, frame.error))
-                (self.secret_input(field, &frame, false))
-                (self.notice_text(&frame.id, frame.notice))
-            });
+            return self.secret_field(
+                field,
+                None,
+                &html! {
+                    label for=(frame.id) { (field.title) (self.required(field)) }
+                    (self.hint(field, &frame.id))
+                    (self.error_text(&frame.id, frame.error))
+                    (self.secret_input(field, &frame, false))
+                    (self.notice_text(&frame.id, frame.notice))
+                },
+            );
         };
         let label = html! {
             @if is_replacing || !self.is_locked(field) { label for=(frame.id) { (field.title) (self.required(field)) } }
             @else { p.label { (field.title) } }
         };
         let state = if is_replacing { "replacing" } else { "saved" };
-        self.secret_field(field, Some(state), &html! {
-            (label)
-            (self.hint(field, &frame.id))
-            (self.error_text(&frame.id, frame.error))
-            p.reason id={ (frame.id) "-reason" } hidden[reason.is_none()] {
-                (icon("info")) span { (reason.map_or("", String::as_str)) }
-            }
-            div.saved hidden[is_replacing] {
-                p { (icon("lock")) span { (self.saved_words(saved)) } }
-                @if !self.is_locked(field) {
-                    button.quiet type="submit" name="replace" value=(frame.name) {
-                        (self.text.secret.replace) span.vh { " " (field.title) }
+        self.secret_field(
+            field,
+            Some(state),
+            &html! {
+                (label)
+                (self.hint(field, &frame.id))
+                (self.error_text(&frame.id, frame.error))
+                p.reason id={ (frame.id) "-reason" } hidden[reason.is_none()] {
+                    (icon("info")) span { (reason.map_or("", String::as_str)) }
+                }
+                div.saved hidden[is_replacing] {
+                    p { (icon("lock")) span { (self.saved_words(saved)) } }
+                    @if !self.is_locked(field) {
+                        button.quiet type="submit" name="replace" value=(frame.name) {
+                            (self.text.secret.replace) span.vh { " " (field.title) }
+                        }
+                    }
+                    @if is_optional(field) && !self.is_locked(field) {
+                        label.remove {
+                            input type="checkbox" name=(REMOVE) value=(frame.name);
+                            span { (self.text.secret.remove) span.vh { " " (field.title) } }
+                        }
                     }
                 }
-                @if is_optional(field) && !self.is_locked(field) {
-                    label.remove {
-                        input type="checkbox" name=(REMOVE) value=(frame.name);
-                        span { (self.text.secret.remove) span.vh { " " (field.title) } }
+                div.replacement {
+                    @if is_replacing {
+                        (self.secret_input(field, &frame, true))
+                    } @else if !self.is_locked(field) {
+                        template { (self.secret_input(field, &frame, true)) }
                     }
                 }
-            }
-            div.replacement {
-                @if is_replacing {
-                    (self.secret_input(field, &frame, true))
-                } @else if !self.is_locked(field) {
-                    template { (self.secret_input(field, &frame, true)) }
-                }
-            }
-            (self.notice_text(&frame.id, frame.notice))
-        })
+                (self.notice_text(&frame.id, frame.notice))
+            },
+        )
     }
 
     fn secret_field(&self, field: &Field, state: Option<&str>, inside: &Markup) -> Markup {
@@ -539,7 +543,11 @@ impl Fields<'_> {
         let notice = self.notices.iter().find(|notice| is_at(&notice.pointer));
         let described = described(
             &id,
-            &[("error", error.is_some()), ("notice", notice.is_some()), ("hint", true)],
+            &[
+                ("error", error.is_some()),
+                ("notice", notice.is_some()),
+                ("hint", true),
+            ],
         );
         Frame {
             name,
@@ -635,7 +643,10 @@ pub(crate) fn in_words(kind: &FieldKind, value: &Value, text: &Messages) -> Stri
             choice.map_or_else(|| text_of(value), |choice| choice.title.clone())
         }
         (FieldKind::List { of }, Value::Array(values)) => {
-            let words: Vec<String> = values.iter().map(|value| in_words(of, value, text)).collect();
+            let words: Vec<String> = values
+                .iter()
+                .map(|value| in_words(of, value, text))
+                .collect();
             words.join(", ")
         }
         (_, Value::Bool(true)) => text.field.yes.clone(),

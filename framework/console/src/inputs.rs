@@ -118,7 +118,9 @@ mod tests {
 
     #[test]
     fn different_names_have_different_ids() {
-        let names = ["/a", "/a_b", "/a-b", "/a/b", "/a~1b", "0:/a", "/ä", "/_e4_", ""];
+        let names = [
+            "/a", "/a_b", "/a-b", "/a/b", "/a~1b", "0:/a", "/ä", "/_e4_", "",
+        ];
         let mut ids: Vec<String> = names.iter().map(|name| id(name)).collect();
         ids.sort();
         ids.dedup();

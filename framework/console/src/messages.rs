@@ -37,7 +37,10 @@ impl Messages {
     /// Reads a file of texts.
     pub fn parse(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(|error| {
-            Error::new(Kind::ConfigInvalid, format!("the file of texts cannot be used: {error}"))
+            Error::new(
+                Kind::ConfigInvalid,
+                format!("the file of texts cannot be used: {error}"),
+            )
         })
     }
 
@@ -155,7 +158,7 @@ fn stretched(text: &str) -> String {
         });
     }
     let more = text.chars().count() * 2 / 5;
-    longer.extend("·".repeat(more).chars());
+    longer.push_str(&"·".repeat(more));
     longer + "]"
 }
 
@@ -513,10 +516,16 @@ mod tests {
 
     #[test]
     fn pseudo_texts_are_longer_and_keep_the_names_in_braces() {
-        let (plain, pseudo) = (Messages::english().unwrap(), Messages::pseudo(true).unwrap());
+        let (plain, pseudo) = (
+            Messages::english().unwrap(),
+            Messages::pseudo(true).unwrap(),
+        );
         let (short, long) = (&plain.authenticate.title, &pseudo.authenticate.title);
         assert!(long.contains("{source}"), "{long}");
-        assert!(long.chars().count() * 10 >= short.chars().count() * 14, "{long}");
+        assert!(
+            long.chars().count() * 10 >= short.chars().count() * 14,
+            "{long}"
+        );
         assert_eq!(pseudo.page.dir, "rtl");
     }
 

@@ -94,7 +94,9 @@ pub(crate) fn logo(id: &str, name: &str) -> Markup {
     let hue = id.bytes().fold(7_u32, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(u32::from(byte))
     }) % 8;
-    let mut words = name.split_whitespace().filter_map(|word| word.chars().next());
+    let mut words = name
+        .split_whitespace()
+        .filter_map(|word| word.chars().next());
     let letters: String = words.by_ref().take(2).collect();
     html! { span class={ "logo hue-" (hue) } aria-hidden="true" { (letters) } }
 }
@@ -125,12 +127,16 @@ pub(crate) fn allowances(allowances: &[Allowance], text: &Messages) -> Markup {
 pub(crate) fn icon(name: &str) -> Markup {
     let path = match name {
         "good" => "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm3.2 5.2-3.9 4.3-2.4-2.3 1-1 1.3 1.3 2.9-3.2z",
-        "bad" => "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm2.9 8.9-1 1L8 9l-1.9 1.9-1-1L7 8 5.1 6.1l1-1L8 7l1.9-1.9 1 1L9 8z",
+        "bad" => {
+            "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm2.9 8.9-1 1L8 9l-1.9 1.9-1-1L7 8 5.1 6.1l1-1L8 7l1.9-1.9 1 1L9 8z"
+        }
         "warn" => "M8 1.2 15.2 14H.8zM7.3 6v4h1.4V6zm0 5v1.4h1.4V11z",
         "busy" => "M8 1v2a5 5 0 1 1-5 5H1a7 7 0 1 0 7-7z",
         "lock" => "M4 7V5a4 4 0 0 1 8 0v2h1v8H3V7zm1.6 0h4.8V5a2.4 2.4 0 0 0-4.8 0z",
         "plus" => "M7.2 2h1.6v5.2H14v1.6H8.8V14H7.2V8.8H2V7.2h5.2z",
-        "close" => "M3.5 2.4 8 6.9l4.5-4.5 1.1 1.1L9.1 8l4.5 4.5-1.1 1.1L8 9.1l-4.5 4.5-1.1-1.1L6.9 8 2.4 3.5z",
+        "close" => {
+            "M3.5 2.4 8 6.9l4.5-4.5 1.1 1.1L9.1 8l4.5 4.5-1.1 1.1L8 9.1l-4.5 4.5-1.1-1.1L6.9 8 2.4 3.5z"
+        }
         "info" => "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm-.8 2.8h1.6v1.6H7.2zm0 3h1.6v5.4H7.2z",
         "drop" => "M8 .8c3 3.5 5 6 5 8.6a5 5 0 0 1-10 0C3 6.8 5 4.3 8 .8z",
         _ => "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM4.5 7.2h7v1.6h-7z",

@@ -152,7 +152,7 @@ pub fn run(view: &RunView, text: &Messages) -> Page {
             div data-live {
                 (figures(view, text))
                 @if let Some(message) = &view.message {
-                    p.lead { (icon(row.state.tone())) span { (message) } }
+                    p class={ "lead " (row.state.tone()) } { (icon(row.state.tone())) span { (message) } }
                 }
                 @if view.samples.len() > 1 { (chart(&view.samples, text)) }
                 (receipt(view, text))

@@ -165,7 +165,9 @@ fn schedule(view: &StreamChoice, text: &Messages) -> Markup {
         (1440, &own.every_day),
     ];
     let other = match view.schedule {
-        Schedule::Every(minutes) if every.iter().all(|(known, _)| *known != minutes) => Some(minutes),
+        Schedule::Every(minutes) if every.iter().all(|(known, _)| *known != minutes) => {
+            Some(minutes)
+        }
         _ => None,
     };
     let cron = match &view.schedule {

@@ -1,5 +1,7 @@
 //! Forms that nobody wrote: schemas of the profile are made up, rendered, filled in and read back.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod html;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +70,11 @@ fn a_saved_secret_has_no_input_until_it_is_to_be_replaced() {
     view.saved.insert("/key".to_owned(), secret);
     let inputs = |view: &CredentialForm<'_>| {
         let tags = tags(&credential(view, &text).fragment());
-        let in_template = |tag: &Tag| tag.inside.iter().any(|place| tags[*place].name == "template");
+        let in_template = |tag: &Tag| {
+            tag.inside
+                .iter()
+                .any(|place| tags[*place].name == "template")
+        };
         let all = tags.iter().filter(|tag| tag.get("name") == Some("/key"));
         all.filter(|tag| !in_template(tag)).count()
     };
@@ -76,7 +82,8 @@ fn a_saved_secret_has_no_input_until_it_is_to_be_replaced() {
     view.replacing.insert("/key".to_owned());
     assert_eq!(inputs(&view), 1);
     view.replacing.clear();
-    view.asked_again.insert("/key".to_owned(), "Base URL was changed".to_owned());
+    view.asked_again
+        .insert("/key".to_owned(), "Base URL was changed".to_owned());
     assert_eq!(inputs(&view), 1);
 }
 
@@ -84,8 +91,13 @@ fn a_saved_secret_has_no_input_until_it_is_to_be_replaced() {
 fn texts_of_schemas_and_answers_cannot_become_markup() {
     let text = Messages::english().unwrap();
     let attack = "\"><script>alert(1)</script><img src=x onerror=alert(1)>{title}";
-    let mut evil = field(1, "string", json!({ "title": attack, "description": attack }));
-    evil["x-headwater"] = json!({ "order": 1, "help": attack, "group": attack, "placeholder": attack });
+    let mut evil = field(
+        1,
+        "string",
+        json!({ "title": attack, "description": attack }),
+    );
+    evil["x-headwater"] =
+        json!({ "order": 1, "help": attack, "group": attack, "placeholder": attack });
     let schema = json!({ "type": "object", "properties": { attack: evil } });
     let form = FormModel::from_schema(attack, &[], &schema).unwrap();
     let source = source();
@@ -96,7 +108,10 @@ fn texts_of_schemas_and_answers_cannot_become_markup() {
     };
     let markup = credential(&view, &text).fragment();
     html::check(&tags(&markup), "an attack");
-    assert!(!markup.contains("<script") && !markup.contains("<img"), "{markup}");
+    assert!(
+        !markup.contains("<script") && !markup.contains("<img"),
+        "{markup}"
+    );
 }
 
 // ---- Rendering and reading back
@@ -150,7 +165,11 @@ fn pairs(tags: &[Tag]) -> Vec<(String, String)> {
             "input" if is_choice && !tag.has("checked") => continue,
             "input" => tag.get("value").unwrap_or_default().to_owned(),
             "select" => selected(tags, place),
-            "textarea" => tag.text.strip_prefix('\n').unwrap_or(&tag.text).replace('\n', "\r\n"),
+            "textarea" => tag
+                .text
+                .strip_prefix('\n')
+                .unwrap_or(&tag.text)
+                .replace('\n', "\r\n"),
             _ => continue,
         };
         pairs.push((name, value));
@@ -160,8 +179,13 @@ fn pairs(tags: &[Tag]) -> Vec<(String, String)> {
 
 fn selected(tags: &[Tag], select: usize) -> String {
     let options = || tags.iter().filter(|tag| tag.inside.last() == Some(&select));
-    let chosen = options().find(|tag| tag.has("selected")).or(options().next());
-    chosen.and_then(|tag| tag.get("value")).unwrap_or_default().to_owned()
+    let chosen = options()
+        .find(|tag| tag.has("selected"))
+        .or(options().next());
+    chosen
+        .and_then(|tag| tag.get("value"))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Each field is there once, with a control or, for several choices, a group of them. That controls are labelled is
@@ -203,9 +227,15 @@ fn hidden_names(form: &FormModel, config: &Value) -> Vec<String> {
             continue;
         };
         for (number, branch) in branches.iter().enumerate() {
-            let is_chosen = config.pointer(&field.pointer).and_then(|one| one.get(tag)) == Some(&branch.value);
+            let is_chosen =
+                config.pointer(&field.pointer).and_then(|one| one.get(tag)) == Some(&branch.value);
             if !is_chosen {
-                names.extend(branch.fields.iter().map(|inside| format!("{number}:{}", inside.pointer)));
+                names.extend(
+                    branch
+                        .fields
+                        .iter()
+                        .map(|inside| format!("{number}:{}", inside.pointer)),
+                );
             }
         }
     }
@@ -236,7 +266,12 @@ fn fields(random: &mut Rng, is_top: bool) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for order in 1..=count {
-        let name = format!("{}{order}", random.choice(["a", "b_c", "d-e", "f/g", "h~i", "jö", "k l"]).unwrap());
+        let name = format!(
+            "{}{order}",
+            random
+                .choice(["a", "b_c", "d-e", "f/g", "h~i", "jö", "k l"])
+                .unwrap()
+        );
         let mut one = one_field(random, order, is_top);
         let hints = &mut one["x-headwater"];
         if random.u8(..4) == 0 {
@@ -267,14 +302,28 @@ fn one_field(random: &mut Rng, order: usize, is_top: bool) -> Value {
     };
     match random.u8(..if is_top { 14 } else { 11 }) {
         0 => with_default(random, "string", json!({}), json!("standard")),
-        1 => field(order, "string", json!({ "format": "password", "writeOnly": true })),
-        2 => with_default(random, "string", json!({ "format": "uri" }), json!("https://example.com")),
+        1 => field(
+            order,
+            "string",
+            json!({ "format": "password", "writeOnly": true }),
+        ),
+        2 => with_default(
+            random,
+            "string",
+            json!({ "format": "uri" }),
+            json!("https://example.com"),
+        ),
         3 => field(order, "string", json!({ "format": "date" })),
         4 => with_default(random, "integer", json!({}), json!(7)),
         5 => field(order, "number", json!({})),
         6 => field(order, "boolean", json!({ "default": random.bool() })),
         7 => with_default(random, "string", choices(), json!("x")),
-        8 => with_default(random, "array", json!({ "items": { "type": "string" } }), json!(["a", "b"])),
+        8 => with_default(
+            random,
+            "array",
+            json!({ "items": { "type": "string" } }),
+            json!(["a", "b"]),
+        ),
         9 => with_default(random, "array", json!({ "items": choices() }), json!(["x"])),
         10 => field(order, "array", json!({ "items": { "type": "integer" } })),
         11 => {
@@ -337,7 +386,8 @@ fn value(field: &Field, random: &mut Rng) -> Option<Value> {
     }
     let value = match &field.kind {
         FieldKind::List { of } => {
-            let values = (0..random.usize(usize::from(field.default.is_none())..4)).map(|_| scalar(of, random));
+            let values = (0..random.usize(usize::from(field.default.is_none())..4))
+                .map(|_| scalar(of, random));
             let mut values: Vec<Value> = values.collect();
             if let FieldKind::Choice { choices } = of.as_ref() {
                 values = in_order(choices, &values);
@@ -355,18 +405,39 @@ fn may_be_absent(field: &Field) -> bool {
 }
 
 fn in_order(choices: &[Choice], values: &[Value]) -> Vec<Value> {
-    let chosen = choices.iter().filter(|choice| values.contains(&choice.value));
+    let chosen = choices
+        .iter()
+        .filter(|choice| values.contains(&choice.value));
     chosen.map(|choice| choice.value.clone()).collect()
 }
 
 fn scalar(kind: &FieldKind, random: &mut Rng) -> Value {
-    let texts = ["one", "two words", "<b>&amp;\"quoted\"</b>", "{name}", "ünï", "0", "true", "null", "a,b", "https://x.example/y"];
+    let texts = [
+        "one",
+        "two words",
+        "<b>&amp;\"quoted\"</b>",
+        "{name}",
+        "ünï",
+        "0",
+        "true",
+        "null",
+        "a,b",
+        "https://x.example/y",
+    ];
     match kind {
         FieldKind::Integer => {
-            let numbers = [json!(0), json!(-3), json!(i64::MIN), json!(u64::MAX), json!(42)];
+            let numbers = [
+                json!(0),
+                json!(-3),
+                json!(i64::MIN),
+                json!(u64::MAX),
+                json!(42),
+            ];
             random.choice(numbers).unwrap()
         }
-        FieldKind::Number => random.choice([json!(0.5), json!(-1e300), json!(3), json!(0.1)]).unwrap(),
+        FieldKind::Number => random
+            .choice([json!(0.5), json!(-1e300), json!(3), json!(0.1)])
+            .unwrap(),
         FieldKind::Boolean => random.bool().into(),
         FieldKind::Choice { choices } => random.choice(choices).unwrap().value.clone(),
         FieldKind::Date => "2026-01-31".into(),

@@ -2,6 +2,8 @@
 //!
 //! What was rendered is kept in `target/console-preview`, with the assets beside it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod html;
 mod samples;
 

@@ -117,10 +117,18 @@ pub fn check(tags: &[Tag], name: &str) {
     let labels = tags.iter().filter(|tag| tag.name == "label");
     let labelled: BTreeSet<&str> = labels.filter_map(|tag| tag.get("for")).collect();
     for tag in tags {
-        for reference in ["for", "aria-describedby", "aria-labelledby", "aria-controls"] {
+        for reference in [
+            "for",
+            "aria-describedby",
+            "aria-labelledby",
+            "aria-controls",
+        ] {
             let named = tag.get(reference).unwrap_or_default();
             for id in named.split_whitespace() {
-                assert!(ids.contains(id), "{name}: {reference} names {id}, which is not there");
+                assert!(
+                    ids.contains(id),
+                    "{name}: {reference} names {id}, which is not there"
+                );
             }
         }
         if tag.is_control() {

@@ -54,15 +54,27 @@ pub fn source(id: &str, name: &str, summary: &str) -> Source {
 }
 
 pub fn revenue() -> Source {
-    source("clari-revenue", "Clari Revenue", "Reads forecasts by week and quarter, activities, audit events and opportunities.")
+    source(
+        "clari-revenue",
+        "Clari Revenue",
+        "Reads forecasts by week and quarter, activities, audit events and opportunities.",
+    )
 }
 
 pub fn copilot() -> Source {
-    source("clari-copilot", "Clari Copilot", "Reads calls, transcripts, summaries, scorecards and the CRM objects that calls name.")
+    source(
+        "clari-copilot",
+        "Clari Copilot",
+        "Reads calls, transcripts, summaries, scorecards and the CRM objects that calls name.",
+    )
 }
 
 pub fn claribi() -> Source {
-    source("claribi", "clariBI", "Reads data sources, reports, dashboards, the account and the usage of the plan.")
+    source(
+        "claribi",
+        "clariBI",
+        "Reads data sources, reports, dashboards, the account and the usage of the plan.",
+    )
 }
 
 pub fn at(text: &str) -> Timestamp {
@@ -85,9 +97,21 @@ fn tile(name: &str, title: &str, description: &str, status: Status, used_by: usi
 
 fn tiles() -> Vec<Tile> {
     vec![
-        tile("revenue-emea", "Revenue EMEA", "Forecasts of the European teams, for the weekly board.", Status::Working, 2),
+        tile(
+            "revenue-emea",
+            "Revenue EMEA",
+            "Forecasts of the European teams, for the weekly board.",
+            Status::Working,
+            2,
+        ),
         tile("revenue-us", "Revenue US", "", Status::NeedsAttention, 1),
-        tile("revenue-trial", "Trial account", "Kept until the end of the quarter.", Status::NotTested, 0),
+        tile(
+            "revenue-trial",
+            "Trial account",
+            "Kept until the end of the quarter.",
+            Status::NotTested,
+            0,
+        ),
         tile("revenue-old", "Old workspace", "", Status::Unreadable, 0),
     ]
 }
@@ -125,8 +149,13 @@ pub fn passed() -> Tested {
 pub fn offered() -> Tested {
     let mut tested = passed();
     tested.report.checks.push(
-        Check::warned("access:audit_events", Kind::PermissionDenied, "permission_denied", "the key may not read audit events")
-            .remedy("ask an administrator of Clari for the role Audit Viewer, or leave the stream out"),
+        Check::warned(
+            "access:audit_events",
+            Kind::PermissionDenied,
+            "permission_denied",
+            "the key may not read audit events",
+        )
+        .remedy("ask an administrator of Clari for the role Audit Viewer, or leave the stream out"),
     );
     tested.report.patch = Some(ConfigPatch {
         message: "Clari takes this key in the header apikey, under /v4".to_owned(),
@@ -143,9 +172,16 @@ pub fn failed() -> Tested {
         Check::passed("reachable", "api.clari.com answers").took(Duration::from_millis(86)),
         Check::passed("tls", "the certificate of api.clari.com is valid"),
         Check::passed("api", "the address is that of Clari"),
-        Check::failed("credentials", Kind::Unauthenticated, "unauthenticated", "Clari did not accept this API key")
-            .at(["/api_key"])
-            .remedy("make a new token under your profile > Settings > API tokens and copy the whole of it"),
+        Check::failed(
+            "credentials",
+            Kind::Unauthenticated,
+            "unauthenticated",
+            "Clari did not accept this API key",
+        )
+        .at(["/api_key"])
+        .remedy(
+            "make a new token under your profile > Settings > API tokens and copy the whole of it",
+        ),
         Check::skipped("access:forecasts"),
     ];
     Tested {
@@ -177,7 +213,12 @@ pub fn new_form<'a>(source: &'a Source, form: &'a FormModel) -> CredentialForm<'
     }
 }
 
-pub fn saved_form<'a>(source: &'a Source, form: &'a FormModel, config: Value, secrets: &[&str]) -> CredentialForm<'a> {
+pub fn saved_form<'a>(
+    source: &'a Source,
+    form: &'a FormModel,
+    config: Value,
+    secrets: &[&str],
+) -> CredentialForm<'a> {
     let saved = SavedSecret {
         at: at("2026-05-12T14:05:00Z"),
         by: Some("Ana".to_owned()),
@@ -192,7 +233,10 @@ pub fn saved_form<'a>(source: &'a Source, form: &'a FormModel, config: Value, se
         description: "Forecasts of the European teams, for the weekly board.".to_owned(),
         answer: config.clone(),
         saved_answer: config,
-        saved: secrets.iter().map(|pointer| ((*pointer).to_owned(), saved.clone())).collect(),
+        saved: secrets
+            .iter()
+            .map(|pointer| ((*pointer).to_owned(), saved.clone()))
+            .collect(),
         ..new_form(source, form)
     }
 }
@@ -217,7 +261,13 @@ fn row(id: &str, state: RunState, seconds: f64, records: u64) -> RunRow {
     }
 }
 
-fn progress(stream: &str, state: RunState, records: u64, expected: Option<u64>, message: Option<&str>) -> StreamProgress {
+fn progress(
+    stream: &str,
+    state: RunState,
+    records: u64,
+    expected: Option<u64>,
+    message: Option<&str>,
+) -> StreamProgress {
     StreamProgress {
         stream: stream.to_owned(),
         state,
@@ -244,21 +294,53 @@ fn run_view(state: RunState) -> RunView {
         streams: vec![
             progress("forecasts", RunState::Complete, 41_200, None, None),
             if is_over {
-                progress("activities", RunState::Partial, 20_282, None, Some("one window was set aside: the service answered with a page that is not JSON"))
+                progress(
+                    "activities",
+                    RunState::Partial,
+                    20_282,
+                    None,
+                    Some(
+                        "one window was set aside: the service answered with a page that is not JSON",
+                    ),
+                )
             } else {
-                progress("activities", RunState::Running, 20_282, Some(48_000), Some("waits for the limit of the service"))
+                progress(
+                    "activities",
+                    RunState::Running,
+                    20_282,
+                    Some(48_000),
+                    Some("waits for the limit of the service"),
+                )
             },
-            progress("audit_events", if is_over { RunState::Failed } else { RunState::Waiting }, 0, None, is_over.then_some("the key may not read audit events")),
+            progress(
+                "audit_events",
+                if is_over {
+                    RunState::Failed
+                } else {
+                    RunState::Waiting
+                },
+                0,
+                None,
+                is_over.then_some("the key may not read audit events"),
+            ),
         ],
         samples: samples.collect(),
-        message: is_over.then(|| "Two of three streams are there; what is missing is read next time.".to_owned()),
+        message: is_over.then(|| {
+            "Two of three streams are there; what is missing is read next time.".to_owned()
+        }),
     }
 }
 
 fn detail<'a>(source: &'a Source, form: &'a FormModel, status: Status) -> ConnectionDetail<'a> {
     let is_working = status == Status::Working;
     ConnectionDetail {
-        tile: tile("revenue-emea", "Revenue EMEA", "Forecasts of the European teams", status, 2),
+        tile: tile(
+            "revenue-emea",
+            "Revenue EMEA",
+            "Forecasts of the European teams",
+            status,
+            2,
+        ),
         source,
         form,
         config: json!({ "auth_profile": "apikey", "base_url": "https://api.clari.com/v4", "forecast_ids": ["net_arr", "new_business"] }),
@@ -273,18 +355,50 @@ fn detail<'a>(source: &'a Source, form: &'a FormModel, status: Status) -> Connec
             _ => None,
         },
         access: vec![
-            Access { stream: "forecasts".to_owned(), outcome: Outcome::Passed, message: "can be read".to_owned() },
-            Access { stream: "audit_events".to_owned(), outcome: Outcome::Warned, message: "the key may not read audit events".to_owned() },
-            Access { stream: "opportunities".to_owned(), outcome: Outcome::Skipped, message: "not checked: no ids were given".to_owned() },
+            Access {
+                stream: "forecasts".to_owned(),
+                outcome: Outcome::Passed,
+                message: "can be read".to_owned(),
+            },
+            Access {
+                stream: "audit_events".to_owned(),
+                outcome: Outcome::Warned,
+                message: "the key may not read audit events".to_owned(),
+            },
+            Access {
+                stream: "opportunities".to_owned(),
+                outcome: Outcome::Skipped,
+                message: "not checked: no ids were given".to_owned(),
+            },
         ],
-        allowances: if is_working { vec![allowance()] } else { Vec::new() },
+        allowances: if is_working {
+            vec![allowance()]
+        } else {
+            Vec::new()
+        },
         used_by: vec![
-            Use { title: "Forecasts to the warehouse".to_owned(), path: "/syncs/s-1".to_owned() },
-            Use { title: "Weekly board".to_owned(), path: "/syncs/s-2".to_owned() },
+            Use {
+                title: "Forecasts to the warehouse".to_owned(),
+                path: "/syncs/s-1".to_owned(),
+            },
+            Use {
+                title: "Weekly board".to_owned(),
+                path: "/syncs/s-2".to_owned(),
+            },
         ],
         history: vec![
-            Change { at: at("2026-05-12T14:05:00Z"), who: "Ana".to_owned(), what: "The API key was replaced.".to_owned(), request_id: Some("r-7f3a".to_owned()) },
-            Change { at: at("2026-03-02T09:12:00Z"), who: "Ben".to_owned(), what: "It was saved.".to_owned(), request_id: None },
+            Change {
+                at: at("2026-05-12T14:05:00Z"),
+                who: "Ana".to_owned(),
+                what: "The API key was replaced.".to_owned(),
+                request_id: Some("r-7f3a".to_owned()),
+            },
+            Change {
+                at: at("2026-03-02T09:12:00Z"),
+                who: "Ben".to_owned(),
+                what: "It was saved.".to_owned(),
+                request_id: None,
+            },
         ],
         runs: vec![
             row("s-20260512-1", RunState::Complete, 81.0, 61_482),
@@ -297,7 +411,11 @@ fn detail<'a>(source: &'a Source, form: &'a FormModel, status: Status) -> Connec
 }
 
 fn stream_choice() -> StreamChoice {
-    let stream = |name: &str, description: &str, access: Option<Outcome>, is_personal: bool, message: &str| StreamRow {
+    let stream = |name: &str,
+                  description: &str,
+                  access: Option<Outcome>,
+                  is_personal: bool,
+                  message: &str| StreamRow {
         name: name.to_owned(),
         description: description.to_owned(),
         is_incremental: is_personal,
@@ -310,9 +428,27 @@ fn stream_choice() -> StreamChoice {
         connection: "revenue-emea".to_owned(),
         title: "Revenue EMEA".to_owned(),
         streams: vec![
-            stream("forecasts", "One entry of a forecast: a call, a quota or a total, of one user in one week.", Some(Outcome::Passed), true, ""),
-            stream("audit_events", "One thing that a user did.", Some(Outcome::Failed), true, "the key may not read audit events"),
-            stream("opportunities", "One opportunity of the CRM with its history.", None, false, ""),
+            stream(
+                "forecasts",
+                "One entry of a forecast: a call, a quota or a total, of one user in one week.",
+                Some(Outcome::Passed),
+                true,
+                "",
+            ),
+            stream(
+                "audit_events",
+                "One thing that a user did.",
+                Some(Outcome::Failed),
+                true,
+                "the key may not read audit events",
+            ),
+            stream(
+                "opportunities",
+                "One opportunity of the CRM with its history.",
+                None,
+                false,
+                "",
+            ),
         ],
         destination: "sqlite:revenue.db".to_owned(),
         schedule: Schedule::Cron("0 6 * * 1-5".to_owned()),
@@ -324,15 +460,36 @@ fn stream_choice() -> StreamChoice {
 
 fn first_records(is_masked: bool) -> Preview {
     let rows = (0..8).map(|n| {
-        let user = if is_masked { "•••••".to_owned() } else { format!("user{n}@example.com") };
-        [format!("f-{n}"), user, "2026_Q2".to_owned(), format!("{}00.50", n + 1), "net_arr".to_owned(), "2026-05-12T00:00:00Z".to_owned()].to_vec()
+        let user = if is_masked {
+            "•••••".to_owned()
+        } else {
+            format!("user{n}@example.com")
+        };
+        [
+            format!("f-{n}"),
+            user,
+            "2026_Q2".to_owned(),
+            format!("{}00.50", n + 1),
+            "net_arr".to_owned(),
+            "2026-05-12T00:00:00Z".to_owned(),
+        ]
+        .to_vec()
     });
     Preview {
         connection: "revenue-emea".to_owned(),
         title: "Revenue EMEA".to_owned(),
         stream: "forecasts".to_owned(),
         streams: vec!["forecasts".to_owned(), "activities".to_owned()],
-        columns: ["id", "user_email", "time_period", "value", "forecast_id", "updated_at"].map(str::to_owned).to_vec(),
+        columns: [
+            "id",
+            "user_email",
+            "time_period",
+            "value",
+            "forecast_id",
+            "updated_at",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows: rows.collect(),
         is_masked,
         at: at("2026-05-12T14:05:00Z"),
@@ -346,8 +503,16 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
     let revenue_form = form("clari-revenue", "Clari Revenue");
     let copilot_form = form("clari-copilot", "Clari Copilot");
     let claribi_form = form("claribi", "clariBI");
-    let source_tile = |source: &Source, connections, attention| SourceTile { source: source.clone(), connections, attention };
-    let sources = vec![source_tile(&revenue, 4, 1), source_tile(&copilot, 1, 0), source_tile(&claribi, 0, 0)];
+    let source_tile = |source: &Source, connections, attention| SourceTile {
+        source: source.clone(),
+        connections,
+        attention,
+    };
+    let sources = vec![
+        source_tile(&revenue, 4, 1),
+        source_tile(&copilot, 1, 0),
+        source_tile(&claribi, 0, 0),
+    ];
     let config = json!({ "base_url": "https://eu.api.clari.com/v1", "forecast_ids": ["net_arr", "new_business"], "currency": "EUR" });
     let edit = || saved_form(&revenue, &revenue_form, config.clone(), &["/api_key"]);
     let bi_config = json!({ "auth": { "style": "x_api_key" } });
