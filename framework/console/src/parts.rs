@@ -91,9 +91,10 @@ pub(crate) fn outcome_label(outcome: Outcome, text: &Messages) -> &str {
 
 /// A picture for a source: the first letters of its name on a colour of its own.
 pub(crate) fn logo(id: &str, name: &str) -> Markup {
-    let hue = id.bytes().fold(7_u32, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
-    }) % 8;
+    let sum = id.bytes().fold(0x811c_9dc5_u32, |sum, byte| {
+        (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let hue = (sum >> 8) % 8;
     let mut words = name
         .split_whitespace()
         .filter_map(|word| word.chars().next());
