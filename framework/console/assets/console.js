@@ -679,6 +679,11 @@
       if (this.work) return;
       this.hideSecrets();
       this.wasSubmitted = true;
+      const empty = all('[data-state="replacing"]', this.form).filter((field) => !field.closest('.branch:disabled') && !valueOf(field));
+      if (empty.length) {
+        this.errors(empty.map((field) => ({ pointer: field.dataset.pointer, message: fill(own.empty, { field: field.dataset.title }) })), true);
+        return;
+      }
       if (action === 'test') this.test();
       else this.save(action === 'save');
     }
@@ -967,7 +972,7 @@
     let timer = null;
     const refresh = async () => {
       timer = null;
-      const fresh = await page(location.href).then((found) => found.querySelector('main'), () => null);
+      const fresh = await page(location.href).then((found) => found.body, () => null);
       const live = fresh?.querySelector('[data-live]');
       if (!live) return;
       const said = fresh.querySelector('[data-said]').textContent;

@@ -474,6 +474,7 @@ pub(crate) struct ScriptTexts {
     pub testing: String,
     pub saving: String,
     pub seconds: String,
+    pub empty: String,
     pub to_field: String,
     pub stop: String,
     pub stopped: String,
