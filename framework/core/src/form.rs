@@ -61,6 +61,9 @@ pub struct Field {
     /// The step of the guide that explains it, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guide_step: Option<u64>,
+    /// Whether the text may have several lines.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub multiline: bool,
     /// What its values usually begin with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_prefix: Option<String>,
@@ -280,6 +283,7 @@ impl Reader {
             advanced: flag("advanced"),
             destination: flag("destination"),
             guide_step: hints.get("guideStep").and_then(Value::as_u64),
+            multiline: flag("multiline"),
             known_prefix: text("knownPrefix"),
             order: hints.get("order").and_then(Value::as_u64).unwrap_or(0),
         }

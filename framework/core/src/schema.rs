@@ -139,6 +139,12 @@ impl Hint {
         self.with("invalid", json!(sentence))
     }
 
+    /// The text may have several lines, like a private key.
+    #[must_use]
+    pub fn multiline(self) -> Self {
+        self.with("multiline", json!(true))
+    }
+
     /// What values usually begin with. Another beginning is told as a notice, not refused: services change it.
     #[must_use]
     pub fn known_prefix(self, text: &str) -> Self {

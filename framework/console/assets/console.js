@@ -1,0 +1,1011 @@
+// The console's one script. Every flow works without it; with it, forms open over their page, are checked while they
+// are filled in, and tests and runs are seen as they go. It keeps nothing in the browser but the theme.
+'use strict';
+(() => {
+  const root = document.documentElement;
+  root.classList.add('js');
+  const texts = JSON.parse(document.querySelector('meta[name="texts"]').content);
+  const own = texts.script;
+
+  // ---- Small helpers
+
+  const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+  const fill = (pattern, values) => pattern.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  const count = (plural, number) => fill(number === 1 ? plural.one : plural.other, { count: number });
+  const icon = (name) => document.getElementById('icons').content.querySelector(`.icon-${name}`).cloneNode(true);
+
+  /** An element with attributes and children; texts become text, never markup. */
+  function make(name, attributes = {}, ...children) {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (value !== undefined && value !== null && value !== false) element.setAttribute(key, value === true ? '' : value);
+    }
+    element.append(...children.filter((child) => child !== undefined && child !== null));
+    return element;
+  }
+
+  /** Moments in the reader's own time and language. */
+  function localise(inside) {
+    const format = new Intl.DateTimeFormat(root.lang, { dateStyle: 'medium', timeStyle: 'short' });
+    for (const time of all('time[datetime]:not([title])', inside)) {
+      time.title = time.textContent;
+      time.textContent = format.format(new Date(time.dateTime));
+    }
+  }
+
+  async function page(address) {
+    const response = await fetch(address, { headers: { 'Headwater-Fragment': '1' }, credentials: 'same-origin' });
+    if (!response.ok) throw new Error(String(response.status));
+    return new DOMParser().parseFromString(await response.text(), 'text/html');
+  }
+
+  /** Calls `heard` with the name and data of each server-sent event of an answer. */
+  async function listen(response, heard) {
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let buffer = '';
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      buffer += value.replaceAll('\r', '');
+      for (let end = buffer.indexOf('\n\n'); end >= 0; end = buffer.indexOf('\n\n')) {
+        const lines = buffer.slice(0, end).split('\n');
+        buffer = buffer.slice(end + 2);
+        const of = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart());
+        const data = of('data').join('\n');
+        if (data) heard(of('event')[0] ?? 'message', JSON.parse(data));
+      }
+    }
+  }
+
+  /** Asks before something is lost. */
+  function ask(question, yes, no) {
+    return new Promise((answered) => {
+      const dialog = make('dialog', { class: 'confirm', role: 'alertdialog', 'aria-labelledby': 'confirm-text' },
+        make('h2', { id: 'confirm-text' }, question),
+        make('div', { class: 'buttons' },
+          make('button', { type: 'button', class: 'quiet', value: 'no' }, no),
+          make('button', { type: 'button', class: 'danger', value: 'yes' }, yes)));
+      const close = (answer) => {
+        dialog.close();
+        dialog.remove();
+        answered(answer);
+      };
+      dialog.addEventListener('click', (event) => event.target.value && close(event.target.value === 'yes'));
+      dialog.addEventListener('cancel', (event) => {
+        event.preventDefault();
+        close(false);
+      });
+      document.body.append(dialog);
+      dialog.showModal();
+    });
+  }
+
+  // ---- Results of tests, in the elements that the server fills too
+
+  const tones = { passed: 'good', warned: 'warn', failed: 'bad', skipped: 'idle' };
+  const rank = ['skipped', 'passed', 'warned', 'failed'];
+
+  function checkName(name) {
+    if (name.startsWith('access:')) return fill(texts.checks.access, { stream: name.slice(7) });
+    return texts.checks.names[name] ?? name.replaceAll('_', ' ');
+  }
+
+  function checkRow(check) {
+    const tone = tones[check.outcome] ?? 'idle';
+    const took = check.latency_ms === undefined ? undefined : make('span', { class: 'took' }, ` ${check.latency_ms} ms`);
+    return make('li', { class: 'check', 'data-outcome': tone }, icon(tone),
+      make('div', {},
+        make('p', { class: 'name' }, `${checkName(check.name)} `, make('span', { class: 'outcome' }, texts.checks[check.outcome] ?? check.outcome), took),
+        make('p', { class: 'message' }, check.message),
+        check.remedy ? make('p', { class: 'remedy' }, check.remedy) : undefined));
+  }
+
+  function allowanceRow(one) {
+    const number = new Intl.NumberFormat(root.lang, { maximumFractionDigits: 1 });
+    const used = one.limit > 0 ? Math.min(100, Math.max(0, Math.round((one.used / one.limit) * 100))) : 0;
+    const left = number.format(Math.max(0, one.limit - one.used));
+    return make('li', {}, make('span', { class: 'name' }, one.title),
+      make('meter', { min: 0, max: 100, low: 60, high: 85, optimum: 0, value: used, 'aria-label': one.title }),
+      make('span', { class: 'figures' }, fill(texts.checks.left, { left, limit: number.format(one.limit) })));
+  }
+
+  /** Shows a test in a section: what goes on, each check as it comes, and the end of it. */
+  class Result {
+    constructor(form) {
+      this.form = form;
+      this.section = form.querySelector('[data-tested]');
+      this.verdict = this.section.querySelector('[data-verdict]');
+      this.list = this.section.querySelector('[data-checks]');
+      this.after = this.section.querySelector('[data-after]');
+      this.progress = form.querySelector('[data-progress]');
+    }
+
+    /** Counts the seconds until `work` ends; `stop` is what its button does. */
+    async during(what, stop, work) {
+      const shown = make('span', { 'aria-hidden': 'true' });
+      this.ended = [];
+      const started = performance.now();
+      const tick = () => { shown.textContent = ` ${fill(own.seconds, { seconds: Math.floor((performance.now() - started) / 1000) })} `; };
+      const button = make('button', { type: 'button', class: 'quiet' }, own.stop);
+      button.addEventListener('click', stop);
+      this.progress.replaceChildren(what, shown, button);
+      tick();
+      const timer = setInterval(tick, 1000);
+      try {
+        return await work();
+      } finally {
+        clearInterval(timer);
+        this.progress.replaceChildren(...this.ended);
+      }
+    }
+
+    clear() {
+      this.list.replaceChildren();
+      this.after.replaceChildren();
+      this.verdict.replaceChildren();
+      this.section.hidden = true;
+    }
+
+    add(check) {
+      this.section.hidden = false;
+      this.list.append(checkRow(check));
+      this.show();
+    }
+
+    show() {
+      this.section.scrollIntoView({ block: 'nearest' });
+    }
+
+    say(tone, sentence) {
+      this.section.hidden = false;
+      this.verdict.dataset.outcome = tone;
+      this.verdict.replaceChildren(icon(tone), make('span', {}, sentence));
+      this.ended = [make('span', { 'data-outcome': tone }, icon(tone)), make('a', { href: '#test-result' }, sentence)];
+      if (!this.progress.querySelector('button')) this.progress.replaceChildren(...this.ended);
+    }
+
+    /** The end: the worst outcome in words, what is offered, what is left. */
+    done(report, apply) {
+      this.list.replaceChildren(...report.checks.map(checkRow));
+      const worst = report.checks.reduce((before, check) => Math.max(before, rank.indexOf(check.outcome)), 0);
+      this.say(tones[rank[worst]], texts.checks[`verdict_${rank[worst]}`]);
+      const after = [];
+      if (report.patch && apply) {
+        const button = make('button', { type: 'button' }, texts.checks.apply);
+        button.addEventListener('click', () => apply(report.patch.set));
+        after.push(make('div', { class: 'offer' }, make('p', {}, icon('info'), make('span', {}, report.patch.message)), button));
+      }
+      if (report.allowances?.length) after.push(make('ul', { class: 'allowances' }, ...report.allowances.map(allowanceRow)));
+      this.after.replaceChildren(...after);
+      return rank[worst];
+    }
+  }
+
+  /** Runs a probe and shows it. Returns its report, or nothing where there is none. */
+  async function probe(result, address, body, signal, apply) {
+    let report;
+    result.clear();
+    const response = await fetch(address, {
+      method: 'POST', signal, credentials: 'same-origin',
+      headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' }, body: JSON.stringify(body),
+    });
+    if (!response.ok) throw await problem(response);
+    await listen(response, (name, data) => {
+      if (signal.aborted) return;
+      if (name === 'check') result.add(data);
+      if (name === 'done') report = data;
+    });
+    if (!report) throw new TypeError('the answer broke off');
+    result.done(report, apply);
+    return report;
+  }
+
+  /** What a refused request says, as something to throw. */
+  async function problem(response) {
+    const said = await response.json().catch(() => ({}));
+    const error = new Error(said.detail ?? said.title ?? own.refused);
+    error.errors = said.errors ?? [];
+    error.report = said.report;
+    if (response.status === 401) error.message = own.signed_out;
+    if (response.status === 412) error.message = own.conflict;
+    return error;
+  }
+
+  const sentence = (error) => (error instanceof TypeError ? own.no_answer : error.message);
+
+  // ---- The values of a form, typed as the server types them
+
+  const keys = (pointer) => pointer.split('/').slice(1).map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
+
+  function put(config, pointer, value) {
+    const path = keys(pointer);
+    const last = path.pop();
+    let place = config;
+    for (const key of path) place = place[key] ??= {};
+    place[last] = value;
+  }
+
+  const typed = (input) => (input.dataset.value === undefined ? undefined : JSON.parse(input.dataset.value));
+
+  function scalar(kind, text) {
+    if (text === '') return undefined;
+    if (kind === 'boolean' && /^(true|false)$/.test(text)) return text === 'true';
+    const trimmed = text.trim();
+    const isNumber = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(trimmed);
+    if ((kind !== 'integer' && kind !== 'number') || !isNumber) return text;
+    const number = Number(trimmed);
+    return Number.isSafeInteger(number) || !JSON.rawJSON ? number : JSON.rawJSON(trimmed);
+  }
+
+  /** The value of one field; undefined where it is empty or the default. */
+  function valueOf(field) {
+    const kind = field.dataset.kind;
+    let value;
+    if (kind === 'secret') {
+      const typedNow = field.querySelector('[data-secret]')?.value;
+      return typedNow || (field.querySelector('[name="remove"]')?.checked ? null : undefined);
+    }
+    const inputs = all('[name]', field).filter((input) => input.closest('[data-pointer]') === field);
+    if (kind === 'tag') {
+      const chosen = inputs.map((input) => input.selectedOptions?.[0] ?? input).find((input) => input.checked || input.selected || input.type === 'hidden');
+      return chosen && typed(chosen);
+    }
+    if (field.classList.contains('kept')) {
+      const values = inputs.map(typed);
+      value = kind === 'list' ? values : values[0];
+      if (kind === 'list' && !values.length) value = undefined;
+    } else if (kind === 'boolean') {
+      value = inputs.at(-1).checked;
+    } else if (kind === 'choices') {
+      value = inputs.filter((input) => input.checked).map(typed);
+    } else if (kind === 'choice') {
+      value = typed(inputs[0].selectedOptions[0]);
+    } else if (kind.startsWith('list-')) {
+      value = inputs[0].value.split('\n').map((line) => scalar(kind.slice(5), line.trim())).filter((one) => one !== undefined);
+    } else {
+      value = scalar(kind, inputs[0].value);
+    }
+    const standard = field.dataset.default;
+    if (Array.isArray(value) && !value.length && standard === undefined) return undefined;
+    if (standard !== undefined && JSON.stringify(value) === JSON.stringify(JSON.parse(standard))) return undefined;
+    return value;
+  }
+
+  // ---- The form of a credential
+
+  class CredentialForm {
+    constructor(form, close) {
+      this.form = form;
+      this.close = close;
+      this.result = new Result(form);
+      this.touched = new Set();
+      this.judged = 0;
+      this.work = null;
+      this.wasSubmitted = false;
+      for (const input of all('[data-destination] [name]', form)) input.dataset.before = input.value;
+      this.dress(form);
+      this.branches();
+      this.before = this.state();
+      this.savedConfig = JSON.stringify(this.config());
+      form.addEventListener('input', (event) => this.changed(event));
+      form.addEventListener('change', (event) => this.changed(event));
+      form.addEventListener('focusin', (event) => this.guide(event.target.closest('[data-guide]')?.dataset.guide));
+      form.addEventListener('focusout', (event) => this.left(event));
+      form.addEventListener('click', (event) => this.clicked(event));
+      form.addEventListener('submit', (event) => this.submitted(event));
+      form.addEventListener('paste', (event) => event.target.matches('[data-secret]') && setTimeout(() => this.tidy(event.target)));
+      form.addEventListener('keydown', (event) => this.pressed(event));
+      window.addEventListener('blur', () => this.hideSecrets());
+    }
+
+    /** Shows what needs the script. */
+    dress(inside) {
+      localise(inside);
+      for (const button of all('[data-reveal]', inside)) button.hidden = false;
+      for (const input of all('[data-counter]', inside)) this.counter(input);
+      this.resets();
+    }
+
+    state() {
+      const pairs = [...new FormData(this.form)].filter(([name]) => name !== 'replacing');
+      return JSON.stringify(pairs.map(([name, value]) => [name, String(value)]));
+    }
+
+    get isDirty() {
+      return this.form.isConnected && this.state() !== this.before;
+    }
+
+    fields() {
+      return all('[data-pointer]', this.form).filter((field) => !field.closest('.branch:disabled'));
+    }
+
+    config() {
+      const config = {};
+      for (const field of this.fields()) {
+        const { kind, pointer } = field.dataset;
+        if (kind === 'own') continue;
+        if (kind === 'group') {
+          if (field.hasAttribute('data-required')) put(config, pointer, {});
+          continue;
+        }
+        const value = valueOf(field);
+        if (value !== undefined) put(config, pointer, value);
+      }
+      return config;
+    }
+
+    fieldAt(pointer) {
+      const wanted = pointer.startsWith('/config/') ? pointer.slice(7) : pointer;
+      const fields = this.fields().filter((field) => {
+        const at = field.dataset.pointer;
+        return at !== '' && (wanted === at || wanted.startsWith(`${at}/`));
+      });
+      return fields.at(-1) ?? this.fields().find((field) => field.dataset.kind === 'tag' && field.dataset.pointer.startsWith(`${wanted}/`));
+    }
+
+    control(field) {
+      return field.querySelector('input:not([type="hidden"], [name="remove"]), select, textarea');
+    }
+
+    // -- Errors and notices
+
+    /** Puts the texts about a control into its description: what is wrong first. */
+    describe(field) {
+      const first = this.control(field);
+      if (!first) return;
+      const controls = field.dataset.kind === 'tag' || field.dataset.kind === 'choices'
+        ? all('input:not([type="hidden"]), select', field).filter((input) => input.closest('[data-pointer]') === field)
+        : [first];
+      const ids = ['error', 'notice', 'hint', 'reason'].map((part) => `${this.idOf(field)}-${part}`);
+      const there = ids.filter((id) => this.form.querySelector(`#${CSS.escape(id)}:not([hidden])`));
+      for (const control of controls) control.setAttribute('aria-describedby', there.join(' '));
+    }
+
+    idOf(field) {
+      const hint = field.querySelector('.hint');
+      return hint?.id ? hint.id.slice(0, -'-hint'.length) : this.control(field)?.id;
+    }
+
+    error(field, message) {
+      const id = `${this.idOf(field)}-error`;
+      const old = this.form.querySelector(`#${CSS.escape(id)}`);
+      if (old?.textContent === message) return;
+      old?.remove();
+      for (const control of all('[aria-invalid]', field)) {
+        if (control.closest('[data-pointer]') === field) control.removeAttribute('aria-invalid');
+      }
+      if (message) {
+        if (field.dataset.state === 'saved') this.replace(field);
+        const text = make('p', { class: 'error', id }, icon('bad'), make('span', {}, message));
+        const place = field.querySelector(':scope > .to-guide') ?? field.querySelector(':scope > .hint') ?? field.firstElementChild;
+        place.after(text);
+        this.control(field)?.setAttribute('aria-invalid', 'true');
+        for (let folded = field.closest('details'); folded; folded = folded.parentElement.closest('details')) folded.open = true;
+      }
+      this.describe(field);
+    }
+
+    /** Shows errors at their fields; with `summary`, all of them above the form as well, and goes there. */
+    errors(errors, summary) {
+      const shown = new Map();
+      for (const error of errors) {
+        const field = this.fieldAt(error.pointer ?? '');
+        if (field && !shown.has(field)) shown.set(field, error.message);
+      }
+      for (const field of this.fields()) {
+        const isJudged = summary || this.touched.has(field) || this.wasSubmitted;
+        if (field.dataset.kind !== 'group' && isJudged) this.error(field, shown.get(field));
+      }
+      const box = this.form.querySelector('[data-summary]');
+      if (!summary) {
+        if (!errors.length) box.hidden = true;
+        return;
+      }
+      box.hidden = errors.length === 0;
+      box.querySelector('h2').textContent = count(own.errors, errors.length);
+      box.querySelector('ul').replaceChildren(...errors.map((error) => {
+        const field = this.fieldAt(error.pointer ?? '');
+        const control = field && this.control(field);
+        return make('li', {}, control ? make('a', { href: `#${control.id}` }, error.message) : error.message);
+      }));
+      if (errors.length) box.focus();
+    }
+
+    notice(field, message) {
+      const id = `${this.idOf(field)}-notice`;
+      this.form.querySelector(`#${CSS.escape(id)}`)?.remove();
+      if (message) field.append(make('p', { class: 'notice', id, role: 'status' }, icon('info'), make('span', {}, message)));
+      this.describe(field);
+    }
+
+    // -- What the user does
+
+    changed(event) {
+      const field = event.target.closest('[data-pointer]');
+      if (field && event.type === 'input') field.dataset.edited = '1';
+      if (event.target.matches('[data-counter]')) this.counter(event.target);
+      if (event.target.closest('[data-kind="tag"]') === field) this.branches();
+      this.resets();
+      this.again();
+    }
+
+    left(event) {
+      const field = event.target.closest('[data-pointer]');
+      if (!field || field.contains(event.relatedTarget) || !field.dataset.edited) return;
+      this.touched.add(field);
+      const isHalf = event.target.validity?.badInput;
+      if (isHalf) this.error(field, fill(own.bad_date, { field: field.dataset.title }));
+      else if (field.dataset.kind !== 'own') this.judge();
+    }
+
+    /** The server is the judge. Only fields that were left show what it says, until the form was sent once. */
+    async judge() {
+      const mine = ++this.judged;
+      const response = await fetch(`/api/v1/connectors/${this.form.dataset.connector}/validate`, {
+        method: 'POST', credentials: 'same-origin', headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ config: this.config() }),
+      }).catch(() => null);
+      const said = response?.ok ? await response.json().catch(() => null) : null;
+      if (!said || mine !== this.judged || !this.form.isConnected) return;
+      this.errors(this.withoutSaved(said.errors ?? []), false);
+      for (const notice of said.notices ?? []) {
+        const field = this.fieldAt(notice.pointer);
+        if (field && this.touched.has(field)) this.notice(field, notice.message);
+      }
+    }
+
+    /** A saved secret that stays is missing in a draft, and no error. */
+    withoutSaved(errors) {
+      return errors.filter((error) => this.fieldAt(error.pointer)?.dataset.state !== 'saved');
+    }
+
+    pressed(event) {
+      const isCommand = event.ctrlKey || event.metaKey;
+      const press = (action) => {
+        event.preventDefault();
+        this.form.requestSubmit(this.form.querySelector(`footer button[value="${action}"]`));
+      };
+      if (isCommand && event.key === 'Enter') press('save');
+      if (isCommand && event.shiftKey && event.key.toLowerCase() === 't') press('test');
+    }
+
+    clicked(event) {
+      const target = event.target.closest('button, a');
+      if (!target) return;
+      const field = target.closest('[data-pointer]');
+      if (target.name === 'replace') {
+        event.preventDefault();
+        this.replace(field);
+        this.control(field).focus();
+      } else if (target.name === 'keep') {
+        event.preventDefault();
+        this.keep(field);
+        field.querySelector('[name="replace"]').focus();
+      } else if (target.matches('[data-reveal]')) {
+        this.reveal(target);
+      } else if (target.matches('[data-reset]')) {
+        const input = this.control(field);
+        input.value = JSON.parse(field.dataset.default);
+        input.dispatchEvent(new Event('input', { bubbles: true }));
+        input.focus();
+      } else if (target.matches('[data-apply]')) {
+        event.preventDefault();
+        this.apply(JSON.parse(this.form.querySelector('[name="patch"]').value));
+      } else if (target.matches('[data-progress] a')) {
+        event.preventDefault();
+        this.result.show();
+      } else if (target.matches('.summary a, [data-to-field]')) {
+        event.preventDefault();
+        document.getElementById(target.hash.slice(1))?.focus();
+      } else if (target.matches('[data-guide-link], [data-guide-open]')) {
+        event.preventDefault();
+        this.openGuide(target);
+      } else if (target.matches('[data-guide-close]')) {
+        this.closeGuide();
+      }
+    }
+
+    // -- Parts of the form
+
+    /** Only the chosen alternative is there to be filled in and to be sent. */
+    branches() {
+      for (const choice of all('[data-kind="tag"]', this.form)) {
+        const chosen = choice.querySelector('input:checked[data-branch], option:checked[data-branch], input[type="hidden"][data-branch]');
+        for (const branch of all('.branch', choice)) {
+          branch.disabled = branch.dataset.branch !== chosen?.dataset.branch;
+          branch.hidden = branch.disabled;
+        }
+        const saved = choice.dataset.savedBranch;
+        const leaving = choice.querySelector('[data-leaving]');
+        const hasSecrets = choice.querySelector(`.branch[data-branch="${saved}"] [data-state]`);
+        if (leaving) leaving.hidden = !hasSecrets || chosen?.dataset.branch === saved;
+      }
+    }
+
+    /** Saved secrets are bound to where they are sent: there or elsewhere, they are asked for again. */
+    again() {
+      const address = (text) => {
+        try {
+          return new URL(text.trim()).href.replace(/\/+$/, '');
+        } catch {
+          return text.trim();
+        }
+      };
+      const moved = all('[data-destination] [name]', this.form).find((input) => address(input.value) !== address(input.dataset.before));
+      const switched = all('[data-saved-branch]', this.form).find((choice) => choice.querySelector('.branch:enabled')?.dataset.branch !== choice.dataset.savedBranch);
+      for (const field of all('[data-kind="secret"][data-state]', this.form)) {
+        const cause = moved?.closest('[data-pointer]') ?? (switched?.contains(field) ? undefined : switched);
+        const reason = field.querySelector('.reason');
+        if (cause) {
+          reason.querySelector('span').textContent = fill(own.again_destination, { field: cause.dataset.title });
+          reason.hidden = false;
+          this.replace(field);
+          field.querySelector('[name="keep"]').hidden = true;
+          field.dataset.again = '1';
+        } else if (field.dataset.again) {
+          reason.hidden = true;
+          delete field.dataset.again;
+          field.querySelector('[name="keep"]').hidden = false;
+          if (!field.querySelector('[data-secret]').value) this.keep(field);
+        }
+        this.describe(field);
+      }
+    }
+
+    /** The input of a saved secret comes into being when somebody wants to type a new one. */
+    replace(field) {
+      if (field.dataset.state !== 'saved') return;
+      const place = field.querySelector('.replacement');
+      place.append(place.querySelector('template').content.cloneNode(true));
+      field.querySelector('.saved').hidden = true;
+      field.dataset.state = 'replacing';
+      for (const button of all('[data-reveal]', place)) button.hidden = false;
+      this.describe(field);
+    }
+
+    keep(field) {
+      const place = field.querySelector('.replacement');
+      const row = place.querySelector('.row');
+      if (!place.querySelector('template')) {
+        const template = make('template');
+        const empty = row.cloneNode(true);
+        for (const input of all('[data-secret]', empty)) input.removeAttribute('aria-invalid');
+        template.content.append(empty);
+        place.append(template);
+      }
+      row.remove();
+      field.querySelector('.saved').hidden = false;
+      field.dataset.state = 'saved';
+      this.error(field, undefined);
+      this.notice(field, undefined);
+    }
+
+    reveal(button) {
+      const input = button.closest('.row').querySelector('[data-secret]');
+      const isHidden = button.getAttribute('aria-pressed') === 'false';
+      this.hideSecrets();
+      if (!isHidden) return;
+      input.type = input.type === 'password' ? 'text' : input.type;
+      input.classList.add('shown');
+      button.setAttribute('aria-pressed', 'true');
+      button.firstChild.textContent = own.hide;
+      this.shown = setTimeout(() => this.hideSecrets(), 30_000);
+    }
+
+    hideSecrets() {
+      clearTimeout(this.shown);
+      for (const button of all('[data-reveal][aria-pressed="true"]', this.form)) {
+        const input = button.closest('.row').querySelector('[data-secret]');
+        if (input.matches('input')) input.type = 'password';
+        input.classList.remove('shown');
+        button.setAttribute('aria-pressed', 'false');
+        button.firstChild.textContent = own.show;
+      }
+    }
+
+    /** Cleans what copying brings along, and says so. */
+    tidy(input) {
+      const field = input.closest('[data-pointer]');
+      const said = [];
+      let value = input.value.replace(/^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$/g, '').replace(/^(["'])(.*)\1$/s, '$2');
+      if (value !== input.value) said.push(own.stripped);
+      const bare = value.match(/^bearer\s+(\S+)$/i);
+      if (bare) {
+        value = bare[1];
+        said.push(own.bearer);
+      }
+      const prefix = field.dataset.prefix;
+      if (prefix && value && !value.startsWith(prefix)) said.push(fill(own.prefix, { prefix }));
+      if (value !== input.value) input.value = value;
+      this.notice(field, said.join(' '));
+    }
+
+    counter(input) {
+      const shown = this.form.querySelector(`[data-count-of="${input.id}"]`);
+      const left = input.maxLength - input.value.length;
+      shown.textContent = fill(own.left, { left });
+      shown.hidden = left > input.maxLength / 2;
+    }
+
+    /** What differs from its default can be set back, and is counted where it is folded away. */
+    resets() {
+      for (const button of all('[data-reset]', this.form)) {
+        const field = button.closest('[data-pointer]');
+        button.hidden = this.control(field).value === String(JSON.parse(field.dataset.default));
+      }
+      for (const folded of all('details.advanced', this.form)) {
+        const fields = all('[data-pointer]:not([data-kind="secret"], [data-kind="group"])', folded);
+        const changed = fields.filter((field) => valueOf(field) !== undefined).length;
+        const shown = folded.querySelector('[data-count]');
+        shown.hidden = changed === 0;
+        shown.textContent = fill(texts.changed.other, { count: changed });
+      }
+    }
+
+    guide(step) {
+      if (!step) return;
+      for (const one of all('[data-guide-step]', this.form)) {
+        const isNow = one.dataset.guideStep === step;
+        one.classList.toggle('now', isNow);
+        if (isNow) one.setAttribute('aria-current', 'step');
+        else one.removeAttribute('aria-current');
+      }
+    }
+
+    openGuide(opener) {
+      this.guide(opener.dataset.guideLink);
+      const pane = this.form.querySelector('[data-guide-pane]');
+      this.form.querySelector('.guide .now')?.scrollIntoView({ block: 'nearest' });
+      if (!matchMedia('(max-width: 52rem)').matches) return;
+      pane.classList.add('open');
+      const button = pane.querySelector('[data-guide-close]');
+      button.hidden = false;
+      button.focus();
+      this.guideOpener = opener;
+    }
+
+    closeGuide() {
+      this.form.querySelector('[data-guide-pane]').classList.remove('open');
+      this.guideOpener?.focus();
+      this.guideOpener = null;
+    }
+
+    // -- Testing and saving
+
+    submitted(event) {
+      const action = event.submitter?.value ?? 'save';
+      if (!['test', 'save', 'save-untested'].includes(action)) return;
+      event.preventDefault();
+      if (this.work) return;
+      this.hideSecrets();
+      this.wasSubmitted = true;
+      const empty = all('[data-state="replacing"]', this.form).filter((field) => !field.closest('.branch:disabled') && !valueOf(field));
+      if (empty.length) {
+        this.errors(empty.map((field) => ({ pointer: field.dataset.pointer, message: fill(own.empty, { field: field.dataset.title }) })), true);
+        return;
+      }
+      if (action === 'test') this.test();
+      else this.save(action === 'save');
+    }
+
+    /** One thing at a time; what comes back after the form was closed is dropped. */
+    async busy(what, work) {
+      const controller = new AbortController();
+      this.work = controller;
+      const buttons = all('footer button', this.form);
+      for (const button of buttons) button.setAttribute('aria-disabled', 'true');
+      try {
+        await this.result.during(what, () => controller.abort(), () => work(controller.signal));
+      } catch (error) {
+        if (!this.form.isConnected) return;
+        if (error.name === 'AbortError') this.result.say('idle', own.stopped);
+        else this.refused(error);
+      } finally {
+        this.work = null;
+        for (const button of buttons) button.removeAttribute('aria-disabled');
+      }
+    }
+
+    stop() {
+      this.work?.abort();
+    }
+
+    refused(error) {
+      if (error.report) this.tested(error.report);
+      const errors = error.errors?.length ? error.errors : [{ pointer: '', message: sentence(error) }];
+      this.errors(errors, true);
+    }
+
+    tested(report) {
+      const outcome = this.result.done(report, (set) => this.apply(set));
+      const failures = report.checks.filter((check) => check.outcome === 'failed');
+      const errors = failures.flatMap((check) => (check.pointers ?? []).map((pointer) => ({ pointer, message: check.message })));
+      this.errors(errors, false);
+      const isRefused = failures.some((check) => check.code === 'not_allowed');
+      this.form.querySelector('[value="save-untested"]').hidden = outcome !== 'failed' || isRefused;
+      report.checks.forEach((check, place) => {
+        const field = check.pointers?.length && check.outcome !== 'passed' && this.fieldAt(check.pointers[0]);
+        const control = field && this.control(field);
+        if (!control) return;
+        const link = make('a', { href: `#${control.id}`, 'data-to-field': true }, fill(own.to_field, { field: field.dataset.title }));
+        this.result.list.children[place].lastChild.append(make('p', {}, link));
+      });
+      this.result.show();
+    }
+
+    test() {
+      const { connector, connection } = this.form.dataset;
+      const address = connection ? `/api/v1/connections/${connection}/probe` : `/api/v1/connectors/${connector}/probe`;
+      return this.busy(own.testing, async (signal) => {
+        this.errors([], true);
+        const report = await probe(this.result, address, { config: this.config() }, signal);
+        if (this.form.isConnected) this.tested(report);
+      });
+    }
+
+    save(isTested) {
+      const { connector, connection, version, back } = this.form.dataset;
+      const value = (name) => this.form.elements[name].value;
+      const config = this.config();
+      const body = { title: value('title'), description: value('description') };
+      if (!connection) Object.assign(body, { connector, config, test: isTested });
+      // An unchanged config is not sent, so that nothing of it is written again.
+      else if (JSON.stringify(config) !== this.savedConfig) Object.assign(body, { config, test: isTested });
+      const text = JSON.stringify(body);
+      const headers = { 'Content-Type': 'application/json' };
+      if (connection) headers['If-Match'] = `"${version}"`;
+      else headers['Idempotency-Key'] = this.onceFor(text);
+      return this.busy(body.test ? own.testing : own.saving, async (signal) => {
+        this.errors([], true);
+        const address = connection ? `/api/v1/connections/${connection}` : '/api/v1/connections';
+        const response = await fetch(address, { method: connection ? 'PATCH' : 'POST', headers, body: text, signal, credentials: 'same-origin' });
+        if (!response.ok) throw await problem(response);
+        const saved = await response.json().catch(() => ({}));
+        if (!this.form.isConnected) return;
+        this.forget();
+        location.assign(connection ? back : `${back}?added=${encodeURIComponent(saved.name ?? '')}`);
+      });
+    }
+
+    /** The same input sent twice is one connection. */
+    onceFor(text) {
+      if (this.once?.text !== text) {
+        const bytes = crypto.getRandomValues(new Uint8Array(16));
+        this.once = { text, key: [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('') };
+      }
+      return this.once.key;
+    }
+
+    /** Nothing is left to ask about, and no secret stays behind. */
+    forget() {
+      for (const input of all('[data-secret]', this.form)) input.value = '';
+      this.once = null;
+      this.before = this.state();
+    }
+
+    /** Takes over what the service was seen to accept, and looks whether it is right. */
+    apply(set) {
+      for (const [pointer, value] of Object.entries(set)) {
+        const field = this.fieldAt(pointer);
+        const control = field && this.control(field);
+        if (!control) continue;
+        const wanted = JSON.stringify(value);
+        if (control.type === 'checkbox' && field.dataset.kind === 'boolean') control.checked = value === true;
+        else if (control.matches('select')) for (const option of control.options) option.selected = option.dataset.value === wanted;
+        else if (field.dataset.kind === 'tag') for (const radio of all('input[type="radio"]', field)) radio.checked = radio.dataset.value === wanted;
+        else control.value = Array.isArray(value) ? value.join('\n') : value;
+        // The service that accepts the secret is the one that offered the address.
+        if (field.hasAttribute('data-destination') && !this.form.dataset.connection) control.dataset.before = control.value;
+        control.dispatchEvent(new Event('change', { bubbles: true }));
+      }
+      this.test();
+    }
+  }
+
+  // ---- Forms over their page
+
+  let sheet = null;
+  let opening = 0;
+
+  async function openSheet(address, opener, isNew = true) {
+    const mine = ++opening;
+    let overlay;
+    try {
+      overlay = (await page(address)).querySelector('[data-overlay]');
+    } catch {
+      overlay = null;
+    }
+    if (mine !== opening) return;
+    if (!overlay) {
+      location.assign(address);
+      return;
+    }
+    if (sheet) {
+      sheet.form.stop();
+      sheet.dialog.replaceChildren(overlay);
+    } else {
+      const dialog = make('dialog', { class: 'sheet', 'aria-labelledby': 'overlay-title' }, overlay);
+      document.body.append(dialog);
+      sheet = { dialog, opener };
+      dialog.addEventListener('cancel', (event) => {
+        event.preventDefault();
+        leaveSheet();
+      });
+      dialog.addEventListener('keydown', (event) => {
+        if (event.key !== 'Escape') return;
+        event.preventDefault();
+        event.stopPropagation();
+        if (dialog.querySelector('.guide.open')) sheet.form.closeGuide();
+        else leaveSheet();
+      });
+      dialog.addEventListener('click', (event) => {
+        if (!event.target.closest('[data-close]')) return;
+        event.preventDefault();
+        leaveSheet();
+      });
+      if (isNew) history.pushState({ sheet: true }, '', address);
+      dialog.showModal();
+    }
+    const form = sheet.dialog.querySelector('form');
+    sheet.form = new CredentialForm(form);
+    const invalid = form.querySelector('[aria-invalid="true"]');
+    const first = invalid ?? form.querySelector('.inputs :is(input:not([type="hidden"]), select, textarea)');
+    (first ?? sheet.dialog.querySelector('h1')).focus();
+  }
+
+  const mayLeave = async () => !sheet?.form.isDirty || ask(own.discard, own.discard_yes, own.discard_no);
+
+  async function leaveSheet() {
+    if (!sheet || sheet.isAsking) return;
+    sheet.isAsking = true;
+    const may = await mayLeave();
+    sheet.isAsking = false;
+    if (!may) return;
+    sheet.form.forget();
+    if (history.state?.sheet) history.back();
+    else closeSheet();
+  }
+
+  function closeSheet() {
+    opening += 1;
+    if (!sheet) return;
+    const { dialog, opener, form } = sheet;
+    sheet = null;
+    form.stop();
+    dialog.close();
+    dialog.remove();
+    opener?.focus();
+  }
+
+  window.addEventListener('popstate', async (event) => {
+    if (!sheet) {
+      if (event.state?.sheet) location.reload();
+      return;
+    }
+    if (sheet.form.isDirty) {
+      history.pushState({ sheet: true }, '', sheet.dialog.querySelector('form').getAttribute('action'));
+      leaveSheet();
+      return;
+    }
+    closeSheet();
+  });
+
+  document.addEventListener('click', async (event) => {
+    const link = event.target.closest('a[data-dialog]');
+    if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    if (sheet && !(await mayLeave())) return;
+    openSheet(link.href, link);
+  });
+
+  // ---- Pages
+
+  function theme(select) {
+    select.addEventListener('change', () => {
+      const secure = location.protocol === 'https:' ? '; Secure' : '';
+      document.cookie = `theme=${select.value}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+      if (select.value === 'system') delete root.dataset.theme;
+      else root.dataset.theme = select.value;
+    });
+  }
+
+  /** Hides what does not match while somebody types. */
+  function filter(input) {
+    const items = all('[data-filter-text]').map((element) => ({ element, text: element.dataset.filterText.toLocaleLowerCase() }));
+    input.addEventListener('input', () => {
+      const words = input.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const { element, text } of items) {
+        element.hidden = !words.every((word) => text.includes(word));
+        shown += element.hidden ? 0 : 1;
+      }
+      for (const nothing of all('[data-filter-none]')) nothing.hidden = shown > 0 || items.length === 0;
+    });
+  }
+
+  document.addEventListener('keydown', (event) => {
+    const isTyping = event.target.closest('input, select, textarea, dialog');
+    if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    const search = document.querySelector('[data-search]');
+    const help = document.getElementById('keys');
+    if (event.key === '/' && search) {
+      event.preventDefault();
+      search.focus();
+    } else if (event.key === '?' && help) {
+      event.preventDefault();
+      help.open = true;
+      help.querySelector('summary').focus();
+    }
+  });
+
+  /** Tests a saved connection on its page. */
+  function checkPanel(form) {
+    const result = new Result(form);
+    let work = null;
+    form.addEventListener('submit', async (event) => {
+      if (event.submitter?.value !== 'test') return;
+      event.preventDefault();
+      if (work) return;
+      work = new AbortController();
+      try {
+        await result.during(own.testing, () => work.abort(),
+          () => probe(result, `/api/v1/connections/${form.dataset.check}/probe`, {}, work.signal));
+        const fresh = await page(location.href);
+        for (const part of all('[data-refresh]')) {
+          const now = fresh.querySelector(`[data-refresh="${part.dataset.refresh}"]`);
+          if (now) part.replaceWith(now);
+        }
+        const untested = form.querySelector('[data-untested]');
+        if (untested) untested.hidden = true;
+        localise(document);
+      } catch (error) {
+        result.say(error.name === 'AbortError' ? 'idle' : 'bad', error.name === 'AbortError' ? own.stopped : sentence(error));
+      } finally {
+        work = null;
+      }
+    });
+  }
+
+  /** Follows a run. Its events say that there is something new; what it is, the page says. */
+  function follow(element) {
+    const source = new EventSource(`/api/v1/syncs/${encodeURIComponent(element.dataset.run)}/events`);
+    let timer = null;
+    const refresh = async () => {
+      timer = null;
+      const fresh = await page(location.href).then((found) => found.body, () => null);
+      const live = fresh?.querySelector('[data-live]');
+      if (!live) return;
+      const said = fresh.querySelector('[data-said]').textContent;
+      const saying = element.querySelector('[data-said]');
+      if (saying.textContent !== said) saying.textContent = said;
+      element.querySelector('[data-live]').replaceChildren(...live.childNodes);
+      localise(element);
+      if (fresh.querySelector('[data-run]')) return;
+      source.close();
+      element.querySelector('form')?.remove();
+    };
+    const soon = () => { timer ??= setTimeout(refresh, 1000); };
+    for (const name of ['message', 'started', 'progress', 'waiting', 'committed', 'ended', 'done']) source.addEventListener(name, soon);
+    source.addEventListener('error', soon);
+  }
+
+  localise(document);
+  for (const select of all('.theme select')) theme(select);
+  for (const input of all('[data-filter]')) filter(input);
+  for (const form of all('form[data-check]')) checkPanel(form);
+  for (const element of all('[data-run]')) follow(element);
+  const schedule = document.getElementById('schedule');
+  if (schedule) {
+    const show = () => document.querySelector('[data-cron]').classList.toggle('on', schedule.value === 'cron');
+    schedule.addEventListener('change', show);
+    show();
+  }
+  const lone = document.querySelector('main form[data-credential]');
+  if (lone) {
+    const form = new CredentialForm(lone);
+    document.querySelector('[data-summary]:not([hidden])')?.focus();
+    window.addEventListener('beforeunload', (event) => {
+      if (form.isDirty) event.preventDefault();
+    });
+  }
+})();

@@ -1,0 +1,244 @@
+//! What a submitted form says, as the JSON answer that a connector validates.
+
+use std::collections::BTreeMap;
+
+use headwater_core::{Choice, Field, FieldKind, FormModel};
+use serde_json::{Map, Number, Value};
+
+use crate::inputs::{Branch, key, name, tag_name, text_of};
+
+/// The name under which inputs say that a saved secret is to be removed.
+pub(crate) const REMOVE: &str = "remove";
+
+/// Reads the pairs of a submitted form.
+///
+/// Alternatives that were not chosen are left out, whatever was typed into them. An empty input and a value that is
+/// the field's default are absent, so a default that changes later is followed. An absent secret means that the saved
+/// one is kept; null, that it is removed. What cannot be read as its kind stays text, for validation to complain of.
+pub fn answer(form: &FormModel, pairs: impl IntoIterator<Item = (String, String)>) -> Value {
+    let mut typed = Typed::default();
+    for (name, text) in pairs {
+        let text = text.replace("\r\n", "\n");
+        typed.0.entry(name).or_default().push(text);
+    }
+    Value::Object(typed.object(&form.fields, None))
+}
+
+/// What was typed, by the names of inputs.
+#[derive(Default)]
+struct Typed(BTreeMap<String, Vec<String>>);
+
+impl Typed {
+    fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn last(&self, name: &str) -> Option<&str> {
+        self.all(name).last().map(String::as_str)
+    }
+
+    fn object(&self, fields: &[Field], branch: Branch) -> Map<String, Value> {
+        let value = |field: &Field| Some((key(&field.pointer), self.value(field, branch)?));
+        fields.iter().filter_map(value).collect()
+    }
+
+    fn value(&self, field: &Field, branch: Branch) -> Option<Value> {
+        let name = name(&field.pointer, branch);
+        let value = match &field.kind {
+            FieldKind::Group { fields } => {
+                let object = self.object(fields, branch);
+                let is_absent = object.is_empty() && !field.required;
+                return (!is_absent).then_some(Value::Object(object));
+            }
+            FieldKind::OneOf { tag, branches } => return self.alternative(field, tag, branches),
+            FieldKind::Secret => return self.secret(&name),
+            FieldKind::Boolean => Value::Bool(self.last(&name)? == "true"),
+            FieldKind::List { of } => self.list(field, of, &name)?,
+            kind => scalar(kind, self.last(&name)?)?,
+        };
+        (field.default.as_ref() != Some(&value)).then_some(value)
+    }
+
+    fn secret(&self, name: &str) -> Option<Value> {
+        let typed = self.last(name).filter(|text| !text.is_empty());
+        if let Some(text) = typed {
+            return Some(text.into());
+        }
+        let is_removed = self.all(REMOVE).iter().any(|removed| removed == name);
+        is_removed.then_some(Value::Null)
+    }
+
+    fn alternative(&self, field: &Field, tag: &str, branches: &[Choice]) -> Option<Value> {
+        let text = self.last(&tag_name(field, tag))?;
+        let number = branches
+            .iter()
+            .position(|branch| text_of(&branch.value) == text);
+        let (value, mut object) = match number {
+            Some(number) => {
+                let branch = &branches[number];
+                (
+                    branch.value.clone(),
+                    self.object(&branch.fields, Some(number)),
+                )
+            }
+            None if text.is_empty() => return None,
+            None => (text.into(), Map::new()),
+        };
+        object.insert(tag.to_owned(), value);
+        Some(Value::Object(object))
+    }
+
+    /// Choices are several inputs of one name, anything else is one value per line.
+    fn list(&self, field: &Field, of: &FieldKind, name: &str) -> Option<Value> {
+        let texts = self.0.get(name)?;
+        let values: Vec<Value> = texts
+            .iter()
+            .flat_map(|text| text.split('\n'))
+            .filter_map(|line| scalar(of, line.trim()))
+            .collect();
+        let has_default = field.default.is_some();
+        (!values.is_empty() || has_default).then_some(Value::Array(values))
+    }
+}
+
+fn scalar(kind: &FieldKind, text: &str) -> Option<Value> {
+    if let FieldKind::Choice { choices } = kind {
+        let choice = choices.iter().find(|choice| text_of(&choice.value) == text);
+        if let Some(choice) = choice {
+            return Some(choice.value.clone());
+        }
+    }
+    if text.is_empty() {
+        return None;
+    }
+    let value = match kind {
+        FieldKind::Integer => whole(text.trim()),
+        FieldKind::Number => number(text.trim()),
+        FieldKind::Boolean => text.parse().ok().map(Value::Bool),
+        _ => None,
+    };
+    Some(value.unwrap_or_else(|| text.into()))
+}
+
+fn whole(text: &str) -> Option<Value> {
+    let signed = text.parse::<i64>().ok().map(Value::from);
+    let unsigned = || text.parse::<u64>().ok().map(Value::from);
+    signed.or_else(unsigned).or_else(|| number(text))
+}
+
+fn number(text: &str) -> Option<Value> {
+    text.parse::<Number>().ok().map(Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn form() -> FormModel {
+        let field = |order: u64, more: Value| {
+            let mut field = json!({ "title": "A field", "description": "It.", "x-headwater": { "order": order } });
+            field
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            field
+        };
+        let secret = |order| {
+            field(
+                order,
+                json!({ "type": "string", "format": "password", "writeOnly": true }),
+            )
+        };
+        let branch = |tag: &str| json!({ "title": tag, "properties": { "by": { "const": tag }, "key": secret(1) } });
+        let schema = json!({ "type": "object", "required": ["auth"], "properties": {
+            "auth": field(1, json!({ "oneOf": [branch("key"), branch("token")] })),
+            "base_url": field(2, json!({ "type": "string", "format": "uri", "default": "https://example.com" })),
+            "first": field(3, json!({ "type": "integer" })),
+            "share": field(4, json!({ "type": "number" })),
+            "archived": field(5, json!({ "type": "boolean", "default": true })),
+            "tags": field(6, json!({ "type": "array", "items": { "type": "string" } })),
+            "types": field(7, json!({ "type": "array", "default": ["a"], "items": { "enum": ["a", "b"] } })),
+            "extra": secret(8),
+        }});
+        FormModel::from_schema("Test", &[], &schema).unwrap()
+    }
+
+    fn of(pairs: &[(&str, &str)]) -> Value {
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        answer(&form(), pairs.iter().map(owned))
+    }
+
+    #[test]
+    fn values_have_the_types_of_their_fields() {
+        let typed = of(&[
+            ("/auth/by", "token"),
+            ("1:/auth/key", "k"),
+            ("/first", " 18446744073709551615 "),
+            ("/share", "0.5"),
+            ("/archived", "false"),
+            ("/tags", "one\r\ntwo, three\r\n\r\n"),
+            ("/types", ""),
+            ("/types", "b"),
+        ]);
+        assert_eq!(
+            typed,
+            json!({ "auth": { "by": "token", "key": "k" }, "first": u64::MAX, "share": 0.5, "archived": false,
+                    "tags": ["one", "two, three"], "types": ["b"] })
+        );
+    }
+
+    #[test]
+    fn an_alternative_that_was_not_chosen_is_left_out() {
+        let typed = of(&[
+            ("/auth/by", "key"),
+            ("0:/auth/key", "mine"),
+            ("1:/auth/key", "canary"),
+        ]);
+        assert_eq!(typed, json!({ "auth": { "by": "key", "key": "mine" } }));
+    }
+
+    #[test]
+    fn an_unknown_alternative_is_left_for_validation() {
+        assert_eq!(of(&[("/auth/by", "x")]), json!({ "auth": { "by": "x" } }));
+    }
+
+    #[test]
+    fn empty_inputs_and_defaults_are_absent() {
+        let typed = of(&[
+            ("/auth/by", "key"),
+            ("0:/auth/key", ""),
+            ("/base_url", "https://example.com"),
+            ("/first", ""),
+            ("/archived", "false"),
+            ("/archived", "true"),
+            ("/tags", ""),
+            ("/types", ""),
+            ("/types", "a"),
+        ]);
+        assert_eq!(typed, json!({ "auth": { "by": "key" } }));
+    }
+
+    #[test]
+    fn a_list_that_was_emptied_is_not_its_default() {
+        assert_eq!(of(&[("/types", "")]), json!({ "types": [] }));
+    }
+
+    #[test]
+    fn a_removed_secret_is_null_unless_a_new_one_was_typed() {
+        assert_eq!(of(&[("remove", "/extra")]), json!({ "extra": null }));
+        assert_eq!(
+            of(&[("remove", "/extra"), ("/extra", "new")]),
+            json!({ "extra": "new" })
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_stays_text_and_other_names_are_ignored() {
+        assert_eq!(
+            of(&[("/first", "many"), ("title", "x"), ("/nothing", "x")]),
+            json!({ "first": "many" })
+        );
+    }
+}

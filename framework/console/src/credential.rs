@@ -1,0 +1,296 @@
+//! Adding a credential, changing it, repairing it: the form that opens over a page, and is a page of its own too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headwater_core::{FieldError, FieldKind, FormModel, Notice};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use crate::{
+    checks::{Tested, tested, verdict_link},
+    fields::{At, Fields, SavedSecret},
+    inputs::{id, name_at},
+    messages::{Messages, fill},
+    page::{Page, Section},
+    parts::{icon, logo},
+};
+
+/// The most characters of a credential's name.
+pub const LONGEST_TITLE: usize = 80;
+/// The most characters of a credential's description.
+pub const LONGEST_DESCRIPTION: usize = 500;
+
+/// A source, as the console names it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The connector's id.
+    pub id: String,
+    /// The product's name.
+    pub name: String,
+    /// One sentence: what is read.
+    pub summary: String,
+    /// The vendor's documentation.
+    pub docs: String,
+}
+
+/// What the form is opened for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A new credential.
+    Add,
+    /// Any change of a saved one.
+    Edit,
+    /// A change of these fields only, named by their pointers, since the last check failed at them.
+    Repair(Vec<String>),
+    /// New secrets for everything else as it is.
+    Rotate,
+}
+
+/// The form of a credential and what happened to it so far.
+#[derive(Clone, Debug)]
+pub struct CredentialForm<'a> {
+    /// What it is opened for.
+    pub purpose: Purpose,
+    /// Where it is sent when there is no script.
+    pub path: String,
+    /// Where to go when it is closed without saving.
+    pub back: String,
+    /// The source.
+    pub source: &'a Source,
+    /// The connector's form.
+    pub form: &'a FormModel,
+    /// The saved connection's name and version; none for a new one.
+    pub connection: Option<(String, String)>,
+    /// What people call it.
+    pub title: String,
+    /// What it is for.
+    pub description: String,
+    /// What was typed or saved. Without secrets.
+    pub answer: Value,
+    /// What is saved; null for a new one. Without secrets.
+    pub saved_answer: Value,
+    /// The secrets that are saved, by pointer.
+    pub saved: BTreeMap<String, SavedSecret>,
+    /// Saved secrets that have to be typed again, by pointer, each with the reason.
+    pub asked_again: BTreeMap<String, String>,
+    /// Names of the inputs for which "Replace" was pressed.
+    pub replacing: BTreeSet<String>,
+    /// What is wrong, each at its field; `/title` and `/description` are those of the credential itself.
+    pub errors: Vec<FieldError>,
+    /// What was changed on the user's behalf, or looks odd.
+    pub notices: Vec<Notice>,
+    /// The last probe of what is in the form.
+    pub tested: Option<Tested>,
+    /// When that probe failed: whether it may be saved all the same.
+    pub may_save_untested: bool,
+    /// The addresses that the service sees, for lists of allowed ones.
+    pub egress: Vec<String>,
+}
+
+/// The page with the form.
+pub fn credential(view: &CredentialForm<'_>, text: &Messages) -> Page {
+    let title = heading(view, text);
+    Page {
+        main: overlay(view, &title, text),
+        title,
+        section: Section::Sources,
+    }
+}
+
+fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
+    let own = &text.credential;
+    let pattern = match view.purpose {
+        Purpose::Add => &own.add,
+        Purpose::Edit => &own.edit,
+        Purpose::Repair(_) => &own.repair,
+        Purpose::Rotate => &own.rotate,
+    };
+    fill(
+        pattern,
+        &[("source", &view.source.name), ("title", &view.title)],
+    )
+}
+
+fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
+    let own = &text.credential;
+    let name = view.connection.as_ref().map(|(name, _)| name);
+    let version = view.connection.as_ref().map(|(_, version)| version);
+    html! {
+        article.overlay data-overlay aria-labelledby="overlay-title" {
+            header.overlay-top {
+                (logo(&view.source.id, &view.source.name))
+                h1 #overlay-title tabindex="-1" { (title) }
+                a.close href=(view.back) data-close { (icon("close")) span.vh { (own.close) } }
+            }
+            form.credential method="post" action=(view.path) novalidate data-credential
+                data-connector=(view.source.id) data-connection=[name] data-version=[version]
+                data-back=(view.back) {
+                // What Enter in a field presses: the first button of a form.
+                button.vh type="submit" name="action" value="save" tabindex="-1" aria-hidden="true" { (own.save) }
+                @if let Some(version) = version { input type="hidden" name="version" value=(version); }
+                div.columns {
+                    div.inputs {
+                        (summary(view, text))
+                        @if let Purpose::Repair(_) = view.purpose {
+                            p.lead {
+                                (icon("info"))
+                                span { (own.repair_lead) " " a href={ "/connections/" (name.map_or("", String::as_str)) "/edit" } data-dialog { (own.edit_everything) } }
+                            }
+                        }
+                        @if view.purpose == Purpose::Rotate { p.lead { (icon("info")) span { (own.rotate_lead) } } }
+                        @if matches!(view.purpose, Purpose::Add | Purpose::Edit) { (names(view, text)) }
+                        @else {
+                            input type="hidden" name="title" value=(view.title);
+                            input type="hidden" name="description" value=(view.description);
+                        }
+                        (inputs(view, text))
+                        (tested(view.tested.as_ref(), text))
+                    }
+                    (guide(view, text))
+                }
+                footer.overlay-bottom { (actions(view, text)) }
+            }
+        }
+    }
+}
+
+fn actions(view: &CredentialForm<'_>, text: &Messages) -> Markup {
+    let own = &text.credential;
+    let has_failed = view
+        .tested
+        .as_ref()
+        .is_some_and(|tested| tested.report.failure().is_some());
+    let may_skip = view.may_save_untested && has_failed;
+    html! {
+        p.progress role="status" data-progress {
+            @if let Some(tested) = &view.tested { (verdict_link(tested, text)) }
+        }
+        div.buttons {
+            button.quiet type="submit" name="action" value="save-untested" hidden[!may_skip] { (own.save_untested) }
+            a.button.quiet href=(view.back) data-close { (own.cancel) }
+            button type="submit" name="action" value="test" { (own.test) }
+            button.primary type="submit" name="action" value="save" { (own.save) }
+        }
+    }
+}
+
+/// Every error, with a link to its field, in the words that stand at the field.
+fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
+    let own = &text.credential;
+    let link = |error: &FieldError| match error.pointer.as_str() {
+        "/title" => Some("title".to_owned()),
+        "/description" => Some("description".to_owned()),
+        pointer => name_at(&view.form.fields, &view.answer, pointer).map(|name| id(&name)),
+    };
+    html! {
+        div.summary data-summary role="group" tabindex="-1" aria-labelledby="summary-title" hidden[view.errors.is_empty()] {
+            h2 #summary-title { (own.errors.count(view.errors.len())) }
+            ul {
+                @for error in &view.errors {
+                    li {
+                        @if let Some(id) = link(error) { a href={ "#" (id) } { (error.message) } }
+                        @else { (error.message) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
+    let own = &text.credential;
+    let error = |pointer: &str| {
+        let error = view.errors.iter().find(|error| error.pointer == pointer);
+        error.map(|error| error.message.as_str())
+    };
+    let title = error("/title");
+    let description = error("/description");
+    let described = |id: &str, error: Option<&str>| match error {
+        Some(_) => format!("{id}-error {id}-hint"),
+        None => format!("{id}-hint"),
+    };
+    html! {
+        div.field data-pointer="/title" data-kind="own" data-title=(own.title) {
+            label for="title" { (own.title) " " span.needed { (text.field.required) } }
+            p.hint #title-hint { (own.title_hint) }
+            @if let Some(error) = title { p.error #title-error { (icon("bad")) span { (error) } } }
+            input #title name="title" type="text" value=(view.title) maxlength=(LONGEST_TITLE) required autocomplete="off"
+                data-1p-ignore data-lpignore="true" data-bwignore data-form-type="other"
+                aria-describedby=(described("title", title)) aria-invalid=[title.map(|_| "true")];
+        }
+        div.field data-pointer="/description" data-kind="own" data-title=(own.description) {
+            label for="description" { (own.description) }
+            p.hint #description-hint { (own.description_hint) }
+            @if let Some(error) = description { p.error #description-error { (icon("bad")) span { (error) } } }
+            textarea #description name="description" rows="2" maxlength=(LONGEST_DESCRIPTION) data-counter
+                autocomplete="off" aria-describedby=(described("description", description))
+                aria-invalid=[description.map(|_| "true")] { "\n" (view.description) }
+            p.counter aria-hidden="true" data-count-of="description" hidden {}
+        }
+    }
+}
+
+fn inputs(view: &CredentialForm<'_>, text: &Messages) -> Markup {
+    let secrets: Vec<String>;
+    let mut replacing = view.replacing.clone();
+    let only = match &view.purpose {
+        Purpose::Add | Purpose::Edit => None,
+        Purpose::Repair(pointers) => Some(pointers.as_slice()),
+        Purpose::Rotate => {
+            let inputs = view.form.inputs_of(&view.answer).into_iter();
+            let is_secret = |kind: &FieldKind| *kind == FieldKind::Secret;
+            secrets = inputs
+                .filter(|field| is_secret(&field.kind))
+                .map(|field| field.pointer.clone())
+                .collect();
+            Some(secrets.as_slice())
+        }
+    };
+    // Whoever came to type them anew need not ask for the inputs first.
+    let asked = only.into_iter().flatten();
+    replacing.extend(asked.filter_map(|pointer| name_at(&view.form.fields, &view.answer, pointer)));
+    let fields = Fields {
+        answer: &view.answer,
+        saved_answer: &view.saved_answer,
+        saved: &view.saved,
+        asked_again: &view.asked_again,
+        replacing: &replacing,
+        errors: &view.errors,
+        notices: &view.notices,
+        only,
+        text,
+    };
+    fields.all(&view.form.fields, At::TOP)
+}
+
+/// The setup guide. Beside the form where there is room, below it or in a drawer where there is not.
+fn guide(view: &CredentialForm<'_>, text: &Messages) -> Markup {
+    let own = &text.credential;
+    html! {
+        aside.guide #guide aria-labelledby="guide-title" data-guide-pane {
+          div.guide-inside {
+            header {
+                h2 #guide-title { (own.guide) }
+                button.quiet type="button" data-guide-close hidden { (icon("close")) span.vh { (own.guide_close) } }
+            }
+            ol {
+                @for (number, step) in view.form.guide.iter().enumerate() {
+                    li id={ "guide-" (number + 1) } data-guide-step=(number + 1) {
+                        h3 { (step.title) }
+                        p { (step.text) }
+                    }
+                }
+            }
+            @if !view.egress.is_empty() {
+                div.egress {
+                    h3 { (own.egress) }
+                    p { (own.egress_text) }
+                    ul { @for address in &view.egress { li { code { (address) } } } }
+                }
+            }
+            p { a href=(view.source.docs) rel="noopener noreferrer" target="_blank" { (fill(&own.docs, &[("source", &view.source.name)])) } }
+          }
+        }
+        a.guide-link href="#guide" data-guide-open { (own.guide) }
+    }
+}

@@ -1,0 +1,84 @@
+//! The pages beside the flow: login, and what went wrong.
+
+use maud::html;
+
+use crate::{
+    messages::{Messages, fill},
+    page::{Page, Section},
+    parts::icon,
+};
+
+/// The login with a token.
+#[derive(Clone, Debug, Default)]
+pub struct Login {
+    /// Where to go afterwards.
+    pub next: String,
+    /// Why the last try was refused.
+    pub error: Option<String>,
+}
+
+/// Something that went wrong with a request as a whole.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The status of the answer.
+    pub status: u16,
+    /// A few words.
+    pub title: String,
+    /// What is wrong and what to do.
+    pub detail: String,
+    /// The id of the request.
+    pub request_id: Option<String>,
+    /// Where to go on.
+    pub back: String,
+}
+
+/// The page for logging in.
+pub fn login(view: &Login, text: &Messages) -> Page {
+    let own = &text.login;
+    let described = match &view.error {
+        Some(_) => "token-error token-hint",
+        None => "token-hint",
+    };
+    let main = html! {
+        div.narrow {
+            h1 { (own.title) }
+            form.panel method="post" action="/login" {
+                input type="hidden" name="next" value=(view.next);
+                div.field {
+                    label for="token" { (own.token) }
+                    p.hint #token-hint { (own.hint) }
+                    @if let Some(error) = &view.error { p.error #token-error { (icon("bad")) span { (error) } } }
+                    input #token name="token" type="password" required autocomplete="current-password"
+                        aria-describedby=(described) aria-invalid=[view.error.as_ref().map(|_| "true")];
+                }
+                button.primary type="submit" { (own.go) }
+            }
+        }
+    };
+    Page {
+        title: own.title.clone(),
+        section: Section::Login,
+        main,
+    }
+}
+
+/// The page of a problem.
+pub fn problem(view: &Problem, text: &Messages) -> Page {
+    let own = &text.problem;
+    let main = html! {
+        div.narrow {
+            h1 { (view.title) }
+            p { (view.detail) }
+            p.small {
+                (own.status) " " (view.status)
+                @if let Some(id) = &view.request_id { " · " (fill(&text.checks.request, &[("id", id)])) }
+            }
+            p.after { a.button href=(view.back) { (own.back) } }
+        }
+    };
+    Page {
+        title: view.title.clone(),
+        section: Section::None,
+        main,
+    }
+}

@@ -1,0 +1,257 @@
+//! From sources to a credential: the gallery, the saved credentials of a source, all of them.
+
+use headwater_core::Timestamp;
+use maud::{Markup, html};
+
+use crate::{
+    credential::Source,
+    messages::{Messages, fill},
+    page::{Page, Section},
+    parts::{Status, icon, logo, moment, status_badge},
+};
+
+/// A source of the gallery.
+#[derive(Clone, Debug)]
+pub struct SourceTile {
+    /// The source.
+    pub source: Source,
+    /// How many connections are saved.
+    pub connections: usize,
+    /// How many of them need attention.
+    pub attention: usize,
+}
+
+/// All sources, or those that were searched for.
+#[derive(Clone, Debug)]
+pub struct Gallery {
+    /// The sources.
+    pub tiles: Vec<SourceTile>,
+    /// What was searched for.
+    pub query: String,
+}
+
+/// A saved credential as a tile.
+#[derive(Clone, Debug)]
+pub struct Tile {
+    /// The connection's name.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// What it is for.
+    pub description: String,
+    /// The connector's id.
+    pub source_id: String,
+    /// The product's name.
+    pub source_name: String,
+    /// How it is.
+    pub status: Status,
+    /// When it was checked last.
+    pub checked_at: Option<Timestamp>,
+    /// Who saved it.
+    pub owner: Option<String>,
+    /// How many syncs use it.
+    pub used_by: usize,
+}
+
+/// The step at which a saved credential is chosen or a new one added.
+#[derive(Clone, Debug)]
+pub struct Authenticate {
+    /// The source.
+    pub source: Source,
+    /// Its saved credentials.
+    pub tiles: Vec<Tile>,
+    /// The name of the one that is selected.
+    pub selected: Option<String>,
+    /// The name of the one that was added just now.
+    pub added: Option<String>,
+}
+
+/// The list of all saved credentials.
+#[derive(Clone, Debug)]
+pub struct ConnectionList {
+    /// Those that match.
+    pub tiles: Vec<Tile>,
+    /// What was searched for.
+    pub query: String,
+    /// The status that was asked for.
+    pub status: Option<Status>,
+    /// The address of the next page.
+    pub next: Option<String>,
+}
+
+/// The gallery of sources.
+pub fn gallery(view: &Gallery, text: &Messages) -> Page {
+    let own = &text.gallery;
+    let main = html! {
+        header.page-top {
+            div { h1 { (own.title) } p.lead-text { (own.lead) } }
+            (search("/", &view.query, &own.search, text))
+        }
+        @if view.tiles.is_empty() { (nothing(&own.none)) }
+        ul.tiles data-filter-list {
+            @for tile in &view.tiles {
+                li data-filter-text={ (tile.source.name) " " (tile.source.summary) } {
+                    a.tile href={ "/sources/" (tile.source.id) } {
+                        (logo(&tile.source.id, &tile.source.name))
+                        span.tile-text {
+                            span.tile-title { (tile.source.name) }
+                            span.tile-summary { (tile.source.summary) }
+                            span.tile-meta {
+                                @if tile.connections > 0 { (own.saved.count(tile.connections)) }
+                                @else { (own.not_connected) }
+                                @if tile.attention > 0 {
+                                    span.attention { (icon("warn")) (own.attention.count(tile.attention)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        p.nothing data-filter-none hidden { (own.none) }
+    };
+    Page {
+        title: own.title.clone(),
+        section: Section::Sources,
+        main,
+    }
+}
+
+/// The saved credentials of a source, and the way to a new one.
+pub fn authenticate(view: &Authenticate, text: &Messages) -> Page {
+    let own = &text.authenticate;
+    let path = format!("/sources/{}", view.source.id);
+    let title = fill(&own.title, &[("source", &view.source.name)]);
+    let main = html! {
+        nav.crumbs aria-label=(text.page.crumbs) { a href="/" { (text.page.sources) } " / " span aria-current="page" { (view.source.name) } }
+        header.page-top {
+            div.with-logo {
+                (logo(&view.source.id, &view.source.name))
+                div { h1 { (title) } p.lead-text { (view.source.summary) } }
+            }
+            @if view.tiles.len() > 8 { (search(&path, "", &own.search, text)) }
+        }
+        @if let Some(added) = view.added.as_ref().and_then(|name| view.tiles.iter().find(|tile| tile.name == *name)) {
+            p.done role="status" { (icon("good")) span { (fill(&own.added, &[("title", &added.title)])) } }
+        }
+        form.authenticate method="post" action=(path) {
+            fieldset {
+                legend { (own.legend) }
+                div.tiles data-filter-list {
+                    @for tile in &view.tiles { (radio_tile(tile, view.selected.as_ref() == Some(&tile.name), text)) }
+                    a.tile.add href={ (path) "/add" } data-dialog {
+                        span.logo.plus aria-hidden="true" { (icon("plus")) }
+                        span.tile-text {
+                            span.tile-title { (own.add) }
+                            span.tile-summary { (fill(&own.add_text, &[("source", &view.source.name)])) }
+                        }
+                    }
+                }
+                p.nothing data-filter-none hidden { (own.none) }
+            }
+            @if !view.tiles.is_empty() {
+                p.after { button.primary type="submit" name="action" value="continue" { (own.go_on) } }
+            }
+        }
+    };
+    Page {
+        title,
+        section: Section::Sources,
+        main,
+    }
+}
+
+fn radio_tile(tile: &Tile, is_selected: bool, text: &Messages) -> Markup {
+    let own = &text.authenticate;
+    html! {
+        div.tile.choice data-filter-text={ (tile.title) " " (tile.description) " " (tile.name) } {
+            label {
+                input type="radio" name="connection" value=(tile.name) checked[is_selected] required;
+                (tile_text(tile, text))
+            }
+            p.tile-links {
+                @if tile.status == Status::NeedsAttention {
+                    a href={ "/connections/" (tile.name) "/edit?repair=1" } data-dialog { (own.fix) span.vh { " " (tile.title) } } " "
+                }
+                a href={ "/connections/" (tile.name) } { (own.details) span.vh { ": " (tile.title) } }
+            }
+        }
+    }
+}
+
+fn tile_text(tile: &Tile, text: &Messages) -> Markup {
+    let own = &text.authenticate;
+    html! {
+        span.tile-text {
+            span.tile-title { (tile.title) }
+            @if !tile.description.is_empty() { span.tile-summary { (tile.description) } }
+            span.tile-status {
+                (status_badge(tile.status, text))
+                @if let Some(at) = tile.checked_at { " " span { (own.checked) " " (moment(at)) } }
+            }
+            span.tile-meta {
+                @if let Some(owner) = &tile.owner { span { (fill(&own.owner, &[("who", owner)])) } }
+                span { (own.used_by.count(tile.used_by)) }
+            }
+        }
+    }
+}
+
+/// All saved credentials.
+pub fn connections(view: &ConnectionList, text: &Messages) -> Page {
+    let own = &text.connections;
+    let main = html! {
+        header.page-top {
+            div { h1 { (own.title) } p.lead-text { (own.lead) } }
+            a.button.primary href="/" { (icon("plus")) (own.add) }
+        }
+        form.filters method="get" action="/connections" role="search" {
+            div {
+                label for="q" { (own.search) }
+                input #q type="search" name="q" value=(view.query) data-search data-filter autocomplete="off";
+            }
+            div {
+                label for="status" { (own.status) }
+                select #status name="status" {
+                    option value="" selected[view.status.is_none()] { (own.any) }
+                    @for status in Status::ALL {
+                        option value=(status.name()) selected[view.status == Some(status)] { (status.label(text)) }
+                    }
+                }
+            }
+            button type="submit" { (own.apply) }
+        }
+        @if view.tiles.is_empty() { (nothing(&own.none)) }
+        ul.tiles data-filter-list {
+            @for tile in &view.tiles {
+                li data-filter-text={ (tile.title) " " (tile.description) " " (tile.source_name) " " (tile.name) } {
+                    a.tile href={ "/connections/" (tile.name) } {
+                        (logo(&tile.source_id, &tile.source_name))
+                        (tile_text(tile, text))
+                    }
+                }
+            }
+        }
+        p.nothing data-filter-none hidden { (own.none) }
+        @if let Some(next) = &view.next { p.after { a.button href=(next) rel="next" { (own.more) } } }
+    };
+    Page {
+        title: own.title.clone(),
+        section: Section::Connections,
+        main,
+    }
+}
+
+fn search(path: &str, query: &str, label: &str, text: &Messages) -> Markup {
+    html! {
+        form.search method="get" action=(path) role="search" {
+            label.vh for="q" { (label) }
+            input #q type="search" name="q" value=(query) placeholder=(label) data-search data-filter autocomplete="off";
+            button.quiet type="submit" { (text.gallery.search_go) }
+        }
+    }
+}
+
+pub(crate) fn nothing(sentence: &str) -> Markup {
+    html! { p.nothing { (sentence) } }
+}

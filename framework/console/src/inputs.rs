@@ -1,0 +1,129 @@
+//! What the inputs of a form are called, and how a value is written in one.
+//!
+//! An input is named after the JSON Pointer of its field. Alternatives may have a pointer in common, so inside one the
+//! pointer stands behind the alternative's number: `1:/auth/token`.
+
+use headwater_core::{Choice, Field, FieldKind};
+use serde_json::Value;
+
+/// Where a field stands: inside the alternative of this number, or inside none.
+pub(crate) type Branch = Option<usize>;
+
+/// The name of an input.
+pub(crate) fn name(pointer: &str, branch: Branch) -> String {
+    match branch {
+        Some(number) => format!("{number}:{pointer}"),
+        None => pointer.to_owned(),
+    }
+}
+
+/// The name of the input that says which alternative is meant.
+pub(crate) fn tag_name(field: &Field, tag: &str) -> String {
+    let tag = tag.replace('~', "~0").replace('/', "~1");
+    format!("{}/{tag}", field.pointer)
+}
+
+/// The id of the element with this name. Different names have different ids.
+pub(crate) fn id(name: &str) -> String {
+    let mut id = String::from("input-");
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            id.push(c);
+        } else {
+            id.push_str(&format!("_{:x}_", u32::from(c)));
+        }
+    }
+    id
+}
+
+/// The last token of a pointer, as the key that it stands for.
+pub(crate) fn key(pointer: &str) -> String {
+    let token = pointer.rsplit('/').next().unwrap_or_default();
+    token.replace("~1", "/").replace("~0", "~")
+}
+
+/// A value as an input holds it: a text as it is, anything else as JSON.
+pub(crate) fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Which alternative an answer has chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// The one of this number.
+    Branch(usize),
+    /// None, which is allowed.
+    Nothing,
+    /// None yet, or one that is not there.
+    Undecided,
+}
+
+/// The alternative that an answer has chosen; where it has none yet, the one to begin with. A choice that is not
+/// there any more is never replaced by another one.
+pub(crate) fn chosen(field: &Field, tag: &str, branches: &[Choice], answer: &Value) -> Chosen {
+    let given = answer.pointer(&field.pointer).or(field.default.as_ref());
+    let Some(given) = given else {
+        return if is_optional(field) {
+            Chosen::Nothing
+        } else {
+            Chosen::Branch(0)
+        };
+    };
+    let is_given = |branch: &Choice| given.get(tag) == Some(&branch.value);
+    branches
+        .iter()
+        .position(is_given)
+        .map_or(Chosen::Undecided, Chosen::Branch)
+}
+
+/// Whether a form may be answered without this field although it has no default.
+pub(crate) fn is_optional(field: &Field) -> bool {
+    !field.required && field.default.is_none()
+}
+
+/// The name of the input that an error or a check at this pointer is about.
+pub(crate) fn name_at(fields: &[Field], answer: &Value, pointer: &str) -> Option<String> {
+    inputs_at(fields, None, answer, pointer)
+}
+
+fn inputs_at(fields: &[Field], branch: Branch, answer: &Value, pointer: &str) -> Option<String> {
+    let is_at = |field: &Field| {
+        let rest = pointer.strip_prefix(field.pointer.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let field = fields.iter().find(|field| is_at(field))?;
+    match &field.kind {
+        FieldKind::Group { fields } => inputs_at(fields, branch, answer, pointer)
+            .or_else(|| Some(name(&fields.first()?.pointer, branch))),
+        FieldKind::OneOf { tag, branches } => {
+            let inside = match chosen(field, tag, branches, answer) {
+                Chosen::Branch(number) => {
+                    inputs_at(&branches[number].fields, Some(number), answer, pointer)
+                }
+                _ => None,
+            };
+            inside.or_else(|| Some(tag_name(field, tag)))
+        }
+        _ => Some(name(&field.pointer, branch)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_names_have_different_ids() {
+        let names = [
+            "/a", "/a_b", "/a-b", "/a/b", "/a~1b", "0:/a", "/ä", "/_e4_", "",
+        ];
+        let mut ids: Vec<String> = names.iter().map(|name| id(name)).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), names.len());
+    }
+}

@@ -1,0 +1,41 @@
+//! The look of the console: pages and forms as pure functions of what they show.
+//!
+//! A host with a server hands plain data to a function such as [`credential`] and gets a [`Page`]: the whole
+//! document, or the content alone for the script. Nothing here asks a store or a network. Templates are compiled and
+//! escape everything that they show. Every flow works with links and forms; the one script ([`SCRIPT`]) makes them
+//! quicker. Pages hold no script and no style of their own, so that a strict Content-Security-Policy can refuse both.
+//!
+//! Secrets go one way: a page never holds one, [`answer`] reads what was typed.
+
+mod answer;
+mod chart;
+mod checks;
+mod connection;
+mod credential;
+mod entry;
+mod fields;
+mod gallery;
+mod inputs;
+mod messages;
+mod page;
+mod parts;
+mod run;
+mod streams;
+
+pub use answer::answer;
+pub use chart::Sample;
+pub use checks::Tested;
+pub use connection::{Access, Change, ConnectionDetail, Use, connection};
+pub use credential::{
+    CredentialForm, LONGEST_DESCRIPTION, LONGEST_TITLE, Purpose, Source, credential,
+};
+pub use entry::{Login, Problem, login, problem};
+pub use fields::SavedSecret;
+pub use gallery::{
+    Authenticate, ConnectionList, Gallery, SourceTile, Tile, authenticate, connections, gallery,
+};
+pub use messages::Messages;
+pub use page::{Frame, Page, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Section, Theme};
+pub use parts::Status;
+pub use run::{RunList, RunRow, RunState, RunView, StreamProgress, run, runs};
+pub use streams::{Preview, Schedule, StreamChoice, StreamRow, preview, streams};

@@ -1,0 +1,181 @@
+//! What stands around the content of every page: head, navigation, theme.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::{messages::Messages, parts::icon};
+
+/// Where the stylesheet is served.
+pub const STYLE_PATH: &str = "/assets/console.css";
+/// Where the script is served.
+pub const SCRIPT_PATH: &str = "/assets/console.js";
+/// The one stylesheet.
+pub const STYLE: &str = include_str!("../assets/console.css");
+/// The one script.
+pub const SCRIPT: &str = include_str!("../assets/console.js");
+
+/// A drop, so that browsers ask for no icon of their own.
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Cpath \
+                    fill='%230b6e8a' d='M16 3c6 7 10 12 10 17a10 10 0 0 1-20 0c0-5 4-10 10-17z'/%3E%3C/svg%3E";
+
+/// Light, dark, or as the system is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Theme {
+    /// As the system is set.
+    #[default]
+    System,
+    /// Light.
+    Light,
+    /// Dark.
+    Dark,
+}
+
+impl Theme {
+    /// The theme that a cookie or a form names; anything else is the system's.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "light" => Self::Light,
+            "dark" => Self::Dark,
+            _ => Self::System,
+        }
+    }
+
+    /// What the cookie holds.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+}
+
+/// The part of the console that a page belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Sources and adding credentials.
+    Sources,
+    /// Saved connections.
+    Connections,
+    /// Runs.
+    Runs,
+    /// Problems.
+    None,
+    /// The login, where nothing else can be reached.
+    Login,
+}
+
+/// Who looks at a page, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    /// The theme that was chosen.
+    pub theme: Theme,
+    /// Who is logged in; none where no login is needed.
+    pub user: Option<String>,
+    /// The path of this page, to come back to.
+    pub path: String,
+}
+
+/// A page without what stands around it.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// For the title of the window.
+    pub title: String,
+    /// Where it belongs.
+    pub section: Section,
+    /// The content.
+    pub main: Markup,
+}
+
+impl Page {
+    /// The content alone, as the script asks for it.
+    pub fn fragment(self) -> String {
+        self.main.into_string()
+    }
+
+    /// The whole document.
+    pub fn document(&self, frame: &Frame, text: &Messages) -> String {
+        let own = &text.page;
+        let theme = (frame.theme != Theme::System).then(|| frame.theme.name());
+        html! {
+            (DOCTYPE)
+            html lang=(own.lang) dir=(own.dir) data-theme=[theme] {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="referrer" content="no-referrer";
+                    meta name="texts" content=(text.for_script());
+                    title { (self.title) " – " (own.name) }
+                    link rel="icon" href=(PreEscaped(ICON));
+                    link rel="stylesheet" href=(STYLE_PATH);
+                    script src=(SCRIPT_PATH) defer {}
+                }
+                body {
+                    a.skip href="#main" { (own.skip) }
+                    header.top {
+                        a.brand href="/" { (icon("drop")) (own.name) }
+                        @if self.section != Section::Login { (self.navigation(text)) }
+                        @if let Some(user) = &frame.user {
+                            p.user { span.vh { (own.signed_in_as) " " } (user) }
+                        }
+                        (themes(frame, text))
+                    }
+                    main #main tabindex="-1" { (self.main) }
+                    footer.bottom {
+                        details #keys {
+                            summary { (own.keys) }
+                            dl {
+                                div { dt { kbd { "/" } } dd { (own.key_search) } }
+                                div { dt { kbd { "?" } } dd { (own.key_help) } }
+                                div { dt { kbd { "Ctrl" } " " kbd { "Enter" } } dd { (own.key_save) } }
+                                div { dt { kbd { "Ctrl" } " " kbd { "Shift" } " " kbd { "T" } } dd { (own.key_test) } }
+                                div { dt { kbd { "Esc" } } dd { (own.key_close) } }
+                            }
+                        }
+                    }
+                    template #icons {
+                        @for name in ["good", "warn", "bad", "idle", "busy", "info"] { (icon(name)) }
+                    }
+                }
+            }
+        }
+        .into_string()
+    }
+
+    fn navigation(&self, text: &Messages) -> Markup {
+        let own = &text.page;
+        let links = [
+            (Section::Sources, "/", &own.sources),
+            (Section::Connections, "/connections", &own.connections),
+            (Section::Runs, "/syncs", &own.runs),
+        ];
+        html! {
+            nav.sections aria-label=(own.navigation) {
+                @for (section, path, label) in links {
+                    a href=(path) aria-current=[(section == self.section).then_some("page")] { (label) }
+                }
+            }
+        }
+    }
+}
+
+fn themes(frame: &Frame, text: &Messages) -> Markup {
+    let own = &text.page;
+    let themes = [
+        (Theme::System, &own.theme_system),
+        (Theme::Light, &own.theme_light),
+        (Theme::Dark, &own.theme_dark),
+    ];
+    html! {
+        form.theme method="post" action="/theme" {
+            input type="hidden" name="back" value=(frame.path);
+            label.vh for="theme" { (own.theme) }
+            select #theme name="theme" {
+                @for (theme, label) in themes {
+                    option value=(theme.name()) selected[theme == frame.theme] { (label) }
+                }
+            }
+            button.quiet type="submit" { (own.theme_apply) }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Every page in its main states: sound, safe, and there to be looked at.
+//!
+//! What was rendered is kept in `target/console-preview`, with the assets beside it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod html;
+mod samples;
+
+use std::{fs, path::PathBuf};
+
+use headwater_console::{Messages, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Theme};
+
+#[test]
+fn every_page_is_sound_in_every_language_and_theme() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/console-preview");
+    fs::create_dir_all(folder.join("assets")).unwrap();
+    for (path, text) in [(STYLE_PATH, STYLE), (SCRIPT_PATH, SCRIPT)] {
+        fs::write(folder.join(path.trim_start_matches('/')), text).unwrap();
+    }
+    let languages = [
+        ("", Messages::english().unwrap(), Theme::Light),
+        (".dark", Messages::english().unwrap(), Theme::Dark),
+        (".long", Messages::pseudo(false).unwrap(), Theme::Light),
+        (".rtl", Messages::pseudo(true).unwrap(), Theme::Light),
+    ];
+    for (suffix, text, theme) in languages {
+        for (name, page) in samples::pages(&text) {
+            let document = page.document(&samples::frame(theme), &text);
+            html::check(&html::tags(&document), name);
+            fs::write(folder.join(format!("{name}{suffix}.html")), document).unwrap();
+        }
+    }
+}
