@@ -17,7 +17,7 @@ pub(crate) struct Problem {
     /// The status of the answer.
     status: u16,
     /// Stable, for machines.
-    code: &'static str,
+    pub code: &'static str,
     /// One sentence: what is wrong and what to do.
     pub detail: String,
     /// What is wrong with which field, as JSON Pointers into the config.

@@ -3,6 +3,7 @@
 mod connections;
 mod connectors;
 mod preview;
+mod schedules;
 mod syncs;
 mod system;
 
@@ -22,6 +23,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     all.extend(connectors::operations());
     all.extend(connections::operations());
     all.extend(preview::operations());
+    all.extend(schedules::operations());
     all.extend(syncs::operations());
     all.extend(system::operations());
     all

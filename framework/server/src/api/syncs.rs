@@ -92,7 +92,7 @@ struct New {
     destination: String,
 }
 
-fn default_destination() -> String {
+pub(super) fn default_destination() -> String {
     "default".to_owned()
 }
 
