@@ -74,17 +74,26 @@ async fn syncs(service: &Service, connection: &str) -> Vec<Value> {
     listed["items"].as_array().unwrap().clone()
 }
 
-/// Waits until a connection has had so many syncs, and all of them have ended.
-async fn ended(service: &Service, connection: &str, count: usize) -> Vec<Value> {
+/// Waits until something is so.
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     for _ in 0..600 {
-        let syncs = syncs(service, connection).await;
-        let has_ended = |sync: &Value| sync["receipt"].is_object();
-        if syncs.len() >= count && syncs.iter().all(has_ended) {
-            return syncs;
+        if is_so().await {
+            return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("{connection} has had fewer than {count} syncs");
+    panic!("{what} does not come");
+}
+
+/// Waits until a connection has had so many syncs, and all of them have ended.
+async fn ended(service: &Service, connection: &str, count: usize) -> Vec<Value> {
+    let has_ended = |sync: &Value| sync["receipt"].is_object();
+    until("the end of a sync", async || {
+        let syncs = syncs(service, connection).await;
+        syncs.len() >= count && syncs.iter().all(has_ended)
+    })
+    .await;
+    syncs(service, connection).await
 }
 
 /// What the audit says of runs that were due and were not started.
@@ -172,16 +181,55 @@ async fn a_connection_that_still_runs_is_left_out_until_it_is_due_again() {
     let started = service.post(&format!("{CALLS}/syncs"), &order).await;
     assert_eq!(started.status, 202, "{}", started.text);
     make_due(&service, "calls", now() - 1);
-    let mut noted = Vec::new();
-    while noted.is_empty() {
-        assert_eq!(syncs(&service, "calls").await.len(), 1);
-        noted = left_out(&service).await;
-    }
+    until("a row of the audit", async || {
+        !left_out(&service).await.is_empty()
+    })
+    .await;
+    let noted = left_out(&service).await;
     assert_eq!(noted[0]["outcome"], "in_use", "{noted:?}");
     assert_eq!(noted[0]["who"], "schedule");
     assert!(due(&service, "calls") > now());
+    assert_eq!(syncs(&service, "calls").await.len(), 1);
     let sync = service.get("/api/v1/syncs/calls.1").await.json();
     assert_eq!(sync["status"], "running");
+}
+
+#[tokio::test]
+async fn what_finds_no_place_stays_due_until_there_is_one() {
+    let sandbox = acceptance::sandbox(CopilotOptions {
+        calls: 5_000,
+        ..Default::default()
+    })
+    .await;
+    let service = service();
+    let first = now() - HOUR;
+    for number in 0..65 {
+        let name = format!("calls-{number}");
+        let hourly = json!({ "every_seconds": 3600, "streams": ["calls"] });
+        scheduled(&service, &sandbox, &name, hourly).await;
+    }
+    for number in 0..65 {
+        make_due(&service, &format!("calls-{number}"), first + number);
+    }
+    let running = async || {
+        let listed = service.get("/api/v1/syncs").await.json();
+        let all = listed["items"].as_array().unwrap().clone();
+        all.into_iter().filter(|sync| sync["status"] == "running")
+    };
+    until("a full service", async || running().await.count() == 64).await;
+    let is_due = |number: &i64| due(&service, &format!("calls-{number}")) == first + number;
+    let left: Vec<i64> = (0..65).filter(is_due).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    let id = running().await.next().unwrap()["id"].clone();
+    let cancel = format!("/api/v1/syncs/{}/cancel", id.as_str().unwrap());
+    assert_eq!(service.post(&cancel, &Value::Null).await.status, 202);
+    let name = format!("calls-{}", left[0]);
+    until("the last sync", async || {
+        !syncs(&service, &name).await.is_empty()
+    })
+    .await;
+    assert_eq!(due(&service, &name) % HOUR, (first + left[0]) % HOUR);
+    assert_eq!(left_out(&service).await, Vec::<Value>::new());
 }
 
 #[tokio::test]
