@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use headwater_core::{Result, SignedDuration, Timestamp};
+use headwater_core::{Error, Result, SignedDuration, Timestamp};
 use headwater_store::{Actor, Scheduled, Store};
 use tokio::{
     sync::watch,
@@ -67,15 +67,19 @@ async fn start_due(app: &Arc<App>, starting: &mut JoinSet<()>) {
         return;
     }
     // While the store is out of reach, what is due stays due.
-    let claimed = app.store(move |store| claim(store, places)).await;
-    for claimed in claimed.unwrap_or_default() {
+    let claimed = app.store(move |store| {
+        let due = store.due(places)?;
+        Ok::<_, Error>(claim(store, due))
+    });
+    for claimed in claimed.await.unwrap_or_default() {
         starting.spawn(start(Arc::clone(app), claimed));
     }
 }
 
-fn claim(store: &mut Store, most: usize) -> Result<Vec<Claimed>> {
+/// Takes those of the runs that nobody else has taken.
+fn claim(store: &mut Store, due: Vec<Scheduled>) -> Vec<Claimed> {
     let mut claimed = Vec::new();
-    for scheduled in store.due(most)? {
+    for scheduled in due {
         // The store says what is due, by a clock that may be ahead of this one.
         let now = Timestamp::now().max(scheduled.due);
         let times = Times::of(&scheduled.schedule.when, now).ok();
@@ -91,7 +95,7 @@ fn claim(store: &mut Store, most: usize) -> Result<Vec<Claimed>> {
             (Err(_), _) => break,
         }
     }
-    Ok(claimed)
+    claimed
 }
 
 /// Leaves alone what another build, or somebody's hand, wrote into the store.
@@ -143,4 +147,100 @@ async fn purge(app: &App) {
     let purged = app.store(move |store| store.purge_deleted(before, &actor()));
     // What could not be removed now is tried again with the rest.
     let _: Result<usize> = purged.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Barrier, thread};
+
+    use headwater_core::FormModel;
+    use headwater_store::{Label, NewConnection, Place, Schedule, When};
+    use serde_json::json;
+
+    use super::*;
+
+    fn open(folder: &Path) -> Store {
+        Store::open(&Place::File(folder.join("store.db")), None).unwrap()
+    }
+
+    /// Saves a connection that was due an hour ago.
+    fn add(store: &mut Store, name: &str, when: When) -> Timestamp {
+        let schema = json!({ "type": "object", "properties": {} });
+        let form = FormModel::from_schema("Test", &[], &schema).unwrap();
+        let new = NewConnection {
+            name,
+            label: Label::default(),
+            connector: "test",
+            answer: &json!({}),
+        };
+        store.add(&form, &new, &actor()).unwrap();
+        let schedule = Schedule {
+            when,
+            streams: Vec::new(),
+            destination: "default".to_owned(),
+            is_paused: false,
+        };
+        let due = Timestamp::now() - SignedDuration::from_hours(1);
+        store
+            .set_schedule(name, &schedule, due, None, &actor())
+            .unwrap();
+        due
+    }
+
+    #[test]
+    fn of_several_who_see_the_same_runs_due_each_run_is_claimed_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        let names: Vec<String> = (10..30).map(|number| format!("calls-{number}")).collect();
+        for name in &names {
+            add(&mut store, name, When::Every(600));
+        }
+        let seen = Barrier::new(4);
+        let claim_all = || {
+            let mut store = open(folder.path());
+            let due = store.due(100).unwrap();
+            assert_eq!(due.len(), names.len());
+            seen.wait();
+            claim(&mut store, due)
+        };
+        let claimed = thread::scope(|scope| {
+            let several: Vec<_> = (0..4).map(|_| scope.spawn(claim_all)).collect();
+            let several = several.into_iter();
+            several
+                .flat_map(|one| one.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        let now = Timestamp::now();
+        assert!(claimed.iter().all(|one| one.next > now));
+        let mut all: Vec<_> = claimed
+            .iter()
+            .map(|one| &one.scheduled.connection)
+            .collect();
+        all.sort();
+        assert_eq!(all, names.iter().collect::<Vec<_>>());
+        assert_eq!(store.due(100).unwrap(), []);
+    }
+
+    #[test]
+    fn a_schedule_that_cannot_be_kept_hides_no_other_and_is_noted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        let zone = "Mars/Olympus".to_owned();
+        let expression = "0 6 * * *".to_owned();
+        add(&mut store, "odd", When::Cron { expression, zone });
+        add(&mut store, "calls", When::Every(600));
+        for expected in [vec!["calls"], vec![]] {
+            let due = store.due(100).unwrap();
+            let claimed = claim(&mut store, due);
+            let names: Vec<_> = claimed
+                .iter()
+                .map(|one| &*one.scheduled.connection)
+                .collect();
+            assert_eq!(names, expected);
+        }
+        let noted = store.audit(None, 100, Some("odd")).unwrap();
+        let noted = noted.iter().filter(|row| row.what == "scheduled run");
+        let outcomes: Vec<_> = noted.map(|row| &*row.outcome).collect();
+        assert_eq!(outcomes, ["schedule_unusable"]);
+    }
 }
