@@ -52,6 +52,7 @@ pub(crate) async fn keep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let _ = timeout(LONGEST_STOP, started).await;
 }
 
+/// Who is behind a run that was due.
 fn actor() -> Actor {
     Actor {
         who: "schedule".to_owned(),
@@ -144,7 +145,11 @@ async fn start(app: Arc<App>, claimed: Claimed) {
 
 async fn purge(app: &App) {
     let before = Timestamp::now() - Store::RESTORE;
-    let purged = app.store(move |store| store.purge_deleted(before, &actor()));
+    let service = Actor {
+        who: "service".to_owned(),
+        request_id: None,
+    };
+    let purged = app.store(move |store| store.purge_deleted(before, &service));
     // What could not be removed now is tried again with the rest.
     let _: Result<usize> = purged.await;
 }

@@ -283,6 +283,34 @@ async fn of_two_services_on_one_store_one_starts_what_is_due() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_more_than_a_day_ago_is_removed_for_good() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    for name in ["old", "new"] {
+        let tag = saved(&service, &sandbox, name).await.tag.unwrap();
+        let path = format!("/api/v1/connections/{name}");
+        let delete = service.request(Method::DELETE, &path);
+        let delete = delete.header("if-match", tag).send().await.unwrap();
+        assert_eq!(delete.status(), 204);
+    }
+    let statement = "UPDATE headwater_connections SET deleted = deleted - ?1 WHERE name = 'old'";
+    store(&service).execute(statement, [25 * HOUR]).unwrap();
+    // A service looks when it starts, and then every hour.
+    let other = beside(&service);
+    let left = || {
+        let count = "SELECT count(*) FROM headwater_connections";
+        store(&service).query_row(count, [], |row| row.get::<_, i64>(0))
+    };
+    until("a removal", async || left().unwrap() == 1).await;
+    let restore = "/api/v1/connections/new/restore";
+    let restored = other.post(restore, &Value::Null).await;
+    assert_eq!(restored.status, 200, "{}", restored.text);
+    let audit = other.get("/api/v1/audit").await.json();
+    let items = audit["items"].as_array().unwrap();
+    let removed = items.iter().find(|row| row["what"] == "removed").unwrap();
+    assert_eq!(removed["who"], "service", "{removed}");
+}
+
+#[tokio::test]
 async fn a_schedule_that_cannot_be_kept_is_refused_with_its_member_and_an_example() {
     let (sandbox, service) = (unlimited_sandbox(20).await, service());
     let tag = saved(&service, &sandbox, "Calls").await.tag.unwrap();

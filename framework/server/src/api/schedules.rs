@@ -20,7 +20,7 @@ use crate::{
     guard::Caller,
     operations::Operation,
     problem::Problem,
-    times::{Times, Unusable},
+    times::{LONGEST, SHORTEST, Times, Unusable},
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -54,7 +54,7 @@ pub(super) fn operations() -> Vec<Operation> {
 #[schemars(rename = "NewSchedule")]
 struct New {
     /// The interval. It counts from when it is set; to change other members leaves its beat as it is.
-    #[schemars(range(min = 60, max = 31_622_400))]
+    #[schemars(range(min = SHORTEST, max = LONGEST))]
     every_seconds: Option<u32>,
     /// A cron expression of five fields, or a word such as `@daily`.
     #[schemars(length(max = 200))]
