@@ -294,7 +294,7 @@ mod tests {
             let interval =
                 following.timestamp().as_millisecond() - time.timestamp().as_millisecond();
             let late = due.as_millisecond() - time.timestamp().as_millisecond();
-            assert!(late >= 0 && late < MOST_JITTER, "{shown}: {late}");
+            assert!((0..MOST_JITTER).contains(&late), "{shown}: {late}");
             assert!(
                 late * JITTER_SHARE <= interval,
                 "{shown}: {late} of {interval}"
