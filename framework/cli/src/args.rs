@@ -56,7 +56,7 @@ pub(crate) enum Command {
     State(StateCommand),
     /// Keep connections: configs by name, with their secrets sealed.
     Connection(Connection),
-    /// Serve connectors, connections, probes and syncs over HTTP, for platforms and for the console.
+    /// Serve connections, probes and syncs over HTTP, with a console.
     Serve(Box<Serve>),
     /// Keep the tokens that the service asks for.
     Token(Token),
@@ -199,7 +199,7 @@ pub(crate) struct Run {
     pub concurrency: u16,
 
     /// Megabytes of pages that may wait to be written before no more are asked for.
-    #[arg(long, value_name = "MEGABYTES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "MEGABYTES", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub memory: u16,
 
     /// Where the service asks to come back later, wait for as long as it takes. Without this, the run ends there and

@@ -109,7 +109,7 @@ impl RunOptions {
             meter,
             redaction: None,
             concurrency: 8,
-            memory: 8 << 20,
+            memory: 6 << 20,
             stay: false,
             only: None,
             drift: None,

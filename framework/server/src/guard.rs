@@ -226,7 +226,7 @@ impl Guesses {
         let text = "too many wrong tokens came from this address; wait a minute";
         Err(
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text)
-                .retry_after(MINUTE.as_secs()),
+                .retry_after(60),
         )
     }
 

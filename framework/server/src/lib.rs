@@ -65,9 +65,9 @@ impl Service {
         context: Context,
         options: Options,
     ) -> Result<Self> {
-        let is_local = options.bind.ip().is_loopback();
-        let has_tokens = !open_store()?.tokens()?.is_empty();
-        if !is_local && !(options.needs_token && has_tokens) {
+        let is_safe = options.bind.ip().is_loopback()
+            || (options.needs_token && !open_store()?.tokens()?.is_empty());
+        if !is_safe {
             let text = format!(
                 "everybody on the network could use the connections through {}; make a token with `headwater token add`, \
                  or listen on 127.0.0.1",

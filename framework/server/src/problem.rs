@@ -11,7 +11,7 @@ use serde::Serialize;
 pub(crate) struct Problem {
     /// `urn:headwater:` and the code.
     #[serde(rename = "type")]
-    kind: String,
+    kind: Box<str>,
     /// The status in words.
     title: &'static str,
     /// The status of the answer.
@@ -25,9 +25,9 @@ pub(crate) struct Problem {
     errors: Vec<Complaint>,
     /// What the test said, where a test has to pass.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub report: Option<ProbeReport>,
+    pub report: Option<Box<ProbeReport>>,
     #[serde(skip)]
-    retry_after: Option<u64>,
+    retry_after: Option<u32>,
 }
 
 /// What is wrong with one field.
@@ -58,7 +58,7 @@ impl From<FieldError> for Complaint {
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("urn:headwater:{code}"),
+            kind: format!("urn:headwater:{code}").into(),
             title: status.canonical_reason().unwrap_or("Problem"),
             status: status.as_u16(),
             code,
@@ -108,7 +108,7 @@ impl Problem {
         };
         Self {
             errors: failed.pointers.iter().map(complaint).collect(),
-            report: Some(report.clone()),
+            report: Some(Box::new(report.clone())),
             ..Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "test_failed",
@@ -142,7 +142,7 @@ impl Problem {
     }
 
     /// When to come back, in seconds.
-    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
@@ -168,6 +168,7 @@ impl From<Error> for Problem {
             Kind::Cancelled | Kind::Unexpected => (StatusCode::INTERNAL_SERVER_ERROR, "unexpected"),
         };
         let delay = error.delay().map(|delay| delay.as_secs().max(1));
+        let delay = delay.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
         let problem = Self::new(status, code, error.to_string());
         match (delay, status) {
             (Some(seconds), _) => problem.retry_after(seconds),
