@@ -18,6 +18,7 @@ mod metrics;
 mod once;
 mod openapi;
 mod operations;
+mod pages;
 mod probing;
 mod problem;
 mod runs;
@@ -109,6 +110,7 @@ impl Service {
 
 fn router(app: Arc<App>) -> Router {
     operations::router(api::operations())
+        .merge(pages::router(&app))
         .fallback(unknown)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),

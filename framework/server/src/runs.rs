@@ -7,11 +7,11 @@ use std::{
 };
 
 use headwater_core::{Error, Timestamp};
-use headwater_host::{RunOptions, Sink, State, run};
+use headwater_host::{Redaction, RunOptions, Sink, State, run};
 use headwater_output::Destination;
 use headwater_store::{Actor, Lease};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use crate::{app::App, probing::open_saved, problem::Problem};
@@ -48,6 +48,8 @@ pub(crate) struct Sync {
 #[derive(Default)]
 struct Told {
     events: VecDeque<(u64, Value)>,
+    /// What is known of each stream, as its events said it.
+    streams: BTreeMap<String, Value>,
     receipt: Option<Value>,
 }
 
@@ -56,6 +58,8 @@ pub(crate) struct Order {
     pub connection: String,
     pub streams: Vec<String>,
     pub destination: String,
+    /// Whether personal data is replaced before it is written.
+    pub redact: bool,
     pub actor: Actor,
 }
 
@@ -107,6 +111,20 @@ impl Runs {
     }
 }
 
+impl Told {
+    /// The last that an event said of each field of its stream.
+    fn remember(&mut self, event: &Value) {
+        let (Some(stream), Some(fields)) = (event["stream"].as_str(), event.as_object()) else {
+            return;
+        };
+        let known = self.streams.entry(stream.to_owned());
+        let known = known.or_insert_with(|| Value::Object(Map::new()));
+        if let Some(known) = known.as_object_mut() {
+            known.extend(fields.clone());
+        }
+    }
+}
+
 impl Sync {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
@@ -115,6 +133,11 @@ impl Sync {
     /// What it said of itself at its end.
     pub(crate) fn receipt(&self) -> Option<Value> {
         self.told().receipt.clone()
+    }
+
+    /// Its streams as far as they have begun, each with what its events said last.
+    pub(crate) fn streams(&self) -> Vec<Value> {
+        self.told().streams.values().cloned().collect()
     }
 
     /// Asks it to keep what it has and to end.
@@ -126,6 +149,7 @@ impl Sync {
         self.last.send_modify(|last| {
             *last += 1;
             let mut told = self.told();
+            told.remember(&event);
             told.events.push_back((*last, event));
             if told.events.len() > EVENTS_KEPT {
                 told.events.pop_front();
@@ -218,6 +242,7 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
     let (app, told) = (Arc::clone(app), Arc::clone(&sync));
     let options = RunOptions {
         state_path,
+        redaction: order.redact.then(Redaction::default),
         ..RunOptions::new(Arc::clone(&opened.meter), stopped)
     };
     tokio::spawn(async move {

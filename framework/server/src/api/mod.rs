@@ -1,9 +1,9 @@
 //! The operations of the API: one table for the routes, their scopes and the OpenAPI document.
 
-mod connections;
+pub(crate) mod connections;
 mod connectors;
-mod preview;
-mod syncs;
+pub(crate) mod preview;
+pub(crate) mod syncs;
 mod system;
 
 use std::sync::Arc;
