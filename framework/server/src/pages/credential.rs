@@ -426,3 +426,78 @@ fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) 
     };
     visit.show(status, credential(&view, &visit.app.texts))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a form of these fields would change of what is saved.
+    fn changed(saved: Value, entered: Value) -> Value {
+        let secret = json!({ "title": "A secret", "description": "It.", "type": "string", "format": "password",
+                             "writeOnly": true, "x-headwater": { "order": 1 } });
+        let branch = |by: &str| json!({ "title": by, "properties": { "by": { "const": by }, by: secret.clone() } });
+        let field = |order: u64, more: &[(&str, Value)]| {
+            let mut field = json!({ "title": "A field", "description": "It.", "x-headwater": { "order": order } });
+            for (name, value) in more {
+                field[*name] = value.clone();
+            }
+            field
+        };
+        let schema = json!({ "type": "object", "required": ["auth"], "properties": {
+            "auth": field(1, &[("oneOf", json!([branch("key"), branch("token")]))]),
+            "first": field(2, &[("type", "integer".into()), ("default", 5.into())]),
+            "name": field(3, &[("type", "string".into())]),
+        }});
+        let form = FormModel::from_schema("Test", &[], &schema).unwrap_or_else(|wrong| {
+            panic!("{wrong:?}");
+        });
+        difference(&form, &saved, &entered)
+    }
+
+    #[test]
+    fn what_a_form_leaves_out_is_no_change() {
+        let saved = json!({ "auth": { "by": "key", "key": "env:KEY" }, "first": 5, "name": "x" });
+        let same = json!({ "auth": { "by": "key" }, "name": "x" });
+        assert_eq!(changed(saved, same), json!({}));
+    }
+
+    #[test]
+    fn what_was_emptied_or_left_is_taken_out() {
+        let saved = json!({ "auth": { "by": "key", "key": "env:KEY" }, "first": 7, "name": "x" });
+        let entered = json!({ "auth": { "by": "token", "token": "t" } });
+        let change = json!({ "auth": { "by": "token", "token": "t", "key": null }, "first": null, "name": null });
+        assert_eq!(changed(saved, entered), change);
+    }
+
+    #[test]
+    fn a_removed_secret_is_null() {
+        let saved = json!({ "auth": { "by": "key" } });
+        let entered = json!({ "auth": { "by": "key", "key": null } });
+        assert_eq!(
+            changed(saved, entered.clone()),
+            json!({ "auth": { "key": null } })
+        );
+    }
+
+    #[test]
+    fn of_what_a_test_offers_no_secret_is_taken_over() {
+        let form = json!({ "type": "object", "required": ["key"], "properties": {
+            "key": { "title": "Key", "description": "It.", "type": "string", "format": "password", "writeOnly": true,
+                     "x-headwater": { "order": 1 } },
+            "first": { "title": "First", "description": "It.", "type": "integer", "x-headwater": { "order": 2 } },
+        }});
+        let Ok(form) = FormModel::from_schema("Test", &[], &form) else {
+            panic!("the form leaves the profile");
+        };
+        let mut answer = json!({ "key": "mine" });
+        take_over(
+            &form,
+            &mut answer,
+            r#"{"/key":"theirs","/first":3,"/other":1}"#,
+        );
+        take_over(&form, &mut answer, "no json");
+        assert_eq!(answer, json!({ "key": "mine", "first": 3 }));
+    }
+}

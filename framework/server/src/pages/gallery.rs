@@ -10,7 +10,7 @@ use headwater_store::Scope;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::{Posted, Visit, see_other};
+use super::{Posted, Visit, see_other, with_query};
 use crate::{
     api::connections::{Health, Line, find, page},
     app::App,
@@ -184,11 +184,9 @@ pub(super) async fn saved(
     let has_more = tiles.len() > SHOWN;
     tiles.truncate(SHOWN);
     let next = tiles.last().filter(|_| has_more).map(|last| {
-        let mut next = form_urlencoded::Serializer::new("/connections?".to_owned());
-        next.append_pair("q", &search.q);
-        next.append_pair("status", status.map_or("", Status::name));
-        next.append_pair("after", &last.name);
-        next.finish()
+        let status = status.map_or("", Status::name);
+        let pairs = [("q", &*search.q), ("status", status), ("after", &last.name)];
+        with_query("/connections", &pairs)
     });
     let view = ConnectionList {
         tiles,

@@ -142,9 +142,7 @@ async fn signed_in(Extension(visit): Extension<Visit>, request: Request, next: N
     if visit.caller.is_some() {
         return next.run(request).await;
     }
-    let mut path = form_urlencoded::Serializer::new("/login?".to_owned());
-    path.append_pair("next", &visit.frame.path);
-    see_other(&path.finish())
+    see_other(&with_query("/login", &[("next", &visit.frame.path)]))
 }
 
 /// Makes pages of problems, and gives every answer the headers of a page.
@@ -181,6 +179,13 @@ fn see_other(path: &str) -> Response {
         Ok(path) => (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response(),
         Err(_) => Problem::bad_request("this address cannot be gone to").into_response(),
     }
+}
+
+/// A path with parameters behind it.
+fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(pairs);
+    format!("{path}?{}", query.finish())
 }
 
 /// A path of this console; the gallery in place of anything that may lead elsewhere.

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Posted, Visit, see_other};
+use super::{Posted, Visit, see_other, with_query};
 use crate::{
     api::{
         connections::{Found, StreamView, actor, find, streams_of},
@@ -187,10 +187,8 @@ pub(super) async fn reveal(
         "reveal" => first_records(&visit, name, Some(stream.to_owned()), true).await,
         _ => {
             visit.may(Scope::Use)?;
-            let path = format!("/connections/{name}/preview?");
-            let mut path = form_urlencoded::Serializer::new(path);
-            path.append_pair("stream", stream);
-            Ok(see_other(&path.finish()))
+            let path = format!("/connections/{name}/preview");
+            Ok(see_other(&with_query(&path, &[("stream", stream)])))
         }
     }
 }
