@@ -1,4 +1,4 @@
-//! `schemas/`: what every connector's form and every stream's records look like, as files.
+//! `schemas/`: what every connector's form and every stream's records look like, and the API of the service, as files.
 
 use std::{
     collections::BTreeMap,
@@ -48,6 +48,8 @@ pub fn check(registry: &Registry, workspace: &Path) -> Result<Vec<String>> {
 
 fn generate(registry: &Registry) -> Result<BTreeMap<PathBuf, String>> {
     let mut files = BTreeMap::new();
+    let api = pretty(&headwater_server::openapi())?;
+    files.insert(PathBuf::from("openapi.json"), api);
     for connector in registry.iter() {
         let folder = PathBuf::from(connector.about().id);
         files.insert(folder.join("form.json"), pretty(&connector.schema())?);

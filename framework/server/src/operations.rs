@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{RawPathParams, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use headwater_store::Scope;
+use headwater_store::{Scope, Store};
 use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -168,15 +168,30 @@ pub(crate) fn router(operations: Vec<Operation>) -> Router<Arc<App>> {
     let mut router = Router::new();
     for operation in operations {
         let scope = operation.scope;
-        let guarded = middleware::from_fn(move |request: Request, next: Next| async move {
-            match scope.map_or(Ok(()), |scope| guard::require(&request, scope)) {
+        let guarded = move |path: RawPathParams, request: Request, next: Next| async move {
+            let allowed = scope.map_or(Ok(()), |scope| guard::require(&request, scope));
+            match allowed.and_then(|()| named(&path)) {
                 Ok(()) => next.run(request).await,
                 Err(problem) => problem.into_response(),
             }
-        });
+        };
+        let guarded = middleware::from_fn(guarded);
         router = router.route(operation.path, operation.handler.layer(guarded));
     }
     router.method_not_allowed_fallback(wrong_method)
+}
+
+/// Refuses a path with a name that no connection can have.
+fn named(path: &RawPathParams) -> Result<(), Problem> {
+    let mut names = path.iter().filter(|(part, _)| *part == "connection");
+    match names.all(|(_, name)| Store::check_name(name).is_ok()) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "no connection can have this name",
+        )),
+    }
 }
 
 async fn wrong_method() -> Response {

@@ -313,5 +313,5 @@ async fn begin(
     });
     let text = "the sync broke down before it began";
     let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text);
-    Ok(begun.await.map_err(broken)??)
+    begun.await.map_err(broken)?.map_err(Problem::of_store)
 }

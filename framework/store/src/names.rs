@@ -137,7 +137,7 @@ mod tests {
     fn a_title_makes_a_name() {
         let long = "a b".repeat(100);
         for (title, name) in [
-            ("Clari Copilot - Ana", "clari-copilot-ana"),
+            ("Calls - Ana", "calls-ana"),
             ("  EU/2026  ", "eu-2026"),
             ("日本語", "connection"),
             ("", "connection"),
