@@ -391,6 +391,11 @@ async fn pages_have_a_policy_of_their_own_and_fragments_have_no_frame() {
         assert!(html.starts_with("<!DOCTYPE html>"));
         assert!(!html.contains(" style=\"") && !html.contains("<style"));
     }
+    let request = service.request(Method::GET, "/nowhere");
+    let nowhere = request.header(header::ACCEPT, "text/html,*/*").send().await;
+    let nowhere = seen(nowhere.unwrap()).await;
+    assert_eq!(nowhere.status, 404);
+    assert!(nowhere.html.contains("no such page"));
     let request = service.request(Method::GET, "/");
     let fragment = request.header("headwater-fragment", "1").send().await;
     let fragment = seen(fragment.unwrap()).await.html;

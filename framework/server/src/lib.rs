@@ -7,6 +7,11 @@
 //! Safe by default: on a loopback address no token is asked for, but the names that a browser called are checked
 //! (`Host`, `Origin`, `Sec-Fetch-Site`); everywhere else every request needs a token. Secrets come in and never go out.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "a refusal carries a whole report, and is made once for a request"
+)]
+
 mod answer;
 mod api;
 mod app;
@@ -66,7 +71,8 @@ impl Service {
     ) -> Result<Self> {
         let is_local = options.bind.ip().is_loopback();
         let has_tokens = !open_store()?.tokens()?.is_empty();
-        if !is_local && !(options.needs_token && has_tokens) {
+        let is_guarded = options.needs_token && has_tokens;
+        if !is_local && !is_guarded {
             let text = format!(
                 "everybody on the network could use the connections through {}; make a token with `headwater token add`, \
                  or listen on 127.0.0.1",
@@ -120,12 +126,16 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn unknown() -> Problem {
+async fn unknown(State(app): State<Arc<App>>, request: Request) -> Response {
+    if pages::is_wanted(&request) {
+        return pages::unknown(app, &request);
+    }
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
         "there is nothing at this address; /api/v1/openapi.json lists what there is",
     )
+    .into_response()
 }
 
 /// What every answer has, and what is counted of it.

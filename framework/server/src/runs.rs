@@ -25,6 +25,9 @@ const EVENTS_KEPT: usize = 512;
 /// Between two events of one stream's progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
+/// How many samples of a sync are kept. Of more, every second one goes.
+const MOST_SAMPLES: usize = 256;
+
 /// All syncs that this process knows, by id.
 #[derive(Default)]
 pub(crate) struct Runs(Mutex<BTreeMap<String, Arc<Sync>>>);
@@ -50,7 +53,19 @@ struct Told {
     events: VecDeque<(u64, Value)>,
     /// What is known of each stream, as its events said it.
     streams: BTreeMap<String, Value>,
+    samples: Vec<Sample>,
     receipt: Option<Value>,
+}
+
+/// What was known of a sync at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// Seconds since it began.
+    pub second: f64,
+    /// Records of all streams until then.
+    pub records: u64,
+    /// Seconds that its requests had waited for the service's limit.
+    pub wait_seconds: f64,
 }
 
 /// What a sync is to do.
@@ -112,8 +127,8 @@ impl Runs {
 }
 
 impl Told {
-    /// The last that an event said of each field of its stream.
-    fn remember(&mut self, event: &Value) {
+    /// The last that an event said of each field of its stream, and how the whole grows.
+    fn remember(&mut self, event: &Value, second: f64) {
         let (Some(stream), Some(fields)) = (event["stream"].as_str(), event.as_object()) else {
             return;
         };
@@ -122,6 +137,22 @@ impl Told {
         if let Some(known) = known.as_object_mut() {
             known.extend(fields.clone());
         }
+        if event["event"] != "progress" {
+            return;
+        }
+        if self.samples.len() >= MOST_SAMPLES {
+            let mut is_kept = false;
+            self.samples.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+        }
+        let streams = self.streams.values();
+        self.samples.push(Sample {
+            second,
+            records: streams.filter_map(|one| one["records"].as_u64()).sum(),
+            wait_seconds: event["limit_wait_seconds"].as_f64().unwrap_or_default(),
+        });
     }
 }
 
@@ -140,6 +171,17 @@ impl Sync {
         self.told().streams.values().cloned().collect()
     }
 
+    /// How its records and waits grew.
+    pub(crate) fn samples(&self) -> Vec<Sample> {
+        self.told().samples.clone()
+    }
+
+    /// Seconds since it began.
+    pub(crate) fn seconds(&self) -> f64 {
+        let milliseconds = Timestamp::now().as_millisecond() - self.started.as_millisecond();
+        milliseconds as f64 / 1000.0
+    }
+
     /// Asks it to keep what it has and to end.
     pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
@@ -149,7 +191,7 @@ impl Sync {
         self.last.send_modify(|last| {
             *last += 1;
             let mut told = self.told();
-            told.remember(&event);
+            told.remember(&event, self.seconds());
             told.events.push_back((*last, event));
             if told.events.len() > EVENTS_KEPT {
                 told.events.pop_front();

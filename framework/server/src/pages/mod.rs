@@ -153,12 +153,31 @@ async fn dress(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
         answer = visit.problem(&problem);
     }
+    with_headers(answer)
+}
+
+fn with_headers(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
     set(header::CONTENT_SECURITY_POLICY, POLICY);
     // With none at all a browser would send forms with an unknown origin, which is refused as another site's.
     set(header::REFERRER_POLICY, "same-origin");
     answer
+}
+
+/// Whether a browser asks for a page, and not for something of the API.
+pub(crate) fn is_wanted(request: &Request) -> bool {
+    let accept = request.headers().get(header::ACCEPT);
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    let is_html = accept.is_some_and(|accept| accept.contains("text/html"));
+    is_html && !request.uri().path().starts_with("/api/")
+}
+
+/// The page for an address at which there is nothing.
+pub(crate) fn unknown(app: Arc<App>, request: &Request) -> Response {
+    let text = "there is no such page; the address may be mistyped, or what it showed is gone";
+    let problem = Problem::new(StatusCode::NOT_FOUND, "not_found", text);
+    with_headers(Visit::of(app, request).problem(&problem))
 }
 
 fn theme(headers: &HeaderMap) -> Theme {

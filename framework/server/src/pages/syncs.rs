@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{Extension, response::Response};
-use headwater_console::{RunList, RunRow, RunState, RunView, StreamProgress, run, runs};
+use headwater_console::{RunList, RunRow, RunState, RunView, Sample, StreamProgress, run, runs};
 use headwater_core::Timestamp;
 use headwater_store::Scope;
 use http::StatusCode;
@@ -57,6 +57,18 @@ pub(super) fn streams_of(visit: &Visit, view: &View) -> Vec<Value> {
     sync.map(|sync| sync.streams()).unwrap_or_default()
 }
 
+/// How the records and waits of a sync of this process grew.
+fn samples_of(visit: &Visit, view: &View) -> Vec<Sample> {
+    let sync = visit.app.runs.find(&view.id);
+    let samples = sync.map(|sync| sync.samples()).unwrap_or_default();
+    let shown = samples.into_iter().map(|sample| Sample {
+        second: sample.second,
+        records: sample.records,
+        wait_seconds: sample.wait_seconds,
+    });
+    shown.collect()
+}
+
 fn state_of(status: &str) -> RunState {
     match status {
         "running" | "started" | "progress" => RunState::Running,
@@ -90,7 +102,11 @@ fn progress(stream: &Value) -> StreamProgress {
         bytes: count("bytes"),
         requests: count("requests"),
         retries: count("retries"),
-        wait_seconds: stream["limit_wait_seconds"].as_f64().unwrap_or_default(),
+        // Before its end, a stream's events say how long the whole sync has waited.
+        wait_seconds: match stream["status"].is_string() {
+            true => stream["limit_wait_seconds"].as_f64().unwrap_or_default(),
+            false => 0.0,
+        },
         message: reason.as_str().map(str::to_owned),
     }
 }
@@ -133,7 +149,7 @@ pub(super) async fn show(
         row: row(&view, title, &streams),
         destination: view.destination.clone().unwrap_or_default(),
         streams: streams.iter().map(progress).collect(),
-        samples: Vec::new(),
+        samples: samples_of(&visit, &view),
         message: message.map(str::to_owned),
     };
     Ok(visit.show(StatusCode::OK, run(&view, &visit.app.texts)))
