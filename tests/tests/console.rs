@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use acceptance::{binary::command, service::Service, unlimited_sandbox};
-use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox};
+use headwater_sandbox::{API_KEY, API_PASSWORD, ClaribiOptions, Sandbox, claribi};
 use reqwest::{Method, Response, header};
 use serde_json::json;
 
@@ -323,6 +323,68 @@ async fn a_saved_connection_is_changed_repaired_and_undone_by_forms() {
             .await
             .html
             .contains("Working")
+    );
+}
+
+#[tokio::test]
+async fn what_a_test_offers_is_taken_over_and_another_way_to_sign_in_leaves_nothing_behind() {
+    let options = ClaribiOptions {
+        key_headers: claribi::KeyHeaders::ApiKey,
+        ..ClaribiOptions::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let service = Service::start(HEADWATER, &["--allow-references"]);
+    let here = sandbox.base_url();
+    let path = "/sources/claribi/add";
+    // The simulator wants the key in another header than this.
+    let mut fields = vec![
+        ("title", "Org"),
+        ("/auth/style", "bearer"),
+        ("2:/auth/api_key", claribi::API_KEY),
+        ("/base_url", &*here),
+        ("action", "test"),
+    ];
+    let tested = post(&service, path, &fields).await;
+    assert!(tested.html.contains("value=\"apply\""), "{}", tested.html);
+    assert!(!tested.html.contains(claribi::API_KEY));
+    let patch = value_of(&tested.html, "patch").replace("&quot;", "\"");
+    fields.pop();
+    fields.extend([("patch", &*patch), ("action", "apply")]);
+    let applied = post(&service, path, &fields).await;
+    assert_eq!(applied.status, 200, "{}", applied.html);
+    assert!(applied.html.contains("value=\"api_key_authorization\" data-value=\"&quot;api_key_authorization&quot;\" data-branch=\"0\" checked"), "{}", applied.html);
+    assert!(!applied.html.contains("value=\"apply\""));
+
+    let config = json!({ "auth": { "style": "x_api_key", "api_key": "env:NO_SUCH_VARIABLE" }, "base_url": here });
+    let body = json!({ "connector": "claribi", "title": "Org", "config": config, "test": false });
+    let saved = service.post("/api/v1/connections", &body).await;
+    assert_eq!(saved.status, 201, "{}", saved.text);
+    let edit = get(&service, "/connections/org/edit").await.html;
+    assert!(!edit.contains("NO_SUCH_VARIABLE"));
+    let version = value_of(&edit, "version");
+    let fields = [
+        ("version", &*version),
+        ("title", "Org"),
+        ("/auth/style", "jwt"),
+        ("3:/auth/email", claribi::EMAIL),
+        ("3:/auth/password", claribi::PASSWORD),
+        ("/base_url", &*here),
+        ("action", "save"),
+    ];
+    let saved = post(&service, "/connections/org/edit", &fields).await;
+    assert_eq!(saved.status, 303, "{}", saved.html);
+    let saved = service.get("/api/v1/connections/org").await.json();
+    let auth = json!({ "style": "jwt", "email": claribi::EMAIL });
+    assert_eq!(saved["config"]["auth"], auth);
+    assert_eq!(saved["secrets"].as_array().unwrap().len(), 1);
+    // The same by the API, which names the new way only.
+    let tag = service.get("/api/v1/connections/org").await.tag.unwrap();
+    let back = json!({ "config": { "auth": { "style": "bearer", "email": null, "api_key": "env:OTHER" } }, "test": false });
+    let changed = service.patch("/api/v1/connections/org", &tag, &back).await;
+    assert_eq!(
+        changed.status, 422,
+        "a variable that is not set: {}",
+        changed.text
     );
 }
 

@@ -292,14 +292,23 @@ async fn test(visit: &Visit, place: &Place, entered: &Value) -> Result<ProbeRepo
     probe(app, &*place.connector, &*source, |_| {}).await
 }
 
-/// Takes over what a test offered: values of fields that are no secrets.
+/// Takes over what a test offered: values of fields that are no secrets, and which alternative is meant.
 fn take_over(form: &FormModel, answer: &mut Value, patch: &str) {
     let Ok(patch) = serde_json::from_str::<Map<String, Value>>(patch) else {
         return;
     };
+    let inputs = form.inputs().into_iter();
+    let open = inputs.filter(|field| field.kind != FieldKind::Secret);
+    let tags = form.fields.iter().filter_map(|field| match &field.kind {
+        FieldKind::OneOf { tag, .. } => Some(format!("{}/{tag}", field.pointer)),
+        _ => None,
+    });
+    let known: BTreeSet<String> = open
+        .map(|field| field.pointer.clone())
+        .chain(tags)
+        .collect();
     for (pointer, value) in patch {
-        let mut inputs = form.inputs().into_iter();
-        if inputs.any(|field| field.pointer == pointer && field.kind != FieldKind::Secret) {
+        if known.contains(&pointer) {
             put(answer, &pointer, value);
         }
     }
