@@ -56,7 +56,7 @@ pub(crate) enum Command {
     State(StateCommand),
     /// Keep connections: configs by name, with their secrets sealed.
     Connection(Connection),
-    /// Serve connections, probes and syncs over HTTP, with a console.
+    /// Serve the API and the console over HTTP.
     Serve(Box<Serve>),
     /// Keep the tokens that the service asks for.
     Token(Token),

@@ -184,6 +184,7 @@
   /** Runs a probe and shows it. Returns its report, or nothing where there is none. */
   async function probe(result, address, body, signal, apply) {
     let report;
+    let refused;
     result.clear();
     const response = await fetch(address, {
       method: 'POST', signal, credentials: 'same-origin',
@@ -194,7 +195,9 @@
       if (signal.aborted) return;
       if (name === 'check') result.add(data);
       if (name === 'done') report = data;
+      if (name === 'problem') refused = data;
     });
+    if (refused) throw refusal(refused);
     if (!report) throw new TypeError('the answer broke off');
     result.done(report, apply);
     return report;
@@ -202,12 +205,17 @@
 
   /** What a refused request says, as something to throw. */
   async function problem(response) {
-    const said = await response.json().catch(() => ({}));
-    const error = new Error(said.detail ?? said.title ?? own.refused);
-    error.errors = said.errors ?? [];
-    error.report = said.report;
+    const error = refusal(await response.json().catch(() => ({})));
     if (response.status === 401) error.message = own.signed_out;
     if (response.status === 412) error.message = own.conflict;
+    return error;
+  }
+
+  function refusal(said) {
+    const error = new Error(said.detail ?? said.title ?? own.refused);
+    // What is no field of the config has its name beside the pointer.
+    error.errors = (said.errors ?? []).map((one) => (one.member ? { ...one, pointer: `/${one.member}` } : one));
+    error.report = said.report;
     return error;
   }
 
@@ -271,6 +279,18 @@
     return value;
   }
 
+  /** The change (JSON Merge Patch) that makes one config of another: what is absent would stay, so it becomes null. */
+  function difference(before, after) {
+    const change = {};
+    const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON?.(value);
+    for (const name of Object.keys(before)) if (!(name in after)) change[name] = null;
+    for (const [name, value] of Object.entries(after)) {
+      if (name in before && JSON.stringify(before[name]) === JSON.stringify(value)) continue;
+      change[name] = isObject(before[name]) && isObject(value) ? difference(before[name], value) : value;
+    }
+    return change;
+  }
+
   // ---- The form of a credential
 
   class CredentialForm {
@@ -286,7 +306,7 @@
       this.dress(form);
       this.branches();
       this.before = this.state();
-      this.savedConfig = JSON.stringify(this.config());
+      this.savedConfig = this.config();
       form.addEventListener('input', (event) => this.changed(event));
       form.addEventListener('change', (event) => this.changed(event));
       form.addEventListener('focusin', (event) => this.guide(event.target.closest('[data-guide]')?.dataset.guide));
@@ -332,6 +352,11 @@
         if (value !== undefined) put(config, pointer, value);
       }
       return config;
+    }
+
+    /** What differs from what is saved. */
+    change() {
+      return difference(this.savedConfig, this.config());
     }
 
     fieldAt(pointer) {
@@ -735,10 +760,11 @@
 
     test() {
       const { connector, connection } = this.form.dataset;
-      const address = connection ? `/api/v1/connections/${connection}/probe` : `/api/v1/connectors/${connector}/probe`;
+      const config = connection ? this.change() : this.config();
+      const address = connection ? `/api/v1/connections/${connection}/probe-change` : `/api/v1/connectors/${connector}/probe`;
       return this.busy(own.testing, async (signal) => {
         this.errors([], true);
-        const report = await probe(this.result, address, { config: this.config() }, signal);
+        const report = await probe(this.result, address, { config }, signal);
         if (this.form.isConnected) this.tested(report);
       });
     }
@@ -746,11 +772,11 @@
     save(isTested) {
       const { connector, connection, version, back } = this.form.dataset;
       const value = (name) => this.form.elements[name].value;
-      const config = this.config();
+      const config = connection ? this.change() : this.config();
       const body = { title: value('title'), description: value('description') };
       if (!connection) Object.assign(body, { connector, config, test: isTested });
       // An unchanged config is not sent, so that nothing of it is written again.
-      else if (JSON.stringify(config) !== this.savedConfig) Object.assign(body, { config, test: isTested });
+      else if (Object.keys(config).length) Object.assign(body, { config, test: isTested });
       const text = JSON.stringify(body);
       const headers = { 'Content-Type': 'application/json' };
       if (connection) headers['If-Match'] = `"${version}"`;

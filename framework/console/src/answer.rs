@@ -1,11 +1,14 @@
 //! What a submitted form says, as the JSON answer that a connector validates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use headwater_core::{Choice, Field, FieldKind, FormModel};
+use headwater_core::{Choice, Field, FieldError, FieldKind, FormModel};
 use serde_json::{Map, Number, Value};
 
-use crate::inputs::{Branch, key, name, tag_name, text_of};
+use crate::{
+    inputs::{Branch, key, name, name_at, tag_name, text_of},
+    messages::{Messages, fill},
+};
 
 /// The name under which inputs say that a saved secret is to be removed.
 pub(crate) const REMOVE: &str = "remove";
@@ -22,6 +25,28 @@ pub fn answer(form: &FormModel, pairs: impl IntoIterator<Item = (String, String)
         typed.0.entry(name).or_default().push(text);
     }
     Value::Object(typed.object(&form.fields, None))
+}
+
+/// Secrets that were to be replaced and were left empty. `replacing` are the names of their inputs.
+pub fn left_empty(
+    form: &FormModel,
+    answer: &Value,
+    replacing: &BTreeSet<String>,
+    text: &Messages,
+) -> Vec<FieldError> {
+    let inputs = form.inputs_of(answer).into_iter();
+    let empty = inputs.filter(|field| {
+        let own = name_at(&form.fields, answer, &field.pointer);
+        field.kind == FieldKind::Secret
+            && answer.pointer(&field.pointer).is_none()
+            && own.is_some_and(|name| replacing.contains(&name))
+    });
+    let error = |field: &Field| FieldError {
+        pointer: field.pointer.clone(),
+        code: "required",
+        message: fill(&text.script.empty, &[("field", &field.title)]),
+    };
+    empty.map(error).collect()
 }
 
 /// What was typed, by the names of inputs.

@@ -22,7 +22,7 @@ mod parts;
 mod run;
 mod streams;
 
-pub use answer::answer;
+pub use answer::{answer, left_empty};
 pub use chart::Sample;
 pub use checks::Tested;
 pub use connection::{Access, Change, ConnectionDetail, Use, connection};

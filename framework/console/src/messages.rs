@@ -177,6 +177,7 @@ pub(crate) struct PageTexts {
     pub connections: String,
     pub runs: String,
     pub signed_in_as: String,
+    pub sign_out: String,
     pub theme: String,
     pub theme_system: String,
     pub theme_light: String,

@@ -103,12 +103,12 @@ impl Page {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    meta name="referrer" content="no-referrer";
+                    meta name="referrer" content="same-origin";
                     meta name="texts" content=(text.for_script());
                     title { (self.title) " – " (own.name) }
                     link rel="icon" href=(PreEscaped(ICON));
-                    link rel="stylesheet" href=(STYLE_PATH);
-                    script src=(SCRIPT_PATH) defer {}
+                    link rel="stylesheet" href=(versioned(STYLE_PATH, STYLE));
+                    script src=(versioned(SCRIPT_PATH, SCRIPT)) defer {}
                 }
                 body {
                     a.skip href="#main" { (own.skip) }
@@ -117,6 +117,7 @@ impl Page {
                         @if self.section != Section::Login { (self.navigation(text)) }
                         @if let Some(user) = &frame.user {
                             p.user { span.vh { (own.signed_in_as) " " } (user) }
+                            form method="post" action="/logout" { button.quiet type="submit" { (own.sign_out) } }
                         }
                         (themes(frame, text))
                     }
@@ -157,6 +158,16 @@ impl Page {
             }
         }
     }
+}
+
+/// The address of an asset with a fingerprint (FNV-1a) of its content, so that browsers may keep it for ever.
+fn versioned(path: &str, content: &str) -> String {
+    let fingerprint = content
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{path}?{fingerprint:016x}")
 }
 
 fn themes(frame: &Frame, text: &Messages) -> Markup {

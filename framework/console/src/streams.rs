@@ -49,7 +49,7 @@ pub struct StreamChoice {
     pub title: String,
     /// Its streams.
     pub streams: Vec<StreamRow>,
-    /// Where records go, as on the command line.
+    /// Where records go: the name of a destination of the service.
     pub destination: String,
     /// When.
     pub schedule: Schedule,

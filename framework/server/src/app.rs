@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use headwater_console::Messages;
 use headwater_core::{AnyConnector, Context, Error, FormModel, Kind, Meter, Registry, Result};
 use headwater_store::Store;
 use tokio::sync::Semaphore;
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub metrics: Metrics,
     pub runs: Runs,
     pub sessions: Sessions,
+    /// The texts of the console.
+    pub texts: Messages,
     pub probes: Arc<Semaphore>,
     /// Opens the store once more, for a run that works with it from a thread of its own.
     pub open_store: OpenStore,
@@ -68,6 +71,7 @@ impl App {
             metrics: Metrics::new(),
             runs: Runs::default(),
             sessions: Sessions::default(),
+            texts: Messages::english()?,
             probes: Arc::new(Semaphore::new(MOST_PROBES)),
             open_store,
             context,

@@ -48,14 +48,17 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 
 /// Refuses a request whose caller may not do this.
 pub(crate) fn require(request: &Request, scope: Scope) -> Result<(), Problem> {
-    let Some(caller) = request.extensions().get::<Caller>() else {
-        return Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "token_missing",
-            "send a token in the header Authorization, as in Authorization: Bearer hw_…",
-        ));
-    };
-    at_least(caller, scope)
+    let caller = request.extensions().get::<Caller>();
+    at_least(caller.ok_or_else(missing_token)?, scope)
+}
+
+/// Nobody is asking.
+pub(crate) fn missing_token() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "token_missing",
+        "send a token in the header Authorization, as in Authorization: Bearer hw_…",
+    )
 }
 
 /// Refuses a caller whose scope is smaller.

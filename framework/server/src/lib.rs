@@ -7,6 +7,11 @@
 //! Safe by default: on a loopback address no token is asked for, but the names that a browser called are checked
 //! (`Host`, `Origin`, `Sec-Fetch-Site`); everywhere else every request needs a token. Secrets come in and never go out.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "a refusal carries a whole report, and is made once for a request"
+)]
+
 mod answer;
 mod api;
 mod app;
@@ -18,6 +23,7 @@ mod metrics;
 mod once;
 mod openapi;
 mod operations;
+mod pages;
 mod probing;
 mod problem;
 mod runs;
@@ -114,6 +120,7 @@ impl Service {
 
 fn router(app: Arc<App>) -> Router {
     operations::router(api::operations())
+        .merge(pages::router(&app))
         .fallback(unknown)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
@@ -123,12 +130,16 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn unknown() -> Problem {
+async fn unknown(State(app): State<Arc<App>>, request: Request) -> Response {
+    if pages::is_wanted(&request) {
+        return pages::unknown(app, &request);
+    }
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
         "there is nothing at this address; /api/v1/openapi.json lists what there is",
     )
+    .into_response()
 }
 
 /// What every answer has, and what is counted of it.

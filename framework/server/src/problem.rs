@@ -13,7 +13,7 @@ pub(crate) struct Problem {
     #[serde(rename = "type")]
     kind: Box<str>,
     /// The status in words.
-    title: &'static str,
+    pub title: &'static str,
     /// The status of the answer.
     status: u16,
     /// Stable, for machines.
@@ -22,7 +22,7 @@ pub(crate) struct Problem {
     pub detail: String,
     /// What is wrong with which field, as JSON Pointers into the config.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Complaint>,
+    pub errors: Vec<Complaint>,
     /// What the test said, where a test has to pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Box<ProbeReport>>,
@@ -192,6 +192,8 @@ impl IntoResponse for Problem {
             let bearer = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, bearer);
         }
+        // For the console, which shows it as a page.
+        answer.extensions_mut().insert(self);
         answer
     }
 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use headwater_core::{Error, Timestamp};
-use headwater_host::{RunOptions, Sink, State, run};
+use headwater_host::{Redaction, RunOptions, Sink, State, run};
 use headwater_output::Destination;
 use headwater_store::{Actor, Lease};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use crate::{app::App, probing::open_saved, problem::Problem};
@@ -26,6 +26,9 @@ const MOST_ENDED: usize = 256;
 const EVENTS_KEPT: usize = 512;
 /// Between two events of one stream's progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// How many samples of a sync are kept. Of more, every second one goes.
+const MOST_SAMPLES: usize = 256;
 
 /// All syncs that this process knows, by id.
 #[derive(Default)]
@@ -50,7 +53,21 @@ pub(crate) struct Sync {
 #[derive(Default)]
 struct Told {
     events: VecDeque<(u64, Value)>,
+    /// What is known of each stream, as its events said it.
+    streams: BTreeMap<String, Value>,
+    samples: Vec<Sample>,
     receipt: Option<Value>,
+}
+
+/// What was known of a sync at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// Seconds since it began.
+    pub second: f64,
+    /// Records of all streams until then.
+    pub records: u64,
+    /// Seconds that its requests had waited for the service's limit.
+    pub wait_seconds: f64,
 }
 
 /// What a sync is to do.
@@ -58,6 +75,8 @@ pub(crate) struct Order {
     pub connection: String,
     pub streams: Vec<String>,
     pub destination: String,
+    /// Whether personal data is replaced before it is written.
+    pub redact: bool,
     pub actor: Actor,
 }
 
@@ -114,6 +133,36 @@ impl Runs {
     }
 }
 
+impl Told {
+    /// The last that an event said of each field of its stream, and how the whole grows.
+    fn remember(&mut self, event: &Value, second: f64) {
+        let (Some(stream), Some(fields)) = (event["stream"].as_str(), event.as_object()) else {
+            return;
+        };
+        let known = self.streams.entry(stream.to_owned());
+        let known = known.or_insert_with(|| Value::Object(Map::new()));
+        if let Some(known) = known.as_object_mut() {
+            known.extend(fields.clone());
+        }
+        if event["event"] != "progress" {
+            return;
+        }
+        if self.samples.len() >= MOST_SAMPLES {
+            let mut is_kept = false;
+            self.samples.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+        }
+        let streams = self.streams.values();
+        self.samples.push(Sample {
+            second,
+            records: streams.filter_map(|one| one["records"].as_u64()).sum(),
+            wait_seconds: event["limit_wait_seconds"].as_f64().unwrap_or_default(),
+        });
+    }
+}
+
 impl Sync {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,6 +171,22 @@ impl Sync {
     /// What it said of itself at its end.
     pub(crate) fn receipt(&self) -> Option<Value> {
         self.told().receipt.clone()
+    }
+
+    /// Its streams as far as they have begun, each with what its events said last.
+    pub(crate) fn streams(&self) -> Vec<Value> {
+        self.told().streams.values().cloned().collect()
+    }
+
+    /// How its records and waits grew.
+    pub(crate) fn samples(&self) -> Vec<Sample> {
+        self.told().samples.clone()
+    }
+
+    /// Seconds since it began.
+    pub(crate) fn seconds(&self) -> f64 {
+        let milliseconds = Timestamp::now().as_millisecond() - self.started.as_millisecond();
+        milliseconds as f64 / 1000.0
     }
 
     /// Asks it to keep what it has and to end.
@@ -133,6 +198,7 @@ impl Sync {
         self.last.send_modify(|last| {
             *last += 1;
             let mut told = self.told();
+            told.remember(&event, self.seconds());
             told.events.push_back((*last, event));
             if told.events.len() > EVENTS_KEPT {
                 told.events.pop_front();
@@ -225,6 +291,7 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
     let (app, told) = (Arc::clone(app), Arc::clone(&sync));
     let options = RunOptions {
         state_path,
+        redaction: order.redact.then(Redaction::default),
         ..RunOptions::new(Arc::clone(&opened.meter), stopped)
     };
     tokio::spawn(async move {

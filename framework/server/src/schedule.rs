@@ -122,6 +122,7 @@ async fn start(app: Arc<App>, claimed: Claimed) {
         connection: scheduled.connection.clone(),
         streams: scheduled.schedule.streams.clone(),
         destination: scheduled.schedule.destination.clone(),
+        redact: false,
         actor: actor(),
     };
     let Err(problem) = runs::start(&app, order).await else {

@@ -206,6 +206,9 @@ pub(crate) struct Line {
     pub problem: Option<String>,
     pub created_by: String,
     pub updated: Option<Timestamp>,
+    /// Whether it runs by itself.
+    #[serde(skip)]
+    pub is_scheduled: bool,
 }
 
 /// A connection without its secrets.
@@ -391,6 +394,7 @@ pub(crate) fn line(listed: Listed) -> Line {
         problem: listed.problem,
         created_by: listed.created_by,
         updated: listed.updated,
+        is_scheduled: listed.schedule.is_some(),
     }
 }
 
@@ -435,7 +439,7 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
     }
 }
 
-fn remove(config: &mut Value, pointer: &str) {
+pub(crate) fn remove(config: &mut Value, pointer: &str) {
     let (inside, name) = pointer.rsplit_once('/').unwrap_or_default();
     if let Some(object) = config.pointer_mut(inside).and_then(Value::as_object_mut) {
         object.remove(name);
@@ -632,14 +636,19 @@ pub(crate) fn keep(
 }
 
 /// A saved config with a change in it, and with the secrets that it keeps.
-struct Changed {
-    found: Found,
+pub(crate) struct Changed {
+    pub found: Found,
     /// As it would be saved, with its secrets.
     answer: Value,
-    config: headwater_core::Validated,
+    pub config: headwater_core::Validated,
 }
 
-async fn changed_config(app: &App, name: String, change: Value) -> Result<Changed, Problem> {
+/// The saved config with a change (JSON Merge Patch) in it.
+pub(crate) async fn changed_config(
+    app: &App,
+    name: String,
+    change: Value,
+) -> Result<Changed, Problem> {
     let found = find(app, name).await?;
     if !change.is_object() {
         return Err(Problem::field("", "type", "the config is an object"));
@@ -650,9 +659,15 @@ async fn changed_config(app: &App, name: String, change: Value) -> Result<Change
             return Err(Problem::form(named));
         }
     }
+    let sealed = found.connection.sealed.iter();
+    let removed: Vec<String> = sealed
+        .filter(|pointer| change.pointer(pointer).is_some_and(Value::is_null))
+        .cloned()
+        .collect();
     let before = found.connection.config.clone();
     let mut answer = before.clone();
     merge(&mut answer, change);
+    leave_out_other_secrets(&found.form, &mut answer);
     headwater_core::tidy(&found.form, &mut answer);
     if leads_elsewhere(&found.form, &before, &answer) {
         // A reference opens its secret for wherever the config leads, so it is as good as the secret.
@@ -676,6 +691,9 @@ async fn changed_config(app: &App, name: String, change: Value) -> Result<Change
             store
                 .reveal(&form, &connection, &mut answer)
                 .map_err(Problem::of_store)?;
+            for pointer in removed {
+                remove(&mut answer, &pointer);
+            }
             Ok::<_, Problem>(answer)
         })
         .await?;
@@ -692,7 +710,7 @@ async fn changed_config(app: &App, name: String, change: Value) -> Result<Change
 }
 
 /// Whether another config sends its secrets to another place, or signs in another way.
-fn leads_elsewhere(form: &FormModel, before: &Value, after: &Value) -> bool {
+pub(crate) fn leads_elsewhere(form: &FormModel, before: &Value, after: &Value) -> bool {
     let is_moved = form.inputs().iter().any(|field| {
         field.destination && before.pointer(&field.pointer) != after.pointer(&field.pointer)
     });
@@ -706,8 +724,22 @@ fn leads_elsewhere(form: &FormModel, before: &Value, after: &Value) -> bool {
     is_moved || is_other_way
 }
 
+/// Takes out the references of alternatives that are not chosen: whoever changes the way to sign in sees none of them.
+fn leave_out_other_secrets(form: &FormModel, answer: &mut Value) {
+    let chosen = form.inputs_of(answer);
+    let is_other = |pointer: &str| chosen.iter().all(|field| field.pointer != pointer);
+    let inputs = form.inputs().into_iter();
+    let others: Vec<&str> = inputs
+        .filter(|field| field.kind == FieldKind::Secret && is_other(&field.pointer))
+        .map(|field| field.pointer.as_str())
+        .collect();
+    for pointer in others {
+        remove(answer, pointer);
+    }
+}
+
 /// JSON Merge Patch (RFC 7396).
-fn merge(target: &mut Value, patch: Value) {
+pub(crate) fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

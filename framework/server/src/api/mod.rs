@@ -1,10 +1,10 @@
 //! The operations of the API: one table for the routes, their scopes and the OpenAPI document.
 
-mod connections;
+pub(crate) mod connections;
 mod connectors;
-mod preview;
+pub(crate) mod preview;
 mod schedules;
-mod syncs;
+pub(crate) mod syncs;
 mod system;
 
 use std::sync::Arc;

@@ -90,6 +90,9 @@ struct New {
     /// Where the records go: the name of a destination of this service.
     #[serde(default = "default_destination")]
     destination: String,
+    /// Whether personal data is replaced before it is written.
+    #[serde(default)]
+    redact: bool,
 }
 
 pub(super) fn default_destination() -> String {
@@ -168,6 +171,7 @@ async fn start(
         connection,
         streams: new.streams,
         destination: new.destination,
+        redact: new.redact,
         actor: actor(&caller),
     };
     let sync = runs::start(&app, order).await?;

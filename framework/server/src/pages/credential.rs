@@ -1,0 +1,512 @@
+//! The form of a credential: adding, changing, repairing it, replacing its secrets.
+//!
+//! What was typed is judged, tested and saved by the code of the API; its refusals become errors at the fields. A secret
+//! goes in and never comes back: after a refusal it has to be typed again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use axum::{Extension, response::Response};
+use headwater_console::{CredentialForm, Purpose, Tested, answer, credential, left_empty};
+use headwater_core::{
+    AnyConnector, FieldError, FieldKind, FormModel, Notice, Outcome, ProbeReport, Timestamp, put,
+};
+use headwater_store::{Connection, Scope};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    Posted, Visit,
+    connection::{failing, secrets_of},
+    gallery::source_of,
+    see_other,
+};
+use crate::{
+    api::connections::{
+        Change, New, changed_config, find, leads_elsewhere, merge, remove, save_change, save_new,
+        view,
+    },
+    app::form,
+    body::{Path, Query},
+    guard::Caller,
+    probing::{connector, judge, probe},
+    problem::Problem,
+};
+
+/// Why a connection is changed.
+#[derive(Deserialize)]
+pub(super) struct Reason {
+    repair: Option<String>,
+}
+
+/// What a form is about.
+struct Place {
+    purpose: Purpose,
+    path: String,
+    back: String,
+    connector: Arc<dyn AnyConnector>,
+    form: FormModel,
+    saved: Option<Connection>,
+}
+
+/// What is in a form, and what came of it.
+#[derive(Default)]
+struct Entered {
+    title: String,
+    description: String,
+    version: String,
+    /// With the secrets that were typed.
+    answer: Value,
+    replacing: BTreeSet<String>,
+    errors: Vec<FieldError>,
+    notices: Vec<Notice>,
+    tested: Option<Tested>,
+}
+
+pub(super) async fn open_new(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let place = adding(&visit, &id)?;
+    let entered = Entered {
+        answer: Value::Object(Map::new()),
+        ..Entered::default()
+    };
+    Ok(show(&visit, &place, entered, StatusCode::OK))
+}
+
+pub(super) async fn post_new(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let place = adding(&visit, &id)?;
+    act(&visit, place, &posted).await
+}
+
+pub(super) async fn open_edit(
+    Extension(visit): Extension<Visit>,
+    Path(name): Path<String>,
+    Query(reason): Query<Reason>,
+) -> Result<Response, Problem> {
+    let place = changing(&visit, name, edit(reason)).await?;
+    Ok(open(&visit, &place))
+}
+
+pub(super) async fn post_edit(
+    Extension(visit): Extension<Visit>,
+    Path(name): Path<String>,
+    Query(reason): Query<Reason>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let place = changing(&visit, name, edit(reason)).await?;
+    act(&visit, place, &posted).await
+}
+
+pub(super) async fn open_rotate(
+    Extension(visit): Extension<Visit>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let place = changing(&visit, name, Purpose::Rotate).await?;
+    Ok(open(&visit, &place))
+}
+
+pub(super) async fn post_rotate(
+    Extension(visit): Extension<Visit>,
+    Path(name): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let place = changing(&visit, name, Purpose::Rotate).await?;
+    act(&visit, place, &posted).await
+}
+
+fn edit(reason: Reason) -> Purpose {
+    match reason.repair {
+        Some(_) => Purpose::Repair(Vec::new()),
+        None => Purpose::Edit,
+    }
+}
+
+fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
+    visit.may(Scope::Admin)?;
+    let connector = connector(&visit.app, id)?;
+    Ok(Place {
+        purpose: Purpose::Add,
+        path: format!("/sources/{id}/add"),
+        back: format!("/sources/{id}"),
+        form: form(&*connector)?,
+        connector,
+        saved: None,
+    })
+}
+
+async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place, Problem> {
+    visit.may(Scope::Admin)?;
+    let found = find(&visit.app, name).await?;
+    let back = format!("/connections/{}", found.connection.name);
+    let (purpose, path) = match purpose {
+        Purpose::Repair(_) => match failing(found.connection.last_check.as_ref()) {
+            // No field is to blame, so any of them may be.
+            pointers if pointers.is_empty() => (Purpose::Edit, format!("{back}/edit")),
+            pointers => (Purpose::Repair(pointers), format!("{back}/edit?repair=1")),
+        },
+        Purpose::Rotate => (Purpose::Rotate, format!("{back}/rotate")),
+        other => (other, format!("{back}/edit")),
+    };
+    Ok(Place {
+        purpose,
+        path,
+        back,
+        connector: found.connector,
+        form: found.form,
+        saved: Some(found.connection),
+    })
+}
+
+/// The form with what is saved.
+fn open(visit: &Visit, place: &Place) -> Response {
+    let entered = place.saved.as_ref().map(|saved| Entered {
+        title: saved.title.clone(),
+        description: saved.description.clone(),
+        version: saved.revision.to_string(),
+        answer: view(&place.form, saved).config,
+        ..Entered::default()
+    });
+    show(visit, place, entered.unwrap_or_default(), StatusCode::OK)
+}
+
+async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, Problem> {
+    let caller = visit.may(Scope::Admin)?;
+    let action = posted.text("action");
+    let mut entered = Entered {
+        title: posted.text("title").to_owned(),
+        description: posted.text("description").replace("\r\n", "\n"),
+        version: posted.text("version").to_owned(),
+        answer: answer(&place.form, posted.pairs()),
+        replacing: posted.all("replacing").map(str::to_owned).collect(),
+        ..Entered::default()
+    };
+    let (replaced, kept) = (posted.text("replace"), posted.text("keep"));
+    if !replaced.is_empty() || !kept.is_empty() {
+        entered.replacing.insert(replaced.to_owned());
+        entered.replacing.remove(kept);
+        return Ok(show(visit, &place, entered, StatusCode::OK));
+    }
+    if action == "apply" {
+        take_over(&place.form, &mut entered.answer, posted.text("patch"));
+    }
+    let texts = &visit.app.texts;
+    entered.errors = left_empty(&place.form, &entered.answer, &entered.replacing, texts);
+    if !entered.errors.is_empty() {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        return Ok(show(visit, &place, entered, status));
+    }
+    let started = Instant::now();
+    let tested = |report: ProbeReport| Tested {
+        report,
+        at: Timestamp::now(),
+        seconds: started.elapsed().as_secs_f64(),
+        request_id: None,
+    };
+    let done = match action {
+        "save" | "save-untested" => {
+            let saved = save(visit, caller, &place, &entered, action == "save").await;
+            match saved {
+                Ok(path) => return Ok(see_other(&path)),
+                Err(problem) => Err(problem),
+            }
+        }
+        "test" | "apply" => test(visit, &place, &entered.answer).await,
+        _ => Err(Problem::bad_request(
+            "a form can be tested and saved, and nothing else",
+        )),
+    };
+    entered.notices = headwater_core::tidy(&place.form, &mut entered.answer);
+    let status = match done {
+        Ok(report) => {
+            entered.errors = failures(&report);
+            entered.tested = Some(tested(report));
+            StatusCode::OK
+        }
+        Err(problem) => {
+            entered.errors = errors_of(&problem);
+            entered.tested = problem.report.clone().map(|report| tested(*report));
+            problem.status()
+        }
+    };
+    Ok(show(visit, &place, entered, status))
+}
+
+/// Saves what was entered and returns the page to go to.
+async fn save(
+    visit: &Visit,
+    caller: &Caller,
+    place: &Place,
+    entered: &Entered,
+    test: bool,
+) -> Result<String, Problem> {
+    let Some(saved) = &place.saved else {
+        let new = New {
+            connector: place.connector.about().id.to_owned(),
+            name: None,
+            title: Some(entered.title.clone()),
+            description: entered.description.clone(),
+            config: entered.answer.clone(),
+            test,
+        };
+        let name = save_new(&visit.app, caller, new).await?;
+        return Ok(format!("{}?added={name}", place.back));
+    };
+    let revision = entered.version.parse();
+    let revision = revision.map_err(|_| crate::answer::changed())?;
+    let change = Change {
+        title: Some(entered.title.clone()),
+        description: Some(entered.description.clone()),
+        config: Some(difference(&place.form, &saved.config, &entered.answer)),
+        test,
+    };
+    save_change(&visit.app, caller, saved.name.clone(), revision, change).await?;
+    Ok(place.back.clone())
+}
+
+/// Probes what was entered, without saving it.
+async fn test(visit: &Visit, place: &Place, entered: &Value) -> Result<ProbeReport, Problem> {
+    let app = &visit.app;
+    let config = match &place.saved {
+        None => {
+            let judged = judge(app, &*place.connector, entered);
+            judged.map_err(Problem::form)?.1
+        }
+        Some(saved) => {
+            let change = difference(&place.form, &saved.config, entered);
+            changed_config(app, saved.name.clone(), change)
+                .await?
+                .config
+        }
+    };
+    let source = place.connector.open(&config, &app.context())?;
+    probe(app, &*place.connector, &*source, |_| {}).await
+}
+
+/// Takes over what a test offered: values of fields that are no secrets, and which alternative is meant.
+fn take_over(form: &FormModel, answer: &mut Value, patch: &str) {
+    let Ok(patch) = serde_json::from_str::<Map<String, Value>>(patch) else {
+        return;
+    };
+    let inputs = form.inputs().into_iter();
+    let open = inputs.filter(|field| field.kind != FieldKind::Secret);
+    let tags = form.fields.iter().filter_map(|field| match &field.kind {
+        FieldKind::OneOf { tag, .. } => Some(format!("{}/{tag}", field.pointer)),
+        _ => None,
+    });
+    let known: BTreeSet<String> = open
+        .map(|field| field.pointer.clone())
+        .chain(tags)
+        .collect();
+    for (pointer, value) in patch {
+        if known.contains(&pointer) {
+            put(answer, &pointer, value);
+        }
+    }
+}
+
+/// The change (JSON Merge Patch) that makes what was entered of what is saved. A form leaves out secrets that stay and
+/// defaults, whether they are saved or not; neither is a change.
+fn difference(form: &FormModel, saved: &Value, entered: &Value) -> Value {
+    let mut after = entered.clone();
+    for field in form.inputs_of(entered) {
+        let Some(before) = saved.pointer(&field.pointer) else {
+            continue;
+        };
+        let stays = field.kind == FieldKind::Secret || field.default.as_ref() == Some(before);
+        if stays && after.pointer(&field.pointer).is_none() {
+            put(&mut after, &field.pointer, before.clone());
+        }
+    }
+    patch(saved, &after).unwrap_or_else(|| Value::Object(Map::new()))
+}
+
+/// What differs; none where nothing does.
+fn patch(before: &Value, after: &Value) -> Option<Value> {
+    if before == after {
+        return None;
+    }
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
+        return Some(after.clone());
+    };
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    let mut changes: Map<String, Value> = gone.map(|name| (name.clone(), Value::Null)).collect();
+    for (name, value) in new {
+        let change = match old.get(name) {
+            Some(old) => patch(old, value),
+            None => Some(value.clone()),
+        };
+        changes.extend(change.map(|change| (name.clone(), change)));
+    }
+    Some(Value::Object(changes))
+}
+
+fn errors_of(problem: &Problem) -> Vec<FieldError> {
+    let error = |pointer: String, message: &str| FieldError {
+        pointer,
+        code: "refused",
+        message: message.to_owned(),
+    };
+    if problem.errors.is_empty() {
+        return vec![error(String::new(), &problem.detail)];
+    }
+    let complaints = problem.errors.iter();
+    complaints
+        .map(|complaint| {
+            let member = complaint.member.map(|member| format!("/{member}"));
+            let pointer = member.unwrap_or_else(|| complaint.pointer.clone());
+            error(pointer, &complaint.message)
+        })
+        .collect()
+}
+
+/// Every field at which a test failed.
+fn failures(report: &ProbeReport) -> Vec<FieldError> {
+    let failed = report.checks.iter();
+    let failed = failed.filter(|check| check.outcome == Outcome::Failed);
+    failed
+        .flat_map(|check| {
+            check.pointers.iter().map(|pointer| FieldError {
+                pointer: pointer.clone(),
+                code: check.code,
+                message: check.message.clone(),
+            })
+        })
+        .collect()
+}
+
+fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) -> Response {
+    let source = source_of(&*place.connector);
+    let seen = place.saved.as_ref().map(|saved| view(&place.form, saved));
+    let saved_secrets = seen.as_ref().map(secrets_of).unwrap_or_default();
+    let mut asked_again = BTreeMap::new();
+    if let Some(saved) = &place.saved {
+        let mut after = saved.config.clone();
+        let change = difference(&place.form, &saved.config, &entered.answer);
+        merge(&mut after, change);
+        if leads_elsewhere(&place.form, &saved.config, &after) {
+            let text = "it was saved for another address or another way to sign in; enter it again";
+            let again = saved_secrets.keys();
+            asked_again = again
+                .map(|pointer| (pointer.clone(), text.to_owned()))
+                .collect();
+        }
+    }
+    for field in place.form.inputs() {
+        if field.kind == FieldKind::Secret {
+            remove(&mut entered.answer, &field.pointer);
+        }
+    }
+    let may_save_untested = entered.tested.as_ref().is_some_and(|tested| {
+        let mut checks = tested.report.checks.iter();
+        checks.all(|check| check.code != "not_allowed")
+    });
+    let view = CredentialForm {
+        purpose: place.purpose.clone(),
+        path: place.path.clone(),
+        back: place.back.clone(),
+        source: &source,
+        form: &place.form,
+        connection: place
+            .saved
+            .as_ref()
+            .map(|saved| (saved.name.clone(), entered.version)),
+        title: entered.title,
+        description: entered.description,
+        answer: entered.answer,
+        saved_answer: seen.map_or(Value::Null, |seen| seen.config),
+        saved: saved_secrets,
+        asked_again,
+        replacing: entered.replacing,
+        errors: entered.errors,
+        notices: entered.notices,
+        tested: entered.tested,
+        may_save_untested,
+        egress: Vec::new(),
+    };
+    visit.show(status, credential(&view, &visit.app.texts))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a form of these fields would change of what is saved.
+    fn changed(saved: Value, entered: Value) -> Value {
+        let secret = json!({ "title": "A secret", "description": "It.", "type": "string", "format": "password",
+                             "writeOnly": true, "x-headwater": { "order": 1 } });
+        let branch = |by: &str| json!({ "title": by, "properties": { "by": { "const": by }, by: secret.clone() } });
+        let field = |order: u64, more: &[(&str, Value)]| {
+            let mut field = json!({ "title": "A field", "description": "It.", "x-headwater": { "order": order } });
+            for (name, value) in more {
+                field[*name] = value.clone();
+            }
+            field
+        };
+        let schema = json!({ "type": "object", "required": ["auth"], "properties": {
+            "auth": field(1, &[("oneOf", json!([branch("key"), branch("token")]))]),
+            "first": field(2, &[("type", "integer".into()), ("default", 5.into())]),
+            "name": field(3, &[("type", "string".into())]),
+        }});
+        let form = FormModel::from_schema("Test", &[], &schema).unwrap_or_else(|wrong| {
+            panic!("{wrong:?}");
+        });
+        difference(&form, &saved, &entered)
+    }
+
+    #[test]
+    fn what_a_form_leaves_out_is_no_change() {
+        let saved = json!({ "auth": { "by": "key", "key": "env:KEY" }, "first": 5, "name": "x" });
+        let same = json!({ "auth": { "by": "key" }, "name": "x" });
+        assert_eq!(changed(saved, same), json!({}));
+    }
+
+    #[test]
+    fn what_was_emptied_or_left_is_taken_out() {
+        let saved = json!({ "auth": { "by": "key", "key": "env:KEY" }, "first": 7, "name": "x" });
+        let entered = json!({ "auth": { "by": "token", "token": "t" } });
+        let change = json!({ "auth": { "by": "token", "token": "t", "key": null }, "first": null, "name": null });
+        assert_eq!(changed(saved, entered), change);
+    }
+
+    #[test]
+    fn a_removed_secret_is_null() {
+        let saved = json!({ "auth": { "by": "key" } });
+        let entered = json!({ "auth": { "by": "key", "key": null } });
+        assert_eq!(
+            changed(saved, entered.clone()),
+            json!({ "auth": { "key": null } })
+        );
+    }
+
+    #[test]
+    fn of_what_a_test_offers_no_secret_is_taken_over() {
+        let form = json!({ "type": "object", "required": ["key"], "properties": {
+            "key": { "title": "Key", "description": "It.", "type": "string", "format": "password", "writeOnly": true,
+                     "x-headwater": { "order": 1 } },
+            "first": { "title": "First", "description": "It.", "type": "integer", "x-headwater": { "order": 2 } },
+        }});
+        let Ok(form) = FormModel::from_schema("Test", &[], &form) else {
+            panic!("the form leaves the profile");
+        };
+        let mut answer = json!({ "key": "mine" });
+        take_over(
+            &form,
+            &mut answer,
+            r#"{"/key":"theirs","/first":3,"/other":1}"#,
+        );
+        take_over(&form, &mut answer, "no json");
+        assert_eq!(answer, json!({ "key": "mine", "first": 3 }));
+    }
+}

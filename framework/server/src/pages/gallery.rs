@@ -1,0 +1,198 @@
+//! Sources, and the saved credentials of one or of all of them.
+
+use axum::{Extension, response::Response};
+use headwater_console::{
+    Authenticate, ConnectionList, Gallery, Source, SourceTile, Status, Tile, authenticate,
+    connections, gallery,
+};
+use headwater_core::AnyConnector;
+use headwater_store::Scope;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::{Posted, Visit, see_other, with_query};
+use crate::{
+    api::connections::{Health, Line, find, page},
+    app::App,
+    body::{Path, Query},
+    probing::connector,
+    problem::Problem,
+};
+
+/// How many connections are read at once.
+const READ: usize = 1_000;
+/// How many connections a page shows.
+const SHOWN: usize = 100;
+
+/// What to look for.
+#[derive(Deserialize)]
+pub(super) struct Search {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    status: String,
+    after: Option<String>,
+}
+
+/// What was done just now.
+#[derive(Deserialize)]
+pub(super) struct Added {
+    added: Option<String>,
+}
+
+pub(super) fn source_of(connector: &dyn AnyConnector) -> Source {
+    let about = connector.about();
+    Source {
+        id: about.id.to_owned(),
+        name: about.name.to_owned(),
+        summary: about.summary.to_owned(),
+        docs: about.docs.to_owned(),
+    }
+}
+
+pub(super) fn status_of(health: Health) -> Status {
+    match health {
+        Health::Working => Status::Working,
+        Health::NeedsAttention => Status::NeedsAttention,
+        Health::NotTested => Status::NotTested,
+        Health::Unreadable => Status::Unreadable,
+    }
+}
+
+fn tile(app: &App, line: Line) -> Tile {
+    let source_name = app.registry.get(&line.connector).map_or_else(
+        |_| line.connector.clone(),
+        |one| one.about().name.to_owned(),
+    );
+    Tile {
+        status: status_of(line.health),
+        checked_at: line.checked.map(|check| check.at),
+        source_id: line.connector,
+        source_name,
+        owner: Some(line.created_by),
+        used_by: usize::from(line.is_scheduled),
+        name: line.name,
+        title: line.title,
+        description: line.description,
+    }
+}
+
+/// The first connections after a name that are wanted, one more than a page shows at most.
+async fn wanted(
+    app: &App,
+    mut after: Option<String>,
+    source: Option<&str>,
+    most: usize,
+    is_wanted: impl Fn(&Tile) -> bool,
+) -> Result<Vec<Tile>, Problem> {
+    let mut found = Vec::new();
+    loop {
+        let (lines, next) = page(app, after, READ, source.map(str::to_owned)).await?;
+        let tiles = lines.into_iter().map(|line| tile(app, line));
+        found.extend(tiles.filter(&is_wanted));
+        if next.is_none() || found.len() > most {
+            found.truncate(most.saturating_add(1));
+            return Ok(found);
+        }
+        after = next;
+    }
+}
+
+/// Whether each word of a search stands in one of the texts.
+fn matches(query: &str, texts: &[&str]) -> bool {
+    let texts: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
+    let query = query.to_lowercase();
+    let mut words = query.split_whitespace();
+    words.all(|word| texts.iter().any(|text| text.contains(word)))
+}
+
+pub(super) async fn sources(
+    Extension(visit): Extension<Visit>,
+    Query(search): Query<Search>,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let saved = wanted(&visit.app, None, None, usize::MAX, |_| true).await?;
+    let sources = visit.app.registry.iter().map(|one| source_of(&**one));
+    let found = sources.filter(|source| matches(&search.q, &[&source.name, &source.summary]));
+    let tile = |source: Source| {
+        let own = || saved.iter().filter(|tile| tile.source_id == source.id);
+        let is_wrong =
+            |tile: &&Tile| matches!(tile.status, Status::NeedsAttention | Status::Unreadable);
+        SourceTile {
+            connections: own().count(),
+            attention: own().filter(is_wrong).count(),
+            source,
+        }
+    };
+    let view = Gallery {
+        tiles: found.map(tile).collect(),
+        query: search.q,
+    };
+    Ok(visit.show(StatusCode::OK, gallery(&view, &visit.app.texts)))
+}
+
+pub(super) async fn source(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<String>,
+    Query(search): Query<Search>,
+    Query(done): Query<Added>,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let connector = connector(&visit.app, &id)?;
+    let is_wanted = |tile: &Tile| matches(&search.q, &[&tile.title, &tile.description, &tile.name]);
+    let tiles = wanted(&visit.app, None, Some(&id), usize::MAX, is_wanted).await?;
+    let view = Authenticate {
+        source: source_of(&*connector),
+        selected: done.added.clone(),
+        added: done.added,
+        tiles,
+    };
+    Ok(visit.show(StatusCode::OK, authenticate(&view, &visit.app.texts)))
+}
+
+/// Goes on with the credential that was chosen.
+pub(super) async fn go_on(
+    Extension(visit): Extension<Visit>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let found = find(&visit.app, posted.text("connection").to_owned()).await?;
+    Ok(see_other(&format!(
+        "/connections/{}/streams",
+        found.connection.name
+    )))
+}
+
+pub(super) async fn saved(
+    Extension(visit): Extension<Visit>,
+    Query(search): Query<Search>,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let status = Status::ALL
+        .into_iter()
+        .find(|status| status.name() == search.status);
+    let is_wanted = |tile: &Tile| {
+        let texts = [
+            &*tile.title,
+            &tile.description,
+            &tile.source_name,
+            &tile.name,
+        ];
+        status.is_none_or(|status| tile.status == status) && matches(&search.q, &texts)
+    };
+    let mut tiles = wanted(&visit.app, search.after, None, SHOWN, is_wanted).await?;
+    let has_more = tiles.len() > SHOWN;
+    tiles.truncate(SHOWN);
+    let next = tiles.last().filter(|_| has_more).map(|last| {
+        let status = status.map_or("", Status::name);
+        let pairs = [("q", &*search.q), ("status", status), ("after", &last.name)];
+        with_query("/connections", &pairs)
+    });
+    let view = ConnectionList {
+        tiles,
+        query: search.q,
+        status,
+        next,
+    };
+    Ok(visit.show(StatusCode::OK, connections(&view, &visit.app.texts)))
+}

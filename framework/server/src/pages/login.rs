@@ -1,0 +1,99 @@
+//! Beside the flow: signing in and out, the theme, the script and the stylesheet.
+
+use axum::{
+    Extension,
+    response::{IntoResponse, Response},
+};
+use headwater_console::{Login, SCRIPT, STYLE, Theme, login};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+
+use super::{Posted, THEME_COOKIE, Visit, local, see_other};
+use crate::{
+    body::Query,
+    guard::{Peer, known},
+    problem::Problem,
+};
+
+/// Where to go after the login.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    next: String,
+}
+
+pub(super) async fn show(
+    Extension(visit): Extension<Visit>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    let view = Login {
+        next: local(&asked.next).to_owned(),
+        error: None,
+    };
+    visit.show(StatusCode::OK, login(&view, &visit.app.texts))
+}
+
+/// Exchanges a token for a session.
+pub(super) async fn enter(
+    Extension(visit): Extension<Visit>,
+    peer: Option<Extension<Peer>>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    let next = local(posted.text("next"));
+    let peer = peer.map(|Extension(peer)| peer.0.ip());
+    let app = &visit.app;
+    let caller = match known(app, posted.text("token").trim(), peer).await {
+        Ok(caller) => caller,
+        Err(problem) => {
+            let view = Login {
+                next: next.to_owned(),
+                error: Some(problem.detail.clone()),
+            };
+            return Ok(visit.show(problem.status(), login(&view, &app.texts)));
+        }
+    };
+    let cookie = app.sessions.begin(caller, app.options.tls.is_some())?;
+    Ok(with_cookie(see_other(next), &cookie))
+}
+
+pub(super) async fn leave(Extension(visit): Extension<Visit>, headers: HeaderMap) -> Response {
+    let answer = see_other("/login");
+    match visit.app.sessions.end(&headers) {
+        Some(cookie) => with_cookie(answer, &cookie),
+        None => answer,
+    }
+}
+
+pub(super) async fn theme(Extension(visit): Extension<Visit>, posted: Posted) -> Response {
+    let theme = Theme::named(posted.text("theme")).name();
+    let secure = match visit.app.options.tls {
+        Some(_) => "; Secure",
+        None => "",
+    };
+    let cookie = format!("{THEME_COOKIE}={theme}; Path=/; Max-Age=31536000; SameSite=Lax{secure}");
+    with_cookie(see_other(local(posted.text("back"))), &cookie)
+}
+
+fn with_cookie(mut answer: Response, cookie: &str) -> Response {
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        answer.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    answer
+}
+
+pub(super) async fn style() -> Response {
+    asset("text/css; charset=utf-8", STYLE)
+}
+
+pub(super) async fn script() -> Response {
+    asset("text/javascript; charset=utf-8", SCRIPT)
+}
+
+/// Pages ask for it with a fingerprint of its content, so it never changes.
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    (headers, text).into_response()
+}

@@ -1,0 +1,175 @@
+//! Syncs: all that this service knows, and one of them as it goes.
+
+use std::collections::BTreeMap;
+
+use axum::{Extension, response::Response};
+use headwater_console::{RunList, RunRow, RunState, RunView, Sample, StreamProgress, run, runs};
+use headwater_core::Timestamp;
+use headwater_store::Scope;
+use http::StatusCode;
+use serde_json::Value;
+
+use super::{Posted, Visit, see_other};
+use crate::{
+    api::{
+        connections,
+        syncs::{View, find},
+    },
+    body::Path,
+    problem::Problem,
+};
+
+/// How many connections are asked for their titles.
+const TITLES: usize = 1_000;
+
+/// A sync as a line of a list.
+pub(super) fn row(view: &View, title: String, streams: &[Value]) -> RunRow {
+    let now = Timestamp::now();
+    let receipt = view.receipt.as_ref();
+    let so_far = (now.as_millisecond() - view.started.as_millisecond()) as f64 / 1000.0;
+    let state = state_of(&view.status);
+    let seconds = match state {
+        RunState::Running => so_far,
+        _ => receipt
+            .and_then(|receipt| receipt["seconds"].as_f64())
+            .unwrap_or_default(),
+    };
+    RunRow {
+        id: view.id.clone(),
+        connection: view.connection.clone(),
+        title,
+        state,
+        started: view.started,
+        seconds,
+        records: streams
+            .iter()
+            .filter_map(|one| one["records"].as_u64())
+            .sum(),
+    }
+}
+
+/// What is known of the streams of a sync: its receipt, or what its events said so far.
+pub(super) fn streams_of(visit: &Visit, view: &View) -> Vec<Value> {
+    if let Some(receipt) = &view.receipt {
+        return receipt["streams"].as_array().cloned().unwrap_or_default();
+    }
+    let sync = visit.app.runs.find(&view.id);
+    sync.map(|sync| sync.streams()).unwrap_or_default()
+}
+
+/// How the records and waits of a sync of this process grew.
+fn samples_of(visit: &Visit, view: &View) -> Vec<Sample> {
+    let sync = visit.app.runs.find(&view.id);
+    let samples = sync.map(|sync| sync.samples()).unwrap_or_default();
+    let shown = samples.into_iter().map(|sample| Sample {
+        second: sample.second,
+        records: sample.records,
+        wait_seconds: sample.wait_seconds,
+    });
+    shown.collect()
+}
+
+fn state_of(status: &str) -> RunState {
+    match status {
+        "running" | "started" | "progress" => RunState::Running,
+        "waiting" => RunState::Waiting,
+        "complete" | "read_before" | "limited" => RunState::Complete,
+        "partial" => RunState::Partial,
+        "suspended" => RunState::Suspended,
+        "stopped" | "not_read" => RunState::Stopped,
+        // A run without an end was killed.
+        _ => RunState::Failed,
+    }
+}
+
+fn progress(stream: &Value) -> StreamProgress {
+    let count = |name: &str| stream[name].as_u64().unwrap_or_default();
+    let event = stream["event"].as_str().unwrap_or("running");
+    let status = stream["status"].as_str().unwrap_or(event);
+    let reason = match event {
+        "waiting" => &stream["reason"],
+        _ => &stream["message"],
+    };
+    StreamProgress {
+        stream: stream["stream"].as_str().unwrap_or_default().to_owned(),
+        state: match status {
+            // Other things that happened on the way.
+            "drift" | "jobs" => RunState::Running,
+            status => state_of(status),
+        },
+        records: count("records"),
+        expected: stream["expected"].as_u64(),
+        bytes: count("bytes"),
+        requests: count("requests"),
+        retries: count("retries"),
+        // Before its end, a stream's events say how long the whole sync has waited.
+        wait_seconds: match stream["status"].is_string() {
+            true => stream["limit_wait_seconds"].as_f64().unwrap_or_default(),
+            false => 0.0,
+        },
+        message: reason.as_str().map(str::to_owned),
+    }
+}
+
+pub(super) async fn list(Extension(visit): Extension<Visit>) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let (lines, _) = connections::page(&visit.app, None, TITLES, None).await?;
+    let titles: BTreeMap<String, String> = lines
+        .into_iter()
+        .map(|line| (line.name, line.title))
+        .collect();
+    let all = visit.app.runs.list();
+    let rows = all.iter().map(|sync| {
+        let view = View::of(sync);
+        let title = titles.get(&view.connection).unwrap_or(&view.connection);
+        row(&view, title.clone(), &streams_of(&visit, &view))
+    });
+    let view = RunList {
+        runs: rows.collect(),
+        next: None,
+    };
+    Ok(visit.show(StatusCode::OK, runs(&view, &visit.app.texts)))
+}
+
+pub(super) async fn show(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let view = find(&visit.app, &id).await?;
+    let found = connections::find(&visit.app, view.connection.clone()).await;
+    // A deleted connection leaves its runs of this process behind.
+    let title = found.map_or_else(|_| view.connection.clone(), |found| found.connection.title);
+    let streams = streams_of(&visit, &view);
+    let message = view
+        .receipt
+        .as_ref()
+        .and_then(|receipt| receipt["message"].as_str());
+    let view = RunView {
+        row: row(&view, title, &streams),
+        destination: view.destination.clone().unwrap_or_default(),
+        streams: streams.iter().map(progress).collect(),
+        samples: samples_of(&visit, &view),
+        message: message.map(str::to_owned),
+    };
+    Ok(visit.show(StatusCode::OK, run(&view, &visit.app.texts)))
+}
+
+/// Asks a sync to keep what it has and to end.
+pub(super) async fn cancel(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Use)?;
+    let view = find(&visit.app, &id).await?;
+    if posted.text("action") != "cancel" {
+        return Err(Problem::bad_request(
+            "a sync can be cancelled, and nothing else",
+        ));
+    }
+    if let Some(sync) = visit.app.runs.find(&view.id) {
+        sync.stop();
+    }
+    Ok(see_other(&format!("/syncs/{}", view.id)))
+}

@@ -1,0 +1,618 @@
+//! The console as a browser without a script sees it: the pages and forms of the shipped binary.
+
+use std::{fs, time::Duration};
+
+use acceptance::{binary::command, service::Service, unlimited_sandbox};
+use headwater_sandbox::{API_KEY, API_PASSWORD, ClaribiOptions, Sandbox, claribi};
+use reqwest::{Method, Response, header};
+use serde_json::json;
+
+const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
+const WRONG: &str = "canary-7c1f-never-to-be-seen";
+
+fn service() -> Service {
+    Service::start(HEADWATER, &[])
+}
+
+/// An answer and what a test looks at of it.
+struct Seen {
+    status: u16,
+    location: String,
+    html: String,
+}
+
+async fn seen(response: Response) -> Seen {
+    let location = response.headers().get(header::LOCATION);
+    let location = location.map_or("", |location| location.to_str().unwrap());
+    let (status, location) = (response.status().as_u16(), location.to_owned());
+    let html = response.text().await.unwrap();
+    for secret in [API_KEY, API_PASSWORD, WRONG] {
+        assert!(!html.contains(secret), "a secret is in the page");
+        assert!(!location.contains(secret), "a secret is in the address");
+    }
+    Seen {
+        status,
+        location,
+        html,
+    }
+}
+
+async fn get(service: &Service, path: &str) -> Seen {
+    seen(service.request(Method::GET, path).send().await.unwrap()).await
+}
+
+async fn post(service: &Service, path: &str, fields: &[(&str, &str)]) -> Seen {
+    let body = form(fields);
+    let request = service.request(Method::POST, path).body(body);
+    let kind = "application/x-www-form-urlencoded";
+    let request = request.header(header::CONTENT_TYPE, kind);
+    seen(request.send().await.unwrap()).await
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let escaped = |text: &str| -> String {
+        let byte = |byte: u8| match byte.is_ascii_alphanumeric() {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        };
+        text.bytes().map(byte).collect()
+    };
+    let pairs = fields.iter();
+    let pairs: Vec<String> = pairs
+        .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)))
+        .collect();
+    pairs.join("&")
+}
+
+/// Whether a text stands in a file of the service's home.
+fn wrote(service: &Service, text: &str) -> bool {
+    let mut folders = vec![service.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(path).unwrap();
+            if String::from_utf8_lossy(&bytes).contains(text) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// The value of the first input of this name.
+fn value_of(html: &str, name: &str) -> String {
+    let (_, after) = html.split_once(&format!("name=\"{name}\"")).unwrap();
+    let (_, after) = after.split_once("value=\"").unwrap();
+    after.split_once('"').unwrap().0.to_owned()
+}
+
+async fn add(service: &Service, sandbox: &Sandbox, title: &str, key: &str, action: &str) -> Seen {
+    let fields = [
+        ("title", title),
+        ("description", "For the weekly report"),
+        ("/api_key", key),
+        ("/api_password", API_PASSWORD),
+        ("/base_url", &*sandbox.base_url()),
+        ("action", action),
+    ];
+    post(service, "/sources/clari-copilot/add", &fields).await
+}
+
+#[tokio::test]
+async fn the_whole_flow_works_without_a_script() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let gallery = get(&service, "/").await;
+    assert_eq!(gallery.status, 200);
+    assert!(gallery.html.contains("href=\"/sources/clari-copilot\""));
+    let found = get(&service, "/?q=copilot").await.html;
+    assert!(found.contains("/sources/clari-copilot"));
+    assert!(!found.contains("/sources/claribi"));
+    let source = get(&service, "/sources/clari-copilot").await;
+    assert!(source.html.contains("/sources/clari-copilot/add"));
+    let empty = get(&service, "/sources/clari-copilot/add").await;
+    assert!(empty.html.contains("name=\"/api_key\""));
+
+    // Nothing was entered: every field says so, and nothing is sent.
+    let refused = post(
+        &service,
+        "/sources/clari-copilot/add",
+        &[("title", "Calls"), ("action", "save")],
+    )
+    .await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.html.contains("aria-invalid=\"true\""));
+    // A wrong key is told at its field, and the rest of what was typed is still there.
+    for action in ["test", "save"] {
+        let refused = add(&service, &sandbox, "Calls", WRONG, action).await;
+        let expected = if action == "test" { 200 } else { 422 };
+        assert_eq!(refused.status, expected, "{}", refused.html);
+        assert!(refused.html.contains("id=\"input-_2f_api_5f_key-error\""));
+        assert!(refused.html.contains("value=\"Calls\""));
+        assert!(refused.html.contains(&sandbox.base_url()));
+        assert!(refused.html.contains("value=\"save-untested\""));
+    }
+    let listed = get(&service, "/connections").await.html;
+    assert!(!listed.contains("/connections/calls"));
+
+    let saved = add(&service, &sandbox, "Calls", API_KEY, "save").await;
+    assert_eq!(saved.status, 303, "{}", saved.html);
+    assert_eq!(saved.location, "/sources/clari-copilot?added=calls");
+    let added = get(&service, &saved.location).await.html;
+    assert!(added.contains("value=\"calls\" checked"), "{added}");
+    assert!(added.contains("Working"));
+    let chosen = [("connection", "calls"), ("action", "continue")];
+    let next = post(&service, "/sources/clari-copilot", &chosen).await;
+    assert_eq!(
+        (next.status, &*next.location),
+        (303, "/connections/calls/streams")
+    );
+    let streams = get(&service, &next.location).await.html;
+    assert!(streams.contains("value=\"users\""));
+    assert_eq!(value_of(&streams, "destination"), "default");
+
+    let masked = get(&service, "/connections/calls/preview?stream=users").await;
+    assert_eq!(masked.status, 200, "{}", masked.html);
+    assert!(masked.html.contains("@redacted"), "{}", masked.html);
+    assert!(masked.html.contains("value=\"reveal\""));
+    let fields = [("stream", "users"), ("action", "reveal")];
+    let open = post(&service, "/connections/calls/preview", &fields).await;
+    assert!(open.html.contains("value=\"mask\""));
+    assert!(open.html.contains('@') && !open.html.contains("@redacted"));
+
+    let none = [("destination", "default"), ("action", "run")];
+    let refused = post(&service, "/connections/calls/streams", &none).await;
+    assert_eq!(refused.status, 422);
+    let elsewhere = [
+        ("stream", "users"),
+        ("destination", "moon"),
+        ("action", "run"),
+    ];
+    let refused = post(&service, "/connections/calls/streams", &elsewhere).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.html.contains("id=\"destination-error\""));
+    let run = [
+        ("stream", "users"),
+        ("destination", "default"),
+        ("redact", "true"),
+        ("action", "run"),
+    ];
+    let started = post(&service, "/connections/calls/streams", &run).await;
+    assert_eq!(started.status, 303, "{}", started.html);
+    let mut page = get(&service, &started.location).await.html;
+    for _ in 0..100 {
+        if !page.contains("data-run=") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        page = get(&service, &started.location).await.html;
+    }
+    assert!(page.contains("Complete"), "{page}");
+    assert!(page.contains("<code>users</code>"));
+    assert!(wrote(&service, "@redacted"), "it was to be redacted");
+    assert!(
+        get(&service, "/syncs")
+            .await
+            .html
+            .contains(&started.location)
+    );
+
+    let detail = get(&service, "/connections/calls").await.html;
+    assert!(detail.contains(&started.location));
+    let version = value_of(&detail, "version");
+    let stale = [("version", "999"), ("action", "delete")];
+    let refused = post(&service, "/connections/calls", &stale).await;
+    assert_eq!(refused.status, 412);
+    let delete = [
+        ("version", &*version),
+        ("confirm", "calls"),
+        ("action", "delete"),
+    ];
+    let deleted = post(&service, "/connections/calls", &delete).await;
+    assert_eq!((deleted.status, &*deleted.location), (303, "/connections"));
+    assert_eq!(get(&service, "/connections/calls").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_saved_connection_is_changed_repaired_and_undone_by_forms() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Calls", API_KEY, "save").await;
+    let edit = get(&service, "/connections/calls/edit").await.html;
+    let base = |version: &str, title: &str, base_url: &str, more: &[(&str, &str)]| {
+        let fields = [
+            ("version", version),
+            ("title", title),
+            ("description", ""),
+            ("/base_url", base_url),
+        ];
+        let fields = fields.iter().chain(more);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        fields.map(owned).collect::<Vec<_>>()
+    };
+    let send = async |path: &str, fields: Vec<(String, String)>| {
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(a, b)| (&**a, &**b)).collect();
+        post(&service, path, &fields).await
+    };
+    let path = "/connections/calls/edit";
+    let version = value_of(&edit, "version");
+    let here = &*sandbox.base_url();
+
+    // Only the title: the secrets stay as they are.
+    let saved = send(path, base(&version, "Renamed", here, &[("action", "save")])).await;
+    assert_eq!(
+        (saved.status, &*saved.location),
+        (303, "/connections/calls")
+    );
+    let again = send(path, base(&version, "Late", here, &[("action", "save")])).await;
+    assert_eq!(again.status, 412, "a change that was not seen is not lost");
+    let detail = get(&service, "/connections/calls").await.html;
+    assert!(detail.contains("Renamed") && !detail.contains("Late"));
+    let version = value_of(&detail, "version");
+
+    // An input that was asked for and left empty is refused.
+    let open = send(
+        path,
+        base(&version, "Renamed", here, &[("replace", "/api_key")]),
+    )
+    .await;
+    assert!(open.html.contains("name=\"replacing\" value=\"/api_key\""));
+    let left = [
+        ("replacing", "/api_key"),
+        ("/api_key", ""),
+        ("action", "save"),
+    ];
+    let left = send(path, base(&version, "Renamed", here, &left)).await;
+    assert_eq!(left.status, 422);
+    assert!(left.html.contains("is empty"));
+
+    // Elsewhere the secrets are asked for again, and nothing is sent there.
+    let other = unlimited_sandbox(20).await;
+    let moved = base(
+        &version,
+        "Renamed",
+        &other.base_url(),
+        &[("action", "test")],
+    );
+    let refused = send(path, moved).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.html.contains("another address"));
+    assert_eq!(other.stats().requests, 0);
+
+    // Wrong secrets are saved only by those who insist, can be seen to fail, and be put back.
+    let wrong = |action| {
+        let both = [
+            ("/api_key", WRONG),
+            ("/api_password", WRONG),
+            ("action", action),
+        ];
+        base(&version, "Renamed", here, &both)
+    };
+    assert_eq!(send(path, wrong("save")).await.status, 422);
+    assert_eq!(send(path, wrong("save-untested")).await.status, 303);
+    let detail = get(&service, "/connections/calls").await.html;
+    assert!(detail.contains("Not tested"));
+    let tested = post(&service, "/connections/calls", &[("action", "test")]).await;
+    assert_eq!(tested.status, 303);
+    let detail = get(&service, "/connections/calls").await.html;
+    assert!(detail.contains("Needs attention"), "{detail}");
+    let attention = get(&service, "/connections?status=attention").await.html;
+    assert!(attention.contains("/connections/calls"));
+    assert!(
+        !get(&service, "/connections?status=working")
+            .await
+            .html
+            .contains("/connections/calls")
+    );
+    let repair = get(&service, "/connections/calls/edit?repair=1").await.html;
+    assert!(repair.contains("name=\"/api_key\""));
+    assert!(repair.contains(&format!(
+        "type=\"hidden\" name=\"/base_url\" value=\"{here}\""
+    )));
+    let version = value_of(&detail, "version");
+    let undone = [("version", &*version), ("action", "undo")];
+    assert_eq!(
+        post(&service, "/connections/calls", &undone).await.status,
+        303
+    );
+    post(&service, "/connections/calls", &[("action", "test")]).await;
+    assert!(
+        get(&service, "/connections/calls")
+            .await
+            .html
+            .contains("Working")
+    );
+}
+
+#[tokio::test]
+async fn what_a_test_offers_is_taken_over_and_another_way_to_sign_in_leaves_nothing_behind() {
+    let options = ClaribiOptions {
+        key_headers: claribi::KeyHeaders::ApiKey,
+        ..ClaribiOptions::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let service = Service::start(HEADWATER, &["--allow-references"]);
+    let here = sandbox.base_url();
+    let path = "/sources/claribi/add";
+    // The simulator wants the key in another header than this.
+    let mut fields = vec![
+        ("title", "Org"),
+        ("/auth/style", "bearer"),
+        ("2:/auth/api_key", claribi::API_KEY),
+        ("/base_url", &*here),
+        ("action", "test"),
+    ];
+    let tested = post(&service, path, &fields).await;
+    assert!(tested.html.contains("value=\"apply\""), "{}", tested.html);
+    assert!(!tested.html.contains(claribi::API_KEY));
+    let patch = value_of(&tested.html, "patch").replace("&quot;", "\"");
+    fields.pop();
+    fields.extend([("patch", &*patch), ("action", "apply")]);
+    let applied = post(&service, path, &fields).await;
+    assert_eq!(applied.status, 200, "{}", applied.html);
+    assert!(applied.html.contains("value=\"api_key_authorization\" data-value=\"&quot;api_key_authorization&quot;\" data-branch=\"0\" checked"), "{}", applied.html);
+    assert!(!applied.html.contains("value=\"apply\""));
+
+    let config = json!({ "auth": { "style": "x_api_key", "api_key": "env:NO_SUCH_VARIABLE" }, "base_url": here });
+    let body = json!({ "connector": "claribi", "title": "Org", "config": config, "test": false });
+    let saved = service.post("/api/v1/connections", &body).await;
+    assert_eq!(saved.status, 201, "{}", saved.text);
+    let edit = get(&service, "/connections/org/edit").await.html;
+    assert!(!edit.contains("NO_SUCH_VARIABLE"));
+    let version = value_of(&edit, "version");
+    let fields = [
+        ("version", &*version),
+        ("title", "Org"),
+        ("/auth/style", "jwt"),
+        ("3:/auth/email", claribi::EMAIL),
+        ("3:/auth/password", claribi::PASSWORD),
+        ("/base_url", &*here),
+        ("action", "save"),
+    ];
+    let saved = post(&service, "/connections/org/edit", &fields).await;
+    assert_eq!(saved.status, 303, "{}", saved.html);
+    let saved = service.get("/api/v1/connections/org").await.json();
+    let auth = json!({ "style": "jwt", "email": claribi::EMAIL });
+    assert_eq!(saved["config"]["auth"], auth);
+    assert_eq!(saved["secrets"].as_array().unwrap().len(), 1);
+    // The same by the API, which names the new way only.
+    let tag = service.get("/api/v1/connections/org").await.tag.unwrap();
+    let back = json!({ "config": { "auth": { "style": "bearer", "email": null, "api_key": "env:OTHER" } }, "test": false });
+    let changed = service.patch("/api/v1/connections/org", &tag, &back).await;
+    assert_eq!(
+        changed.status, 422,
+        "a variable that is not set: {}",
+        changed.text
+    );
+}
+
+#[tokio::test]
+async fn what_people_write_is_text_on_every_page() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let corpus = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "' autofocus onfocus=alert(1) x='",
+        "</textarea><svg onload=alert(1)>",
+        "{{7*7}}${7*7}<!--",
+        "</title><style>*{}</style>",
+        "javascript:alert(1)",
+    ];
+    for (number, text) in corpus.iter().enumerate() {
+        let name = format!("x-{number}");
+        let body = json!({ "connector": "clari-copilot", "name": name, "title": text, "description": text, "test": false,
+                           "config": { "api_key": API_KEY, "api_password": API_PASSWORD, "base_url": sandbox.base_url() } });
+        let saved = service.post("/api/v1/connections", &body).await;
+        assert_eq!(saved.status, 201, "{}", saved.text);
+        let escaped = text
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        let escaped = escaped.replace('"', "&quot;");
+        for path in [
+            format!("/connections?q={name}"),
+            format!("/sources/clari-copilot?added={name}"),
+            format!("/connections/{name}"),
+            format!("/connections/{name}/edit"),
+            format!("/connections/{name}/streams"),
+        ] {
+            let page = get(&service, &path).await;
+            assert_eq!(page.status, 200, "{path}");
+            assert!(page.html.contains(&escaped), "{path}: {text}");
+            for tag in ["<script>alert", "<img", "<svg onload", "<style", "<!--"] {
+                assert!(!page.html.contains(tag), "{path}: {tag}");
+            }
+        }
+    }
+    let searched = get(&service, "/?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").await;
+    assert!(!searched.html.contains("<script>alert"));
+}
+
+#[tokio::test]
+async fn pages_have_a_policy_of_their_own_and_fragments_have_no_frame() {
+    let service = service();
+    for path in ["/", "/connections", "/syncs", "/login", "/connections/none"] {
+        let answer = service.request(Method::GET, path).send().await.unwrap();
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        let policy = header("content-security-policy");
+        for rule in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(policy.contains(rule), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"));
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("cache-control"), "no-store");
+        assert_eq!(header("content-type"), "text/html; charset=utf-8");
+        let html = answer.text().await.unwrap();
+        assert!(html.starts_with("<!DOCTYPE html>"));
+        assert!(!html.contains(" style=\"") && !html.contains("<style"));
+    }
+    let request = service.request(Method::GET, "/nowhere");
+    let nowhere = request.header(header::ACCEPT, "text/html,*/*").send().await;
+    let nowhere = seen(nowhere.unwrap()).await;
+    assert_eq!(nowhere.status, 404);
+    assert!(nowhere.html.contains("no such page"));
+    let request = service.request(Method::GET, "/");
+    let fragment = request.header("headwater-fragment", "1").send().await;
+    let fragment = seen(fragment.unwrap()).await.html;
+    assert!(!fragment.contains("<html") && fragment.contains("<h1>"));
+    let home = get(&service, "/").await.html;
+    for (mark, kind) in [
+        ("src=\"", "text/javascript"),
+        ("rel=\"stylesheet\" href=\"", "text/css"),
+    ] {
+        let (_, after) = home.split_once(mark).unwrap();
+        let asset = after.split_once('"').unwrap().0;
+        let answer = service.request(Method::GET, asset).send().await.unwrap();
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert!(header("content-type").starts_with(kind), "{asset}");
+        assert!(header("cache-control").contains("immutable"));
+    }
+    // What cannot be read as a form is refused as a page.
+    let request = service.request(Method::POST, "/sources/clari-copilot/add");
+    let wrong = request
+        .header(header::CONTENT_TYPE, "text/plain")
+        .body("x=1");
+    assert_eq!(wrong.send().await.unwrap().status(), 415);
+    let large = post(&service, "/login", &[("token", &"x".repeat(1 << 20))]).await;
+    assert_eq!(large.status, 413);
+}
+
+fn token(home: &tempfile::TempDir, name: &str, scope: &str) -> String {
+    let added = command(HEADWATER)
+        .args(["token", "add", name, "--scope", scope])
+        .env("HEADWATER_HOME", home.path().join("home"))
+        .output()
+        .unwrap();
+    assert!(added.status.success());
+    String::from_utf8(added.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn whoever_is_not_signed_in_sees_the_login_only() {
+    let home = tempfile::tempdir().unwrap();
+    let (admin, reader) = (token(&home, "boss", "admin"), token(&home, "guest", "read"));
+    let service = Service::start_in(home, HEADWATER, &["--require-token"]);
+    let closed = get(&service, "/connections?q=a").await;
+    assert_eq!(closed.status, 303);
+    assert_eq!(closed.location, "/login?next=%2Fconnections%3Fq%3Da");
+    let closed = post(
+        &service,
+        "/sources/clari-copilot/add",
+        &[("action", "save")],
+    )
+    .await;
+    assert_eq!(closed.status, 303);
+    let login = get(&service, "/login?next=%2Fconnections").await.html;
+    assert_eq!(value_of(&login, "next"), "/connections");
+    let wrong = post(&service, "/login", &[("token", WRONG), ("next", "/")]).await;
+    assert_eq!(wrong.status, 401);
+    assert!(wrong.html.contains("id=\"token-error\""));
+
+    let sign_in = async |token: &str, next: &str| {
+        let fields = form(&[("token", token), ("next", next)]);
+        let request = service.request(Method::POST, "/login").body(fields);
+        let kind = "application/x-www-form-urlencoded";
+        let answer = request
+            .header(header::CONTENT_TYPE, kind)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 303);
+        let cookie = answer.headers()[header::SET_COOKIE]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert!(!cookie.contains(token));
+        for word in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+            assert!(cookie.contains(word), "{cookie}");
+        }
+        let location = answer.headers()[header::LOCATION]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        (cookie.split(';').next().unwrap().to_owned(), location)
+    };
+    for elsewhere in [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+    ] {
+        assert_eq!(sign_in(&admin, elsewhere).await.1, "/", "{elsewhere}");
+    }
+    let (cookie, location) = sign_in(&admin, "/connections").await;
+    assert_eq!(location, "/connections");
+    let with = async |cookie: &str, method: Method, path: &str| {
+        let request = service.request(method, path).header(header::COOKIE, cookie);
+        seen(request.send().await.unwrap()).await
+    };
+    let page = with(&cookie, Method::GET, "/connections").await;
+    assert_eq!(page.status, 200);
+    assert!(page.html.contains("boss") && !page.html.contains(&admin));
+    assert_eq!(
+        with(&cookie, Method::GET, "/sources/clari-copilot/add")
+            .await
+            .status,
+        200
+    );
+
+    // A smaller scope sees, and changes nothing.
+    let (guest, _) = sign_in(&reader, "/").await;
+    assert_eq!(with(&guest, Method::GET, "/connections").await.status, 200);
+    let refused = with(&guest, Method::GET, "/sources/clari-copilot/add").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.html.contains("scope admin"));
+
+    let left = with(&cookie, Method::POST, "/logout").await;
+    assert_eq!((left.status, &*left.location), (303, "/login"));
+    assert_eq!(with(&cookie, Method::GET, "/connections").await.status, 303);
+}
+
+#[tokio::test]
+async fn a_theme_is_kept_and_leads_back_to_this_console_only() {
+    let service = service();
+    let choose = async |theme: &str, back: &str| {
+        let fields = form(&[("theme", theme), ("back", back)]);
+        let request = service.request(Method::POST, "/theme").body(fields);
+        let kind = "application/x-www-form-urlencoded";
+        request
+            .header(header::CONTENT_TYPE, kind)
+            .send()
+            .await
+            .unwrap()
+    };
+    let answer = choose("dark", "/syncs").await;
+    assert_eq!(answer.headers()[header::LOCATION], "/syncs");
+    let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    let request = service
+        .request(Method::GET, "/syncs")
+        .header(header::COOKIE, cookie);
+    let page = seen(request.send().await.unwrap()).await.html;
+    assert!(page.contains("data-theme=\"dark\""));
+    for elsewhere in ["https://evil.example", "//evil.example", "/\\evil.example"] {
+        let answer = choose("light\r\nx: y", elsewhere).await;
+        assert_eq!(answer.headers()[header::LOCATION], "/");
+        let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+        assert!(cookie.starts_with("theme=system"));
+    }
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_is_refused() {
+    let service = service();
+    for path in ["/sources/clari-copilot/add", "/login", "/theme", "/logout"] {
+        let request = service.request(Method::POST, path).body("action=save");
+        let kind = "application/x-www-form-urlencoded";
+        let request = request.header(header::CONTENT_TYPE, kind);
+        let answer = request.header("sec-fetch-site", "cross-site").send().await;
+        assert_eq!(answer.unwrap().status(), 403, "{path}");
+    }
+}
