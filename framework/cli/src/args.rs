@@ -411,6 +411,10 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub allow_references: bool,
 
+    /// Start no runs by their schedules, as where a platform has a scheduler of its own.
+    #[arg(long)]
+    pub no_schedules: bool,
+
     /// How many connections may be open at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = value_parser!(u16).range(1..))]
     pub most_connections: u16,

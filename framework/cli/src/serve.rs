@@ -39,6 +39,7 @@ pub(crate) fn serve(
         tls,
         destinations: destinations(&options.destinations, &place)?,
         allows_references: options.allow_references,
+        schedules: !options.no_schedules,
         most_connections: usize::from(options.most_connections),
     };
     let open_store: OpenStore = Arc::new(move || Store::open(&place, key.as_ref()));

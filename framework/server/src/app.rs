@@ -32,6 +32,8 @@ pub struct Options {
     pub destinations: BTreeMap<String, String>,
     /// Whether configs that arrive over the network may name variables, files and programs of this machine.
     pub allows_references: bool,
+    /// Whether it starts the runs that are due by their schedules. What was deleted is removed in any case.
+    pub schedules: bool,
     /// How many connections may be open at once.
     pub most_connections: usize,
 }

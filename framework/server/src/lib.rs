@@ -27,7 +27,9 @@ mod pages;
 mod probing;
 mod problem;
 mod runs;
+mod schedule;
 mod sessions;
+mod times;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -106,7 +108,10 @@ impl Service {
         let metered = Arc::clone(&self.app);
         let router = router(Arc::clone(&self.app));
         let metrics = move || Metered::new(&metered.metrics);
-        let served = serve(self.listener, self.tls, router, most, metrics, stop).await;
+        let (served, ()) = tokio::join!(
+            serve(self.listener, self.tls, router, most, metrics, stop.clone()),
+            schedule::keep(Arc::clone(&self.app), stop),
+        );
         self.app.runs.stop_all(Duration::from_secs(9)).await;
         served.map_err(|error| {
             Error::new(Kind::Unexpected, "the service broke down").caused_by(error)

@@ -18,6 +18,8 @@ use crate::{app::App, probing::open_saved, problem::Problem};
 
 /// How many syncs may run at once.
 const MOST_RUNNING: usize = 64;
+/// The code of the refusal beyond that.
+pub(crate) const BUSY: &str = "busy";
 /// How many ended ones are remembered with their events.
 const MOST_ENDED: usize = 256;
 /// How many events of a sync are kept for those who come later.
@@ -109,6 +111,11 @@ impl Runs {
     fn running(&self) -> usize {
         let all = self.all();
         all.values().filter(|one| one.receipt().is_none()).count()
+    }
+
+    /// How many more may run.
+    pub(crate) fn places(&self) -> usize {
+        MOST_RUNNING.saturating_sub(self.running())
     }
 
     /// Stops all and waits, not longer than this, until they have kept what they have.
@@ -224,9 +231,9 @@ impl Sync {
 
 /// Starts a sync and returns as soon as it holds its connection.
 pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Problem> {
-    if app.runs.running() >= MOST_RUNNING {
+    if app.runs.places() == 0 {
         let text = format!("{MOST_RUNNING} syncs are under way; wait until one has ended");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).retry_after(60));
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, text).retry_after(60));
     }
     let Some(place) = app.options.destinations.get(&order.destination) else {
         let known: Vec<&str> = app

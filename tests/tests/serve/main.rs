@@ -2,6 +2,7 @@
 
 mod connections;
 mod doors;
+mod schedules;
 mod syncs;
 
 use acceptance::service::Service;

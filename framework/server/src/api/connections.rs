@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::schedules;
 use crate::{
     answer::{self, changed, if_match, tagged},
     app::{App, form},
@@ -34,7 +35,7 @@ use crate::{
 const LARGEST_PAGE: usize = 1_000;
 const PAGE: usize = 100;
 
-const IF_MATCH: (&str, &str) = ("If-Match", "The ETag of what you saw.");
+pub(super) const IF_MATCH: (&str, &str) = ("If-Match", "The ETag of what you saw.");
 
 pub(super) fn operations() -> Vec<Operation> {
     let one = "/api/v1/connections/{connection}";
@@ -232,6 +233,8 @@ pub(crate) struct View {
     pub updated: Timestamp,
     /// Until when the last change of the config can be undone.
     pub undo_until: Option<Timestamp>,
+    /// When it runs by itself; null where it does not.
+    pub schedule: Option<schedules::View>,
     /// Whether a sync is under way.
     pub running: bool,
 }
@@ -431,6 +434,7 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
         created_by: connection.created_by.clone(),
         updated: connection.updated,
         undo_until: connection.undo_until,
+        schedule: connection.schedule.as_ref().map(schedules::View::of),
         running: connection.holder.is_some(),
     }
 }
@@ -497,7 +501,12 @@ pub(crate) async fn find(app: &App, name: String) -> Result<Found, Problem> {
     })
 }
 
-async fn shown(app: &App, name: String, status: StatusCode) -> Result<Response, Problem> {
+/// Answers with a connection and its tag.
+pub(super) async fn shown(
+    app: &App,
+    name: String,
+    status: StatusCode,
+) -> Result<Response, Problem> {
     let found = find(app, name).await?;
     let revision = found.connection.revision;
     Ok(tagged(

@@ -3,6 +3,7 @@
 pub(crate) mod connections;
 mod connectors;
 pub(crate) mod preview;
+mod schedules;
 pub(crate) mod syncs;
 mod system;
 
@@ -22,6 +23,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     all.extend(connectors::operations());
     all.extend(connections::operations());
     all.extend(preview::operations());
+    all.extend(schedules::operations());
     all.extend(syncs::operations());
     all.extend(system::operations());
     all

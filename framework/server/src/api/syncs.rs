@@ -95,7 +95,7 @@ struct New {
     redact: bool,
 }
 
-fn default_destination() -> String {
+pub(super) fn default_destination() -> String {
     "default".to_owned()
 }
 

@@ -1,0 +1,252 @@
+//! What the service does by itself: it starts the runs that are due, and removes for good what was deleted a day ago.
+//!
+//! Several services may keep the schedules of one store: whoever claims a run that is due starts it. It is claimed before
+//! it is started, so a service that is killed in between leaves a run out and makes none twice.
+
+use std::{sync::Arc, time::Duration};
+
+use headwater_core::{Error, Result, SignedDuration, Timestamp};
+use headwater_store::{Actor, Scheduled, Store};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    app::App,
+    runs::{self, Order},
+    times::Times,
+};
+
+/// Between two looks at what is due.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Between two removals of what was deleted.
+const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How long a schedule is left alone that cannot be kept.
+const UNUSABLE: SignedDuration = SignedDuration::from_hours(24);
+/// How long a stop waits for runs that are being started.
+const LONGEST_STOP: Duration = Duration::from_secs(8);
+
+/// A run that this service has claimed.
+struct Claimed {
+    scheduled: Scheduled,
+    /// When the one after it is due.
+    next: Timestamp,
+}
+
+/// Works until `stop` turns true.
+pub(crate) async fn keep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let (mut looks, mut purges) = (interval(LOOK_EVERY), interval(PURGE_EVERY));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    purges.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut starting = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            _ = looks.tick(), if app.options.schedules => start_due(&app, &mut starting).await,
+            _ = purges.tick() => purge(&app).await,
+        }
+    }
+    let started = async { while starting.join_next().await.is_some() {} };
+    let _ = timeout(LONGEST_STOP, started).await;
+}
+
+/// Who is behind a run that was due.
+fn actor() -> Actor {
+    Actor {
+        who: "schedule".to_owned(),
+        request_id: None,
+    }
+}
+
+/// Starts what is due, as far as there are places for it; the rest stays due.
+async fn start_due(app: &Arc<App>, starting: &mut JoinSet<()>) {
+    while starting.try_join_next().is_some() {}
+    let places = app.runs.places().saturating_sub(starting.len());
+    if places == 0 {
+        return;
+    }
+    // While the store is out of reach, what is due stays due.
+    let claimed = app.store(move |store| {
+        let due = store.due(places)?;
+        Ok::<_, Error>(claim(store, due))
+    });
+    for claimed in claimed.await.unwrap_or_default() {
+        starting.spawn(start(Arc::clone(app), claimed));
+    }
+}
+
+/// Takes those of the runs that nobody else has taken.
+fn claim(store: &mut Store, due: Vec<Scheduled>) -> Vec<Claimed> {
+    let mut claimed = Vec::new();
+    for scheduled in due {
+        // The store says what is due, by a clock that may be ahead of this one.
+        let now = Timestamp::now().max(scheduled.due);
+        let times = Times::of(&scheduled.schedule.when, now).ok();
+        let next = times.and_then(|times| times.after(&scheduled.connection, scheduled.due, now));
+        let is_ours = match next {
+            Some(next) => store.claim(&scheduled, next),
+            None => set_aside(store, &scheduled, now).map(|()| false),
+        };
+        match (is_ours, next) {
+            (Ok(true), Some(next)) => claimed.push(Claimed { scheduled, next }),
+            (Ok(_), _) => {}
+            // What is claimed already is started all the same.
+            (Err(_), _) => break,
+        }
+    }
+    claimed
+}
+
+/// Leaves alone what another build, or somebody's hand, wrote into the store.
+fn set_aside(store: &mut Store, scheduled: &Scheduled, now: Timestamp) -> Result<()> {
+    if store.claim(scheduled, now + UNUSABLE)? {
+        note(store, scheduled, "schedule_unusable")?;
+    }
+    Ok(())
+}
+
+fn note(store: &mut Store, scheduled: &Scheduled, outcome: &str) -> Result<()> {
+    store.note(
+        &actor(),
+        "scheduled run",
+        Some(&scheduled.connection),
+        outcome,
+    )
+}
+
+async fn start(app: Arc<App>, claimed: Claimed) {
+    let Claimed { scheduled, next } = claimed;
+    let order = Order {
+        connection: scheduled.connection.clone(),
+        streams: scheduled.schedule.streams.clone(),
+        destination: scheduled.schedule.destination.clone(),
+        redact: false,
+        actor: actor(),
+    };
+    let Err(problem) = runs::start(&app, order).await else {
+        return;
+    };
+    let told = app.store(move |store| {
+        if problem.code != runs::BUSY {
+            // Still running, as a rule. The next one is due at its time.
+            return note(store, &scheduled, problem.code);
+        }
+        // Somebody else's run took the last place. It is due as before.
+        let taken = Scheduled {
+            due: next,
+            ..scheduled.clone()
+        };
+        store.claim(&taken, scheduled.due).map(drop)
+    });
+    // Where the store does not answer there is nobody to tell.
+    let _: Result<()> = told.await;
+}
+
+async fn purge(app: &App) {
+    let before = Timestamp::now() - Store::RESTORE;
+    let service = Actor {
+        who: "service".to_owned(),
+        request_id: None,
+    };
+    let purged = app.store(move |store| store.purge_deleted(before, &service));
+    // What could not be removed now is tried again with the rest.
+    let _: Result<usize> = purged.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Barrier, thread};
+
+    use headwater_core::FormModel;
+    use headwater_store::{Label, NewConnection, Place, Schedule, When};
+    use serde_json::json;
+
+    use super::*;
+
+    fn open(folder: &Path) -> Store {
+        Store::open(&Place::File(folder.join("store.db")), None).unwrap()
+    }
+
+    /// Saves a connection that was due an hour ago.
+    fn add(store: &mut Store, name: &str, when: When) -> Timestamp {
+        let schema = json!({ "type": "object", "properties": {} });
+        let form = FormModel::from_schema("Test", &[], &schema).unwrap();
+        let new = NewConnection {
+            name,
+            label: Label::default(),
+            connector: "test",
+            answer: &json!({}),
+        };
+        store.add(&form, &new, &actor()).unwrap();
+        let schedule = Schedule {
+            when,
+            streams: Vec::new(),
+            destination: "default".to_owned(),
+            is_paused: false,
+        };
+        let due = Timestamp::now() - SignedDuration::from_hours(1);
+        store
+            .set_schedule(name, &schedule, due, None, &actor())
+            .unwrap();
+        due
+    }
+
+    #[test]
+    fn of_several_who_see_the_same_runs_due_each_run_is_claimed_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        let names: Vec<String> = (10..30).map(|number| format!("calls-{number}")).collect();
+        for name in &names {
+            add(&mut store, name, When::Every(600));
+        }
+        let seen = Barrier::new(4);
+        let claim_all = || {
+            let mut store = open(folder.path());
+            let due = store.due(100).unwrap();
+            assert_eq!(due.len(), names.len());
+            seen.wait();
+            claim(&mut store, due)
+        };
+        let claimed = thread::scope(|scope| {
+            let several: Vec<_> = (0..4).map(|_| scope.spawn(claim_all)).collect();
+            let several = several.into_iter();
+            several
+                .flat_map(|one| one.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        let now = Timestamp::now();
+        assert!(claimed.iter().all(|one| one.next > now));
+        let mut all: Vec<_> = claimed
+            .iter()
+            .map(|one| &one.scheduled.connection)
+            .collect();
+        all.sort();
+        assert_eq!(all, names.iter().collect::<Vec<_>>());
+        assert_eq!(store.due(100).unwrap(), []);
+    }
+
+    #[test]
+    fn a_schedule_that_cannot_be_kept_hides_no_other_and_is_noted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        let zone = "Mars/Olympus".to_owned();
+        let expression = "0 6 * * *".to_owned();
+        add(&mut store, "odd", When::Cron { expression, zone });
+        add(&mut store, "calls", When::Every(600));
+        for expected in [vec!["calls"], vec![]] {
+            let due = store.due(100).unwrap();
+            let claimed = claim(&mut store, due);
+            let names: Vec<_> = claimed
+                .iter()
+                .map(|one| &*one.scheduled.connection)
+                .collect();
+            assert_eq!(names, expected);
+        }
+        let noted = store.audit(None, 100, Some("odd")).unwrap();
+        let noted = noted.iter().filter(|row| row.what == "scheduled run");
+        let outcomes: Vec<_> = noted.map(|row| &*row.outcome).collect();
+        assert_eq!(outcomes, ["schedule_unusable"]);
+    }
+}
