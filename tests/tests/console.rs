@@ -202,8 +202,23 @@ async fn the_whole_flow_works_without_a_script() {
 
     let detail = get(&service, "/connections/calls").await.html;
     assert!(detail.contains(&started.location));
+    let tag = service.get("/api/v1/connections/calls").await.tag.unwrap();
+    let path = "/api/v1/connections/calls/schedule";
+    let scheduled = service.send(Method::PUT, path, &json!({ "every_seconds": 86_400 }));
+    let scheduled = scheduled.header(header::IF_MATCH, tag).send().await;
+    assert_eq!(scheduled.unwrap().status(), 200);
+    let detail = get(&service, "/connections/calls").await.html;
     let version = value_of(&detail, "version");
-    let stale = [("version", "999"), ("action", "delete")];
+    // What is in use is deleted only by those who type its name.
+    let unsure = [("version", &*version), ("action", "delete")];
+    let refused = post(&service, "/connections/calls", &unsure).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.html.contains("name=\"confirm\""));
+    let stale = [
+        ("version", "999"),
+        ("confirm", "calls"),
+        ("action", "delete"),
+    ];
     let refused = post(&service, "/connections/calls", &stale).await;
     assert_eq!(refused.status, 412);
     let delete = [
