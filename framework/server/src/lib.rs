@@ -7,11 +7,6 @@
 //! Safe by default: on a loopback address no token is asked for, but the names that a browser called are checked
 //! (`Host`, `Origin`, `Sec-Fetch-Site`); everywhere else every request needs a token. Secrets come in and never go out.
 
-#![allow(
-    clippy::result_large_err,
-    reason = "a refusal carries a whole report, and is made once for a request"
-)]
-
 mod answer;
 mod api;
 mod app;
