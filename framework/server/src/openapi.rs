@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 document of the table of operations.
 
-use schemars::{generate::SchemaSettings, transform::RecursiveTransform};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -13,24 +13,14 @@ const EVERYWHERE: [u16; 6] = [400, 403, 413, 421, 429, 503];
 
 /// The document, with its objects in a fixed order.
 pub(crate) fn document(operations: &[Operation]) -> Value {
-    let mut settings = SchemaSettings::draft2020_12();
-    settings.definitions_path = "/components/schemas".into();
-    settings.meta_schema = None;
-    let plain = |schema: &mut schemars::Schema| {
-        // Rust's names of number formats mean nothing to others.
-        let format = schema.get("format").and_then(Value::as_str);
-        if format.is_some_and(|format| format.starts_with("uint") || format.starts_with("int")) {
-            schema.remove("format");
-        }
-    };
-    let settings = settings.with_transform(RecursiveTransform(plain));
-    let mut generator = settings.into_generator();
+    // What comes in may leave out what has a default; what goes out leaves out what is empty.
+    let (mut given, mut generator) = (generator(false), generator(true));
     let problem = generator.subschema_for::<Problem>();
     let mut paths = Map::new();
     for operation in operations {
         let mut parameters = path_parameters(operation.path);
         if let Some(query) = operation.query {
-            parameters.extend(query_parameters(&query(&mut generator), &generator));
+            parameters.extend(query_parameters(query));
         }
         parameters.extend(operation.headers.iter().map(|header| {
             json!({
@@ -58,7 +48,7 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
             described["parameters"] = parameters.into();
         }
         if let Some(body) = operation.body {
-            let schema = body(&mut generator);
+            let schema = body(&mut given);
             described["requestBody"] = json!({
                 "required": true,
                 "content": { "application/json": { "schema": schema } },
@@ -75,6 +65,8 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
             .or_insert_with(|| Value::Object(Map::new()));
         path[operation.method.as_str().to_ascii_lowercase()] = described;
     }
+    let mut schemas = generator.take_definitions(true);
+    schemas.extend(given.take_definitions(true));
     json!({
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
@@ -87,7 +79,7 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
         "servers": [{ "url": "/" }],
         "paths": paths,
         "components": {
-            "schemas": generator.take_definitions(true),
+            "schemas": schemas,
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer" },
             },
@@ -112,7 +104,7 @@ fn problems(operation: &Operation) -> Vec<u16> {
     statuses
 }
 
-fn told(answer: &Answer, generator: &mut schemars::SchemaGenerator) -> Value {
+fn told(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
     let mut told = json!({ "description": answer.about });
     for (kind, schema) in &answer.content {
         let schema = schema.map_or_else(
@@ -143,19 +135,14 @@ fn path_parameters(path: &str) -> Vec<Value> {
         .collect()
 }
 
-fn query_parameters(
-    schema: &schemars::Schema,
-    generator: &schemars::SchemaGenerator,
-) -> Vec<Value> {
-    let schema = schema.clone().to_value();
-    let name = schema["$ref"]
-        .as_str()
-        .and_then(|path| path.rsplit('/').next())
-        .unwrap_or_default();
-    let Some(found) = generator.definitions().get(name) else {
-        return Vec::new();
-    };
-    let properties = found["properties"].as_object().cloned().unwrap_or_default();
+fn query_parameters(query: fn(&mut SchemaGenerator) -> Schema) -> Vec<Value> {
+    let mut generator = generator(false);
+    query(&mut generator);
+    let definitions = generator.take_definitions(true);
+    let properties = definitions
+        .values()
+        .filter_map(|schema| schema["properties"].as_object().cloned())
+        .flatten();
     let parameter = |(name, mut schema): (String, Value)| {
         let about = schema
             .as_object_mut()
@@ -164,5 +151,25 @@ fn query_parameters(
             "name": name, "in": "query", "required": false, "description": about, "schema": schema,
         })
     };
-    properties.into_iter().map(parameter).collect()
+    properties.map(parameter).collect()
+}
+
+/// Makes the schemas of what the API takes or, for an answer, of what it gives.
+fn generator(is_answer: bool) -> SchemaGenerator {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    settings.meta_schema = None;
+    if is_answer {
+        settings = settings.for_serialize();
+    }
+    let plain = |schema: &mut Schema| {
+        // Rust's names of number formats mean nothing to others.
+        let format = schema.get("format").and_then(Value::as_str);
+        if format.is_some_and(|format| format.starts_with("uint") || format.starts_with("int")) {
+            schema.remove("format");
+        }
+    };
+    settings
+        .with_transform(RecursiveTransform(plain))
+        .into_generator()
 }

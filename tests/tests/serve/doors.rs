@@ -211,7 +211,7 @@ async fn references_of_this_machine_are_not_for_those_who_call_over_the_network(
 }
 
 /// Sends these bytes and returns what comes back.
-fn raw(address: &str, bytes: &[u8]) -> String {
+pub(crate) fn raw(address: &str, bytes: &[u8]) -> String {
     let host = address.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).unwrap();
     stream

@@ -1,6 +1,7 @@
 //! `headwater serve`: the API as a platform uses it, against the shipped binary and the simulators.
 
 mod connections;
+mod document;
 mod doors;
 mod schedules;
 mod syncs;

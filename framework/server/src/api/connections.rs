@@ -160,6 +160,7 @@ struct Listing {
 
 /// A page of connections.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Connections")]
 struct Page {
     items: Vec<Line>,
     /// Give it as `after` for the next page; null at the end.
@@ -195,6 +196,7 @@ pub(crate) struct Checked {
 
 /// A connection in a list.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ConnectionLine")]
 pub(crate) struct Line {
     pub name: String,
     pub title: String,
@@ -213,6 +215,7 @@ pub(crate) struct Line {
 
 /// A connection without its secrets.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Connection")]
 pub(crate) struct View {
     pub name: String,
     pub title: String,
@@ -241,6 +244,7 @@ pub(crate) struct View {
 
 /// A secret that is set. Its value is shown to nobody.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Secret")]
 pub(crate) struct SecretView {
     /// JSON Pointer of the field.
     pub pointer: String,
@@ -260,6 +264,7 @@ pub(crate) enum SecretKind {
 
 /// A connection to save.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewConnection")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct New {
     /// The connector.
@@ -280,6 +285,7 @@ pub(crate) struct New {
 
 /// What to change of a connection. What is absent stays.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ConnectionChange")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     pub title: Option<String>,
@@ -294,6 +300,7 @@ pub(crate) struct Change {
 
 /// A config that is not saved.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ConfigChange")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Draft {
     /// The fields that change (JSON Merge Patch).
@@ -308,6 +315,7 @@ struct Streams {
 
 /// A stream, and whether it may be read.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Stream")]
 pub(crate) struct StreamView {
     #[serde(flatten)]
     pub spec: StreamSpec,

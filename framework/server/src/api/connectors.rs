@@ -78,6 +78,7 @@ struct Connectors {
 
 /// What a connector is.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ConnectorSummary")]
 struct Summary {
     /// Stable identifier.
     id: &'static str,

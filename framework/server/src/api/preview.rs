@@ -52,6 +52,7 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// What to look at.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewPreview")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// The stream.

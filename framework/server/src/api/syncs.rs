@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Extension, extract::State, response::Response};
 use headwater_core::Timestamp;
-use headwater_store::{PastRun, Scope};
+use headwater_store::{PastRun, Scope, Store};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,7 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// A sync to start.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewSync")]
 #[serde(deny_unknown_fields)]
 struct New {
     /// The streams; all of them without it.
@@ -109,12 +110,14 @@ struct Listing {
 
 /// Syncs, the newest first.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Syncs")]
 struct Page {
     items: Vec<View>,
 }
 
 /// A sync.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Sync")]
 pub(crate) struct View {
     pub id: String,
     pub connection: String,
@@ -184,7 +187,10 @@ async fn list(
 ) -> Result<Response, Problem> {
     let items = match wanted.connection {
         None => app.runs.list().iter().map(|sync| View::of(sync)).collect(),
-        Some(connection) => of_connection(&app, connection).await?,
+        Some(connection) if Store::check_name(&connection).is_ok() => {
+            of_connection(&app, connection).await?
+        }
+        Some(_) => return Err(missing("no connection can have this name")),
     };
     Ok(json(StatusCode::OK, &Page { items }))
 }
@@ -207,18 +213,17 @@ pub(crate) async fn find(app: &App, id: &str) -> Result<View, Problem> {
     if let Some(sync) = app.runs.find(id) {
         return Ok(View::of(&sync));
     }
-    let missing = || {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is no such sync, or it is too long ago",
-        )
-    };
+    let missing = || missing("there is no such sync, or it is too long ago");
     let (connection, _) = id.split_once('.').ok_or_else(missing)?;
+    Store::check_name(connection).map_err(|_| missing())?;
     let all = of_connection(app, connection.to_owned()).await?;
     all.into_iter()
         .find(|view| view.id == id)
         .ok_or_else(missing)
+}
+
+fn missing(text: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", text)
 }
 
 async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {

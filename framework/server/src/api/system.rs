@@ -79,6 +79,7 @@ struct Listing {
 
 /// A page of the audit.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Audit")]
 struct Page {
     items: Vec<Entry>,
     /// Give it as `before` for the next page; null at the end.
@@ -87,6 +88,7 @@ struct Page {
 
 /// One thing that was done.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
 struct Entry {
     id: i64,
     at: Timestamp,
@@ -149,6 +151,7 @@ async fn openapi() -> Response {
 
 /// How the service is.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ServiceHealth")]
 struct Health {
     /// `ok`.
     status: &'static str,
