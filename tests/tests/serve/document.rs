@@ -43,7 +43,7 @@ async fn every_operation_asks_for_the_scope_that_the_document_names() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let needed = operation["security"][0]["token"][0].as_str();
-            let place = path.replace('{', "").replace('}', "");
+            let place = path.replace(['{', '}'], "");
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let status = async |token: Option<&str>| {
                 let mut request = service.request(method.clone(), &place);
