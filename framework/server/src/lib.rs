@@ -46,6 +46,9 @@ use crate::{
 
 pub use app::{OpenStore, Options};
 
+/// How long a stop waits for syncs that keep what they have.
+const LONGEST_STOP: Duration = Duration::from_secs(8);
+
 /// The OpenAPI 3.1 document of the API.
 pub fn openapi() -> serde_json::Value {
     openapi::document(&api::operations())
@@ -102,11 +105,17 @@ impl Service {
         let metered = Arc::clone(&self.app);
         let router = router(Arc::clone(&self.app));
         let metrics = move || Metered::new(&metered.metrics);
-        let (served, ()) = tokio::join!(
+        // At once, since those who watch a sync stay until its end.
+        let mut stopped = stop.clone();
+        let end_syncs = async {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            self.app.runs.stop_all(LONGEST_STOP).await;
+        };
+        let (served, (), ()) = tokio::join!(
             serve(self.listener, self.tls, router, most, metrics, stop.clone()),
             schedule::keep(Arc::clone(&self.app), stop),
+            end_syncs,
         );
-        self.app.runs.stop_all(Duration::from_secs(9)).await;
         served.map_err(|error| {
             Error::new(Kind::Unexpected, "the service broke down").caused_by(error)
         })

@@ -124,6 +124,13 @@ async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receip
         .header("last-event-id", (events.len() - 1).to_string());
     let later = later.send().await.unwrap().text().await.unwrap();
     assert_eq!(later.matches("event: ").count(), 1, "{later}");
+    let beyond = service.request(Method::GET, &format!("/api/v1/syncs/{id}/events"));
+    let beyond = beyond
+        .header("last-event-id", "999999")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(beyond.text().await.unwrap(), "");
     let listed = service.get("/api/v1/syncs?connection=calls").await.json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     let elsewhere = service
@@ -181,7 +188,12 @@ async fn a_service_that_is_stopped_lets_its_syncs_keep_what_they_have() {
     service
         .post("/api/v1/connections/calls/syncs", &order)
         .await;
-    let service = stopped_and_started(service);
+    let watching = service.request(Method::GET, "/api/v1/syncs/calls.1/events");
+    let watching = watching.send().await.unwrap();
+    let service = tokio::task::spawn_blocking(|| stopped_and_started(service));
+    // Whoever watches is told the end.
+    assert!(watching.text().await.unwrap().contains("event: done"));
+    let service = service.await.unwrap();
     let sync = service.get("/api/v1/syncs/calls.1").await.json();
     assert_eq!(sync["status"], "stopped", "{sync}");
     assert_eq!(sync["receipt"]["outcome"], "stopped");
