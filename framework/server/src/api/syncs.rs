@@ -259,7 +259,9 @@ async fn watch(
                     return;
                 }
             }
-            if news.changed().await.is_err() {
+            // Whoever has seen more than there is waits for nothing after the end.
+            let is_over = sync.receipt().is_some() && sync.events_after(last).is_empty();
+            if is_over || news.changed().await.is_err() {
                 return;
             }
         }
