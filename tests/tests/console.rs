@@ -232,6 +232,111 @@ async fn the_whole_flow_works_without_a_script() {
 }
 
 #[tokio::test]
+async fn a_schedule_is_set_changed_and_removed_by_a_form() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Calls", API_KEY, "save").await;
+    let path = "/connections/calls/streams";
+    let kept = async || service.get("/api/v1/connections/calls").await.json()["schedule"].clone();
+    let empty = get(&service, path).await.html;
+    assert!(empty.contains("<option value=\"manual\" selected>"));
+    let first = value_of(&empty, "version");
+    let send = async |version: &str, action: &str, fields: &[(&str, &str)]| {
+        let own = [
+            ("version", version),
+            ("stream", "users"),
+            ("destination", "default"),
+            ("action", action),
+        ];
+        let fields: Vec<_> = own.iter().chain(fields).copied().collect();
+        post(&service, path, &fields).await
+    };
+    // The words of the service, each at its input, with what was entered still there.
+    for (fields, id, said) in [
+        (
+            [("schedule", "cron"), ("cron", "at six"), ("time_zone", "")],
+            "cron-error",
+            "half past six",
+        ),
+        (
+            [
+                ("schedule", "cron"),
+                ("cron", "@daily"),
+                ("time_zone", "Mars"),
+            ],
+            "time_zone-error",
+            "Europe/Berlin",
+        ),
+        (
+            [("schedule", "5"), ("cron", ""), ("time_zone", "")],
+            "schedule-error",
+            "3600 is every hour",
+        ),
+    ] {
+        for action in ["times", "save"] {
+            let refused = send(&first, action, &fields).await;
+            assert_eq!(refused.status, 422, "{fields:?}");
+            assert!(refused.html.contains(&format!("id=\"{id}\"")), "{fields:?}");
+            assert!(refused.html.contains(said), "{fields:?}");
+            assert_eq!(value_of(&refused.html, "cron"), fields[1].1);
+        }
+    }
+    assert_eq!(kept().await, json!(null));
+
+    let daily = [
+        ("schedule", "cron"),
+        ("cron", "0 6 * * *"),
+        ("time_zone", "Europe/Berlin"),
+        ("redact", "true"),
+    ];
+    let shown = send(&first, "times", &daily).await;
+    assert_eq!(shown.status, 200);
+    let times = |html: &str| html.matches("<li><time datetime=").count();
+    assert_eq!(times(&shown.html), 3, "{}", shown.html);
+    assert_eq!(kept().await, json!(null), "to look changes nothing");
+    let saved = send(&first, "save", &daily).await;
+    assert_eq!(saved.status, 303, "{}", saved.html);
+    let page = get(&service, &saved.location).await.html;
+    assert!(page.contains("The schedule was saved."));
+    assert!(page.contains("<option value=\"cron\" selected>"));
+    assert_eq!(times(&page), 3);
+    assert_eq!(value_of(&page, "time_zone"), "Europe/Berlin");
+    let schedule = kept().await;
+    assert_eq!(schedule["cron"], "0 6 * * *");
+    assert_eq!(schedule["streams"], json!(["users"]));
+    assert_eq!(schedule["redact"], true);
+
+    // Whoever did not see that is told, and changes nothing.
+    let hourly = [("schedule", "3600"), ("paused", "true")];
+    let stale = send(&first, "save", &hourly).await;
+    assert_eq!(stale.status, 412);
+    assert!(stale.html.contains("<option value=\"3600\" selected>"));
+    let second = value_of(&page, "version");
+    let saved = send(&second, "save", &hourly).await;
+    let page = get(&service, &saved.location).await.html;
+    assert_eq!(times(&page), 0, "what is paused has no next time");
+    let schedule = kept().await;
+    assert_eq!(schedule["every_seconds"], 3600);
+    assert_eq!(schedule["redact"], false);
+    assert_eq!(schedule["due"], json!(null));
+
+    let third = value_of(&page, "version");
+    let removed = send(&third, "save", &[("schedule", "manual")]).await;
+    assert_eq!(removed.status, 303, "{}", removed.html);
+    assert!(
+        get(&service, &removed.location)
+            .await
+            .html
+            .contains("was removed")
+    );
+    assert_eq!(kept().await, json!(null));
+
+    // Where a platform keeps the times, none are offered.
+    let other = Service::start(HEADWATER, &["--no-schedules"]);
+    add(&other, &sandbox, "Calls", API_KEY, "save").await;
+    assert!(!get(&other, path).await.html.contains("name=\"schedule\""));
+}
+
+#[tokio::test]
 async fn a_saved_connection_is_changed_repaired_and_undone_by_forms() {
     let (sandbox, service) = (unlimited_sandbox(20).await, service());
     add(&service, &sandbox, "Calls", API_KEY, "save").await;

@@ -38,4 +38,6 @@ pub use messages::Messages;
 pub use page::{Frame, Page, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Section, Theme};
 pub use parts::Status;
 pub use run::{RunList, RunRow, RunState, RunView, StreamProgress, run, runs};
-pub use streams::{Preview, Schedule, StreamChoice, StreamRow, preview, streams};
+pub use streams::{
+    Frequency, Preview, Schedule, ScheduleChange, StreamChoice, StreamRow, preview, streams,
+};

@@ -392,11 +392,21 @@ pub(crate) struct StreamsTexts {
     pub every_6_hours: String,
     pub every_day: String,
     pub every_minutes: String,
+    pub every_seconds: String,
     pub cron: String,
     pub cron_expression: String,
     pub cron_hint: String,
+    pub time_zone: String,
+    pub time_zone_hint: String,
+    pub paused: String,
+    pub paused_hint: String,
+    pub next: String,
+    pub next_hint: String,
     pub run: String,
     pub save: String,
+    pub show_next: String,
+    pub saved: String,
+    pub removed: String,
 }
 
 /// First records.

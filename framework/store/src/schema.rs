@@ -111,6 +111,7 @@ const SECOND: &[&str] = &[
         zone TEXT,
         streams TEXT NOT NULL,
         destination TEXT NOT NULL,
+        redacted BIGINT NOT NULL,
         paused BIGINT NOT NULL,
         due BIGINT NOT NULL,
         started BIGINT

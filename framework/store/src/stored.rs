@@ -22,7 +22,7 @@ pub(crate) const WHOLE: &str = "";
 pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identity, c.version, c.destination, c.created, \
                                   c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
                                   c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
-                                  h.every, h.cron, h.zone, h.streams, h.destination, h.paused, h.due, h.started";
+                                  h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started";
 /// Where the columns are from, after the connections themselves.
 pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
                                  LEFT JOIN headwater_previous p ON p.connection = c.id \

@@ -5,11 +5,11 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use headwater_console::{
-    Access, Authenticate, Change, ConnectionDetail, ConnectionList, CredentialForm, Frame, Gallery,
-    Login, Messages, Page, Preview, Problem, Purpose, RunList, RunRow, RunState, RunView, Sample,
-    SavedSecret, Schedule, Source, SourceTile, Status, StreamChoice, StreamProgress, StreamRow,
-    Tested, Theme, Tile, Use, authenticate, connection, connections, credential, gallery, login,
-    preview, problem, run, runs, streams,
+    Access, Authenticate, Change, ConnectionDetail, ConnectionList, CredentialForm, Frame,
+    Frequency, Gallery, Login, Messages, Page, Preview, Problem, Purpose, RunList, RunRow,
+    RunState, RunView, Sample, SavedSecret, Schedule, ScheduleChange, Source, SourceTile, Status,
+    StreamChoice, StreamProgress, StreamRow, Tested, Theme, Tile, Use, authenticate, connection,
+    connections, credential, gallery, login, preview, problem, run, runs, streams,
 };
 use headwater_core::{
     Allowance, Check, ConfigPatch, FieldError, FormModel, GuideStep, Kind, Notice, Outcome,
@@ -451,8 +451,16 @@ fn stream_choice() -> StreamChoice {
             ),
         ],
         destination: "sqlite:revenue.db".to_owned(),
-        schedule: Schedule::Cron("0 6 * * 1-5".to_owned()),
+        schedule: Schedule {
+            frequency: Frequency::Cron,
+            cron: "0 6 * * 1-5".to_owned(),
+            time_zone: "Europe/Berlin".to_owned(),
+            is_paused: false,
+            next: vec![at("2026-05-13T04:00:41Z"), at("2026-05-14T04:00:41Z")],
+        },
         can_schedule: true,
+        version: "3".to_owned(),
+        done: Some(ScheduleChange::Saved),
         is_redacted: true,
         errors: Vec::new(),
     }
@@ -562,7 +570,7 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         ("connection-unreadable", connection(&detail(&revenue, &revenue_form, Status::Unreadable), text)),
         ("connections", connections(&ConnectionList { tiles: tiles(), query: String::new(), status: None, next: Some("/connections?after=x".to_owned()) }, text)),
         ("streams", streams(&stream_choice(), text)),
-        ("streams-errors", streams(&StreamChoice { errors: vec![error("/streams", "choose at least one stream"), error("/destination", "sqlite: names no file")], ..stream_choice() }, text)),
+        ("streams-errors", streams(&StreamChoice { errors: vec![error("/streams", "choose at least one stream"), error("/destination", "sqlite: names no file"), error("/cron", "this is no cron expression"), error("/time_zone", "there is no such time zone"), error("", "somebody changed this meanwhile")], ..stream_choice() }, text)),
         ("preview", preview(&first_records(true), text)),
         ("preview-shown", preview(&first_records(false), text)),
         ("run", run(&run_view(RunState::Running), text)),
