@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use headwater_core::{Check, Error, FieldError, Kind, ProbeReport};
+use headwater_store::Refusal;
 use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -149,6 +150,33 @@ impl Problem {
 
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// The store's refusals, each with the status of its own.
+impl Problem {
+    pub(crate) fn of_store(error: Error) -> Self {
+        let conflict = |code| Self::new(StatusCode::CONFLICT, code, error.to_string());
+        match Refusal::of(&error) {
+            Some(Refusal::Missing) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string())
+            }
+            Some(Refusal::Taken) => conflict("name_taken"),
+            Some(Refusal::InUse) => conflict("in_use"),
+            Some(Refusal::Unreadable) => conflict("unreadable"),
+            Some(Refusal::NothingToUndo) => conflict("nothing_to_undo"),
+            Some(Refusal::Field(name)) => Self::parameter(name, error.message()),
+            Some(Refusal::Changed) => crate::answer::changed(),
+            Some(Refusal::GiveAgain(pointers)) => {
+                let text = error.message().to_owned();
+                Self::fields(
+                    pointers
+                        .iter()
+                        .map(|at| (at.as_str(), "give_again", &*text)),
+                )
+            }
+            None => error.into(),
+        }
     }
 }
 

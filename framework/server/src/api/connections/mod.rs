@@ -1,0 +1,384 @@
+//! Connections: adding, seeing, changing and removing them. Secrets come in and never go out.
+
+mod change;
+mod save;
+mod view;
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    response::Response,
+};
+use headwater_core::{AnyConnector, FormModel, ProbeReport};
+use headwater_store::{Actor, Connection, Scope};
+use http::{HeaderMap, Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub(crate) use change::{changed_config, leads_elsewhere, merge, remove};
+pub(crate) use save::{Change, New, keep, save_change, save_new};
+pub(crate) use view::{Health, Line, StreamView, View, streams_of, view};
+
+use crate::{
+    answer::{self, if_match, tagged},
+    app::{App, form},
+    body::{Json, Path, Query},
+    guard::Caller,
+    once::{HEADER, once},
+    operations::Operation,
+    probing::{connector, open_saved},
+    problem::Problem,
+};
+
+/// How many connections a page of the list has at most, and without asking.
+const LARGEST_PAGE: usize = 1_000;
+const PAGE: usize = 100;
+
+pub(super) const IF_MATCH: (&str, &str) = ("If-Match", "The ETag of what you saw.");
+
+pub(super) fn operations() -> Vec<Operation> {
+    let one = "/api/v1/connections/{connection}";
+    vec![
+        Operation::new(
+            Method::GET,
+            "/api/v1/connections",
+            "listConnections",
+            Some(Scope::Read),
+            list,
+        )
+        .summary("Saved connections, by name")
+        .query::<Listing>()
+        .answer::<Page>(200, "A page of them."),
+        Operation::new(
+            Method::POST,
+            "/api/v1/connections",
+            "createConnection",
+            Some(Scope::Admin),
+            create,
+        )
+        .summary("Saves a connection, by default after a test that it has to pass")
+        .header(HEADER.0, HEADER.1, false)
+        .body::<New>()
+        .answer::<View>(201, "The connection as it was saved.")
+        .tagged()
+        .problems([404, 409, 422]),
+        Operation::new(Method::GET, one, "getConnection", Some(Scope::Read), get)
+            .summary("One connection, without its secrets")
+            .answer::<View>(200, "The connection.")
+            .tagged()
+            .problems([409]),
+        Operation::new(Method::PATCH, one, "changeConnection", Some(Scope::Admin), change)
+            .summary("Changes title, description or config; a new config is tested before it takes the old one's place")
+            .header(IF_MATCH.0, IF_MATCH.1, true)
+            .body::<Change>()
+            .answer::<View>(200, "The connection as it is now.")
+            .tagged()
+            .problems([409, 412, 422, 428]),
+        Operation::new(Method::DELETE, one, "deleteConnection", Some(Scope::Admin), delete)
+            .summary("Deletes a connection; for a day it can be restored")
+            .header(IF_MATCH.0, IF_MATCH.1, true)
+            .plain(204, "It is deleted.", None)
+            .problems([409, 412, 428]),
+        Operation::new(
+            Method::POST,
+            "/api/v1/connections/{connection}/restore",
+            "restoreConnection",
+            Some(Scope::Admin),
+            restore,
+        )
+        .summary("Brings a deleted connection back")
+        .answer::<View>(200, "The connection.")
+        .tagged()
+        .problems([409]),
+        Operation::new(
+            Method::POST,
+            "/api/v1/connections/{connection}/undo",
+            "undoChange",
+            Some(Scope::Admin),
+            undo,
+        )
+        .summary("Brings back the config that the last change replaced, within 30 minutes")
+        .header(IF_MATCH.0, IF_MATCH.1, true)
+        .answer::<View>(200, "The connection as it is now.")
+        .tagged()
+        .problems([409, 412, 428]),
+        Operation::new(
+            Method::POST,
+            "/api/v1/connections/{connection}/probe",
+            "probeConnection",
+            Some(Scope::Use),
+            probe_saved,
+        )
+        .summary("Asks the service whether a saved connection works, and keeps the answer")
+        .answer::<ProbeReport>(
+            200,
+            "The checks. As events: `check` as each of them is made, then `done` with all of them.",
+        )
+        .or("text/event-stream")
+        .problems([409, 422]),
+        Operation::new(
+            Method::POST,
+            "/api/v1/connections/{connection}/probe-change",
+            "probeChange",
+            Some(Scope::Admin),
+            probe_change,
+        )
+        .summary("Asks the service whether a changed config would work, without saving it")
+        .body::<Draft>()
+        .answer::<ProbeReport>(
+            200,
+            "The checks. As events: `check` as each of them is made, then `done` with all of them.",
+        )
+        .or("text/event-stream")
+        .problems([409, 422]),
+        Operation::new(
+            Method::GET,
+            "/api/v1/connections/{connection}/streams",
+            "listStreams",
+            Some(Scope::Read),
+            streams,
+        )
+        .summary("The streams of a connection, and what the last test said of the access to each")
+        .answer::<Streams>(200, "All of them.")
+        .problems([409]),
+    ]
+}
+
+/// Which connections to list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    /// Those after this name; what `next` of the page before says.
+    after: Option<String>,
+    /// How many at most.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<usize>,
+    /// Those of this connector.
+    connector: Option<String>,
+}
+
+/// A page of connections.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Connections")]
+struct Page {
+    items: Vec<Line>,
+    /// Give it as `after` for the next page; null at the end.
+    next: Option<String>,
+}
+
+/// A config that is not saved.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ConfigChange")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Draft {
+    /// The fields that change (JSON Merge Patch).
+    config: Value,
+}
+
+/// The streams of a connection.
+#[derive(Serialize, JsonSchema)]
+struct Streams {
+    items: Vec<StreamView>,
+}
+
+/// Who is behind a change, for the audit.
+pub(crate) fn actor(caller: &Caller) -> Actor {
+    Actor {
+        who: caller.name.clone(),
+        request_id: None,
+    }
+}
+
+/// A page of connections.
+pub(crate) async fn page(
+    app: &App,
+    after: Option<String>,
+    limit: usize,
+    connector: Option<String>,
+) -> Result<(Vec<Line>, Option<String>), Problem> {
+    let listed = app
+        .store(move |store| {
+            store
+                .list(after.as_deref(), limit, connector.as_deref())
+                .map_err(Problem::of_store)
+        })
+        .await?;
+    let next = (listed.len() == limit)
+        .then(|| listed.last().map(|last| last.name.clone()))
+        .flatten();
+    Ok((listed.into_iter().map(view::line).collect(), next))
+}
+
+async fn list(
+    State(app): State<Arc<App>>,
+    Query(wanted): Query<Listing>,
+) -> Result<Response, Problem> {
+    let limit = wanted.limit.unwrap_or(PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(Problem::bad_request(format!(
+            "limit is from 1 to {LARGEST_PAGE}"
+        )));
+    }
+    let (items, next) = page(&app, wanted.after, limit, wanted.connector).await?;
+    Ok(answer::json(StatusCode::OK, &Page { items, next }))
+}
+
+/// A connection with the form of its connector.
+pub(crate) struct Found {
+    pub connection: Connection,
+    pub connector: Arc<dyn AnyConnector>,
+    pub form: FormModel,
+}
+
+/// Finds a connection by name.
+pub(crate) async fn find(app: &App, name: String) -> Result<Found, Problem> {
+    let connection = app
+        .store(move |store| store.get(&name).map_err(Problem::of_store))
+        .await?;
+    let connector = connector(app, &connection.connector)?;
+    let form = form(&*connector)?;
+    Ok(Found {
+        connection,
+        connector,
+        form,
+    })
+}
+
+/// Answers with a connection and its tag.
+pub(super) async fn shown(
+    app: &App,
+    name: String,
+    status: StatusCode,
+) -> Result<Response, Problem> {
+    let found = find(app, name).await?;
+    let revision = found.connection.revision;
+    Ok(tagged(
+        status,
+        revision,
+        &view(&found.form, &found.connection),
+    ))
+}
+
+async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Problem> {
+    shown(&app, name, StatusCode::OK).await
+}
+
+async fn create(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    // In a task of its own: it is carried out to its end although its client has gone.
+    let done = tokio::spawn(async move {
+        once(&app, &caller, request, |new| async {
+            let name = save_new(&app, &caller, new).await?;
+            let found = find(&app, name).await?;
+            let shown = json!(view(&found.form, &found.connection));
+            Ok((StatusCode::CREATED, shown))
+        })
+        .await
+    });
+    let broken = |_| {
+        let text = "the connection could not be saved";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
+    };
+    done.await.map_err(broken)?
+}
+
+async fn change(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Json(change): Json<Change>,
+) -> Result<Response, Problem> {
+    let revision = if_match(&headers)?;
+    save_change(&app, &caller, name.clone(), revision, change).await?;
+    shown(&app, name, StatusCode::OK).await
+}
+
+async fn delete(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let revision = if_match(&headers)?;
+    let actor = actor(&caller);
+    app.store(move |store| {
+        store
+            .delete(&name, Some(revision), &actor)
+            .map_err(Problem::of_store)
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn restore(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let (actor, restored) = (actor(&caller), name.clone());
+    app.store(move |store| store.restore(&restored, &actor).map_err(Problem::of_store))
+        .await?;
+    shown(&app, name, StatusCode::OK).await
+}
+
+async fn undo(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let revision = if_match(&headers)?;
+    let (actor, undone) = (actor(&caller), name.clone());
+    app.store(move |store| {
+        store
+            .undo(&undone, Some(revision), &actor)
+            .map_err(Problem::of_store)
+    })
+    .await?;
+    shown(&app, name, StatusCode::OK).await
+}
+
+async fn probe_saved(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let opened = open_saved(&app, &name).await?;
+    let (version, actor) = (opened.connection.version, actor(&caller));
+    let kept = Arc::clone(&app);
+    let keep = move |report: ProbeReport| async move {
+        let kept = kept.store(move |store| keep(store, &name, version, &report, &actor));
+        // The answer is worth telling even where it cannot be kept.
+        let _: headwater_core::Result<bool> = kept.await;
+    };
+    super::answer_probe(app, opened.connector, opened.source, &headers, keep).await
+}
+
+async fn probe_change(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Json(draft): Json<Draft>,
+) -> Result<Response, Problem> {
+    let new = changed_config(&app, name, draft.config).await?;
+    let connector = new.found.connector;
+    let source = connector.open(&new.config, &app.context())?;
+    super::answer_probe(app, connector, source, &headers, |_| async {}).await
+}
+
+async fn streams(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let found = find(&app, name).await?;
+    let items = streams_of(&found);
+    Ok(answer::json(StatusCode::OK, &Streams { items }))
+}

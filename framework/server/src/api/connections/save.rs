@@ -1,0 +1,220 @@
+//! Saving connections, new and changed ones, by default after a test that they have to pass.
+
+use std::sync::Arc;
+
+use headwater_core::{AnyConnector, Outcome, ProbeReport, Timestamp};
+use headwater_store::{Actor, Label, LastCheck, NewConnection, Said, Store};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Found, actor, change::changed_config, find};
+use crate::{
+    answer::changed,
+    app::{App, form},
+    guard::Caller,
+    probing::{connector, judge, probe},
+    problem::Problem,
+};
+
+/// A connection to save.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewConnection")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct New {
+    /// The connector.
+    pub connector: String,
+    /// What it is called in addresses; made of the title without it.
+    pub name: Option<String>,
+    /// What people call it.
+    pub title: Option<String>,
+    /// What people write about it.
+    #[serde(default)]
+    pub description: String,
+    /// The answer to the form, with its secrets.
+    pub config: Value,
+    /// Whether it has to pass a test first; true unless said otherwise.
+    #[serde(default = "yes")]
+    pub test: bool,
+}
+
+/// What to change of a connection. What is absent stays.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ConnectionChange")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    pub title: Option<String>,
+    pub description: Option<String>,
+    /// The fields that change (JSON Merge Patch): absent keeps, null removes. A secret is kept while the address and the
+    /// way to sign in stay the same.
+    pub config: Option<Value>,
+    /// Whether a new config has to pass a test first; true unless said otherwise.
+    #[serde(default = "yes")]
+    pub test: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Saves a new connection and returns its name.
+pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Result<String, Problem> {
+    let connector = connector(app, &new.connector)?;
+    let title = new
+        .title
+        .or_else(|| new.name.clone())
+        .unwrap_or_else(|| connector.about().name.to_owned());
+    let label = Label {
+        title: &title,
+        description: &new.description,
+    };
+    label.check().map_err(Problem::of_store)?;
+    let mut answer = new.config;
+    let form = form(&*connector)?;
+    headwater_core::tidy(&form, &mut answer);
+    let (form, config) = judge(app, &*connector, &answer).map_err(Problem::form)?;
+    let report = match new.test {
+        true => {
+            let source = connector.open(&config, &app.context())?;
+            Some(accepted(app, &*connector, &*source, &mut answer).await?)
+        }
+        false => None,
+    };
+    let (actor, id) = (actor(caller), connector.about().id);
+    let name = new.name;
+    let saved = app.store(move |store| {
+        let name = match name {
+            Some(name) => name,
+            None => store.free_name(&title)?,
+        };
+        let new = NewConnection {
+            name: &name,
+            label: Label {
+                title: &title,
+                description: &new.description,
+            },
+            connector: id,
+            answer: &answer,
+        };
+        store.add(&form, &new, &actor).map_err(Problem::of_store)?;
+        if let Some(report) = report {
+            keep(store, &name, 1, &report, &actor)?;
+        }
+        Ok::<_, Problem>(name)
+    });
+    saved.await
+}
+
+/// Probes a config that is to be saved; refused where the probe fails. What the service would rather have is taken over.
+async fn accepted(
+    app: &App,
+    connector: &dyn AnyConnector,
+    source: &dyn headwater_core::Source,
+    answer: &mut Value,
+) -> Result<ProbeReport, Problem> {
+    let report = probe(app, connector, source, |_| {}).await?;
+    if let Some(failed) = report.failure() {
+        return Err(Problem::test_failed(failed, &report));
+    }
+    if let Some(patch) = &report.patch {
+        patch.apply(answer);
+    }
+    Ok(report)
+}
+
+/// Keeps what a probe said of a version of a connection.
+pub(crate) fn keep(
+    store: &mut Store,
+    name: &str,
+    version: i64,
+    report: &ProbeReport,
+    actor: &Actor,
+) -> headwater_core::Result<bool> {
+    let outcome = report.outcome();
+    let worst = report
+        .checks
+        .iter()
+        .find(|check| check.outcome == outcome && outcome >= Outcome::Warned);
+    let check = LastCheck {
+        checked: Timestamp::now(),
+        said: Said {
+            outcome: json!(outcome).as_str().unwrap_or_default().to_owned(),
+            code: worst.map(|check| check.code.to_owned()),
+            message: worst.map_or_else(
+                || "everything is as it should be".to_owned(),
+                |check| check.message.clone(),
+            ),
+            report: json!(report),
+        },
+    };
+    store.record_check(name, version, &check, actor)
+}
+
+/// Changes a connection that is still as it was seen.
+pub(crate) async fn save_change(
+    app: &Arc<App>,
+    caller: &Caller,
+    name: String,
+    revision: i64,
+    change: Change,
+) -> Result<(), Problem> {
+    let actor = actor(caller);
+    let test = change.test;
+    let found = find(app, name.clone()).await?;
+    if found.connection.revision != revision {
+        return Err(changed());
+    }
+    let title = change
+        .title
+        .unwrap_or_else(|| found.connection.title.clone());
+    let description = change
+        .description
+        .unwrap_or_else(|| found.connection.description.clone());
+    let label = Label {
+        title: &title,
+        description: &description,
+    };
+    label.check().map_err(Problem::of_store)?;
+    let patch = change
+        .config
+        .filter(|patch| patch.as_object().is_none_or(|patch| !patch.is_empty()));
+    let Some(patch) = patch else {
+        return app
+            .store(move |store| {
+                let label = Label {
+                    title: &title,
+                    description: &description,
+                };
+                store
+                    .describe(&found.connection, label, &actor)
+                    .map_err(Problem::of_store)
+            })
+            .await;
+    };
+    let mut new = changed_config(app, name.clone(), patch).await?;
+    let report = match test {
+        true => {
+            let connector = &new.found.connector;
+            let source = connector.open(&new.config, &app.context())?;
+            Some(accepted(app, &**connector, &*source, &mut new.answer).await?)
+        }
+        false => None,
+    };
+    app.store(move |store| {
+        let Found {
+            connection, form, ..
+        } = found;
+        let label = Label {
+            title: &title,
+            description: &description,
+        };
+        store
+            .replace(&form, &connection, &new.answer, Some(label), &actor)
+            .map_err(Problem::of_store)?;
+        if let Some(report) = report {
+            keep(store, &name, connection.version + 1, &report, &actor)?;
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,227 @@
+//! Connections as they may be shown: without their secrets, with what the last test said.
+
+use headwater_core::{FieldKind, FormModel, StreamSpec, Timestamp};
+use headwater_store::{Connection, LastCheck, Listed};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{super::schedules, Found, change::remove};
+
+/// How a connection is, as far as is known without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Health {
+    /// The last test passed.
+    Working,
+    /// The last test failed.
+    NeedsAttention,
+    /// There was no test since the config was changed.
+    NotTested,
+    /// What is saved cannot be read.
+    Unreadable,
+}
+
+/// What a test said, in short.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Checked {
+    /// When it was made.
+    pub at: Timestamp,
+    /// How it ended.
+    pub outcome: String,
+    /// What is wrong, for machines.
+    pub code: Option<String>,
+    /// What is wrong, for people.
+    pub message: String,
+}
+
+/// A connection in a list.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ConnectionLine")]
+pub(crate) struct Line {
+    pub name: String,
+    pub title: String,
+    pub description: String,
+    pub connector: String,
+    pub health: Health,
+    pub checked: Option<Checked>,
+    /// Why it cannot be read.
+    pub problem: Option<String>,
+    pub created_by: String,
+    pub updated: Option<Timestamp>,
+    /// Whether it runs by itself.
+    #[serde(skip)]
+    pub is_scheduled: bool,
+}
+
+/// A connection without its secrets.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Connection")]
+pub(crate) struct View {
+    pub name: String,
+    pub title: String,
+    pub description: String,
+    pub connector: String,
+    /// The config. Secrets are absent.
+    pub config: Value,
+    /// The secrets that are set.
+    pub secrets: Vec<SecretView>,
+    pub health: Health,
+    pub checked: Option<Checked>,
+    /// Grows with each change of the config.
+    pub version: i64,
+    /// Grows with each change; the ETag is made of it.
+    pub revision: i64,
+    pub created: Timestamp,
+    pub created_by: String,
+    pub updated: Timestamp,
+    /// Until when the last change of the config can be undone.
+    pub undo_until: Option<Timestamp>,
+    /// When it runs by itself; null where it does not.
+    pub schedule: Option<schedules::View>,
+    /// Whether a sync is under way.
+    pub running: bool,
+}
+
+/// A secret that is set. Its value is shown to nobody.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Secret")]
+pub(crate) struct SecretView {
+    /// JSON Pointer of the field.
+    pub pointer: String,
+    /// Whether the value is kept here, or only where to find it.
+    pub kind: SecretKind,
+}
+
+/// Where a secret is.
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SecretKind {
+    /// Sealed in the store.
+    Sealed,
+    /// Elsewhere; the config names the place.
+    Reference,
+}
+
+/// A stream, and whether it may be read.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Stream")]
+pub(crate) struct StreamView {
+    #[serde(flatten)]
+    pub spec: StreamSpec,
+    /// What the last test said of it; null where it did not ask.
+    pub access: Option<Access>,
+}
+
+/// What a test said of the access to a stream.
+#[derive(Clone, Serialize, JsonSchema)]
+pub(crate) struct Access {
+    /// `passed`, `warned`, `failed` or `skipped`.
+    pub outcome: String,
+    /// The sentence.
+    pub message: String,
+}
+
+fn checked(check: &LastCheck) -> Checked {
+    Checked {
+        at: check.checked,
+        outcome: check.said.outcome.clone(),
+        code: check.said.code.clone(),
+        message: check.said.message.clone(),
+    }
+}
+
+fn health(check: Option<&LastCheck>) -> Health {
+    match check.map(|check| check.said.outcome.as_str()) {
+        None => Health::NotTested,
+        Some("failed") => Health::NeedsAttention,
+        Some(_) => Health::Working,
+    }
+}
+
+pub(super) fn line(listed: Listed) -> Line {
+    Line {
+        health: match listed.problem {
+            Some(_) => Health::Unreadable,
+            None => health(listed.last_check.as_ref()),
+        },
+        checked: listed.last_check.as_ref().map(checked),
+        name: listed.name,
+        title: listed.title,
+        description: listed.description,
+        connector: listed.connector,
+        problem: listed.problem,
+        created_by: listed.created_by,
+        updated: listed.updated,
+        is_scheduled: listed.schedule.is_some(),
+    }
+}
+
+/// A connection as it may be shown.
+pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
+    let mut config = connection.config.clone();
+    let mut secrets: Vec<SecretView> = connection
+        .sealed
+        .iter()
+        .map(|pointer| SecretView {
+            pointer: pointer.clone(),
+            kind: SecretKind::Sealed,
+        })
+        .collect();
+    for field in form.inputs() {
+        if field.kind != FieldKind::Secret || config.pointer(&field.pointer).is_none() {
+            continue;
+        }
+        remove(&mut config, &field.pointer);
+        secrets.push(SecretView {
+            pointer: field.pointer.clone(),
+            kind: SecretKind::Reference,
+        });
+    }
+    View {
+        name: connection.name.clone(),
+        title: connection.title.clone(),
+        description: connection.description.clone(),
+        connector: connection.connector.clone(),
+        config,
+        secrets,
+        health: health(connection.last_check.as_ref()),
+        checked: connection.last_check.as_ref().map(checked),
+        version: connection.version,
+        revision: connection.revision,
+        created: connection.created,
+        created_by: connection.created_by.clone(),
+        updated: connection.updated,
+        undo_until: connection.undo_until,
+        schedule: connection.schedule.as_ref().map(schedules::View::of),
+        running: connection.holder.is_some(),
+    }
+}
+
+/// The streams of a connection with what the last test said of them.
+pub(crate) fn streams_of(found: &Found) -> Vec<StreamView> {
+    let report = found
+        .connection
+        .last_check
+        .as_ref()
+        .map(|check| &check.said.report);
+    let checks = report
+        .and_then(|report| report["checks"].as_array())
+        .map_or(&[][..], Vec::as_slice);
+    let access = |stream: &str| {
+        let name = format!("access:{stream}");
+        let check = checks.iter().find(|check| check["name"] == *name)?;
+        let text = |field: &str| check[field].as_str().unwrap_or_default().to_owned();
+        Some(Access {
+            outcome: text("outcome"),
+            message: text("message"),
+        })
+    };
+    let streams = found.connector.catalog().into_iter();
+    streams
+        .map(|spec| StreamView {
+            access: access(spec.name),
+            spec,
+        })
+        .collect()
+}
