@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use acceptance::{binary::command, service::Service, unlimited_sandbox};
+use acceptance::{binary::command, revenue, service::Service, unlimited_sandbox};
 use headwater_sandbox::{API_KEY, API_PASSWORD, ClaribiOptions, Sandbox, claribi};
 use reqwest::{Method, Response, header};
 use serde_json::json;
@@ -506,6 +506,81 @@ async fn what_a_test_offers_is_taken_over_and_another_way_to_sign_in_leaves_noth
         "a variable that is not set: {}",
         changed.text
     );
+}
+
+#[tokio::test]
+async fn what_the_last_test_offers_is_one_click_away_and_asks_for_the_secret_where_it_would_go_elsewhere()
+ {
+    // The key is asked for again, since it would be sent in another way.
+    let options = ClaribiOptions {
+        key_headers: claribi::KeyHeaders::ApiKey,
+        ..ClaribiOptions::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let service = service();
+    let config = json!({ "auth": { "style": "bearer", "api_key": claribi::API_KEY }, "base_url": sandbox.base_url() });
+    let body = json!({ "connector": "claribi", "title": "Org", "config": config, "test": false });
+    let saved = service.post("/api/v1/connections", &body).await;
+    assert_eq!(saved.status, 201, "{}", saved.text);
+    let apply = async |path: &str| {
+        let version = value_of(&get(&service, path).await.html, "version");
+        post(
+            &service,
+            path,
+            &[("version", &version), ("action", "apply")],
+        )
+        .await
+    };
+    let untested = apply("/connections/org").await;
+    assert_eq!(untested.status, 409, "nothing was offered");
+    post(&service, "/connections/org", &[("action", "test")]).await;
+    let page = get(&service, "/connections/org").await.html;
+    assert!(page.contains("value=\"apply\""), "{page}");
+    assert!(!page.contains(claribi::API_KEY));
+    let applied = apply("/connections/org").await;
+    assert_eq!(
+        (applied.status, &*applied.location),
+        (303, "/connections/org/edit?offer=1")
+    );
+    let form = get(&service, &applied.location).await.html;
+    assert!(form.contains("value=\"api_key_authorization\" data-value=\"&quot;api_key_authorization&quot;\" data-branch=\"0\" checked"), "{form}");
+    assert!(form.contains("name=\"0:/auth/api_key\""), "{form}");
+    let saved = service.get("/api/v1/connections/org").await.json();
+    assert_eq!(saved["config"]["auth"]["style"], "bearer", "not yet");
+    let version = value_of(&form, "version");
+    let fields = [
+        ("version", &*version),
+        ("title", "Org"),
+        ("/auth/style", "api_key_authorization"),
+        ("0:/auth/api_key", claribi::API_KEY),
+        ("/base_url", &*sandbox.base_url()),
+        ("action", "save"),
+    ];
+    let saved = post(&service, "/connections/org/edit", &fields).await;
+    assert_eq!(saved.status, 303, "{}", saved.html);
+    let page = get(&service, "/connections/org").await.html;
+    assert!(page.contains("Working") && !page.contains("value=\"apply\""));
+    assert!(page.contains("<meter"), "what the service allows is kept");
+
+    // The profile of a key goes nowhere else, so it is saved at once.
+    let sandbox = revenue::tenant(revenue::options()).await;
+    let config = revenue::answer_with(&sandbox.base_url(), json!({ "auth_profile": "automatic" }));
+    let body = json!({ "connector": "clari-revenue", "title": "Revenue", "test": false, "config": config });
+    let saved = service.post("/api/v1/connections", &body).await;
+    assert_eq!(saved.status, 201, "{}", saved.text);
+    post(&service, "/connections/revenue", &[("action", "test")]).await;
+    let applied = apply("/connections/revenue").await;
+    assert_eq!(
+        (applied.status, &*applied.location),
+        (303, "/connections/revenue"),
+        "{}",
+        applied.html
+    );
+    let saved = service.get("/api/v1/connections/revenue").await.json();
+    assert_eq!(saved["config"]["auth_profile"], "apikey");
+    assert_eq!(saved["health"], "working");
+    let page = get(&service, "/connections/revenue").await.html;
+    assert!(!page.contains("value=\"apply\""), "it is as it was offered");
 }
 
 #[tokio::test]

@@ -233,6 +233,8 @@
     place[last] = value;
   }
 
+  const at = (config, pointer) => keys(pointer).reduce((place, key) => place?.[key], config);
+
   const typed = (input) => (input.dataset.value === undefined ? undefined : JSON.parse(input.dataset.value));
 
   function scalar(kind, text) {
@@ -302,11 +304,17 @@
       this.judged = 0;
       this.work = null;
       this.wasSubmitted = false;
-      for (const input of all('[data-destination] [name]', form)) input.dataset.before = input.value;
       this.dress(form);
       this.branches();
-      this.before = this.state();
-      this.savedConfig = this.config();
+      // Where the page came with something that is not saved, it says what is.
+      const { saved } = form.dataset;
+      this.before = saved ? '' : this.state();
+      this.savedConfig = saved ? JSON.parse(saved) : this.config();
+      for (const input of all('[data-destination] [name]', form)) {
+        const field = input.closest('[data-pointer]');
+        const standard = JSON.parse(field.dataset.default ?? '""');
+        input.dataset.before = saved ? at(this.savedConfig, field.dataset.pointer) ?? standard : input.value;
+      }
       form.addEventListener('input', (event) => this.changed(event));
       form.addEventListener('change', (event) => this.changed(event));
       form.addEventListener('focusin', (event) => this.guide(event.target.closest('[data-guide]')?.dataset.guide));
@@ -968,6 +976,12 @@
   function checkPanel(form) {
     const result = new Result(form);
     let work = null;
+    // The server has kept what was offered.
+    const apply = () => {
+      const button = make('button', { type: 'submit', name: 'action', value: 'apply', hidden: true });
+      form.append(button);
+      form.requestSubmit(button);
+    };
     form.addEventListener('submit', async (event) => {
       if (event.submitter?.value !== 'test') return;
       event.preventDefault();
@@ -975,7 +989,7 @@
       work = new AbortController();
       try {
         await result.during(own.testing, () => work.abort(),
-          () => probe(result, `/api/v1/connections/${form.dataset.check}/probe`, {}, work.signal));
+          () => probe(result, `/api/v1/connections/${form.dataset.check}/probe`, {}, work.signal, apply));
         const fresh = await page(location.href);
         for (const part of all('[data-refresh]')) {
           const now = fresh.querySelector(`[data-refresh="${part.dataset.refresh}"]`);

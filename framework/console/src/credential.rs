@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::{
+    answer::as_sent,
     checks::{Tested, tested, verdict_link},
     fields::{At, Fields, SavedSecret},
     inputs::{id, name_at},
@@ -115,6 +116,8 @@ fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
     let own = &text.credential;
     let name = view.connection.as_ref().map(|(name, _)| name);
     let version = view.connection.as_ref().map(|(_, version)| version);
+    let is_unsaved = version.is_some() && view.answer != view.saved_answer;
+    let saved = is_unsaved.then(|| as_sent(&view.form.fields, &view.saved_answer));
     html! {
         article.overlay data-overlay aria-labelledby="overlay-title" {
             header.overlay-top {
@@ -123,7 +126,7 @@ fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
                 a.close href=(view.back) data-close { (icon("close")) span.vh { (own.close) } }
             }
             form.credential method="post" action=(view.path) novalidate data-credential
-                data-connector=(view.source.id) data-connection=[name] data-version=[version]
+                data-connector=(view.source.id) data-connection=[name] data-version=[version] data-saved=[saved]
                 data-back=(view.back) {
                 // What Enter in a field presses: the first button of a form.
                 button.vh type="submit" name="action" value="save" tabindex="-1" aria-hidden="true" { (own.save) }

@@ -118,8 +118,8 @@ fn tiles() -> Vec<Tile> {
 
 fn allowance() -> Allowance {
     Allowance {
-        name: "export_jobs",
-        title: "export jobs in 30 days",
+        name: "export_jobs".into(),
+        title: "export jobs in 30 days".into(),
         limit: 1500.0,
         used: 412.0,
         resets_at: Some(at("2026-06-01T00:00:00Z")),
@@ -160,8 +160,8 @@ pub fn offered() -> Tested {
     tested.report.patch = Some(ConfigPatch {
         message: "Clari takes this key in the header apikey, under /v4".to_owned(),
         set: BTreeMap::from([
-            ("/auth_profile", json!("apikey")),
-            ("/base_url", json!("https://api.clari.com/v4")),
+            ("/auth_profile".into(), json!("apikey")),
+            ("/base_url".into(), json!("https://api.clari.com/v4")),
         ]),
     });
     tested

@@ -6,13 +6,15 @@ use axum::{Extension, response::Response};
 use headwater_console::{
     Access, Change, ConnectionDetail, SavedSecret, Tested, Tile, Use, connection,
 };
-use headwater_core::{Check, Outcome, ProbeReport};
+use headwater_core::{Check, ConfigPatch, Outcome, ProbeReport};
 use headwater_store::{Audited, LastCheck, Scope};
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     Posted, Visit,
+    credential::open_pointers,
     gallery::{source_of, status_of},
     see_other,
     streams::outcome_named,
@@ -20,7 +22,10 @@ use super::{
 };
 use crate::{
     api::{
-        connections::{Found, View, actor, find, keep, streams_of, view},
+        connections::{
+            self, Found, View, actor, find, keep, leads_elsewhere, merge, save_change, streams_of,
+            view,
+        },
         syncs::of_connection,
     },
     body::Path,
@@ -49,6 +54,7 @@ pub(super) async fn act(
     let path = format!("/connections/{name}");
     let done = match posted.text("action") {
         "test" => test(&visit, &name).await.map(|()| path),
+        "apply" => apply(&visit, &name, posted.revision()).await,
         "undo" => undo(&visit, &name, posted.revision()).await.map(|()| path),
         "delete" => delete(&visit, &name, &posted)
             .await
@@ -76,6 +82,35 @@ async fn test(visit: &Visit, name: &str) -> Result<(), Problem> {
     app.store(move |store| keep(store, &name, version, &report, &actor).map(drop))
         .await
         .map_err(Problem::of_store)
+}
+
+/// Takes over what the last test offers, and returns where to go on: to the form where secrets have to be given again.
+async fn apply(
+    visit: &Visit,
+    name: &str,
+    revision: Result<i64, Problem>,
+) -> Result<String, Problem> {
+    let caller = visit.may(Scope::Admin)?;
+    let (found, revision) = (find(&visit.app, name.to_owned()).await?, revision?);
+    let path = format!("/connections/{name}");
+    let Some(change) = offered_change(&found) else {
+        let text = "the last test offers no change any more; test the connection again";
+        return Err(Problem::new(StatusCode::CONFLICT, "nothing_offered", text));
+    };
+    let before = &found.connection.config;
+    let mut after = before.clone();
+    merge(&mut after, change.clone());
+    if leads_elsewhere(&found.form, before, &after) {
+        return Ok(format!("{path}/edit?offer=1"));
+    }
+    let change = connections::Change {
+        title: None,
+        description: None,
+        config: Some(change),
+        test: true,
+    };
+    save_change(&visit.app, caller, name.to_owned(), revision, change).await?;
+    Ok(path)
 }
 
 async fn undo(visit: &Visit, name: &str, revision: Result<i64, Problem>) -> Result<(), Problem> {
@@ -170,7 +205,7 @@ async fn page(
         created: seen.created,
         updated: seen.updated,
         problem: None,
-        tested: found.connection.last_check.as_ref().map(tested),
+        tested: tested(found),
         access: access.collect(),
         allowances: Vec::new(),
         used_by,
@@ -208,16 +243,45 @@ fn change(row: Audited) -> Change {
 }
 
 /// A kept test, as far as it is for people.
-fn tested(check: &LastCheck) -> Tested {
-    let checks = check.said.report["checks"].as_array();
-    let checks: Vec<Check> = checks.into_iter().flatten().map(check_of).collect();
+fn tested(found: &Found) -> Option<Tested> {
+    let check = found.connection.last_check.as_ref()?;
+    let checks = checks_of(check);
     let took = checks.iter().filter_map(|check| check.latency);
-    Tested {
+    let allowances = Vec::deserialize(&check.said.report["allowances"]);
+    Some(Tested {
         at: check.checked,
         seconds: took.map(|took| took.as_secs_f64()).sum(),
         request_id: None,
-        report: ProbeReport::from(checks),
-    }
+        report: ProbeReport {
+            checks,
+            allowances: allowances.unwrap_or_default(),
+            patch: offer(found),
+        },
+    })
+}
+
+/// What the last test would have in the config and is not there yet. Never a secret.
+pub(super) fn offer(found: &Found) -> Option<ConfigPatch> {
+    let check = found.connection.last_check.as_ref()?;
+    let mut offered = ConfigPatch::deserialize(&check.said.report["patch"]).ok()?;
+    let open = open_pointers(&found.form);
+    let config = &found.connection.config;
+    offered.set.retain(|pointer, value| {
+        open.contains(&**pointer) && config.pointer(pointer) != Some(value)
+    });
+    (!offered.set.is_empty()).then_some(offered)
+}
+
+/// The change (JSON Merge Patch) that the last test offers.
+fn offered_change(found: &Found) -> Option<Value> {
+    let mut change = Value::Null;
+    offer(found)?.apply(&mut change);
+    Some(change)
+}
+
+fn checks_of(check: &LastCheck) -> Vec<Check> {
+    let checks = check.said.report["checks"].as_array();
+    checks.into_iter().flatten().map(check_of).collect()
 }
 
 fn check_of(kept: &Value) -> Check {
@@ -237,7 +301,7 @@ fn check_of(kept: &Value) -> Check {
 
 /// The fields at which the last test failed.
 pub(super) fn failing(check: Option<&LastCheck>) -> Vec<String> {
-    let checks = check.map(|check| tested(check).report.checks);
+    let checks = check.map(checks_of);
     let failed = checks.into_iter().flatten();
     let failed = failed.filter(|check| check.outcome == Outcome::Failed);
     failed.flat_map(|check| check.pointers).collect()

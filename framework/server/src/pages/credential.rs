@@ -4,6 +4,7 @@
 //! goes in and never comes back: after a refusal it has to be typed again.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Instant,
@@ -12,7 +13,8 @@ use std::{
 use axum::{Extension, response::Response};
 use headwater_console::{CredentialForm, Purpose, Tested, answer, credential, left_empty};
 use headwater_core::{
-    AnyConnector, FieldError, FieldKind, FormModel, Notice, Outcome, ProbeReport, Timestamp, put,
+    AnyConnector, ConfigPatch, FieldError, FieldKind, FormModel, Notice, Outcome, ProbeReport,
+    Timestamp, put,
 };
 use headwater_store::{Connection, Scope};
 use http::StatusCode;
@@ -21,7 +23,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Posted, Visit,
-    connection::{failing, secrets_of},
+    connection::{failing, offer, secrets_of},
     gallery::source_of,
     see_other,
 };
@@ -41,6 +43,7 @@ use crate::{
 #[derive(Deserialize)]
 pub(super) struct Reason {
     repair: Option<String>,
+    offer: Option<String>,
 }
 
 /// What a form is about.
@@ -51,6 +54,8 @@ struct Place {
     connector: Arc<dyn AnyConnector>,
     form: FormModel,
     saved: Option<Connection>,
+    /// What the last test would have in the config.
+    offer: Option<ConfigPatch>,
 }
 
 /// What is in a form, and what came of it.
@@ -93,8 +98,14 @@ pub(super) async fn open_edit(
     Path(name): Path<String>,
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {
+    let has_offer = reason.offer.is_some();
     let place = changing(&visit, name, edit(reason)).await?;
-    Ok(open(&visit, &place))
+    let mut entered = saved(&place);
+    if let Some(offer) = place.offer.as_ref().filter(|_| has_offer) {
+        offer.apply(&mut entered.answer);
+        entered.notices = notices_of(offer);
+    }
+    Ok(show(&visit, &place, entered, StatusCode::OK))
 }
 
 pub(super) async fn post_edit(
@@ -112,7 +123,7 @@ pub(super) async fn open_rotate(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let place = changing(&visit, name, Purpose::Rotate).await?;
-    Ok(open(&visit, &place))
+    Ok(show(&visit, &place, saved(&place), StatusCode::OK))
 }
 
 pub(super) async fn post_rotate(
@@ -141,6 +152,7 @@ fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
         form: form(&*connector)?,
         connector,
         saved: None,
+        offer: None,
     })
 }
 
@@ -161,14 +173,15 @@ async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place
         purpose,
         path,
         back,
+        offer: offer(&found),
         connector: found.connector,
         form: found.form,
         saved: Some(found.connection),
     })
 }
 
-/// The form with what is saved.
-fn open(visit: &Visit, place: &Place) -> Response {
+/// What is saved, as the form begins with it.
+fn saved(place: &Place) -> Entered {
     let entered = place.saved.as_ref().map(|saved| Entered {
         title: saved.title.clone(),
         description: saved.description.clone(),
@@ -176,7 +189,16 @@ fn open(visit: &Visit, place: &Place) -> Response {
         answer: view(&place.form, saved).config,
         ..Entered::default()
     });
-    show(visit, place, entered.unwrap_or_default(), StatusCode::OK)
+    entered.unwrap_or_default()
+}
+
+/// Says at each field what the last test found of it.
+fn notices_of(offer: &ConfigPatch) -> Vec<Notice> {
+    let notice = |pointer: &Cow<'_, str>| Notice {
+        pointer: pointer.to_string(),
+        message: offer.message.clone(),
+    };
+    offer.set.keys().map(notice).collect()
 }
 
 async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, Problem> {
@@ -297,21 +319,25 @@ fn take_over(form: &FormModel, answer: &mut Value, patch: &str) {
     let Ok(patch) = serde_json::from_str::<Map<String, Value>>(patch) else {
         return;
     };
+    let known = open_pointers(form);
+    for (pointer, value) in patch {
+        if known.contains(&pointer) {
+            put(answer, &pointer, value);
+        }
+    }
+}
+
+/// The fields that are no secrets, and those that say which alternative is meant.
+pub(super) fn open_pointers(form: &FormModel) -> BTreeSet<String> {
     let inputs = form.inputs().into_iter();
     let open = inputs.filter(|field| field.kind != FieldKind::Secret);
     let tags = form.fields.iter().filter_map(|field| match &field.kind {
         FieldKind::OneOf { tag, .. } => Some(format!("{}/{tag}", field.pointer)),
         _ => None,
     });
-    let known: BTreeSet<String> = open
-        .map(|field| field.pointer.clone())
+    open.map(|field| field.pointer.clone())
         .chain(tags)
-        .collect();
-    for (pointer, value) in patch {
-        if known.contains(&pointer) {
-            put(answer, &pointer, value);
-        }
-    }
+        .collect()
 }
 
 /// The change (JSON Merge Patch) that makes what was entered of what is saved. A form leaves out secrets that stay and
