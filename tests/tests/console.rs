@@ -584,6 +584,137 @@ async fn what_the_last_test_offers_is_one_click_away_and_asks_for_the_secret_whe
 }
 
 #[tokio::test]
+async fn a_connection_that_cannot_be_read_says_so_and_is_entered_again_or_deleted() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Whole", API_KEY, "save").await;
+    let damages = [
+        ("Key", "UPDATE headwater_secrets SET key_id = 'another'"),
+        ("Seal", "UPDATE headwater_secrets SET sealed = 'x'"),
+        ("Config", "UPDATE headwater_connections SET config = '{}'"),
+        (
+            "Text",
+            "UPDATE headwater_connections SET config = 'no json'",
+        ),
+        ("Time", "UPDATE headwater_connections SET created = 'once'"),
+        ("Check", "UPDATE headwater_connections SET last_check = '['"),
+    ];
+    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
+    for (title, damage) in damages {
+        let name = title.to_lowercase();
+        add(&service, &sandbox, title, API_KEY, "save").await;
+        let id = "(SELECT id FROM headwater_connections WHERE name = ?1)";
+        let place = match damage.contains("headwater_secrets") {
+            true => "connection",
+            false => "id",
+        };
+        let damage = format!("{damage} WHERE {place} = {id}");
+        assert!(store.execute(&damage, [&name]).unwrap() > 0);
+
+        // The list shows it beside the others, and its page works.
+        let listed = get(&service, "/connections?status=unreadable").await.html;
+        assert!(
+            listed.contains(&format!("href=\"/connections/{name}\"")),
+            "{title}"
+        );
+        let chosen = [("connection", &*name), ("action", "continue")];
+        let path = format!("/connections/{name}");
+        let next = post(&service, "/sources/clari-copilot", &chosen).await;
+        assert_eq!((next.status, &*next.location), (303, &*path), "{title}");
+        let page = get(&service, &path).await;
+        assert_eq!(page.status, 200, "{title}: {}", page.html);
+        assert!(page.html.contains("Cannot be read"), "{title}");
+        assert!(page.html.contains("Enter them again"), "{title}");
+        assert!(!page.html.contains("value=\"test\""), "{title}");
+        let refused = post(&service, &path, &[("action", "test")]).await;
+        assert_eq!(refused.status, 409, "{title}");
+
+        // All of it is asked for again, and nothing of it is taken from what was there.
+        let edit = format!("{path}/edit");
+        let form = get(&service, &edit).await.html;
+        for secret in ["/api_key", "/api_password"] {
+            assert!(
+                form.contains(&format!("name=\"{secret}\" type=\"password\"")),
+                "{title}"
+            );
+        }
+        let version = value_of(&form, "version");
+        let base_url = match title {
+            "Config" | "Text" => sandbox.base_url(),
+            _ => value_of(&form, "/base_url"),
+        };
+        let fields = |key: &'static str| {
+            let fields = [
+                ("version", version.clone()),
+                ("title", format!("{title} again")),
+                ("/api_key", key.to_owned()),
+                ("/api_password", API_PASSWORD.to_owned()),
+                ("/base_url", base_url.clone()),
+                ("action", "save".to_owned()),
+            ];
+            fields.to_vec()
+        };
+        let send = async |fields: Vec<(&str, String)>| {
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| (*name, &**value))
+                .collect();
+            post(&service, &edit, &fields).await
+        };
+        let mut half = fields(API_KEY);
+        half.retain(|(name, _)| *name != "/api_password");
+        assert_eq!(send(half).await.status, 422, "{title}");
+        let wrong = send(fields(WRONG)).await;
+        assert_eq!(wrong.status, 422, "{title}");
+        assert!(
+            wrong.html.contains("id=\"input-_2f_api_5f_key-error\""),
+            "{title}"
+        );
+        let saved = send(fields(API_KEY)).await;
+        assert_eq!(saved.status, 303, "{title}: {}", saved.html);
+        let stale = send(fields(API_KEY)).await;
+        assert_eq!(stale.status, 412, "{title}");
+        let page = get(&service, &path).await.html;
+        assert!(
+            page.contains("Working") && page.contains(&format!("{title} again")),
+            "{title}"
+        );
+        assert!(page.contains("entered again"), "the history tells");
+        post(&service, &path, &[("action", "test")]).await;
+        assert!(
+            get(&service, &path).await.html.contains("Working"),
+            "{title}"
+        );
+    }
+    assert!(
+        get(&service, "/connections/whole")
+            .await
+            .html
+            .contains("Working")
+    );
+
+    // What no connector is known for can only be deleted. By the API too, whose list names the revision.
+    for name in ["key", "seal"] {
+        let damage = "UPDATE headwater_connections SET connector = 'gone' WHERE name = ?1";
+        store.execute(damage, [name]).unwrap();
+    }
+    let page = get(&service, "/connections/key").await;
+    assert_eq!(page.status, 200, "{}", page.html);
+    assert!(!page.html.contains("Enter them again"));
+    assert_eq!(get(&service, "/connections/key/edit").await.status, 409);
+    let version = value_of(&page.html, "version");
+    let delete = [("version", &*version), ("action", "delete")];
+    let deleted = post(&service, "/connections/key", &delete).await;
+    assert_eq!((deleted.status, &*deleted.location), (303, "/connections"));
+    let listed = service.get("/api/v1/connections").await.json();
+    let lines = listed["items"].as_array().unwrap();
+    let line = lines.iter().find(|line| line["name"] == "seal").unwrap();
+    assert_eq!(line["health"], "unreadable");
+    let request = service.request(Method::DELETE, "/api/v1/connections/seal");
+    let request = request.header(header::IF_MATCH, format!("\"{}\"", line["revision"]));
+    assert_eq!(request.send().await.unwrap().status(), 204);
+}
+
+#[tokio::test]
 async fn what_people_write_is_text_on_every_page() {
     let (sandbox, service) = (unlimited_sandbox(20).await, service());
     let corpus = [

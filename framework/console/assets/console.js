@@ -308,7 +308,7 @@
       this.branches();
       // Where the page came with something that is not saved, it says what is.
       const { saved } = form.dataset;
-      this.before = saved ? '' : this.state();
+      this.before = this.state();
       this.savedConfig = saved ? JSON.parse(saved) : this.config();
       for (const input of all('[data-destination] [name]', form)) {
         const field = input.closest('[data-pointer]');

@@ -45,6 +45,8 @@ pub enum Purpose {
     Repair(Vec<String>),
     /// New secrets for everything else as it is.
     Rotate,
+    /// All of a saved one that cannot be read.
+    Again,
 }
 
 /// The form of a credential and what happened to it so far.
@@ -105,6 +107,7 @@ fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
         Purpose::Edit => &own.edit,
         Purpose::Repair(_) => &own.repair,
         Purpose::Rotate => &own.rotate,
+        Purpose::Again => &own.again,
     };
     fill(
         pattern,
@@ -141,7 +144,8 @@ fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
                             }
                         }
                         @if view.purpose == Purpose::Rotate { p.lead { (icon("info")) span { (own.rotate_lead) } } }
-                        @if matches!(view.purpose, Purpose::Add | Purpose::Edit) { (names(view, text)) }
+                        @if view.purpose == Purpose::Again { p.lead { (icon("warn")) span { (own.again_lead) } } }
+                        @if matches!(view.purpose, Purpose::Add | Purpose::Edit | Purpose::Again) { (names(view, text)) }
                         @else {
                             input type="hidden" name="title" value=(view.title);
                             input type="hidden" name="description" value=(view.description);
@@ -237,7 +241,7 @@ fn inputs(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     let secrets: Vec<String>;
     let mut replacing = view.replacing.clone();
     let only = match &view.purpose {
-        Purpose::Add | Purpose::Edit => None,
+        Purpose::Add | Purpose::Edit | Purpose::Again => None,
         Purpose::Repair(pointers) => Some(pointers.as_slice()),
         Purpose::Rotate => {
             let inputs = view.form.inputs_of(&view.answer).into_iter();

@@ -173,6 +173,9 @@ fn radio_tile(tile: &Tile, is_selected: bool, text: &Messages) -> Markup {
                 @if tile.status == Status::NeedsAttention {
                     a href={ "/connections/" (tile.name) "/edit?repair=1" } data-dialog { (own.fix) span.vh { " " (tile.title) } } " "
                 }
+                @if tile.status == Status::Unreadable {
+                    a href={ "/connections/" (tile.name) "/edit" } data-dialog { (own.fix) span.vh { " " (tile.title) } } " "
+                }
                 a href={ "/connections/" (tile.name) } { (own.details) span.vh { ": " (tile.title) } }
             }
         }

@@ -261,6 +261,8 @@ pub(crate) struct CredentialTexts {
     pub repair_lead: String,
     pub edit_everything: String,
     pub rotate_lead: String,
+    pub again: String,
+    pub again_lead: String,
     pub title: String,
     pub title_hint: String,
     pub description: String,

@@ -64,13 +64,18 @@ pub(crate) struct Sealed {
 impl Stored {
     /// The connection of a name, also a deleted one.
     pub(crate) fn find(database: &mut dyn Database, name: &str) -> Result<Option<Self>> {
-        let statement =
-            format!("SELECT {COLUMNS} FROM headwater_connections c {JOINED} WHERE c.name = ?1");
-        let rows = database.query(&statement, &[name.into()])?;
+        let rows = Self::rows(database, name)?;
         match rows.is_empty() {
             true => Ok(None),
             false => Self::of(&rows).map(Some),
         }
+    }
+
+    /// The rows of a name, also of a deleted one.
+    pub(crate) fn rows(database: &mut dyn Database, name: &str) -> Result<Vec<Row>> {
+        let statement =
+            format!("SELECT {COLUMNS} FROM headwater_connections c {JOINED} WHERE c.name = ?1");
+        database.query(&statement, &[name.into()])
     }
 
     /// The connection that these rows are of, one for each seal.
@@ -210,6 +215,9 @@ fn nothing() -> Sealed {
         sealed: String::new(),
     }
 }
+
+/// What is wrong with a row that cannot be read at all.
+pub(crate) const DAMAGED: &str = "has a row that was not written by headwater";
 
 pub(crate) fn changed() -> String {
     "was changed by something else than headwater, or comes from another place".to_owned()

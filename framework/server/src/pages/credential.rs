@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{
     api::connections::{
-        Change, New, changed_config, find, leads_elsewhere, merge, remove, save_change, save_new,
-        view,
+        Change, New, Unreadable, changed_config, find, leads_elsewhere, merge, remove, save_change,
+        save_new, unreadable, view,
     },
     app::form,
     body::{Path, Query},
@@ -54,6 +54,8 @@ struct Place {
     connector: Arc<dyn AnyConnector>,
     form: FormModel,
     saved: Option<Connection>,
+    /// What is left of what is saved, where it cannot be read.
+    left: Option<Unreadable>,
     /// What the last test would have in the config.
     offer: Option<ConfigPatch>,
 }
@@ -152,14 +154,21 @@ fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
         form: form(&*connector)?,
         connector,
         saved: None,
+        left: None,
         offer: None,
     })
 }
 
 async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place, Problem> {
     visit.may(Scope::Admin)?;
-    let found = find(&visit.app, name).await?;
-    let back = format!("/connections/{}", found.connection.name);
+    let back = format!("/connections/{name}");
+    let found = match find(&visit.app, name.clone()).await {
+        Ok(found) => found,
+        Err(problem) => {
+            let left = unreadable(&visit.app, name, problem).await?;
+            return entering_again(left, back);
+        }
+    };
     let (purpose, path) = match purpose {
         Purpose::Repair(_) => match failing(found.connection.last_check.as_ref()) {
             // No field is to blame, so any of them may be.
@@ -177,11 +186,37 @@ async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place
         connector: found.connector,
         form: found.form,
         saved: Some(found.connection),
+        left: None,
+    })
+}
+
+fn entering_again(left: Unreadable, back: String) -> Result<Place, Problem> {
+    let Some((connector, form)) = left.connector.clone() else {
+        return Err(left.problem);
+    };
+    Ok(Place {
+        purpose: Purpose::Again,
+        path: format!("{back}/edit"),
+        back,
+        connector,
+        form,
+        saved: None,
+        left: Some(left),
+        offer: None,
     })
 }
 
 /// What is saved, as the form begins with it.
 fn saved(place: &Place) -> Entered {
+    if let Some(left) = &place.left {
+        return Entered {
+            title: left.remains.title.clone(),
+            description: left.remains.description.clone(),
+            version: left.remains.revision.to_string(),
+            answer: left.open_config(),
+            ..Entered::default()
+        };
+    }
     let entered = place.saved.as_ref().map(|saved| Entered {
         title: saved.title.clone(),
         description: saved.description.clone(),
@@ -271,6 +306,19 @@ async fn save(
     entered: &Entered,
     test: bool,
 ) -> Result<String, Problem> {
+    let (app, revision) = (&visit.app, entered.version.parse());
+    let revision = revision.map_err(|_| crate::answer::changed());
+    let change = |config| Change {
+        title: Some(entered.title.clone()),
+        description: Some(entered.description.clone()),
+        config: Some(config),
+        test,
+    };
+    if let Some(left) = &place.left {
+        let (name, change) = (left.remains.name.clone(), change(entered.answer.clone()));
+        save_change(app, caller, name, revision?, change).await?;
+        return Ok(place.back.clone());
+    }
     let Some(saved) = &place.saved else {
         let new = New {
             connector: place.connector.about().id.to_owned(),
@@ -280,18 +328,11 @@ async fn save(
             config: entered.answer.clone(),
             test,
         };
-        let name = save_new(&visit.app, caller, new).await?;
+        let name = save_new(app, caller, new).await?;
         return Ok(format!("{}?added={name}", place.back));
     };
-    let revision = entered.version.parse();
-    let revision = revision.map_err(|_| crate::answer::changed())?;
-    let change = Change {
-        title: Some(entered.title.clone()),
-        description: Some(entered.description.clone()),
-        config: Some(difference(&place.form, &saved.config, &entered.answer)),
-        test,
-    };
-    save_change(&visit.app, caller, saved.name.clone(), revision, change).await?;
+    let change = change(difference(&place.form, &saved.config, &entered.answer));
+    save_change(app, caller, saved.name.clone(), revision?, change).await?;
     Ok(place.back.clone())
 }
 
@@ -436,16 +477,15 @@ fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) 
         let mut checks = tested.report.checks.iter();
         checks.all(|check| check.code != "not_allowed")
     });
+    let of_left = place.left.as_ref().map(|left| &left.remains.name);
+    let name = place.saved.as_ref().map(|saved| &saved.name).or(of_left);
     let view = CredentialForm {
         purpose: place.purpose.clone(),
         path: place.path.clone(),
         back: place.back.clone(),
         source: &source,
         form: &place.form,
-        connection: place
-            .saved
-            .as_ref()
-            .map(|saved| (saved.name.clone(), entered.version)),
+        connection: name.map(|name| (name.clone(), entered.version)),
         title: entered.title,
         description: entered.description,
         answer: entered.answer,

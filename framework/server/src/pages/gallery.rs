@@ -156,11 +156,15 @@ pub(super) async fn go_on(
     posted: Posted,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
-    let found = find(&visit.app, posted.text("connection").to_owned()).await?;
-    Ok(see_other(&format!(
-        "/connections/{}/streams",
-        found.connection.name
-    )))
+    let name = posted.text("connection").to_owned();
+    match find(&visit.app, name.clone()).await {
+        Ok(_) => Ok(see_other(&format!("/connections/{name}/streams"))),
+        // Its page says what can be done.
+        Err(problem) if problem.code == "unreadable" => {
+            Ok(see_other(&format!("/connections/{name}")))
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 pub(super) async fn saved(
