@@ -116,6 +116,8 @@ async fn the_whole_flow_works_without_a_script() {
     let empty = get(&service, "/sources/clari-copilot/add").await;
     assert!(empty.html.contains("name=\"/api_key\""));
 
+    assert!(empty.html.contains("We will call https://"));
+
     // Nothing was entered: every field says so, and nothing is sent.
     let refused = post(
         &service,
@@ -134,6 +136,8 @@ async fn the_whole_flow_works_without_a_script() {
         assert!(refused.html.contains("value=\"Calls\""));
         assert!(refused.html.contains(&sandbox.base_url()));
         assert!(refused.html.contains("value=\"save-untested\""));
+        let calls = format!("We will call {}/…", sandbox.base_url());
+        assert!(refused.html.contains(&calls), "{}", refused.html);
     }
     let listed = get(&service, "/connections").await.html;
     assert!(!listed.contains("/connections/calls"));

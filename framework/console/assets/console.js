@@ -389,7 +389,7 @@
       const controls = field.dataset.kind === 'tag' || field.dataset.kind === 'choices'
         ? all('input:not([type="hidden"]), select', field).filter((input) => input.closest('[data-pointer]') === field)
         : [first];
-      const ids = ['error', 'notice', 'hint', 'reason'].map((part) => `${this.idOf(field)}-${part}`);
+      const ids = ['error', 'notice', 'hint', 'calls', 'reason'].map((part) => `${this.idOf(field)}-${part}`);
       const there = ids.filter((id) => this.form.querySelector(`#${CSS.escape(id)}:not([hidden])`));
       for (const control of controls) control.setAttribute('aria-describedby', there.join(' '));
     }
@@ -457,6 +457,10 @@
       const field = event.target.closest('[data-pointer]');
       if (field && event.type === 'input') field.dataset.edited = '1';
       if (event.target.matches('[data-counter]')) this.counter(event.target);
+      if (field?.hasAttribute('data-destination')) {
+        clearTimeout(this.typing);
+        this.typing = setTimeout(() => this.judge(), 400);
+      }
       if (event.target.closest('[data-kind="tag"]') === field) this.branches();
       this.resets();
       this.again();
@@ -481,9 +485,23 @@
       const said = response?.ok ? await response.json().catch(() => null) : null;
       if (!said || mine !== this.judged || !this.form.isConnected) return;
       this.errors(this.withoutSaved(said.errors ?? []), false);
+      this.calls(said.addresses ?? {});
       for (const notice of said.notices ?? []) {
         const field = this.fieldAt(notice.pointer);
         if (field && this.touched.has(field)) this.notice(field, notice.message);
+      }
+    }
+
+    /** Where requests go, as the server joins it. */
+    calls(addresses) {
+      for (const shown of all('[data-calls]', this.form)) {
+        const field = shown.closest('[data-pointer]');
+        const address = addresses[field.dataset.pointer];
+        const sentence = address ? fill(own.calls, { address }) : '';
+        // What did not change is not read out again.
+        if (shown.textContent !== sentence) shown.textContent = sentence;
+        shown.hidden = !address;
+        this.describe(field);
       }
     }
 

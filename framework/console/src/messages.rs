@@ -505,6 +505,7 @@ pub(crate) struct ScriptTexts {
     pub bearer: String,
     pub prefix: String,
     pub again_destination: String,
+    pub calls: String,
     pub bad_date: String,
     pub errors: Plural,
 }
