@@ -47,7 +47,7 @@ pub use refusal::Refusal;
 pub use rekey::Rekeyed;
 pub use remains::Remains;
 pub use requests::{Begun, Reply};
-pub use runs::{Holder, PastRun, Run};
+pub use runs::{Holder, ListedRun, PastRun, Run, RunsAfter};
 pub use schedules::{Schedule, Scheduled, When};
 pub use store::Store;
 pub use tokens::{Scope, Token};

@@ -117,6 +117,7 @@ const SECOND: &[&str] = &[
         started BIGINT
     )",
     "CREATE INDEX headwater_schedules_due ON headwater_schedules (due)",
+    "CREATE INDEX headwater_runs_started ON headwater_runs (started)",
 ];
 
 /// Makes the tables, or brings older ones to today's format; a newer store is refused.

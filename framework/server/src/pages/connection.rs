@@ -213,7 +213,7 @@ async fn page(
         allowances: Vec::new(),
         used_by,
         history: history(visit, &seen.name).await?,
-        runs: runs(visit, &seen.name, &seen.title).await?,
+        runs: runs(visit, &seen.name).await?,
         undo_until: seen.undo_until,
         done: None,
         refused,
@@ -270,7 +270,7 @@ async fn what_is_left(
         allowances: Vec::new(),
         used_by,
         history: history(visit, &remains.name).await?,
-        runs: runs(visit, &remains.name, &remains.title).await?,
+        runs: runs(visit, &remains.name).await?,
         undo_until: None,
         done: None,
         refused,
@@ -278,11 +278,11 @@ async fn what_is_left(
     Ok(visit.show(status, connection(&view, &visit.app.texts)))
 }
 
-async fn runs(visit: &Visit, name: &str, title: &str) -> Result<Vec<RunRow>, Problem> {
+async fn runs(visit: &Visit, name: &str) -> Result<Vec<RunRow>, Problem> {
     let runs = of_connection(&visit.app, name.to_owned()).await?;
     let rows = runs.iter().take(RUNS).map(|run| {
         let streams = streams_of_run(visit, run);
-        row(run, title.to_owned(), &streams)
+        row(run, &streams)
     });
     Ok(rows.collect())
 }
