@@ -216,6 +216,7 @@
     // What is no field of the config has its name beside the pointer.
     error.errors = (said.errors ?? []).map((one) => (one.member ? { ...one, pointer: `/${one.member}` } : one));
     error.report = said.report;
+    error.request = said.request_id;
     return error;
   }
 
@@ -435,6 +436,7 @@
         return;
       }
       box.hidden = errors.length === 0;
+      box.querySelector('.small')?.remove();
       box.querySelector('h2').textContent = count(own.errors, errors.length);
       box.querySelector('ul').replaceChildren(...errors.map((error) => {
         const field = this.fieldAt(error.pointer ?? '');
@@ -765,6 +767,7 @@
       if (error.report) this.tested(error.report);
       const errors = error.errors?.length ? error.errors : [{ pointer: '', message: sentence(error) }];
       this.errors(errors, true);
+      if (error.request) this.form.querySelector('[data-summary]').append(make('p', { class: 'small' }, fill(texts.checks.request, { id: error.request })));
     }
 
     tested(report) {

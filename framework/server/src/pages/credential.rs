@@ -267,7 +267,7 @@ async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, P
         report,
         at: Timestamp::now(),
         seconds: started.elapsed().as_secs_f64(),
-        request_id: None,
+        request_id: visit.request_id.clone(),
     };
     let done = match action {
         "save" | "save-untested" => {

@@ -190,7 +190,7 @@ struct Streams {
 pub(crate) fn actor(caller: &Caller) -> Actor {
     Actor {
         who: caller.name.clone(),
-        request_id: None,
+        request_id: caller.request_id.clone(),
     }
 }
 
