@@ -107,7 +107,15 @@ async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receip
     let watched = service.get(&format!("/api/v1/syncs/{id}/events")).await;
     let events = events(&watched.text);
     assert_eq!(events.last().unwrap().0, "done");
-    assert!(events.iter().any(|(name, _)| name == "progress"));
+    let progress: Vec<_> = events
+        .iter()
+        .filter(|(name, _)| name == "progress")
+        .collect();
+    assert!(!progress.is_empty());
+    for (_, event) in progress {
+        assert!(event["requests"].as_u64().unwrap() > 0, "{event}");
+        assert_eq!(event["retries"], 0);
+    }
     let sync = ended(&service, &id).await;
     assert_eq!(sync["status"], "complete");
     let records = service.path().join("home/records/calls.db");
@@ -142,6 +150,18 @@ async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receip
     assert_eq!(elsewhere.problem(), (422, "destination_unknown".to_owned()));
 }
 
+/// The numbers in the line of a stream: records, bytes, requests, seconds.
+fn numbers_of(page: &str, stream: &str) -> Vec<String> {
+    let Some((_, after)) = page.split_once(&format!("<code>{stream}</code>")) else {
+        return Vec::new();
+    };
+    let row = after.split("</tr>").next().unwrap();
+    let cells = row.split("<td class=\"number\">").skip(1);
+    cells
+        .map(|cell| cell.split('<').next().unwrap().to_owned())
+        .collect()
+}
+
 #[tokio::test]
 async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
     let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
@@ -163,6 +183,19 @@ async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
         service.get("/api/v1/connections/calls").await.json()["running"],
         true
     );
+    // What it has asked for and got so far is on its page while it goes on.
+    let mut row = Vec::new();
+    for _ in 0..600 {
+        let page = service.get("/syncs/calls.1").await.text;
+        assert!(page.contains("data-run="), "it ended: {page}");
+        row = numbers_of(&page, "calls");
+        if row.first().is_some_and(|records| records != "0") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let number = |text: &String| text.replace(',', "").parse::<u64>().unwrap();
+    assert!(number(&row[0]) > 0 && number(&row[2]) > 0, "{row:?}");
     let cancelled = service
         .post("/api/v1/syncs/calls.1/cancel", &Value::Null)
         .await;
