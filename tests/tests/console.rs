@@ -719,6 +719,59 @@ async fn a_connection_that_cannot_be_read_says_so_and_is_entered_again_or_delete
 }
 
 #[tokio::test]
+async fn what_needs_attention_is_tested_again_at_once() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Good", API_KEY, "save").await;
+    let calm = get(&service, "/connections").await.html;
+    assert!(!calm.contains("value=\"retest\""));
+    add(&service, &sandbox, "Bad", WRONG, "save-untested").await;
+    post(&service, "/connections/bad", &[("action", "test")]).await;
+    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
+    let failed =
+        json!({ "outcome": "failed", "code": null, "message": "it was away", "report": {} });
+    let statement = "UPDATE headwater_connections SET last_check = ?1 WHERE name = 'good'";
+    store.execute(statement, [failed.to_string()]).unwrap();
+    let list = get(&service, "/connections").await.html;
+    assert!(list.contains("value=\"retest\""));
+    let done = post(&service, "/connections", &[("action", "retest")]).await;
+    assert_eq!(
+        (done.status, &*done.location),
+        (303, "/connections?tested=2&working=1")
+    );
+    let list = get(&service, &done.location).await.html;
+    assert!(
+        list.contains("2 tested again, 1 of them work now."),
+        "{list}"
+    );
+    let left = get(&service, "/connections?status=attention").await.html;
+    assert!(left.contains("/connections/bad") && !left.contains("/connections/good"));
+    // What helps to ask for help is on the page, with the version, and with nothing that was typed.
+    let page = get(&service, "/connections/bad").await.html;
+    let (_, details) = page.split_once("data-copy").unwrap();
+    let details = details.split("</pre>").next().unwrap();
+    assert!(details.contains("credentials: failed") && details.contains("Headwater "));
+}
+
+#[tokio::test]
+async fn a_copy_begins_with_everything_but_the_name_and_the_secrets() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Calls", API_KEY, "save").await;
+    let page = get(&service, "/connections/calls").await.html;
+    let path = "/sources/clari-copilot/add?from=calls";
+    assert!(page.contains(&format!("href=\"{path}\"")));
+    let form = get(&service, path).await.html;
+    assert_eq!(value_of(&form, "title"), "Copy of Calls");
+    assert_eq!(value_of(&form, "/base_url"), sandbox.base_url());
+    assert!(form.contains("For the weekly report"));
+    assert!(form.contains("name=\"/api_key\" type=\"password\""));
+    assert!(form.contains("action=\"/sources/clari-copilot/add\""));
+    let other = get(&service, "/sources/claribi/add?from=calls").await;
+    assert_eq!(other.status, 400);
+    let none = get(&service, "/sources/clari-copilot/add?from=none").await;
+    assert_eq!(none.status, 404);
+}
+
+#[tokio::test]
 async fn what_people_write_is_text_on_every_page() {
     let (sandbox, service) = (unlimited_sandbox(20).await, service());
     let corpus = [

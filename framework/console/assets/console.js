@@ -27,9 +27,21 @@
   /** Moments in the reader's own time and language. */
   function localise(inside) {
     const format = new Intl.DateTimeFormat(root.lang, { dateStyle: 'medium', timeStyle: 'short' });
+    copies(inside);
     for (const time of all('time[datetime]:not([title])', inside)) {
       time.title = time.textContent;
       time.textContent = format.format(new Date(time.dateTime));
+    }
+  }
+
+  /** A button that copies a text; whoever has no script marks it. */
+  function copies(inside) {
+    for (const text of all('[data-copy]', inside)) {
+      if (text.nextElementSibling) continue;
+      const said = make('span', { role: 'status' });
+      const button = make('button', { type: 'button', class: 'quiet' }, texts.checks.copy);
+      button.addEventListener('click', () => navigator.clipboard?.writeText(text.textContent).then(() => { said.textContent = ` ${texts.checks.copied}`; }));
+      text.after(button, said);
     }
   }
 
@@ -176,7 +188,11 @@
         after.push(make('div', { class: 'offer' }, make('p', {}, icon('info'), make('span', {}, report.patch.message)), button));
       }
       if (report.allowances?.length) after.push(make('ul', { class: 'allowances' }, ...report.allowances.map(allowanceRow)));
+      const lines = report.checks.map((check) => `${check.name}: ${check.outcome} (${check.code}): ${check.message}`);
+      const when = [`${texts.version}, ${new Date().toISOString()}`, ...(this.request ? [`request ${this.request}`] : [])];
+      after.push(make('details', { class: 'to-copy' }, make('summary', {}, texts.checks.details), make('pre', { 'data-copy': true, tabindex: 0 }, [...when, ...lines].join('\n'))));
       this.after.replaceChildren(...after);
+      copies(this.after);
       return rank[worst];
     }
   }
@@ -191,6 +207,7 @@
       headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' }, body: JSON.stringify(body),
     });
     if (!response.ok) throw await problem(response);
+    result.request = response.headers.get('X-Request-Id');
     await listen(response, (name, data) => {
       if (signal.aborted) return;
       if (name === 'check') result.add(data);

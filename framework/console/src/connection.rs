@@ -121,6 +121,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
                 div.buttons {
                     a.button href={ (path) "/edit" } data-dialog { (own.edit) }
                     a.button href={ (path) "/rotate" } data-dialog { (own.rotate) }
+                    a.button href={ "/sources/" (view.source.id) "/add?from=" (view.tile.name) } data-dialog { (own.duplicate) }
                     a.button.primary href={ (path) "/streams" } { (own.streams) }
                 }
             }

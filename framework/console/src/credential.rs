@@ -90,6 +90,12 @@ pub struct CredentialForm<'a> {
     pub egress: Vec<String>,
 }
 
+/// What the copy of a credential is called before somebody gives it a name.
+pub fn title_of_copy(title: &str, text: &Messages) -> String {
+    let copy = fill(&text.credential.copy_of, &[("title", title)]);
+    copy.chars().take(LONGEST_TITLE).collect()
+}
+
 /// The page with the form.
 pub fn credential(view: &CredentialForm<'_>, text: &Messages) -> Page {
     let title = heading(view, text);

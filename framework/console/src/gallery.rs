@@ -77,6 +77,8 @@ pub struct ConnectionList {
     pub status: Option<Status>,
     /// The address of the next page.
     pub next: Option<String>,
+    /// How many were tested again just now, and how many of them work.
+    pub retested: Option<(usize, usize)>,
 }
 
 /// The gallery of sources.
@@ -223,6 +225,17 @@ pub fn connections(view: &ConnectionList, text: &Messages) -> Page {
                 }
             }
             button type="submit" { (own.apply) }
+        }
+        @if let Some((tested, working)) = view.retested {
+            p.done role="status" {
+                (icon("info"))
+                span { (fill(&own.retested, &[("tested", &tested.to_string()), ("working", &working.to_string())])) }
+            }
+        }
+        @if view.tiles.iter().any(|tile| tile.status == Status::NeedsAttention) {
+            form method="post" action="/connections" {
+                button type="submit" name="action" value="retest" { (own.retest) }
+            }
         }
         @if view.tiles.is_empty() { (nothing(&own.none)) }
         ul.tiles data-filter-list {

@@ -27,7 +27,7 @@ pub use chart::Sample;
 pub use checks::Tested;
 pub use connection::{Access, Change, ConnectionDetail, Use, connection};
 pub use credential::{
-    CredentialForm, LONGEST_DESCRIPTION, LONGEST_TITLE, Purpose, Source, credential,
+    CredentialForm, LONGEST_DESCRIPTION, LONGEST_TITLE, Purpose, Source, credential, title_of_copy,
 };
 pub use entry::{Login, Problem, login, problem};
 pub use fields::SavedSecret;

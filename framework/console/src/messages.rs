@@ -67,7 +67,8 @@ impl Messages {
     /// What the script says, as JSON.
     pub(crate) fn for_script(&self) -> String {
         let changed = &self.field.changed;
-        let texts = json!({ "script": self.script, "checks": self.checks, "changed": changed });
+        let version = format!("Headwater {}", env!("CARGO_PKG_VERSION"));
+        let texts = json!({ "script": self.script, "checks": self.checks, "changed": changed, "version": version });
         texts.to_string()
     }
 
@@ -237,6 +238,8 @@ pub(crate) struct ConnectionsTexts {
     pub apply: String,
     pub none: String,
     pub more: String,
+    pub retest: String,
+    pub retested: String,
 }
 
 /// How a connection is.
@@ -261,6 +264,7 @@ pub(crate) struct CredentialTexts {
     pub repair_lead: String,
     pub edit_everything: String,
     pub rotate_lead: String,
+    pub copy_of: String,
     pub again: String,
     pub again_lead: String,
     pub title: String,
@@ -331,6 +335,10 @@ pub(crate) struct ChecksTexts {
     pub resets: String,
     pub tested_at: String,
     pub took: String,
+    pub took_little: String,
+    pub details: String,
+    pub copy: String,
+    pub copied: String,
     pub request: String,
 }
 
@@ -339,6 +347,7 @@ pub(crate) struct ChecksTexts {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConnectionTexts {
     pub edit: String,
+    pub duplicate: String,
     pub rotate: String,
     pub streams: String,
     pub unreadable: String,

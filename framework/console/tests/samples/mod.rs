@@ -570,7 +570,7 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         ("connection", connection(&detail(&revenue, &revenue_form, Status::Working), text)),
         ("connection-broken", connection(&detail(&revenue, &revenue_form, Status::NeedsAttention), text)),
         ("connection-unreadable", connection(&detail(&revenue, &revenue_form, Status::Unreadable), text)),
-        ("connections", connections(&ConnectionList { tiles: tiles(), query: String::new(), status: None, next: Some("/connections?after=x".to_owned()) }, text)),
+        ("connections", connections(&ConnectionList { tiles: tiles(), query: String::new(), status: None, next: Some("/connections?after=x".to_owned()), retested: Some((3, 2)) }, text)),
         ("streams", streams(&stream_choice(), text)),
         ("streams-errors", streams(&StreamChoice { errors: vec![error("/streams", "choose at least one stream"), error("/destination", "sqlite: names no file"), error("/cron", "this is no cron expression"), error("/time_zone", "there is no such time zone"), error("", "somebody changed this meanwhile")], ..stream_choice() }, text)),
         ("preview", preview(&first_records(true), text)),

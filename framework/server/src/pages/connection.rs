@@ -52,7 +52,7 @@ pub(super) async fn act(
 ) -> Result<Response, Problem> {
     let path = format!("/connections/{name}");
     let done = match posted.text("action") {
-        "test" => test(&visit, &name).await.map(|()| path),
+        "test" => test(&visit, &name).await.map(|_| path),
         "apply" => apply(&visit, &name, posted.revision()).await,
         "undo" => undo(&visit, &name, posted.revision()).await.map(|()| path),
         "delete" => delete(&visit, &name, &posted)
@@ -69,14 +69,17 @@ pub(super) async fn act(
     }
 }
 
-async fn test(visit: &Visit, name: &str) -> Result<(), Problem> {
+/// Asks the service again, and keeps what it says. Whether the connection works.
+pub(super) async fn test(visit: &Visit, name: &str) -> Result<bool, Problem> {
     let (app, actor) = (&visit.app, actor(visit.may(Scope::Use)?));
     let opened = open_saved(app, name).await?;
     let report = probe(app, &*opened.connector, &*opened.source, |_| {}).await?;
+    let is_working = report.failure().is_none();
     let (name, version) = (name.to_owned(), opened.connection.version);
     app.store(move |store| keep(store, &name, version, &report, &actor).map(drop))
         .await
-        .map_err(Problem::of_store)
+        .map_err(Problem::of_store)?;
+    Ok(is_working)
 }
 
 /// Takes over what the last test offers, and returns where to go on: to the form where secrets have to be given again.

@@ -11,7 +11,9 @@ use std::{
 };
 
 use axum::{Extension, response::Response};
-use headwater_console::{CredentialForm, Purpose, Tested, answer, credential, left_empty};
+use headwater_console::{
+    CredentialForm, Purpose, Tested, answer, credential, left_empty, title_of_copy,
+};
 use headwater_core::{
     AnyConnector, ConfigPatch, FieldError, FieldKind, FormModel, Notice, Outcome, ProbeReport,
     Timestamp, put,
@@ -46,6 +48,12 @@ pub(super) struct Reason {
     offer: Option<String>,
 }
 
+/// The connection that a new one begins as a copy of, without its secrets.
+#[derive(Deserialize)]
+pub(super) struct Copied {
+    from: Option<String>,
+}
+
 /// What a form is about.
 struct Place {
     purpose: Purpose,
@@ -77,12 +85,24 @@ struct Entered {
 pub(super) async fn open_new(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
+    Query(copied): Query<Copied>,
 ) -> Result<Response, Problem> {
     let place = adding(&visit, &id)?;
-    let entered = Entered {
+    let mut entered = Entered {
         answer: Value::Object(Map::new()),
         ..Entered::default()
     };
+    if let Some(name) = copied.from {
+        let found = find(&visit.app, name).await?;
+        let seen = view(&found.form, &found.connection);
+        if seen.connector != id {
+            let text = "what is copied is a credential of another source";
+            return Err(Problem::bad_request(text));
+        }
+        entered.title = title_of_copy(&seen.title, &visit.app.texts);
+        entered.description = seen.description;
+        entered.answer = seen.config;
+    }
     Ok(show(&visit, &place, entered, StatusCode::OK))
 }
 

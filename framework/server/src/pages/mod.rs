@@ -48,7 +48,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
             "/sources/{source}/add",
             get(credential::open_new).post(credential::post_new),
         )
-        .route("/connections", get(gallery::saved))
+        .route("/connections", get(gallery::saved).post(gallery::retest))
         .route(
             "/connections/{connection}",
             get(connection::show).post(connection::act),
