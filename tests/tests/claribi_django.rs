@@ -189,7 +189,7 @@ async fn each_header_and_a_login_are_understood() {
             outcome(&report, "health:data_sources"),
             (Outcome::Warned, "unhealthy")
         );
-        let told: Vec<&str> = report.allowances.iter().map(|one| one.name).collect();
+        let told: Vec<&str> = report.allowances.iter().map(|one| &*one.name).collect();
         assert_eq!(told, ["ai_credits", "data_sources"]);
         for name in ["data_sources", "account_status", "billing_usage"] {
             assert!(!read(answer.clone(), name).await.unwrap().records.is_empty());

@@ -149,7 +149,7 @@ async fn the_organization_and_its_plan_are_told() {
         assert!(credentials.message.contains(plan), "{credentials:?}");
         let usage = check(&report, "access:billing_usage");
         assert_eq!(usage.facts["subscription_tier"], plan);
-        let told: Vec<&str> = report.allowances.iter().map(|one| one.name).collect();
+        let told: Vec<&str> = report.allowances.iter().map(|one| &*one.name).collect();
         assert_eq!(told, names);
         for allowance in &report.allowances {
             let percent = allowance.used_percent().unwrap();
@@ -205,7 +205,7 @@ async fn a_key_that_goes_in_another_header_is_offered_that_one() {
             }
             only_failure(&report, "credentials", "wrong_header", &["/auth/style"]);
             let patch = report.patch.unwrap();
-            assert_eq!(patch.set, [("/auth/style", right.into())].into());
+            assert_eq!(patch.set, [("/auth/style".into(), right.into())].into());
             patch.apply(&mut answer);
             let again = probe(answer).await;
             assert_eq!(check(&again, "credentials").outcome, Outcome::Passed);

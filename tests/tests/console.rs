@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use acceptance::{binary::command, service::Service, unlimited_sandbox};
+use acceptance::{binary::command, revenue, service::Service, unlimited_sandbox};
 use headwater_sandbox::{API_KEY, API_PASSWORD, ClaribiOptions, Sandbox, claribi};
 use reqwest::{Method, Response, header};
 use serde_json::json;
@@ -116,6 +116,8 @@ async fn the_whole_flow_works_without_a_script() {
     let empty = get(&service, "/sources/clari-copilot/add").await;
     assert!(empty.html.contains("name=\"/api_key\""));
 
+    assert!(empty.html.contains("We will call https://"));
+
     // Nothing was entered: every field says so, and nothing is sent.
     let refused = post(
         &service,
@@ -134,6 +136,8 @@ async fn the_whole_flow_works_without_a_script() {
         assert!(refused.html.contains("value=\"Calls\""));
         assert!(refused.html.contains(&sandbox.base_url()));
         assert!(refused.html.contains("value=\"save-untested\""));
+        let calls = format!("We will call {}/…", sandbox.base_url());
+        assert!(refused.html.contains(&calls), "{}", refused.html);
     }
     let listed = get(&service, "/connections").await.html;
     assert!(!listed.contains("/connections/calls"));
@@ -229,6 +233,111 @@ async fn the_whole_flow_works_without_a_script() {
     let deleted = post(&service, "/connections/calls", &delete).await;
     assert_eq!((deleted.status, &*deleted.location), (303, "/connections"));
     assert_eq!(get(&service, "/connections/calls").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_schedule_is_set_changed_and_removed_by_a_form() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Calls", API_KEY, "save").await;
+    let path = "/connections/calls/streams";
+    let kept = async || service.get("/api/v1/connections/calls").await.json()["schedule"].clone();
+    let empty = get(&service, path).await.html;
+    assert!(empty.contains("<option value=\"manual\" selected>"));
+    let first = value_of(&empty, "version");
+    let send = async |version: &str, action: &str, fields: &[(&str, &str)]| {
+        let own = [
+            ("version", version),
+            ("stream", "users"),
+            ("destination", "default"),
+            ("action", action),
+        ];
+        let fields: Vec<_> = own.iter().chain(fields).copied().collect();
+        post(&service, path, &fields).await
+    };
+    // The words of the service, each at its input, with what was entered still there.
+    for (fields, id, said) in [
+        (
+            [("schedule", "cron"), ("cron", "at six"), ("time_zone", "")],
+            "cron-error",
+            "half past six",
+        ),
+        (
+            [
+                ("schedule", "cron"),
+                ("cron", "@daily"),
+                ("time_zone", "Mars"),
+            ],
+            "time_zone-error",
+            "Europe/Berlin",
+        ),
+        (
+            [("schedule", "5"), ("cron", ""), ("time_zone", "")],
+            "schedule-error",
+            "3600 is every hour",
+        ),
+    ] {
+        for action in ["times", "save"] {
+            let refused = send(&first, action, &fields).await;
+            assert_eq!(refused.status, 422, "{fields:?}");
+            assert!(refused.html.contains(&format!("id=\"{id}\"")), "{fields:?}");
+            assert!(refused.html.contains(said), "{fields:?}");
+            assert_eq!(value_of(&refused.html, "cron"), fields[1].1);
+        }
+    }
+    assert_eq!(kept().await, json!(null));
+
+    let daily = [
+        ("schedule", "cron"),
+        ("cron", "0 6 * * *"),
+        ("time_zone", "Europe/Berlin"),
+        ("redact", "true"),
+    ];
+    let shown = send(&first, "times", &daily).await;
+    assert_eq!(shown.status, 200);
+    let times = |html: &str| html.matches("<li><time datetime=").count();
+    assert_eq!(times(&shown.html), 3, "{}", shown.html);
+    assert_eq!(kept().await, json!(null), "to look changes nothing");
+    let saved = send(&first, "save", &daily).await;
+    assert_eq!(saved.status, 303, "{}", saved.html);
+    let page = get(&service, &saved.location).await.html;
+    assert!(page.contains("The schedule was saved."));
+    assert!(page.contains("<option value=\"cron\" selected>"));
+    assert_eq!(times(&page), 3);
+    assert_eq!(value_of(&page, "time_zone"), "Europe/Berlin");
+    let schedule = kept().await;
+    assert_eq!(schedule["cron"], "0 6 * * *");
+    assert_eq!(schedule["streams"], json!(["users"]));
+    assert_eq!(schedule["redact"], true);
+
+    // Whoever did not see that is told, and changes nothing.
+    let hourly = [("schedule", "3600"), ("paused", "true")];
+    let stale = send(&first, "save", &hourly).await;
+    assert_eq!(stale.status, 412);
+    assert!(stale.html.contains("<option value=\"3600\" selected>"));
+    let second = value_of(&page, "version");
+    let saved = send(&second, "save", &hourly).await;
+    let page = get(&service, &saved.location).await.html;
+    assert_eq!(times(&page), 0, "what is paused has no next time");
+    let schedule = kept().await;
+    assert_eq!(schedule["every_seconds"], 3600);
+    assert_eq!(schedule["redact"], false);
+    assert_eq!(schedule["due"], json!(null));
+
+    let third = value_of(&page, "version");
+    let removed = send(&third, "save", &[("schedule", "manual")]).await;
+    assert_eq!(removed.status, 303, "{}", removed.html);
+    assert!(
+        get(&service, &removed.location)
+            .await
+            .html
+            .contains("was removed")
+    );
+    assert_eq!(kept().await, json!(null));
+
+    // Where a platform keeps the times, none are offered.
+    let other = Service::start(HEADWATER, &["--no-schedules"]);
+    add(&other, &sandbox, "Calls", API_KEY, "save").await;
+    assert!(!get(&other, path).await.html.contains("name=\"schedule\""));
 }
 
 #[tokio::test]
@@ -401,6 +510,265 @@ async fn what_a_test_offers_is_taken_over_and_another_way_to_sign_in_leaves_noth
         "a variable that is not set: {}",
         changed.text
     );
+}
+
+#[tokio::test]
+async fn what_the_last_test_offers_is_one_click_away_and_asks_for_the_secret_where_it_would_go_elsewhere()
+ {
+    // The key is asked for again, since it would be sent in another way.
+    let options = ClaribiOptions {
+        key_headers: claribi::KeyHeaders::ApiKey,
+        ..ClaribiOptions::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let service = service();
+    let config = json!({ "auth": { "style": "bearer", "api_key": claribi::API_KEY }, "base_url": sandbox.base_url() });
+    let body = json!({ "connector": "claribi", "title": "Org", "config": config, "test": false });
+    let saved = service.post("/api/v1/connections", &body).await;
+    assert_eq!(saved.status, 201, "{}", saved.text);
+    let apply = async |path: &str| {
+        let version = value_of(&get(&service, path).await.html, "version");
+        post(
+            &service,
+            path,
+            &[("version", &version), ("action", "apply")],
+        )
+        .await
+    };
+    let untested = apply("/connections/org").await;
+    assert_eq!(untested.status, 409, "nothing was offered");
+    post(&service, "/connections/org", &[("action", "test")]).await;
+    let page = get(&service, "/connections/org").await.html;
+    assert!(page.contains("value=\"apply\""), "{page}");
+    assert!(!page.contains(claribi::API_KEY));
+    let applied = apply("/connections/org").await;
+    assert_eq!(
+        (applied.status, &*applied.location),
+        (303, "/connections/org/edit?offer=1")
+    );
+    let form = get(&service, &applied.location).await.html;
+    assert!(form.contains("value=\"api_key_authorization\" data-value=\"&quot;api_key_authorization&quot;\" data-branch=\"0\" checked"), "{form}");
+    assert!(form.contains("name=\"0:/auth/api_key\""), "{form}");
+    let saved = service.get("/api/v1/connections/org").await.json();
+    assert_eq!(saved["config"]["auth"]["style"], "bearer", "not yet");
+    let version = value_of(&form, "version");
+    let fields = [
+        ("version", &*version),
+        ("title", "Org"),
+        ("/auth/style", "api_key_authorization"),
+        ("0:/auth/api_key", claribi::API_KEY),
+        ("/base_url", &*sandbox.base_url()),
+        ("action", "save"),
+    ];
+    let saved = post(&service, "/connections/org/edit", &fields).await;
+    assert_eq!(saved.status, 303, "{}", saved.html);
+    let page = get(&service, "/connections/org").await.html;
+    assert!(page.contains("Working") && !page.contains("value=\"apply\""));
+    assert!(page.contains("<meter"), "what the service allows is kept");
+
+    // The profile of a key goes nowhere else, so it is saved at once.
+    let sandbox = revenue::tenant(revenue::options()).await;
+    let config = revenue::answer_with(&sandbox.base_url(), json!({ "auth_profile": "automatic" }));
+    let body = json!({ "connector": "clari-revenue", "title": "Revenue", "test": false, "config": config });
+    let saved = service.post("/api/v1/connections", &body).await;
+    assert_eq!(saved.status, 201, "{}", saved.text);
+    post(&service, "/connections/revenue", &[("action", "test")]).await;
+    let applied = apply("/connections/revenue").await;
+    assert_eq!(
+        (applied.status, &*applied.location),
+        (303, "/connections/revenue"),
+        "{}",
+        applied.html
+    );
+    let saved = service.get("/api/v1/connections/revenue").await.json();
+    assert_eq!(saved["config"]["auth_profile"], "apikey");
+    assert_eq!(saved["health"], "working");
+    let page = get(&service, "/connections/revenue").await.html;
+    assert!(!page.contains("value=\"apply\""), "it is as it was offered");
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_read_says_so_and_is_entered_again_or_deleted() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Whole", API_KEY, "save").await;
+    let damages = [
+        ("Key", "UPDATE headwater_secrets SET key_id = 'another'"),
+        ("Seal", "UPDATE headwater_secrets SET sealed = 'x'"),
+        ("Config", "UPDATE headwater_connections SET config = '{}'"),
+        (
+            "Text",
+            "UPDATE headwater_connections SET config = 'no json'",
+        ),
+        ("Time", "UPDATE headwater_connections SET created = 'once'"),
+        ("Check", "UPDATE headwater_connections SET last_check = '['"),
+    ];
+    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
+    for (title, damage) in damages {
+        let name = title.to_lowercase();
+        add(&service, &sandbox, title, API_KEY, "save").await;
+        let id = "(SELECT id FROM headwater_connections WHERE name = ?1)";
+        let place = match damage.contains("headwater_secrets") {
+            true => "connection",
+            false => "id",
+        };
+        let damage = format!("{damage} WHERE {place} = {id}");
+        assert!(store.execute(&damage, [&name]).unwrap() > 0);
+
+        // The list shows it beside the others, and its page works.
+        let listed = get(&service, "/connections?status=unreadable").await.html;
+        assert!(
+            listed.contains(&format!("href=\"/connections/{name}\"")),
+            "{title}"
+        );
+        let chosen = [("connection", &*name), ("action", "continue")];
+        let path = format!("/connections/{name}");
+        let next = post(&service, "/sources/clari-copilot", &chosen).await;
+        assert_eq!((next.status, &*next.location), (303, &*path), "{title}");
+        let page = get(&service, &path).await;
+        assert_eq!(page.status, 200, "{title}: {}", page.html);
+        assert!(page.html.contains("Cannot be read"), "{title}");
+        assert!(page.html.contains("Enter them again"), "{title}");
+        assert!(!page.html.contains("value=\"test\""), "{title}");
+        let refused = post(&service, &path, &[("action", "test")]).await;
+        assert_eq!(refused.status, 409, "{title}");
+
+        // All of it is asked for again, and nothing of it is taken from what was there.
+        let edit = format!("{path}/edit");
+        let form = get(&service, &edit).await.html;
+        for secret in ["/api_key", "/api_password"] {
+            assert!(
+                form.contains(&format!("name=\"{secret}\" type=\"password\"")),
+                "{title}"
+            );
+        }
+        let version = value_of(&form, "version");
+        let base_url = match title {
+            "Config" | "Text" => sandbox.base_url(),
+            _ => value_of(&form, "/base_url"),
+        };
+        let fields = |key: &'static str| {
+            let fields = [
+                ("version", version.clone()),
+                ("title", format!("{title} again")),
+                ("/api_key", key.to_owned()),
+                ("/api_password", API_PASSWORD.to_owned()),
+                ("/base_url", base_url.clone()),
+                ("action", "save".to_owned()),
+            ];
+            fields.to_vec()
+        };
+        let send = async |fields: Vec<(&str, String)>| {
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| (*name, &**value))
+                .collect();
+            post(&service, &edit, &fields).await
+        };
+        let mut half = fields(API_KEY);
+        half.retain(|(name, _)| *name != "/api_password");
+        assert_eq!(send(half).await.status, 422, "{title}");
+        let wrong = send(fields(WRONG)).await;
+        assert_eq!(wrong.status, 422, "{title}");
+        assert!(
+            wrong.html.contains("id=\"input-_2f_api_5f_key-error\""),
+            "{title}"
+        );
+        let saved = send(fields(API_KEY)).await;
+        assert_eq!(saved.status, 303, "{title}: {}", saved.html);
+        let stale = send(fields(API_KEY)).await;
+        assert_eq!(stale.status, 412, "{title}");
+        let page = get(&service, &path).await.html;
+        assert!(
+            page.contains("Working") && page.contains(&format!("{title} again")),
+            "{title}"
+        );
+        assert!(page.contains("entered again"), "the history tells");
+        post(&service, &path, &[("action", "test")]).await;
+        assert!(
+            get(&service, &path).await.html.contains("Working"),
+            "{title}"
+        );
+    }
+    assert!(
+        get(&service, "/connections/whole")
+            .await
+            .html
+            .contains("Working")
+    );
+
+    // What no connector is known for can only be deleted. By the API too, whose list names the revision.
+    for name in ["key", "seal"] {
+        let damage = "UPDATE headwater_connections SET connector = 'gone' WHERE name = ?1";
+        store.execute(damage, [name]).unwrap();
+    }
+    let page = get(&service, "/connections/key").await;
+    assert_eq!(page.status, 200, "{}", page.html);
+    assert!(!page.html.contains("Enter them again"));
+    assert_eq!(get(&service, "/connections/key/edit").await.status, 409);
+    let version = value_of(&page.html, "version");
+    let delete = [("version", &*version), ("action", "delete")];
+    let deleted = post(&service, "/connections/key", &delete).await;
+    assert_eq!((deleted.status, &*deleted.location), (303, "/connections"));
+    let listed = service.get("/api/v1/connections").await.json();
+    let lines = listed["items"].as_array().unwrap();
+    let line = lines.iter().find(|line| line["name"] == "seal").unwrap();
+    assert_eq!(line["health"], "unreadable");
+    let request = service.request(Method::DELETE, "/api/v1/connections/seal");
+    let request = request.header(header::IF_MATCH, format!("\"{}\"", line["revision"]));
+    assert_eq!(request.send().await.unwrap().status(), 204);
+}
+
+#[tokio::test]
+async fn what_needs_attention_is_tested_again_at_once() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Good", API_KEY, "save").await;
+    let calm = get(&service, "/connections").await.html;
+    assert!(!calm.contains("value=\"retest\""));
+    add(&service, &sandbox, "Bad", WRONG, "save-untested").await;
+    post(&service, "/connections/bad", &[("action", "test")]).await;
+    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
+    let failed =
+        json!({ "outcome": "failed", "code": null, "message": "it was away", "report": {} });
+    let statement = "UPDATE headwater_connections SET last_check = ?1 WHERE name = 'good'";
+    store.execute(statement, [failed.to_string()]).unwrap();
+    let list = get(&service, "/connections").await.html;
+    assert!(list.contains("value=\"retest\""));
+    let done = post(&service, "/connections", &[("action", "retest")]).await;
+    assert_eq!(
+        (done.status, &*done.location),
+        (303, "/connections?tested=2&working=1")
+    );
+    let list = get(&service, &done.location).await.html;
+    assert!(
+        list.contains("2 tested again, 1 of them work now."),
+        "{list}"
+    );
+    let left = get(&service, "/connections?status=attention").await.html;
+    assert!(left.contains("/connections/bad") && !left.contains("/connections/good"));
+    // What helps to ask for help is on the page, with the version, and with nothing that was typed.
+    let page = get(&service, "/connections/bad").await.html;
+    let (_, details) = page.split_once("data-copy").unwrap();
+    let details = details.split("</pre>").next().unwrap();
+    assert!(details.contains("credentials: failed") && details.contains("Headwater "));
+}
+
+#[tokio::test]
+async fn a_copy_begins_with_everything_but_the_name_and_the_secrets() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    add(&service, &sandbox, "Calls", API_KEY, "save").await;
+    let page = get(&service, "/connections/calls").await.html;
+    let path = "/sources/clari-copilot/add?from=calls";
+    assert!(page.contains(&format!("href=\"{path}\"")));
+    let form = get(&service, path).await.html;
+    assert_eq!(value_of(&form, "title"), "Copy of Calls");
+    assert_eq!(value_of(&form, "/base_url"), sandbox.base_url());
+    assert!(form.contains("For the weekly report"));
+    assert!(form.contains("name=\"/api_key\" type=\"password\""));
+    assert!(form.contains("action=\"/sources/clari-copilot/add\""));
+    let other = get(&service, "/sources/claribi/add?from=calls").await;
+    assert_eq!(other.status, 400);
+    let none = get(&service, "/sources/clari-copilot/add?from=none").await;
+    assert_eq!(none.status, 404);
 }
 
 #[tokio::test]

@@ -234,7 +234,7 @@ async fn automatic_leaves_an_address_of_ones_own_as_it_is() {
         let report = probe(answer).await;
         assert_eq!(report.outcome(), Outcome::Passed, "{report:?}");
         let patch = report.patch.unwrap();
-        assert_eq!(patch.set, [("/auth_profile", json!(profile))].into());
+        assert_eq!(patch.set, [("/auth_profile".into(), json!(profile))].into());
         let stats = sandbox.stats();
         let foreign: Vec<&String> = stats
             .by_path
@@ -435,7 +435,7 @@ async fn what_is_left_of_the_quota_is_told_in_numbers() {
         let numbers: Vec<(&str, f64, f64)> = report
             .allowances
             .iter()
-            .map(|one| (one.name, one.used, one.limit))
+            .map(|one| (&*one.name, one.used, one.limit))
             .collect();
         let (at_once, month) = (used.min(1) as f64, used as f64);
         assert_eq!(

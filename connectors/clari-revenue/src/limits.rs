@@ -48,14 +48,17 @@ impl Limits {
 
     /// As numbers to plan with.
     pub(crate) fn allowances(&self, resets_at: Option<Timestamp>) -> Vec<Allowance> {
-        let allowance = |name, title, limit: u32, left: u32, counts_jobs| Allowance {
-            name,
-            title,
-            limit: f64::from(limit),
-            used: f64::from(limit.saturating_sub(left)),
-            resets_at: resets_at.filter(|_| counts_jobs),
-            counts_jobs,
-        };
+        let allowance =
+            |name: &'static str, title: &'static str, limit: u32, left: u32, counts_jobs| {
+                Allowance {
+                    name: name.into(),
+                    title: title.into(),
+                    limit: f64::from(limit),
+                    used: f64::from(limit.saturating_sub(left)),
+                    resets_at: resets_at.filter(|_| counts_jobs),
+                    counts_jobs,
+                }
+            };
         vec![
             allowance(
                 "concurrent_export_jobs",

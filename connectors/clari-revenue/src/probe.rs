@@ -83,10 +83,12 @@ async fn accepted(
         let base = profile.client.base();
         let mut patch = ConfigPatch {
             message: text,
-            set: [(PROFILE, json!(profile.name))].into(),
+            set: [(PROFILE.into(), json!(profile.name))].into(),
         };
         if *base != config.base_url {
-            patch.set.insert(ADDRESS, Value::from(base.to_string()));
+            patch
+                .set
+                .insert(ADDRESS.into(), Value::from(base.to_string()));
         }
         probe.patch = Some(patch);
     }

@@ -116,10 +116,11 @@ enum Auth {
         email: String,
         #[schemars(
             title = "Password",
-            description = "Exchanged for a token at each run; the token is not kept.",
+            description = "The password of that account, which best may only read. It is exchanged for a token at each \
+                           run, and the token is not kept.",
             transform = any_characters,
             transform = Hint::order(2)
-                .help("Best that of an account which may only read")
+                .help("the one that you log in to clariBI with")
                 .guide_step(4)
         )]
         password: Secret,

@@ -94,7 +94,7 @@ async fn by_key(
         if takes_the_key(client).await {
             probe.patch = Some(ConfigPatch {
                 message: format!("clariBI takes this key in the header {}", other.header()),
-                set: [("/auth/style", other.tag().into())].into(),
+                set: [("/auth/style".into(), other.tag().into())].into(),
             });
             return Err(Box::new(wrong_header(style, *other).took(latency)));
         }

@@ -45,18 +45,19 @@ pub(crate) fn fields(body: &[u8]) -> Map<String, Value> {
 /// What is limited and counted. A limit without its count, or of nothing, says nothing.
 pub(crate) fn allowances(fields: &Map<String, Value>) -> Vec<Allowance> {
     let number = |name: &str| number(fields.get(name)?);
-    let allowance = |(name, title, [limit, used, left]): (_, _, [&str; 3])| {
-        let limit = number(limit).filter(|limit| *limit > 0.0)?;
-        let used = number(used).or_else(|| Some(limit - number(left)?))?;
-        Some(Allowance {
-            name,
-            title,
-            limit,
-            used,
-            resets_at: None,
-            counts_jobs: false,
-        })
-    };
+    let allowance =
+        |(name, title, [limit, used, left]): (&'static str, &'static str, [&str; 3])| {
+            let limit = number(limit).filter(|limit| *limit > 0.0)?;
+            let used = number(used).or_else(|| Some(limit - number(left)?))?;
+            Some(Allowance {
+                name: name.into(),
+                title: title.into(),
+                limit,
+                used,
+                resets_at: None,
+                counts_jobs: false,
+            })
+        };
     COUNTED.into_iter().filter_map(allowance).collect()
 }
 
@@ -84,11 +85,11 @@ mod tests {
 
     #[test]
     fn numbers_may_be_missing_quoted_or_boundless() {
-        let read = |body: &str| -> Vec<(&str, f64, f64)> {
+        let read = |body: &str| -> Vec<(String, f64, f64)> {
             let found = allowances(&fields(body.as_bytes()));
             found
-                .iter()
-                .map(|one| (one.name, one.used, one.limit))
+                .into_iter()
+                .map(|one| (one.name.into_owned(), one.used, one.limit))
                 .collect()
         };
         assert_eq!(
@@ -100,6 +101,7 @@ mod tests {
                 ("users", 4.0, 15.0),
                 ("storage_gb", 1.2, 10.0)
             ]
+            .map(|(name, used, limit)| (name.to_owned(), used, limit))
         );
         for none in [
             "{}",

@@ -155,7 +155,7 @@ fn show_allowances(allowances: &[Allowance], terminal: &Terminal) -> Outcome {
             .resets_at
             .map(|time| format!("more at {time}"))
             .unwrap_or_default();
-        std::iter::once(allowance.title.to_owned())
+        std::iter::once(allowance.title.to_string())
             .chain(numbers.map(|value| number(value).to_string()))
             .chain([
                 allowance

@@ -27,9 +27,21 @@
   /** Moments in the reader's own time and language. */
   function localise(inside) {
     const format = new Intl.DateTimeFormat(root.lang, { dateStyle: 'medium', timeStyle: 'short' });
+    copies(inside);
     for (const time of all('time[datetime]:not([title])', inside)) {
       time.title = time.textContent;
       time.textContent = format.format(new Date(time.dateTime));
+    }
+  }
+
+  /** A button that copies a text; whoever has no script marks it. */
+  function copies(inside) {
+    for (const text of all('[data-copy]', inside)) {
+      if (text.nextElementSibling) continue;
+      const said = make('span', { role: 'status' });
+      const button = make('button', { type: 'button', class: 'quiet' }, texts.checks.copy);
+      button.addEventListener('click', () => navigator.clipboard?.writeText(text.textContent).then(() => { said.textContent = ` ${texts.checks.copied}`; }));
+      text.after(button, said);
     }
   }
 
@@ -176,7 +188,11 @@
         after.push(make('div', { class: 'offer' }, make('p', {}, icon('info'), make('span', {}, report.patch.message)), button));
       }
       if (report.allowances?.length) after.push(make('ul', { class: 'allowances' }, ...report.allowances.map(allowanceRow)));
+      const lines = report.checks.map((check) => `${check.name}: ${check.outcome} (${check.code}): ${check.message}`);
+      const when = [`${texts.version}, ${new Date().toISOString()}`, ...(this.request ? [`request ${this.request}`] : [])];
+      after.push(make('details', { class: 'to-copy' }, make('summary', {}, texts.checks.details), make('pre', { 'data-copy': true, tabindex: 0 }, [...when, ...lines].join('\n'))));
       this.after.replaceChildren(...after);
+      copies(this.after);
       return rank[worst];
     }
   }
@@ -191,6 +207,7 @@
       headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' }, body: JSON.stringify(body),
     });
     if (!response.ok) throw await problem(response);
+    result.request = response.headers.get('X-Request-Id');
     await listen(response, (name, data) => {
       if (signal.aborted) return;
       if (name === 'check') result.add(data);
@@ -216,6 +233,7 @@
     // What is no field of the config has its name beside the pointer.
     error.errors = (said.errors ?? []).map((one) => (one.member ? { ...one, pointer: `/${one.member}` } : one));
     error.report = said.report;
+    error.request = said.request_id;
     return error;
   }
 
@@ -232,6 +250,8 @@
     for (const key of path) place = place[key] ??= {};
     place[last] = value;
   }
+
+  const at = (config, pointer) => keys(pointer).reduce((place, key) => place?.[key], config);
 
   const typed = (input) => (input.dataset.value === undefined ? undefined : JSON.parse(input.dataset.value));
 
@@ -302,11 +322,17 @@
       this.judged = 0;
       this.work = null;
       this.wasSubmitted = false;
-      for (const input of all('[data-destination] [name]', form)) input.dataset.before = input.value;
       this.dress(form);
       this.branches();
+      // Where the page came with something that is not saved, it says what is.
+      const { saved } = form.dataset;
       this.before = this.state();
-      this.savedConfig = this.config();
+      this.savedConfig = saved ? JSON.parse(saved) : this.config();
+      for (const input of all('[data-destination] [name]', form)) {
+        const field = input.closest('[data-pointer]');
+        const standard = JSON.parse(field.dataset.default ?? '""');
+        input.dataset.before = saved ? at(this.savedConfig, field.dataset.pointer) ?? standard : input.value;
+      }
       form.addEventListener('input', (event) => this.changed(event));
       form.addEventListener('change', (event) => this.changed(event));
       form.addEventListener('focusin', (event) => this.guide(event.target.closest('[data-guide]')?.dataset.guide));
@@ -381,7 +407,7 @@
       const controls = field.dataset.kind === 'tag' || field.dataset.kind === 'choices'
         ? all('input:not([type="hidden"]), select', field).filter((input) => input.closest('[data-pointer]') === field)
         : [first];
-      const ids = ['error', 'notice', 'hint', 'reason'].map((part) => `${this.idOf(field)}-${part}`);
+      const ids = ['error', 'notice', 'hint', 'calls', 'reason'].map((part) => `${this.idOf(field)}-${part}`);
       const there = ids.filter((id) => this.form.querySelector(`#${CSS.escape(id)}:not([hidden])`));
       for (const control of controls) control.setAttribute('aria-describedby', there.join(' '));
     }
@@ -427,6 +453,7 @@
         return;
       }
       box.hidden = errors.length === 0;
+      box.querySelector('.small')?.remove();
       box.querySelector('h2').textContent = count(own.errors, errors.length);
       box.querySelector('ul').replaceChildren(...errors.map((error) => {
         const field = this.fieldAt(error.pointer ?? '');
@@ -449,6 +476,10 @@
       const field = event.target.closest('[data-pointer]');
       if (field && event.type === 'input') field.dataset.edited = '1';
       if (event.target.matches('[data-counter]')) this.counter(event.target);
+      if (field?.hasAttribute('data-destination')) {
+        clearTimeout(this.typing);
+        this.typing = setTimeout(() => this.judge(), 400);
+      }
       if (event.target.closest('[data-kind="tag"]') === field) this.branches();
       this.resets();
       this.again();
@@ -473,9 +504,23 @@
       const said = response?.ok ? await response.json().catch(() => null) : null;
       if (!said || mine !== this.judged || !this.form.isConnected) return;
       this.errors(this.withoutSaved(said.errors ?? []), false);
+      this.calls(said.addresses ?? {});
       for (const notice of said.notices ?? []) {
         const field = this.fieldAt(notice.pointer);
         if (field && this.touched.has(field)) this.notice(field, notice.message);
+      }
+    }
+
+    /** Where requests go, as the server joins it. */
+    calls(addresses) {
+      for (const shown of all('[data-calls]', this.form)) {
+        const field = shown.closest('[data-pointer]');
+        const address = addresses[field.dataset.pointer];
+        const sentence = address ? fill(own.calls, { address }) : '';
+        // What did not change is not read out again.
+        if (shown.textContent !== sentence) shown.textContent = sentence;
+        shown.hidden = !address;
+        this.describe(field);
       }
     }
 
@@ -739,6 +784,7 @@
       if (error.report) this.tested(error.report);
       const errors = error.errors?.length ? error.errors : [{ pointer: '', message: sentence(error) }];
       this.errors(errors, true);
+      if (error.request) this.form.querySelector('[data-summary]').append(make('p', { class: 'small' }, fill(texts.checks.request, { id: error.request })));
     }
 
     tested(report) {
@@ -968,6 +1014,12 @@
   function checkPanel(form) {
     const result = new Result(form);
     let work = null;
+    // The server has kept what was offered.
+    const apply = () => {
+      const button = make('button', { type: 'submit', name: 'action', value: 'apply', hidden: true });
+      form.append(button);
+      form.requestSubmit(button);
+    };
     form.addEventListener('submit', async (event) => {
       if (event.submitter?.value !== 'test') return;
       event.preventDefault();
@@ -975,7 +1027,7 @@
       work = new AbortController();
       try {
         await result.during(own.testing, () => work.abort(),
-          () => probe(result, `/api/v1/connections/${form.dataset.check}/probe`, {}, work.signal));
+          () => probe(result, `/api/v1/connections/${form.dataset.check}/probe`, {}, work.signal, apply));
         const fresh = await page(location.href);
         for (const part of all('[data-refresh]')) {
           const now = fresh.querySelector(`[data-refresh="${part.dataset.refresh}"]`);

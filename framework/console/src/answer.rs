@@ -27,6 +27,40 @@ pub fn answer(form: &FormModel, pairs: impl IntoIterator<Item = (String, String)
     Value::Object(typed.object(&form.fields, None))
 }
 
+/// What is saved, as its form would send it if nothing were changed: without what is a default.
+pub(crate) fn as_sent(fields: &[Field], saved: &Value) -> Value {
+    let mut sent = Map::new();
+    for field in fields {
+        let Some(value) = saved.get(key(&field.pointer)) else {
+            continue;
+        };
+        let value = match &field.kind {
+            FieldKind::Group { fields } => as_sent(fields, value),
+            FieldKind::OneOf { tag, branches } => alternative_as_sent(tag, branches, value),
+            _ => value.clone(),
+        };
+        let is_empty = value.as_object().is_some_and(Map::is_empty) && !field.required;
+        if field.default.as_ref() != Some(&value) && !is_empty {
+            sent.insert(key(&field.pointer), value);
+        }
+    }
+    Value::Object(sent)
+}
+
+fn alternative_as_sent(tag: &str, branches: &[Choice], value: &Value) -> Value {
+    let chosen = branches
+        .iter()
+        .find(|branch| value.get(tag) == Some(&branch.value));
+    let Some(chosen) = chosen else {
+        return value.clone();
+    };
+    let mut sent = as_sent(&chosen.fields, value);
+    if let Some(object) = sent.as_object_mut() {
+        object.insert(tag.to_owned(), chosen.value.clone());
+    }
+    sent
+}
+
 /// Secrets that were to be replaced and were left empty. `replacing` are the names of their inputs.
 pub fn left_empty(
     form: &FormModel,
@@ -222,6 +256,13 @@ mod tests {
             ("1:/auth/key", "canary"),
         ]);
         assert_eq!(typed, json!({ "auth": { "by": "key", "key": "mine" } }));
+    }
+
+    #[test]
+    fn what_is_saved_is_sent_without_defaults() {
+        let saved = json!({ "auth": { "by": "token" }, "base_url": "https://example.com", "first": 5, "types": ["b"] });
+        let sent = json!({ "auth": { "by": "token" }, "first": 5, "types": ["b"] });
+        assert_eq!(as_sent(&form().fields, &saved), sent);
     }
 
     #[test]

@@ -87,6 +87,40 @@ fn check_row(check: &Check, text: &Messages) -> Markup {
     }
 }
 
+fn took(seconds: f64, text: &Messages) -> String {
+    let own = &text.checks;
+    if seconds < 0.1 {
+        return own.took_little.clone();
+    }
+    fill(&own.took, &[("seconds", &format!("{seconds:.1}"))])
+}
+
+/// What somebody who helps has to know, as plain text: what was found, when and by which version. No value of the form.
+fn details(tested: &Tested) -> String {
+    let mut lines = vec![format!(
+        "Headwater {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        tested.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    )];
+    lines.extend(tested.request_id.iter().map(|id| format!("request {id}")));
+    lines.extend(tested.report.checks.iter().map(|check| {
+        let outcome = json!(check.outcome);
+        let outcome = outcome.as_str().unwrap_or_default();
+        format!("{}: {outcome}: {}", check.name, check.message)
+    }));
+    lines.join("\n")
+}
+
+/// Text to send to whoever helps. The script adds a button that copies it.
+pub(crate) fn to_copy(lines: &str, text: &Messages) -> Markup {
+    html! {
+        details.to-copy {
+            summary { (text.checks.details) }
+            pre data-copy tabindex="0" { (lines) }
+        }
+    }
+}
+
 fn after(tested: &Tested, text: &Messages) -> Markup {
     let own = &text.checks;
     html! {
@@ -100,8 +134,9 @@ fn after(tested: &Tested, text: &Messages) -> Markup {
         }
         @if !tested.report.allowances.is_empty() { (allowances(&tested.report.allowances, text)) }
         p.small {
-            (own.tested_at) " " (moment(tested.at)) " · " (fill(&own.took, &[("seconds", &format!("{:.1}", tested.seconds))]))
+            (own.tested_at) " " (moment(tested.at)) " · " (took(tested.seconds, text))
             @if let Some(id) = &tested.request_id { " · " (fill(&own.request, &[("id", id)])) }
         }
+        (to_copy(&details(tested), text))
     }
 }

@@ -65,12 +65,14 @@ pub struct ConnectionDetail<'a> {
     pub saved: BTreeMap<String, SavedSecret>,
     /// Its version, to notice that somebody else changed it.
     pub version: String,
-    /// When it was saved first.
-    pub created: Timestamp,
-    /// When it was changed last.
-    pub updated: Timestamp,
+    /// When it was saved first, as far as is known.
+    pub created: Option<Timestamp>,
+    /// When it was changed last, as far as is known.
+    pub updated: Option<Timestamp>,
     /// Why it cannot be read.
     pub problem: Option<String>,
+    /// Whether one that cannot be read can be entered again.
+    pub can_be_entered: bool,
     /// Its last check.
     pub tested: Option<Tested>,
     /// What it may read.
@@ -99,6 +101,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
         .tested
         .as_ref()
         .is_some_and(|tested| !tested.report.allowances.is_empty());
+    let is_readable = view.tile.status != Status::Unreadable;
     let main = html! {
         nav.crumbs aria-label=(text.page.crumbs) {
             a href="/connections" { (text.page.connections) } " / " span aria-current="page" { (view.tile.title) }
@@ -114,10 +117,13 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
                     }
                 }
             }
-            div.buttons {
-                a.button href={ (path) "/edit" } data-dialog { (own.edit) }
-                a.button href={ (path) "/rotate" } data-dialog { (own.rotate) }
-                a.button.primary href={ (path) "/streams" } { (own.streams) }
+            @if is_readable {
+                div.buttons {
+                    a.button href={ (path) "/edit" } data-dialog { (own.edit) }
+                    a.button href={ (path) "/rotate" } data-dialog { (own.rotate) }
+                    a.button href={ "/sources/" (view.source.id) "/add?from=" (view.tile.name) } data-dialog { (own.duplicate) }
+                    a.button.primary href={ (path) "/streams" } { (own.streams) }
+                }
             }
         }
         @if let Some(done) = &view.done { p.done role="status" { (icon("good")) span { (done) } } }
@@ -132,8 +138,10 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
         }
         div.detail {
             div {
-                (check(view, &path, text))
-                (access(view, text))
+                @if is_readable {
+                    (check(view, &path, text))
+                    (access(view, text))
+                }
                 section.panel aria-labelledby="runs-title" {
                     h2 #runs-title { (own.runs) }
                     @if view.runs.is_empty() { (nothing(&own.no_runs)) } @else { (run_table(&view.runs, false, text)) }
@@ -174,7 +182,7 @@ fn attention(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup
                 (icon("bad"))
                 div {
                     p { strong { (problem.as_deref().unwrap_or(&own.unreadable)) } }
-                    p { a.button href={ (path) "/rotate" } data-dialog { (own.enter_again) } }
+                    @if view.can_be_entered { p { a.button href={ (path) "/edit" } data-dialog { (own.enter_again) } } }
                 }
             }
         },
@@ -239,8 +247,8 @@ fn overview(view: &ConnectionDetail<'_>, text: &Messages) -> Markup {
             dl.facts {
                 div { dt { (own.name) } dd { code { (view.tile.name) } } }
                 @if let Some(owner) = &view.tile.owner { div { dt { (own.owner) } dd { (owner) } } }
-                div { dt { (own.created) } dd { (moment(view.created)) } }
-                div { dt { (own.updated) } dd { (moment(view.updated)) } }
+                @if let Some(at) = view.created { div { dt { (own.created) } dd { (moment(at)) } } }
+                @if let Some(at) = view.updated { div { dt { (own.updated) } dd { (moment(at)) } } }
                 @for field in view.form.inputs_of(&view.config) {
                     @if let Some(secret) = view.saved.get(&field.pointer) {
                         div { dt { (field.title) } dd { (icon("lock")) (text.secret.saved) " " (moment(secret.at)) } }

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::{
+    answer::as_sent,
     checks::{Tested, tested, verdict_link},
     fields::{At, Fields, SavedSecret},
     inputs::{id, name_at},
@@ -44,6 +45,8 @@ pub enum Purpose {
     Repair(Vec<String>),
     /// New secrets for everything else as it is.
     Rotate,
+    /// All of a saved one that cannot be read.
+    Again,
 }
 
 /// The form of a credential and what happened to it so far.
@@ -87,6 +90,12 @@ pub struct CredentialForm<'a> {
     pub egress: Vec<String>,
 }
 
+/// What the copy of a credential is called before somebody gives it a name.
+pub fn title_of_copy(title: &str, text: &Messages) -> String {
+    let copy = fill(&text.credential.copy_of, &[("title", title)]);
+    copy.chars().take(LONGEST_TITLE).collect()
+}
+
 /// The page with the form.
 pub fn credential(view: &CredentialForm<'_>, text: &Messages) -> Page {
     let title = heading(view, text);
@@ -104,6 +113,7 @@ fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
         Purpose::Edit => &own.edit,
         Purpose::Repair(_) => &own.repair,
         Purpose::Rotate => &own.rotate,
+        Purpose::Again => &own.again,
     };
     fill(
         pattern,
@@ -115,6 +125,8 @@ fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
     let own = &text.credential;
     let name = view.connection.as_ref().map(|(name, _)| name);
     let version = view.connection.as_ref().map(|(_, version)| version);
+    let is_unsaved = version.is_some() && view.answer != view.saved_answer;
+    let saved = is_unsaved.then(|| as_sent(&view.form.fields, &view.saved_answer));
     html! {
         article.overlay data-overlay aria-labelledby="overlay-title" {
             header.overlay-top {
@@ -123,7 +135,7 @@ fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
                 a.close href=(view.back) data-close { (icon("close")) span.vh { (own.close) } }
             }
             form.credential method="post" action=(view.path) novalidate data-credential
-                data-connector=(view.source.id) data-connection=[name] data-version=[version]
+                data-connector=(view.source.id) data-connection=[name] data-version=[version] data-saved=[saved]
                 data-back=(view.back) {
                 // What Enter in a field presses: the first button of a form.
                 button.vh type="submit" name="action" value="save" tabindex="-1" aria-hidden="true" { (own.save) }
@@ -138,7 +150,8 @@ fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
                             }
                         }
                         @if view.purpose == Purpose::Rotate { p.lead { (icon("info")) span { (own.rotate_lead) } } }
-                        @if matches!(view.purpose, Purpose::Add | Purpose::Edit) { (names(view, text)) }
+                        @if view.purpose == Purpose::Again { p.lead { (icon("warn")) span { (own.again_lead) } } }
+                        @if matches!(view.purpose, Purpose::Add | Purpose::Edit | Purpose::Again) { (names(view, text)) }
                         @else {
                             input type="hidden" name="title" value=(view.title);
                             input type="hidden" name="description" value=(view.description);
@@ -234,7 +247,7 @@ fn inputs(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     let secrets: Vec<String>;
     let mut replacing = view.replacing.clone();
     let only = match &view.purpose {
-        Purpose::Add | Purpose::Edit => None,
+        Purpose::Add | Purpose::Edit | Purpose::Again => None,
         Purpose::Repair(pointers) => Some(pointers.as_slice()),
         Purpose::Rotate => {
             let inputs = view.form.inputs_of(&view.answer).into_iter();

@@ -3,6 +3,7 @@
 use maud::html;
 
 use crate::{
+    checks::to_copy,
     messages::{Messages, fill},
     page::{Page, Section},
     parts::icon,
@@ -62,6 +63,16 @@ pub fn login(view: &Login, text: &Messages) -> Page {
     }
 }
 
+/// What somebody who helps has to know, as plain text.
+fn details(view: &Problem) -> String {
+    let mut lines = vec![
+        format!("Headwater {}", env!("CARGO_PKG_VERSION")),
+        format!("{} {}: {}", view.status, view.title, view.detail),
+    ];
+    lines.extend(view.request_id.iter().map(|id| format!("request {id}")));
+    lines.join("\n")
+}
+
 /// The page of a problem.
 pub fn problem(view: &Problem, text: &Messages) -> Page {
     let own = &text.problem;
@@ -73,6 +84,7 @@ pub fn problem(view: &Problem, text: &Messages) -> Page {
                 (own.status) " " (view.status)
                 @if let Some(id) = &view.request_id { " · " (fill(&text.checks.request, &[("id", id)])) }
             }
+            (to_copy(&details(view), text))
             p.after { a.button href=(view.back) { (own.back) } }
         }
     };

@@ -363,7 +363,18 @@ impl Fields<'_> {
                         }
                     }
                 }
+                @if field.destination { (self.calls(&frame)) }
                 (self.notice_text(&frame.id, frame.notice))
+            }
+        }
+    }
+
+    /// Where requests go. The script keeps it up to date, and has it read out when it changes.
+    fn calls(&self, frame: &Frame<'_>) -> Markup {
+        let address = frame.address.as_deref();
+        html! {
+            p.calls id={ (frame.id) "-calls" } role="status" data-calls hidden[address.is_none()] {
+                @if let Some(address) = address { (fill(&self.text.script.calls, &[("address", address)])) }
             }
         }
     }
@@ -541,18 +552,26 @@ impl Fields<'_> {
         };
         let error = self.errors.iter().find(|error| is_inside(&error.pointer));
         let notice = self.notices.iter().find(|notice| is_at(&notice.pointer));
+        let shown = if at.is_chosen {
+            self.answer
+        } else {
+            &Value::Null
+        };
+        let address = field.address(shown).map(|url| url.to_string());
         let described = described(
             &id,
             &[
                 ("error", error.is_some()),
                 ("notice", notice.is_some()),
                 ("hint", true),
+                ("calls", address.is_some()),
             ],
         );
         Frame {
             name,
             id,
             described,
+            address,
             error: error.map(|error| error.message.as_str()),
             notice: notice.map(|notice| notice.message.as_str()),
         }
@@ -609,6 +628,8 @@ struct Frame<'a> {
     id: String,
     /// Ids of the texts about it, those that are there: what is wrong first.
     described: String,
+    /// Where requests go, if this field decides it.
+    address: Option<String>,
     error: Option<&'a str>,
     notice: Option<&'a str>,
 }

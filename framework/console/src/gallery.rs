@@ -77,6 +77,8 @@ pub struct ConnectionList {
     pub status: Option<Status>,
     /// The address of the next page.
     pub next: Option<String>,
+    /// How many were tested again just now, and how many of them work.
+    pub retested: Option<(usize, usize)>,
 }
 
 /// The gallery of sources.
@@ -173,6 +175,9 @@ fn radio_tile(tile: &Tile, is_selected: bool, text: &Messages) -> Markup {
                 @if tile.status == Status::NeedsAttention {
                     a href={ "/connections/" (tile.name) "/edit?repair=1" } data-dialog { (own.fix) span.vh { " " (tile.title) } } " "
                 }
+                @if tile.status == Status::Unreadable {
+                    a href={ "/connections/" (tile.name) "/edit" } data-dialog { (own.fix) span.vh { " " (tile.title) } } " "
+                }
                 a href={ "/connections/" (tile.name) } { (own.details) span.vh { ": " (tile.title) } }
             }
         }
@@ -220,6 +225,17 @@ pub fn connections(view: &ConnectionList, text: &Messages) -> Page {
                 }
             }
             button type="submit" { (own.apply) }
+        }
+        @if let Some((tested, working)) = view.retested {
+            p.done role="status" {
+                (icon("info"))
+                span { (fill(&own.retested, &[("tested", &tested.to_string()), ("working", &working.to_string())])) }
+            }
+        }
+        @if view.tiles.iter().any(|tile| tile.status == Status::NeedsAttention) {
+            form method="post" action="/connections" {
+                button type="submit" name="action" value="retest" { (own.retest) }
+            }
         }
         @if view.tiles.is_empty() { (nothing(&own.none)) }
         ul.tiles data-filter-list {

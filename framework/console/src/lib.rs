@@ -27,7 +27,7 @@ pub use chart::Sample;
 pub use checks::Tested;
 pub use connection::{Access, Change, ConnectionDetail, Use, connection};
 pub use credential::{
-    CredentialForm, LONGEST_DESCRIPTION, LONGEST_TITLE, Purpose, Source, credential,
+    CredentialForm, LONGEST_DESCRIPTION, LONGEST_TITLE, Purpose, Source, credential, title_of_copy,
 };
 pub use entry::{Login, Problem, login, problem};
 pub use fields::SavedSecret;
@@ -38,4 +38,6 @@ pub use messages::Messages;
 pub use page::{Frame, Page, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Section, Theme};
 pub use parts::Status;
 pub use run::{RunList, RunRow, RunState, RunView, StreamProgress, run, runs};
-pub use streams::{Preview, Schedule, StreamChoice, StreamRow, preview, streams};
+pub use streams::{
+    Frequency, Preview, Schedule, ScheduleChange, StreamChoice, StreamRow, preview, streams,
+};

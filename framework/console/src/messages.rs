@@ -67,7 +67,8 @@ impl Messages {
     /// What the script says, as JSON.
     pub(crate) fn for_script(&self) -> String {
         let changed = &self.field.changed;
-        let texts = json!({ "script": self.script, "checks": self.checks, "changed": changed });
+        let version = format!("Headwater {}", env!("CARGO_PKG_VERSION"));
+        let texts = json!({ "script": self.script, "checks": self.checks, "changed": changed, "version": version });
         texts.to_string()
     }
 
@@ -237,6 +238,8 @@ pub(crate) struct ConnectionsTexts {
     pub apply: String,
     pub none: String,
     pub more: String,
+    pub retest: String,
+    pub retested: String,
 }
 
 /// How a connection is.
@@ -261,6 +264,9 @@ pub(crate) struct CredentialTexts {
     pub repair_lead: String,
     pub edit_everything: String,
     pub rotate_lead: String,
+    pub copy_of: String,
+    pub again: String,
+    pub again_lead: String,
     pub title: String,
     pub title_hint: String,
     pub description: String,
@@ -329,6 +335,10 @@ pub(crate) struct ChecksTexts {
     pub resets: String,
     pub tested_at: String,
     pub took: String,
+    pub took_little: String,
+    pub details: String,
+    pub copy: String,
+    pub copied: String,
     pub request: String,
 }
 
@@ -337,6 +347,7 @@ pub(crate) struct ChecksTexts {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConnectionTexts {
     pub edit: String,
+    pub duplicate: String,
     pub rotate: String,
     pub streams: String,
     pub unreadable: String,
@@ -392,11 +403,21 @@ pub(crate) struct StreamsTexts {
     pub every_6_hours: String,
     pub every_day: String,
     pub every_minutes: String,
+    pub every_seconds: String,
     pub cron: String,
     pub cron_expression: String,
     pub cron_hint: String,
+    pub time_zone: String,
+    pub time_zone_hint: String,
+    pub paused: String,
+    pub paused_hint: String,
+    pub next: String,
+    pub next_hint: String,
     pub run: String,
     pub save: String,
+    pub show_next: String,
+    pub saved: String,
+    pub removed: String,
 }
 
 /// First records.
@@ -493,6 +514,7 @@ pub(crate) struct ScriptTexts {
     pub bearer: String,
     pub prefix: String,
     pub again_destination: String,
+    pub calls: String,
     pub bad_date: String,
     pub errors: Plural,
 }

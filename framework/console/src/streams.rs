@@ -29,15 +29,39 @@ pub struct StreamRow {
 }
 
 /// How often something runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Schedule {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Frequency {
     /// When somebody starts it.
     #[default]
     Manual,
-    /// Every so many minutes.
+    /// Every so many seconds.
     Every(u32),
     /// By a cron expression.
-    Cron(String),
+    Cron,
+}
+
+/// When a connection runs by itself, as it is saved or was entered.
+#[derive(Clone, Debug, Default)]
+pub struct Schedule {
+    /// How often.
+    pub frequency: Frequency,
+    /// The cron expression.
+    pub cron: String,
+    /// The time zone of the expression.
+    pub time_zone: String,
+    /// Whether nothing is due for now.
+    pub is_paused: bool,
+    /// Its next times.
+    pub next: Vec<Timestamp>,
+}
+
+/// What was done with a schedule just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleChange {
+    /// It was set or changed.
+    Saved,
+    /// It was taken away.
+    Removed,
 }
 
 /// The streams of a connection, and what is to be done with them.
@@ -53,11 +77,15 @@ pub struct StreamChoice {
     pub destination: String,
     /// When.
     pub schedule: Schedule,
-    /// Whether this installation starts runs by itself at all.
+    /// Whether this installation starts runs by itself, and whoever sees this may say when.
     pub can_schedule: bool,
     /// Whether personal data is replaced before it is written.
     pub is_redacted: bool,
-    /// What is wrong: at `/streams`, `/destination`, `/schedule` or `/cron`.
+    /// The version of the connection, to notice that somebody else changed it.
+    pub version: String,
+    /// What was done just now.
+    pub done: Option<ScheduleChange>,
+    /// What is wrong: at `/streams`, `/destination`, `/schedule`, `/cron`, `/time_zone`, or at nothing of these.
     pub errors: Vec<FieldError>,
 }
 
@@ -69,13 +97,20 @@ pub fn streams(view: &StreamChoice, text: &Messages) -> Page {
     let main = html! {
         (crumbs(&path, &view.title, &own.crumb, text))
         header.page-top { div { h1 { (title) } p.lead-text { (own.lead) } } }
+        @if let Some(done) = view.done {
+            p.done role="status" { (icon("good")) span { (match done { ScheduleChange::Saved => &own.saved, ScheduleChange::Removed => &own.removed }) } }
+        }
         form.streams method="post" action={ (path) "/streams" } {
+            input type="hidden" name="version" value=(view.version);
             @if !view.errors.is_empty() {
                 div.summary role="group" tabindex="-1" aria-labelledby="summary-title" {
                     h2 #summary-title { (text.credential.errors.count(view.errors.len())) }
                     ul {
                         @for error in &view.errors {
-                            li { a href={ "#" (error.pointer.trim_start_matches('/')) } { (error.message) } }
+                            li {
+                                @if error.pointer.is_empty() { (error.message) }
+                                @else { a href={ "#" (error.pointer.trim_start_matches('/')) } { (error.message) } }
+                            }
                         }
                     }
                 }
@@ -89,13 +124,7 @@ pub fn streams(view: &StreamChoice, text: &Messages) -> Page {
             }
             fieldset.panel {
                 legend { (own.where_to) }
-                div.field {
-                    label for="destination" { (own.destination) }
-                    p.hint #destination-hint { (own.destination_hint) }
-                    (error_at(view, "/destination"))
-                    input #destination name="destination" type="text" value=(view.destination) autocomplete="off" spellcheck="false"
-                        aria-describedby=(described(view, "destination")) aria-invalid=[invalid(view, "/destination")];
-                }
+                (line(view, "destination", &own.destination, &own.destination_hint, &view.destination))
                 div.field.switch {
                     label for="redact" {
                         input #redact type="checkbox" name="redact" value="true" checked[view.is_redacted] aria-describedby="redact-hint";
@@ -107,7 +136,10 @@ pub fn streams(view: &StreamChoice, text: &Messages) -> Page {
             @if view.can_schedule { (schedule(view, text)) }
             p.after.buttons {
                 button.primary type="submit" name="action" value="run" { (own.run) }
-                @if view.can_schedule { button type="submit" name="action" value="save" { (own.save) } }
+                @if view.can_schedule {
+                    button type="submit" name="action" value="save" { (own.save) }
+                    button.quiet type="submit" name="action" value="times" { (own.show_next) }
+                }
             }
         }
     };
@@ -158,21 +190,18 @@ fn stream_row(stream: &StreamRow, number: usize, path: &str, text: &Messages) ->
 
 fn schedule(view: &StreamChoice, text: &Messages) -> Markup {
     let own = &text.streams;
+    let schedule = &view.schedule;
     let every = [
-        (15, &own.every_15_minutes),
-        (60, &own.every_hour),
-        (360, &own.every_6_hours),
-        (1440, &own.every_day),
+        (900, &own.every_15_minutes),
+        (3_600, &own.every_hour),
+        (21_600, &own.every_6_hours),
+        (86_400, &own.every_day),
     ];
-    let other = match view.schedule {
-        Schedule::Every(minutes) if every.iter().all(|(known, _)| *known != minutes) => {
-            Some(minutes)
+    let other = match schedule.frequency {
+        Frequency::Every(seconds) if every.iter().all(|(known, _)| *known != seconds) => {
+            Some(seconds)
         }
         _ => None,
-    };
-    let cron = match &view.schedule {
-        Schedule::Cron(expression) => expression.as_str(),
-        _ => "",
     };
     html! {
         fieldset.panel {
@@ -180,24 +209,64 @@ fn schedule(view: &StreamChoice, text: &Messages) -> Markup {
             div.field {
                 label for="schedule" { (own.schedule) }
                 (error_at(view, "/schedule"))
-                select #schedule name="schedule" {
-                    option value="manual" selected[view.schedule == Schedule::Manual] { (own.manual) }
-                    @for (minutes, label) in every {
-                        option value=(minutes) selected[view.schedule == Schedule::Every(minutes)] { (label) }
+                select #schedule name="schedule" aria-describedby=[find(view, "/schedule").map(|_| "schedule-error")]
+                    aria-invalid=[invalid(view, "/schedule")] {
+                    option value="manual" selected[schedule.frequency == Frequency::Manual] { (own.manual) }
+                    @for (seconds, label) in every {
+                        option value=(seconds) selected[schedule.frequency == Frequency::Every(seconds)] { (label) }
                     }
-                    @if let Some(minutes) = other {
-                        option value=(minutes) selected { (fill(&own.every_minutes, &[("minutes", &minutes.to_string())])) }
+                    @if let Some(seconds) = other {
+                        option value=(seconds) selected { (every_other(seconds, text)) }
                     }
-                    option value="cron" selected[matches!(view.schedule, Schedule::Cron(_))] { (own.cron) }
+                    option value="cron" selected[schedule.frequency == Frequency::Cron] { (own.cron) }
                 }
             }
-            div.field data-cron {
-                label for="cron" { (own.cron_expression) }
-                p.hint #cron-hint { (own.cron_hint) }
-                (error_at(view, "/cron"))
-                input #cron name="cron" type="text" value=(cron) autocomplete="off" spellcheck="false"
-                    aria-describedby=(described(view, "cron")) aria-invalid=[invalid(view, "/cron")];
+            div.cron data-cron {
+                (line(view, "cron", &own.cron_expression, &own.cron_hint, &schedule.cron))
+                (line(view, "time_zone", &own.time_zone, &own.time_zone_hint, &schedule.time_zone))
             }
+            div.field.switch {
+                label for="paused" {
+                    input #paused type="checkbox" name="paused" value="true" checked[schedule.is_paused] aria-describedby="paused-hint";
+                    span { (own.paused) }
+                }
+                p.hint #paused-hint { (own.paused_hint) }
+            }
+            @if !schedule.next.is_empty() {
+                div.next role="group" aria-labelledby="next-title" {
+                    p #next-title { (own.next) }
+                    ul { @for at in &schedule.next { li { (moment(*at)) } } }
+                    p.hint { (own.next_hint) }
+                }
+            }
+        }
+    }
+}
+
+fn every_other(seconds: u32, text: &Messages) -> String {
+    let own = &text.streams;
+    match seconds % 60 {
+        0 => fill(
+            &own.every_minutes,
+            &[("minutes", &text.whole((seconds / 60).into()))],
+        ),
+        _ => fill(
+            &own.every_seconds,
+            &[("seconds", &text.whole(seconds.into()))],
+        ),
+    }
+}
+
+/// An input of one line with its label and hint.
+fn line(view: &StreamChoice, id: &str, label: &str, hint: &str, value: &str) -> Markup {
+    let pointer = format!("/{id}");
+    html! {
+        div.field {
+            label for=(id) { (label) }
+            p.hint id={ (id) "-hint" } { (hint) }
+            (error_at(view, &pointer))
+            input id=(id) name=(id) type="text" value=(value) autocomplete="off" spellcheck="false"
+                aria-describedby=(described(view, id)) aria-invalid=[invalid(view, &pointer)];
         }
     }
 }

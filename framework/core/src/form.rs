@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::connector::GuideStep;
+use crate::{base_url::BaseUrl, connector::GuideStep};
 
 /// The one keyword that holds our hints.
 pub(crate) const NAMESPACE: &str = "x-headwater";
@@ -177,6 +177,15 @@ impl FormModel {
         let mut found = Vec::new();
         walk(&self.fields, &is_chosen, &mut found);
         found
+    }
+}
+
+impl Field {
+    /// Where requests go by this field of an answer, or by its default; none where it is no such field, or is no address.
+    pub fn address(&self, answer: &Value) -> Option<BaseUrl> {
+        let value = answer.pointer(&self.pointer).or(self.default.as_ref());
+        let text = value.filter(|_| self.destination)?.as_str()?;
+        BaseUrl::parse(text.trim()).ok()
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a probe answers: named checks, each graded, each with its fields and a way out.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::{connector::Source, error::Kind};
@@ -199,12 +199,12 @@ pub struct ProbeReport {
 }
 
 /// How much of something the service allows, and how much of that is left.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct Allowance {
     /// Stable name, snake case: `export_jobs`, `ai_credits`, …
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it is, for people: "export jobs in 30 days".
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// How much there is in all.
     #[serde(serialize_with = "number")]
     #[schemars(with = "f64")]
@@ -234,12 +234,12 @@ impl Allowance {
 }
 
 /// A change of the config that the service was seen to accept, for the host to store.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct ConfigPatch {
     /// What was found, for people.
     pub message: String,
     /// New values by JSON Pointer into the config. Never a secret.
-    pub set: BTreeMap<&'static str, Value>,
+    pub set: BTreeMap<Cow<'static, str>, Value>,
 }
 
 impl ConfigPatch {

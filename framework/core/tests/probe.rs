@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 fn allowance(limit: f64, used: f64) -> Allowance {
     Allowance {
-        name: "export_jobs",
-        title: "export jobs in 30 days",
+        name: "export_jobs".into(),
+        title: "export jobs in 30 days".into(),
         limit,
         used,
         resets_at: None,
@@ -40,7 +40,7 @@ fn a_report_names_its_checks_allowances_and_patch() {
         }],
         patch: Some(ConfigPatch {
             message: "the key is one of an older kind".to_owned(),
-            set: BTreeMap::from([("/auth/style", json!("bearer"))]),
+            set: BTreeMap::from([("/auth/style".into(), json!("bearer"))]),
         }),
     };
     let expected = json!({
@@ -137,7 +137,10 @@ fn a_value_is_put_at_its_pointer_and_objects_are_made_on_the_way() {
 fn a_patch_changes_what_it_names_and_nothing_else() {
     let patch = ConfigPatch {
         message: String::new(),
-        set: BTreeMap::from([("/auth/style", json!("bearer")), ("/page_size", json!(50))]),
+        set: BTreeMap::from([
+            ("/auth/style".into(), json!("bearer")),
+            ("/page_size".into(), json!(50)),
+        ]),
     };
     let mut answer = json!({ "auth": { "style": "header", "key": "canary" }, "base_url": "x" });
     for _ in 0..2 {

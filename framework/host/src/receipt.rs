@@ -61,6 +61,8 @@ impl Event<'_> {
                     "records": receipt.records,
                     "pages": receipt.pages,
                     "bytes": receipt.bytes,
+                    "requests": receipt.requests,
+                    "retries": receipt.retries,
                     "limit_wait_seconds": meter.limit_wait().as_secs_f64(),
                 });
                 if let Some(expected) = receipt.expected {

@@ -681,6 +681,8 @@ impl Running {
         match done {
             Done::Page { lane, counts } => {
                 let mut filled = None;
+                let asking = &self.lanes[lane];
+                self.receipts[asking.outlets[0].receipt].measure(&asking.meter);
                 for (outlet, counts) in self.lanes[lane].outlets.iter().zip(counts) {
                     self.receipts[outlet.receipt].count(counts);
                     if counts.records > 0 {

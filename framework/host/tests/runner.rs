@@ -688,8 +688,8 @@ async fn the_bookmark_is_that_of_the_partition_furthest_back_in_the_plan() {
 
 fn allowance(name: &'static str, limit: f64, used: f64) -> Allowance {
     Allowance {
-        name,
-        title: "export jobs in 30 days",
+        name: name.into(),
+        title: "export jobs in 30 days".into(),
         limit,
         used,
         resets_at: None,

@@ -102,6 +102,7 @@ impl App {
         Ok(found.map(|token| Caller {
             name: token.name,
             scope: token.scope,
+            request_id: None,
         }))
     }
 

@@ -15,7 +15,7 @@ use axum::{
 use headwater_store::Scope;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, problem::Problem, request_id::RequestId};
 
 /// How many wrong tokens an address may show in a minute.
 const MOST_WRONG: usize = 10;
@@ -27,6 +27,8 @@ pub(crate) struct Caller {
     /// The name of the token, or `local`.
     pub name: String,
     pub scope: Scope,
+    /// The id of the request.
+    pub request_id: Option<String>,
 }
 
 /// Where a request comes from.
@@ -37,7 +39,9 @@ pub(crate) struct Peer(pub SocketAddr);
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     match admit(&app, &head).await {
-        Ok(Some(caller)) => {
+        Ok(Some(mut caller)) => {
+            let id = head.extensions.get::<RequestId>();
+            caller.request_id = id.map(|id| id.0.clone());
             head.extensions.insert(caller);
         }
         Ok(None) => {}
@@ -87,6 +91,7 @@ async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
     Ok(is_open.then(|| Caller {
         name: "local".to_owned(),
         scope: Scope::Admin,
+        request_id: None,
     }))
 }
 

@@ -21,6 +21,7 @@ mod operations;
 mod pages;
 mod probing;
 mod problem;
+mod request_id;
 mod runs;
 mod schedule;
 mod sessions;

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{guard::Peer, metrics::Metrics, problem::Problem};
+use crate::{guard::Peer, metrics::Metrics, problem::Problem, request_id::RequestId};
 
 /// How long a client may take for the head of a request, and for its part of the handshake of TLS.
 const LONGEST_HEAD: Duration = Duration::from_secs(10);
@@ -149,19 +149,23 @@ async fn answered(
     router: Router,
     is_full: bool,
 ) -> Response<Body> {
-    if is_full && request.uri().path() != "/healthz" {
+    let id = RequestId::of(request.headers());
+    let mut answer = if is_full && request.uri().path() != "/healthz" {
         let text = "too many connections are open; try again in a moment";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
-            .retry_after(1)
-            .into_response();
-    }
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer));
-    let mut router = router;
-    match tower_service::Service::call(&mut router, request).await {
-        Ok(answer) => answer,
-        Err(never) => match never {},
-    }
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
+        problem.retry_after(1).into_response()
+    } else {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(id.clone());
+        let mut router = router;
+        match tower_service::Service::call(&mut router, request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        }
+    };
+    id.mark(&mut answer);
+    answer
 }
 
 /// Reads a certificate with its chain, and its key.

@@ -11,6 +11,9 @@ use crate::{
 /// Problems that every request can meet: who asks, how, and how much at once.
 const EVERYWHERE: [u16; 6] = [400, 403, 413, 421, 429, 503];
 
+/// Where the document describes the header that every answer has.
+const REQUEST_ID: &str = "#/components/headers/RequestId";
+
 /// The document, with its objects in a fixed order.
 pub(crate) fn document(operations: &[Operation]) -> Value {
     // What comes in may leave out what has a default; what goes out leaves out what is empty.
@@ -35,6 +38,7 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
         for status in problems(operation) {
             let told = json!({
                 "description": "Refused; the document says why.",
+                "headers": { "X-Request-Id": { "$ref": REQUEST_ID } },
                 "content": { "application/problem+json": { "schema": problem } },
             });
             answers.insert(status.to_string(), told);
@@ -80,6 +84,10 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "headers": { "RequestId": {
+                "description": "The id of the request: the one that it was sent with, if that is plain, or another one.",
+                "schema": { "type": "string" },
+            } },
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer" },
             },
@@ -105,7 +113,10 @@ fn problems(operation: &Operation) -> Vec<u16> {
 }
 
 fn told(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
-    let mut told = json!({ "description": answer.about });
+    let mut told = json!({
+        "description": answer.about,
+        "headers": { "X-Request-Id": { "$ref": REQUEST_ID } },
+    });
     for (kind, schema) in &answer.content {
         let schema = schema.map_or_else(
             || json!({ "type": "string" }),

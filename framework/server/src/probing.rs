@@ -77,11 +77,13 @@ pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem>
     let found = name.to_owned();
     let (connection, connector, form, mut answer) = app
         .store(move |store| {
-            let connection = store.get(&found)?;
+            let connection = store.get(&found).map_err(Problem::of_store)?;
             let connector = Arc::clone(registry.get(&connection.connector)?);
             let form = form(&*connector)?;
             let mut answer = connection.config.clone();
-            store.reveal(&form, &connection, &mut answer)?;
+            store
+                .reveal(&form, &connection, &mut answer)
+                .map_err(Problem::of_store)?;
             Ok::<_, Problem>((connection, connector, form, answer))
         })
         .await?;

@@ -27,6 +27,9 @@ pub(crate) struct Problem {
     /// What the test said, where a test has to pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Box<ProbeReport>>,
+    /// The id of the request, as the header X-Request-Id says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     #[serde(skip)]
     retry_after: Option<u32>,
 }
@@ -66,6 +69,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             report: None,
+            request_id: None,
             retry_after: None,
         }
     }

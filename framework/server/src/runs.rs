@@ -39,6 +39,8 @@ pub(crate) struct Sync {
     /// The connection and the number of its run.
     pub id: String,
     pub connection: String,
+    /// What people called the connection when it began.
+    pub title: String,
     pub connector: &'static str,
     /// The name of the destination.
     pub destination: String,
@@ -275,6 +277,7 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
     let sync = Arc::new(Sync {
         id: format!("{}.{}", order.connection, begun.epoch()),
         connection: order.connection,
+        title: opened.connection.title,
         connector: id,
         destination: order.destination,
         started: Timestamp::now(),

@@ -122,7 +122,7 @@ async fn start(app: Arc<App>, claimed: Claimed) {
         connection: scheduled.connection.clone(),
         streams: scheduled.schedule.streams.clone(),
         destination: scheduled.schedule.destination.clone(),
-        redact: false,
+        redact: scheduled.schedule.is_redacted,
         actor: actor(),
     };
     let Err(problem) = runs::start(&app, order).await else {
@@ -184,6 +184,7 @@ mod tests {
             when,
             streams: Vec::new(),
             destination: "default".to_owned(),
+            is_redacted: false,
             is_paused: false,
         };
         let due = Timestamp::now() - SignedDuration::from_hours(1);

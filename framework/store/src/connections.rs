@@ -16,7 +16,9 @@ use crate::{
     schedules::Scheduled,
     secrets::{identity, take_out},
     store::{Store, claim_key},
-    stored::{COLUMNS, JOINED, Stored, changed, changed_meanwhile, hold, missing, unreadable},
+    stored::{
+        COLUMNS, DAMAGED, JOINED, Stored, changed, changed_meanwhile, hold, missing, unreadable,
+    },
     undo,
 };
 
@@ -236,6 +238,14 @@ impl Store {
 
     /// One connection without its secrets.
     pub fn get(&mut self, name: &str) -> Result<Connection> {
+        let read = self.read(name);
+        read.map_err(|error| match error.kind() {
+            Kind::DataInvalid => unreadable(name, DAMAGED),
+            _ => error,
+        })
+    }
+
+    fn read(&mut self, name: &str) -> Result<Connection> {
         let stored = self.stored(name)?;
         let unreadable = |what: String| unreadable(name, &what);
         stored.verify(&self.keyring).map_err(unreadable)?;
@@ -374,7 +384,12 @@ fn hold_as_read(database: &mut dyn Database, connection: &Connection) -> Result<
     }
 }
 
-fn write_label(database: &mut dyn Database, id: &str, name: &str, label: Label) -> Result<()> {
+pub(crate) fn write_label(
+    database: &mut dyn Database,
+    id: &str,
+    name: &str,
+    label: Label,
+) -> Result<()> {
     let statement = "UPDATE headwater_connections SET title = ?1, description = ?2 WHERE id = ?3";
     let parameters = [
         label.kept_title(name).into(),

@@ -101,6 +101,30 @@ pub struct PastRun {
     pub receipt: Option<Json>,
 }
 
+/// A run in a list of many connections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedRun {
+    /// The connection's name.
+    pub connection: String,
+    /// What people call the connection.
+    pub title: String,
+    /// The run.
+    pub run: PastRun,
+    /// Whether it is under way, as far as its lease tells.
+    pub is_running: bool,
+}
+
+/// Where a list of runs goes on: after the run that is so named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunsAfter {
+    /// When it started.
+    pub started: Timestamp,
+    /// Its connection.
+    pub connection: String,
+    /// Its number.
+    pub epoch: i64,
+}
+
 impl Store {
     /// Starts a run of a connection. Refused while another one is under way, with who that is.
     pub fn begin_run(&mut self, name: &str) -> Result<Run> {
@@ -202,6 +226,40 @@ impl Store {
         })
     }
 
+    /// Runs of all connections, or of one, the newest first: at most so many of those after one.
+    pub fn runs(
+        &mut self,
+        after: Option<&RunsAfter>,
+        most: usize,
+        name: Option<&str>,
+    ) -> Result<Vec<ListedRun>> {
+        let now = self.database.now()?;
+        let (started, connection, epoch) = after.map_or((i64::MAX, "", i64::MAX), |after| {
+            let started = after.started.as_millisecond();
+            (started, after.connection.as_str(), after.epoch)
+        });
+        let mut parameters = vec![
+            started.into(),
+            connection.into(),
+            epoch.into(),
+            i64::try_from(most).unwrap_or(i64::MAX).into(),
+            now.into(),
+        ];
+        let id = name.map(|name| self.id(name)).transpose()?;
+        parameters.extend(id.as_deref().map(Into::into));
+        let of_one = id.as_ref().map_or("", |_| "AND r.connection = ?6");
+        let statement = format!(
+            "SELECT r.epoch, r.holder, r.started, r.ended, r.receipt, c.name, c.title, \
+             CASE WHEN r.ended IS NULL AND c.epoch = r.epoch AND c.until > ?5 THEN r.epoch END \
+             FROM headwater_runs r JOIN headwater_connections c ON c.id = r.connection \
+             WHERE c.deleted IS NULL {of_one} AND (r.started < ?1 OR (r.started = ?1 \
+             AND (c.name > ?2 OR (c.name = ?2 AND r.epoch < ?3)))) \
+             ORDER BY r.started DESC, c.name, r.epoch DESC LIMIT ?4"
+        );
+        let rows = self.database.query(&statement, &parameters)?;
+        rows.iter().map(listed_run).collect()
+    }
+
     /// The last runs of a connection, the newest first.
     pub fn history(&mut self, name: &str, most: usize) -> Result<Vec<PastRun>> {
         let id = self.id(name)?;
@@ -266,6 +324,16 @@ fn past_run(row: &Row) -> Result<PastRun> {
         started: timestamp(row.integer(2)?)?,
         ended: row.optional_integer(3)?.map(timestamp).transpose()?,
         receipt: receipt.and_then(|text| serde_json::from_str(&text).ok()),
+    })
+}
+
+fn listed_run(row: &Row) -> Result<ListedRun> {
+    let connection = row.text(5)?;
+    Ok(ListedRun {
+        title: row.optional_text(6)?.unwrap_or_else(|| connection.clone()),
+        connection,
+        run: past_run(row)?,
+        is_running: row.optional_integer(7)?.is_some(),
     })
 }
 

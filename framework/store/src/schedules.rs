@@ -34,6 +34,8 @@ pub struct Schedule {
     pub streams: Vec<String>,
     /// Where the records go.
     pub destination: String,
+    /// Whether personal data is replaced before it is written.
+    pub is_redacted: bool,
     /// Whether nothing is due for now.
     pub is_paused: bool,
 }
@@ -52,9 +54,9 @@ pub struct Scheduled {
 }
 
 impl Scheduled {
-    /// The schedule that eight columns hold, if there is one.
+    /// The schedule that nine columns hold, if there is one.
     pub(crate) fn of(row: &Row, column: usize, connection: &str) -> Result<Option<Self>> {
-        let Some(due) = row.optional_integer(column + 6)? else {
+        let Some(due) = row.optional_integer(column + 7)? else {
             return Ok(None);
         };
         let damaged = || Error::new(Kind::DataInvalid, "the store holds a schedule that is none");
@@ -65,14 +67,15 @@ impl Scheduled {
                 zone: row.text(column + 2)?,
             },
         };
-        let started = row.optional_integer(column + 7)?;
+        let started = row.optional_integer(column + 8)?;
         Ok(Some(Self {
             connection: connection.to_owned(),
             schedule: Schedule {
                 when,
                 streams: serde_json::from_str(&row.text(column + 3)?).map_err(|_| damaged())?,
                 destination: row.text(column + 4)?,
-                is_paused: row.integer(column + 5)? != 0,
+                is_redacted: row.integer(column + 5)? != 0,
+                is_paused: row.integer(column + 6)? != 0,
             },
             due: timestamp(due)?,
             started: started.map(timestamp).transpose()?,
@@ -104,11 +107,11 @@ impl Store {
         audited(&mut *self.database, actor, |database| {
             let held = hold(database, name, revision)?;
             let statement = "INSERT INTO headwater_schedules \
-                             (connection, every, cron, zone, streams, destination, paused, due) \
-                             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (connection) DO UPDATE \
+                             (connection, every, cron, zone, streams, destination, redacted, paused, due) \
+                             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (connection) DO UPDATE \
                              SET every = excluded.every, cron = excluded.cron, zone = excluded.zone, \
-                             streams = excluded.streams, destination = excluded.destination, paused = excluded.paused, \
-                             due = excluded.due";
+                             streams = excluded.streams, destination = excluded.destination, redacted = excluded.redacted, \
+                             paused = excluded.paused, due = excluded.due";
             let parameters = [
                 held.id.as_str().into(),
                 every.into(),
@@ -116,6 +119,7 @@ impl Store {
                 zone.into(),
                 streams.as_str().into(),
                 schedule.destination.as_str().into(),
+                i64::from(schedule.is_redacted).into(),
                 i64::from(schedule.is_paused).into(),
                 due.as_millisecond().into(),
             ];
@@ -151,12 +155,12 @@ impl Store {
     /// The runs that are due by now, the longest due first.
     pub fn due(&mut self, most: usize) -> Result<Vec<Scheduled>> {
         let now = self.database.now()?;
-        let statement = "SELECT h.every, h.cron, h.zone, h.streams, h.destination, h.paused, h.due, h.started, c.name \
-                         FROM headwater_schedules h JOIN headwater_connections c ON c.id = h.connection \
+        let statement = "SELECT h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
+                         c.name FROM headwater_schedules h JOIN headwater_connections c ON c.id = h.connection \
                          WHERE h.due <= ?1 AND h.paused = 0 AND c.deleted IS NULL ORDER BY h.due, c.name LIMIT ?2";
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let rows = self.database.query(statement, &[now.into(), most.into()])?;
-        let scheduled = |row: &Row| Scheduled::of(row, 0, &row.text(8)?);
+        let scheduled = |row: &Row| Scheduled::of(row, 0, &row.text(9)?);
         rows.iter()
             .filter_map(|row| scheduled(row).transpose())
             .collect()

@@ -111,11 +111,13 @@ const SECOND: &[&str] = &[
         zone TEXT,
         streams TEXT NOT NULL,
         destination TEXT NOT NULL,
+        redacted BIGINT NOT NULL,
         paused BIGINT NOT NULL,
         due BIGINT NOT NULL,
         started BIGINT
     )",
     "CREATE INDEX headwater_schedules_due ON headwater_schedules (due)",
+    "CREATE INDEX headwater_runs_started ON headwater_runs (started)",
 ];
 
 /// Makes the tables, or brings older ones to today's format; a newer store is refused.

@@ -1,6 +1,6 @@
 //! Which values of a config are secrets, and what they are meant for.
 
-use headwater_core::{BaseUrl, Error, Field, FieldKind, FormModel, Kind, Result, Secret};
+use headwater_core::{Error, Field, FieldKind, FormModel, Kind, Result, Secret};
 use headwater_host::references;
 use serde_json::{Value, json};
 
@@ -58,14 +58,11 @@ pub(crate) fn identity(form: &FormModel, connector: &str, answer: &Value) -> Str
 
 /// The address as it is used, however it was written.
 fn destination(field: &Field, answer: &Value) -> Value {
-    let value = answer
-        .pointer(&field.pointer)
-        .or(field.default.as_ref())
-        .unwrap_or(&Value::Null);
-    let url = value
-        .as_str()
-        .and_then(|text| BaseUrl::parse(text.trim()).ok());
-    url.map_or_else(|| value.clone(), |url| url.as_str().into())
+    let value = answer.pointer(&field.pointer).or(field.default.as_ref());
+    match field.address(answer) {
+        Some(url) => url.as_str().into(),
+        None => value.cloned().unwrap_or(Value::Null),
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(crate) const WHOLE: &str = "";
 pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identity, c.version, c.destination, c.created, \
                                   c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
                                   c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
-                                  h.every, h.cron, h.zone, h.streams, h.destination, h.paused, h.due, h.started";
+                                  h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started";
 /// Where the columns are from, after the connections themselves.
 pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
                                  LEFT JOIN headwater_previous p ON p.connection = c.id \
@@ -64,13 +64,18 @@ pub(crate) struct Sealed {
 impl Stored {
     /// The connection of a name, also a deleted one.
     pub(crate) fn find(database: &mut dyn Database, name: &str) -> Result<Option<Self>> {
-        let statement =
-            format!("SELECT {COLUMNS} FROM headwater_connections c {JOINED} WHERE c.name = ?1");
-        let rows = database.query(&statement, &[name.into()])?;
+        let rows = Self::rows(database, name)?;
         match rows.is_empty() {
             true => Ok(None),
             false => Self::of(&rows).map(Some),
         }
+    }
+
+    /// The rows of a name, also of a deleted one.
+    pub(crate) fn rows(database: &mut dyn Database, name: &str) -> Result<Vec<Row>> {
+        let statement =
+            format!("SELECT {COLUMNS} FROM headwater_connections c {JOINED} WHERE c.name = ?1");
+        database.query(&statement, &[name.into()])
     }
 
     /// The connection that these rows are of, one for each seal.
@@ -210,6 +215,9 @@ fn nothing() -> Sealed {
         sealed: String::new(),
     }
 }
+
+/// What is wrong with a row that cannot be read at all.
+pub(crate) const DAMAGED: &str = "has a row that was not written by headwater";
 
 pub(crate) fn changed() -> String {
     "was changed by something else than headwater, or comes from another place".to_owned()

@@ -280,3 +280,45 @@ async fn a_long_list_comes_in_pages() {
         assert_eq!(refused.problem().0, 400, "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn a_draft_is_told_where_its_requests_would_go() {
+    let service = service();
+    let path = "/api/v1/connectors/clari-copilot/validate";
+    let address = async |config: Value| {
+        let said = service.post(path, &json!({ "config": config })).await;
+        assert_eq!(said.status, 200, "{}", said.text);
+        said.json()["addresses"]["/base_url"].clone()
+    };
+    // Also while the rest is missing, and with what the address is without an answer.
+    assert!(
+        address(json!({}))
+            .await
+            .as_str()
+            .unwrap()
+            .starts_with("https://")
+    );
+    for (typed, joined) in [
+        (
+            "https://API.example.com:443/v1/",
+            "https://api.example.com/v1",
+        ),
+        (" https://api.example.com ", "https://api.example.com"),
+        ("http://127.0.0.1:9/x//", "http://127.0.0.1:9/x"),
+    ] {
+        assert_eq!(address(json!({ "base_url": typed })).await, joined);
+    }
+    for typed in [
+        "",
+        "api.example.com",
+        "http://api.example.com",
+        "https://a@b.example",
+        "https://a.example/?k=canary",
+    ] {
+        assert_eq!(
+            address(json!({ "base_url": typed })).await,
+            Value::Null,
+            "{typed}"
+        );
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 
 use acceptance::{binary::command, service::Answer, unlimited_sandbox};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{HEADWATER, new, service};
 
@@ -265,4 +265,61 @@ async fn too_many_connections_are_told_so_while_health_answers() {
     drop(held);
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(service.get("/api/v1/connectors").await.status, 200);
+}
+
+#[tokio::test]
+async fn every_answer_has_the_id_of_its_request_and_so_has_what_it_changed() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let given = |id: &'static str, path: &str| {
+        let request = service.request(Method::GET, path);
+        request.header("x-request-id", id).send()
+    };
+    let id = |answer: &reqwest::Response| {
+        let id = answer.headers()["x-request-id"].to_str();
+        id.unwrap().to_owned()
+    };
+    for path in [
+        "/",
+        "/healthz",
+        "/metrics",
+        "/assets/console.js",
+        "/nowhere",
+        "/api/v1/connections",
+    ] {
+        assert_eq!(
+            id(&given("mine-1.a:b_C", path).await.unwrap()),
+            "mine-1.a:b_C"
+        );
+        let own = [
+            given("", path).await.unwrap(),
+            given("", path).await.unwrap(),
+        ];
+        let own = own.map(|answer| id(&answer));
+        assert!(own[0] != own[1] && own[0].len() >= 16, "{own:?}");
+    }
+    let long = "x".repeat(65);
+    for odd in ["a b", "<b>", "a\tb", "a=b", long.leak()] {
+        assert_ne!(id(&given(odd, "/healthz").await.unwrap()), odd);
+    }
+    // A problem says it, as a document and as a page.
+    let refused = given("look-here", "/api/v1/connections/none")
+        .await
+        .unwrap();
+    let problem: Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+    assert_eq!(problem["request_id"], "look-here");
+    let page = given("look-there", "/connections/none").await.unwrap();
+    assert!(page.text().await.unwrap().contains("request look-there"));
+    // And so does the audit.
+    let body = new(&sandbox, "Calls");
+    let saved = service.send(Method::POST, "/api/v1/connections", &body);
+    let saved = saved
+        .header("x-request-id", "made-by")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(saved.status(), 201);
+    let audit = service.get("/api/v1/audit").await.json();
+    let rows = audit["items"].as_array().unwrap();
+    let created = rows.iter().find(|row| row["what"] == "created").unwrap();
+    assert_eq!(created["request_id"], "made-by");
 }

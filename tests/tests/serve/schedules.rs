@@ -132,6 +132,22 @@ async fn a_run_that_is_due_is_started_once_however_many_were_missed() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_due_replaces_personal_data_where_its_schedule_says_so() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let schedule = json!({ "every_seconds": 3600, "redact": true });
+    let shown = scheduled(&service, &sandbox, "Calls", schedule).await;
+    assert_eq!(shown["redact"], true);
+    make_due(&service, "calls", now());
+    ended(&service, "calls", 1).await;
+    let records = service.path().join("home/records/calls.db");
+    let records = rusqlite::Connection::open(records).unwrap();
+    let open = "SELECT count(*) FROM users WHERE email NOT LIKE '%@redacted'";
+    let count = |statement| records.query_row(statement, [], |row| row.get::<_, i64>(0));
+    assert_eq!(count(open).unwrap(), 0);
+    assert!(count("SELECT count(*) FROM users").unwrap() > 0);
+}
+
+#[tokio::test]
 async fn what_is_paused_or_deleted_is_not_started() {
     let (sandbox, service) = (unlimited_sandbox(20).await, service());
     let hourly = json!({ "every_seconds": 3600 });

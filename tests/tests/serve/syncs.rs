@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{service::Service, unlimited_sandbox};
+use acceptance::{binary::command, service::Service, unlimited_sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -107,7 +107,15 @@ async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receip
     let watched = service.get(&format!("/api/v1/syncs/{id}/events")).await;
     let events = events(&watched.text);
     assert_eq!(events.last().unwrap().0, "done");
-    assert!(events.iter().any(|(name, _)| name == "progress"));
+    let progress: Vec<_> = events
+        .iter()
+        .filter(|(name, _)| name == "progress")
+        .collect();
+    assert!(!progress.is_empty());
+    for (_, event) in progress {
+        assert!(event["requests"].as_u64().unwrap() > 0, "{event}");
+        assert_eq!(event["retries"], 0);
+    }
     let sync = ended(&service, &id).await;
     assert_eq!(sync["status"], "complete");
     let records = service.path().join("home/records/calls.db");
@@ -142,6 +150,18 @@ async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receip
     assert_eq!(elsewhere.problem(), (422, "destination_unknown".to_owned()));
 }
 
+/// The numbers in the line of a stream: records, bytes, requests, seconds.
+fn numbers_of(page: &str, stream: &str) -> Vec<String> {
+    let Some((_, after)) = page.split_once(&format!("<code>{stream}</code>")) else {
+        return Vec::new();
+    };
+    let row = after.split("</tr>").next().unwrap();
+    let cells = row.split("<td class=\"number\">").skip(1);
+    cells
+        .map(|cell| cell.split('<').next().unwrap().to_owned())
+        .collect()
+}
+
 #[tokio::test]
 async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
     let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
@@ -163,6 +183,19 @@ async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
         service.get("/api/v1/connections/calls").await.json()["running"],
         true
     );
+    // What it has asked for and got so far is on its page while it goes on.
+    let mut row = Vec::new();
+    for _ in 0..600 {
+        let page = service.get("/syncs/calls.1").await.text;
+        assert!(page.contains("data-run="), "it ended: {page}");
+        row = numbers_of(&page, "calls");
+        if row.first().is_some_and(|records| records != "0") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let number = |text: &String| text.replace(',', "").parse::<u64>().unwrap();
+    assert!(number(&row[0]) > 0 && number(&row[2]) > 0, "{row:?}");
     let cancelled = service
         .post("/api/v1/syncs/calls.1/cancel", &Value::Null)
         .await;
@@ -203,4 +236,121 @@ fn stopped_and_started(mut service: Service) -> Service {
     let home = std::mem::replace(&mut service.home, tempfile::tempdir().unwrap());
     service.stop();
     Service::start_in(home, HEADWATER, &["--development"])
+}
+
+/// All pages of a list of syncs.
+async fn pages(service: &Service, query: &str) -> Vec<Vec<Value>> {
+    let mut pages = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("/api/v1/syncs?{query}{after}");
+        let page = service.get(&path).await.json();
+        pages.push(page["items"].as_array().unwrap().clone());
+        assert!(pages.len() < 50, "the list does not end");
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return pages,
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_syncs_is_that_of_the_store_whoever_ran_them() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let home = service.path().join("home");
+    let records = service.path().join("records.db").display().to_string();
+    for title in ["One", "Two"] {
+        service
+            .post("/api/v1/connections", &new(&sandbox, title))
+            .await;
+        let path = format!("/api/v1/connections/{}/syncs", title.to_lowercase());
+        let started = service.post(&path, &json!({ "streams": ["users"] })).await;
+        let id = started.json()["id"].as_str().unwrap().to_owned();
+        ended(&service, &id).await;
+        // The same connection by the command line, away from the thread that the simulator answers on.
+        let mut sync = command(HEADWATER);
+        sync.args(["sync", &title.to_lowercase(), "--stream", "users"])
+            .args(["--to", &format!("sqlite:{records}?prefix={title}")])
+            .env("HEADWATER_HOME", &home);
+        let ran = tokio::task::spawn_blocking(move || sync.output());
+        let ran = ran.await.unwrap().unwrap();
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+    }
+    let expected = ["two.2", "two.1", "one.2", "one.1"];
+    let ids = |syncs: &[Value]| -> Vec<String> {
+        let id = |sync: &Value| sync["id"].as_str().unwrap().to_owned();
+        syncs.iter().map(id).collect()
+    };
+    for (limit, sizes) in [
+        (1, vec![1; 4]),
+        (3, vec![3, 1]),
+        (4, vec![4]),
+        (100, vec![4]),
+    ] {
+        let pages = pages(&service, &format!("limit={limit}")).await;
+        let all = pages.concat();
+        assert_eq!(ids(&all), expected, "{limit}");
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+        for sync in &all {
+            assert_eq!(sync["status"], "complete", "{sync}");
+            assert_eq!(sync["receipt"]["streams"][0]["stream"], "users");
+        }
+        assert_eq!(all[0]["title"], "Two");
+        assert!(
+            all[0]["by"].as_str().unwrap().starts_with("process "),
+            "{}",
+            all[0]
+        );
+        assert_eq!(all[1]["by"], "local");
+    }
+    let one = pages(&service, "connection=one&limit=1").await.concat();
+    assert_eq!(ids(&one), ["one.2", "one.1"]);
+    for wrong in [
+        "limit=0",
+        "limit=101",
+        "after=x",
+        "after=1.one",
+        "after=1.ONE.1",
+        "after=x.one.1",
+    ] {
+        let refused = service.get(&format!("/api/v1/syncs?{wrong}")).await;
+        assert_eq!(refused.problem().0, 400, "{wrong}");
+    }
+    let missing = service.get("/api/v1/syncs?connection=nowhere").await;
+    assert_eq!(missing.problem().0, 404);
+
+    // One that is under way elsewhere, and one that was killed.
+    let store = rusqlite::Connection::open(home.join("store.db")).unwrap();
+    let run = "INSERT INTO headwater_runs (connection, epoch, holder, started) \
+               SELECT id, ?2, 'process 1 on other', ?3 FROM headwater_connections WHERE name = ?1";
+    store.execute(run, ("one", 3, 1_000)).unwrap();
+    store.execute(run, ("one", 4, 2_000)).unwrap();
+    let held = "UPDATE headwater_connections SET epoch = 4, holder = 'process 1 on other', since = 2000, \
+                until = 8000000000000 WHERE name = 'one'";
+    store.execute(held, []).unwrap();
+    let all = pages(&service, "limit=4").await.concat();
+    let status: Vec<&str> = all[4..]
+        .iter()
+        .map(|sync| sync["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids(&all[4..]), ["one.4", "one.3"]);
+    assert_eq!(status, ["running", "unknown"]);
+
+    // The page of the console shows the same, fifty at a time.
+    for epoch in 100..160 {
+        store.execute(run, ("two", epoch, 3_000 + epoch)).unwrap();
+    }
+    let links = |html: &str| html.matches("href=\"/syncs/").count();
+    let page = service.get("/syncs").await.text;
+    assert_eq!(links(&page), 50, "{page}");
+    assert!(page.contains("href=\"/syncs/two.2\""));
+    let (_, next) = page.split_once("href=\"/syncs?after=").unwrap();
+    let next = format!("/syncs?after={}", next.split_once('"').unwrap().0);
+    let page = service.get(&next).await.text;
+    assert_eq!(links(&page), 66 - 50);
+    assert!(!page.contains("rel=\"next\""));
 }

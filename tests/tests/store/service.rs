@@ -231,6 +231,7 @@ fn nightly() -> Schedule {
         },
         streams: vec!["calls".to_owned()],
         destination: "sqlite:records.db".to_owned(),
+        is_redacted: false,
         is_paused: false,
     }
 }
@@ -240,6 +241,7 @@ fn hourly() -> Schedule {
         when: When::Every(3600),
         streams: Vec::new(),
         destination: "env:DESTINATION".to_owned(),
+        is_redacted: true,
         is_paused: false,
     }
 }

@@ -5,11 +5,11 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use headwater_console::{
-    Access, Authenticate, Change, ConnectionDetail, ConnectionList, CredentialForm, Frame, Gallery,
-    Login, Messages, Page, Preview, Problem, Purpose, RunList, RunRow, RunState, RunView, Sample,
-    SavedSecret, Schedule, Source, SourceTile, Status, StreamChoice, StreamProgress, StreamRow,
-    Tested, Theme, Tile, Use, authenticate, connection, connections, credential, gallery, login,
-    preview, problem, run, runs, streams,
+    Access, Authenticate, Change, ConnectionDetail, ConnectionList, CredentialForm, Frame,
+    Frequency, Gallery, Login, Messages, Page, Preview, Problem, Purpose, RunList, RunRow,
+    RunState, RunView, Sample, SavedSecret, Schedule, ScheduleChange, Source, SourceTile, Status,
+    StreamChoice, StreamProgress, StreamRow, Tested, Theme, Tile, Use, authenticate, connection,
+    connections, credential, gallery, login, preview, problem, run, runs, streams,
 };
 use headwater_core::{
     Allowance, Check, ConfigPatch, FieldError, FormModel, GuideStep, Kind, Notice, Outcome,
@@ -118,8 +118,8 @@ fn tiles() -> Vec<Tile> {
 
 fn allowance() -> Allowance {
     Allowance {
-        name: "export_jobs",
-        title: "export jobs in 30 days",
+        name: "export_jobs".into(),
+        title: "export jobs in 30 days".into(),
         limit: 1500.0,
         used: 412.0,
         resets_at: Some(at("2026-06-01T00:00:00Z")),
@@ -160,8 +160,8 @@ pub fn offered() -> Tested {
     tested.report.patch = Some(ConfigPatch {
         message: "Clari takes this key in the header apikey, under /v4".to_owned(),
         set: BTreeMap::from([
-            ("/auth_profile", json!("apikey")),
-            ("/base_url", json!("https://api.clari.com/v4")),
+            ("/auth_profile".into(), json!("apikey")),
+            ("/base_url".into(), json!("https://api.clari.com/v4")),
         ]),
     });
     tested
@@ -346,9 +346,10 @@ fn detail<'a>(source: &'a Source, form: &'a FormModel, status: Status) -> Connec
         config: json!({ "auth_profile": "apikey", "base_url": "https://api.clari.com/v4", "forecast_ids": ["net_arr", "new_business"] }),
         saved: saved_form(source, form, json!({}), &["/api_key"]).saved,
         version: "3".to_owned(),
-        created: at("2026-03-02T09:12:00Z"),
-        updated: at("2026-05-12T14:05:00Z"),
+        created: Some(at("2026-03-02T09:12:00Z")),
+        updated: Some(at("2026-05-12T14:05:00Z")),
         problem: None,
+        can_be_entered: true,
         tested: match status {
             Status::Working => Some(passed()),
             Status::NeedsAttention => Some(failed()),
@@ -451,8 +452,16 @@ fn stream_choice() -> StreamChoice {
             ),
         ],
         destination: "sqlite:revenue.db".to_owned(),
-        schedule: Schedule::Cron("0 6 * * 1-5".to_owned()),
+        schedule: Schedule {
+            frequency: Frequency::Cron,
+            cron: "0 6 * * 1-5".to_owned(),
+            time_zone: "Europe/Berlin".to_owned(),
+            is_paused: false,
+            next: vec![at("2026-05-13T04:00:41Z"), at("2026-05-14T04:00:41Z")],
+        },
         can_schedule: true,
+        version: "3".to_owned(),
+        done: Some(ScheduleChange::Saved),
         is_redacted: true,
         errors: Vec::new(),
     }
@@ -557,12 +566,13 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         ("edit-branch", form(saved_form(&claribi, &claribi_form, bi_config, &["/auth/api_key"]))),
         ("repair", form(CredentialForm { purpose: Purpose::Repair(vec!["/api_key".to_owned()]), tested: Some(failed()), errors: vec![error("/api_key", "Clari did not accept this API key")], ..edit() })),
         ("rotate", form(CredentialForm { purpose: Purpose::Rotate, ..edit() })),
+        ("again", form(CredentialForm { purpose: Purpose::Again, saved: BTreeMap::new(), saved_answer: Value::Null, ..edit() })),
         ("connection", connection(&detail(&revenue, &revenue_form, Status::Working), text)),
         ("connection-broken", connection(&detail(&revenue, &revenue_form, Status::NeedsAttention), text)),
         ("connection-unreadable", connection(&detail(&revenue, &revenue_form, Status::Unreadable), text)),
-        ("connections", connections(&ConnectionList { tiles: tiles(), query: String::new(), status: None, next: Some("/connections?after=x".to_owned()) }, text)),
+        ("connections", connections(&ConnectionList { tiles: tiles(), query: String::new(), status: None, next: Some("/connections?after=x".to_owned()), retested: Some((3, 2)) }, text)),
         ("streams", streams(&stream_choice(), text)),
-        ("streams-errors", streams(&StreamChoice { errors: vec![error("/streams", "choose at least one stream"), error("/destination", "sqlite: names no file")], ..stream_choice() }, text)),
+        ("streams-errors", streams(&StreamChoice { errors: vec![error("/streams", "choose at least one stream"), error("/destination", "sqlite: names no file"), error("/cron", "this is no cron expression"), error("/time_zone", "there is no such time zone"), error("", "somebody changed this meanwhile")], ..stream_choice() }, text)),
         ("preview", preview(&first_records(true), text)),
         ("preview-shown", preview(&first_records(false), text)),
         ("run", run(&run_view(RunState::Running), text)),

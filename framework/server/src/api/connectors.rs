@@ -1,6 +1,6 @@
 //! Connectors: what they are, their forms, and what they say of an answer that is not saved.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::State, response::Response};
 use headwater_core::{AnyConnector, FieldError, FormModel, Notice, ProbeReport, StreamSpec};
@@ -120,6 +120,8 @@ struct Validity {
     errors: Vec<FieldError>,
     /// What would be changed on the user's behalf, or looks odd.
     notices: Vec<Notice>,
+    /// Where requests would go: for each field that decides it, by its JSON Pointer, the address that paths are joined to.
+    addresses: BTreeMap<String, String>,
 }
 
 fn summary(connector: &dyn AnyConnector) -> Summary {
@@ -159,12 +161,19 @@ async fn validate(
         Err(errors) => (errors, Vec::new()),
     };
     let valid = errors.is_empty();
+    let form = form(&*connector)?;
+    let fields = form.inputs_of(&draft.config).into_iter();
+    let addresses = fields.filter_map(|field| {
+        let address = field.address(&draft.config)?;
+        Some((field.pointer.clone(), address.to_string()))
+    });
     Ok(json(
         StatusCode::OK,
         &Validity {
             valid,
             errors,
             notices,
+            addresses: addresses.collect(),
         },
     ))
 }

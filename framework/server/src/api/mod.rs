@@ -3,7 +3,7 @@
 pub(crate) mod connections;
 mod connectors;
 pub(crate) mod preview;
-mod schedules;
+pub(crate) mod schedules;
 pub(crate) mod syncs;
 mod system;
 

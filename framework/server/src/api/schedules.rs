@@ -23,6 +23,9 @@ use crate::{
     times::{LONGEST, SHORTEST, Times, Unusable},
 };
 
+/// How many of its next times a schedule shows.
+const SHOWN_TIMES: usize = 3;
+
 pub(super) fn operations() -> Vec<Operation> {
     let path = "/api/v1/connections/{connection}/schedule";
     vec![
@@ -52,24 +55,27 @@ pub(super) fn operations() -> Vec<Operation> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "NewSchedule")]
-struct New {
+pub(crate) struct New {
     /// The interval. It counts from when it is set; to change other members leaves its beat as it is.
     #[schemars(range(min = SHORTEST, max = LONGEST))]
-    every_seconds: Option<u32>,
+    pub every_seconds: Option<u32>,
     /// A cron expression of five fields, or a word such as `@daily`.
     #[schemars(length(max = 200))]
-    cron: Option<String>,
+    pub cron: Option<String>,
     /// The time zone of the expression; UTC without it.
-    time_zone: Option<String>,
+    pub time_zone: Option<String>,
     /// The streams; all of them without it.
     #[serde(default)]
-    streams: Vec<String>,
+    pub streams: Vec<String>,
     /// Where the records go: the name of a destination of this service.
     #[serde(default = "default_destination")]
-    destination: String,
+    pub destination: String,
+    /// Whether personal data is replaced before it is written.
+    #[serde(default)]
+    pub redact: bool,
     /// Whether nothing is due for now.
     #[serde(default)]
-    paused: bool,
+    pub paused: bool,
 }
 
 /// When a connection runs by itself, and what.
@@ -86,6 +92,8 @@ pub(crate) struct View {
     pub streams: Vec<String>,
     /// The name of the destination.
     pub destination: String,
+    /// Whether personal data is replaced before it is written.
+    pub redact: bool,
     /// Whether nothing is due for now.
     pub paused: bool,
     /// When the next run is due; null while it is paused. Connections of one schedule are a little late, each by a share
@@ -108,6 +116,7 @@ impl View {
             time_zone,
             streams: schedule.streams.clone(),
             destination: schedule.destination.clone(),
+            redact: schedule.is_redacted,
             paused: schedule.is_paused,
             due: (!schedule.is_paused).then_some(scheduled.due),
             started: scheduled.started,
@@ -144,19 +153,60 @@ async fn set(
 ) -> Result<Response, Problem> {
     let revision = if_match(&headers)?;
     let found = find(&app, name.clone()).await?;
+    save(&app, &caller, &found, revision, new).await?;
+    shown(&app, name, StatusCode::OK).await
+}
+
+/// Gives a connection that is still as it was seen a schedule, or another one.
+pub(crate) async fn save(
+    app: &App,
+    caller: &Caller,
+    found: &Found,
+    revision: i64,
+    new: New,
+) -> Result<(), Problem> {
     if found.connection.revision != revision {
         return Err(changed());
     }
-    let schedule = schedule(&app, &found, new)?;
-    let due = due(&found, &schedule)?;
-    let (actor, scheduled) = (actor(&caller), name.clone());
+    let schedule = schedule(app, found, new)?;
+    let due = due(found, &schedule)?;
+    let (actor, name) = (actor(caller), found.connection.name.clone());
     app.store(move |store| {
         store
-            .set_schedule(&scheduled, &schedule, due, Some(revision), &actor)
+            .set_schedule(&name, &schedule, due, Some(revision), &actor)
             .map_err(Problem::of_store)
     })
-    .await?;
-    shown(&app, name, StatusCode::OK).await
+    .await
+}
+
+/// The next times of what is to be kept, the first one as it would be due now.
+pub(crate) fn next_times(app: &App, found: &Found, new: New) -> Result<Vec<Timestamp>, Problem> {
+    let schedule = schedule(app, found, new)?;
+    let first = due(found, &schedule)?;
+    if schedule.is_paused {
+        return Ok(Vec::new());
+    }
+    Ok(times_from(found, &schedule, first))
+}
+
+/// The next times of a schedule that is kept, if there are any.
+pub(crate) fn kept_times(found: &Found) -> Vec<Timestamp> {
+    let scheduled = found.connection.schedule.iter();
+    let mut running = scheduled.filter(|scheduled| !scheduled.schedule.is_paused);
+    running.next().map_or_else(Vec::new, |scheduled| {
+        times_from(found, &scheduled.schedule, scheduled.due)
+    })
+}
+
+fn times_from(found: &Found, schedule: &Schedule, first: Timestamp) -> Vec<Timestamp> {
+    let Ok(times) = Times::of(&schedule.when, first) else {
+        return vec![first];
+    };
+    let name = &found.connection.name;
+    let following = |due: &Timestamp| times.after(name, *due, *due);
+    std::iter::successors(Some(first), following)
+        .take(SHOWN_TIMES)
+        .collect()
 }
 
 /// What is to be kept, if it can be carried out as things are.
@@ -190,6 +240,7 @@ fn schedule(app: &App, found: &Found, new: New) -> Result<Schedule, Problem> {
         when,
         streams: new.streams,
         destination: new.destination,
+        is_redacted: new.redact,
         is_paused: new.paused,
     })
 }
@@ -215,12 +266,22 @@ async fn remove(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let revision = if_match(&headers)?;
-    let (actor, removed) = (actor(&caller), name.clone());
+    take_away(&app, &caller, name.clone(), revision).await?;
+    shown(&app, name, StatusCode::OK).await
+}
+
+/// Takes the schedule away of a connection that is still as it was seen.
+pub(crate) async fn take_away(
+    app: &App,
+    caller: &Caller,
+    name: String,
+    revision: i64,
+) -> Result<(), Problem> {
+    let actor = actor(caller);
     app.store(move |store| {
         store
-            .remove_schedule(&removed, Some(revision), &actor)
+            .remove_schedule(&name, Some(revision), &actor)
             .map_err(Problem::of_store)
     })
-    .await?;
-    shown(&app, name, StatusCode::OK).await
+    .await
 }

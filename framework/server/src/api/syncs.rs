@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Extension, extract::State, response::Response};
 use headwater_core::Timestamp;
-use headwater_store::{PastRun, Scope, Store};
+use headwater_store::{ListedRun, RunsAfter, Scope, Store};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,8 @@ use crate::{
     runs::{self, Order, Sync},
 };
 
-/// How many ended syncs of a connection are listed.
-const MOST_LISTED: usize = 100;
+/// How many syncs a page of the list has at most, and without asking. No connection keeps more.
+const LARGEST_PAGE: usize = 100;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -45,7 +45,7 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Read),
             list,
         )
-        .summary("Syncs, the newest first: those of this service, or all of one connection")
+        .summary("Syncs of all connections or of one, the newest first, whoever ran them")
         .query::<Listing>()
         .answer::<Page>(200, "The syncs.")
         .problems([404]),
@@ -104,8 +104,13 @@ pub(super) fn default_destination() -> String {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Listing {
-    /// Those of this connection, also of other processes.
+    /// Those of this connection.
     connection: Option<String>,
+    /// Those after this one; what `next` of the page before says.
+    after: Option<String>,
+    /// How many at most.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<usize>,
 }
 
 /// Syncs, the newest first.
@@ -113,6 +118,8 @@ struct Listing {
 #[schemars(rename = "Syncs")]
 struct Page {
     items: Vec<View>,
+    /// Give it as `after` for the next page; null at the end.
+    next: Option<String>,
 }
 
 /// A sync.
@@ -121,6 +128,8 @@ struct Page {
 pub(crate) struct View {
     pub id: String,
     pub connection: String,
+    /// What people call the connection.
+    pub title: String,
     /// The name of the destination; null for runs of other processes.
     pub destination: Option<String>,
     /// Who started it.
@@ -138,6 +147,7 @@ impl View {
         Self {
             id: sync.id.clone(),
             connection: sync.connection.clone(),
+            title: sync.title.clone(),
             destination: Some(sync.destination.clone()),
             by: sync.by.clone(),
             started: sync.started,
@@ -146,14 +156,28 @@ impl View {
         }
     }
 
-    fn past(connection: &str, run: PastRun) -> Self {
+    /// A sync as the store knows it; as this process does, where it is its own.
+    fn listed(app: &App, listed: ListedRun) -> Self {
+        let id = format!("{}.{}", listed.connection, listed.run.epoch);
+        if let Some(sync) = app.runs.find(&id) {
+            return Self {
+                title: listed.title,
+                ..Self::of(&sync)
+            };
+        }
+        let otherwise = match listed.is_running {
+            true => "running",
+            false => "unknown",
+        };
+        let run = listed.run;
         Self {
-            id: format!("{connection}.{}", run.epoch),
-            connection: connection.to_owned(),
+            id,
+            connection: listed.connection,
+            title: listed.title,
             destination: None,
             by: run.holder,
             started: run.started,
-            status: status(run.receipt.as_ref(), "unknown"),
+            status: status(run.receipt.as_ref(), otherwise),
             receipt: run.receipt,
         }
     }
@@ -185,27 +209,65 @@ async fn list(
     State(app): State<Arc<App>>,
     Query(wanted): Query<Listing>,
 ) -> Result<Response, Problem> {
-    let items = match wanted.connection {
-        None => app.runs.list().iter().map(|sync| View::of(sync)).collect(),
-        Some(connection) if Store::check_name(&connection).is_ok() => {
-            of_connection(&app, connection).await?
-        }
-        Some(_) => return Err(missing("no connection can have this name")),
+    let limit = wanted.limit.unwrap_or(LARGEST_PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        let text = format!("limit is from 1 to {LARGEST_PAGE}");
+        return Err(Problem::bad_request(text));
+    }
+    let connection = wanted.connection;
+    let is_name = |name: &String| Store::check_name(name).is_ok();
+    if !connection.as_ref().is_none_or(is_name) {
+        return Err(missing("no connection can have this name"));
+    }
+    let (items, next) = page(&app, wanted.after.as_deref(), limit, connection).await?;
+    Ok(json(StatusCode::OK, &Page { items, next }))
+}
+
+/// Syncs of all connections or of one, of this process and of others, and where the list goes on.
+pub(crate) async fn page(
+    app: &App,
+    after: Option<&str>,
+    limit: usize,
+    connection: Option<String>,
+) -> Result<(Vec<View>, Option<String>), Problem> {
+    let after = after.map(cursor).transpose()?;
+    let mut listed = app
+        .store(move |store| {
+            store
+                .runs(after.as_ref(), limit + 1, connection.as_deref())
+                .map_err(Problem::of_store)
+        })
+        .await?;
+    let has_more = listed.len() > limit;
+    listed.truncate(limit);
+    let next = listed.last().filter(|_| has_more).map(|last| {
+        let started = last.run.started.as_millisecond();
+        format!("{started}.{}.{}", last.connection, last.run.epoch)
+    });
+    let views = listed.into_iter().map(|listed| View::listed(app, listed));
+    Ok((views.collect(), next))
+}
+
+/// Reads what `next` of a page said.
+fn cursor(text: &str) -> Result<RunsAfter, Problem> {
+    let read = |text: &str| {
+        let (started, id) = text.split_once('.')?;
+        let (connection, epoch) = id.split_once('.')?;
+        Store::check_name(connection).ok()?;
+        Some(RunsAfter {
+            started: Timestamp::from_millisecond(started.parse().ok()?).ok()?,
+            connection: connection.to_owned(),
+            epoch: epoch.parse().ok()?,
+        })
     };
-    Ok(json(StatusCode::OK, &Page { items }))
+    let refused = || Problem::bad_request("after is what next of the page before said");
+    read(text).ok_or_else(refused)
 }
 
 /// The syncs of a connection, of this process and of others.
 pub(crate) async fn of_connection(app: &App, connection: String) -> Result<Vec<View>, Problem> {
-    let name = connection.clone();
-    let past = app
-        .store(move |store| store.history(&name, MOST_LISTED).map_err(Problem::of_store))
-        .await?;
-    let views = past.into_iter().map(|run| {
-        let view = View::past(&connection, run);
-        app.runs.find(&view.id).map_or(view, |sync| View::of(&sync))
-    });
-    Ok(views.collect())
+    let (views, _) = page(app, None, LARGEST_PAGE, Some(connection)).await?;
+    Ok(views)
 }
 
 /// One sync, of this process or out of the history.

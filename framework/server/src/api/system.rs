@@ -99,6 +99,8 @@ struct Entry {
     /// The version of the connection's config.
     version: Option<i64>,
     outcome: String,
+    /// The request that asked for it.
+    request_id: Option<String>,
 }
 
 async fn audit(
@@ -129,6 +131,7 @@ async fn audit(
         connection: row.name,
         version: row.version,
         outcome: row.outcome,
+        request_id: row.request_id,
     };
     let items = rows.into_iter().map(entry).collect();
     Ok(json(StatusCode::OK, &Page { items, next }))

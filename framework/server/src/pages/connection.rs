@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 use axum::{Extension, response::Response};
 use headwater_console::{
-    Access, Change, ConnectionDetail, SavedSecret, Tested, Tile, Use, connection,
+    Access, Change, ConnectionDetail, RunRow, SavedSecret, Source, Status, Tested, Tile, Use,
+    connection,
 };
-use headwater_core::{Check, Outcome, ProbeReport};
-use headwater_store::{Audited, LastCheck, Scope};
+use headwater_core::{Check, ConfigPatch, FormModel, Outcome, ProbeReport};
+use headwater_store::{Audited, LastCheck, Scheduled, Scope};
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     Posted, Visit,
+    credential::open_pointers,
     gallery::{source_of, status_of},
     see_other,
     streams::outcome_named,
@@ -20,7 +23,10 @@ use super::{
 };
 use crate::{
     api::{
-        connections::{Found, View, actor, find, keep, streams_of, view},
+        connections::{
+            self, Found, Unreadable, View, actor, find, keep, leads_elsewhere, merge, save_change,
+            streams_of, unreadable, view,
+        },
         syncs::of_connection,
     },
     body::Path,
@@ -36,9 +42,7 @@ pub(super) async fn show(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    visit.may(Scope::Read)?;
-    let found = find(&visit.app, name).await?;
-    page(&visit, StatusCode::OK, &found, None).await
+    page(&visit, StatusCode::OK, name, None).await
 }
 
 pub(super) async fn act(
@@ -48,7 +52,8 @@ pub(super) async fn act(
 ) -> Result<Response, Problem> {
     let path = format!("/connections/{name}");
     let done = match posted.text("action") {
-        "test" => test(&visit, &name).await.map(|()| path),
+        "test" => test(&visit, &name).await.map(|_| path),
+        "apply" => apply(&visit, &name, posted.revision()).await,
         "undo" => undo(&visit, &name, posted.revision()).await.map(|()| path),
         "delete" => delete(&visit, &name, &posted)
             .await
@@ -60,22 +65,50 @@ pub(super) async fn act(
     match done {
         Ok(path) => Ok(see_other(&path)),
         Err(problem) if problem.status() == StatusCode::NOT_FOUND => Err(problem),
-        Err(problem) => {
-            visit.may(Scope::Read)?;
-            let found = find(&visit.app, name).await?;
-            page(&visit, problem.status(), &found, Some(problem.detail)).await
-        }
+        Err(problem) => page(&visit, problem.status(), name, Some(problem.detail)).await,
     }
 }
 
-async fn test(visit: &Visit, name: &str) -> Result<(), Problem> {
+/// Asks the service again, and keeps what it says. Whether the connection works.
+pub(super) async fn test(visit: &Visit, name: &str) -> Result<bool, Problem> {
     let (app, actor) = (&visit.app, actor(visit.may(Scope::Use)?));
     let opened = open_saved(app, name).await?;
     let report = probe(app, &*opened.connector, &*opened.source, |_| {}).await?;
+    let is_working = report.failure().is_none();
     let (name, version) = (name.to_owned(), opened.connection.version);
     app.store(move |store| keep(store, &name, version, &report, &actor).map(drop))
         .await
-        .map_err(Problem::of_store)
+        .map_err(Problem::of_store)?;
+    Ok(is_working)
+}
+
+/// Takes over what the last test offers, and returns where to go on: to the form where secrets have to be given again.
+async fn apply(
+    visit: &Visit,
+    name: &str,
+    revision: Result<i64, Problem>,
+) -> Result<String, Problem> {
+    let caller = visit.may(Scope::Admin)?;
+    let (found, revision) = (find(&visit.app, name.to_owned()).await?, revision?);
+    let path = format!("/connections/{name}");
+    let Some(change) = offered_change(&found) else {
+        let text = "the last test offers no change any more; test the connection again";
+        return Err(Problem::new(StatusCode::CONFLICT, "nothing_offered", text));
+    };
+    let before = &found.connection.config;
+    let mut after = before.clone();
+    merge(&mut after, change.clone());
+    if leads_elsewhere(&found.form, before, &after) {
+        return Ok(format!("{path}/edit?offer=1"));
+    }
+    let change = connections::Change {
+        title: None,
+        description: None,
+        config: Some(change),
+        test: true,
+    };
+    save_change(&visit.app, caller, name.to_owned(), revision, change).await?;
+    Ok(path)
 }
 
 async fn undo(visit: &Visit, name: &str, revision: Result<i64, Problem>) -> Result<(), Problem> {
@@ -90,9 +123,15 @@ async fn undo(visit: &Visit, name: &str, revision: Result<i64, Problem>) -> Resu
 async fn delete(visit: &Visit, name: &str, posted: &Posted) -> Result<(), Problem> {
     let actor = actor(visit.may(Scope::Admin)?);
     let revision = posted.revision()?;
-    let found = find(&visit.app, name.to_owned()).await?;
+    let schedule = match find(&visit.app, name.to_owned()).await {
+        Ok(found) => found.connection.schedule,
+        Err(problem) => {
+            let left = unreadable(&visit.app, name.to_owned(), problem).await?;
+            left.remains.schedule
+        }
+    };
     let is_confirmed = posted.text("confirm").trim() == name;
-    if !uses(&found).is_empty() && !is_confirmed {
+    if schedule.is_some() && !is_confirmed {
         let text = format!("type {name} to delete it: it is in use");
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return Err(Problem::new(status, "not_confirmed", text));
@@ -105,14 +144,12 @@ async fn delete(visit: &Visit, name: &str, posted: &Posted) -> Result<(), Proble
 }
 
 /// What stops to work without a connection: its schedule.
-fn uses(found: &Found) -> Vec<Use> {
-    let scheduled = found.connection.schedule.iter();
-    scheduled
-        .map(|scheduled| Use {
-            title: format!("the schedule to {}", scheduled.schedule.destination),
-            path: format!("/connections/{}/streams", found.connection.name),
-        })
-        .collect()
+fn uses(schedule: Option<&Scheduled>) -> Vec<Use> {
+    let used = |scheduled: &Scheduled| Use {
+        title: format!("the schedule to {}", scheduled.schedule.destination),
+        path: format!("/connections/{}/streams", scheduled.connection),
+    };
+    schedule.map(used).into_iter().collect()
 }
 
 /// What is known of the secrets of a connection, by pointer.
@@ -131,16 +168,19 @@ pub(super) fn secrets_of(view: &View) -> BTreeMap<String, SavedSecret> {
 async fn page(
     visit: &Visit,
     status: StatusCode,
-    found: &Found,
+    name: String,
     refused: Option<String>,
 ) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let found = match find(&visit.app, name.clone()).await {
+        Ok(found) => found,
+        Err(problem) => {
+            let left = unreadable(&visit.app, name, problem).await?;
+            return what_is_left(visit, status, &left, refused).await;
+        }
+    };
+    let found = &found;
     let seen = view(&found.form, &found.connection);
-    let history = history(visit, seen.name.clone()).await?;
-    let runs = of_connection(&visit.app, seen.name.clone()).await?;
-    let runs = runs.iter().take(RUNS).map(|run| {
-        let streams = streams_of_run(visit, run);
-        row(run, seen.title.clone(), &streams)
-    });
     let access = streams_of(found).into_iter().filter_map(|stream| {
         let access = stream.access?;
         Some(Access {
@@ -150,7 +190,7 @@ async fn page(
         })
     });
     let source = source_of(&*found.connector);
-    let used_by = uses(found);
+    let used_by = uses(found.connection.schedule.as_ref());
     let view = ConnectionDetail {
         tile: Tile {
             name: seen.name.clone(),
@@ -167,15 +207,16 @@ async fn page(
         form: &found.form,
         saved: secrets_of(&seen),
         version: seen.revision.to_string(),
-        created: seen.created,
-        updated: seen.updated,
+        created: Some(seen.created),
+        updated: Some(seen.updated),
         problem: None,
-        tested: found.connection.last_check.as_ref().map(tested),
+        can_be_entered: false,
+        tested: tested(found),
         access: access.collect(),
         allowances: Vec::new(),
         used_by,
-        history: history.into_iter().map(change).collect(),
-        runs: runs.collect(),
+        history: history(visit, &seen.name).await?,
+        runs: runs(visit, &seen.name).await?,
         undo_until: seen.undo_until,
         done: None,
         refused,
@@ -184,15 +225,82 @@ async fn page(
     Ok(visit.show(status, connection(&view, &visit.app.texts)))
 }
 
+/// The page of a connection that cannot be read.
+async fn what_is_left(
+    visit: &Visit,
+    status: StatusCode,
+    left: &Unreadable,
+    refused: Option<String>,
+) -> Result<Response, Problem> {
+    let remains = &left.remains;
+    let unknown = Source {
+        id: remains.connector.clone(),
+        name: remains.connector.clone(),
+        summary: String::new(),
+        docs: String::new(),
+    };
+    let empty = FormModel {
+        title: String::new(),
+        fields: Vec::new(),
+        guide: Vec::new(),
+    };
+    let connector = left.connector.as_ref();
+    let source = connector.map_or(unknown, |(connector, _)| source_of(&**connector));
+    let used_by = uses(remains.schedule.as_ref());
+    let view = ConnectionDetail {
+        tile: Tile {
+            name: remains.name.clone(),
+            title: remains.title.clone(),
+            description: remains.description.clone(),
+            source_id: source.id.clone(),
+            source_name: source.name.clone(),
+            status: Status::Unreadable,
+            checked_at: None,
+            owner: Some(remains.created_by.clone()),
+            used_by: used_by.len(),
+        },
+        source: &source,
+        form: connector.map_or(&empty, |(_, form)| form),
+        config: left.open_config(),
+        saved: BTreeMap::new(),
+        version: remains.revision.to_string(),
+        created: remains.created,
+        updated: remains.updated,
+        problem: Some(left.problem.detail.clone()),
+        can_be_entered: connector.is_some(),
+        tested: None,
+        access: Vec::new(),
+        allowances: Vec::new(),
+        used_by,
+        history: history(visit, &remains.name).await?,
+        runs: runs(visit, &remains.name).await?,
+        undo_until: None,
+        done: None,
+        refused,
+    };
+    Ok(visit.show(status, connection(&view, &visit.app.texts)))
+}
+
+async fn runs(visit: &Visit, name: &str) -> Result<Vec<RunRow>, Problem> {
+    let runs = of_connection(&visit.app, name.to_owned()).await?;
+    let rows = runs.iter().take(RUNS).map(|run| {
+        let streams = streams_of_run(visit, run);
+        row(run, &streams)
+    });
+    Ok(rows.collect())
+}
+
 /// What was done with a connection, for those who may read the audit.
-async fn history(visit: &Visit, name: String) -> Result<Vec<Audited>, Problem> {
+async fn history(visit: &Visit, name: &str) -> Result<Vec<Change>, Problem> {
     if visit.may(Scope::Admin).is_err() {
         return Ok(Vec::new());
     }
+    let name = name.to_owned();
     let rows = visit
         .app
         .store(move |store| store.audit(None, CHANGES, Some(&name)));
-    rows.await.map_err(Problem::of_store)
+    let rows = rows.await.map_err(Problem::of_store)?;
+    Ok(rows.into_iter().map(change).collect())
 }
 
 fn change(row: Audited) -> Change {
@@ -208,16 +316,45 @@ fn change(row: Audited) -> Change {
 }
 
 /// A kept test, as far as it is for people.
-fn tested(check: &LastCheck) -> Tested {
-    let checks = check.said.report["checks"].as_array();
-    let checks: Vec<Check> = checks.into_iter().flatten().map(check_of).collect();
+fn tested(found: &Found) -> Option<Tested> {
+    let check = found.connection.last_check.as_ref()?;
+    let checks = checks_of(check);
     let took = checks.iter().filter_map(|check| check.latency);
-    Tested {
+    let allowances = Vec::deserialize(&check.said.report["allowances"]);
+    Some(Tested {
         at: check.checked,
         seconds: took.map(|took| took.as_secs_f64()).sum(),
         request_id: None,
-        report: ProbeReport::from(checks),
-    }
+        report: ProbeReport {
+            checks,
+            allowances: allowances.unwrap_or_default(),
+            patch: offer(found),
+        },
+    })
+}
+
+/// What the last test would have in the config and is not there yet. Never a secret.
+pub(super) fn offer(found: &Found) -> Option<ConfigPatch> {
+    let check = found.connection.last_check.as_ref()?;
+    let mut offered = ConfigPatch::deserialize(&check.said.report["patch"]).ok()?;
+    let open = open_pointers(&found.form);
+    let config = &found.connection.config;
+    offered.set.retain(|pointer, value| {
+        open.contains(&**pointer) && config.pointer(pointer) != Some(value)
+    });
+    (!offered.set.is_empty()).then_some(offered)
+}
+
+/// The change (JSON Merge Patch) that the last test offers.
+fn offered_change(found: &Found) -> Option<Value> {
+    let mut change = Value::Null;
+    offer(found)?.apply(&mut change);
+    Some(change)
+}
+
+fn checks_of(check: &LastCheck) -> Vec<Check> {
+    let checks = check.said.report["checks"].as_array();
+    checks.into_iter().flatten().map(check_of).collect()
 }
 
 fn check_of(kept: &Value) -> Check {
@@ -237,7 +374,7 @@ fn check_of(kept: &Value) -> Check {
 
 /// The fields at which the last test failed.
 pub(super) fn failing(check: Option<&LastCheck>) -> Vec<String> {
-    let checks = check.map(|check| tested(check).report.checks);
+    let checks = check.map(checks_of);
     let failed = checks.into_iter().flatten();
     let failed = failed.filter(|check| check.outcome == Outcome::Failed);
     failed.flat_map(|check| check.pointers).collect()

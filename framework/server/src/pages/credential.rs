@@ -4,15 +4,19 @@
 //! goes in and never comes back: after a refusal it has to be typed again.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Instant,
 };
 
 use axum::{Extension, response::Response};
-use headwater_console::{CredentialForm, Purpose, Tested, answer, credential, left_empty};
+use headwater_console::{
+    CredentialForm, Purpose, Tested, answer, credential, left_empty, title_of_copy,
+};
 use headwater_core::{
-    AnyConnector, FieldError, FieldKind, FormModel, Notice, Outcome, ProbeReport, Timestamp, put,
+    AnyConnector, ConfigPatch, FieldError, FieldKind, FormModel, Notice, Outcome, ProbeReport,
+    Timestamp, put,
 };
 use headwater_store::{Connection, Scope};
 use http::StatusCode;
@@ -21,14 +25,14 @@ use serde_json::{Map, Value};
 
 use super::{
     Posted, Visit,
-    connection::{failing, secrets_of},
+    connection::{failing, offer, secrets_of},
     gallery::source_of,
     see_other,
 };
 use crate::{
     api::connections::{
-        Change, New, changed_config, find, leads_elsewhere, merge, remove, save_change, save_new,
-        view,
+        Change, New, Unreadable, changed_config, find, leads_elsewhere, merge, remove, save_change,
+        save_new, unreadable, view,
     },
     app::form,
     body::{Path, Query},
@@ -41,6 +45,13 @@ use crate::{
 #[derive(Deserialize)]
 pub(super) struct Reason {
     repair: Option<String>,
+    offer: Option<String>,
+}
+
+/// The connection that a new one begins as a copy of, without its secrets.
+#[derive(Deserialize)]
+pub(super) struct Copied {
+    from: Option<String>,
 }
 
 /// What a form is about.
@@ -51,6 +62,10 @@ struct Place {
     connector: Arc<dyn AnyConnector>,
     form: FormModel,
     saved: Option<Connection>,
+    /// What is left of what is saved, where it cannot be read.
+    left: Option<Unreadable>,
+    /// What the last test would have in the config.
+    offer: Option<ConfigPatch>,
 }
 
 /// What is in a form, and what came of it.
@@ -70,12 +85,24 @@ struct Entered {
 pub(super) async fn open_new(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
+    Query(copied): Query<Copied>,
 ) -> Result<Response, Problem> {
     let place = adding(&visit, &id)?;
-    let entered = Entered {
+    let mut entered = Entered {
         answer: Value::Object(Map::new()),
         ..Entered::default()
     };
+    if let Some(name) = copied.from {
+        let found = find(&visit.app, name).await?;
+        let seen = view(&found.form, &found.connection);
+        if seen.connector != id {
+            let text = "what is copied is a credential of another source";
+            return Err(Problem::bad_request(text));
+        }
+        entered.title = title_of_copy(&seen.title, &visit.app.texts);
+        entered.description = seen.description;
+        entered.answer = seen.config;
+    }
     Ok(show(&visit, &place, entered, StatusCode::OK))
 }
 
@@ -93,8 +120,14 @@ pub(super) async fn open_edit(
     Path(name): Path<String>,
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {
+    let has_offer = reason.offer.is_some();
     let place = changing(&visit, name, edit(reason)).await?;
-    Ok(open(&visit, &place))
+    let mut entered = saved(&place);
+    if let Some(offer) = place.offer.as_ref().filter(|_| has_offer) {
+        offer.apply(&mut entered.answer);
+        entered.notices = notices_of(offer);
+    }
+    Ok(show(&visit, &place, entered, StatusCode::OK))
 }
 
 pub(super) async fn post_edit(
@@ -112,7 +145,7 @@ pub(super) async fn open_rotate(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let place = changing(&visit, name, Purpose::Rotate).await?;
-    Ok(open(&visit, &place))
+    Ok(show(&visit, &place, saved(&place), StatusCode::OK))
 }
 
 pub(super) async fn post_rotate(
@@ -141,13 +174,21 @@ fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
         form: form(&*connector)?,
         connector,
         saved: None,
+        left: None,
+        offer: None,
     })
 }
 
 async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place, Problem> {
     visit.may(Scope::Admin)?;
-    let found = find(&visit.app, name).await?;
-    let back = format!("/connections/{}", found.connection.name);
+    let back = format!("/connections/{name}");
+    let found = match find(&visit.app, name.clone()).await {
+        Ok(found) => found,
+        Err(problem) => {
+            let left = unreadable(&visit.app, name, problem).await?;
+            return entering_again(left, back);
+        }
+    };
     let (purpose, path) = match purpose {
         Purpose::Repair(_) => match failing(found.connection.last_check.as_ref()) {
             // No field is to blame, so any of them may be.
@@ -161,14 +202,41 @@ async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place
         purpose,
         path,
         back,
+        offer: offer(&found),
         connector: found.connector,
         form: found.form,
         saved: Some(found.connection),
+        left: None,
     })
 }
 
-/// The form with what is saved.
-fn open(visit: &Visit, place: &Place) -> Response {
+fn entering_again(left: Unreadable, back: String) -> Result<Place, Problem> {
+    let Some((connector, form)) = left.connector.clone() else {
+        return Err(left.problem);
+    };
+    Ok(Place {
+        purpose: Purpose::Again,
+        path: format!("{back}/edit"),
+        back,
+        connector,
+        form,
+        saved: None,
+        left: Some(left),
+        offer: None,
+    })
+}
+
+/// What is saved, as the form begins with it.
+fn saved(place: &Place) -> Entered {
+    if let Some(left) = &place.left {
+        return Entered {
+            title: left.remains.title.clone(),
+            description: left.remains.description.clone(),
+            version: left.remains.revision.to_string(),
+            answer: left.open_config(),
+            ..Entered::default()
+        };
+    }
     let entered = place.saved.as_ref().map(|saved| Entered {
         title: saved.title.clone(),
         description: saved.description.clone(),
@@ -176,7 +244,16 @@ fn open(visit: &Visit, place: &Place) -> Response {
         answer: view(&place.form, saved).config,
         ..Entered::default()
     });
-    show(visit, place, entered.unwrap_or_default(), StatusCode::OK)
+    entered.unwrap_or_default()
+}
+
+/// Says at each field what the last test found of it.
+fn notices_of(offer: &ConfigPatch) -> Vec<Notice> {
+    let notice = |pointer: &Cow<'_, str>| Notice {
+        pointer: pointer.to_string(),
+        message: offer.message.clone(),
+    };
+    offer.set.keys().map(notice).collect()
 }
 
 async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, Problem> {
@@ -210,7 +287,7 @@ async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, P
         report,
         at: Timestamp::now(),
         seconds: started.elapsed().as_secs_f64(),
-        request_id: None,
+        request_id: visit.request_id.clone(),
     };
     let done = match action {
         "save" | "save-untested" => {
@@ -249,6 +326,19 @@ async fn save(
     entered: &Entered,
     test: bool,
 ) -> Result<String, Problem> {
+    let (app, revision) = (&visit.app, entered.version.parse());
+    let revision = revision.map_err(|_| crate::answer::changed());
+    let change = |config| Change {
+        title: Some(entered.title.clone()),
+        description: Some(entered.description.clone()),
+        config: Some(config),
+        test,
+    };
+    if let Some(left) = &place.left {
+        let (name, change) = (left.remains.name.clone(), change(entered.answer.clone()));
+        save_change(app, caller, name, revision?, change).await?;
+        return Ok(place.back.clone());
+    }
     let Some(saved) = &place.saved else {
         let new = New {
             connector: place.connector.about().id.to_owned(),
@@ -258,18 +348,11 @@ async fn save(
             config: entered.answer.clone(),
             test,
         };
-        let name = save_new(&visit.app, caller, new).await?;
+        let name = save_new(app, caller, new).await?;
         return Ok(format!("{}?added={name}", place.back));
     };
-    let revision = entered.version.parse();
-    let revision = revision.map_err(|_| crate::answer::changed())?;
-    let change = Change {
-        title: Some(entered.title.clone()),
-        description: Some(entered.description.clone()),
-        config: Some(difference(&place.form, &saved.config, &entered.answer)),
-        test,
-    };
-    save_change(&visit.app, caller, saved.name.clone(), revision, change).await?;
+    let change = change(difference(&place.form, &saved.config, &entered.answer));
+    save_change(app, caller, saved.name.clone(), revision?, change).await?;
     Ok(place.back.clone())
 }
 
@@ -297,21 +380,25 @@ fn take_over(form: &FormModel, answer: &mut Value, patch: &str) {
     let Ok(patch) = serde_json::from_str::<Map<String, Value>>(patch) else {
         return;
     };
+    let known = open_pointers(form);
+    for (pointer, value) in patch {
+        if known.contains(&pointer) {
+            put(answer, &pointer, value);
+        }
+    }
+}
+
+/// The fields that are no secrets, and those that say which alternative is meant.
+pub(super) fn open_pointers(form: &FormModel) -> BTreeSet<String> {
     let inputs = form.inputs().into_iter();
     let open = inputs.filter(|field| field.kind != FieldKind::Secret);
     let tags = form.fields.iter().filter_map(|field| match &field.kind {
         FieldKind::OneOf { tag, .. } => Some(format!("{}/{tag}", field.pointer)),
         _ => None,
     });
-    let known: BTreeSet<String> = open
-        .map(|field| field.pointer.clone())
+    open.map(|field| field.pointer.clone())
         .chain(tags)
-        .collect();
-    for (pointer, value) in patch {
-        if known.contains(&pointer) {
-            put(answer, &pointer, value);
-        }
-    }
+        .collect()
 }
 
 /// The change (JSON Merge Patch) that makes what was entered of what is saved. A form leaves out secrets that stay and
@@ -410,16 +497,15 @@ fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) 
         let mut checks = tested.report.checks.iter();
         checks.all(|check| check.code != "not_allowed")
     });
+    let of_left = place.left.as_ref().map(|left| &left.remains.name);
+    let name = place.saved.as_ref().map(|saved| &saved.name).or(of_left);
     let view = CredentialForm {
         purpose: place.purpose.clone(),
         path: place.path.clone(),
         back: place.back.clone(),
         source: &source,
         form: &place.form,
-        connection: place
-            .saved
-            .as_ref()
-            .map(|saved| (saved.name.clone(), entered.version)),
+        connection: name.map(|name| (name.clone(), entered.version)),
         title: entered.title,
         description: entered.description,
         answer: entered.answer,

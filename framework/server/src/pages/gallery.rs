@@ -9,8 +9,9 @@ use headwater_core::AnyConnector;
 use headwater_store::Scope;
 use http::StatusCode;
 use serde::Deserialize;
+use tokio::task::JoinSet;
 
-use super::{Posted, Visit, see_other, with_query};
+use super::{Posted, Visit, connection::test, see_other, with_query};
 use crate::{
     api::connections::{Health, Line, find, page},
     app::App,
@@ -21,8 +22,10 @@ use crate::{
 
 /// How many connections are read at once.
 const READ: usize = 1_000;
-/// How many connections a page shows.
+/// How many connections a page shows, and how many are tested again by one click.
 const SHOWN: usize = 100;
+/// How many of them are tested at once.
+const TESTED_AT_ONCE: usize = 16;
 
 /// What to look for.
 #[derive(Deserialize)]
@@ -32,6 +35,9 @@ pub(super) struct Search {
     #[serde(default)]
     status: String,
     after: Option<String>,
+    /// How many were tested again just now, and how many of them work.
+    tested: Option<usize>,
+    working: Option<usize>,
 }
 
 /// What was done just now.
@@ -156,11 +162,49 @@ pub(super) async fn go_on(
     posted: Posted,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
-    let found = find(&visit.app, posted.text("connection").to_owned()).await?;
-    Ok(see_other(&format!(
-        "/connections/{}/streams",
-        found.connection.name
-    )))
+    let name = posted.text("connection").to_owned();
+    match find(&visit.app, name.clone()).await {
+        Ok(_) => Ok(see_other(&format!("/connections/{name}/streams"))),
+        // Its page says what can be done.
+        Err(problem) if problem.code == "unreadable" => {
+            Ok(see_other(&format!("/connections/{name}")))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Tests again what needs attention, as many as a page shows.
+pub(super) async fn retest(
+    Extension(visit): Extension<Visit>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Use)?;
+    if posted.text("action") != "retest" {
+        return Err(Problem::bad_request(
+            "what needs attention can be tested again, and nothing else",
+        ));
+    }
+    let is_wrong = |tile: &Tile| tile.status == Status::NeedsAttention;
+    let mut tiles = wanted(&visit.app, None, None, SHOWN, is_wrong).await?;
+    tiles.truncate(SHOWN);
+    let (mut tested, mut working) = (0_usize, 0_usize);
+    let (mut waiting, mut testing) = (tiles.into_iter(), JoinSet::new());
+    loop {
+        let free = TESTED_AT_ONCE.saturating_sub(testing.len());
+        for tile in waiting.by_ref().take(free) {
+            let visit = visit.clone();
+            testing.spawn(async move { test(&visit, &tile.name).await });
+        }
+        let Some(done) = testing.join_next().await else {
+            break;
+        };
+        // One that could not be asked stays as it was.
+        tested += 1;
+        working += usize::from(matches!(done, Ok(Ok(true))));
+    }
+    let (tested, working) = (tested.to_string(), working.to_string());
+    let pairs = [("tested", &*tested), ("working", &working)];
+    Ok(see_other(&with_query("/connections", &pairs)))
 }
 
 pub(super) async fn saved(
@@ -193,6 +237,7 @@ pub(super) async fn saved(
         query: search.q,
         status,
         next,
+        retested: search.tested.zip(search.working),
     };
     Ok(visit.show(StatusCode::OK, connections(&view, &visit.app.texts)))
 }

@@ -28,6 +28,7 @@ use crate::{
     body,
     guard::{self, Caller},
     problem::Problem,
+    request_id::RequestId,
 };
 
 const THEME_COOKIE: &str = "theme";
@@ -47,7 +48,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
             "/sources/{source}/add",
             get(credential::open_new).post(credential::post_new),
         )
-        .route("/connections", get(gallery::saved))
+        .route("/connections", get(gallery::saved).post(gallery::retest))
         .route(
             "/connections/{connection}",
             get(connection::show).post(connection::act),
@@ -87,6 +88,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
 pub(crate) struct Visit {
     pub app: Arc<App>,
     caller: Option<Caller>,
+    request_id: Option<String>,
     frame: Frame,
     /// Whether the script asks, which wants the content alone.
     is_fragment: bool,
@@ -103,6 +105,10 @@ impl Visit {
                 user: user.map(|caller| caller.name.clone()),
                 path: path.map_or("/", |path| path.as_str()).to_owned(),
             },
+            request_id: request
+                .extensions()
+                .get::<RequestId>()
+                .map(|id| id.0.clone()),
             is_fragment: request.headers().contains_key("headwater-fragment"),
             caller,
             app,
@@ -129,7 +135,7 @@ impl Visit {
             status: problem.status().as_u16(),
             title: problem.title.to_owned(),
             detail: problem.detail.clone(),
-            request_id: None,
+            request_id: self.request_id.clone(),
             back: "/".to_owned(),
         };
         let page = headwater_console::problem(&view, &self.app.texts);

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Extension, response::Response};
-use headwater_console::{Preview, Schedule, StreamChoice, StreamRow, streams};
+use headwater_console::{
+    Frequency, Preview, Schedule, ScheduleChange, StreamChoice, StreamRow, streams,
+};
 use headwater_core::{FieldError, Outcome, StreamSpec, Timestamp};
 use headwater_host::{Action, Redaction, Redactor};
-use headwater_store::Scope;
+use headwater_store::{Scope, When};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -16,8 +18,10 @@ use crate::{
     api::{
         connections::{Found, StreamView, actor, find, streams_of},
         preview::{Wanted, look},
+        schedules::{self, New},
     },
     body::{Path, Query},
+    guard::Caller,
     problem::Problem,
     runs::{Order, start},
 };
@@ -33,78 +37,221 @@ pub(super) struct Shown {
     stream: Option<String>,
 }
 
-/// What was entered of the choice.
+/// What was done with the schedule just now.
+#[derive(Deserialize)]
+pub(super) struct Done {
+    done: Option<String>,
+}
+
+/// What was entered of the choice, or is saved of it.
 struct Chosen {
     streams: BTreeSet<String>,
     destination: String,
     is_redacted: bool,
+    schedule: Schedule,
+    version: String,
+    done: Option<ScheduleChange>,
     errors: Vec<FieldError>,
 }
 
 pub(super) async fn choose(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
+    Query(done): Query<Done>,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
     let found = find(&visit.app, name).await?;
-    let all = streams_of(&found);
-    let can_be_read = all
-        .iter()
-        .filter(|stream| outcome(stream) != Some(Outcome::Failed));
-    let mut destinations = visit.app.options.destinations.keys();
     let chosen = Chosen {
-        streams: can_be_read
-            .map(|stream| stream.spec.name.to_owned())
-            .collect(),
-        destination: destinations.next().cloned().unwrap_or_default(),
-        is_redacted: false,
-        errors: Vec::new(),
+        done: match done.done.as_deref() {
+            Some("saved") => Some(ScheduleChange::Saved),
+            Some("removed") => Some(ScheduleChange::Removed),
+            _ => None,
+        },
+        ..saved(&visit, &found)
     };
     Ok(show(&visit, StatusCode::OK, &found, chosen))
 }
 
-/// Starts a sync of what was chosen.
+/// What the schedule of a connection says; without one, everything that can be read.
+fn saved(visit: &Visit, found: &Found) -> Chosen {
+    let all = streams_of(found);
+    let scheduled = found.connection.schedule.as_ref();
+    let scheduled = scheduled.map(|scheduled| &scheduled.schedule);
+    let named = scheduled.map_or(&[][..], |schedule| &schedule.streams);
+    let is_chosen = |stream: &&StreamView| match scheduled {
+        Some(_) if named.is_empty() => true,
+        Some(_) => named.iter().any(|name| name == stream.spec.name),
+        None => outcome(stream) != Some(Outcome::Failed),
+    };
+    let first = || visit.app.options.destinations.keys().next().cloned();
+    let destination = scheduled.map(|schedule| schedule.destination.clone());
+    let (frequency, cron, time_zone) = match scheduled.map(|schedule| schedule.when.clone()) {
+        None => (Frequency::Manual, String::new(), String::new()),
+        Some(When::Every(seconds)) => (Frequency::Every(seconds), String::new(), String::new()),
+        Some(When::Cron { expression, zone }) => (Frequency::Cron, expression, zone),
+    };
+    Chosen {
+        streams: all
+            .iter()
+            .filter(is_chosen)
+            .map(|stream| stream.spec.name.to_owned())
+            .collect(),
+        destination: destination.or_else(first).unwrap_or_default(),
+        is_redacted: scheduled.is_some_and(|schedule| schedule.is_redacted),
+        schedule: Schedule {
+            frequency,
+            cron,
+            time_zone,
+            is_paused: scheduled.is_some_and(|schedule| schedule.is_paused),
+            next: schedules::kept_times(found),
+        },
+        version: found.connection.revision.to_string(),
+        done: None,
+        errors: Vec::new(),
+    }
+}
+
+/// Starts a sync of what was chosen, or makes a schedule of it.
 pub(super) async fn chosen(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
     posted: Posted,
 ) -> Result<Response, Problem> {
     let caller = visit.may(Scope::Use)?;
-    let found = find(&visit.app, name.clone()).await?;
+    let found = find(&visit.app, name).await?;
     let mut chosen = Chosen {
         streams: posted.all("stream").map(str::to_owned).collect(),
         destination: posted.text("destination").trim().to_owned(),
         is_redacted: posted.text("redact") == "true",
+        schedule: Schedule {
+            frequency: match posted.text("schedule") {
+                "manual" | "" => Frequency::Manual,
+                "cron" => Frequency::Cron,
+                // What is no number is too short an interval.
+                seconds => Frequency::Every(seconds.parse().unwrap_or(0)),
+            },
+            cron: posted.text("cron").trim().to_owned(),
+            time_zone: posted.text("time_zone").trim().to_owned(),
+            is_paused: posted.text("paused") == "true",
+            next: Vec::new(),
+        },
+        version: posted.text("version").to_owned(),
+        done: None,
         errors: Vec::new(),
     };
-    if posted.text("action") != "run" {
-        return Err(Problem::bad_request(
-            "what was chosen can be run, and nothing else",
-        ));
-    }
     if chosen.streams.is_empty() {
         chosen.errors = vec![error("/streams", "choose at least one stream")];
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return Ok(show(&visit, status, &found, chosen));
     }
+    let done = match posted.text("action") {
+        "run" => run(&visit, caller, &found, &chosen).await.map(Some),
+        "save" => save(&visit, &posted, &found, &chosen).await.map(Some),
+        "times" => next_times(&visit, &found, &mut chosen).map(|()| None),
+        _ => Err(Problem::bad_request(
+            "what was chosen can be run or scheduled, and nothing else",
+        )),
+    };
+    match done {
+        Ok(Some(path)) => Ok(see_other(&path)),
+        Ok(None) => Ok(show(&visit, StatusCode::OK, &found, chosen)),
+        Err(problem) => {
+            chosen.errors = errors_of(&problem);
+            Ok(show(&visit, problem.status(), &found, chosen))
+        }
+    }
+}
+
+async fn run(
+    visit: &Visit,
+    caller: &Caller,
+    found: &Found,
+    chosen: &Chosen,
+) -> Result<String, Problem> {
     let order = Order {
-        connection: name,
+        connection: found.connection.name.clone(),
         streams: chosen.streams.iter().cloned().collect(),
         destination: chosen.destination.clone(),
         redact: chosen.is_redacted,
         actor: actor(caller),
     };
-    match start(&visit.app, order).await {
-        Ok(sync) => Ok(see_other(&format!("/syncs/{}", sync.id))),
-        Err(problem) => {
-            let place = match problem.status() {
-                StatusCode::NOT_FOUND => "/streams",
-                _ => "/destination",
-            };
-            chosen.errors = vec![error(place, &problem.detail)];
-            Ok(show(&visit, problem.status(), &found, chosen))
-        }
+    let sync = start(&visit.app, order).await?;
+    Ok(format!("/syncs/{}", sync.id))
+}
+
+/// Sets, changes or takes away the schedule.
+async fn save(
+    visit: &Visit,
+    posted: &Posted,
+    found: &Found,
+    chosen: &Chosen,
+) -> Result<String, Problem> {
+    let caller = visit.may(Scope::Admin)?;
+    let (app, name) = (&visit.app, found.connection.name.clone());
+    let path = format!("/connections/{name}/streams?done=");
+    let revision = posted.revision()?;
+    if let Some(new) = new_schedule(found, chosen) {
+        schedules::save(app, caller, found, revision, new).await?;
+        return Ok(path + "saved");
     }
+    if found.connection.schedule.is_some() {
+        schedules::take_away(app, caller, name, revision).await?;
+    }
+    Ok(path + "removed")
+}
+
+/// Shows when what was entered would run, and changes nothing.
+fn next_times(visit: &Visit, found: &Found, chosen: &mut Chosen) -> Result<(), Problem> {
+    if let Some(new) = new_schedule(found, chosen) {
+        chosen.schedule.next = schedules::next_times(&visit.app, found, new)?;
+    }
+    Ok(())
+}
+
+/// The schedule that was entered; none where it is to run by hand.
+fn new_schedule(found: &Found, chosen: &Chosen) -> Option<New> {
+    let schedule = &chosen.schedule;
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let (every_seconds, cron, time_zone) = match schedule.frequency {
+        Frequency::Manual => return None,
+        Frequency::Every(seconds) => (Some(seconds), None, None),
+        Frequency::Cron => (
+            None,
+            Some(schedule.cron.clone()),
+            given(&schedule.time_zone),
+        ),
+    };
+    // All of them are also those that there will be.
+    let is_all = chosen.streams.len() >= found.connector.catalog().len();
+    Some(New {
+        every_seconds,
+        cron,
+        time_zone,
+        streams: match is_all {
+            true => Vec::new(),
+            false => chosen.streams.iter().cloned().collect(),
+        },
+        destination: chosen.destination.clone(),
+        redact: chosen.is_redacted,
+        paused: schedule.is_paused,
+    })
+}
+
+/// Each complaint at its input.
+fn errors_of(problem: &Problem) -> Vec<FieldError> {
+    let member = problem
+        .errors
+        .first()
+        .and_then(|complaint| complaint.member);
+    let place = match (member, problem.code) {
+        (Some("every_seconds"), _) => "/schedule",
+        (Some("cron"), _) => "/cron",
+        (Some("time_zone"), _) => "/time_zone",
+        (Some("destination"), _) | (None, "destination_unknown") => "/destination",
+        (Some("streams"), _) | (None, "not_found") => "/streams",
+        _ => "",
+    };
+    vec![error(place, &problem.detail)]
 }
 
 fn error(pointer: &str, message: &str) -> FieldError {
@@ -133,9 +280,11 @@ fn show(visit: &Visit, status: StatusCode, found: &Found, chosen: Chosen) -> Res
         title: found.connection.title.clone(),
         streams: streams_of(found).into_iter().map(row).collect(),
         destination: chosen.destination,
-        schedule: Schedule::Manual,
-        can_schedule: false,
+        schedule: chosen.schedule,
+        can_schedule: visit.app.options.schedules && visit.may(Scope::Admin).is_ok(),
         is_redacted: chosen.is_redacted,
+        version: chosen.version,
+        done: chosen.done,
         errors: chosen.errors,
     };
     visit.show(status, streams(&view, &visit.app.texts))

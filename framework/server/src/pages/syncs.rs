@@ -1,29 +1,31 @@
 //! Syncs: all that this service knows, and one of them as it goes.
 
-use std::collections::BTreeMap;
-
 use axum::{Extension, response::Response};
 use headwater_console::{RunList, RunRow, RunState, RunView, Sample, StreamProgress, run, runs};
 use headwater_core::Timestamp;
 use headwater_store::Scope;
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Posted, Visit, see_other};
+use super::{Posted, Visit, see_other, with_query};
 use crate::{
-    api::{
-        connections,
-        syncs::{View, find},
-    },
-    body::Path,
+    api::syncs::{View, find, page},
+    body::{Path, Query},
     problem::Problem,
 };
 
-/// How many connections are asked for their titles.
-const TITLES: usize = 1_000;
+/// How many syncs a page of the list shows.
+const SHOWN: usize = 50;
+
+/// Where the list goes on.
+#[derive(Deserialize)]
+pub(super) struct Listing {
+    after: Option<String>,
+}
 
 /// A sync as a line of a list.
-pub(super) fn row(view: &View, title: String, streams: &[Value]) -> RunRow {
+pub(super) fn row(view: &View, streams: &[Value]) -> RunRow {
     let now = Timestamp::now();
     let receipt = view.receipt.as_ref();
     let so_far = (now.as_millisecond() - view.started.as_millisecond()) as f64 / 1000.0;
@@ -37,7 +39,7 @@ pub(super) fn row(view: &View, title: String, streams: &[Value]) -> RunRow {
     RunRow {
         id: view.id.clone(),
         connection: view.connection.clone(),
-        title,
+        title: view.title.clone(),
         state,
         started: view.started,
         seconds,
@@ -111,22 +113,18 @@ fn progress(stream: &Value) -> StreamProgress {
     }
 }
 
-pub(super) async fn list(Extension(visit): Extension<Visit>) -> Result<Response, Problem> {
+pub(super) async fn list(
+    Extension(visit): Extension<Visit>,
+    Query(listing): Query<Listing>,
+) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
-    let (lines, _) = connections::page(&visit.app, None, TITLES, None).await?;
-    let titles: BTreeMap<String, String> = lines
-        .into_iter()
-        .map(|line| (line.name, line.title))
-        .collect();
-    let all = visit.app.runs.list();
-    let rows = all.iter().map(|sync| {
-        let view = View::of(sync);
-        let title = titles.get(&view.connection).unwrap_or(&view.connection);
-        row(&view, title.clone(), &streams_of(&visit, &view))
-    });
+    let (views, next) = page(&visit.app, listing.after.as_deref(), SHOWN, None).await?;
+    let rows = views
+        .iter()
+        .map(|view| row(view, &streams_of(&visit, view)));
     let view = RunList {
         runs: rows.collect(),
-        next: None,
+        next: next.map(|next| with_query("/syncs", &[("after", &next)])),
     };
     Ok(visit.show(StatusCode::OK, runs(&view, &visit.app.texts)))
 }
@@ -137,16 +135,13 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
     let view = find(&visit.app, &id).await?;
-    let found = connections::find(&visit.app, view.connection.clone()).await;
-    // A deleted connection leaves its runs of this process behind.
-    let title = found.map_or_else(|_| view.connection.clone(), |found| found.connection.title);
     let streams = streams_of(&visit, &view);
     let message = view
         .receipt
         .as_ref()
         .and_then(|receipt| receipt["message"].as_str());
     let view = RunView {
-        row: row(&view, title, &streams),
+        row: row(&view, &streams),
         destination: view.destination.clone().unwrap_or_default(),
         streams: streams.iter().map(progress).collect(),
         samples: samples_of(&visit, &view),

@@ -1,5 +1,6 @@
 //! Connections: adding, seeing, changing and removing them. Secrets come in and never go out.
 
+mod again;
 mod change;
 mod save;
 mod view;
@@ -18,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use again::{Unreadable, unreadable, whole_config};
 pub(crate) use change::{changed_config, leads_elsewhere, merge, remove};
 pub(crate) use save::{Change, New, keep, save_change, save_new};
 pub(crate) use view::{Health, Line, StreamView, View, streams_of, view};
@@ -188,7 +190,7 @@ struct Streams {
 pub(crate) fn actor(caller: &Caller) -> Actor {
     Actor {
         who: caller.name.clone(),
-        request_id: None,
+        request_id: caller.request_id.clone(),
     }
 }
 
@@ -368,9 +370,16 @@ async fn probe_change(
     headers: HeaderMap,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    let new = changed_config(&app, name, draft.config).await?;
-    let connector = new.found.connector;
-    let source = connector.open(&new.config, &app.context())?;
+    let new = changed_config(&app, name.clone(), draft.config.clone()).await;
+    let (connector, config) = match new {
+        Ok(new) => (new.found.connector, new.config),
+        Err(problem) => {
+            let left = unreadable(&app, name, problem).await?;
+            let new = whole_config(&app, &left, draft.config).await?;
+            (new.connector, new.config)
+        }
+    };
+    let source = connector.open(&config, &app.context())?;
     super::answer_probe(app, connector, source, &headers, |_| async {}).await
 }
 

@@ -8,7 +8,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Found, actor, change::changed_config, find};
+use super::{
+    Found, actor,
+    again::{enter_again, unreadable},
+    change::changed_config,
+    find,
+};
 use crate::{
     answer::changed,
     app::{App, form},
@@ -106,7 +111,7 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
 }
 
 /// Probes a config that is to be saved; refused where the probe fails. What the service would rather have is taken over.
-async fn accepted(
+pub(super) async fn accepted(
     app: &App,
     connector: &dyn AnyConnector,
     source: &dyn headwater_core::Source,
@@ -150,7 +155,7 @@ pub(crate) fn keep(
     store.record_check(name, version, &check, actor)
 }
 
-/// Changes a connection that is still as it was seen.
+/// Changes a connection that is still as it was seen. One that cannot be read is entered again as a whole.
 pub(crate) async fn save_change(
     app: &Arc<App>,
     caller: &Caller,
@@ -160,7 +165,13 @@ pub(crate) async fn save_change(
 ) -> Result<(), Problem> {
     let actor = actor(caller);
     let test = change.test;
-    let found = find(app, name.clone()).await?;
+    let found = match find(app, name.clone()).await {
+        Ok(found) => found,
+        Err(problem) => {
+            let left = unreadable(app, name, problem).await?;
+            return enter_again(app, caller, left, revision, change).await;
+        }
+    };
     if found.connection.revision != revision {
         return Err(changed());
     }

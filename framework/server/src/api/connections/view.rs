@@ -48,6 +48,8 @@ pub(crate) struct Line {
     /// Why it cannot be read.
     pub problem: Option<String>,
     pub created_by: String,
+    /// Grows with each change; the ETag is made of it.
+    pub revision: i64,
     pub updated: Option<Timestamp>,
     /// Whether it runs by itself.
     #[serde(skip)]
@@ -152,6 +154,7 @@ pub(super) fn line(listed: Listed) -> Line {
         connector: listed.connector,
         problem: listed.problem,
         created_by: listed.created_by,
+        revision: listed.revision,
         updated: listed.updated,
         is_scheduled: listed.schedule.is_some(),
     }

@@ -1,0 +1,151 @@
+//! Connections that cannot be read: what is left of one, and entering it again with all of its secrets.
+
+use std::sync::Arc;
+
+use headwater_core::{AnyConnector, FieldKind, FormModel, Validated};
+use headwater_host::references;
+use headwater_store::{Label, Remains};
+use serde_json::{Map, Value};
+
+use super::{
+    Change, actor,
+    change::{merge, remove},
+    save::{accepted, keep},
+};
+use crate::{
+    answer::changed,
+    app::{App, form},
+    guard::Caller,
+    probing::{connector, judge},
+    problem::Problem,
+};
+
+/// A connection that cannot be read.
+pub(crate) struct Unreadable {
+    pub remains: Remains,
+    /// Why.
+    pub problem: Problem,
+    /// What it was a config of; none where that is not known here.
+    pub connector: Option<(Arc<dyn AnyConnector>, FormModel)>,
+}
+
+/// What is left of a connection that was not found for this reason; any other reason stays a refusal.
+pub(crate) async fn unreadable(
+    app: &App,
+    name: String,
+    problem: Problem,
+) -> Result<Unreadable, Problem> {
+    if problem.code != "unreadable" {
+        return Err(problem);
+    }
+    let remains = app
+        .store(move |store| store.remains(&name).map_err(Problem::of_store))
+        .await?;
+    let connector = connector(app, &remains.connector).ok();
+    let connector = connector.and_then(|connector| {
+        let form = form(&*connector).ok()?;
+        Some((connector, form))
+    });
+    Ok(Unreadable {
+        remains,
+        problem,
+        connector,
+    })
+}
+
+impl Unreadable {
+    /// The config without what is, or may be, a secret or the place of one.
+    pub(crate) fn open_config(&self) -> Value {
+        let Some((_, form)) = &self.connector else {
+            return Value::Null;
+        };
+        let mut config = self.remains.config.clone();
+        for field in form.inputs() {
+            if field.kind == FieldKind::Secret {
+                remove(&mut config, &field.pointer);
+            }
+        }
+        config
+    }
+}
+
+/// A whole config for a connection that cannot be read, as it would be saved.
+pub(crate) struct Again {
+    pub connector: Arc<dyn AnyConnector>,
+    pub form: FormModel,
+    /// With its secrets.
+    pub answer: Value,
+    pub config: Validated,
+}
+
+/// Reads a config that keeps nothing of what was there: a change (JSON Merge Patch) of an empty one.
+pub(crate) async fn whole_config(
+    app: &App,
+    left: &Unreadable,
+    change: Value,
+) -> Result<Again, Problem> {
+    let Some((connector, form)) = left.connector.clone() else {
+        return Err(left.problem.clone());
+    };
+    if !change.is_object() {
+        return Err(Problem::field("", "type", "the config is an object"));
+    }
+    let mut answer = Value::Object(Map::new());
+    merge(&mut answer, change);
+    headwater_core::tidy(&form, &mut answer);
+    judge(app, &*connector, &answer).map_err(Problem::form)?;
+    let mut resolved = answer.clone();
+    references::resolve(&form, &mut resolved, &references::EnvFile::default())
+        .await
+        .map_err(Problem::form)?;
+    let config = connector.validate(resolved).map_err(Problem::form)?;
+    Ok(Again {
+        connector,
+        form,
+        answer,
+        config,
+    })
+}
+
+/// Puts a whole config in the place of one that cannot be read.
+pub(crate) async fn enter_again(
+    app: &App,
+    caller: &Caller,
+    left: Unreadable,
+    revision: i64,
+    change: Change,
+) -> Result<(), Problem> {
+    if left.remains.revision != revision {
+        return Err(changed());
+    }
+    let remains = &left.remains;
+    let title = change.title.unwrap_or_else(|| remains.title.clone());
+    let description = change.description;
+    let description = description.unwrap_or_else(|| remains.description.clone());
+    let Some(patch) = change.config else {
+        return Err(left.problem);
+    };
+    let mut new = whole_config(app, &left, patch).await?;
+    let report = match change.test {
+        true => {
+            let source = new.connector.open(&new.config, &app.context())?;
+            Some(accepted(app, &*new.connector, &*source, &mut new.answer).await?)
+        }
+        false => None,
+    };
+    let (actor, remains) = (actor(caller), left.remains);
+    app.store(move |store| {
+        let label = Label {
+            title: &title,
+            description: &description,
+        };
+        let version = store
+            .enter_again(&new.form, &remains, &new.answer, label, &actor)
+            .map_err(Problem::of_store)?;
+        if let Some(report) = report {
+            keep(store, &remains.name, version, &report, &actor)?;
+        }
+        Ok(())
+    })
+    .await
+}

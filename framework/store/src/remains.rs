@@ -1,0 +1,155 @@
+//! Connections that cannot be read: what is left of them, and entering them again.
+//!
+//! Nothing vouches for what is left. It is there to be looked at by whoever enters the connection again with all of its
+//! secrets; no seal of it is opened, and no reference in it is followed.
+
+use std::collections::BTreeMap;
+
+use headwater_core::{FormModel, Result, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::{
+    audit::{Actor, Event, audited},
+    connections::{Label, timestamp, write_label},
+    database::Row,
+    schedules::Scheduled,
+    secrets::{identity, take_out},
+    store::{Store, claim_key},
+    stored::{DAMAGED, Stored, changed_meanwhile, hold, missing, unreadable},
+};
+
+/// What is left of a connection that cannot be read.
+#[derive(Clone, Debug)]
+pub struct Remains {
+    /// What it is called by commands and addresses.
+    pub name: String,
+    /// What it is called where people read it.
+    pub title: String,
+    /// What people wrote about it.
+    pub description: String,
+    /// The connector that it is a config of, as far as is known.
+    pub connector: String,
+    /// The config, as far as it can be read. Anybody may have changed it.
+    pub config: Value,
+    /// Grows with each change of anything.
+    pub revision: i64,
+    /// When it was saved first.
+    pub created: Option<Timestamp>,
+    /// Who saved it.
+    pub created_by: String,
+    /// When its config was changed last.
+    pub updated: Option<Timestamp>,
+    /// When it runs by itself.
+    pub schedule: Option<Scheduled>,
+    stored: Stored,
+}
+
+impl Store {
+    /// What is left of a connection that cannot be read.
+    pub fn remains(&mut self, name: &str) -> Result<Remains> {
+        Self::check_name(name)?;
+        let rows = Stored::rows(&mut *self.database, name)?;
+        let row = rows
+            .first()
+            .filter(|row| row.optional_integer(18).ok() == Some(None));
+        let row = row.ok_or_else(|| missing(name))?;
+        let stored = left_of(row, name)?;
+        let config = serde_json::from_str(&stored.config).ok();
+        Ok(Remains {
+            name: stored.name.clone(),
+            title: stored.title().to_owned(),
+            description: stored.description.clone(),
+            connector: stored.connector.clone(),
+            config: config
+                .filter(Value::is_object)
+                .unwrap_or_else(|| Value::Object(Map::new())),
+            revision: stored.revision,
+            created: timestamp(stored.created).ok(),
+            created_by: stored.created_by.clone(),
+            updated: timestamp(stored.updated).ok(),
+            schedule: stored.schedule.clone(),
+            stored,
+        })
+    }
+
+    /// Puts a config with all its secrets in the place of one that cannot be read, which is gone then. The answer is
+    /// valid. Returns the version of the new one. Fails where somebody else changed the connection since it was looked at.
+    pub fn enter_again(
+        &mut self,
+        form: &FormModel,
+        remains: &Remains,
+        answer: &Value,
+        label: Label,
+        actor: &Actor,
+    ) -> Result<i64> {
+        label.check()?;
+        let (config, secrets) = take_out(form, answer)?;
+        let key = self.sealing_key()?;
+        let mut new = remains.stored.clone();
+        new.config = config.to_string();
+        new.identity = identity(form, &new.connector, answer);
+        new.version += 1;
+        new.updated = self.database.now()?;
+        new.seal(&secrets, &key)?;
+        audited(&mut *self.database, actor, |database| {
+            claim_key(database, &key)?;
+            let held = hold(database, &new.name, Some(remains.revision))?;
+            if held.id != new.id {
+                // Another one of the same name.
+                return Err(changed_meanwhile(&new.name));
+            }
+            // What is damaged beside the config as well is written anew.
+            let statement = "UPDATE headwater_connections SET connector = ?1, destination = ?2, created = ?3, created_by = ?4 \
+                             WHERE id = ?5";
+            let parameters = [
+                new.connector.as_str().into(),
+                new.destination.as_deref().into(),
+                new.created.into(),
+                new.created_by.as_str().into(),
+                new.id.as_str().into(),
+            ];
+            database.execute(statement, &parameters)?;
+            if new.schedule.is_none() {
+                let statement = "DELETE FROM headwater_schedules WHERE connection = ?1";
+                database.execute(statement, &[new.id.as_str().into()])?;
+            }
+            let statement = "DELETE FROM headwater_previous WHERE connection = ?1";
+            database.execute(statement, &[new.id.as_str().into()])?;
+            new.write_config(database)?;
+            write_label(database, &new.id, &new.name, label)?;
+            let event = Event::new("entered again").of(&new.id, &new.name, new.version);
+            Ok(((), event))
+        })?;
+        self.database.forget_deleted();
+        Ok(new.version)
+    }
+}
+
+/// What can be read of a row. Without its id, its version and its revision nothing can be put in its place.
+fn left_of(row: &Row, name: &str) -> Result<Stored> {
+    let needed = |number: Result<i64>| number.map_err(|_| unreadable(name, DAMAGED));
+    let text = |column| row.text(column).unwrap_or_default();
+    let number = |column| row.integer(column).unwrap_or_default();
+    Ok(Stored {
+        id: row.text(0).map_err(|_| unreadable(name, DAMAGED))?,
+        name: name.to_owned(),
+        connector: text(2),
+        config: text(3),
+        identity: String::new(),
+        version: needed(row.integer(5))?,
+        destination: row.optional_text(6).unwrap_or_default(),
+        created: number(7),
+        updated: number(8),
+        holder: None,
+        title: row.optional_text(12).unwrap_or_default(),
+        description: text(13),
+        created_by: text(14),
+        revision: needed(row.integer(15))?,
+        checked: None,
+        last_check: None,
+        deleted: None,
+        replaced: None,
+        schedule: Scheduled::of(row, 23, name).unwrap_or_default(),
+        seals: BTreeMap::new(),
+    })
+}
