@@ -234,11 +234,3 @@ fn check_of(kept: &Value) -> Check {
         ..Check::passed(text("name"), text("message"))
     }
 }
-
-/// The fields at which the last test failed.
-pub(super) fn failing(check: Option<&LastCheck>) -> Vec<String> {
-    let checks = check.map(|check| tested(check).report.checks);
-    let failed = checks.into_iter().flatten();
-    let failed = failed.filter(|check| check.outcome == Outcome::Failed);
-    failed.flat_map(|check| check.pointers).collect()
-}

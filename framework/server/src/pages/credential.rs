@@ -19,16 +19,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{
-    Posted, Visit,
-    connection::{failing, secrets_of},
-    gallery::source_of,
-    see_other,
-};
+use super::{Posted, Visit, connection::secrets_of, gallery::source_of, see_other};
 use crate::{
     api::connections::{
-        Change, New, changed_config, find, leads_elsewhere, merge, remove, save_change, save_new,
-        view,
+        Change, New, changed_config, failing, find, leads_elsewhere, merge, remove, save_change,
+        save_new, view,
     },
     app::form,
     body::{Path, Query},
@@ -44,7 +39,7 @@ pub(super) struct Reason {
 }
 
 /// What a form is about.
-struct Place {
+pub(super) struct Place {
     purpose: Purpose,
     path: String,
     back: String,
@@ -72,11 +67,7 @@ pub(super) async fn open_new(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let place = adding(&visit, &id)?;
-    let entered = Entered {
-        answer: Value::Object(Map::new()),
-        ..Entered::default()
-    };
-    Ok(show(&visit, &place, entered, StatusCode::OK))
+    Ok(open(&visit, &place))
 }
 
 pub(super) async fn post_new(
@@ -131,7 +122,7 @@ fn edit(reason: Reason) -> Purpose {
     }
 }
 
-fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
+pub(super) fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
     visit.may(Scope::Admin)?;
     let connector = connector(&visit.app, id)?;
     Ok(Place {
@@ -144,12 +135,16 @@ fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
     })
 }
 
-async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place, Problem> {
+pub(super) async fn changing(
+    visit: &Visit,
+    name: String,
+    purpose: Purpose,
+) -> Result<Place, Problem> {
     visit.may(Scope::Admin)?;
     let found = find(&visit.app, name).await?;
     let back = format!("/connections/{}", found.connection.name);
     let (purpose, path) = match purpose {
-        Purpose::Repair(_) => match failing(found.connection.last_check.as_ref()) {
+        Purpose::Repair(_) => match failing(&found) {
             // No field is to blame, so any of them may be.
             pointers if pointers.is_empty() => (Purpose::Edit, format!("{back}/edit")),
             pointers => (Purpose::Repair(pointers), format!("{back}/edit?repair=1")),
@@ -167,16 +162,22 @@ async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place
     })
 }
 
-/// The form with what is saved.
-fn open(visit: &Visit, place: &Place) -> Response {
-    let entered = place.saved.as_ref().map(|saved| Entered {
-        title: saved.title.clone(),
-        description: saved.description.clone(),
-        version: saved.revision.to_string(),
-        answer: view(&place.form, saved).config,
-        ..Entered::default()
-    });
-    show(visit, place, entered.unwrap_or_default(), StatusCode::OK)
+/// The form with what is saved, which is nothing yet for a new connection.
+pub(super) fn open(visit: &Visit, place: &Place) -> Response {
+    let entered = match &place.saved {
+        Some(saved) => Entered {
+            title: saved.title.clone(),
+            description: saved.description.clone(),
+            version: saved.revision.to_string(),
+            answer: view(&place.form, saved).config,
+            ..Entered::default()
+        },
+        None => Entered {
+            answer: Value::Object(Map::new()),
+            ..Entered::default()
+        },
+    };
+    show(visit, place, entered, StatusCode::OK)
 }
 
 async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, Problem> {
@@ -220,7 +221,7 @@ async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, P
                 Err(problem) => Err(problem),
             }
         }
-        "test" | "apply" => test(visit, &place, &entered.answer).await,
+        "test" | "apply" => test(visit, caller, &place, &entered.answer).await,
         _ => Err(Problem::bad_request(
             "a form can be tested and saved, and nothing else",
         )),
@@ -274,16 +275,21 @@ async fn save(
 }
 
 /// Probes what was entered, without saving it.
-async fn test(visit: &Visit, place: &Place, entered: &Value) -> Result<ProbeReport, Problem> {
+async fn test(
+    visit: &Visit,
+    caller: &Caller,
+    place: &Place,
+    entered: &Value,
+) -> Result<ProbeReport, Problem> {
     let app = &visit.app;
     let config = match &place.saved {
         None => {
-            let judged = judge(app, &*place.connector, entered);
+            let judged = judge(app, caller, &*place.connector, entered);
             judged.map_err(Problem::form)?.1
         }
         Some(saved) => {
             let change = difference(&place.form, &saved.config, entered);
-            changed_config(app, saved.name.clone(), change)
+            changed_config(app, caller, saved.name.clone(), change)
                 .await?
                 .config
         }

@@ -1,6 +1,7 @@
 //! Connections: adding, seeing, changing and removing them. Secrets come in and never go out.
 
 mod change;
+mod embedded;
 mod save;
 mod view;
 
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 
 pub(crate) use change::{changed_config, leads_elsewhere, merge, remove};
 pub(crate) use save::{Change, New, keep, save_change, save_new};
-pub(crate) use view::{Health, Line, StreamView, View, streams_of, view};
+pub(crate) use view::{Health, Line, StreamView, View, failing, streams_of, view};
 
 use crate::{
     answer::{self, if_match, tagged},
@@ -364,11 +365,12 @@ async fn probe_saved(
 
 async fn probe_change(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     headers: HeaderMap,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    let new = changed_config(&app, name, draft.config).await?;
+    let new = changed_config(&app, &caller, name, draft.config).await?;
     let connector = new.found.connector;
     let source = connector.open(&new.config, &app.context())?;
     super::answer_probe(app, connector, source, &headers, |_| async {}).await
