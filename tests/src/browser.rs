@@ -119,6 +119,7 @@ impl Browser {
             self.command(Method::DELETE, "/window", Value::Null).await;
         }
         self.switch(&new).await;
+        self.cdp("Page.bringToFront", json!({})).await;
         self.console().await;
     }
 
@@ -325,6 +326,13 @@ impl Browser {
         }
     }
 
+    /// Runs a script whose last argument is a function that takes its result.
+    pub async fn run_later(&self, script: &str) -> Value {
+        let script = format!("{HELPERS}\n{script}");
+        let body = json!({ "script": script, "args": [] });
+        self.post("/execute/async", body).await
+    }
+
     /// Waits until a script returns something that counts as true, and returns it.
     pub async fn until(&self, what: &str, script: &str, arguments: Value) -> Value {
         let started = Instant::now();
@@ -380,6 +388,26 @@ impl Browser {
                 path.display()
             );
         }
+    }
+
+    /// Looks at a state of a page: axe, the console, nothing that has to be scrolled sideways. Keeps a picture of it.
+    pub async fn inspect(&self, name: &str) {
+        self.screenshot(name).await;
+        self.axe().await;
+        self.is_quiet().await;
+        let script = "return [document.documentElement, ...document.querySelectorAll('dialog[open]')]
+            .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.tagName + ' ' + one.scrollWidth + ' > ' + one.clientWidth)";
+        let wide = self.run(script).await;
+        assert_eq!(wide, json!([]), "{name} has to be scrolled sideways");
+    }
+
+    /// Asserts that all of what has the focus is seen, not below something that sticks to an edge.
+    pub async fn focus_is_not_covered(&self) {
+        let script = "const one = document.activeElement, box = one.getBoundingClientRect();
+            const points = [0.1, 0.5, 0.9].map((part) => [box.x + box.width / 2, box.y + box.height * part]);
+            const covers = points.map(([x, y]) => document.elementFromPoint(x, y)).filter((top) => !(top && (one.contains(top) || top.contains(one))));
+            return covers.length ? nameOf(one) + ' is covered by ' + covers[0]?.className : null";
+        assert_eq!(self.run(script).await, Value::Null);
     }
 
     /// Asserts that the browser complained about nothing: no error of the script, no breach of the policy.
