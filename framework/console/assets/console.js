@@ -735,6 +735,8 @@
     async busy(what, work) {
       const controller = new AbortController();
       this.work = controller;
+      // What was asked before about the input may not come in over what is found now.
+      this.judged += 1;
       const buttons = all('footer button', this.form);
       for (const button of buttons) button.setAttribute('aria-disabled', 'true');
       try {
@@ -829,6 +831,17 @@
       this.before = this.state();
     }
 
+    /** Another alternative, which takes along what was typed for a field that it has too. */
+    switchTo(choice, wanted) {
+      const typed = new Map(all('.branch:enabled [data-pointer]', choice).map((field) => [field.dataset.pointer, this.control(field)?.value]));
+      for (const radio of all('input[type="radio"]', choice)) radio.checked = radio.dataset.value === wanted;
+      this.branches();
+      for (const field of all('.branch:enabled [data-pointer]', choice)) {
+        const control = this.control(field);
+        if (control?.value === '') control.value = typed.get(field.dataset.pointer) ?? '';
+      }
+    }
+
     /** Takes over what the service was seen to accept, and looks whether it is right. */
     apply(set) {
       for (const [pointer, value] of Object.entries(set)) {
@@ -838,7 +851,7 @@
         const wanted = JSON.stringify(value);
         if (control.type === 'checkbox' && field.dataset.kind === 'boolean') control.checked = value === true;
         else if (control.matches('select')) for (const option of control.options) option.selected = option.dataset.value === wanted;
-        else if (field.dataset.kind === 'tag') for (const radio of all('input[type="radio"]', field)) radio.checked = radio.dataset.value === wanted;
+        else if (field.dataset.kind === 'tag') this.switchTo(field, wanted);
         else control.value = Array.isArray(value) ? value.join('\n') : value;
         // The service that accepts the secret is the one that offered the address.
         if (field.hasAttribute('data-destination') && !this.form.dataset.connection) control.dataset.before = control.value;

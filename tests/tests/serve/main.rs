@@ -1,5 +1,6 @@
 //! `headwater serve`: the API as a platform uses it, against the shipped binary and the simulators.
 
+mod canary;
 mod connections;
 mod document;
 mod doors;
