@@ -45,6 +45,9 @@ pub(crate) fn serve(
     };
     let open_store: OpenStore = Arc::new(move || Store::open(&place, key.as_ref()));
     let context = context(&egress)?;
+    // Each connection is an open file, and many systems let a program have 1,024 of them, or fewer, unless it asks for
+    // more. Where that is refused, the bound is reached earlier.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,6 +1,11 @@
 //! Connectors: typed for authors, erased for hosts.
 
-use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -121,17 +126,48 @@ pub trait AnyConnector: Send + Sync {
 
     /// The form model, or how the schema leaves the profile.
     fn form(&self) -> Result<FormModel, Vec<ProfileViolation>> {
-        let about = self.about();
-        FormModel::from_schema(about.name, about.guide, &self.schema())
+        form_of(self.about(), &self.schema())
     }
 }
 
+fn form_of(about: &About, schema: &Value) -> Result<FormModel, Vec<ProfileViolation>> {
+    FormModel::from_schema(about.name, about.guide, schema)
+}
+
 /// Makes an [`AnyConnector`] of a [`Connector`].
-pub(crate) struct Erased<C>(PhantomData<fn() -> C>);
+pub(crate) struct Erased<C> {
+    /// Made once, when it is first asked for: making it takes longer than judging an answer by it.
+    description: OnceLock<Description>,
+    connector: PhantomData<fn() -> C>,
+}
+
+struct Description {
+    schema: Value,
+    form: Result<FormModel, Vec<ProfileViolation>>,
+}
 
 impl<C> Erased<C> {
     pub(crate) const fn new() -> Self {
-        Self(PhantomData)
+        Self {
+            description: OnceLock::new(),
+            connector: PhantomData,
+        }
+    }
+}
+
+impl<C: Connector> Erased<C> {
+    fn description(&self) -> &Description {
+        self.description.get_or_init(|| {
+            let mut schema = form_schema::<C::Config>();
+            if let Some(object) = schema.as_object_mut() {
+                object.insert("title".to_owned(), C::ABOUT.name.into());
+                object.insert("description".to_owned(), C::ABOUT.summary.into());
+            }
+            Description {
+                form: form_of(&C::ABOUT, &schema),
+                schema,
+            }
+        })
     }
 }
 
@@ -141,12 +177,11 @@ impl<C: Connector> AnyConnector for Erased<C> {
     }
 
     fn schema(&self) -> Value {
-        let mut schema = form_schema::<C::Config>();
-        if let Some(object) = schema.as_object_mut() {
-            object.insert("title".to_owned(), C::ABOUT.name.into());
-            object.insert("description".to_owned(), C::ABOUT.summary.into());
-        }
-        schema
+        self.description().schema.clone()
+    }
+
+    fn form(&self) -> Result<FormModel, Vec<ProfileViolation>> {
+        self.description().form.clone()
     }
 
     fn catalog(&self) -> Vec<StreamSpec> {
@@ -161,15 +196,16 @@ impl<C: Connector> AnyConnector for Erased<C> {
                 message,
             }]
         };
-        let form = self.form().map_err(|violations| {
+        let Description { schema, form } = self.description();
+        let form = form.as_ref().map_err(|violations| {
             let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
             whole(format!(
                 "the connector's form leaves the profile: {}",
                 listed.join("; ")
             ))
         })?;
-        let notices = tidy(&form, &mut answer);
-        let errors = validate(&self.schema(), &answer);
+        let notices = tidy(form, &mut answer);
+        let errors = validate(schema, &answer);
         if !errors.is_empty() {
             return Err(errors);
         }
