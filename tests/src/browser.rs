@@ -120,7 +120,7 @@ impl Browser {
         }
         self.switch(&new).await;
         self.cdp("Page.bringToFront", json!({})).await;
-        self.console().await;
+        self.complaints().await;
     }
 
     /// Ends a test: nothing may have been complained about, and the next test may have the browser.
@@ -177,6 +177,19 @@ impl Browser {
     async fn new_window(&self) {
         let made = self.post("/window/new", json!({ "type": "tab" })).await;
         self.switch(&made["handle"]).await;
+    }
+
+    /// Goes into the frame that this selector finds.
+    pub async fn enter_frame(&self, selector: &str) {
+        let script = "return document.querySelector(arguments[0])";
+        let what = format!("the frame {selector}");
+        let frame = self.until(&what, script, json!([selector])).await;
+        self.post("/frame", json!({ "id": frame })).await;
+    }
+
+    /// Back to the page around all frames.
+    pub async fn leave_frames(&self) {
+        self.post("/frame", json!({ "id": null })).await;
     }
 
     // -- What is done
@@ -412,7 +425,7 @@ impl Browser {
 
     /// Asserts that the browser complained about nothing: no error of the script, no breach of the policy.
     pub async fn is_quiet(&self) {
-        let complaints = self.console().await;
+        let complaints = self.complaints().await;
         assert!(
             complaints.is_empty(),
             "the browser complains at {}: {complaints:#?}",
@@ -421,7 +434,7 @@ impl Browser {
     }
 
     /// What the browser complained about since the last call. That a form was refused is no complaint.
-    async fn console(&self) -> Vec<String> {
+    pub async fn complaints(&self) -> Vec<String> {
         let entries = self.post("/se/log", json!({ "type": "browser" })).await;
         let entries = entries.as_array().cloned().unwrap_or_default();
         let complaints = entries.iter().filter(|entry| entry["level"] == "SEVERE");

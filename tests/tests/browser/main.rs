@@ -2,6 +2,7 @@
 
 mod adding;
 mod changing;
+mod embed;
 mod leaving;
 mod pages;
 mod reading;
