@@ -1021,8 +1021,10 @@
     const origin = main.dataset.embedded;
     const tell = (event, said = {}) => parent.postMessage({ headwater: event, ...said }, origin);
     const failed = (code, message) => tell('error', { code, message });
+    const waiting = main.firstElementChild;
     let form = null;
     let isLeaving = false;
+    main.querySelector('[data-close]').hidden = false;
 
     function dress(wanted) {
       for (const [name, value] of Object.entries(wanted ?? {})) {
@@ -1048,6 +1050,7 @@
         tell('ready');
       } catch (error) {
         main.querySelector('p').textContent = sentence(error);
+        waiting.hidden = false;
         around.refused(error);
       }
     }
@@ -1092,6 +1095,7 @@
       if (main.querySelector('.guide.open')) form.closeGuide();
       else leave();
     });
+    waiting.hidden = !main.dataset.code;
     tell('hello');
     if (main.dataset.code) failed(main.dataset.code, main.querySelector('p').textContent);
   }

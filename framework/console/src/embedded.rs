@@ -48,6 +48,7 @@ pub fn embedded(state: &Embedded, text: &Messages) -> String {
                     div.narrow {
                         h1 { (own.title) }
                         p { (said) }
+                        @if origin.is_some() { button.after type="button" data-close hidden { (text.credential.close) } }
                     }
                 }
                 (icons())

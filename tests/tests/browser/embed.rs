@@ -231,8 +231,8 @@ async fn leaving_asks_before_something_is_lost_and_spent_forms_say_so() {
     browser.enter_frame(FRAME).await;
     browser.sees("This form was saved already.").await;
     browser.inspect("embed-spent").await;
+    browser.click("Close").await;
     browser.leave_frames().await;
-    browser.press("Escape").await;
     let events = heard(&browser, "closed").await;
     assert_eq!(named(&events), ["error", "closed"]);
 
