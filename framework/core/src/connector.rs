@@ -19,7 +19,7 @@ use crate::{
     schema::form_schema,
     stream::{AnyStream, StreamSpec},
     transport::Context,
-    validate::{FieldError, Notice, tidy, validate},
+    validate::{FieldError, Notice, Rules, tidy},
 };
 
 /// What a connector says about itself.
@@ -144,6 +144,7 @@ pub(crate) struct Erased<C> {
 struct Description {
     schema: Value,
     form: Result<FormModel, Vec<ProfileViolation>>,
+    rules: Rules,
 }
 
 impl<C> Erased<C> {
@@ -165,6 +166,7 @@ impl<C: Connector> Erased<C> {
             }
             Description {
                 form: form_of(&C::ABOUT, &schema),
+                rules: Rules::default(),
                 schema,
             }
         })
@@ -196,7 +198,11 @@ impl<C: Connector> AnyConnector for Erased<C> {
                 message,
             }]
         };
-        let Description { schema, form } = self.description();
+        let Description {
+            schema,
+            form,
+            rules,
+        } = self.description();
         let form = form.as_ref().map_err(|violations| {
             let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
             whole(format!(
@@ -205,7 +211,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
             ))
         })?;
         let notices = tidy(form, &mut answer);
-        let errors = validate(schema, &answer);
+        let errors = rules.errors(schema, &answer);
         if !errors.is_empty() {
             return Err(errors);
         }

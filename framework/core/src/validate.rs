@@ -1,9 +1,12 @@
 //! Pure validation of a form's answer: every error, each at its field.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::civil::Date;
-use jsonschema::{Draft, error::ValidationErrorKind};
+use jsonschema::{Draft, ValidationError, Validator, error::ValidationErrorKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -116,38 +119,68 @@ fn make_whole(value: &mut Value) {
 /// A tagged `oneOf` is narrowed to the alternative that the answer's tag names before anything is judged, so errors
 /// are about the fields that the user sees.
 pub fn validate(schema: &Value, answer: &Value) -> Vec<FieldError> {
-    let schema = narrow(schema, answer);
-    let validator = match jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .should_validate_formats(true)
-        // An address must be one that a config can hold: a port beyond 65535, say, is a URI but no URL.
-        .with_format("uri", |text: &str| BaseUrl::parse(text).is_ok())
-        // The library's own check lets a few characters pass for digits.
-        .with_format("date", |text: &str| {
-            text.parse::<Date>()
-                .is_ok_and(|date| date.year() >= 0 && date.to_string() == text)
-        })
-        .build(&schema)
-    {
-        Ok(validator) => validator,
-        Err(error) => {
-            return vec![FieldError {
-                pointer: String::new(),
-                code: "unreadable",
-                message: format!("the connector's form schema is broken: {}", error.masked()),
-            }];
+    Rules::default().errors(schema, answer)
+}
+
+/// How many choices of alternatives are remembered: more than a form that people fill in has.
+const MOST_NARROWED: usize = 64;
+
+/// The rules of one schema, compiled when they are first needed: that takes far longer than judging by them.
+#[derive(Default)]
+pub(crate) struct Rules(Mutex<Vec<Arc<Narrowed>>>);
+
+/// The rules for one choice of alternatives.
+struct Narrowed {
+    schema: Value,
+    validator: Validator,
+}
+
+impl Rules {
+    /// What [`validate`] says, for a schema that is the same every time.
+    pub(crate) fn errors(&self, schema: &Value, answer: &Value) -> Vec<FieldError> {
+        let narrowed = match self.narrowed(narrow(schema, answer)) {
+            Ok(narrowed) => narrowed,
+            Err(error) => {
+                return vec![FieldError {
+                    pointer: String::new(),
+                    code: "unreadable",
+                    message: format!("the connector's form schema is broken: {}", error.masked()),
+                }];
+            }
+        };
+        let errors = narrowed.validator.iter_errors(answer);
+        let mut errors: Vec<FieldError> = errors
+            .flat_map(|error| {
+                let place = Place::find(&narrowed.schema, error.instance_path().as_str());
+                place.errors(error.kind(), error.instance())
+            })
+            .collect();
+        errors.sort_by(|left, right| (&left.pointer, left.code).cmp(&(&right.pointer, right.code)));
+        errors.dedup_by(|left, right| left.pointer == right.pointer);
+        errors
+    }
+
+    fn narrowed(&self, schema: Value) -> Result<Arc<Narrowed>, ValidationError<'static>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.iter().find(|one| one.schema == schema) {
+            return Ok(Arc::clone(found));
         }
-    };
-    let mut errors: Vec<FieldError> = validator
-        .iter_errors(answer)
-        .flat_map(|error| {
-            let place = Place::find(&schema, error.instance_path().as_str());
-            place.errors(error.kind(), error.instance())
-        })
-        .collect();
-    errors.sort_by(|left, right| (&left.pointer, left.code).cmp(&(&right.pointer, right.code)));
-    errors.dedup_by(|left, right| left.pointer == right.pointer);
-    errors
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .should_validate_formats(true)
+            // An address must be one that a config can hold: a port beyond 65535, say, is a URI but no URL.
+            .with_format("uri", |text: &str| BaseUrl::parse(text).is_ok())
+            // The library's own check lets a few characters pass for digits.
+            .with_format("date", |text: &str| {
+                text.parse::<Date>()
+                    .is_ok_and(|date| date.year() >= 0 && date.to_string() == text)
+            })
+            .build(&schema)?;
+        let narrowed = Arc::new(Narrowed { schema, validator });
+        known.truncate(MOST_NARROWED - 1);
+        known.push(Arc::clone(&narrowed));
+        Ok(narrowed)
+    }
 }
 
 /// The schema with each tagged `oneOf` replaced by the chosen alternative, or by "choose one" where the tag is

@@ -5,6 +5,7 @@ mod connections;
 mod document;
 mod doors;
 mod embed;
+mod load;
 mod schedules;
 mod syncs;
 
