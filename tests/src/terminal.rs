@@ -92,6 +92,11 @@ impl Session {
             .unwrap();
     }
 
+    /// Presses Ctrl-C.
+    pub fn press_ctrl_c(&mut self) {
+        self.keyboard.write_all(b"\x03").unwrap();
+    }
+
     /// Waits for the end: the exit code, and what appeared since.
     pub fn end(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();

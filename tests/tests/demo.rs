@@ -1,6 +1,17 @@
 //! The README's first command, as a newcomer runs it.
 
-use acceptance::binary::{files, run};
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use acceptance::{
+    binary::{command, files, run},
+    terminal::Session,
+};
+use headwater_sandbox::{API_KEY, API_PASSWORD};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
 
@@ -34,17 +45,57 @@ fn the_demo_goes_all_the_way() {
 }
 
 #[test]
-fn the_demo_leaves_nothing_behind_unless_asked_to() {
+fn at_a_terminal_the_demo_offers_the_console_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let output = acceptance::binary::command(HEADWATER)
-        .arg("demo")
+    let home = format!("TMPDIR={}", folder.path().display());
+    let mut session = Session::start("env", &[&home, HEADWATER, "demo"]);
+    session.wait_for("Open the console on the simulators now");
+    session.type_line("y");
+    session.wait_for("The console is at ");
+    session.wait_for("Clari Copilot  API Key         sandbox-key");
+    session.press_ctrl_c();
+    let (code, _) = session.end();
+    assert_eq!(code, Some(0));
+    assert_eq!(files(folder.path()), [""; 0]);
+}
+
+#[test]
+fn the_console_of_the_demo_works_with_what_the_simulators_accept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = command(HEADWATER)
+        .args(["demo", "--console"])
         .env("TMPDIR", folder.path())
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut console, mut simulator) = (String::new(), String::new());
+    for line in lines.by_ref().map(Result::unwrap) {
+        let mut addresses = line
+            .split_whitespace()
+            .filter(|word| word.starts_with("http://"));
+        match addresses.next_back() {
+            Some(address) if console.is_empty() => console = address.to_owned(),
+            Some(address) => simulator = address.to_owned(),
+            None => {}
+        }
+        if !simulator.is_empty() {
+            break;
+        }
+    }
+    let config = json!({ "api_key": API_KEY, "api_password": API_PASSWORD, "base_url": simulator });
+    let new = json!({ "connector": "clari-copilot", "title": "Calls", "config": config });
+    let saved = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let page = client.get(&console).send().await.unwrap();
+        assert!(page.text().await.unwrap().contains("Clari Copilot"));
+        let request = client.post(format!("{console}/api/v1/connections"));
+        let request = request.header("content-type", "application/json");
+        request.body(new.to_string()).send().await.unwrap().status()
+    });
+    assert_eq!(saved, 201);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
     assert_eq!(files(folder.path()), [""; 0]);
 }

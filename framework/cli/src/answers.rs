@@ -591,6 +591,11 @@ pub(crate) fn read_line(prompt: &str) -> Result<String, Failure> {
     Ok(line)
 }
 
+/// Whether a question was answered with yes.
+pub(crate) fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
 fn unanswered(error: io::Error) -> Failure {
     Failure::Error(Error::new(Kind::Cancelled, format!("no answer: {error}")))
 }

@@ -643,4 +643,8 @@ pub(crate) struct Demo {
     /// Keep the records and the state in this new folder.
     #[arg(long, value_name = "FOLDER")]
     pub keep: Option<PathBuf>,
+
+    /// Serve the console on the simulators instead, until Ctrl-C.
+    #[arg(long)]
+    pub console: bool,
 }

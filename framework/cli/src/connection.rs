@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Failure, NewContext, Outcome,
-    answers::{changed, env_file, form, gather_answer, is_terminal, judged, read_line},
+    answers::{changed, env_file, form, gather_answer, is_terminal, is_yes, judged, read_line},
     args::{self, AddConnection, ConnectionCommand, RotateConnection},
     check,
     read::runtime,
@@ -424,7 +424,7 @@ fn remove(store: &mut Store, options: &args::RemoveConnection, terminal: &Termin
             return Err(Error::new(Kind::ConfigInvalid, text).into());
         }
         let answer = read_line(&format!("Remove {name} with {what}? [y/N]: "))?;
-        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        if !is_yes(&answer) {
             say("nothing was removed");
             return Err(Failure::Said(Kind::Cancelled));
         }

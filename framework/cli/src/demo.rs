@@ -1,10 +1,13 @@
 //! `demo`: the whole way, against the simulator, in under a minute.
 
+mod console;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs, io,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,10 +19,12 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, time::sleep};
 
 use crate::{
-    NewContext, Outcome, args, check,
+    NewContext, Outcome,
+    answers::{is_terminal, is_yes, read_line},
+    args, check,
     sandbox::runtime,
     show,
-    terminal::{Terminal, Tone, table, thousands},
+    terminal::{Terminal, Tone, say, table, thousands},
 };
 
 /// Size of the simulated workspace, for calls some 20 seconds of reading at 10 requests a second.
@@ -31,20 +36,23 @@ const MOST_POLLS: usize = 2_000;
 const POLL: Duration = Duration::from_millis(30);
 
 pub(crate) fn demo(
-    registry: &Registry,
+    registry: Registry,
     options: &args::Demo,
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    let simulated: Vec<_> = simulations()
+    let simulated: Vec<Simulated> = simulations()
         .iter()
-        .filter_map(|one| Some((one, registry.get(one.id).ok()?)))
+        .filter_map(|one| Some((one, Arc::clone(registry.get(one.id).ok()?))))
         .collect();
     if simulated.is_empty() {
         let text = "none of the connectors in this program has a simulator to show it with";
         return Err(Error::new(Kind::Unsupported, text).into());
     }
     let folder = Folder::new(options.keep.as_deref())?;
+    if options.console {
+        return console::serve(registry, &simulated, &folder, context, terminal);
+    }
     for (index, (simulation, connector)) in simulated.iter().enumerate() {
         let part = folder.path.join(simulation.id);
         fs::create_dir(&part).map_err(|error| unwritable(&part, &error))?;
@@ -67,7 +75,7 @@ pub(crate) fn demo(
             })?;
             let demo = Demo {
                 simulation,
-                connector: &***connector,
+                connector: &**connector,
                 sandbox: &sandbox,
                 folder: &part,
                 terminal,
@@ -87,8 +95,20 @@ pub(crate) fn demo(
             folder.path.display()
         ))?;
     }
-    Ok(())
+    if !is_terminal() {
+        return Ok(());
+    }
+    say("");
+    let answer =
+        read_line("Open the console on the simulators now, to look around in a browser? [y/N]: ")?;
+    match is_yes(&answer) {
+        true => console::serve(registry, &simulated, &folder, context, terminal),
+        false => Ok(()),
+    }
 }
+
+/// A source that can be shown, and its connector.
+type Simulated = (&'static Simulation, Arc<dyn AnyConnector>);
 
 struct Demo<'a> {
     simulation: &'static Simulation,
@@ -351,6 +371,10 @@ fn farewell(id: &str, terminal: &Terminal) -> Outcome {
         (
             "headwater sandbox".to_owned(),
             "the simulator again, to try commands with",
+        ),
+        (
+            "headwater demo --console".to_owned(),
+            "the console in a browser, on the simulators",
         ),
         ("headwater --help".to_owned(), "everything else"),
     ];

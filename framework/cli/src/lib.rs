@@ -102,7 +102,7 @@ fn run(args: Args, context: NewContext) -> Outcome {
         Command::Serve(options) => serve::serve(registry, &options, context, &terminal),
         Command::Token(options) => token::token(&options, &terminal),
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
-        Command::Demo(options) => demo::demo(&registry, &options, context, &terminal),
+        Command::Demo(options) => demo::demo(registry, &options, context, &terminal),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use headwater_core::{Egress, Error, Guard, Kind, Registry};
+use headwater_core::{Context, Egress, Error, Guard, Kind, Registry};
 use headwater_output::Destination;
 use headwater_server::{OpenStore, Options, Service};
 use headwater_store::{Place, Store};
@@ -13,7 +13,7 @@ use crate::{
     NewContext, Outcome,
     answers::env_file,
     args::Serve,
-    read::on_signal,
+    read::{on_signal, runtime},
     saved::find_store,
     terminal::{Terminal, say},
 };
@@ -31,7 +31,6 @@ pub(crate) fn serve(
         permits_loopback: options.development,
     });
     let tls = options.tls_certificate.clone().zip(options.tls_key.clone());
-    let scheme = if tls.is_some() { "https" } else { "http" };
     let service = Options {
         bind: options.listen,
         needs_token: options.require_token || !options.listen.ip().is_loopback(),
@@ -45,30 +44,39 @@ pub(crate) fn serve(
     };
     let open_store: OpenStore = Arc::new(move || Store::open(&place, key.as_ref()));
     let context = context(&egress)?;
+    runtime()?.block_on(run(registry, open_store, context, service, |address| {
+        if terminal.json {
+            return terminal.print(&json!({ "address": address }).to_string());
+        }
+        terminal.print(&format!("Headwater serves at {address}"))?;
+        if options.development {
+            say("base URLs may lead to this machine, since --development was given");
+        }
+        Ok(())
+    }))
+}
+
+/// Serves until the process is asked to stop. `announce` is told the address once it can be called.
+pub(crate) async fn run(
+    registry: Registry,
+    open_store: OpenStore,
+    context: Context,
+    options: Options,
+    announce: impl FnOnce(&str) -> Outcome,
+) -> Outcome {
     // Each connection is an open file, and many systems let a program have 1,024 of them, or fewer, unless it asks for
     // more. Where that is refused, the bound is reached earlier.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Error::new(Kind::Unexpected, "the runtime cannot start").caused_by(error)
-        })?;
-    runtime.block_on(async {
-        let service = Service::bind(registry, open_store, context, service).await?;
-        let (stop, stopped) = watch::channel(false);
-        on_signal(stop);
-        let address = format!("{scheme}://{}", service.address()?);
-        if terminal.json {
-            terminal.print(&json!({ "address": address }).to_string())?;
-        } else {
-            terminal.print(&format!("Headwater serves at {address}"))?;
-            if options.development {
-                say("base URLs may lead to this machine, since --development was given");
-            }
-        }
-        Ok(service.run(stopped).await?)
-    })
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let service = Service::bind(registry, open_store, context, options).await?;
+    let (stop, stopped) = watch::channel(false);
+    on_signal(stop);
+    announce(&format!("{scheme}://{}", service.address()?))?;
+    Ok(service.run(stopped).await?)
 }
 
 /// What was given as `NAME=DESTINATION`, or a file for each connection beside the store.

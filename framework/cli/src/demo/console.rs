@@ -1,15 +1,14 @@
 //! `demo --console`: the service with its console, where every source is a simulator.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
-use headwater_core::{AnyConnector, Context, Egress, Error, Guard, Kind, Registry};
-use headwater_output::SQLITE;
-use headwater_sandbox::{Sandbox, Setup, Simulation};
+use headwater_core::{AnyConnector, Egress, Error, Field, FieldKind, Guard, Kind, Registry};
+use headwater_sandbox::{Sandbox, Setup};
 use headwater_server::{OpenStore, Options};
 use headwater_store::{Place, Store};
 use serde_json::Value;
 
-use super::simulated;
+use super::{Folder, Simulated};
 use crate::{
     NewContext, Outcome,
     sandbox::runtime,
@@ -17,19 +16,101 @@ use crate::{
     terminal::{Terminal, Tone, table},
 };
 
-/// Serves until Ctrl-C, with everything that is saved in `folder`.
-pub(super) fn console(
+/// Serves until the process is asked to stop, with everything that is saved in the folder.
+pub(super) fn serve(
     registry: Registry,
-    folder: &Path,
+    simulated: &[Simulated],
+    folder: &Folder,
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    let place = Place::File(folder.join("store.db"));
+    let place = Place::File(folder.path.join("store.db"));
     let open_store: OpenStore = Arc::new(move || Store::open(&place, None));
+    // The simulators are on this machine.
     let context = context(&Egress::Guarded(Guard {
         allowed: Vec::new(),
         permits_loopback: true,
     }))?;
-    let records = format!("sqlite:{}/{{connection}}.db", folder.display());
-    let options = Options::on_this_machine(records);
+    let records = format!("sqlite:{}/{{connection}}.db", folder.path.display());
+    let options = Options {
+        bind: (Ipv4Addr::LOCALHOST, 0).into(),
+        needs_token: false,
+        hosts: Vec::new(),
+        tls: None,
+        destinations: BTreeMap::from([("default".to_owned(), records)]),
+        allows_references: false,
+        schedules: true,
+        most_connections: 100,
+    };
+    runtime()?.block_on(async {
+        let mut sandboxes = Vec::new();
+        let mut rows = vec![
+            ["source", "field", "what the simulator accepts"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        for (simulation, connector) in simulated {
+            let unusable = |text: String| Error::new(Kind::Unavailable, text);
+            let service = (simulation.service)(&Setup::default())
+                .map_err(|text| unusable(format!("the simulator refuses the demo: {text}")))?;
+            let sandbox = Sandbox::start(service)
+                .await
+                .map_err(|error| unusable(format!("the simulator cannot start: {error}")))?;
+            rows.extend(accepted(
+                &**connector,
+                &(simulation.form)(&sandbox.base_url()),
+            ));
+            sandboxes.push(sandbox);
+        }
+        let announce = |address: &str| {
+            let address = terminal.paint(Tone::Strong, address);
+            let afterwards = match folder.is_kept {
+                true => "stays in the folder",
+                false => "is gone afterwards",
+            };
+            terminal.print(&format!(
+                "\nThe console is at {address} until Ctrl-C; what is saved there {afterwards}.\n\
+                 Pick a source, add a credential, and type what its simulator accepts:\n"
+            ))?;
+            table(&rows).iter().try_for_each(|row| terminal.print(row))
+        };
+        serve::run(registry, open_store, context, options, announce).await
+    })
+}
+
+/// What to type into the form of a source, field by field.
+fn accepted(connector: &dyn AnyConnector, answer: &Value) -> Vec<Vec<String>> {
+    let Ok(form) = connector.form() else {
+        return Vec::new();
+    };
+    let mut source = connector.about().name.to_owned();
+    let inputs = form.inputs_of(answer).into_iter().filter(|field| {
+        let value = answer.pointer(&field.pointer);
+        value.is_some() && value != field.default.as_ref()
+    });
+    let row = |field: &Field| {
+        let value = answer.pointer(&field.pointer).unwrap_or(&Value::Null);
+        vec![
+            std::mem::take(&mut source),
+            field.title.clone(),
+            shown(&field.kind, value),
+        ]
+    };
+    inputs.map(row).collect()
+}
+
+/// A value as a person types or chooses it.
+fn shown(kind: &FieldKind, value: &Value) -> String {
+    match (kind, value) {
+        (FieldKind::Choice { choices }, value) => {
+            let chosen = choices.iter().find(|choice| choice.value == *value);
+            chosen.map_or_else(|| value.to_string(), |choice| choice.title.clone())
+        }
+        (FieldKind::List { of }, Value::Array(values)) => {
+            let values: Vec<String> = values.iter().map(|value| shown(of, value)).collect();
+            values.join(", ")
+        }
+        (_, Value::String(text)) => text.clone(),
+        (_, value) => value.to_string(),
+    }
 }
