@@ -326,6 +326,12 @@ async fn each_purpose_changes_what_its_form_shows() {
     let repaired = repair.change(&service, &tag, &repaired).await;
     assert_eq!(repaired.status, 200, "{}", repaired.text);
     assert_eq!(repaired.json()["health"], "working");
+    // Where nothing failed, there is nothing to limit it to.
+    let (tag, repair) = (repaired.tag.unwrap(), Embed::to(&service, "repair").await);
+    let changed = repair
+        .change(&service, &tag, &json!({ "title": "Ours" }))
+        .await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
 }
 
 #[tokio::test]

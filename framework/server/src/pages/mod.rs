@@ -39,6 +39,10 @@ const THEME_COOKIE: &str = "theme";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors";
 
+/// In place of a policy that cannot be written into a header. No origin makes one.
+const UNFRAMED: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
 /// The routes of the pages.
 pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let closed = Router::new()
@@ -177,7 +181,7 @@ fn policy(framed_by: Option<FramedBy>) -> HeaderValue {
     let origin = framed_by.map(|FramedBy(origin)| origin);
     let by = origin.as_ref().map_or("'none'", Origin::as_str);
     let policy = HeaderValue::from_str(&format!("{POLICY} {by}"));
-    policy.unwrap_or(HeaderValue::from_static("default-src 'none'"))
+    policy.unwrap_or(UNFRAMED)
 }
 
 /// Whether a browser asks for a page, and not for something of the API.
