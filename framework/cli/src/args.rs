@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
 use headwater_core::AllowedHost;
 use headwater_host::{Level, drift::DriftRule};
 use headwater_sandbox::{Faults, simulations};
+use headwater_server::Origin;
 use headwater_store::Scope;
 
 const EXIT_CODES: &str = "\
@@ -384,6 +385,10 @@ pub(crate) struct Serve {
     /// A name that browsers may call the service by.
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+
+    /// The origin of a page that may show forms of the service in a frame, as `https://app.example`. Without any, none may.
+    #[arg(long = "embed-origin", value_name = "ORIGIN")]
+    pub embed_origins: Vec<Origin>,
 
     /// Where syncs may put their records: `NAME=DESTINATION`, in which `{connection}` stands for the connection. Without
     /// one, `default` is a SQLite file for each connection in the folder `records` beside the store.

@@ -14,6 +14,24 @@
   const count = (plural, number) => fill(number === 1 ? plural.one : plural.other, { count: number });
   const icon = (name) => document.getElementById('icons').content.querySelector(`.icon-${name}`).cloneNode(true);
 
+  /** In a frame of another page, a token from there stands in place of a cookie. It is kept nowhere else. */
+  let token = null;
+
+  const call = (address, options = {}) => fetch(address, {
+    ...options,
+    credentials: token ? 'omit' : 'same-origin',
+    headers: { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) },
+  });
+
+  /** What a form tells to what stands around it. */
+  let around = {
+    tested() {},
+    refused() {},
+    saved(saved, { connection, back }) {
+      location.assign(connection ? back : `${back}?added=${encodeURIComponent(saved.name ?? '')}`);
+    },
+  };
+
   /** An element with attributes and children; texts become text, never markup. */
   function make(name, attributes = {}, ...children) {
     const element = document.createElement(name);
@@ -46,8 +64,8 @@
   }
 
   async function page(address) {
-    const response = await fetch(address, { headers: { 'Headwater-Fragment': '1' }, credentials: 'same-origin' });
-    if (!response.ok) throw new Error(String(response.status));
+    const response = await call(address, { headers: { 'Headwater-Fragment': '1' } });
+    if (!response.ok) throw await problem(response);
     return new DOMParser().parseFromString(await response.text(), 'text/html');
   }
 
@@ -202,8 +220,8 @@
     let report;
     let refused;
     result.clear();
-    const response = await fetch(address, {
-      method: 'POST', signal, credentials: 'same-origin',
+    const response = await call(address, {
+      method: 'POST', signal,
       headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' }, body: JSON.stringify(body),
     });
     if (!response.ok) throw await problem(response);
@@ -223,7 +241,7 @@
   /** What a refused request says, as something to throw. */
   async function problem(response) {
     const error = refusal(await response.json().catch(() => ({})));
-    if (response.status === 401) error.message = own.signed_out;
+    if (response.status === 401 && !token) error.message = own.signed_out;
     if (response.status === 412) error.message = own.conflict;
     return error;
   }
@@ -234,6 +252,7 @@
     error.errors = (said.errors ?? []).map((one) => (one.member ? { ...one, pointer: `/${one.member}` } : one));
     error.report = said.report;
     error.request = said.request_id;
+    error.code = said.code;
     return error;
   }
 
@@ -314,9 +333,8 @@
   // ---- The form of a credential
 
   class CredentialForm {
-    constructor(form, close) {
+    constructor(form) {
       this.form = form;
-      this.close = close;
       this.result = new Result(form);
       this.touched = new Set();
       this.judged = 0;
@@ -497,8 +515,8 @@
     /** The server is the judge. Only fields that were left show what it says, until the form was sent once. */
     async judge() {
       const mine = ++this.judged;
-      const response = await fetch(`/api/v1/connectors/${this.form.dataset.connector}/validate`, {
-        method: 'POST', credentials: 'same-origin', headers: { 'Content-Type': 'application/json' },
+      const response = await call(`/api/v1/connectors/${this.form.dataset.connector}/validate`, {
+        method: 'POST', headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify({ config: this.config() }),
       }).catch(() => null);
       const said = response?.ok ? await response.json().catch(() => null) : null;
@@ -762,6 +780,8 @@
     async busy(what, work) {
       const controller = new AbortController();
       this.work = controller;
+      // What was asked before about the input may not come in over what is found now.
+      this.judged += 1;
       const buttons = all('footer button', this.form);
       for (const button of buttons) button.setAttribute('aria-disabled', 'true');
       try {
@@ -785,6 +805,7 @@
       const errors = error.errors?.length ? error.errors : [{ pointer: '', message: sentence(error) }];
       this.errors(errors, true);
       if (error.request) this.form.querySelector('[data-summary]').append(make('p', { class: 'small' }, fill(texts.checks.request, { id: error.request })));
+      around.refused(error);
     }
 
     tested(report) {
@@ -792,6 +813,7 @@
       const failures = report.checks.filter((check) => check.outcome === 'failed');
       const errors = failures.flatMap((check) => (check.pointers ?? []).map((pointer) => ({ pointer, message: check.message })));
       this.errors(errors, false);
+      around.tested(outcome, report.checks.find((check) => check.outcome === outcome)?.code);
       const isRefused = failures.some((check) => check.code === 'not_allowed');
       this.form.querySelector('[value="save-untested"]').hidden = outcome !== 'failed' || isRefused;
       report.checks.forEach((check, place) => {
@@ -816,7 +838,7 @@
     }
 
     save(isTested) {
-      const { connector, connection, version, back } = this.form.dataset;
+      const { connector, connection, version } = this.form.dataset;
       const value = (name) => this.form.elements[name].value;
       const config = connection ? this.change() : this.config();
       const body = { title: value('title'), description: value('description') };
@@ -830,12 +852,12 @@
       return this.busy(body.test ? own.testing : own.saving, async (signal) => {
         this.errors([], true);
         const address = connection ? `/api/v1/connections/${connection}` : '/api/v1/connections';
-        const response = await fetch(address, { method: connection ? 'PATCH' : 'POST', headers, body: text, signal, credentials: 'same-origin' });
+        const response = await call(address, { method: connection ? 'PATCH' : 'POST', headers, body: text, signal });
         if (!response.ok) throw await problem(response);
         const saved = await response.json().catch(() => ({}));
         if (!this.form.isConnected) return;
         this.forget();
-        location.assign(connection ? back : `${back}?added=${encodeURIComponent(saved.name ?? '')}`);
+        around.saved(saved, this.form.dataset);
       });
     }
 
@@ -855,6 +877,17 @@
       this.before = this.state();
     }
 
+    /** Another alternative, which takes along what was typed for a field that it has too. */
+    switchTo(choice, wanted) {
+      const typed = new Map(all('.branch:enabled [data-pointer]', choice).map((field) => [field.dataset.pointer, this.control(field)?.value]));
+      for (const radio of all('input[type="radio"]', choice)) radio.checked = radio.dataset.value === wanted;
+      this.branches();
+      for (const field of all('.branch:enabled [data-pointer]', choice)) {
+        const control = this.control(field);
+        if (control?.value === '') control.value = typed.get(field.dataset.pointer) ?? '';
+      }
+    }
+
     /** Takes over what the service was seen to accept, and looks whether it is right. */
     apply(set) {
       for (const [pointer, value] of Object.entries(set)) {
@@ -864,7 +897,7 @@
         const wanted = JSON.stringify(value);
         if (control.type === 'checkbox' && field.dataset.kind === 'boolean') control.checked = value === true;
         else if (control.matches('select')) for (const option of control.options) option.selected = option.dataset.value === wanted;
-        else if (field.dataset.kind === 'tag') for (const radio of all('input[type="radio"]', field)) radio.checked = radio.dataset.value === wanted;
+        else if (field.dataset.kind === 'tag') this.switchTo(field, wanted);
         else control.value = Array.isArray(value) ? value.join('\n') : value;
         // The service that accepts the secret is the one that offered the address.
         if (field.hasAttribute('data-destination') && !this.form.dataset.connection) control.dataset.before = control.value;
@@ -918,11 +951,17 @@
       if (isNew) history.pushState({ sheet: true }, '', address);
       dialog.showModal();
     }
-    const form = sheet.dialog.querySelector('form');
-    sheet.form = new CredentialForm(form);
+    sheet.form = open(sheet.dialog);
+  }
+
+  /** Brings the form inside to life, and goes to its first field. */
+  function open(inside) {
+    const form = inside.querySelector('form');
     const invalid = form.querySelector('[aria-invalid="true"]');
     const first = invalid ?? form.querySelector('.inputs :is(input:not([type="hidden"]), select, textarea)');
-    (first ?? sheet.dialog.querySelector('h1')).focus();
+    const live = new CredentialForm(form);
+    (first ?? inside.querySelector('h1')).focus();
+    return live;
   }
 
   const mayLeave = async () => !sheet?.form.isDirty || ask(own.discard, own.discard_yes, own.discard_no);
@@ -969,6 +1008,143 @@
     if (sheet && !(await mayLeave())) return;
     openSheet(link.href, link);
   });
+
+  // ---- In a frame of another page
+
+  const channels = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  const written = (rgb) => `#${rgb.map((value) => value.toString(16).padStart(2, '0')).join('')}`;
+  const mixed = (one, other, share) => one.map((value, at) => Math.round(value + (other[at] - value) * share));
+
+  /** How far two colours stand apart, as WCAG 2.2 measures it. */
+  function contrast(one, other) {
+    const linear = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+    const light = ([red, green, blue]) => 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
+    const [less, more] = [light(one), light(other)].sort((a, b) => a - b);
+    return (more + 0.05) / (less + 0.05);
+  }
+
+  const black = [0, 0, 0];
+  const white = [255, 255, 255];
+  // What stands behind texts in the stylesheet, for the light scheme and for the dark one, and where contrast is found.
+  const grounds = [
+    { surface: channels('#ffffff'), page: channels('#f6f7f9'), away: black },
+    { surface: channels('#171c25'), page: channels('#0f131a'), away: white },
+  ];
+
+  /** The colour in both schemes: as text it is moved away from its grounds until it can be read, as a surface it stays. */
+  function accent(colour) {
+    const chosen = channels(colour);
+    const readable = grounds.map(({ surface, page, away }) => {
+      for (let share = 0; ; share += 0.05) {
+        const text = mixed(chosen, away, Math.min(share, 1));
+        const soft = mixed(surface, text, 0.12);
+        if (share >= 1 || [surface, page, soft].every((ground) => contrast(text, ground) >= 4.5)) return { text, soft };
+      }
+    });
+    const both = (name) => `light-dark(${readable.map((one) => written(one[name])).join(', ')})`;
+    const on = contrast(chosen, white) >= contrast(chosen, black) ? white : black;
+    return {
+      '--accent': both('text'), '--accent-soft': both('soft'), '--accent-fill': colour,
+      '--on-accent': written(on), '--off-accent': written(on === white ? black : white),
+    };
+  }
+
+  // What a page may choose, and the properties that come of it; nothing where the value cannot be used.
+  const themes = {
+    scheme(value) {
+      if (!['light', 'dark', 'system'].includes(value)) return undefined;
+      if (value === 'system') delete root.dataset.theme;
+      else root.dataset.theme = value;
+      return {};
+    },
+    accent: (value) => (/^#[0-9a-f]{6}$/i.test(value) ? accent(value.toLowerCase()) : undefined),
+    radius: (value) => (/^[\d.]+(px|rem)$/.test(value) && CSS.supports('border-radius', value) ? { '--radius': value } : undefined),
+    font: (value) => (!/[(;]/.test(value) && CSS.supports('font-family', value) ? { '--font': value } : undefined),
+  };
+
+  /** Serves the page around this frame: the only one it listens to and speaks to is of the origin that the embed was made for. */
+  function embedded(main) {
+    const origin = main.dataset.embedded;
+    const tell = (event, said = {}) => parent.postMessage({ headwater: event, ...said }, origin);
+    const failed = (code, message) => tell('error', { code, message });
+    const waiting = main.firstElementChild;
+    let form = null;
+    let isLeaving = false;
+    main.querySelector('[data-close]').hidden = false;
+
+    function dress(wanted) {
+      for (const [name, value] of Object.entries(wanted ?? {})) {
+        if (!Object.hasOwn(themes, name)) {
+          failed('theme', fill(own.not_themed, { name, names: Object.keys(themes).join(', ') }));
+          continue;
+        }
+        const properties = themes[name](String(value));
+        if (!properties) failed('theme', fill(own.not_a_theme, { name, value }));
+        for (const [property, chosen] of Object.entries(properties ?? {})) root.style.setProperty(property, chosen);
+      }
+    }
+
+    async function start(given, theme) {
+      token = String(given);
+      dress(theme);
+      try {
+        const overlay = (await page(`${location.pathname}/form`)).querySelector('[data-overlay]');
+        // Nothing leads to other pages of the console, which cannot be shown here.
+        for (const link of all('a[data-dialog]', overlay)) link.remove();
+        main.replaceChildren(overlay);
+        form = open(main);
+        tell('ready');
+      } catch (error) {
+        main.querySelector('p').textContent = sentence(error);
+        waiting.hidden = false;
+        around.refused(error);
+      }
+    }
+
+    async function leave() {
+      if (isLeaving) return;
+      isLeaving = true;
+      const may = !form?.isDirty || await ask(own.discard, own.discard_yes, own.discard_no);
+      isLeaving = false;
+      if (!may) return;
+      form?.stop();
+      form?.forget();
+      tell('closed');
+    }
+
+    around = {
+      tested: (outcome, code) => tell('tested', { outcome, class: code }),
+      refused(error) {
+        if (error instanceof TypeError) failed('unreachable', sentence(error));
+        else if (error.code?.startsWith('embed_')) failed(error.code.slice('embed_'.length), error.message);
+        else if (!form) failed('refused', error.message);
+      },
+      saved(saved) {
+        tell('saved', { connection: saved.name, title: saved.title, connector: saved.connector, status: saved.health });
+        tell('closed');
+      },
+    };
+    window.addEventListener('message', (event) => {
+      if (event.source !== parent || event.origin !== origin) return;
+      const { headwater: asked, ...said } = event.data ?? {};
+      if (asked === 'start' && !token && !main.dataset.code) start(said.token, said.theme);
+      if (asked === 'close') leave();
+    });
+    main.addEventListener('click', (event) => {
+      if (!event.target.closest('[data-close]')) return;
+      event.preventDefault();
+      leave();
+    });
+    document.addEventListener('keydown', (event) => {
+      if (event.key !== 'Escape' || event.target.closest('dialog')) return;
+      event.preventDefault();
+      if (main.querySelector('.guide.open')) form.closeGuide();
+      else leave();
+    });
+    waiting.hidden = !main.dataset.code;
+    tell('hello');
+    if (main.dataset.code) failed(main.dataset.code, main.querySelector('p').textContent);
+  }
 
   // ---- Pages
 
@@ -1078,6 +1254,8 @@
     schedule.addEventListener('change', show);
     show();
   }
+  const frame = document.querySelector('main[data-embedded]');
+  if (frame && parent !== window) embedded(frame);
   const lone = document.querySelector('main form[data-credential]');
   if (lone) {
     const form = new CredentialForm(lone);

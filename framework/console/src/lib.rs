@@ -5,6 +5,9 @@
 //! escape everything that they show. Every flow works with links and forms; the one script ([`SCRIPT`]) makes them
 //! quicker. Pages hold no script and no style of their own, so that a strict Content-Security-Policy can refuse both.
 //!
+//! The form also opens in a frame of another page: [`embedded`] is the page in the frame, [`EMBED_SCRIPT`] what that other
+//! page runs.
+//!
 //! Secrets go one way: a page never holds one, [`answer`] reads what was typed.
 
 mod answer;
@@ -12,6 +15,7 @@ mod chart;
 mod checks;
 mod connection;
 mod credential;
+mod embedded;
 mod entry;
 mod fields;
 mod gallery;
@@ -29,13 +33,17 @@ pub use connection::{Access, Change, ConnectionDetail, Use, connection};
 pub use credential::{
     CredentialForm, LONGEST_DESCRIPTION, LONGEST_TITLE, Purpose, Source, credential, title_of_copy,
 };
+pub use embedded::{Embedded, embedded};
 pub use entry::{Login, Problem, login, problem};
 pub use fields::SavedSecret;
 pub use gallery::{
     Authenticate, ConnectionList, Gallery, SourceTile, Tile, authenticate, connections, gallery,
 };
 pub use messages::Messages;
-pub use page::{Frame, Page, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Section, Theme};
+pub use page::{
+    EMBED_SCRIPT, EMBED_SCRIPT_PATH, Frame, Page, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Section,
+    Theme,
+};
 pub use parts::Status;
 pub use run::{RunList, RunRow, RunState, RunView, StreamProgress, run, runs};
 pub use streams::{

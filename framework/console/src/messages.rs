@@ -30,6 +30,7 @@ pub struct Messages {
     pub(crate) run: RunTexts,
     pub(crate) login: LoginTexts,
     pub(crate) problem: ProblemTexts,
+    pub(crate) embedded: EmbeddedTexts,
     pub(crate) script: ScriptTexts,
 }
 
@@ -489,6 +490,17 @@ pub(crate) struct ProblemTexts {
     pub back: String,
 }
 
+/// The page in a frame of another page.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmbeddedTexts {
+    pub title: String,
+    pub waiting: String,
+    pub expired: String,
+    pub spent: String,
+    pub unknown: String,
+}
+
 /// What the script says.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -516,6 +528,8 @@ pub(crate) struct ScriptTexts {
     pub again_destination: String,
     pub calls: String,
     pub bad_date: String,
+    pub not_themed: String,
+    pub not_a_theme: String,
     pub errors: Plural,
 }
 

@@ -13,6 +13,11 @@ pub const STYLE: &str = include_str!("../assets/console.css");
 /// The one script.
 pub const SCRIPT: &str = include_str!("../assets/console.js");
 
+/// Where the script is served with which another page opens a form in a frame.
+pub const EMBED_SCRIPT_PATH: &str = "/embed.js";
+/// The script with which another page opens a form in a frame.
+pub const EMBED_SCRIPT: &str = include_str!("../assets/embed.js");
+
 /// A drop, so that browsers ask for no icon of their own.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Cpath \
                     fill='%230b6e8a' d='M16 3c6 7 10 12 10 17a10 10 0 0 1-20 0c0-5 4-10 10-17z'/%3E%3C/svg%3E";
@@ -99,17 +104,7 @@ impl Page {
         html! {
             (DOCTYPE)
             html lang=(own.lang) dir=(own.dir) data-theme=[theme] {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta name="referrer" content="same-origin";
-                    meta name="texts" content=(text.for_script());
-                    title { (self.title) " – " (own.name) }
-                    link rel="icon" href=(PreEscaped(ICON));
-                    link rel="stylesheet" href=(versioned(STYLE_PATH, STYLE));
-                    script src=(versioned(SCRIPT_PATH, SCRIPT)) defer {}
-                }
+                (head(&self.title, text))
                 body {
                     a.skip href="#main" { (own.skip) }
                     header.top {
@@ -134,9 +129,7 @@ impl Page {
                             }
                         }
                     }
-                    template #icons {
-                        @for name in ["good", "warn", "bad", "idle", "busy", "info"] { (icon(name)) }
-                    }
+                    (icons())
                 }
             }
         }
@@ -156,6 +149,32 @@ impl Page {
                     a href=(path) aria-current=[(section == self.section).then_some("page")] { (label) }
                 }
             }
+        }
+    }
+}
+
+/// The head of every document.
+pub(crate) fn head(title: &str, text: &Messages) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            meta name="referrer" content="same-origin";
+            meta name="texts" content=(text.for_script());
+            title { (title) " – " (text.page.name) }
+            link rel="icon" href=(PreEscaped(ICON));
+            link rel="stylesheet" href=(versioned(STYLE_PATH, STYLE));
+            script src=(versioned(SCRIPT_PATH, SCRIPT)) defer {}
+        }
+    }
+}
+
+/// Icons that the script takes copies of.
+pub(crate) fn icons() -> Markup {
+    html! {
+        template #icons {
+            @for name in ["good", "warn", "bad", "idle", "busy", "info"] { (icon(name)) }
         }
     }
 }

@@ -9,7 +9,9 @@ mod samples;
 
 use std::{fs, path::PathBuf};
 
-use headwater_console::{Messages, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Theme};
+use headwater_console::{
+    Embedded, Messages, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Theme, embedded,
+};
 
 #[test]
 fn every_page_is_sound_in_every_language_and_theme() {
@@ -30,5 +32,45 @@ fn every_page_is_sound_in_every_language_and_theme() {
             html::check(&html::tags(&document), name);
             fs::write(folder.join(format!("{name}{suffix}.html")), document).unwrap();
         }
+    }
+}
+
+#[test]
+fn the_page_in_a_frame_is_sound_and_speaks_to_one_origin_or_to_nobody() {
+    let text = Messages::pseudo(true).unwrap();
+    let origin = "https://app.example".to_owned();
+    let states = [
+        (
+            "open",
+            Embedded::Open {
+                origin: origin.clone(),
+            },
+            true,
+        ),
+        (
+            "expired",
+            Embedded::Expired {
+                origin: origin.clone(),
+            },
+            true,
+        ),
+        (
+            "spent",
+            Embedded::Spent {
+                origin: origin.clone(),
+            },
+            true,
+        ),
+        ("unknown", Embedded::Unknown, false),
+    ];
+    for (name, state, speaks) in states {
+        let document = embedded(&state, &text);
+        html::check(&html::tags(&document), name);
+        assert_eq!(
+            document.contains(&format!("data-embedded=\"{origin}\"")),
+            speaks,
+            "{name}"
+        );
+        assert!(!document.contains("<form"), "{name}");
     }
 }

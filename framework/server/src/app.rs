@@ -12,7 +12,9 @@ use headwater_core::{AnyConnector, Context, Error, FormModel, Kind, Meter, Regis
 use headwater_store::Store;
 use tokio::sync::Semaphore;
 
-use crate::{guard::Caller, metrics::Metrics, runs::Runs, sessions::Sessions};
+use crate::{
+    embeds::Embeds, guard::Caller, metrics::Metrics, origin::Origin, runs::Runs, sessions::Sessions,
+};
 
 /// How many probes may be under way. Each holds a connection to a service, and little else.
 const MOST_PROBES: usize = 2_000;
@@ -26,6 +28,8 @@ pub struct Options {
     pub needs_token: bool,
     /// Names that browsers may call it by, beside those of this machine.
     pub hosts: Vec<String>,
+    /// Pages of which origins may show forms of this service in a frame; without any, none may.
+    pub embed_origins: Vec<Origin>,
     /// The certificate and its key as PEM files; without them it speaks plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Where syncs may put their records, by name.
@@ -48,6 +52,7 @@ pub(crate) struct App {
     pub metrics: Metrics,
     pub runs: Runs,
     pub sessions: Sessions,
+    pub embeds: Arc<Embeds>,
     /// The texts of the console.
     pub texts: Messages,
     pub probes: Arc<Semaphore>,
@@ -71,6 +76,7 @@ impl App {
             metrics: Metrics::new(),
             runs: Runs::default(),
             sessions: Sessions::default(),
+            embeds: Arc::default(),
             texts: Messages::english()?,
             probes: Arc::new(Semaphore::new(MOST_PROBES)),
             open_store,
@@ -103,7 +109,14 @@ impl App {
             name: token.name,
             scope: token.scope,
             request_id: None,
+            embed: None,
         }))
+    }
+
+    /// Whether a caller's config may name variables, files and programs of this machine. Whoever fills in a form in
+    /// another page is no operator, whatever the operator allows to those who have tokens.
+    pub(crate) fn lets_refer(&self, caller: &Caller) -> bool {
+        self.options.allows_references && caller.embed.is_none()
     }
 
     /// The way to the network, counted on its own.

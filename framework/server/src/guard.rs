@@ -12,10 +12,17 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use headwater_console::EMBED_SCRIPT_PATH;
 use headwater_store::Scope;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 
-use crate::{app::App, problem::Problem, request_id::RequestId};
+use crate::{
+    app::App,
+    embeds::{self, Embed},
+    pages,
+    problem::Problem,
+    request_id::RequestId,
+};
 
 /// How many wrong tokens an address may show in a minute.
 const MOST_WRONG: usize = 10;
@@ -29,6 +36,8 @@ pub(crate) struct Caller {
     pub scope: Scope,
     /// The id of the request.
     pub request_id: Option<String>,
+    /// The form in a frame to which the caller is limited; none for everybody else.
+    pub embed: Option<Arc<Embed>>,
 }
 
 /// Where a request comes from.
@@ -79,8 +88,18 @@ pub(crate) fn at_least(caller: &Caller, scope: Scope) -> Result<(), Problem> {
 
 async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
     let host = host(app, request)?;
-    same_site(request, &host)?;
+    if !is_embedding(app, request) {
+        same_site(request, &host)?;
+    }
     if let Some(token) = bearer(&request.headers)? {
+        if embeds::is_token(token) {
+            // No wrong one is counted as a guess: forms that stand open in many pages behind one address would, after
+            // the service has started anew, shut the door to all others there.
+            let admitted = app
+                .embeds
+                .admit(token, &request.method, &request.uri, Instant::now());
+            return admitted.map(Some);
+        }
         let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
         return known(app, token, peer).await.map(Some);
     }
@@ -92,6 +111,7 @@ async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
         name: "local".to_owned(),
         scope: Scope::Admin,
         request_id: None,
+        embed: None,
     }))
 }
 
@@ -135,12 +155,30 @@ fn host(app: &App, request: &Parts) -> Result<Authority, Problem> {
     }
 }
 
+/// Whether a page of another site loads the script that embeds a form, or the empty frame of one. Nothing else is let in
+/// from there. Which page may show the frame, the frame's answer says.
+fn is_embedding(app: &App, request: &Parts) -> bool {
+    let path = request.uri.path();
+    let fetched = (
+        text(request, "sec-fetch-mode"),
+        text(request, "sec-fetch-dest"),
+    );
+    let is_wanted = match fetched {
+        (Some("navigate"), Some("iframe")) => pages::is_frame(path),
+        (Some("no-cors"), Some("script")) => path == EMBED_SCRIPT_PATH,
+        _ => false,
+    };
+    is_wanted && request.method == Method::GET && !app.options.embed_origins.is_empty()
+}
+
+fn text<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
+    let value: Option<&HeaderValue> = request.headers.get(name);
+    value.map(|value| value.to_str().unwrap_or_default())
+}
+
 /// Refuses what a page of another site makes a browser send. Programs send none of these headers.
 fn same_site(request: &Parts, host: &Authority) -> Result<(), Problem> {
-    let text = |name| {
-        let value: Option<&HeaderValue> = request.headers.get(name);
-        value.map(|value| value.to_str().unwrap_or_default())
-    };
+    let text = |name| text(request, name);
     let refused = || {
         Problem::new(
             StatusCode::FORBIDDEN,

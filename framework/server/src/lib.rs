@@ -11,6 +11,7 @@ mod answer;
 mod api;
 mod app;
 mod body;
+mod embeds;
 mod events;
 mod guard;
 mod listen;
@@ -18,6 +19,7 @@ mod metrics;
 mod once;
 mod openapi;
 mod operations;
+mod origin;
 mod pages;
 mod probing;
 mod problem;
@@ -46,6 +48,7 @@ use crate::{
 };
 
 pub use app::{OpenStore, Options};
+pub use origin::Origin;
 
 /// How long a stop waits for syncs that keep what they have.
 const LONGEST_STOP: Duration = Duration::from_secs(8);

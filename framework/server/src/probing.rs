@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     app::{App, form},
+    guard::Caller,
     problem::Problem,
 };
 
@@ -23,6 +24,7 @@ pub(crate) fn connector(app: &App, id: &str) -> Result<Arc<dyn AnyConnector>, Pr
 /// An answer that is as its form wants it, pure: nothing is followed, nothing is sent.
 pub(crate) fn judge(
     app: &App,
+    caller: &Caller,
     connector: &dyn AnyConnector,
     answer: &Value,
 ) -> Result<(FormModel, Validated), Vec<FieldError>> {
@@ -33,7 +35,7 @@ pub(crate) fn judge(
             message: error.to_string(),
         }]
     })?;
-    if !app.options.allows_references {
+    if !app.lets_refer(caller) {
         let named = referring(&form, answer);
         if !named.is_empty() {
             return Err(named);

@@ -4,6 +4,7 @@ mod canary;
 mod connections;
 mod document;
 mod doors;
+mod embed;
 mod load;
 mod schedules;
 mod syncs;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{extract::State, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use headwater_core::{AnyConnector, FieldError, FormModel, Notice, ProbeReport, StreamSpec};
 use headwater_store::Scope;
 use http::{HeaderMap, Method, StatusCode};
@@ -14,6 +14,7 @@ use crate::{
     answer::json,
     app::{App, form},
     body::{Json, Path},
+    guard::Caller,
     operations::Operation,
     probing::{connector, judge},
     problem::Problem,
@@ -152,11 +153,12 @@ async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Resp
 
 async fn validate(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
-    let (errors, notices) = match judge(&app, &*connector, &draft.config) {
+    let (errors, notices) = match judge(&app, &caller, &*connector, &draft.config) {
         Ok((_, config)) => (Vec::new(), config.notices),
         Err(errors) => (errors, Vec::new()),
     };
@@ -180,12 +182,13 @@ async fn validate(
 
 async fn probe_draft(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     headers: HeaderMap,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
-    let (_, config) = judge(&app, &*connector, &draft.config).map_err(Problem::form)?;
+    let (_, config) = judge(&app, &caller, &*connector, &draft.config).map_err(Problem::form)?;
     let source = connector.open(&config, &app.context())?;
     super::answer_probe(app, connector, source, &headers, |_| async {}).await
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod connections;
 mod connectors;
+mod embeds;
 pub(crate) mod preview;
 pub(crate) mod schedules;
 pub(crate) mod syncs;
@@ -22,6 +23,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     let mut all = Vec::new();
     all.extend(connectors::operations());
     all.extend(connections::operations());
+    all.extend(embeds::operations());
     all.extend(preview::operations());
     all.extend(schedules::operations());
     all.extend(syncs::operations());

@@ -121,12 +121,13 @@ async fn undo(visit: &Visit, name: &str, revision: Result<i64, Problem>) -> Resu
 }
 
 async fn delete(visit: &Visit, name: &str, posted: &Posted) -> Result<(), Problem> {
-    let actor = actor(visit.may(Scope::Admin)?);
+    let caller = visit.may(Scope::Admin)?;
+    let actor = actor(caller);
     let revision = posted.revision()?;
     let schedule = match find(&visit.app, name.to_owned()).await {
         Ok(found) => found.connection.schedule,
         Err(problem) => {
-            let left = unreadable(&visit.app, name.to_owned(), problem).await?;
+            let left = unreadable(&visit.app, caller, name.to_owned(), problem).await?;
             left.remains.schedule
         }
     };
@@ -171,11 +172,11 @@ async fn page(
     name: String,
     refused: Option<String>,
 ) -> Result<Response, Problem> {
-    visit.may(Scope::Read)?;
+    let caller = visit.may(Scope::Read)?;
     let found = match find(&visit.app, name.clone()).await {
         Ok(found) => found,
         Err(problem) => {
-            let left = unreadable(&visit.app, name, problem).await?;
+            let left = unreadable(&visit.app, caller, name, problem).await?;
             return what_is_left(visit, status, &left, refused).await;
         }
     };
@@ -370,12 +371,4 @@ fn check_of(kept: &Value) -> Check {
         latency: latency.map(std::time::Duration::from_millis),
         ..Check::passed(text("name"), text("message"))
     }
-}
-
-/// The fields at which the last test failed.
-pub(super) fn failing(check: Option<&LastCheck>) -> Vec<String> {
-    let checks = check.map(checks_of);
-    let failed = checks.into_iter().flatten();
-    let failed = failed.filter(|check| check.outcome == Outcome::Failed);
-    failed.flat_map(|check| check.pointers).collect()
 }

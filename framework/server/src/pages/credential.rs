@@ -25,14 +25,14 @@ use serde_json::{Map, Value};
 
 use super::{
     Posted, Visit,
-    connection::{failing, offer, secrets_of},
+    connection::{offer, secrets_of},
     gallery::source_of,
     see_other,
 };
 use crate::{
     api::connections::{
-        Change, New, Unreadable, changed_config, find, leads_elsewhere, merge, remove, save_change,
-        save_new, unreadable, view,
+        Change, New, Unreadable, changed_config, failing, find, leads_elsewhere, merge, remove,
+        save_change, save_new, unreadable, view,
     },
     app::form,
     body::{Path, Query},
@@ -55,7 +55,7 @@ pub(super) struct Copied {
 }
 
 /// What a form is about.
-struct Place {
+pub(super) struct Place {
     purpose: Purpose,
     path: String,
     back: String,
@@ -88,10 +88,7 @@ pub(super) async fn open_new(
     Query(copied): Query<Copied>,
 ) -> Result<Response, Problem> {
     let place = adding(&visit, &id)?;
-    let mut entered = Entered {
-        answer: Value::Object(Map::new()),
-        ..Entered::default()
-    };
+    let mut entered = saved(&place);
     if let Some(name) = copied.from {
         let found = find(&visit.app, name).await?;
         let seen = view(&found.form, &found.connection);
@@ -145,7 +142,7 @@ pub(super) async fn open_rotate(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let place = changing(&visit, name, Purpose::Rotate).await?;
-    Ok(show(&visit, &place, saved(&place), StatusCode::OK))
+    Ok(open(&visit, &place))
 }
 
 pub(super) async fn post_rotate(
@@ -164,7 +161,7 @@ fn edit(reason: Reason) -> Purpose {
     }
 }
 
-fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
+pub(super) fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
     visit.may(Scope::Admin)?;
     let connector = connector(&visit.app, id)?;
     Ok(Place {
@@ -179,18 +176,22 @@ fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
     })
 }
 
-async fn changing(visit: &Visit, name: String, purpose: Purpose) -> Result<Place, Problem> {
+pub(super) async fn changing(
+    visit: &Visit,
+    name: String,
+    purpose: Purpose,
+) -> Result<Place, Problem> {
     visit.may(Scope::Admin)?;
     let back = format!("/connections/{name}");
     let found = match find(&visit.app, name.clone()).await {
         Ok(found) => found,
         Err(problem) => {
-            let left = unreadable(&visit.app, name, problem).await?;
+            let left = unreadable(&visit.app, visit.may(Scope::Admin)?, name, problem).await?;
             return entering_again(left, back);
         }
     };
     let (purpose, path) = match purpose {
-        Purpose::Repair(_) => match failing(found.connection.last_check.as_ref()) {
+        Purpose::Repair(_) => match failing(&found) {
             // No field is to blame, so any of them may be.
             pointers if pointers.is_empty() => (Purpose::Edit, format!("{back}/edit")),
             pointers => (Purpose::Repair(pointers), format!("{back}/edit?repair=1")),
@@ -226,7 +227,7 @@ fn entering_again(left: Unreadable, back: String) -> Result<Place, Problem> {
     })
 }
 
-/// What is saved, as the form begins with it.
+/// What is saved, as the form begins with it; nothing yet for a new connection.
 fn saved(place: &Place) -> Entered {
     if let Some(left) = &place.left {
         return Entered {
@@ -244,7 +245,15 @@ fn saved(place: &Place) -> Entered {
         answer: view(&place.form, saved).config,
         ..Entered::default()
     });
-    entered.unwrap_or_default()
+    entered.unwrap_or_else(|| Entered {
+        answer: Value::Object(Map::new()),
+        ..Entered::default()
+    })
+}
+
+/// The form with what is saved.
+pub(super) fn open(visit: &Visit, place: &Place) -> Response {
+    show(visit, place, saved(place), StatusCode::OK)
 }
 
 /// Says at each field what the last test found of it.
@@ -297,7 +306,7 @@ async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, P
                 Err(problem) => Err(problem),
             }
         }
-        "test" | "apply" => test(visit, &place, &entered.answer).await,
+        "test" | "apply" => test(visit, caller, &place, &entered.answer).await,
         _ => Err(Problem::bad_request(
             "a form can be tested and saved, and nothing else",
         )),
@@ -357,16 +366,21 @@ async fn save(
 }
 
 /// Probes what was entered, without saving it.
-async fn test(visit: &Visit, place: &Place, entered: &Value) -> Result<ProbeReport, Problem> {
+async fn test(
+    visit: &Visit,
+    caller: &Caller,
+    place: &Place,
+    entered: &Value,
+) -> Result<ProbeReport, Problem> {
     let app = &visit.app;
     let config = match &place.saved {
         None => {
-            let judged = judge(app, &*place.connector, entered);
+            let judged = judge(app, caller, &*place.connector, entered);
             judged.map_err(Problem::form)?.1
         }
         Some(saved) => {
             let change = difference(&place.form, &saved.config, entered);
-            changed_config(app, saved.name.clone(), change)
+            changed_config(app, caller, saved.name.clone(), change)
                 .await?
                 .config
         }

@@ -5,6 +5,7 @@
 
 mod connection;
 mod credential;
+mod embed;
 mod gallery;
 mod login;
 mod streams;
@@ -19,14 +20,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use headwater_console::{Frame, Page, SCRIPT_PATH, STYLE_PATH, Theme};
+use headwater_console::{EMBED_SCRIPT_PATH, Frame, Page, SCRIPT_PATH, STYLE_PATH, Theme};
 use headwater_store::Scope;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use self::embed::FramedBy;
+pub(crate) use self::embed::is_frame;
 use crate::{
     app::App,
     body,
     guard::{self, Caller},
+    origin::Origin,
     problem::Problem,
     request_id::RequestId,
 };
@@ -34,7 +38,11 @@ use crate::{
 const THEME_COOKIE: &str = "theme";
 /// Everything that a page is made of comes from here, and its forms lead nowhere else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+                      form-action 'self'; base-uri 'none'; frame-ancestors";
+
+/// In place of a policy that cannot be written into a header. No origin makes one.
+const UNFRAMED: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// The routes of the pages.
 pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
@@ -77,7 +85,10 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/logout", axum::routing::post(login::leave))
         .route("/theme", axum::routing::post(login::theme))
         .route(STYLE_PATH, get(login::style))
-        .route(SCRIPT_PATH, get(login::script));
+        .route(SCRIPT_PATH, get(login::script))
+        .route(EMBED_SCRIPT_PATH, get(embed::script))
+        .route("/embed/{embed}", get(embed::frame))
+        .route("/embed/{embed}/form", get(embed::form));
     closed
         .merge(open)
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), dress))
@@ -163,12 +174,20 @@ async fn dress(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
 }
 
 fn with_headers(mut answer: Response) -> Response {
+    let framed_by = answer.extensions_mut().remove::<FramedBy>();
     let headers = answer.headers_mut();
-    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
-    set(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy(framed_by));
     // With none at all a browser would send forms with an unknown origin, which is refused as another site's.
-    set(header::REFERRER_POLICY, "same-origin");
+    let referrer = HeaderValue::from_static("same-origin");
+    headers.insert(header::REFERRER_POLICY, referrer);
     answer
+}
+
+fn policy(framed_by: Option<FramedBy>) -> HeaderValue {
+    let origin = framed_by.map(|FramedBy(origin)| origin);
+    let by = origin.as_ref().map_or("'none'", Origin::as_str);
+    let policy = HeaderValue::from_str(&format!("{POLICY} {by}"));
+    policy.unwrap_or(UNFRAMED)
 }
 
 /// Whether a browser asks for a page, and not for something of the API.

@@ -29,13 +29,15 @@ pub(crate) struct Unreadable {
     pub connector: Option<(Arc<dyn AnyConnector>, FormModel)>,
 }
 
-/// What is left of a connection that was not found for this reason; any other reason stays a refusal.
+/// What is left of a connection that was not found for this reason; any other reason stays a refusal. So does this one for
+/// a form in another page's frame, which may show less than all of it.
 pub(crate) async fn unreadable(
     app: &App,
+    caller: &Caller,
     name: String,
     problem: Problem,
 ) -> Result<Unreadable, Problem> {
-    if problem.code != "unreadable" {
+    if problem.code != "unreadable" || caller.embed.is_some() {
         return Err(problem);
     }
     let remains = app
@@ -81,6 +83,7 @@ pub(crate) struct Again {
 /// Reads a config that keeps nothing of what was there: a change (JSON Merge Patch) of an empty one.
 pub(crate) async fn whole_config(
     app: &App,
+    caller: &Caller,
     left: &Unreadable,
     change: Value,
 ) -> Result<Again, Problem> {
@@ -93,7 +96,7 @@ pub(crate) async fn whole_config(
     let mut answer = Value::Object(Map::new());
     merge(&mut answer, change);
     headwater_core::tidy(&form, &mut answer);
-    judge(app, &*connector, &answer).map_err(Problem::form)?;
+    judge(app, caller, &*connector, &answer).map_err(Problem::form)?;
     let mut resolved = answer.clone();
     references::resolve(&form, &mut resolved, &references::EnvFile::default())
         .await
@@ -125,7 +128,7 @@ pub(crate) async fn enter_again(
     let Some(patch) = change.config else {
         return Err(left.problem);
     };
-    let mut new = whole_config(app, &left, patch).await?;
+    let mut new = whole_config(app, caller, &left, patch).await?;
     let report = match change.test {
         true => {
             let source = new.connector.open(&new.config, &app.context())?;

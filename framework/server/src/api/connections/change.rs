@@ -4,8 +4,8 @@ use headwater_core::{FieldKind, FormModel};
 use headwater_host::references;
 use serde_json::{Map, Value};
 
-use super::{Found, find};
-use crate::{app::App, probing::referring, problem::Problem};
+use super::{Found, embedded::keeps_fields, find};
+use crate::{app::App, guard::Caller, probing::referring, problem::Problem};
 
 /// A saved config with a change in it, and with the secrets that it keeps.
 pub(crate) struct Changed {
@@ -18,6 +18,7 @@ pub(crate) struct Changed {
 /// The saved config with a change (JSON Merge Patch) in it.
 pub(crate) async fn changed_config(
     app: &App,
+    caller: &Caller,
     name: String,
     change: Value,
 ) -> Result<Changed, Problem> {
@@ -25,7 +26,10 @@ pub(crate) async fn changed_config(
     if !change.is_object() {
         return Err(Problem::field("", "type", "the config is an object"));
     }
-    if !app.options.allows_references {
+    if let Some(embed) = &caller.embed {
+        keeps_fields(embed, &found, &change)?;
+    }
+    if !app.lets_refer(caller) {
         let named = referring(&found.form, &change);
         if !named.is_empty() {
             return Err(Problem::form(named));

@@ -2,6 +2,7 @@
 
 mod again;
 mod change;
+mod embedded;
 mod save;
 mod view;
 
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 pub(crate) use again::{Unreadable, unreadable, whole_config};
 pub(crate) use change::{changed_config, leads_elsewhere, merge, remove};
 pub(crate) use save::{Change, New, keep, save_change, save_new};
-pub(crate) use view::{Health, Line, StreamView, View, streams_of, view};
+pub(crate) use view::{Health, Line, StreamView, View, failing, streams_of, view};
 
 use crate::{
     answer::{self, if_match, tagged},
@@ -366,16 +367,17 @@ async fn probe_saved(
 
 async fn probe_change(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     headers: HeaderMap,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    let new = changed_config(&app, name.clone(), draft.config.clone()).await;
+    let new = changed_config(&app, &caller, name.clone(), draft.config.clone()).await;
     let (connector, config) = match new {
         Ok(new) => (new.found.connector, new.config),
         Err(problem) => {
-            let left = unreadable(&app, name, problem).await?;
-            let new = whole_config(&app, &left, draft.config).await?;
+            let left = unreadable(&app, &caller, name, problem).await?;
+            let new = whole_config(&app, &caller, &left, draft.config).await?;
             (new.connector, new.config)
         }
     };

@@ -12,11 +12,13 @@ use super::{
     Found, actor,
     again::{enter_again, unreadable},
     change::changed_config,
+    embedded::keeps_label,
     find,
 };
 use crate::{
     answer::changed,
     app::{App, form},
+    embeds::Claim,
     guard::Caller,
     probing::{connector, judge, probe},
     problem::Problem,
@@ -65,6 +67,10 @@ fn yes() -> bool {
 /// Saves a new connection and returns its name.
 pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Result<String, Problem> {
     let connector = connector(app, &new.connector)?;
+    if let Some(embed) = &caller.embed {
+        embed.adds(&new.connector)?;
+    }
+    let claim = app.embeds.claim(caller)?;
     let title = new
         .title
         .or_else(|| new.name.clone())
@@ -77,7 +83,7 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
     let mut answer = new.config;
     let form = form(&*connector)?;
     headwater_core::tidy(&form, &mut answer);
-    let (form, config) = judge(app, &*connector, &answer).map_err(Problem::form)?;
+    let (form, config) = judge(app, caller, &*connector, &answer).map_err(Problem::form)?;
     let report = match new.test {
         true => {
             let source = connector.open(&config, &app.context())?;
@@ -102,6 +108,7 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
             answer: &answer,
         };
         store.add(&form, &new, &actor).map_err(Problem::of_store)?;
+        spend(claim);
         if let Some(report) = report {
             keep(store, &name, 1, &report, &actor)?;
         }
@@ -163,12 +170,13 @@ pub(crate) async fn save_change(
     revision: i64,
     change: Change,
 ) -> Result<(), Problem> {
+    let claim = app.embeds.claim(caller)?;
     let actor = actor(caller);
     let test = change.test;
     let found = match find(app, name.clone()).await {
         Ok(found) => found,
         Err(problem) => {
-            let left = unreadable(app, name, problem).await?;
+            let left = unreadable(app, caller, name, problem).await?;
             return enter_again(app, caller, left, revision, change).await;
         }
     };
@@ -186,6 +194,9 @@ pub(crate) async fn save_change(
         description: &description,
     };
     label.check().map_err(Problem::of_store)?;
+    if let Some(embed) = &caller.embed {
+        keeps_label(embed, &found, &title, &description)?;
+    }
     let patch = change
         .config
         .filter(|patch| patch.as_object().is_none_or(|patch| !patch.is_empty()));
@@ -198,11 +209,13 @@ pub(crate) async fn save_change(
                 };
                 store
                     .describe(&found.connection, label, &actor)
-                    .map_err(Problem::of_store)
+                    .map_err(Problem::of_store)?;
+                spend(claim);
+                Ok(())
             })
             .await;
     };
-    let mut new = changed_config(app, name.clone(), patch).await?;
+    let mut new = changed_config(app, caller, name.clone(), patch).await?;
     let report = match test {
         true => {
             let connector = &new.found.connector;
@@ -222,10 +235,18 @@ pub(crate) async fn save_change(
         store
             .replace(&form, &connection, &new.answer, Some(label), &actor)
             .map_err(Problem::of_store)?;
+        spend(claim);
         if let Some(report) = report {
             keep(store, &name, connection.version + 1, &report, &actor)?;
         }
         Ok(())
     })
     .await
+}
+
+/// Called where the store has saved it, which goes on when the client has gone.
+fn spend(claim: Option<Claim>) {
+    if let Some(claim) = claim {
+        claim.spend();
+    }
 }

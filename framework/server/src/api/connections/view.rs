@@ -1,6 +1,6 @@
 //! Connections as they may be shown: without their secrets, with what the last test said.
 
-use headwater_core::{FieldKind, FormModel, StreamSpec, Timestamp};
+use headwater_core::{Field, FieldKind, FormModel, StreamSpec, Timestamp};
 use headwater_store::{Connection, LastCheck, Listed};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -199,6 +199,29 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
         schedule: connection.schedule.as_ref().map(schedules::View::of),
         running: connection.holder.is_some(),
     }
+}
+
+/// The fields at which the last test failed. Where one of them says where the secrets are sent, they belong to it: they
+/// have to be given again when it changes.
+pub(crate) fn failing(found: &Found) -> Vec<String> {
+    let check = found.connection.last_check.as_ref();
+    let checks = check.and_then(|check| check.said.report["checks"].as_array());
+    let failed = checks.into_iter().flatten();
+    let failed = failed.filter(|check| check["outcome"] == "failed");
+    let mut pointers: Vec<String> = failed
+        .filter_map(|check| check["pointers"].as_array())
+        .flatten()
+        .filter_map(|pointer| pointer.as_str().map(str::to_owned))
+        .collect();
+    let inputs = found.form.inputs_of(&found.connection.config);
+    let leads = |field: &&Field| field.destination && pointers.contains(&field.pointer);
+    if inputs.iter().any(leads) {
+        let secrets = inputs
+            .iter()
+            .filter(|field| field.kind == FieldKind::Secret);
+        pointers.extend(secrets.map(|field| field.pointer.clone()));
+    }
+    pointers
 }
 
 /// The streams of a connection with what the last test said of them.

@@ -1,0 +1,103 @@
+//! What a form in another page's frame may change of a connection: the fields that it shows.
+
+use headwater_core::FieldKind;
+use serde_json::Value;
+
+use super::{Found, view::failing};
+use crate::{
+    embeds::{Embed, Purpose, Wanted},
+    problem::Problem,
+};
+
+/// Refuses another title or description where the form shows neither.
+pub(super) fn keeps_label(
+    embed: &Embed,
+    found: &Found,
+    title: &str,
+    description: &str,
+) -> Result<(), Problem> {
+    let saved = &found.connection;
+    let names = [
+        ("title", title != saved.title),
+        ("description", description != saved.description),
+    ];
+    if shown(embed, found).is_none() {
+        return Ok(());
+    }
+    match names.into_iter().find(|(_, is_changed)| *is_changed) {
+        Some((name, _)) => Err(Problem::parameter(name, "this form does not change it")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a change (JSON Merge Patch) of a field that the form does not show.
+pub(super) fn keeps_fields(embed: &Embed, found: &Found, change: &Value) -> Result<(), Problem> {
+    let Some(shown) = shown(embed, found) else {
+        return Ok(());
+    };
+    let is_shown = |pointer: &String| {
+        shown.iter().any(|field| {
+            let inside = pointer.strip_prefix(field.as_str());
+            inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    let mut changed = Vec::new();
+    leaves(change, "", &mut changed);
+    match changed.iter().find(|pointer| !is_shown(pointer)) {
+        None => Ok(()),
+        Some(pointer) => {
+            let text = "this form does not change this field";
+            Err(Problem::field(pointer, "not_in_form", text))
+        }
+    }
+}
+
+/// Pointers of the fields that the form shows; none where it shows all of them.
+fn shown(embed: &Embed, found: &Found) -> Option<Vec<String>> {
+    let Wanted::Saved { purpose, .. } = &embed.wanted else {
+        return Some(Vec::new());
+    };
+    match purpose {
+        Purpose::Edit => None,
+        // Where no field is to blame, any of them may be.
+        Purpose::Repair => Some(failing(found)).filter(|fields| !fields.is_empty()),
+        Purpose::Rotate => {
+            let inputs = found.form.inputs().into_iter();
+            let secrets = inputs.filter(|field| field.kind == FieldKind::Secret);
+            Some(secrets.map(|field| field.pointer.clone()).collect())
+        }
+    }
+}
+
+/// Where a change says something.
+fn leaves(change: &Value, at: &str, found: &mut Vec<String>) {
+    match change.as_object() {
+        Some(object) if !object.is_empty() => {
+            for (name, value) in object {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                leaves(value, &format!("{at}/{name}"), found);
+            }
+        }
+        _ if at.is_empty() => {}
+        _ => found.push(at.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_place_that_a_change_speaks_of_is_found() {
+        let change = json!({ "a": { "b": 1, "c": { "d/e": null } }, "f": [], "g": {}, "h": null });
+        let mut found = Vec::new();
+        leaves(&change, "", &mut found);
+        found.sort();
+        assert_eq!(found, ["/a/b", "/a/c/d~1e", "/f", "/g", "/h"]);
+        found.clear();
+        leaves(&json!({}), "", &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,153 @@
+//! Embeds: forms of credentials in a frame of another page. The backend of that page asks for one and hands it on.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{Extension, extract::State, response::Response};
+use headwater_core::{Error, Kind, Timestamp};
+use headwater_store::Scope;
+use http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::connections::{actor, find};
+use crate::{
+    answer::json,
+    app::App,
+    body::Json,
+    embeds::{LIFE, Purpose, Wanted},
+    guard::Caller,
+    operations::Operation,
+    origin::Origin,
+    probing::connector,
+    problem::Problem,
+};
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        // Whoever hands out the right to save has to have it.
+        Operation::new(
+            Method::POST,
+            "/api/v1/embeds",
+            "createEmbed",
+            Some(Scope::Admin),
+            create,
+        )
+        .summary("Makes a token with which one form opens in a frame of another page, for 15 minutes and until it is saved")
+        .body::<New>()
+        .answer::<View>(201, "The embed. Its token is shown this once.")
+        .problems([404, 409, 422]),
+    ]
+}
+
+/// A form to embed: of a new connection, with `connector`, or of a saved one, with `connection` and `purpose`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewEmbed")]
+#[serde(deny_unknown_fields)]
+struct New {
+    /// The origin of the page, as browsers write it. It has to be one that the operator named with `--embed-origin`.
+    origin: String,
+    /// The connector of a new connection.
+    connector: Option<String>,
+    /// The name of a saved connection.
+    connection: Option<String>,
+    /// Why the saved connection is changed.
+    purpose: Option<Purpose>,
+}
+
+/// What the page needs to open the form.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Embed")]
+struct View {
+    /// Names the embed in the audit; it opens nothing.
+    id: String,
+    /// For the script of the page. It must not stand in an address or be kept.
+    token: String,
+    /// When the token ends, if nothing was saved until then.
+    expires_at: Timestamp,
+    /// Where the frame is, at the address of this service.
+    url: String,
+}
+
+async fn create(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Json(new): Json<New>,
+) -> Result<Response, Problem> {
+    let origin = permitted(&app, &new.origin)?;
+    let (wanted, what) = wanted(&app, &new).await?;
+    let unexpected = |error| Error::new(Kind::Unexpected, "the clock is off").caused_by(error);
+    let expires_at = Timestamp::now().checked_add(LIFE).map_err(unexpected)?;
+    let made = app
+        .embeds
+        .make(origin, wanted, &caller.name, Instant::now())?;
+    let id = made.embed.id.clone();
+    let (actor, what) = (actor(&caller), format!("embed:{id} made to {what}"));
+    // Where it cannot be told, nobody gets the token.
+    app.store(move |store| store.note(&actor, &what, new.connection.as_deref(), "done"))
+        .await
+        .map_err(Problem::of_store)?;
+    let view = View {
+        url: format!("/embed/{id}"),
+        token: made.token,
+        id,
+        expires_at,
+    };
+    Ok(json(StatusCode::CREATED, &view))
+}
+
+fn permitted(app: &App, origin: &str) -> Result<Origin, Problem> {
+    let origin: Origin = origin
+        .parse()
+        .map_err(|refused| Problem::parameter("origin", refused))?;
+    let refused = |text: String| {
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            text,
+        ))
+    };
+    if app.options.embed_origins.contains(&origin) {
+        return Ok(origin);
+    }
+    match app.options.embed_origins.as_slice() {
+        [] => refused(format!(
+            "no page may embed a form of this service; its operator names those that may, with --embed-origin {origin}"
+        )),
+        _ => refused(format!(
+            "pages of {origin} may not embed a form of this service; its operator adds them with --embed-origin {origin}"
+        )),
+    }
+}
+
+/// The form that is wanted, and the same in words for the audit.
+async fn wanted(app: &App, new: &New) -> Result<(Wanted, String), Problem> {
+    match (&new.connector, &new.connection, new.purpose) {
+        (Some(id), None, None) => {
+            let connector = connector(app, id)?.about().id.to_owned();
+            let what = format!("add {connector}");
+            Ok((Wanted::New { connector }, what))
+        }
+        (None, Some(name), Some(purpose)) => {
+            let found = find(app, name.clone()).await?;
+            let what = match purpose {
+                Purpose::Edit => "edit",
+                Purpose::Repair => "repair",
+                Purpose::Rotate => "rotate",
+            };
+            let wanted = Wanted::Saved {
+                connection: found.connection.name,
+                connector: found.connection.connector,
+                purpose,
+            };
+            Ok((wanted, what.to_owned()))
+        }
+        (None, Some(_), None) => {
+            let text = "say what the connection is changed for: edit, repair or rotate";
+            Err(Problem::parameter("purpose", text))
+        }
+        _ => {
+            let text = "name either the connector of a new connection, or a saved connection and the purpose of the change";
+            Err(Problem::parameter("connector", text))
+        }
+    }
+}

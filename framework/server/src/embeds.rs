@@ -1,0 +1,413 @@
+//! Forms that open in a frame of another page. Each has a token of its own, which lasts minutes, is good for one form of
+//! one connector or connection, and is spent once that was saved.
+//!
+//! What a holder of such a token may do is decided in one place, [`Embeds::admit`]: a short list of requests, compared
+//! letter by letter. Whatever is added to the service later is not on it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use headwater_core::{Error, Kind};
+use headwater_store::Scope;
+use http::{Method, StatusCode, Uri};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{guard::Caller, origin::Origin, problem::Problem};
+
+/// How long a token is good for.
+pub(crate) const LIFE: Duration = Duration::from_secs(15 * 60);
+/// How long it is remembered, so that whoever comes late is told why.
+const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+const MOST: usize = 10_000;
+/// Tokens of the store begin with something else.
+const PREFIX: &str = "hwe_";
+const ID_BYTES: usize = 8;
+const SECRET_BYTES: usize = 32;
+
+/// The form that an embed opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A new connection of a connector.
+    New { connector: String },
+    /// A change of a saved connection.
+    Saved {
+        connection: String,
+        connector: String,
+        purpose: Purpose,
+    },
+}
+
+/// Why a saved connection is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "EmbedPurpose")]
+pub(crate) enum Purpose {
+    /// Anything of it.
+    Edit,
+    /// The fields at which its last test failed.
+    Repair,
+    /// Its secrets.
+    Rotate,
+}
+
+/// One form in a frame of one origin.
+#[derive(Debug)]
+pub(crate) struct Embed {
+    /// Public: it names the frame and opens nothing.
+    pub id: String,
+    pub origin: Origin,
+    pub wanted: Wanted,
+}
+
+impl Embed {
+    /// Refuses a new connection of another connector than the one that the form is of.
+    pub(crate) fn adds(&self, connector: &str) -> Result<(), Problem> {
+        match &self.wanted {
+            Wanted::New { connector: own } if own == connector => Ok(()),
+            _ => Err(limited()),
+        }
+    }
+
+    fn may_ask(&self, method: &Method, path: &str) -> bool {
+        let form = format!("/embed/{}/form", self.id);
+        let (judge, test, save) = match &self.wanted {
+            Wanted::New { connector } => (
+                format!("/api/v1/connectors/{connector}/validate"),
+                format!("/api/v1/connectors/{connector}/probe"),
+                (Method::POST, "/api/v1/connections".to_owned()),
+            ),
+            Wanted::Saved {
+                connection,
+                connector,
+                ..
+            } => (
+                format!("/api/v1/connectors/{connector}/validate"),
+                format!("/api/v1/connections/{connection}/probe-change"),
+                (Method::PATCH, format!("/api/v1/connections/{connection}")),
+            ),
+        };
+        let permitted = [
+            (Method::GET, form),
+            (Method::POST, judge),
+            (Method::POST, test),
+            save,
+        ];
+        permitted
+            .iter()
+            .any(|(known, place)| known == method && place == path)
+    }
+}
+
+/// A new embed, told once.
+pub(crate) struct Made {
+    pub embed: Arc<Embed>,
+    pub token: String,
+}
+
+/// How far an embed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The form can be filled in.
+    Open,
+    /// It is being saved.
+    Saving,
+    /// It was saved.
+    Spent,
+    /// Its time is over.
+    Expired,
+}
+
+/// The embeds of this process. What is kept opens nothing.
+#[derive(Default)]
+pub(crate) struct Embeds(Mutex<HashMap<String, Held>>);
+
+struct Held {
+    embed: Arc<Embed>,
+    hash: [u8; 32],
+    /// Who asked for it.
+    maker: String,
+    made: Instant,
+    progress: Progress,
+}
+
+impl Held {
+    fn progress(&self, now: Instant) -> Progress {
+        let is_over = now.saturating_duration_since(self.made) >= LIFE;
+        match self.progress {
+            Progress::Open if is_over => Progress::Expired,
+            known => known,
+        }
+    }
+}
+
+impl Embeds {
+    /// Makes an embed for `maker`.
+    pub(crate) fn make(
+        &self,
+        origin: Origin,
+        wanted: Wanted,
+        maker: &str,
+        now: Instant,
+    ) -> Result<Made, Problem> {
+        let id = random::<ID_BYTES>()?;
+        let token = format!("{PREFIX}{id}_{}", random::<SECRET_BYTES>()?);
+        let embed = Arc::new(Embed {
+            id: id.clone(),
+            origin,
+            wanted,
+        });
+        let held = Held {
+            embed: Arc::clone(&embed),
+            hash: hash(&token),
+            maker: maker.to_owned(),
+            made: now,
+            progress: Progress::Open,
+        };
+        let mut all = self.all();
+        all.retain(|_, held| now.saturating_duration_since(held.made) < REMEMBERED);
+        if all.len() >= MOST {
+            all.retain(|_, held| matches!(held.progress(now), Progress::Open | Progress::Saving));
+        }
+        if all.len() >= MOST {
+            let text = format!("{MOST} embeds are open; try again in a minute");
+            let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
+            return Err(busy.retry_after(60));
+        }
+        all.insert(id, held);
+        Ok(Made { embed, token })
+    }
+
+    /// The embed of an id, and how far it is.
+    pub(crate) fn find(&self, id: &str, now: Instant) -> Option<(Arc<Embed>, Progress)> {
+        let all = self.all();
+        let held = all.get(id)?;
+        Some((Arc::clone(&held.embed), held.progress(now)))
+    }
+
+    /// Who asks with the token of an embed, if it is for this request.
+    pub(crate) fn admit(
+        &self,
+        token: &str,
+        method: &Method,
+        address: &Uri,
+        now: Instant,
+    ) -> Result<Caller, Problem> {
+        let id = token
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('_'));
+        let all = self.all();
+        let held = id.and_then(|(id, _)| all.get(id));
+        let held = held.filter(|held| bool::from(held.hash.ct_eq(&hash(token))));
+        let held = held.ok_or_else(unknown)?;
+        let path = address.path_and_query().map_or("", |path| path.as_str());
+        if !held.embed.may_ask(method, path) {
+            return Err(limited());
+        }
+        // The same request sent again gets its answer again, which `once` knows; anything new is refused by `claim`.
+        let may_repeat = *method == Method::POST && path == "/api/v1/connections";
+        match held.progress(now) {
+            Progress::Expired => return Err(expired()),
+            Progress::Spent if !may_repeat => return Err(spent()),
+            _ => {}
+        }
+        Ok(Caller {
+            name: format!("embed:{} by {}", held.embed.id, held.maker),
+            scope: Scope::Admin,
+            request_id: None,
+            embed: Some(Arc::clone(&held.embed)),
+        })
+    }
+
+    /// Takes the one right to save that an embed has; nothing where the caller is none.
+    pub(crate) fn claim(self: &Arc<Self>, caller: &Caller) -> Result<Option<Claim>, Problem> {
+        let Some(embed) = &caller.embed else {
+            return Ok(None);
+        };
+        let mut all = self.all();
+        let held = all.get_mut(&embed.id).ok_or_else(unknown)?;
+        match held.progress {
+            Progress::Open => held.progress = Progress::Saving,
+            Progress::Saving => {
+                let text = "this form is being saved already; wait for the answer";
+                return Err(Problem::new(StatusCode::CONFLICT, "embed_saving", text));
+            }
+            Progress::Spent | Progress::Expired => return Err(spent()),
+        }
+        Ok(Some(Claim {
+            embeds: Arc::clone(self),
+            id: embed.id.clone(),
+            after: Progress::Open,
+        }))
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to save, which is given back unless it was used.
+pub(crate) struct Claim {
+    embeds: Arc<Embeds>,
+    id: String,
+    after: Progress,
+}
+
+impl Claim {
+    /// It was used.
+    pub(crate) fn spend(mut self) {
+        self.after = Progress::Spent;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(held) = self.embeds.all().get_mut(&self.id) {
+            held.progress = self.after;
+        }
+    }
+}
+
+/// Whether a token is one of an embed.
+pub(crate) fn is_token(token: &str) -> bool {
+    token.starts_with(PREFIX)
+}
+
+fn limited() -> Problem {
+    let text = "this token is for one form in a frame; it can be used for nothing else";
+    Problem::new(StatusCode::FORBIDDEN, "embed_limited", text)
+}
+
+fn unknown() -> Problem {
+    refused(
+        "embed_unknown",
+        "this form is not known any more; close it and open it again",
+    )
+}
+
+fn expired() -> Problem {
+    refused(
+        "embed_expired",
+        "the time for this form is over; close it and open it again",
+    )
+}
+
+fn spent() -> Problem {
+    refused(
+        "embed_spent",
+        "this form was saved already; close it and open it again to change more",
+    )
+}
+
+fn refused(code: &'static str, text: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, code, text)
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn random<const BYTES: usize>() -> Result<String, Error> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(Kind::Unexpected, "the system gives no random numbers").caused_by(error)
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(embeds: &Embeds, now: Instant) -> Made {
+        let wanted = Wanted::New {
+            connector: "calls".to_owned(),
+        };
+        let origin = "https://app.example".parse().unwrap();
+        match embeds.make(origin, wanted, "backend", now) {
+            Ok(made) => made,
+            Err(problem) => panic!("{problem:?}"),
+        }
+    }
+
+    fn admit(embeds: &Embeds, token: &str, now: Instant) -> Result<Caller, (u16, &'static str)> {
+        let address = Uri::from_static("/api/v1/connections");
+        let admitted = embeds.admit(token, &Method::POST, &address, now);
+        admitted.map_err(|problem| (problem.status().as_u16(), problem.code))
+    }
+
+    #[test]
+    fn a_token_is_good_for_a_quarter_of_an_hour_and_told_for_an_hour_that_it_was() {
+        let (embeds, start) = (Embeds::default(), Instant::now());
+        let token = made(&embeds, start).token;
+        let nearly = start + LIFE - Duration::from_millis(1);
+        let caller = admit(&embeds, &token, nearly).unwrap();
+        assert!(caller.name.starts_with("embed:") && caller.name.ends_with(" by backend"));
+        let late = admit(&embeds, &token, start + LIFE);
+        assert_eq!(late.unwrap_err(), (401, "embed_expired"));
+        made(&embeds, start + REMEMBERED);
+        let later = admit(&embeds, &token, start + REMEMBERED);
+        assert_eq!(later.unwrap_err(), (401, "embed_unknown"));
+    }
+
+    #[test]
+    fn a_token_with_another_secret_or_id_is_not_known() {
+        let (embeds, now) = (Embeds::default(), Instant::now());
+        let (one, other) = (made(&embeds, now).token, made(&embeds, now).token);
+        let split = |token: &str| -> (String, String) {
+            let (id, secret) = token.rsplit_once('_').unwrap();
+            (id.to_owned(), secret.to_owned())
+        };
+        let ((id, secret), (_, other)) = (split(&one), split(&other));
+        for wrong in [
+            format!("{id}_{other}"),
+            format!("{id}_"),
+            id.clone(),
+            format!("{id}_{secret}0"),
+            format!("{PREFIX}_{secret}"),
+            PREFIX.to_owned(),
+        ] {
+            assert_eq!(admit(&embeds, &wrong, now).unwrap_err().1, "embed_unknown");
+        }
+        assert!(admit(&embeds, &one, now).is_ok());
+    }
+
+    #[test]
+    fn of_two_who_save_at_once_one_does_and_after_that_nobody() {
+        let (embeds, now) = (Arc::new(Embeds::default()), Instant::now());
+        let token = made(&embeds, now).token;
+        let caller = admit(&embeds, &token, now).unwrap();
+        let refused = || embeds.claim(&caller).err().map(|problem| problem.code);
+        let claim = embeds.claim(&caller).unwrap();
+        assert_eq!(refused(), Some("embed_saving"));
+        // What was refused can be corrected.
+        drop(claim);
+        let claim = embeds.claim(&caller).unwrap().unwrap();
+        claim.spend();
+        assert_eq!(refused(), Some("embed_spent"));
+        assert_eq!(
+            embeds.find(&caller.embed.unwrap().id, now).unwrap().1,
+            Progress::Spent
+        );
+    }
+
+    #[test]
+    fn beyond_the_limit_new_ones_wait_for_old_ones_to_end() {
+        let (embeds, start) = (Embeds::default(), Instant::now());
+        for _ in 0..MOST {
+            made(&embeds, start);
+        }
+        let wanted = Wanted::New {
+            connector: "calls".to_owned(),
+        };
+        let origin: Origin = "https://app.example".parse().unwrap();
+        let refused = embeds.make(origin, wanted, "backend", start).err();
+        assert_eq!(refused.map(|problem| problem.status().as_u16()), Some(503));
+        made(&embeds, start + LIFE);
+    }
+}

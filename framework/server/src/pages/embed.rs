@@ -1,0 +1,105 @@
+//! The form of a credential in a frame of another page: an empty page, to which that page hands a token, and the form,
+//! which the token gets.
+
+use std::time::Instant;
+
+use axum::{
+    Extension,
+    response::{Html, IntoResponse, Response},
+};
+use headwater_console::{EMBED_SCRIPT, Embedded, embedded};
+use http::{HeaderName, StatusCode, header};
+
+use super::{
+    Visit,
+    credential::{adding, changing, open},
+};
+use crate::{
+    body::Path,
+    embeds::{Progress, Purpose, Wanted},
+    guard,
+    origin::Origin,
+    problem::Problem,
+};
+
+const PLACE: &str = "/embed/";
+/// Addresses of the script stay the same, so that a page elsewhere need not change with it.
+const SCRIPT_AGE: &str = "public, max-age=300";
+
+/// The only origin whose pages may show a page in a frame.
+#[derive(Clone)]
+pub(super) struct FramedBy(pub Origin);
+
+/// Whether this is the path of a frame.
+pub(crate) fn is_frame(path: &str) -> bool {
+    let id = path.strip_prefix(PLACE);
+    id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+}
+
+/// The page in the frame. It is the same for everybody, since nobody has shown a token yet.
+pub(super) async fn frame(Extension(visit): Extension<Visit>, Path(id): Path<String>) -> Response {
+    let Some((embed, progress)) = visit.app.embeds.find(&id, Instant::now()) else {
+        return page(&visit, StatusCode::NOT_FOUND, &Embedded::Unknown);
+    };
+    let origin = embed.origin.to_string();
+    let (status, state) = match progress {
+        Progress::Open | Progress::Saving => (StatusCode::OK, Embedded::Open { origin }),
+        Progress::Spent => (StatusCode::GONE, Embedded::Spent { origin }),
+        Progress::Expired => (StatusCode::GONE, Embedded::Expired { origin }),
+    };
+    let mut answer = page(&visit, status, &state);
+    let framed_by = FramedBy(embed.origin.clone());
+    answer.extensions_mut().insert(framed_by);
+    answer
+}
+
+fn page(visit: &Visit, status: StatusCode, state: &Embedded) -> Response {
+    let html = embedded(state, &visit.app.texts);
+    (status, Html(html)).into_response()
+}
+
+/// The form itself, for the token of the embed and nobody else.
+pub(super) async fn form(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let caller = visit.caller.as_ref().ok_or_else(guard::missing_token)?;
+    let embed = caller.embed.as_ref().filter(|embed| embed.id == id);
+    let Some(embed) = embed else {
+        let text = "this takes the token of the embed";
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "embed_token_missing",
+            text,
+        ));
+    };
+    let place = match &embed.wanted {
+        Wanted::New { connector } => adding(&visit, connector)?,
+        Wanted::Saved {
+            connection,
+            purpose,
+            ..
+        } => {
+            let purpose = match purpose {
+                Purpose::Edit => headwater_console::Purpose::Edit,
+                Purpose::Repair => headwater_console::Purpose::Repair(Vec::new()),
+                Purpose::Rotate => headwater_console::Purpose::Rotate,
+            };
+            changing(&visit, connection.clone(), purpose).await?
+        }
+    };
+    Ok(open(&visit, &place))
+}
+
+/// The script with which another page opens the frame.
+pub(super) async fn script() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, SCRIPT_AGE),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "cross-origin",
+        ),
+    ];
+    (headers, EMBED_SCRIPT).into_response()
+}
