@@ -39,6 +39,7 @@ pub(super) fn serve(
         tls: None,
         destinations: BTreeMap::from([("default".to_owned(), records)]),
         allows_references: false,
+        embed_origins: Vec::new(),
         schedules: true,
         most_connections: 100,
     };
