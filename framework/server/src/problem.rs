@@ -27,11 +27,18 @@ pub(crate) struct Problem {
     /// What the test said, where a test has to pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Box<ProbeReport>>,
-    /// The id of the request, as the header X-Request-Id says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
     #[serde(skip)]
     retry_after: Option<u32>,
+}
+
+/// A refusal as it is sent.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Told<'a> {
+    #[serde(flatten)]
+    pub problem: &'a Problem,
+    /// The id of the request, as the header X-Request-Id says it.
+    pub request_id: &'a str,
 }
 
 /// What is wrong with one field.
@@ -69,7 +76,6 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             report: None,
-            request_id: None,
             retry_after: None,
         }
     }

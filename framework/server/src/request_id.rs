@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Told};
 
 /// Where it stands, in requests and in answers.
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,11 +35,14 @@ impl RequestId {
         if let Ok(value) = HeaderValue::from_str(&self.0) {
             answer.headers_mut().insert(HEADER, value);
         }
-        if let Some(mut problem) = answer.extensions_mut().remove::<Problem>() {
-            problem.request_id = Some(self.0);
+        if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
+            let told = Told {
+                problem: &problem,
+                request_id: &self.0,
+            };
             // It has become longer.
             answer.headers_mut().remove(header::CONTENT_LENGTH);
-            *answer.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
+            *answer.body_mut() = Body::from(serde_json::to_vec(&told).unwrap_or_default());
         }
     }
 }
