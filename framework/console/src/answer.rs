@@ -6,7 +6,7 @@ use headwater_core::{Choice, Field, FieldError, FieldKind, FormModel};
 use serde_json::{Map, Number, Value};
 
 use crate::{
-    inputs::{Branch, key, name, name_at, tag_name, text_of},
+    inputs::{Branch, name, name_at, tag_name, text_of},
     messages::{Messages, fill},
 };
 
@@ -63,7 +63,7 @@ impl Typed {
     }
 
     fn object(&self, fields: &[Field], branch: Branch) -> Map<String, Value> {
-        let value = |field: &Field| Some((key(&field.pointer), self.value(field, branch)?));
+        let value = |field: &Field| Some((field.key(), self.value(field, branch)?));
         fields.iter().filter_map(value).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::civil::Date;
-use jsonschema::{Draft, error::ValidationErrorKind};
+use jsonschema::{Draft, PatternOptions, error::ValidationErrorKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,6 +13,9 @@ use crate::{
     form::{Field, FieldKind, FormModel, NAMESPACE, escape, tag_of},
     suggest::nearest,
 };
+
+/// The most bytes that a pattern may take when it is compiled; what forms need takes a hundredth of it.
+const LARGEST_PATTERN: usize = 1 << 20;
 
 /// What is wrong with one field. The value itself is never part of it: it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -120,6 +123,8 @@ pub fn validate(schema: &Value, answer: &Value) -> Vec<FieldError> {
     let validator = match jsonschema::options()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
+        // Answers come from anybody, and the service previews schemas that do: time grows with the answer only.
+        .with_pattern_options(PatternOptions::regex().size_limit(LARGEST_PATTERN))
         // An address must be one that a config can hold: a port beyond 65535, say, is a URI but no URL.
         .with_format("uri", |text: &str| BaseUrl::parse(text).is_ok())
         // The library's own check lets a few characters pass for digits.
