@@ -3,6 +3,7 @@
 //! Naming the bundle here links every connector into every test binary that uses this crate.
 
 pub mod binary;
+pub mod browser;
 pub mod claribi;
 pub mod copilot;
 pub mod cost;
