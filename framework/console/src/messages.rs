@@ -30,6 +30,7 @@ pub struct Messages {
     pub(crate) run: RunTexts,
     pub(crate) login: LoginTexts,
     pub(crate) problem: ProblemTexts,
+    pub(crate) author: AuthorTexts,
     pub(crate) script: ScriptTexts,
 }
 
@@ -183,6 +184,7 @@ pub(crate) struct PageTexts {
     pub theme_light: String,
     pub theme_dark: String,
     pub theme_apply: String,
+    pub author: String,
     pub keys: String,
     pub key_search: String,
     pub key_help: String,
@@ -466,6 +468,29 @@ pub(crate) struct LoginTexts {
 pub(crate) struct ProblemTexts {
     pub status: String,
     pub back: String,
+}
+
+/// The preview for authors of connectors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthorTexts {
+    pub title: String,
+    pub lead: String,
+    pub start: String,
+    pub schema: String,
+    pub schema_hint: String,
+    pub watched: String,
+    pub class: String,
+    pub no_class: String,
+    pub classes: BTreeMap<String, String>,
+    pub show: String,
+    pub findings: Plural,
+    pub sound: String,
+    pub refused: String,
+    pub conformance: String,
+    pub whole: String,
+    pub no_form: String,
+    pub model: String,
 }
 
 /// What the script says.

@@ -10,6 +10,7 @@ mod samples;
 use std::{fs, path::PathBuf};
 
 use headwater_console::{Messages, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Theme};
+use headwater_core::ProbeClass;
 
 #[test]
 fn every_page_is_sound_in_every_language_and_theme() {
@@ -30,5 +31,23 @@ fn every_page_is_sound_in_every_language_and_theme() {
             html::check(&html::tags(&document), name);
             fs::write(folder.join(format!("{name}{suffix}.html")), document).unwrap();
         }
+    }
+}
+
+#[test]
+fn every_end_of_a_test_has_words_on_the_page_for_authors() {
+    let text = Messages::english().unwrap();
+    let pages = samples::pages(&text);
+    let (_, page) = pages.iter().find(|(name, _)| *name == "author").unwrap();
+    let tags = html::tags(&page.clone().fragment());
+    let options: Vec<(&str, &str)> = tags
+        .iter()
+        .filter(|tag| tag.name == "option")
+        .map(|tag| (tag.get("value").unwrap_or_default(), tag.text.as_str()))
+        .collect();
+    for class in ProbeClass::ALL {
+        let name = class.name();
+        let label = options.iter().find(|(value, _)| *value == name);
+        assert!(label.is_some_and(|(_, label)| *label != name), "{name}");
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     suggest::nearest,
 };
 
-/// The most bytes that a pattern may take when it is compiled; what forms need takes a hundredth of it.
-const LARGEST_PATTERN: usize = 1 << 20;
+/// The most bytes that a pattern may take when it is compiled; what forms need takes a part of it.
+const LARGEST_PATTERN: usize = 64 << 10;
 
 /// What is wrong with one field. The value itself is never part of it: it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]

@@ -36,6 +36,8 @@ pub struct Options {
     pub schedules: bool,
     /// How many connections may be open at once.
     pub most_connections: usize,
+    /// The file with a form that the page for authors begins with and follows.
+    pub author_file: Option<PathBuf>,
 }
 
 /// Opens the store.

@@ -1,6 +1,8 @@
 //! `headwater serve`: the API as a platform uses it, against the shipped binary and the simulators.
 
+mod author;
 mod connections;
+mod dialects;
 mod document;
 mod doors;
 mod schedules;

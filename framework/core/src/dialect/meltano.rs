@@ -91,16 +91,28 @@ fn alternatives(branches: &[Choice], before: &str, settings: &mut Vec<Value>) {
         if known.contains(&key) {
             continue;
         }
-        let has_it = |branch: &&Choice| branch.fields.iter().any(|one| one.key() == key);
-        let titles: Vec<&str> = branches
-            .iter()
-            .filter(has_it)
-            .map(|branch| branch.title.as_str())
-            .collect();
-        let description = format!("For {}. {}", titles.join(", "), field.description);
+        let description = descriptions(branches, &key);
         settings.push(setting(field, format!("{before}{key}"), &description).into());
         known.push(key);
     }
+}
+
+/// What each alternative says of its field of this key; what several say, once.
+fn descriptions(branches: &[Choice], key: &str) -> String {
+    let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
+    for branch in branches {
+        let field = branch.fields.iter().find(|field| field.key() == key);
+        let Some(text) = field.map(|field| field.description.as_str()) else {
+            continue;
+        };
+        match said.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, titles)) => titles.push(&branch.title),
+            None => said.push((text, vec![&branch.title])),
+        }
+    }
+    let sentence = |(text, titles): &(&str, Vec<&str>)| format!("{}: {text}", titles.join(", "));
+    let sentences: Vec<String> = said.iter().map(sentence).collect();
+    sentences.join(" ")
 }
 
 fn kind(kind: &FieldKind) -> &'static str {
@@ -150,5 +162,8 @@ fn needed(fields: &[Field], before: &str) -> Vec<Vec<String>> {
         };
         sets = sets.iter().flat_map(combined).collect();
     }
+    // Alternatives may need the same.
+    sets.sort();
+    sets.dedup();
     sets
 }
