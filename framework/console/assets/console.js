@@ -1054,8 +1054,16 @@
       const isPreview = event.target.matches('[data-author] form');
       if (event.target !== editor && !isPreview) return;
       event.preventDefault();
-      if (isPreview) show(new FormData(event.target, event.submitter)).then(() => document.getElementById('test-result')?.scrollIntoView({ block: 'nearest' }));
-      else showAll();
+      if (!isPreview) {
+        showAll();
+        return;
+      }
+      const pressed = event.submitter?.value ?? 'test';
+      show(new FormData(event.target, event.submitter)).then(() => {
+        const form = document.querySelector('[data-author] form');
+        const wrong = form?.querySelector('[data-summary]:not([hidden])');
+        (wrong ?? form?.querySelector(`footer button[value="${pressed}"]`))?.focus();
+      });
     });
     dress();
     if (!editor.hasAttribute('data-watch')) return;

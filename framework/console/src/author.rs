@@ -117,17 +117,18 @@ fn seen(mut view: Author<'_>, text: &Messages) -> Markup {
     html! {
         section.panel aria-labelledby="author-findings" {
             h2 #author-findings data-author-findings { (said(&view, text)) }
-            ul.author-findings {
+            @if !view.findings.is_empty() { ul.author-findings {
                 @for finding in &view.findings {
                     li {
                         @if finding.is_refused { (badge("bad", &own.refused)) } @else { (badge("warn", &own.conformance)) }
+                        " "
                         @if finding.pointer.is_empty() { span { (own.whole) } } @else { code { (finding.pointer) } }
                         p.message { (finding.message) }
                         p.remedy { (finding.remedy) }
                         p.small { (finding.rule) }
                     }
                 }
-            }
+            } }
         }
         @match form {
             Some(form) => (preview(form, &view, text)),
@@ -159,6 +160,7 @@ fn preview(form: CredentialForm<'_>, view: &Author<'_>, text: &Messages) -> Mark
 /// A saved credential whose secrets cannot be opened: they have to be typed again.
 fn unreadable<'a>(mut form: CredentialForm<'a>, text: &Messages) -> CredentialForm<'a> {
     form.purpose = Purpose::Rotate;
+    form.title.clone_from(&form.source.name);
     let secrets = form.form.inputs().into_iter();
     let secrets = secrets.filter(|field| field.kind == FieldKind::Secret);
     let saved = SavedSecret {

@@ -1,6 +1,13 @@
 //! The page for authors: the form follows what is typed, and shows every end of its test.
 
+use std::fs;
+
+use acceptance::browser::Browser;
+use headwater::Registry;
+use headwater_connectors as _;
+use headwater_dev::preview::Preview;
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::console;
 
@@ -93,4 +100,39 @@ async fn every_end_of_a_test_is_shown_and_a_filled_form_is_judged() {
         .await;
     browser.screenshot("author-320").await;
     browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_preview_of_a_file_follows_its_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("form.json");
+    let schema = |title: &str| {
+        json!({ "type": "object", "title": title, "additionalProperties": false, "properties": {} })
+            .to_string()
+    };
+    fs::write(&file, schema("Before")).unwrap();
+    let registry = Registry::collect().unwrap();
+    let preview = Preview::bind(registry, Some(file.clone())).await.unwrap();
+    let Some(browser) = Browser::start(&preview.address().unwrap()).await else {
+        return;
+    };
+    let (stop, stopped) = watch::channel(false);
+    let served = tokio::spawn(preview.run(stopped));
+    browser.go("/author").await;
+    browser.sees("Add New Credential – Before").await;
+    browser.axe().await;
+    fs::write(&file, schema("After")).unwrap();
+    browser.sees("Add New Credential – After").await;
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, schema("Again")).unwrap();
+    browser.sees("Add New Credential – Again").await;
+    assert!(
+        browser
+            .value("JSON Schema of the config")
+            .await
+            .contains("Again")
+    );
+    browser.close().await;
+    stop.send(true).unwrap();
+    served.await.unwrap().unwrap();
 }
