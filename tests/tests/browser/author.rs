@@ -102,7 +102,7 @@ async fn every_end_of_a_test_is_shown_and_a_filled_form_is_judged() {
     browser.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_preview_of_a_file_follows_its_changes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("form.json");
@@ -117,22 +117,24 @@ async fn the_preview_of_a_file_follows_its_changes() {
         return;
     };
     let (stop, stopped) = watch::channel(false);
-    let served = tokio::spawn(preview.run(stopped));
-    browser.go("/author").await;
-    browser.sees("Add New Credential – Before").await;
-    browser.axe().await;
-    fs::write(&file, schema("After")).unwrap();
-    browser.sees("Add New Credential – After").await;
-    fs::remove_file(&file).unwrap();
-    fs::write(&file, schema("Again")).unwrap();
-    browser.sees("Add New Credential – Again").await;
-    assert!(
-        browser
-            .value("JSON Schema of the config")
-            .await
-            .contains("Again")
-    );
-    browser.close().await;
-    stop.send(true).unwrap();
-    served.await.unwrap().unwrap();
+    let look = async {
+        browser.go("/author").await;
+        browser.sees("Add New Credential – Before").await;
+        browser.axe().await;
+        fs::write(&file, schema("After")).unwrap();
+        browser.sees("Add New Credential – After").await;
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, schema("Again")).unwrap();
+        browser.sees("Add New Credential – Again").await;
+        assert!(
+            browser
+                .value("JSON Schema of the config")
+                .await
+                .contains("Again")
+        );
+        browser.close().await;
+        stop.send(true).unwrap();
+    };
+    let (served, ()) = tokio::join!(preview.run(stopped), look);
+    served.unwrap();
 }
