@@ -96,7 +96,7 @@ fn spec_writes_the_committed_form_of_every_dialect_and_names_them() {
     }
     let unknown = run(
         HEADWATER,
-        &["spec", "clari-revenue", "--dialect", "jsonforms"],
+        ["spec", "clari-revenue", "--dialect", "jsonforms"],
     );
     assert_eq!(unknown.code, Some(4));
     assert!(

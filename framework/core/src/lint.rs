@@ -271,7 +271,7 @@ fn answers(form: &FormModel, judge: &dyn Fn(Value) -> Vec<FieldError>) -> Vec<Fi
     let missing = judge(json!({}));
     let broken = missing.iter().find(|error| error.code == "unreadable");
     if let Some(error) = broken {
-        let remedy = "correct the schema; the command line names the place with `cargo test`";
+        let remedy = "correct what it names; a pattern is small and looks neither ahead nor back";
         let rule = "the form can be answered";
         return vec![Finding {
             is_refused: true,
