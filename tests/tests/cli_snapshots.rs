@@ -85,3 +85,25 @@ fn spec_and_discover_print_the_committed_schemas() {
     assert_eq!(names.len(), 9);
     assert!(catalog[1]["schema"]["properties"]["last_modified_time"].is_object());
 }
+
+#[test]
+fn spec_writes_the_committed_form_of_every_dialect_and_names_them() {
+    for dialect in ["airbyte", "json-schema", "meltano", "rjsf"] {
+        let file = format!("schemas/clari-revenue/dialects/{dialect}.json");
+        let committed = std::fs::read_to_string(acceptance::workspace().join(file)).unwrap();
+        let written = shown(&["spec", "clari-revenue", "--dialect", dialect]);
+        assert_eq!(written.trim(), committed.trim(), "{dialect}");
+    }
+    let unknown = run(
+        HEADWATER,
+        ["spec", "clari-revenue", "--dialect", "jsonforms"],
+    );
+    assert_eq!(unknown.code, Some(4));
+    assert!(
+        unknown
+            .err
+            .contains("there are airbyte, json-schema, meltano, rjsf"),
+        "{}",
+        unknown.err
+    );
+}

@@ -75,6 +75,10 @@ pub(crate) struct Spec {
     /// Show the form model that every renderer uses instead of the schema.
     #[arg(long)]
     pub form: bool,
+
+    /// Write the form in the language of another platform: airbyte, json-schema, meltano or rjsf.
+    #[arg(long, value_name = "DIALECT", conflicts_with = "form")]
+    pub dialect: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

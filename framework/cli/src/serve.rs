@@ -41,6 +41,7 @@ pub(crate) fn serve(
         allows_references: options.allow_references,
         schedules: !options.no_schedules,
         most_connections: usize::from(options.most_connections),
+        author_file: None,
     };
     let open_store: OpenStore = Arc::new(move || Store::open(&place, key.as_ref()));
     let context = context(&egress)?;

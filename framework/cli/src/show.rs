@@ -1,6 +1,8 @@
 //! `list`, `spec` and `discover`: what can be known without credentials.
 
-use headwater_core::{AnyConnector, Error, Field, FieldKind, Kind, Registry, StreamSpec};
+use headwater_core::{
+    AnyConnector, Dialect, Error, Field, FieldKind, FormModel, Kind, Registry, StreamSpec,
+};
 use headwater_host::{Action, RedactedField, Redaction, Redactor};
 use serde_json::{Value, json};
 
@@ -33,23 +35,28 @@ pub(crate) fn list(registry: &Registry, terminal: &Terminal) -> Outcome {
 
 pub(crate) fn spec(registry: &Registry, options: &Spec, terminal: &Terminal) -> Outcome {
     let connector = registry.get(&options.connector)?;
+    if let Some(name) = &options.dialect {
+        let dialect = Dialect::named(name)?;
+        let form = model(&**connector)?;
+        return terminal.print_json(&dialect.export(&**connector, &form));
+    }
     if !options.form {
         return terminal.print_json(&connector.schema());
     }
     if terminal.json {
-        return match connector.form() {
-            Ok(form) => terminal.print_json(&form),
-            Err(_) => Err(Error::new(Kind::Unexpected, "the form leaves the profile").into()),
-        };
+        return terminal.print_json(&model(&**connector)?);
     }
     form(&**connector, terminal)
 }
 
+fn model(connector: &dyn AnyConnector) -> Result<FormModel, Error> {
+    let outside = |_| Error::new(Kind::Unexpected, "the form leaves the profile");
+    connector.form().map_err(outside)
+}
+
 /// The form as people see it.
 pub(crate) fn form(connector: &dyn AnyConnector, terminal: &Terminal) -> Outcome {
-    let form = connector
-        .form()
-        .map_err(|_| Error::new(Kind::Unexpected, "the form leaves the profile"))?;
+    let form = model(connector)?;
     terminal.print(&terminal.paint(Tone::Strong, &form.title))?;
     let mut group = None;
     for field in &form.fields {

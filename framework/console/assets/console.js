@@ -336,6 +336,8 @@
     constructor(form) {
       this.form = form;
       this.result = new Result(form);
+      // On the page for authors nothing is asked of a connector.
+      this.isPreview = form.closest('[data-author]') !== null;
       this.touched = new Set();
       this.judged = 0;
       this.work = null;
@@ -514,6 +516,7 @@
 
     /** The server is the judge. Only fields that were left show what it says, until the form was sent once. */
     async judge() {
+      if (this.isPreview) return;
       const mine = ++this.judged;
       const response = await call(`/api/v1/connectors/${this.form.dataset.connector}/validate`, {
         method: 'POST', headers: { 'Content-Type': 'application/json' },
@@ -761,6 +764,7 @@
     // -- Testing and saving
 
     submitted(event) {
+      if (this.isPreview) return;
       const action = event.submitter?.value ?? 'save';
       if (!['test', 'save', 'save-untested'].includes(action)) return;
       event.preventDefault();
@@ -1243,7 +1247,67 @@
     source.addEventListener('error', soon);
   }
 
+  /** The page for authors: the form follows its schema while somebody types, or while the file changes. */
+  function author(editor) {
+    const said = editor.querySelector('[data-said]');
+    const schema = editor.elements.schema;
+    let asked = 0;
+    let timer = null;
+    const dress = () => all('[data-author] form[data-credential]').map((form) => new CredentialForm(form));
+    const show = async (pairs) => {
+      clearTimeout(timer);
+      const mine = ++asked;
+      const response = await fetch('/author', {
+        method: 'POST', headers: { 'Headwater-Fragment': '1' }, credentials: 'same-origin', body: new URLSearchParams(pairs),
+      }).catch(() => null);
+      const fresh = response && new DOMParser().parseFromString(await response.text(), 'text/html');
+      if (mine !== asked) return;
+      const seen = fresh?.querySelector('[data-author]');
+      // While the text is no JSON yet, the form before stays.
+      const wrong = seen ? seen.querySelector('[data-author-problem]') : fresh?.querySelector('p') ?? { textContent: own.no_answer };
+      if (wrong) schema.setAttribute('aria-invalid', 'true');
+      else schema.removeAttribute('aria-invalid');
+      said.textContent = wrong?.textContent ?? seen.querySelector('[data-author-findings]').textContent;
+      if (wrong) return;
+      document.querySelector('[data-author]').replaceWith(seen);
+      dress();
+    };
+    const showAll = () => show(new FormData(editor));
+    schema.addEventListener('input', () => {
+      clearTimeout(timer);
+      timer = setTimeout(showAll, 300);
+    });
+    editor.elements.class.addEventListener('change', showAll);
+    document.addEventListener('submit', (event) => {
+      const isPreview = event.target.matches('[data-author] form');
+      if (event.target !== editor && !isPreview) return;
+      event.preventDefault();
+      if (!isPreview) {
+        showAll();
+        return;
+      }
+      const pressed = event.submitter?.value ?? 'test';
+      show(new FormData(event.target, event.submitter)).then(() => {
+        const form = document.querySelector('[data-author] form');
+        const wrong = form?.querySelector('[data-summary]:not([hidden])');
+        (wrong ?? form?.querySelector(`footer button[value="${pressed}"]`))?.focus();
+      });
+    });
+    dress();
+    if (!editor.hasAttribute('data-watch')) return;
+    let before = schema.defaultValue;
+    setInterval(async () => {
+      const response = await fetch('/author/file', { credentials: 'same-origin' }).catch(() => null);
+      const now = response?.ok ? (await response.text()).replaceAll('\r\n', '\n') : before;
+      if (now === before) return;
+      before = now;
+      schema.value = now;
+      showAll();
+    }, 1000);
+  }
+
   localise(document);
+  for (const editor of all('[data-author-editor]')) author(editor);
   for (const select of all('.theme select')) theme(select);
   for (const input of all('[data-filter]')) filter(input);
   for (const form of all('form[data-check]')) checkPanel(form);
@@ -1256,7 +1320,7 @@
   }
   const frame = document.querySelector('main[data-embedded]');
   if (frame && parent !== window) embedded(frame);
-  const lone = document.querySelector('main form[data-credential]');
+  const lone = document.querySelector('main form[data-credential]:not([data-author] form)');
   if (lone) {
     const form = new CredentialForm(lone);
     document.querySelector('[data-summary]:not([hidden])')?.focus();

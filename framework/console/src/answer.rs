@@ -6,7 +6,7 @@ use headwater_core::{Choice, Field, FieldError, FieldKind, FormModel};
 use serde_json::{Map, Number, Value};
 
 use crate::{
-    inputs::{Branch, key, name, name_at, tag_name, text_of},
+    inputs::{Branch, name, name_at, tag_name, text_of},
     messages::{Messages, fill},
 };
 
@@ -31,7 +31,7 @@ pub fn answer(form: &FormModel, pairs: impl IntoIterator<Item = (String, String)
 pub(crate) fn as_sent(fields: &[Field], saved: &Value) -> Value {
     let mut sent = Map::new();
     for field in fields {
-        let Some(value) = saved.get(key(&field.pointer)) else {
+        let Some(value) = saved.get(field.key()) else {
             continue;
         };
         let value = match &field.kind {
@@ -41,7 +41,7 @@ pub(crate) fn as_sent(fields: &[Field], saved: &Value) -> Value {
         };
         let is_empty = value.as_object().is_some_and(Map::is_empty) && !field.required;
         if field.default.as_ref() != Some(&value) && !is_empty {
-            sent.insert(key(&field.pointer), value);
+            sent.insert(field.key(), value);
         }
     }
     Value::Object(sent)
@@ -97,7 +97,7 @@ impl Typed {
     }
 
     fn object(&self, fields: &[Field], branch: Branch) -> Map<String, Value> {
-        let value = |field: &Field| Some((key(&field.pointer), self.value(field, branch)?));
+        let value = |field: &Field| Some((field.key(), self.value(field, branch)?));
         fields.iter().filter_map(value).collect()
     }
 

@@ -100,13 +100,13 @@ pub fn title_of_copy(title: &str, text: &Messages) -> String {
 pub fn credential(view: &CredentialForm<'_>, text: &Messages) -> Page {
     let title = heading(view, text);
     Page {
-        main: overlay(view, &title, text),
+        main: overlay(view, &title, &html! {}, text),
         title,
         section: Section::Sources,
     }
 }
 
-fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
+pub(crate) fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
     let own = &text.credential;
     let pattern = match view.purpose {
         Purpose::Add => &own.add,
@@ -121,7 +121,13 @@ fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
     )
 }
 
-fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
+/// The form with its guide. `carried` are inputs of the page that it stands on.
+pub(crate) fn overlay(
+    view: &CredentialForm<'_>,
+    title: &str,
+    carried: &Markup,
+    text: &Messages,
+) -> Markup {
     let own = &text.credential;
     let name = view.connection.as_ref().map(|(name, _)| name);
     let version = view.connection.as_ref().map(|(_, version)| version);
@@ -140,6 +146,7 @@ fn overlay(view: &CredentialForm<'_>, title: &str, text: &Messages) -> Markup {
                 // What Enter in a field presses: the first button of a form.
                 button.vh type="submit" name="action" value="save" tabindex="-1" aria-hidden="true" { (own.save) }
                 @if let Some(version) = version { input type="hidden" name="version" value=(version); }
+                (carried)
                 div.columns {
                     div.inputs {
                         (summary(view, text))

@@ -36,12 +36,6 @@ pub(crate) fn id(name: &str) -> String {
     id
 }
 
-/// The last token of a pointer, as the key that it stands for.
-pub(crate) fn key(pointer: &str) -> String {
-    let token = pointer.rsplit('/').next().unwrap_or_default();
-    token.replace("~1", "/").replace("~0", "~")
-}
-
 /// A value as an input holds it: a text as it is, anything else as JSON.
 pub(crate) fn text_of(value: &Value) -> String {
     match value {

@@ -11,6 +11,7 @@
 //! Secrets go one way: a page never holds one, [`answer`] reads what was typed.
 
 mod answer;
+mod author;
 mod chart;
 mod checks;
 mod connection;
@@ -27,6 +28,7 @@ mod run;
 mod streams;
 
 pub use answer::{answer, left_empty};
+pub use author::{Author, author};
 pub use chart::Sample;
 pub use checks::Tested;
 pub use connection::{Access, Change, ConnectionDetail, Use, connection};

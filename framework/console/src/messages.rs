@@ -31,6 +31,7 @@ pub struct Messages {
     pub(crate) login: LoginTexts,
     pub(crate) problem: ProblemTexts,
     pub(crate) embedded: EmbeddedTexts,
+    pub(crate) author: AuthorTexts,
     pub(crate) script: ScriptTexts,
 }
 
@@ -185,6 +186,7 @@ pub(crate) struct PageTexts {
     pub theme_light: String,
     pub theme_dark: String,
     pub theme_apply: String,
+    pub author: String,
     pub keys: String,
     pub key_search: String,
     pub key_help: String,
@@ -499,6 +501,29 @@ pub(crate) struct EmbeddedTexts {
     pub expired: String,
     pub spent: String,
     pub unknown: String,
+}
+
+/// The preview for authors of connectors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthorTexts {
+    pub title: String,
+    pub lead: String,
+    pub start: String,
+    pub schema: String,
+    pub schema_hint: String,
+    pub watched: String,
+    pub class: String,
+    pub no_class: String,
+    pub classes: BTreeMap<String, String>,
+    pub show: String,
+    pub findings: Plural,
+    pub sound: String,
+    pub refused: String,
+    pub conformance: String,
+    pub whole: String,
+    pub no_form: String,
+    pub model: String,
 }
 
 /// What the script says.

@@ -118,6 +118,7 @@ impl Page {
                     }
                     main #main tabindex="-1" { (self.main) }
                     footer.bottom {
+                        @if self.section != Section::Login { p { a href="/author" { (own.author) } } }
                         details #keys {
                             summary { (own.keys) }
                             dl {

@@ -12,6 +12,7 @@ use std::{fs, path::PathBuf};
 use headwater_console::{
     Embedded, Messages, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Theme, embedded,
 };
+use headwater_core::ProbeClass;
 
 #[test]
 fn every_page_is_sound_in_every_language_and_theme() {
@@ -72,5 +73,23 @@ fn the_page_in_a_frame_is_sound_and_speaks_to_one_origin_or_to_nobody() {
             "{name}"
         );
         assert!(!document.contains("<form"), "{name}");
+    }
+}
+
+#[test]
+fn every_end_of_a_test_has_words_on_the_page_for_authors() {
+    let text = Messages::english().unwrap();
+    let pages = samples::pages(&text);
+    let (_, page) = pages.iter().find(|(name, _)| *name == "author").unwrap();
+    let tags = html::tags(&page.clone().fragment());
+    let options: Vec<(&str, &str)> = tags
+        .iter()
+        .filter(|tag| tag.name == "option")
+        .map(|tag| (tag.get("value").unwrap_or_default(), tag.text.as_str()))
+        .collect();
+    for class in ProbeClass::ALL {
+        let name = class.name();
+        let label = options.iter().find(|(value, _)| *value == name);
+        assert!(label.is_some_and(|(_, label)| *label != name), "{name}");
     }
 }

@@ -132,11 +132,21 @@ pub struct ProfileViolation {
     pub pointer: String,
     /// What the profile asks for.
     pub rule: &'static str,
+    /// What its author can do.
+    pub remedy: &'static str,
 }
 
 impl fmt::Display for ProfileViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.pointer, self.rule)
+    }
+}
+
+impl Field {
+    /// The key of its value in the object around it.
+    pub fn key(&self) -> String {
+        let token = self.pointer.rsplit('/').next().unwrap_or_default();
+        token.replace("~1", "/").replace("~0", "~")
     }
 }
 
@@ -218,16 +228,21 @@ struct Reader {
 }
 
 impl Reader {
-    fn violation(&mut self, pointer: &str, rule: &'static str) {
+    fn violation(&mut self, pointer: &str, rule: &'static str, remedy: &'static str) {
         self.violations.push(ProfileViolation {
             pointer: pointer.to_owned(),
             rule,
+            remedy,
         });
     }
 
     fn fields(&mut self, schema: &Value, at: &str, depth: Depth) -> Vec<Field> {
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
-            self.violation(at, "a form and a group are objects with properties");
+            self.violation(
+                at,
+                "a form and a group are objects with properties",
+                "add its fields under properties",
+            );
             return Vec::new();
         };
         let required = schema.get("required").and_then(Value::as_array);
@@ -242,7 +257,11 @@ impl Reader {
         }
         fields.sort_by_key(|field| field.order);
         if fields.windows(2).any(|pair| pair[0].order == pair[1].order) {
-            self.violation(at, "every field has an order of its own");
+            self.violation(
+                at,
+                "every field has an order of its own",
+                "number the fields from 1, as in Hint::order(1)",
+            );
         }
         fields
     }
@@ -264,20 +283,36 @@ impl Reader {
         };
         let (title, description) = (own("title"), own("description"));
         if title.is_empty() {
-            self.violation(pointer, "every field has a title");
+            self.violation(
+                pointer,
+                "every field has a title",
+                "add a title: the label of the input",
+            );
         }
         if description.is_empty() {
-            self.violation(pointer, "every field has a description");
+            self.violation(
+                pointer,
+                "every field has a description",
+                "add a description: what the value is for",
+            );
         }
         let kind = self.kind(schema, pointer, depth);
         let default = schema.get("default").cloned();
         if kind == FieldKind::Secret
             && (default.is_some() || schema.get("writeOnly") != Some(&Value::Bool(true)))
         {
-            self.violation(pointer, "a secret is write-only and has no default");
+            self.violation(
+                pointer,
+                "a secret is write-only and has no default",
+                "set writeOnly to true and remove the default",
+            );
         }
         if kind == FieldKind::Boolean && default.is_none() {
-            self.violation(pointer, "a boolean has a default");
+            self.violation(
+                pointer,
+                "a boolean has a default",
+                "add the default that applies where nobody chooses",
+            );
         }
         Field {
             pointer: pointer.to_owned(),
@@ -327,14 +362,18 @@ impl Reader {
             (Some("array"), _) => self.list(schema, pointer),
             (Some("object"), _) => {
                 if depth == Depth::Inside {
-                    self.violation(pointer, "a form has one level of grouping");
+                    self.violation(
+                        pointer,
+                        "a form has one level of grouping",
+                        "move its fields up into the group around it",
+                    );
                 }
                 FieldKind::Group {
                     fields: self.fields(schema, pointer, Depth::Inside),
                 }
             }
             _ => {
-                self.violation(pointer, "a field has a type that a form can show");
+                self.violation(pointer, "a field has a type that a form can show", "use string, integer, number, boolean, array or object as the type, enum, or oneOf");
                 FieldKind::Text
             }
         }
@@ -349,7 +388,11 @@ impl Reader {
             of,
             FieldKind::Group { .. } | FieldKind::List { .. } | FieldKind::OneOf { .. }
         ) {
-            self.violation(pointer, "a list holds scalars");
+            self.violation(
+                pointer,
+                "a list holds scalars",
+                "let items be strings, numbers or choices",
+            );
         }
         FieldKind::List { of: Box::new(of) }
     }
@@ -371,12 +414,17 @@ impl Reader {
             return FieldKind::Choice { choices };
         }
         if depth == Depth::Inside {
-            self.violation(pointer, "alternatives stand at the top level of a form");
+            self.violation(
+                pointer,
+                "alternatives stand at the top level of a form",
+                "move it out of the group",
+            );
         }
         let Some(tag) = tag_of(branches) else {
             self.violation(
                 pointer,
                 "alternatives are told apart by a property with a constant",
+                "give each branch of oneOf a property of the same name with a const of its own",
             );
             return FieldKind::Text;
         };

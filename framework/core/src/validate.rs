@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::civil::Date;
-use jsonschema::{Draft, ValidationError, Validator, error::ValidationErrorKind};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,6 +16,9 @@ use crate::{
     form::{Field, FieldKind, FormModel, NAMESPACE, escape, tag_of},
     suggest::nearest,
 };
+
+/// The most bytes that a pattern may take when it is compiled; what forms need takes a part of it.
+const LARGEST_PATTERN: usize = 64 << 10;
 
 /// What is wrong with one field. The value itself is never part of it: it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -168,6 +171,8 @@ impl Rules {
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(true)
+            // Answers come from anybody, and the service previews schemas that do: time grows with the answer only.
+            .with_pattern_options(PatternOptions::regex().size_limit(LARGEST_PATTERN))
             // An address must be one that a config can hold: a port beyond 65535, say, is a URI but no URL.
             .with_format("uri", |text: &str| BaseUrl::parse(text).is_ok())
             // The library's own check lets a few characters pass for digits.

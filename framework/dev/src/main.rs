@@ -1,10 +1,10 @@
 //! `cargo dev COMMAND`
 #![allow(clippy::print_stdout, reason = "what a generator did is its output")]
 
-use std::{env, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use headwater_core::{Error, Kind, Registry, Result};
-use headwater_dev::{schemas, tidy, workspace};
+use headwater_dev::{preview, schemas, tidy, workspace};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -28,10 +28,19 @@ fn run(arguments: &[&str]) -> Result<Vec<String>> {
     match arguments {
         ["schemas"] => schemas::write(&Registry::collect()?, &workspace()).map(|()| Vec::new()),
         ["schemas", "--check"] => schemas::check(&Registry::collect()?, &workspace()),
+        ["preview"] => preview::serve(Registry::collect()?, None, announce).map(|()| Vec::new()),
+        ["preview", file] => {
+            let file = Some(PathBuf::from(file));
+            preview::serve(Registry::collect()?, file, announce).map(|()| Vec::new())
+        }
         ["tidy"] => tidy::check(&workspace()),
         _ => Err(Error::new(
             Kind::ConfigInvalid,
-            "usage: cargo dev schemas | schemas --check | tidy",
+            "usage: cargo dev schemas | schemas --check | preview [FILE] | tidy",
         )),
     }
+}
+
+fn announce(address: &str) {
+    println!("The preview is at {address}, until it is stopped with Ctrl+C.");
 }

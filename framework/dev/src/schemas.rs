@@ -1,4 +1,5 @@
-//! `schemas/`: what every connector's form and every stream's records look like, and the API of the service, as files.
+//! `schemas/`: what every connector's form and every stream's records look like, the form in the languages of other
+//! platforms, and the API of the service, as files.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Registry, Result};
+use headwater_core::{Dialect, Error, Kind, Registry, Result};
 use serde_json::Value;
 
 /// Writes every file and removes those that no connector has any more.
@@ -53,6 +54,18 @@ fn generate(registry: &Registry) -> Result<BTreeMap<PathBuf, String>> {
     for connector in registry.iter() {
         let folder = PathBuf::from(connector.about().id);
         files.insert(folder.join("form.json"), pretty(&connector.schema())?);
+        let form = connector.form().map_err(|_| {
+            let text = format!("the form of {} leaves the profile", connector.about().id);
+            Error::new(Kind::Unexpected, text)
+        })?;
+        for dialect in Dialect::ALL {
+            files.insert(
+                folder
+                    .join("dialects")
+                    .join(format!("{}.json", dialect.name())),
+                pretty(&dialect.export(&**connector, &form))?,
+            );
+        }
         for stream in connector.catalog() {
             files.insert(
                 folder.join("streams").join(format!("{}.json", stream.name)),

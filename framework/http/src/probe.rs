@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use headwater_core::{Check, Failure, Kind, Timestamp, TransportError};
+use headwater_core::{Check, Failure, Kind, Target, Timestamp, TransportError};
 use http::{HeaderMap, header};
 use tokio::time::Instant;
 use url::Url;
@@ -64,35 +64,20 @@ impl Prober<'_> {
     /// Makes the first request.
     pub async fn first(&self, request: &Request, records: Records) -> Verdict {
         let (tried, latency) = self.ask(request).await;
-        let is_https = self.client.base().as_url().scheme() == "https";
-        let mut checks = Vec::new();
+        let target = self.target();
         let response = match tried {
             Ok(response) => response,
             Err(failed) => {
-                checks.extend(self.unreachable(&failed, is_https, latency));
                 let unknown = Check::skipped("credentials");
                 return Verdict {
-                    checks,
+                    checks: target.unreachable(&failed, latency),
                     access: Access::Unknown(Box::new(unknown)),
                     latency,
                     response: None,
                 };
             }
         };
-        let host = self
-            .client
-            .base()
-            .as_url()
-            .host_str()
-            .unwrap_or_default()
-            .to_owned();
-        checks.push(Check::passed("reachable", format!("{host} answers")).took(latency));
-        if is_https {
-            checks.push(Check::passed(
-                "tls",
-                format!("the certificate of {host} is valid"),
-            ));
-        }
+        let mut checks = target.reached(latency);
         let access = self.judge("api", &response, records);
         match access {
             Access::Unknown(check) if check.name == "api" => {
@@ -112,10 +97,7 @@ impl Prober<'_> {
                 response: Some(response),
             },
             access => {
-                checks.push(Check::passed(
-                    "api",
-                    format!("the address is that of {}", self.client.service()),
-                ));
+                checks.push(target.right_service());
                 Verdict {
                     checks,
                     access,
@@ -160,141 +142,42 @@ impl Prober<'_> {
     }
 
     fn judge(&self, name: &str, response: &Response, records: Records) -> Access {
-        let service = self.client.service();
+        let target = self.target();
         let unknown = |check: Check| Access::Unknown(Box::new(check));
-        let elsewhere = |code, message: String| {
-            let remedy = format!(
-                "check the address; the usual one is shown as the default of the form for {service}"
-            );
-            unknown(
-                Check::failed("api", Kind::ConfigInvalid, code, message)
-                    .at([self.address])
-                    .remedy(remedy),
-            )
-        };
         if is_web_page(response) {
-            return elsewhere(
-                "not_this_api",
-                format!("the address answers with a web page, not like {service}"),
-            );
+            return unknown(target.web_page());
         }
         match response.status.as_u16() {
             401 => Access::Unauthenticated,
             403 => Access::Denied,
             200..=299 => match split(&response.body, records, &[]) {
                 Ok(_) => Access::Granted,
-                Err(_) => elsewhere(
-                    "not_this_api",
-                    format!("the address answers, but not like {service}"),
-                ),
+                Err(_) => unknown(target.not_this_api()),
             },
-            300..=399 => elsewhere("redirected", redirect(&response.headers)),
-            404 => elsewhere(
-                "wrong_path",
-                format!("the address answers, but {service} is not there (status 404)"),
-            ),
+            300..=399 => unknown(target.redirected(&redirect(&response.headers))),
+            404 => unknown(target.wrong_path()),
             429 => {
                 let wait = retry_after(&response.headers, SystemTime::now())
                     .unwrap_or(Duration::from_secs(60));
-                let wait = wait.as_secs().max(1);
-                let text = format!("{service} asks to wait; the credentials were not judged");
-                let check = Check::failed(name_of(name), Kind::RateLimited, "throttled", text);
-                unknown(check.remedy(format!(
-                    "try again in {wait} seconds, or stop what else uses these credentials"
-                )))
+                unknown(target.throttled(name_of(name), wait))
             }
-            status @ 500..=599 => {
-                let text = format!(
-                    "{service} has a problem of its own (status {status}); the credentials were not judged"
-                );
-                let check =
-                    Check::failed(name_of(name), Kind::Unavailable, "service_problem", text);
-                unknown(check.remedy("nothing is wrong with your input; try again later"))
-            }
+            status @ 500..=599 => unknown(target.service_problem(name_of(name), status)),
             status => {
-                let said = self
-                    .client
-                    .said(&response.body)
-                    .map(|text| format!(": {text}"))
-                    .unwrap_or_default();
-                elsewhere(
-                    "not_this_api",
-                    format!("the address refuses the question (status {status}){said}"),
-                )
+                let said = self.client.said(&response.body);
+                unknown(target.refuses_question(status, said.as_deref()))
             }
         }
     }
 
-    fn unreachable(
-        &self,
-        failed: &TransportError,
-        is_https: bool,
-        latency: Duration,
-    ) -> Vec<Check> {
+    /// What the checks name.
+    fn target(&self) -> Target<'_> {
         let url = self.client.base().as_url();
-        let host = url.host_str().unwrap_or_default();
-        let failed_check = |name: &str, code, message: String, remedy: &str| {
-            Check::failed(name, Kind::Unavailable, code, message)
-                .at([self.address])
-                .remedy(remedy)
-                .took(latency)
-        };
-        let retry = "check the address, then your network; a firewall may have to allow it";
-        let mut checks = match failed.failure {
-            // The same for every address, and without a time: neither says what was found there.
-            Failure::NotAllowed => vec![
-                Check::failed("address", Kind::ConfigInvalid, "not_allowed", failed.to_string())
-                    .at([self.address])
-                    .remedy(format!(
-                        "use the address of {} that the form has as its default; for another one, ask the operator of \
-                         this installation to allow its host with --allow-host",
-                        self.client.service()
-                    )),
-                Check::skipped("reachable"),
-            ],
-            Failure::Tls => vec![
-                Check::passed("reachable", format!("{host} answers")).took(latency),
-                failed_check(
-                    "tls",
-                    "tls",
-                    format!("no trusted connection to {host}: {failed}"),
-                    "check the address; behind a proxy that re-signs traffic, install its certificate on this machine",
-                ),
-            ],
-            Failure::NameUnknown => {
-                vec![failed_check(
-                    "reachable",
-                    "name_unknown",
-                    format!("the name {host} is unknown"),
-                    "check the address for typing errors",
-                )]
-            }
-            Failure::Refused => vec![failed_check(
-                "reachable",
-                "refused",
-                format!("{host} does not accept connections"),
-                retry,
-            )],
-            Failure::Timeout => vec![failed_check(
-                "reachable",
-                "timeout",
-                format!("{host} gave no answer in 10 seconds"),
-                retry,
-            )],
-            Failure::Interrupted | Failure::Undecodable => {
-                vec![failed_check(
-                    "reachable",
-                    "interrupted",
-                    format!("{host} broke off the connection"),
-                    retry,
-                )]
-            }
-        };
-        if is_https && failed.failure != Failure::Tls {
-            checks.push(Check::skipped("tls"));
+        Target {
+            service: self.client.service(),
+            host: url.host_str().unwrap_or_default(),
+            is_https: url.scheme() == "https",
+            address: self.address,
         }
-        checks.push(Check::skipped("api"));
-        checks
     }
 }
 
@@ -354,14 +237,14 @@ fn is_web_page(response: &Response) -> bool {
     !response.status.is_server_error() && (is_html || looks_like_html(&response.body))
 }
 
-/// Names the other origin, without path and query.
+/// The other origin, without path and query.
 fn redirect(headers: &HeaderMap) -> String {
     let to = headers
         .get(header::LOCATION)
         .and_then(|value| Url::parse(value.to_str().ok()?).ok());
-    let to = to.filter(Url::has_host).map_or_else(
+    let to = to.filter(Url::has_host);
+    to.map_or_else(
         || "elsewhere".to_owned(),
         |url| url.origin().ascii_serialization(),
-    );
-    format!("the address forwards to {to}; keys are not sent to another host")
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -40,6 +40,26 @@ pub struct Options {
     pub schedules: bool,
     /// How many connections may be open at once.
     pub most_connections: usize,
+    /// The file with a form that the page for authors begins with and follows.
+    pub author_file: Option<PathBuf>,
+}
+
+impl Options {
+    /// On a free port of this machine, for whoever sits at it; what has to be allowed is not.
+    pub fn on_this_machine() -> Self {
+        Self {
+            bind: (Ipv4Addr::LOCALHOST, 0).into(),
+            needs_token: false,
+            hosts: Vec::new(),
+            embed_origins: Vec::new(),
+            tls: None,
+            destinations: BTreeMap::new(),
+            allows_references: false,
+            schedules: false,
+            most_connections: 100,
+            author_file: None,
+        }
+    }
 }
 
 /// Opens the store.

@@ -116,10 +116,13 @@ pub(crate) async fn read(body: Body) -> Result<bytes::Bytes, Problem> {
 
 /// Reads JSON in which no field stands twice.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    let once: Once = serde_json::from_slice(bytes).map_err(|error| {
-        Problem::bad_request(format!("the body is not JSON: {}", plain(&error)))
-    })?;
-    Ok(once.0)
+    read_once(bytes)
+        .map_err(|error| Problem::bad_request(format!("the body is not JSON: {}", plain(&error))))
+}
+
+/// Reads JSON in which no field stands twice, or says where it is none.
+pub(crate) fn read_once(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(bytes).map(|once: Once| once.0)
 }
 
 /// serde_json's sentence. Of an unknown field it would repeat the name, which may be a secret in the wrong place.

@@ -1,12 +1,20 @@
 //! The rules that every connector keeps. Each returns what is wrong, so that a test can show all of it.
 
-use headwater_core::{AnyConnector, DataClass, FieldKind};
-use serde_json::{Value, json};
+use headwater_core::{AnyConnector, DataClass, Finding, lint};
+use serde_json::Value;
 
 /// Runs every rule; an empty answer means that the connector keeps them all.
 pub fn check(connector: &dyn AnyConnector) -> Vec<String> {
-    let mut broken = Vec::new();
     let id = connector.about().id;
+    let findings = form_findings(connector).into_iter();
+    let mut broken: Vec<String> = findings
+        .map(|one| {
+            format!(
+                "{id}: {}: {}: {}; {}",
+                one.rule, one.pointer, one.message, one.remedy
+            )
+        })
+        .collect();
     for (rule, check) in RULES {
         broken.extend(
             check(connector)
@@ -19,24 +27,9 @@ pub fn check(connector: &dyn AnyConnector) -> Vec<String> {
 
 type Rule = fn(&dyn AnyConnector) -> Vec<String>;
 
-/// Each rule with its name.
+/// Each rule with its name, beside those of forms.
 const RULES: &[(&str, Rule)] = &[
     ("the id is kebab case", id_is_kebab_case),
-    ("the form keeps the profile", form_keeps_the_profile),
-    (
-        "the form has a secret and a destination",
-        form_has_a_secret_and_a_destination,
-    ),
-    (
-        "an empty answer misses exactly the required fields",
-        empty_answer_misses_required_fields,
-    ),
-    ("an unknown field is refused", unknown_field_is_refused),
-    ("no error shows a value", no_error_shows_a_value),
-    (
-        "the guide explains every secret",
-        guide_explains_every_secret,
-    ),
     (
         "streams have names, keys and schemas",
         streams_are_described,
@@ -67,104 +60,10 @@ fn id_is_kebab_case(connector: &dyn AnyConnector) -> Vec<String> {
     }
 }
 
-fn form_keeps_the_profile(connector: &dyn AnyConnector) -> Vec<String> {
-    connector
-        .form()
-        .err()
-        .into_iter()
-        .flatten()
-        .map(|violation| violation.to_string())
-        .collect()
-}
-
-fn form_has_a_secret_and_a_destination(connector: &dyn AnyConnector) -> Vec<String> {
-    let Ok(form) = connector.form() else {
-        return Vec::new();
-    };
-    let inputs = form.inputs();
-    let mut problems = Vec::new();
-    if !inputs.iter().any(|field| field.kind == FieldKind::Secret) {
-        problems.push("no field is a secret".to_owned());
-    }
-    if !inputs.iter().any(|field| field.destination) {
-        problems.push("no field is a destination".to_owned());
-    }
-    problems
-}
-
-fn empty_answer_misses_required_fields(connector: &dyn AnyConnector) -> Vec<String> {
-    let Ok(form) = connector.form() else {
-        return Vec::new();
-    };
-    let mut expected: Vec<String> = form
-        .fields
-        .iter()
-        .filter(|field| field.required)
-        .map(|field| field.pointer.clone())
-        .collect();
-    expected.sort();
-    let errors = connector.validate(json!({})).err().unwrap_or_default();
-    let found: Vec<String> = errors.iter().map(|error| error.pointer.clone()).collect();
-    if found == expected {
-        Vec::new()
-    } else {
-        vec![format!("expected {expected:?}, found {found:?}")]
-    }
-}
-
-fn unknown_field_is_refused(connector: &dyn AnyConnector) -> Vec<String> {
-    let errors = connector
-        .validate(json!({ "no_such_field": 1 }))
-        .err()
-        .unwrap_or_default();
-    let is_refused = errors
-        .iter()
-        .any(|error| error.code == "unknown_field" && error.pointer == "/no_such_field");
-    if is_refused {
-        Vec::new()
-    } else {
-        vec!["it is accepted".to_owned()]
-    }
-}
-
-fn no_error_shows_a_value(connector: &dyn AnyConnector) -> Vec<String> {
-    const CANARY: &str = "canary 5c1f";
-    let Ok(form) = connector.form() else {
-        return Vec::new();
-    };
-    let mut problems = Vec::new();
-    for value in [json!(CANARY), json!([CANARY]), json!({ CANARY: CANARY })] {
-        let mut answer = json!({});
-        for field in form
-            .fields
-            .iter()
-            .filter(|field| field.pointer.matches('/').count() == 1)
-        {
-            answer[&field.pointer[1..]] = value.clone();
-        }
-        let shown = format!("{:?}", connector.validate(answer));
-        if shown.contains("canary") {
-            problems.push(shown);
-        }
-    }
-    problems
-}
-
-fn guide_explains_every_secret(connector: &dyn AnyConnector) -> Vec<String> {
-    let Ok(form) = connector.form() else {
-        return Vec::new();
-    };
-    let steps = form.guide.len() as u64;
-    form.inputs()
-        .iter()
-        .filter(|field| field.kind == FieldKind::Secret)
-        .filter(|field| {
-            !field
-                .guide_step
-                .is_some_and(|step| (1..=steps).contains(&step))
-        })
-        .map(|field| format!("{} names no step of the guide", field.pointer))
-        .collect()
+/// What the author of a form is told as well, before anything is compiled.
+fn form_findings(connector: &dyn AnyConnector) -> Vec<Finding> {
+    let judge = |answer: Value| connector.validate(answer).err().unwrap_or_default();
+    lint(&connector.schema(), Some(connector.about().guide), &judge)
 }
 
 fn streams_are_described(connector: &dyn AnyConnector) -> Vec<String> {

@@ -1,7 +1,9 @@
 //! `headwater serve`: the API as a platform uses it, against the shipped binary and the simulators.
 
+mod author;
 mod canary;
 mod connections;
+mod dialects;
 mod document;
 mod doors;
 mod embed;

@@ -1,6 +1,6 @@
 //! `demo --console`: the service with its console, where every source is a simulator.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use headwater_core::{AnyConnector, Egress, Error, Field, FieldKind, Guard, Kind, Registry};
 use headwater_sandbox::{Sandbox, Setup};
@@ -33,15 +33,9 @@ pub(super) fn serve(
     }))?;
     let records = format!("sqlite:{}/{{connection}}.db", folder.path.display());
     let options = Options {
-        bind: (Ipv4Addr::LOCALHOST, 0).into(),
-        needs_token: false,
-        hosts: Vec::new(),
-        tls: None,
         destinations: BTreeMap::from([("default".to_owned(), records)]),
-        allows_references: false,
-        embed_origins: Vec::new(),
         schedules: true,
-        most_connections: 100,
+        ..Options::on_this_machine()
     };
     runtime()?.block_on(async {
         let mut sandboxes = Vec::new();

@@ -5,15 +5,15 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use headwater_console::{
-    Access, Authenticate, Change, ConnectionDetail, ConnectionList, CredentialForm, Frame,
+    Access, Authenticate, Author, Change, ConnectionDetail, ConnectionList, CredentialForm, Frame,
     Frequency, Gallery, Login, Messages, Page, Preview, Problem, Purpose, RunList, RunRow,
     RunState, RunView, Sample, SavedSecret, Schedule, ScheduleChange, Source, SourceTile, Status,
-    StreamChoice, StreamProgress, StreamRow, Tested, Theme, Tile, Use, authenticate, connection,
-    connections, credential, gallery, login, preview, problem, run, runs, streams,
+    StreamChoice, StreamProgress, StreamRow, Tested, Theme, Tile, Use, authenticate, author,
+    connection, connections, credential, gallery, login, preview, problem, run, runs, streams,
 };
 use headwater_core::{
-    Allowance, Check, ConfigPatch, FieldError, FormModel, GuideStep, Kind, Notice, Outcome,
-    ProbeReport, Timestamp,
+    Allowance, Check, ConfigPatch, FieldError, Finding, FormModel, GuideStep, Kind, Notice,
+    Outcome, ProbeClass, ProbeReport, Timestamp, simulate,
 };
 use serde_json::{Value, json};
 
@@ -211,6 +211,53 @@ pub fn new_form<'a>(source: &'a Source, form: &'a FormModel) -> CredentialForm<'
         may_save_untested: false,
         egress: vec!["203.0.113.7".to_owned(), "203.0.113.8".to_owned()],
     }
+}
+
+/// The preview of a form whose test ends like this.
+fn authored<'a>(
+    source: &'a Source,
+    form: &'a FormModel,
+    class: Option<ProbeClass>,
+    findings: Vec<Finding>,
+) -> Author<'a> {
+    let report = class.map(|class| simulate(form, &json!({}), &["calls", "users"], class));
+    let tested = report.map(|report| Tested {
+        report,
+        at: at("2026-05-12T14:05:00Z"),
+        seconds: 0.2,
+        request_id: None,
+    });
+    Author {
+        schema: "{\n  \"type\": \"object\"\n}".to_owned(),
+        problem: None,
+        connectors: vec![
+            (source.id.clone(), source.name.clone()),
+            ("other".to_owned(), "Other".to_owned()),
+        ],
+        connector: source.id.clone(),
+        class,
+        findings,
+        form: Some(CredentialForm {
+            path: "/author".to_owned(),
+            back: "#author-schema".to_owned(),
+            tested,
+            ..new_form(source, form)
+        }),
+        model: "{}".to_owned(),
+        file: None,
+    }
+}
+
+/// One finding that refuses a form and one that does not.
+fn findings() -> Vec<Finding> {
+    let finding = |pointer: &str, is_refused| Finding {
+        pointer: pointer.to_owned(),
+        rule: "the form keeps the profile",
+        message: "every field has a <b>title</b>".to_owned(),
+        remedy: "add a title".to_owned(),
+        is_refused,
+    };
+    vec![finding("/api_key", true), finding("", false)]
 }
 
 pub fn saved_form<'a>(
@@ -580,6 +627,12 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         ("runs", runs(&RunList { runs: vec![row("s-2", RunState::Running, 12.0, 4_100), row("s-1", RunState::Failed, 3.0, 0)], next: None }, text)),
         ("login", login(&Login { next: "/".to_owned(), error: Some("this token is not known, or it has ended".to_owned()) }, text)),
         ("problem", problem(&problem_view, text)),
+        ("author", author(authored(&copilot, &copilot_form, None, Vec::new()), text)),
+        ("author-failed", author(authored(&copilot, &copilot_form, Some(ProbeClass::Unauthenticated), findings()), text)),
+        ("author-branches", author(authored(&claribi, &claribi_form, Some(ProbeClass::NoTest), Vec::new()), text)),
+        ("author-unreadable", author(authored(&claribi, &claribi_form, Some(ProbeClass::Unreadable), Vec::new()), text)),
+        ("author-refused", author(Author { form: None, model: String::new(), findings: findings(), file: Some("form.json".to_owned()), ..authored(&copilot, &copilot_form, None, Vec::new()) }, text)),
+        ("author-broken", author(Author { problem: Some("this is not JSON: expected value at line 1 column 2".to_owned()), ..authored(&copilot, &copilot_form, None, Vec::new()) }, text)),
     ]
 }
 

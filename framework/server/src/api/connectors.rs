@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Extension, extract::State, response::Response};
-use headwater_core::{AnyConnector, FieldError, FormModel, Notice, ProbeReport, StreamSpec};
+use headwater_core::{
+    AnyConnector, Dialect, FieldError, FormModel, Notice, ProbeReport, StreamSpec,
+};
 use headwater_store::Scope;
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
@@ -40,6 +42,19 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .summary("One connector with its form and its streams")
         .answer::<Connector>(200, "What is needed to render its form."),
+        Operation::new(
+            Method::GET,
+            "/api/v1/connectors/{connector}/dialects/{dialect}",
+            "exportForm",
+            Some(Scope::Read),
+            export,
+        )
+        .summary("The form of a connector in the language of another platform")
+        .answer::<Value>(
+            200,
+            "The form; `dialects` of a connector lists the languages.",
+        )
+        .problems([404]),
         Operation::new(
             Method::POST,
             "/api/v1/connectors/{connector}/validate",
@@ -102,6 +117,8 @@ struct Connector {
     form: FormModel,
     /// The streams, as known without credentials.
     streams: Vec<StreamSpec>,
+    /// The languages of other platforms in which there is its form.
+    dialects: Vec<&'static str>,
 }
 
 /// A config that is not saved.
@@ -147,8 +164,19 @@ async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Resp
         schema: connector.schema(),
         form: form(&*connector)?,
         streams: connector.catalog(),
+        dialects: Dialect::ALL.map(Dialect::name).to_vec(),
     };
     Ok(json(StatusCode::OK, &told))
+}
+
+async fn export(
+    State(app): State<Arc<App>>,
+    Path((id, dialect)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let connector = connector(&app, &id)?;
+    let dialect = Dialect::named(&dialect)?;
+    let exported = dialect.export(&*connector, &form(&*connector)?);
+    Ok(json(StatusCode::OK, &exported))
 }
 
 async fn validate(

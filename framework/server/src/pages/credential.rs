@@ -471,7 +471,7 @@ fn errors_of(problem: &Problem) -> Vec<FieldError> {
 }
 
 /// Every field at which a test failed.
-fn failures(report: &ProbeReport) -> Vec<FieldError> {
+pub(super) fn failures(report: &ProbeReport) -> Vec<FieldError> {
     let failed = report.checks.iter();
     let failed = failed.filter(|check| check.outcome == Outcome::Failed);
     failed
@@ -483,6 +483,12 @@ fn failures(report: &ProbeReport) -> Vec<FieldError> {
             })
         })
         .collect()
+}
+
+/// Whether what was tested may be saved although the test failed. An address that is refused may never be.
+pub(super) fn may_skip(report: &ProbeReport) -> bool {
+    let mut checks = report.checks.iter();
+    checks.all(|check| check.code != "not_allowed")
 }
 
 fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) -> Response {
@@ -507,10 +513,10 @@ fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) 
             remove(&mut entered.answer, &field.pointer);
         }
     }
-    let may_save_untested = entered.tested.as_ref().is_some_and(|tested| {
-        let mut checks = tested.report.checks.iter();
-        checks.all(|check| check.code != "not_allowed")
-    });
+    let may_save_untested = entered
+        .tested
+        .as_ref()
+        .is_some_and(|tested| may_skip(&tested.report));
     let of_left = place.left.as_ref().map(|left| &left.remains.name);
     let name = place.saved.as_ref().map(|saved| &saved.name).or(of_left);
     let view = CredentialForm {

@@ -3,6 +3,7 @@
 //! A handler answers with a page or a problem; what they look like from outside is decided here, in one place: the
 //! frame around a page, the headers of all of them, the way to the login.
 
+mod author;
 mod connection;
 mod credential;
 mod embed;
@@ -79,6 +80,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         )
         .route("/syncs", get(syncs::list))
         .route("/syncs/{sync}", get(syncs::show).post(syncs::cancel))
+        .route("/author", get(author::open).post(author::show))
+        .route("/author/file", get(author::file))
         .route_layer(middleware::from_fn(signed_in));
     let open = Router::new()
         .route("/login", get(login::show).post(login::enter))

@@ -1,0 +1,343 @@
+//! What is wrong with a form, for its author: what hosts refuse, and what conformance complains of.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    connector::GuideStep,
+    form::{Field, FieldKind, FormModel, NAMESPACE, escape},
+    probe::put,
+    suggest::nearest,
+    validate::FieldError,
+};
+
+/// The most schemas, one in the other, that a form may have: nobody fills in more.
+const MOST_SCHEMAS: usize = 500;
+
+/// The keywords of JSON Schema that a form knows.
+const KEYWORDS: [&str; 27] = [
+    "$comment",
+    "$id",
+    "$schema",
+    "additionalProperties",
+    "const",
+    "default",
+    "description",
+    "enum",
+    "examples",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "multipleOf",
+    "oneOf",
+    "pattern",
+    "properties",
+    "required",
+    "title",
+    "type",
+    "uniqueItems",
+];
+
+/// The hints that a form knows.
+const HINTS: [&str; 10] = [
+    "advanced",
+    "destination",
+    "group",
+    "guideStep",
+    "help",
+    "invalid",
+    "knownPrefix",
+    "multiline",
+    "order",
+    "placeholder",
+];
+
+/// Parts of names that only secrets have.
+const SECRET_WORDS: [&str; 7] = [
+    "apikey",
+    "credential",
+    "passphrase",
+    "password",
+    "privatekey",
+    "secret",
+    "token",
+];
+
+/// One thing that is wrong with a form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// JSON Pointer of the field; empty for the form as a whole.
+    pub pointer: String,
+    /// The name of the rule that it breaks.
+    pub rule: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What its author can do.
+    pub remedy: String,
+    /// Whether no host shows the form as long as it is so. Otherwise conformance alone complains.
+    pub is_refused: bool,
+}
+
+impl Finding {
+    fn new(
+        rule: &'static str,
+        pointer: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            pointer: pointer.to_owned(),
+            rule,
+            message: message.into(),
+            remedy: remedy.into(),
+            is_refused: false,
+        }
+    }
+}
+
+/// Everything that is wrong with a form. `judge` says what is wrong with an answer to it; without a `guide`, any step of
+/// one is taken for there.
+pub fn lint(
+    schema: &Value,
+    guide: Option<&[GuideStep]>,
+    judge: &dyn Fn(Value) -> Vec<FieldError>,
+) -> Vec<Finding> {
+    let mut vocabulary = Vocabulary::default();
+    vocabulary.read(schema, "");
+    let mut findings = vocabulary.findings;
+    let form = match FormModel::from_schema("", guide.unwrap_or_default(), schema) {
+        Ok(form) => form,
+        Err(violations) => {
+            findings.extend(violations.into_iter().map(|violation| Finding {
+                is_refused: true,
+                ..Finding::new(
+                    "the form keeps the profile",
+                    &violation.pointer,
+                    violation.rule,
+                    violation.remedy,
+                )
+            }));
+            return findings;
+        }
+    };
+    findings.extend(secrets_and_destination(&form));
+    findings.extend(secret_names(&form));
+    findings.extend(explained_secrets(&form, guide.map(<[_]>::len)));
+    // What is not known to be a form is not tried out either.
+    if vocabulary.is_known {
+        findings.extend(answers(&form, judge));
+    }
+    findings
+}
+
+/// Looks for keywords and hints that no form knows. They would be passed over in silence.
+struct Vocabulary {
+    findings: Vec<Finding>,
+    schemas: usize,
+    is_known: bool,
+}
+
+impl Default for Vocabulary {
+    fn default() -> Self {
+        Self {
+            findings: Vec::new(),
+            schemas: 0,
+            is_known: true,
+        }
+    }
+}
+
+impl Vocabulary {
+    fn read(&mut self, schema: &Value, at: &str) {
+        let Some(keywords) = schema.as_object() else {
+            return;
+        };
+        self.schemas += 1;
+        if self.schemas == MOST_SCHEMAS + 1 {
+            let message = format!("the form has more than {MOST_SCHEMAS} fields");
+            self.complain("", message, "ask for less; nobody fills in so much");
+        }
+        for (name, value) in keywords {
+            match (name.as_str(), value) {
+                (NAMESPACE, Value::Object(hints)) => {
+                    for hint in hints.keys().filter(|hint| !HINTS.contains(&hint.as_str())) {
+                        self.unknown("hint", hint, &HINTS, at);
+                    }
+                }
+                ("writeOnly", Value::Bool(_)) | ("additionalProperties", Value::Bool(_)) => {}
+                ("additionalProperties", _) => {
+                    let message = "a form has the fields that it names and no others";
+                    self.complain(at, message, "set additionalProperties to false");
+                }
+                (known, _) if KEYWORDS.contains(&known) => {}
+                _ => self.unknown("keyword", name, &KEYWORDS, at),
+            }
+        }
+        if let Some(Value::Object(properties)) = keywords.get("properties") {
+            for (name, property) in properties {
+                self.read(property, &format!("{at}/{}", escape(name)));
+            }
+        }
+        if let Some(Value::Array(branches)) = keywords.get("oneOf") {
+            branches.iter().for_each(|branch| self.read(branch, at));
+        }
+        if let Some(items) = keywords.get("items") {
+            self.read(items, at);
+        }
+    }
+
+    fn unknown(&mut self, what: &str, name: &str, known: &[&'static str], at: &str) {
+        let shown: String = name.chars().take(64).collect();
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("; did you mean {near}?"),
+            None => String::new(),
+        };
+        let message = format!("no form knows the {what} {shown:?}{hint}");
+        let remedy = format!("remove it, or use one of {}", known.join(", "));
+        self.complain(at, message, remedy);
+    }
+
+    fn complain(&mut self, at: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        self.is_known = false;
+        let rule = "the form uses what forms know";
+        self.findings.push(Finding::new(rule, at, message, remedy));
+    }
+}
+
+fn secrets_and_destination(form: &FormModel) -> Vec<Finding> {
+    let rule = "the form has a secret and a destination";
+    let inputs = form.inputs();
+    let mut findings = Vec::new();
+    if !inputs.iter().any(|field| field.kind == FieldKind::Secret) {
+        let remedy = "make the field with the credential a Secret";
+        findings.push(Finding::new(rule, "", "no field is a secret", remedy));
+    }
+    if !inputs.iter().any(|field| field.destination) {
+        let remedy = "add a field for the address of the service, a BaseUrl with its usual address as the default";
+        findings.push(Finding::new(rule, "", "no field is a destination", remedy));
+    }
+    findings
+}
+
+fn secret_names(form: &FormModel) -> Vec<Finding> {
+    let sounds_secret = |field: &&Field| {
+        let name: String = field.key().to_lowercase().replace(['_', '-', ' '], "");
+        field.kind == FieldKind::Text && SECRET_WORDS.iter().any(|word| name.contains(word))
+    };
+    let inputs = form.inputs().into_iter();
+    inputs
+        .filter(sounds_secret)
+        .map(|field| {
+            Finding::new(
+                "what sounds like a secret is one",
+                &field.pointer,
+                "its name is that of a secret, but its value is shown, stored and logged in clear",
+                "make it a Secret, or give it another name",
+            )
+        })
+        .collect()
+}
+
+fn explained_secrets(form: &FormModel, steps: Option<usize>) -> Vec<Finding> {
+    let steps = steps.map_or(u64::MAX, |steps| steps as u64);
+    let is_explained = |field: &Field| {
+        field
+            .guide_step
+            .is_some_and(|step| (1..=steps).contains(&step))
+    };
+    let inputs = form.inputs().into_iter();
+    inputs
+        .filter(|field| field.kind == FieldKind::Secret && !is_explained(field))
+        .map(|field| {
+            Finding::new(
+                "the guide explains every secret",
+                &field.pointer,
+                "it names no step of the guide",
+                "name the step that says where it is found, as in Hint::guide_step(1)",
+            )
+        })
+        .collect()
+}
+
+/// What some answers show.
+fn answers(form: &FormModel, judge: &dyn Fn(Value) -> Vec<FieldError>) -> Vec<Finding> {
+    let missing = judge(json!({}));
+    let broken = missing.iter().find(|error| error.code == "unreadable");
+    if let Some(error) = broken {
+        let remedy = "correct what it names; a pattern is small and looks neither ahead nor back";
+        let rule = "the form can be answered";
+        return vec![Finding {
+            is_refused: true,
+            ..Finding::new(rule, &error.pointer, error.message.clone(), remedy)
+        }];
+    }
+    let mut findings = required_fields(form, &missing);
+    findings.extend(unknown_field(judge));
+    findings.extend(shown_values(form, judge));
+    findings
+}
+
+fn required_fields(form: &FormModel, missing: &[FieldError]) -> Vec<Finding> {
+    let rule = "an empty answer misses exactly the required fields";
+    let required = || form.fields.iter().filter(|field| field.required);
+    let is_missed = |field: &&Field| missing.iter().any(|error| error.pointer == field.pointer);
+    let passed = required().filter(|field| !is_missed(field)).map(|field| {
+        let message = "it is required, but an answer without it passes";
+        Finding::new(rule, &field.pointer, message, "name it under required")
+    });
+    let is_required = |error: &&FieldError| required().any(|field| field.pointer == error.pointer);
+    let missed = missing
+        .iter()
+        .filter(|error| !is_required(error))
+        .map(|error| {
+            let message = "it is not required, but an answer without it is refused";
+            let remedy = "take it out of required where it has a default (#[serde(default)])";
+            Finding::new(rule, &error.pointer, message, remedy)
+        });
+    passed.chain(missed).collect()
+}
+
+fn unknown_field(judge: &dyn Fn(Value) -> Vec<FieldError>) -> Option<Finding> {
+    let errors = judge(json!({ "no_such_field": 1 }));
+    let is_refused = errors
+        .iter()
+        .any(|error| error.code == "unknown_field" && error.pointer == "/no_such_field");
+    let finding = || {
+        Finding::new(
+            "an unknown field is refused",
+            "",
+            "a field that the form does not have is accepted, so typing errors pass",
+            "set additionalProperties to false (#[serde(deny_unknown_fields)])",
+        )
+    };
+    (!is_refused).then(finding)
+}
+
+fn shown_values(form: &FormModel, judge: &dyn Fn(Value) -> Vec<FieldError>) -> Option<Finding> {
+    const CANARY: &str = "canary 5c1f";
+    let values = [json!(CANARY), json!([CANARY]), json!({ "name": CANARY })];
+    let shows = |value: &Value| {
+        let mut answer = json!({});
+        for field in &form.fields {
+            put(&mut answer, &field.pointer, value.clone());
+        }
+        judge(answer)
+            .iter()
+            .find(|error| format!("{error:?}").contains(CANARY))
+            .map(|error| error.pointer.clone())
+    };
+    let pointer = values.iter().find_map(shows)?;
+    Some(Finding::new(
+        "no error shows a value",
+        &pointer,
+        "an error repeats what was entered, which may be a secret",
+        "make its sentence of the schema alone",
+    ))
+}

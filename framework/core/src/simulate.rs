@@ -1,0 +1,278 @@
+//! What people see of a probe, without one: for the author of a form.
+//!
+//! The words up to the right service are those of every probe. What a service says of credentials, its connector puts
+//! into words; here stand words like theirs.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    error::Kind,
+    form::{Field, FieldKind, FormModel},
+    obstacle::Target,
+    probe::{Allowance, Check, ProbeReport},
+    transport::{Failure, TransportError},
+};
+
+const LATENCY: Duration = Duration::from_millis(240);
+
+/// How a probe can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeClass {
+    /// Everything works.
+    Working,
+    /// The credentials are not accepted.
+    Unauthenticated,
+    /// They are, but may read nothing.
+    PermissionDenied,
+    /// They may read some of it.
+    PartlyDenied,
+    /// The address answers, but the service is not there.
+    WrongPath,
+    /// Something else is there.
+    NotThisApi,
+    /// The address leads elsewhere.
+    Redirected,
+    /// The operator does not permit the address.
+    NotAllowed,
+    /// The name of the host is unknown.
+    NameUnknown,
+    /// The host does not accept connections.
+    Refused,
+    /// The host does not answer.
+    Timeout,
+    /// The connection broke off.
+    Interrupted,
+    /// The certificate is not trusted.
+    Tls,
+    /// The service asks to wait.
+    Throttled,
+    /// The service has a problem.
+    ServiceProblem,
+    /// The source has no probe.
+    NoTest,
+    /// The saved secrets cannot be opened, so that nothing is asked.
+    Unreadable,
+}
+
+impl ProbeClass {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Working,
+        Self::Unauthenticated,
+        Self::PermissionDenied,
+        Self::PartlyDenied,
+        Self::WrongPath,
+        Self::NotThisApi,
+        Self::Redirected,
+        Self::NotAllowed,
+        Self::NameUnknown,
+        Self::Refused,
+        Self::Timeout,
+        Self::Interrupted,
+        Self::Tls,
+        Self::Throttled,
+        Self::ServiceProblem,
+        Self::NoTest,
+        Self::Unreadable,
+    ];
+
+    /// A stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Unauthenticated => "unauthenticated",
+            Self::PermissionDenied => "permission_denied",
+            Self::PartlyDenied => "partly_denied",
+            Self::WrongPath => "wrong_path",
+            Self::NotThisApi => "not_this_api",
+            Self::Redirected => "redirected",
+            Self::NotAllowed => "not_allowed",
+            Self::NameUnknown => "name_unknown",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::Tls => "tls",
+            Self::Throttled => "throttled",
+            Self::ServiceProblem => "service_problem",
+            Self::NoTest => "no_test",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// The report of a probe of this answer that ended like this. Nothing is asked.
+pub fn simulate(
+    form: &FormModel,
+    answer: &Value,
+    streams: &[&str],
+    class: ProbeClass,
+) -> ProbeReport {
+    let inputs = form.inputs();
+    let destination = inputs.iter().find(|field| field.destination);
+    let default = destination.and_then(|field| field.default.as_ref()?.as_str());
+    let url = default.and_then(|text| Url::parse(text).ok());
+    let target = Target {
+        service: &form.title,
+        host: url
+            .as_ref()
+            .and_then(Url::host_str)
+            .unwrap_or("api.example.com"),
+        is_https: true,
+        address: destination.map_or("", |field| &field.pointer),
+    };
+    let names: Vec<String> = streams
+        .iter()
+        .map(|name| format!("access:{name}"))
+        .collect();
+    let ended = |mut checks: Vec<Check>, last: Check| {
+        checks.push(last);
+        checks.extend(names.iter().map(Check::skipped));
+        ProbeReport::from(checks)
+    };
+    let unreachable = |failure, detail: &str| {
+        let failed = TransportError {
+            failure,
+            before_send: true,
+            detail: detail.to_owned(),
+        };
+        ended(
+            target.unreachable(&failed, LATENCY),
+            Check::skipped("credentials"),
+        )
+    };
+    let elsewhere = |check: Check| {
+        let mut checks = target.reached(LATENCY);
+        checks.push(check.took(LATENCY));
+        ended(checks, Check::skipped("credentials"))
+    };
+    let judged = |credentials: Check| {
+        let mut checks = target.reached(LATENCY);
+        checks.push(target.right_service());
+        (checks, credentials.took(LATENCY))
+    };
+    let service = &form.title;
+    match class {
+        ProbeClass::Working | ProbeClass::PartlyDenied => {
+            let accepted = format!("{service} accepted these credentials");
+            let (mut checks, credentials) = judged(Check::passed("credentials", accepted));
+            checks.push(credentials);
+            let is_partly = class == ProbeClass::PartlyDenied;
+            checks.extend(streams.iter().enumerate().map(|(number, stream)| {
+                match is_partly && number == 0 {
+                    true => denied(stream),
+                    false => granted(stream),
+                }
+            }));
+            ProbeReport {
+                allowances: vec![allowance()],
+                ..ProbeReport::from(checks)
+            }
+        }
+        ProbeClass::Unauthenticated => {
+            let (checks, check) = judged(unauthenticated(service, &secrets(&form.fields, answer)));
+            ended(checks, check)
+        }
+        ProbeClass::PermissionDenied => {
+            let text = format!(
+                "{service} knows these credentials, but lets them read nothing (status 403)"
+            );
+            let check = Check::failed("credentials", Kind::PermissionDenied, "forbidden", text);
+            let remedy = format!("ask an administrator of {service} to allow access to the API");
+            let (checks, check) = judged(check.remedy(remedy));
+            ended(checks, check)
+        }
+        ProbeClass::WrongPath => elsewhere(target.wrong_path()),
+        ProbeClass::NotThisApi => elsewhere(target.web_page()),
+        ProbeClass::Redirected => elsewhere(target.redirected("https://login.example.com")),
+        ProbeClass::NotAllowed => unreachable(
+            Failure::NotAllowed,
+            "this installation does not permit the address",
+        ),
+        ProbeClass::NameUnknown => unreachable(Failure::NameUnknown, ""),
+        ProbeClass::Refused => unreachable(Failure::Refused, ""),
+        ProbeClass::Timeout => unreachable(Failure::Timeout, ""),
+        ProbeClass::Interrupted => unreachable(Failure::Interrupted, ""),
+        ProbeClass::Tls => unreachable(Failure::Tls, "the certificate has expired"),
+        ProbeClass::Throttled => {
+            let wait = Duration::from_secs(60);
+            ended(
+                target.reached(LATENCY),
+                target.throttled("credentials", wait),
+            )
+        }
+        ProbeClass::ServiceProblem => ended(
+            target.reached(LATENCY),
+            target.service_problem("credentials", 503),
+        ),
+        ProbeClass::NoTest | ProbeClass::Unreadable => ProbeReport::default(),
+    }
+}
+
+/// The credentials that an answer is about: of alternatives those that it chose, else those of the first.
+fn secrets<'a>(fields: &'a [Field], answer: &Value) -> Vec<&'a Field> {
+    let inside = |field: &'a Field| match &field.kind {
+        FieldKind::Secret => vec![field],
+        FieldKind::Group { fields } => secrets(fields, answer),
+        FieldKind::OneOf { tag, branches } => {
+            let chosen = answer.pointer(&field.pointer).and_then(|one| one.get(tag));
+            let branch = branches.iter().find(|branch| chosen == Some(&branch.value));
+            let branch = branch.or(branches.first());
+            branch.map_or_else(Vec::new, |branch| secrets(&branch.fields, answer))
+        }
+        _ => Vec::new(),
+    };
+    fields.iter().flat_map(inside).collect()
+}
+
+fn unauthenticated(service: &str, secrets: &[&Field]) -> Check {
+    let text = format!("{service} did not accept these credentials");
+    let places: Vec<&str> = secrets
+        .iter()
+        .filter_map(|field| field.help.as_deref())
+        .collect();
+    let remedy = match places.first() {
+        Some(place) => {
+            format!("copy them again without spaces ({place}); revoked ones have to be made anew")
+        }
+        None => "copy them again without spaces; revoked ones have to be made anew".to_owned(),
+    };
+    Check {
+        pointers: secrets.iter().map(|field| field.pointer.clone()).collect(),
+        ..Check::failed(
+            "credentials",
+            Kind::Unauthenticated,
+            "unauthenticated",
+            text,
+        )
+    }
+    .remedy(remedy)
+}
+
+fn granted(stream: &str) -> Check {
+    let text = format!("{stream} can be read");
+    Check::passed(format!("access:{stream}"), text).took(LATENCY)
+}
+
+fn denied(stream: &str) -> Check {
+    let text = format!("these credentials may not read {stream} (status 403)");
+    let name = format!("access:{stream}");
+    Check::warned(name, Kind::PermissionDenied, "permission_denied", text)
+        .remedy(format!(
+            "leave {stream} out, or ask an administrator to allow it"
+        ))
+        .took(LATENCY)
+}
+
+fn allowance() -> Allowance {
+    Allowance {
+        name: "requests".into(),
+        title: "requests today".into(),
+        limit: 1000.0,
+        used: 240.0,
+        resets_at: None,
+        counts_jobs: false,
+    }
+}

@@ -1,0 +1,333 @@
+//! The page for authors of connectors: a schema as the form that it makes, what is wrong with it, and every end that its
+//! test can have.
+//!
+//! What is typed here is never stored and asks nobody: a test is simulated from the form alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use axum::{
+    Extension,
+    response::{IntoResponse, Response},
+};
+use headwater_console::{Author, CredentialForm, Purpose, Source, Tested, answer, author};
+use headwater_core::{
+    About, AnyConnector, FieldError, FieldKind, Finding, FormModel, Notice, ProbeClass, Timestamp,
+    lint, simulate, tidy, validate,
+};
+use headwater_store::Scope;
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use super::{
+    Posted, Visit,
+    credential::{failures, may_skip},
+    gallery::source_of,
+};
+use crate::{
+    api::connections::remove,
+    body::{Query, read_once},
+    probing::connector,
+    problem::Problem,
+};
+
+/// The largest schema; those of real forms have a twentieth of it.
+const LARGEST_SCHEMA: usize = 256 << 10;
+/// How many schemas are looked at at once. Each may keep a processor busy for a moment.
+static LOOKS: Semaphore = Semaphore::const_new(4);
+/// So many streams stand for those of a connector.
+const STREAMS: usize = 3;
+
+/// What to begin with.
+#[derive(Deserialize)]
+pub(super) struct Start {
+    connector: Option<String>,
+}
+
+/// What an author sent.
+#[derive(Default)]
+struct Draft {
+    schema: String,
+    /// Whose name, guide and streams are taken; nobody's where it is empty.
+    connector: String,
+    class: Option<ProbeClass>,
+    /// What was filled into the form, where it was.
+    filled: Option<Vec<(String, String)>>,
+    file: Option<String>,
+}
+
+/// What stands around a form: that of a connector, or of none.
+#[derive(Clone, Copy, Default)]
+struct Around {
+    about: Option<&'static About>,
+    streams: [&'static str; STREAMS],
+}
+
+/// What is to be seen of a draft.
+#[derive(Default)]
+struct Look {
+    /// Why there is nothing.
+    problem: Option<String>,
+    findings: Vec<Finding>,
+    seen: Option<Seen>,
+}
+
+/// A form that can be shown, and what became of it.
+struct Seen {
+    form: FormModel,
+    answer: Value,
+    errors: Vec<FieldError>,
+    notices: Vec<Notice>,
+    tested: Option<Tested>,
+}
+
+pub(super) async fn open(
+    Extension(visit): Extension<Visit>,
+    Query(start): Query<Start>,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let app = &visit.app;
+    let draft = match (start.connector, &app.options.author_file) {
+        (None, Some(path)) => Draft {
+            schema: read(path.clone()).await?,
+            file: path.file_name().map(|name| name.display().to_string()),
+            ..Draft::default()
+        },
+        (wanted, _) => {
+            let first = app.registry.iter().next();
+            let first = first.map_or("", |connector| connector.about().id);
+            let connector = connector(app, wanted.as_deref().unwrap_or(first))?;
+            Draft {
+                schema: pretty(&connector.schema()),
+                connector: connector.about().id.to_owned(),
+                ..Draft::default()
+            }
+        }
+    };
+    answer_with(&visit, draft).await
+}
+
+pub(super) async fn show(
+    Extension(visit): Extension<Visit>,
+    posted: Posted,
+) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let class = posted.text("class");
+    let action = posted.text("action");
+    let draft = Draft {
+        schema: posted.text("schema").replace("\r\n", "\n"),
+        connector: posted.text("connector").to_owned(),
+        class: ProbeClass::ALL
+            .into_iter()
+            .find(|known| known.name() == class),
+        filled: (!action.is_empty()).then(|| posted.pairs().collect()),
+        file: None,
+    };
+    answer_with(&visit, draft).await
+}
+
+/// The file that is followed, for the script to see whether it changed.
+pub(super) async fn file(Extension(visit): Extension<Visit>) -> Result<Response, Problem> {
+    visit.may(Scope::Read)?;
+    let Some(path) = visit.app.options.author_file.clone() else {
+        let text = "no file is followed here; start `cargo dev preview FILE`";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", text));
+    };
+    let text = read(path).await?;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, plain)], text).into_response())
+}
+
+async fn answer_with(visit: &Visit, draft: Draft) -> Result<Response, Problem> {
+    if draft.schema.len() > LARGEST_SCHEMA {
+        return Err(too_large());
+    }
+    let around = match draft.connector.as_str() {
+        "" => Around::default(),
+        id => around(&*connector(&visit.app, id)?),
+    };
+    let Ok(_place) = LOOKS.try_acquire() else {
+        let text = "too many forms are looked at just now; try again in a moment";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).retry_after(1));
+    };
+    // A schema may take a moment, which nobody else waits for.
+    let looked = tokio::task::spawn_blocking(move || {
+        let look = look(&draft, around);
+        (draft, look)
+    });
+    let (draft, look) = looked.await.map_err(|_| {
+        let text = "the preview broke down over this schema";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
+    })?;
+    Ok(page(visit, draft, look, around))
+}
+
+fn around(connector: &dyn AnyConnector) -> Around {
+    let mut around = Around {
+        about: Some(connector.about()),
+        ..Around::default()
+    };
+    for (place, stream) in around.streams.iter_mut().zip(connector.catalog()) {
+        *place = stream.name;
+    }
+    around
+}
+
+fn look(draft: &Draft, around: Around) -> Look {
+    let schema = match read_once(draft.schema.as_bytes()) {
+        Ok(schema) => schema,
+        Err(error) => {
+            return Look {
+                problem: Some(format!("this is not JSON: {error}")),
+                ..Look::default()
+            };
+        }
+    };
+    let guide = around.about.map(|about| about.guide);
+    let findings = lint(&schema, guide, &|answer| validate(&schema, &answer));
+    if findings.iter().any(|finding| finding.is_refused) {
+        return Look {
+            findings,
+            ..Look::default()
+        };
+    }
+    let title = schema.get("title").and_then(Value::as_str);
+    let title = title.or(around.about.map(|about| about.name));
+    let form = FormModel::from_schema(
+        title.unwrap_or("your source"),
+        guide.unwrap_or_default(),
+        &schema,
+    );
+    Look {
+        seen: form.ok().map(|form| seen(form, &schema, draft, around)),
+        findings,
+        ..Look::default()
+    }
+}
+
+/// The form as it was filled in, or empty, with what its test says.
+fn seen(form: FormModel, schema: &Value, draft: &Draft, around: Around) -> Seen {
+    let mut seen = Seen {
+        answer: Value::Object(Map::new()),
+        errors: Vec::new(),
+        notices: Vec::new(),
+        tested: None,
+        form,
+    };
+    if let Some(pairs) = &draft.filled {
+        seen.answer = answer(&seen.form, pairs.iter().cloned());
+        seen.notices = tidy(&seen.form, &mut seen.answer);
+        seen.errors = validate(schema, &seen.answer);
+        for field in seen.form.inputs() {
+            if field.kind == FieldKind::Secret {
+                remove(&mut seen.answer, &field.pointer);
+            }
+        }
+    }
+    let class = draft
+        .class
+        .or(draft.filled.as_ref().map(|_| ProbeClass::Working));
+    let is_asked = seen.errors.is_empty() && class != Some(ProbeClass::Unreadable);
+    if let Some(class) = class.filter(|_| is_asked) {
+        let streams: Vec<&str> = around
+            .streams
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .collect();
+        let report = simulate(&seen.form, &seen.answer, &streams, class);
+        seen.errors = failures(&report);
+        seen.tested = Some(Tested {
+            report,
+            at: Timestamp::now(),
+            seconds: 0.2,
+            request_id: None,
+        });
+    }
+    seen
+}
+
+fn page(visit: &Visit, draft: Draft, look: Look, around: Around) -> Response {
+    let status = match look.problem {
+        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        None => StatusCode::OK,
+    };
+    let seen = look.seen.as_ref();
+    let source = Source {
+        id: draft.connector.clone(),
+        name: seen.map_or_else(String::new, |seen| seen.form.title.clone()),
+        summary: String::new(),
+        docs: around.about.map_or("#guide", |about| about.docs).to_owned(),
+    };
+    let form = seen.map(|seen| CredentialForm {
+        purpose: Purpose::Add,
+        path: "/author".to_owned(),
+        back: "#author-schema".to_owned(),
+        source: &source,
+        form: &seen.form,
+        connection: None,
+        title: String::new(),
+        description: String::new(),
+        answer: seen.answer.clone(),
+        saved_answer: Value::Null,
+        saved: BTreeMap::new(),
+        asked_again: BTreeMap::new(),
+        replacing: BTreeSet::new(),
+        errors: seen.errors.clone(),
+        notices: seen.notices.clone(),
+        tested: seen.tested.clone(),
+        may_save_untested: seen
+            .tested
+            .as_ref()
+            .is_some_and(|tested| may_skip(&tested.report)),
+        egress: Vec::new(),
+    });
+    let connectors = visit.app.registry.iter().map(|one| {
+        let source = source_of(&**one);
+        (source.id, source.name)
+    });
+    let view = Author {
+        schema: draft.schema,
+        problem: look.problem,
+        connectors: connectors.collect(),
+        connector: draft.connector,
+        class: draft.class,
+        findings: look.findings,
+        model: seen.map_or_else(String::new, |seen| pretty(&seen.form)),
+        form,
+        file: draft.file,
+    };
+    visit.show(status, author(view, &visit.app.texts))
+}
+
+fn pretty<T: Serialize>(value: &T) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+fn too_large() -> Problem {
+    let text = format!("the schema is larger than {LARGEST_SCHEMA} bytes; a form is much smaller");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
+}
+
+/// Reads the file, up to the limit.
+async fn read(path: PathBuf) -> Result<String, Problem> {
+    let name = path.display().to_string();
+    let refused = |text: String| Problem::new(StatusCode::NOT_FOUND, "not_found", text);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        let most = LARGEST_SCHEMA as u64 + 1;
+        File::open(path)?.take(most).read_to_string(&mut text)?;
+        Ok::<_, io::Error>(text)
+    });
+    match read.await {
+        Ok(Ok(text)) if text.len() > LARGEST_SCHEMA => Err(too_large()),
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(error)) => Err(refused(format!("{name} cannot be read: {error}"))),
+        Err(_) => Err(refused(format!("{name} cannot be read"))),
+    }
+}
