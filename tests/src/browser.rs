@@ -259,11 +259,12 @@ impl Browser {
         self.post(&path, json!({ "text": text })).await;
     }
 
-    /// Presses Tab until what has the focus is called so.
+    /// Presses Tab until what has the focus is called so. On the way nothing that has it is covered.
     pub async fn tab_to(&self, name: &str) {
         let mut seen = Vec::new();
         for _ in 0..120 {
             let focused = self.focused().await;
+            self.focus_is_not_covered().await;
             if focused.starts_with(name) {
                 return;
             }
@@ -395,8 +396,15 @@ impl Browser {
         self.screenshot(name).await;
         self.axe().await;
         self.is_quiet().await;
+        self.fits(name).await;
+    }
+
+    /// Asserts that nothing has to be scrolled sideways.
+    pub async fn fits(&self, name: &str) {
         let script = "return [document.documentElement, ...document.querySelectorAll('dialog[open]')]
-            .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.tagName + ' ' + one.scrollWidth + ' > ' + one.clientWidth)";
+            .filter((one) => one.scrollWidth > one.clientWidth)
+            .flatMap((one) => [...one.querySelectorAll('*')].filter((inside) => isShown(inside) && !inside.closest('.table-scroll, .vh')
+              && (inside.getBoundingClientRect().right > one.clientWidth + 1 || inside.getBoundingClientRect().left < -1)).map((inside) => inside.outerHTML.slice(0, 100)))";
         let wide = self.run(script).await;
         assert_eq!(wide, json!([]), "{name} has to be scrolled sideways");
     }
@@ -404,6 +412,7 @@ impl Browser {
     /// Asserts that all of what has the focus is seen, not below something that sticks to an edge.
     pub async fn focus_is_not_covered(&self) {
         let script = "const one = document.activeElement, box = one.getBoundingClientRect();
+            if (one === document.body) return null;
             const points = [0.1, 0.5, 0.9].map((part) => [box.x + box.width / 2, box.y + box.height * part]);
             const covers = points.map(([x, y]) => document.elementFromPoint(x, y)).filter((top) => !(top && (one.contains(top) || top.contains(one))));
             return covers.length ? nameOf(one) + ' is covered by ' + covers[0]?.className : null";
@@ -420,14 +429,18 @@ impl Browser {
         );
     }
 
-    /// What the browser complained about since the last call. That a form was refused is no complaint.
+    /// What the browser complained about since the last call. That a form was refused is no complaint, nor that there is
+    /// no network where a test took it away.
     async fn console(&self) -> Vec<String> {
         let entries = self.post("/se/log", json!({ "type": "browser" })).await;
         let entries = entries.as_array().cloned().unwrap_or_default();
         let complaints = entries.iter().filter(|entry| entry["level"] == "SEVERE");
         complaints
             .filter_map(|entry| entry["message"].as_str())
-            .filter(|message| !message.contains("responded with a status of 4"))
+            .filter(|message| {
+                !message.contains("responded with a status of 4")
+                    && !message.contains("net::ERR_INTERNET_DISCONNECTED")
+            })
             .map(str::to_owned)
             .collect()
     }
@@ -445,11 +458,13 @@ impl Browser {
 
     // -- How the window is
 
-    /// Makes the page so many pixels wide and high.
+    /// Makes the page so many pixels wide and high. Small screens have no bars for scrolling beside the page.
     pub async fn resize(&self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
+        let bars = json!({ "hidden": width < 600 });
+        self.cdp("Emulation.setScrollbarsHidden", bars).await;
     }
 
     /// What the system of the user prefers, for example `("prefers-color-scheme", "dark")`.
@@ -473,7 +488,16 @@ impl Browser {
 
     /// Lets every answer take so long.
     pub async fn latency(&self, latency: Duration) {
-        let how = json!({ "offline": false, "latency": latency.as_millis() as u64, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.network(false, latency).await;
+    }
+
+    /// Takes the network away, or gives it back.
+    pub async fn offline(&self, is_offline: bool) {
+        self.network(is_offline, Duration::ZERO).await;
+    }
+
+    async fn network(&self, is_offline: bool, latency: Duration) {
+        let how = json!({ "offline": is_offline, "latency": latency.as_millis() as u64, "downloadThroughput": -1, "uploadThroughput": -1 });
         self.cdp("Network.enable", json!({})).await;
         self.cdp("Network.emulateNetworkConditions", how).await;
     }
