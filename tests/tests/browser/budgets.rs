@@ -24,7 +24,7 @@ fn form(fields: usize) -> FormModel {
         let mut field = kind.as_object().unwrap().clone();
         field.insert("title".to_owned(), json!(format!("Field {number}")));
         field.insert("description".to_owned(), json!("What it is for."));
-        let advanced = number % 7 == 0;
+        let advanced = number.is_multiple_of(7);
         field.insert(
             "x-headwater".to_owned(),
             json!({ "order": number + 1, "advanced": advanced }),
