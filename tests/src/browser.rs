@@ -9,17 +9,15 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
-    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, Once, PoisonError},
     time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::workspace;
@@ -34,14 +32,28 @@ const BROWSERS: usize = 2;
 /// The key under which WebDriver puts a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Ends driver and browser, which are one group of processes, when its input ends: so also after tests that were killed.
+/// Ends driver and browser, which are one group of processes, and removes their folder when its input ends: so also after
+/// tests that were killed.
 const KEEPER: &str = r#"
-"$@" &
+folder=$1
+shift
+setsid "$@" &
 read -r _
-kill -KILL 0
+kill -KILL "-$!"
+wait
+rm -rf "$folder" || { sleep 1; rm -rf "$folder"; }
 "#;
 
 const HELPERS: &str = include_str!("browser.js");
+
+const AXE: &str = "const done = arguments[arguments.length - 1];
+    const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+    const ended = document.getAnimations().filter((one) => one.effect.getTiming().iterations !== Infinity).map((one) => one.finished.catch(() => 0));
+    Promise.all(ended)
+      .then(() => axe.run(document, { runOnly: tags, resultTypes: ['violations'] }))
+      .then((found) => found.violations.map((one) => `${one.id}: ${one.help}: ` + one.nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary}`).join('; ')),
+            (error) => [String(error)])
+      .then(done);";
 
 static PLACES: Semaphore = Semaphore::const_new(BROWSERS);
 /// Browsers that a test is done with. Starting one takes longer than most tests.
@@ -58,7 +70,6 @@ struct Programs {
 struct Driver {
     keeper: Child,
     address: String,
-    _profile: TempDir,
 }
 
 impl Drop for Driver {
@@ -272,11 +283,12 @@ impl Browser {
         self.post(&path, json!({ "text": text })).await;
     }
 
-    /// Presses Tab until what has the focus is called so.
+    /// Presses Tab until what has the focus is called so. On the way nothing that has it is covered.
     pub async fn tab_to(&self, name: &str) {
         let mut seen = Vec::new();
         for _ in 0..120 {
             let focused = self.focused().await;
+            self.focus_is_not_covered().await;
             if focused.starts_with(name) {
                 return;
             }
@@ -378,29 +390,25 @@ impl Browser {
 
     // -- What has to be right everywhere
 
-    /// Runs the rules of WCAG 2.2 AA and best practices on the page as it is.
+    /// Asserts that axe-core has nothing to say about the page as it is.
     pub async fn axe(&self) {
-        let tags = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']";
-        let script = format!(
-            "const done = arguments[arguments.length - 1];
-             if (!window.axe) {{ {} }}
-             Promise.all(document.getAnimations().map((one) => one.effect.getTiming().iterations === Infinity || one.finished.catch(() => 0)))
-               .then(() => axe.run(document, {{ runOnly: {tags}, resultTypes: ['violations'] }}))
-               .then((found) => done(found.violations.map((one) => `${{one.id}}: ${{one.help}}: `
-                  + one.nodes.map((node) => node.target.join(' ') + ' ' + node.failureSummary).join('; '))),
-                  (error) => done([String(error)]));",
-            self.axe
-        );
-        let body = json!({ "script": script, "args": [] });
-        let found = self.post("/execute/async", body).await;
-        if found.as_array().is_none_or(|found| !found.is_empty()) {
-            let path = self.screenshot(&format!("axe-{}", test_name())).await;
-            panic!(
-                "axe complains about {} ({}): {found:#}",
-                self.path().await,
-                path.display()
-            );
+        let found = self.axe_complaints().await;
+        if found.is_empty() {
+            return;
         }
+        let path = self.screenshot(&format!("axe-{}", test_name())).await;
+        let at = self.path().await;
+        panic!("axe complains about {at} ({}): {found:#?}", path.display());
+    }
+
+    /// What breaks the rules of WCAG 2.2 AA or of best practice, once nothing moves any more.
+    pub async fn axe_complaints(&self) -> Vec<String> {
+        if self.run("return !window.axe").await == true {
+            self.run(&self.axe).await;
+        }
+        let found = self.run_later(AXE).await;
+        let found: Option<Vec<String>> = serde_json::from_value(found).ok();
+        found.expect("axe answers with a list")
     }
 
     /// Looks at a state of a page: axe, the console, nothing that has to be scrolled sideways. Keeps a picture of it.
@@ -408,8 +416,15 @@ impl Browser {
         self.screenshot(name).await;
         self.axe().await;
         self.is_quiet().await;
+        self.fits(name).await;
+    }
+
+    /// Asserts that nothing has to be scrolled sideways.
+    pub async fn fits(&self, name: &str) {
         let script = "return [document.documentElement, ...document.querySelectorAll('dialog[open]')]
-            .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.tagName + ' ' + one.scrollWidth + ' > ' + one.clientWidth)";
+            .filter((one) => one.scrollWidth > one.clientWidth)
+            .flatMap((one) => [...one.querySelectorAll('*')].filter((inside) => isShown(inside) && !inside.closest('.table-scroll, .vh')
+              && (inside.getBoundingClientRect().right > one.clientWidth + 1 || inside.getBoundingClientRect().left < -1)).map((inside) => inside.outerHTML.slice(0, 100)))";
         let wide = self.run(script).await;
         assert_eq!(wide, json!([]), "{name} has to be scrolled sideways");
     }
@@ -417,6 +432,7 @@ impl Browser {
     /// Asserts that all of what has the focus is seen, not below something that sticks to an edge.
     pub async fn focus_is_not_covered(&self) {
         let script = "const one = document.activeElement, box = one.getBoundingClientRect();
+            if (one === document.body) return null;
             const points = [0.1, 0.5, 0.9].map((part) => [box.x + box.width / 2, box.y + box.height * part]);
             const covers = points.map(([x, y]) => document.elementFromPoint(x, y)).filter((top) => !(top && (one.contains(top) || top.contains(one))));
             return covers.length ? nameOf(one) + ' is covered by ' + covers[0]?.className : null";
@@ -433,14 +449,18 @@ impl Browser {
         );
     }
 
-    /// What the browser complained about since the last call. That a form was refused is no complaint.
+    /// What the browser complained about since the last call. That a form was refused is no complaint, nor that there is
+    /// no network where a test took it away.
     pub async fn complaints(&self) -> Vec<String> {
         let entries = self.post("/se/log", json!({ "type": "browser" })).await;
         let entries = entries.as_array().cloned().unwrap_or_default();
         let complaints = entries.iter().filter(|entry| entry["level"] == "SEVERE");
         complaints
             .filter_map(|entry| entry["message"].as_str())
-            .filter(|message| !message.contains("responded with a status of 4"))
+            .filter(|message| {
+                !message.contains("responded with a status of 4")
+                    && !message.contains("net::ERR_INTERNET_DISCONNECTED")
+            })
             .map(str::to_owned)
             .collect()
     }
@@ -458,11 +478,13 @@ impl Browser {
 
     // -- How the window is
 
-    /// Makes the page so many pixels wide and high.
+    /// Makes the page so many pixels wide and high. Small screens have no bars for scrolling beside the page.
     pub async fn resize(&self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
+        let bars = json!({ "hidden": width < 600 });
+        self.cdp("Emulation.setScrollbarsHidden", bars).await;
     }
 
     /// What the system of the user prefers, for example `("prefers-color-scheme", "dark")`.
@@ -486,7 +508,16 @@ impl Browser {
 
     /// Lets every answer take so long.
     pub async fn latency(&self, latency: Duration) {
-        let how = json!({ "offline": false, "latency": latency.as_millis() as u64, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.network(false, latency).await;
+    }
+
+    /// Takes the network away, or gives it back.
+    pub async fn offline(&self, is_offline: bool) {
+        self.network(is_offline, Duration::ZERO).await;
+    }
+
+    async fn network(&self, is_offline: bool, latency: Duration) {
+        let how = json!({ "offline": is_offline, "latency": latency.as_millis() as u64, "downloadThroughput": -1, "uploadThroughput": -1 });
         self.cdp("Network.enable", json!({})).await;
         self.cdp("Network.emulateNetworkConditions", how).await;
     }
@@ -551,21 +582,18 @@ async fn request(
 
 /// Starts a driver on a free port, and a browser with it.
 async fn launch(programs: &Programs, client: &Client) -> Driver {
-    let profile = tempfile::tempdir().expect("a folder for the profile");
-    let user_data = profile.path().join("profile");
+    // The keeper's to remove.
+    let folder = tempfile::tempdir().expect("a folder").keep();
+    let homes = ["HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"];
     let mut keeper = Command::new("sh")
         .args(["-c", KEEPER, "keeper"])
+        .arg(&folder)
         .arg(&programs.driver)
         .arg("--port=0")
-        // Whatever it leaves goes with the profile.
-        .envs(
-            ["HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"]
-                .map(|name| (name, profile.path())),
-        )
+        .envs(homes.map(|name| (name, &folder)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .process_group(0)
         .spawn()
         .expect("a shell");
     let said = BufReader::new(keeper.stdout.take().expect("a pipe"));
@@ -576,7 +604,6 @@ async fn launch(programs: &Programs, client: &Client) -> Driver {
     let mut driver = Driver {
         keeper,
         address: format!("http://127.0.0.1:{}", port.expect("the driver starts")),
-        _profile: profile,
     };
     let arguments = [
         "--headless=new",
@@ -586,7 +613,7 @@ async fn launch(programs: &Programs, client: &Client) -> Driver {
         "--disable-gpu",
         "--window-size=1280,900",
         "--no-first-run",
-        &format!("--user-data-dir={}", user_data.display()),
+        &format!("--user-data-dir={}", folder.join("profile").display()),
     ];
     let wanted = json!({ "capabilities": { "alwaysMatch": {
         "browserName": "chrome",
@@ -626,15 +653,18 @@ fn programs() -> Result<Programs, String> {
 }
 
 fn skip(missing: &str) {
+    static SAID: Once = Once::new();
     assert!(
         env::var_os("HEADWATER_REQUIRE_BROWSER").is_none_or(|value| value != "1"),
         "{missing}"
     );
     // Straight to the stream: what a macro prints is captured while the test passes.
-    let _ = writeln!(
-        std::io::stderr(),
-        "SKIPPED, nothing is checked in a browser: {missing}"
-    );
+    SAID.call_once(|| {
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED, nothing is checked in a browser: {missing}"
+        );
+    });
 }
 
 /// The name of the running test, which its thread has.

@@ -340,6 +340,7 @@
       this.isPreview = form.closest('[data-author]') !== null;
       this.touched = new Set();
       this.judged = 0;
+      this.found = [];
       this.work = null;
       this.wasSubmitted = false;
       this.dress(form);
@@ -406,6 +407,7 @@
     }
 
     fieldAt(pointer) {
+      if (pointer === '') return undefined;
       const wanted = pointer.startsWith('/config/') ? pointer.slice(7) : pointer;
       const fields = this.fields().filter((field) => {
         const at = field.dataset.pointer;
@@ -474,7 +476,8 @@
       }
       box.hidden = errors.length === 0;
       box.querySelector('.small')?.remove();
-      box.querySelector('h2').textContent = count(own.errors, errors.length);
+      const isAtField = errors.some((error) => this.fieldAt(error.pointer ?? ''));
+      box.querySelector('h2').textContent = isAtField ? count(own.errors, errors.length) : own.refused;
       box.querySelector('ul').replaceChildren(...errors.map((error) => {
         const field = this.fieldAt(error.pointer ?? '');
         const control = field && this.control(field);
@@ -495,6 +498,7 @@
     changed(event) {
       const field = event.target.closest('[data-pointer]');
       if (field && event.type === 'input') field.dataset.edited = '1';
+      this.found = this.found.filter((error) => ![undefined, field].includes(this.fieldAt(error.pointer ?? '')));
       if (event.target.matches('[data-counter]')) this.counter(event.target);
       if (field?.hasAttribute('data-destination')) {
         clearTimeout(this.typing);
@@ -514,7 +518,10 @@
       else if (field.dataset.kind !== 'own') this.judge();
     }
 
-    /** The server is the judge. Only fields that were left show what it says, until the form was sent once. */
+    /**
+     * The server is the judge. Only fields that were left show what it says, until the form was sent once. What a test or
+     * a refused save found stands until its field is changed.
+     */
     async judge() {
       if (this.isPreview) return;
       const mine = ++this.judged;
@@ -524,7 +531,7 @@
       }).catch(() => null);
       const said = response?.ok ? await response.json().catch(() => null) : null;
       if (!said || mine !== this.judged || !this.form.isConnected) return;
-      this.errors(this.withoutSaved(said.errors ?? []), false);
+      this.errors([...this.withoutSaved(said.errors ?? []), ...this.found], false);
       this.calls(said.addresses ?? {});
       for (const notice of said.notices ?? []) {
         const field = this.fieldAt(notice.pointer);
@@ -786,6 +793,7 @@
       this.work = controller;
       // What was asked before about the input may not come in over what is found now.
       this.judged += 1;
+      this.found = [];
       const buttons = all('footer button', this.form);
       for (const button of buttons) button.setAttribute('aria-disabled', 'true');
       try {
@@ -806,8 +814,8 @@
 
     refused(error) {
       if (error.report) this.tested(error.report);
-      const errors = error.errors?.length ? error.errors : [{ pointer: '', message: sentence(error) }];
-      this.errors(errors, true);
+      this.found = error.errors?.length ? error.errors : [{ pointer: '', message: sentence(error) }];
+      this.errors(this.found, true);
       if (error.request) this.form.querySelector('[data-summary]').append(make('p', { class: 'small' }, fill(texts.checks.request, { id: error.request })));
       around.refused(error);
     }
@@ -815,8 +823,8 @@
     tested(report) {
       const outcome = this.result.done(report, (set) => this.apply(set));
       const failures = report.checks.filter((check) => check.outcome === 'failed');
-      const errors = failures.flatMap((check) => (check.pointers ?? []).map((pointer) => ({ pointer, message: check.message })));
-      this.errors(errors, false);
+      this.found = failures.flatMap((check) => (check.pointers ?? []).map((pointer) => ({ pointer, message: check.message })));
+      this.errors(this.found, false);
       around.tested(outcome, report.checks.find((check) => check.outcome === outcome)?.code);
       const isRefused = failures.some((check) => check.code === 'not_allowed');
       this.form.querySelector('[value="save-untested"]').hidden = outcome !== 'failed' || isRefused;

@@ -202,9 +202,13 @@ fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
         "/description" => Some("description".to_owned()),
         pointer => name_at(&view.form.fields, &view.answer, pointer).map(|name| id(&name)),
     };
+    let is_at_field =
+        view.errors.iter().any(|error| link(error).is_some()) || view.errors.is_empty();
     html! {
         div.summary data-summary role="group" tabindex="-1" aria-labelledby="summary-title" hidden[view.errors.is_empty()] {
-            h2 #summary-title { (own.errors.count(view.errors.len())) }
+            h2 #summary-title {
+                @if is_at_field { (own.errors.count(view.errors.len())) } @else { (text.script.refused) }
+            }
             ul {
                 @for error in &view.errors {
                     li {

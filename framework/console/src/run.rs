@@ -166,6 +166,7 @@ pub fn run(view: &RunView, text: &Messages) -> Page {
     }
 }
 
+/// Amounts with their units are isolated, so that a page from right to left does not turn them round.
 fn figures(view: &RunView, text: &Messages) -> Markup {
     let own = &text.run;
     let row = &view.row;
@@ -176,9 +177,9 @@ fn figures(view: &RunView, text: &Messages) -> Markup {
         dl.figures-row {
             div { dt { (own.state) } dd { (badge(row.state.tone(), row.state.label(text))) } }
             div { dt { (own.records) } dd { (text.whole(row.records)) } }
-            div { dt { (own.size) } dd { (size(bytes)) } }
+            div { dt { (own.size) } dd { bdi { (size(bytes)) } } }
             div { dt { (own.requests) } dd { (text.whole(requests)) } }
-            div { dt { (own.time) } dd { (duration(row.seconds)) } }
+            div { dt { (own.time) } dd { bdi { (duration(row.seconds)) } } }
             div { dt { (own.started) } dd { (moment(row.started)) } }
         }
     }
@@ -224,12 +225,12 @@ fn stream_row(stream: &StreamProgress, text: &Messages) -> Markup {
                     progress max=(expected) value=(stream.records.min(expected)) aria-label=(stream.stream) {}
                 }
             }
-            td.number { (size(stream.bytes)) }
+            td.number { bdi { (size(stream.bytes)) } }
             td.number {
                 (text.whole(stream.requests))
                 @if stream.retries > 0 { span.small { (own.retries.count(usize::try_from(stream.retries).unwrap_or(usize::MAX))) } }
             }
-            td.number { (duration(stream.wait_seconds)) }
+            td.number { bdi { (duration(stream.wait_seconds)) } }
         }
     }
 }
@@ -256,7 +257,7 @@ pub(crate) fn run_table(runs: &[RunRow], has_connection: bool, text: &Messages) 
                             @if has_connection { td { a href={ "/connections/" (row.connection) } { (row.title) } } }
                             td { (badge(row.state.tone(), row.state.label(text))) }
                             td.number { (text.whole(row.records)) }
-                            td.number { (duration(row.seconds)) }
+                            td.number { bdi { (duration(row.seconds)) } }
                         }
                     }
                 }

@@ -344,6 +344,7 @@ async fn of_two_tabs_the_second_is_told_that_the_first_was_faster() {
     browser
         .sees("Somebody else changed this connection meanwhile.")
         .await;
+    browser.focus_is_at("That was not accepted.").await;
     browser.inspect("conflict").await;
     // Nothing is lost on either side.
     assert_eq!(browser.value("Description").await, "From the first tab");

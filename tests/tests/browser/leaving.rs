@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use acceptance::{browser::Browser, service::Service, unlimited_sandbox};
+use acceptance::{binary::command, browser::Browser, service::Service, unlimited_sandbox};
 use headwater_sandbox::{API_KEY, API_PASSWORD, Faults};
 use serde_json::json;
 
-use crate::{WORKS, console, ends, enter, save, save_as};
+use crate::{HEADWATER, WORKS, console, ends, enter, save, save_as};
 
 const DISCARD: &str = "Discard what you typed?";
 
@@ -181,6 +181,74 @@ async fn on_a_slow_network_impatience_saves_once() {
     browser.is_at("/sources/clari-copilot?added=calls").await;
     browser.sees("Calls was saved and is selected.").await;
     assert_eq!(saved(&service).await, 1);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn without_a_network_what_was_typed_stays_and_is_saved_later() {
+    let Some((service, browser)) = console().await else {
+        return;
+    };
+    let sandbox = unlimited_sandbox(20).await;
+    open(&browser).await;
+    enter(&browser, "Calls", API_KEY, &sandbox.base_url()).await;
+    browser.offline(true).await;
+    browser.click("Save").await;
+    browser.sees("This page cannot reach its server.").await;
+    browser.inspect("offline").await;
+    assert_eq!(browser.value("API Key").await, API_KEY);
+    browser.offline(false).await;
+    browser.click("Save").await;
+    browser.is_at("/sources/clari-copilot?added=calls").await;
+    assert_eq!(saved(&service).await, 1);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn whoever_is_signed_out_meanwhile_signs_in_beside_the_form_and_saves_it() {
+    let home = tempfile::tempdir().unwrap();
+    let added = command(HEADWATER)
+        .args(["token", "add", "boss", "--scope", "admin"])
+        .env("HEADWATER_HOME", home.path().join("home"))
+        .output()
+        .unwrap();
+    let token = String::from_utf8(added.stdout).unwrap();
+    let options = ["--require-token", "--development"];
+    let service = Service::start_in(home, HEADWATER, &options);
+    let Some(browser) = Browser::start(&service.address).await else {
+        return;
+    };
+    let sandbox = unlimited_sandbox(20).await;
+    let sign_in = async || {
+        browser.fill("Access token", token.trim()).await;
+        browser.click("Sign in").await;
+    };
+    browser.go("/sources/clari-copilot").await;
+    browser.sees("Access token").await;
+    browser.inspect("login").await;
+    browser.fill("Access token", "wrong").await;
+    browser.click("Sign in").await;
+    browser.sees("this token is not known").await;
+    sign_in().await;
+    browser.is_at("/sources/clari-copilot").await;
+    browser.click("Add credential").await;
+    enter(&browser, "Calls", API_KEY, &sandbox.base_url()).await;
+    let (form, _) = browser.second_window().await;
+    browser.go("/").await;
+    browser.click("Sign out").await;
+    browser.is_at("/login").await;
+    browser.switch(&form).await;
+    browser.click("Save").await;
+    browser.sees("You were signed out.").await;
+    browser.inspect("signed-out").await;
+    assert_eq!(browser.value("Credential name").await, "Calls");
+    browser.second_window().await;
+    browser.go("/login").await;
+    sign_in().await;
+    browser.is_at("/").await;
+    browser.switch(&form).await;
+    browser.click("Save").await;
+    browser.is_at("/sources/clari-copilot?added=calls").await;
     browser.close().await;
 }
 

@@ -2,6 +2,7 @@
 
 mod adding;
 mod author;
+mod budgets;
 mod changing;
 mod embed;
 mod leaving;
