@@ -39,6 +39,7 @@ pub(crate) fn serve(
         tls,
         destinations: destinations(&options.destinations, &place)?,
         allows_references: options.allow_references,
+        env_file: Arc::new(env_file),
         schedules: !options.no_schedules,
         most_connections: usize::from(options.most_connections),
         author_file: None,

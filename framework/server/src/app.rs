@@ -9,6 +9,7 @@ use std::{
 
 use headwater_console::Messages;
 use headwater_core::{AnyConnector, Context, Error, FormModel, Kind, Meter, Registry, Result};
+use headwater_host::references::EnvFile;
 use headwater_store::Store;
 use tokio::sync::Semaphore;
 
@@ -36,6 +37,8 @@ pub struct Options {
     pub destinations: BTreeMap<String, String>,
     /// Whether configs that arrive over the network may name variables, files and programs of this machine.
     pub allows_references: bool,
+    /// Variables that references may name, beside those of the process.
+    pub env_file: Arc<EnvFile>,
     /// Whether it starts the runs that are due by their schedules. What was deleted is removed in any case.
     pub schedules: bool,
     /// How many connections may be open at once.
@@ -55,6 +58,7 @@ impl Options {
             tls: None,
             destinations: BTreeMap::new(),
             allows_references: false,
+            env_file: Arc::default(),
             schedules: false,
             most_connections: 100,
             author_file: None,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use headwater_core::{
     AnyConnector, Check, FieldError, FieldKind, FormModel, Meter, ProbeReport, Source, Validated,
 };
-use headwater_host::references::{self, EnvFile};
+use headwater_host::references;
 use headwater_store::Connection;
 use http::StatusCode;
 use serde_json::Value;
@@ -28,6 +28,43 @@ pub(crate) fn judge(
     connector: &dyn AnyConnector,
     answer: &Value,
 ) -> Result<(FormModel, Validated), Vec<FieldError>> {
+    let form = permitted(app, caller, connector, answer)?;
+    let config = connector.validate(answer.clone())?;
+    Ok((form, config))
+}
+
+/// The same with what the answer refers to in its place: ready to be opened.
+pub(crate) async fn ready(
+    app: &App,
+    caller: &Caller,
+    connector: &dyn AnyConnector,
+    answer: &Value,
+) -> Result<(FormModel, Validated), Problem> {
+    let form = permitted(app, caller, connector, answer).map_err(Problem::form)?;
+    let config = followed(app, connector, &form, answer.clone()).await?;
+    Ok((form, config))
+}
+
+/// A config of an answer with what its references lead to.
+pub(crate) async fn followed(
+    app: &App,
+    connector: &dyn AnyConnector,
+    form: &FormModel,
+    mut answer: Value,
+) -> Result<Validated, Problem> {
+    references::resolve(form, &mut answer, &app.options.env_file)
+        .await
+        .map_err(Problem::form)?;
+    connector.validate(answer).map_err(Problem::form)
+}
+
+/// The form of an answer that refers to nothing, unless the caller may.
+fn permitted(
+    app: &App,
+    caller: &Caller,
+    connector: &dyn AnyConnector,
+    answer: &Value,
+) -> Result<FormModel, Vec<FieldError>> {
     let form = form(connector).map_err(|error| {
         vec![FieldError {
             pointer: String::new(),
@@ -41,8 +78,7 @@ pub(crate) fn judge(
             return Err(named);
         }
     }
-    let config = connector.validate(answer.clone())?;
-    Ok((form, config))
+    Ok(form)
 }
 
 /// The secrets that name a variable, a file or a program of this machine. Whoever reaches this service is not let read
@@ -77,7 +113,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem> {
     let registry = Arc::clone(&app.registry);
     let found = name.to_owned();
-    let (connection, connector, form, mut answer) = app
+    let (connection, connector, form, answer) = app
         .store(move |store| {
             let connection = store.get(&found).map_err(Problem::of_store)?;
             let connector = Arc::clone(registry.get(&connection.connector)?);
@@ -89,10 +125,7 @@ pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem>
             Ok::<_, Problem>((connection, connector, form, answer))
         })
         .await?;
-    references::resolve(&form, &mut answer, &EnvFile::default())
-        .await
-        .map_err(Problem::form)?;
-    let config = connector.validate(answer).map_err(Problem::form)?;
+    let config = followed(app, &*connector, &form, answer).await?;
     let context = app.context();
     Ok(Opened {
         source: connector.open(&config, &context)?,

@@ -7,7 +7,7 @@ use headwater_sandbox::{API_KEY, API_PASSWORD};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{config, new, service};
+use crate::{HEADWATER, Service, config, new, service};
 
 #[tokio::test]
 async fn a_connection_is_saved_once_its_test_passed_and_its_secrets_never_come_back() {
@@ -321,4 +321,48 @@ async fn a_draft_is_told_where_its_requests_would_go() {
             "{typed}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_reference_is_followed_where_the_operator_lets_it_and_saved_as_it_is() {
+    let sandbox = unlimited_sandbox(20).await;
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("secrets.env");
+    fs::write(&file, format!("CALLS_KEY={API_KEY}\n")).unwrap();
+    let options = [
+        "--development",
+        "--allow-references",
+        "--env-file",
+        file.to_str().unwrap(),
+    ];
+    let service = Service::start_in(home, HEADWATER, &options);
+    let mut body = new(&sandbox, "Calls");
+    body["config"]["api_key"] = "env:CALLS_KEY".into();
+    let path = "/api/v1/connectors/clari-copilot/probe";
+    let probed = service
+        .post(path, &json!({ "config": body["config"] }))
+        .await;
+    let checks = probed.json()["checks"].as_array().unwrap().clone();
+    assert!(
+        checks.iter().all(|check| check["outcome"] != "failed"),
+        "{checks:?}"
+    );
+    let saved = service.post("/api/v1/connections", &body).await;
+    assert_eq!(saved.status, 201, "{}", saved.text);
+    let kinds = saved.json()["secrets"].clone();
+    assert!(
+        kinds
+            .as_array()
+            .unwrap()
+            .contains(&json!({ "pointer": "/api_key", "kind": "reference" }))
+    );
+    let change = json!({ "config": { "api_key": "env:NO_SUCH_KEY" } });
+    let (path, tag) = ("/api/v1/connections/calls", saved.tag.unwrap());
+    let refused = service.patch(path, &tag, &change).await;
+    assert_eq!(refused.pointers(), ["/api_key"], "{}", refused.text);
+    let again = service
+        .post("/api/v1/connections/calls/probe", &Value::Null)
+        .await;
+    assert_eq!(again.status, 200, "{}", again.text);
+    assert_eq!(service.get(path).await.json()["health"], "working");
 }

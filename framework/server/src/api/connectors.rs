@@ -18,7 +18,7 @@ use crate::{
     body::{Json, Path},
     guard::Caller,
     operations::Operation,
-    probing::{connector, judge},
+    probing::{connector, judge, ready},
     problem::Problem,
 };
 
@@ -216,7 +216,7 @@ async fn probe_draft(
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
-    let (_, config) = judge(&app, &caller, &*connector, &draft.config).map_err(Problem::form)?;
+    let (_, config) = ready(&app, &caller, &*connector, &draft.config).await?;
     let source = connector.open(&config, &app.context())?;
     super::answer_probe(app, connector, source, &headers, |_| async {}).await
 }

@@ -37,7 +37,7 @@ use crate::{
     app::form,
     body::{Path, Query},
     guard::Caller,
-    probing::{connector, judge, probe},
+    probing::{connector, probe, ready},
     problem::Problem,
 };
 
@@ -374,10 +374,7 @@ async fn test(
 ) -> Result<ProbeReport, Problem> {
     let app = &visit.app;
     let config = match &place.saved {
-        None => {
-            let judged = judge(app, caller, &*place.connector, entered);
-            judged.map_err(Problem::form)?.1
-        }
+        None => ready(app, caller, &*place.connector, entered).await?.1,
         Some(saved) => {
             let change = difference(&place.form, &saved.config, entered);
             changed_config(app, caller, saved.name.clone(), change)

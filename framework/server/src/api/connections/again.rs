@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use headwater_core::{AnyConnector, FieldKind, FormModel, Validated};
-use headwater_host::references;
 use headwater_store::{Label, Remains};
 use serde_json::{Map, Value};
 
@@ -16,7 +15,7 @@ use crate::{
     answer::changed,
     app::{App, form},
     guard::Caller,
-    probing::{connector, judge},
+    probing::{connector, ready},
     problem::Problem,
 };
 
@@ -96,12 +95,7 @@ pub(crate) async fn whole_config(
     let mut answer = Value::Object(Map::new());
     merge(&mut answer, change);
     headwater_core::tidy(&form, &mut answer);
-    judge(app, caller, &*connector, &answer).map_err(Problem::form)?;
-    let mut resolved = answer.clone();
-    references::resolve(&form, &mut resolved, &references::EnvFile::default())
-        .await
-        .map_err(Problem::form)?;
-    let config = connector.validate(resolved).map_err(Problem::form)?;
+    let (form, config) = ready(app, caller, &*connector, &answer).await?;
     Ok(Again {
         connector,
         form,

@@ -5,7 +5,12 @@ use headwater_host::references;
 use serde_json::{Map, Value};
 
 use super::{Found, embedded::keeps_fields, find};
-use crate::{app::App, guard::Caller, probing::referring, problem::Problem};
+use crate::{
+    app::App,
+    guard::Caller,
+    probing::{followed, referring},
+    problem::Problem,
+};
 
 /// A saved config with a change in it, and with the secrets that it keeps.
 pub(crate) struct Changed {
@@ -73,11 +78,7 @@ pub(crate) async fn changed_config(
             Ok::<_, Problem>(answer)
         })
         .await?;
-    let mut resolved = answer.clone();
-    references::resolve(&found.form, &mut resolved, &references::EnvFile::default())
-        .await
-        .map_err(Problem::form)?;
-    let config = found.connector.validate(resolved).map_err(Problem::form)?;
+    let config = followed(app, &*found.connector, &found.form, answer.clone()).await?;
     Ok(Changed {
         found,
         answer,

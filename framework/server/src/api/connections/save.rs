@@ -20,7 +20,7 @@ use crate::{
     app::{App, form},
     embeds::Claim,
     guard::Caller,
-    probing::{connector, judge, probe},
+    probing::{connector, probe, ready},
     problem::Problem,
 };
 
@@ -83,7 +83,7 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
     let mut answer = new.config;
     let form = form(&*connector)?;
     headwater_core::tidy(&form, &mut answer);
-    let (form, config) = judge(app, caller, &*connector, &answer).map_err(Problem::form)?;
+    let (form, config) = ready(app, caller, &*connector, &answer).await?;
     let report = match new.test {
         true => {
             let source = connector.open(&config, &app.context())?;
