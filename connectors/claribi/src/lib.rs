@@ -116,8 +116,8 @@ enum Auth {
         email: String,
         #[schemars(
             title = "Password",
-            description = "The password of that account, which best may only read. It is exchanged for a token at each \
-                           run, and the token is not kept.",
+            description = "The password of that account; take one that may only read. It is exchanged for a token at \
+                           each run, and the token is not kept.",
             transform = any_characters,
             transform = Hint::order(2)
                 .help("the one that you log in to clariBI with")

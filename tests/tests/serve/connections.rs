@@ -85,7 +85,7 @@ async fn editing_the_description_leaves_the_sealed_bytes_alone() {
     let saved = service
         .post("/api/v1/connections", &new(&sandbox, "Calls"))
         .await;
-    let seals = |service: &acceptance::service::Service| {
+    let seals = |service: &Service| {
         let path = service.path().join("home/store.db");
         let store = rusqlite::Connection::open(path).unwrap();
         let mut rows = store

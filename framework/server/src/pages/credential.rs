@@ -12,7 +12,7 @@ use std::{
 
 use axum::{Extension, response::Response};
 use headwater_console::{
-    CredentialForm, Purpose, Tested, answer, credential, left_empty, title_of_copy,
+    CredentialForm, LONGEST_TITLE, Purpose, Tested, answer, credential, left_empty, title_of_copy,
 };
 use headwater_core::{
     AnyConnector, ConfigPatch, FieldError, FieldKind, FormModel, Notice, Outcome, ProbeReport,
@@ -88,7 +88,7 @@ pub(super) async fn open_new(
     Query(copied): Query<Copied>,
 ) -> Result<Response, Problem> {
     let place = adding(&visit, &id)?;
-    let mut entered = saved(&place);
+    let mut entered = saved(&visit, &place);
     if let Some(name) = copied.from {
         let found = find(&visit.app, name).await?;
         let seen = view(&found.form, &found.connection);
@@ -119,7 +119,7 @@ pub(super) async fn open_edit(
 ) -> Result<Response, Problem> {
     let has_offer = reason.offer.is_some();
     let place = changing(&visit, name, edit(reason)).await?;
-    let mut entered = saved(&place);
+    let mut entered = saved(&visit, &place);
     if let Some(offer) = place.offer.as_ref().filter(|_| has_offer) {
         offer.apply(&mut entered.answer);
         entered.notices = notices_of(offer);
@@ -227,8 +227,8 @@ fn entering_again(left: Unreadable, back: String) -> Result<Place, Problem> {
     })
 }
 
-/// What is saved, as the form begins with it; nothing yet for a new connection.
-fn saved(place: &Place) -> Entered {
+/// What is saved, as the form begins with it; no more than a name for a new connection.
+fn saved(visit: &Visit, place: &Place) -> Entered {
     if let Some(left) = &place.left {
         return Entered {
             title: left.remains.title.clone(),
@@ -246,14 +246,29 @@ fn saved(place: &Place) -> Entered {
         ..Entered::default()
     });
     entered.unwrap_or_else(|| Entered {
+        title: suggested_title(visit, place),
         answer: Value::Object(Map::new()),
         ..Entered::default()
     })
 }
 
+/// A name for a new connection, which people may keep: the source, and who adds it.
+fn suggested_title(visit: &Visit, place: &Place) -> String {
+    let source = place.connector.about().name;
+    let is_embedded = visit
+        .caller
+        .as_ref()
+        .is_some_and(|caller| caller.embed.is_some());
+    let title = match &visit.frame.user {
+        Some(user) if !is_embedded => format!("{source} – {user}"),
+        _ => source.to_owned(),
+    };
+    title.chars().take(LONGEST_TITLE).collect()
+}
+
 /// The form with what is saved.
 pub(super) fn open(visit: &Visit, place: &Place) -> Response {
-    show(visit, place, saved(place), StatusCode::OK)
+    show(visit, place, saved(visit, place), StatusCode::OK)
 }
 
 /// Says at each field what the last test found of it.
