@@ -20,7 +20,7 @@ use crate::{
     app::{App, form},
     embeds::Claim,
     guard::Caller,
-    probing::{connector, probe, ready},
+    probing::{connector, judge, probe, ready},
     problem::Problem,
 };
 
@@ -83,9 +83,10 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
     let mut answer = new.config;
     let form = form(&*connector)?;
     headwater_core::tidy(&form, &mut answer);
-    let (form, config) = ready(app, caller, &*connector, &answer).await?;
+    let (form, _) = judge(app, caller, &*connector, &answer).map_err(Problem::form)?;
     let report = match new.test {
         true => {
+            let (_, config) = ready(app, caller, &*connector, &answer).await?;
             let source = connector.open(&config, &app.context())?;
             Some(accepted(app, &*connector, &*source, &mut answer).await?)
         }
