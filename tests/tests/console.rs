@@ -999,3 +999,10 @@ async fn a_form_of_another_site_is_refused() {
         assert_eq!(answer.unwrap().status(), 403, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_new_credential_has_a_name_already() {
+    let service = service();
+    let form = get(&service, "/sources/clari-copilot/add").await.html;
+    assert_eq!(value_of(&form, "title"), "Clari Copilot");
+}

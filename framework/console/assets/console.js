@@ -973,6 +973,8 @@
     const first = invalid ?? form.querySelector('.inputs :is(input:not([type="hidden"]), select, textarea)');
     const live = new CredentialForm(form);
     (first ?? inside.querySelector('h1')).focus();
+    // What is suggested goes away with the first letter that is typed.
+    if (first?.matches('[name="title"]')) first.select();
     return live;
   }
 
