@@ -2,7 +2,9 @@
 
 use std::{fs, time::Duration};
 
-use acceptance::{binary::command, revenue, service::Service, unlimited_sandbox};
+use acceptance::{
+    binary::command, revenue, service::Service, terminal::Session, unlimited_sandbox,
+};
 use headwater_sandbox::{API_KEY, API_PASSWORD, ClaribiOptions, Sandbox, claribi};
 use reqwest::{Method, Response, header};
 use serde_json::json;
@@ -1005,4 +1007,35 @@ async fn a_new_credential_has_a_name_already() {
     let service = service();
     let form = get(&service, "/sources/clari-copilot/add").await.html;
     assert_eq!(value_of(&form, "title"), "Clari Copilot");
+}
+
+#[tokio::test]
+async fn the_command_of_a_page_saves_the_same_credential_elsewhere_and_asks_for_its_secrets() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let added = add(&service, &sandbox, "The team's calls", API_KEY, "save").await;
+    assert_eq!(added.status, 303, "{}", added.html);
+    let page = get(&service, "/connections/the-team-s-calls").await.html;
+    let (_, command) = page
+        .split_once("<pre data-copy=\"Copy command\" tabindex=\"0\">")
+        .unwrap();
+    let command = command.split_once('<').unwrap().0;
+    let own = command.replace("headwater ", &format!("{HEADWATER} "));
+    let home = tempfile::tempdir().unwrap();
+    let script = format!("HEADWATER_HOME={} {own}", home.path().display());
+    let saved = tokio::task::spawn_blocking(move || {
+        let mut session = Session::start("sh", &["-c", &script]);
+        for (question, answer) in [
+            ("API Key: ", API_KEY),
+            ("API Password: ", API_PASSWORD),
+            ("Start date (optional): ", ""),
+            ("Include private calls [false]: ", ""),
+        ] {
+            session.wait_for(question);
+            session.type_line(answer);
+        }
+        session.end()
+    });
+    let (code, shown) = saved.await.unwrap();
+    assert_eq!(code, Some(0), "{command}: {shown}");
+    assert!(command.contains("the-team-s-calls clari-copilot --set base_url=http://127.0.0.1:"));
 }

@@ -57,7 +57,7 @@
     for (const text of all('[data-copy]', inside)) {
       if (text.nextElementSibling) continue;
       const said = make('span', { role: 'status' });
-      const button = make('button', { type: 'button', class: 'quiet' }, texts.checks.copy);
+      const button = make('button', { type: 'button', class: 'quiet' }, text.dataset.copy || texts.checks.copy);
       button.addEventListener('click', () => navigator.clipboard?.writeText(text.textContent).then(() => { said.textContent = ` ${texts.checks.copied}`; }));
       text.after(button, said);
     }
@@ -478,7 +478,9 @@
       box.querySelector('.small')?.remove();
       const isAtField = errors.some((error) => this.fieldAt(error.pointer ?? ''));
       box.querySelector('h2').textContent = isAtField ? count(own.errors, errors.length) : own.refused;
-      box.querySelector('ul').replaceChildren(...errors.map((error) => {
+      // What is said of two fields alike, as of a key and its password, is said once.
+      const said = errors.filter((error, place) => errors.findIndex((one) => one.message === error.message) === place);
+      box.querySelector('ul').replaceChildren(...said.map((error) => {
         const field = this.fieldAt(error.pointer ?? '');
         const control = field && this.control(field);
         return make('li', {}, control ? make('a', { href: `#${control.id}` }, error.message) : error.message);

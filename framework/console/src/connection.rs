@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     checks::{Tested, tested},
+    command,
     credential::Source,
     fields::{SavedSecret, in_words},
     gallery::{Tile, nothing},
@@ -158,6 +159,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
                     @if view.used_by.is_empty() { (nothing(&own.unused)) }
                     @else { ul.plain { @for one in &view.used_by { li { a href=(one.path) { (one.title) } } } } }
                 }
+                @if is_readable { (at_a_shell(view, text)) }
                 (deletion(view, &path, text))
             }
         }
@@ -257,6 +259,17 @@ fn overview(view: &ConnectionDetail<'_>, text: &Messages) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+fn at_a_shell(view: &ConnectionDetail<'_>, text: &Messages) -> Markup {
+    let own = &text.connection;
+    html! {
+        section.panel aria-labelledby="shell-title" {
+            h2 #shell-title { (own.shell) }
+            p { (own.shell_text) }
+            div.to-copy { pre data-copy=(own.copy) tabindex="0" { (command::add(&view.tile.name, &view.source.id, view.form, &view.config)) } }
         }
     }
 }

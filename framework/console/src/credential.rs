@@ -194,7 +194,7 @@ fn actions(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     }
 }
 
-/// Every error, with a link to its field, in the words that stand at the field.
+/// Every error once, with a link to its first field, in the words that stand at the field.
 fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     let own = &text.credential;
     let link = |error: &FieldError| match error.pointer.as_str() {
@@ -210,7 +210,7 @@ fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
                 @if is_at_field { (own.errors.count(view.errors.len())) } @else { (text.script.refused) }
             }
             ul {
-                @for error in &view.errors {
+                @for error in said_once(&view.errors) {
                     li {
                         @if let Some(id) = link(error) { a href={ "#" (id) } { (error.message) } }
                         @else { (error.message) }
@@ -219,6 +219,16 @@ fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
             }
         }
     }
+}
+
+/// Without those that say of another field what was said of one before, as of a key and its password.
+fn said_once(errors: &[FieldError]) -> impl Iterator<Item = &FieldError> {
+    let numbered = errors.iter().enumerate();
+    let first = numbered.filter(|(place, error)| {
+        let mut before = errors.iter().take(*place);
+        before.all(|one| one.message != error.message)
+    });
+    first.map(|(_, error)| error)
 }
 
 fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {

@@ -14,6 +14,7 @@ mod answer;
 mod author;
 mod chart;
 mod checks;
+mod command;
 mod connection;
 mod credential;
 mod embedded;
