@@ -315,14 +315,9 @@ impl Store {
         actor: &Actor,
     ) -> Result<()> {
         label.map_or(Ok(()), |label| label.check())?;
-        let (config, secrets) = take_out(form, answer)?;
         let key = self.sealing_key()?;
-        let mut new = connection.stored.clone();
-        new.config = config.to_string();
-        new.identity = identity(form, &new.connector, answer);
-        new.version += 1;
-        new.updated = self.database.now()?;
-        new.seal(&secrets, &key)?;
+        let now = self.database.now()?;
+        let new = connection.stored.with_config(form, answer, now, &key)?;
         audited(&mut *self.database, actor, |database| {
             claim_key(database, &key)?;
             hold_as_read(database, connection)?;

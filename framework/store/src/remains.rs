@@ -13,7 +13,6 @@ use crate::{
     connections::{Label, timestamp, write_label},
     database::Row,
     schedules::Scheduled,
-    secrets::{identity, take_out},
     store::{Store, claim_key},
     stored::{DAMAGED, Stored, changed_meanwhile, hold, missing, unreadable},
 };
@@ -83,14 +82,9 @@ impl Store {
         actor: &Actor,
     ) -> Result<i64> {
         label.check()?;
-        let (config, secrets) = take_out(form, answer)?;
         let key = self.sealing_key()?;
-        let mut new = remains.stored.clone();
-        new.config = config.to_string();
-        new.identity = identity(form, &new.connector, answer);
-        new.version += 1;
-        new.updated = self.database.now()?;
-        new.seal(&secrets, &key)?;
+        let now = self.database.now()?;
+        let new = remains.stored.with_config(form, answer, now, &key)?;
         audited(&mut *self.database, actor, |database| {
             claim_key(database, &key)?;
             let held = hold(database, &new.name, Some(remains.revision))?;

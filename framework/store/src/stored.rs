@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{Error, Kind, Result, Secret};
+use headwater_core::{Error, FormModel, Kind, Result, Secret};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     database::{Database, Row},
@@ -12,6 +13,7 @@ use crate::{
     runs::Holder,
     schedules::Scheduled,
     seal::{Binding, open, seal},
+    secrets::{identity, take_out},
     store::Store,
 };
 
@@ -158,6 +160,26 @@ impl Stored {
         self.verify(keyring)?;
         let secret = |pointer: &str| Ok((pointer.to_owned(), self.reveal(pointer, keyring)?));
         self.pointers().map(secret).collect()
+    }
+
+    /// The same with another config, the next version of it. Nothing is written yet.
+    pub(crate) fn with_config(
+        &self,
+        form: &FormModel,
+        answer: &Value,
+        now: i64,
+        key: &Key,
+    ) -> Result<Self> {
+        let (config, secrets) = take_out(form, answer)?;
+        let mut new = Self {
+            config: config.to_string(),
+            identity: identity(form, &self.connector, answer),
+            version: self.version + 1,
+            updated: now,
+            ..self.clone()
+        };
+        new.seal(&secrets, key)?;
+        Ok(new)
     }
 
     /// Seals these secrets, and the whole.
