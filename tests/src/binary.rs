@@ -2,8 +2,9 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -82,7 +83,7 @@ pub fn run_with_input<A: AsRef<OsStr>>(
 
 /// The names of the files below a folder, sorted; empty where there is none.
 pub fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder)
+    let entries = fs::read_dir(folder)
         .into_iter()
         .flatten()
         .filter_map(Result::ok);
@@ -91,4 +92,22 @@ pub fn files(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Every file below a folder, with its bytes.
+pub fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).unwrap();
+            found.push((path, bytes));
+        }
+    }
+    found
 }

@@ -1,9 +1,13 @@
 //! The console as a browser without a script sees it: the pages and forms of the shipped binary.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use acceptance::{
-    binary::command, revenue, service::Service, terminal::Session, unlimited_sandbox,
+    binary::{command, contents},
+    revenue,
+    service::Service,
+    terminal::Session,
+    unlimited_sandbox,
 };
 use headwater_sandbox::{API_KEY, API_PASSWORD, ClaribiOptions, Sandbox, claribi};
 use reqwest::{Method, Response, header};
@@ -68,21 +72,10 @@ fn form(fields: &[(&str, &str)]) -> String {
 
 /// Whether a text stands in a file of the service's home.
 fn wrote(service: &Service, text: &str) -> bool {
-    let mut folders = vec![service.path().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let bytes = fs::read(path).unwrap();
-            if String::from_utf8_lossy(&bytes).contains(text) {
-                return true;
-            }
-        }
-    }
-    false
+    let files = contents(service.path());
+    files
+        .iter()
+        .any(|(_, bytes)| String::from_utf8_lossy(bytes).contains(text))
 }
 
 /// The value of the first input of this name.

@@ -1,8 +1,6 @@
 //! A secret that was typed leaves no trace in the browser.
 
-use std::fs;
-
-use acceptance::{browser::Browser, service::Service, unlimited_sandbox};
+use acceptance::{binary::contents, browser::Browser, service::Service, unlimited_sandbox};
 use headwater_sandbox::{API_KEY, API_PASSWORD};
 use serde_json::json;
 
@@ -32,20 +30,9 @@ async fn is_clean(browser: &Browser, service: &Service, secrets: &[&str]) {
             "a secret is at {}",
             browser.path().await
         );
-        let mut folders = vec![service.path().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let bytes = fs::read(&path).unwrap();
-                let is_there = bytes
-                    .windows(secret.len())
-                    .any(|part| part == secret.as_bytes());
-                assert!(!is_there, "a secret is in {}", path.display());
-            }
+        for (path, bytes) in contents(service.path()) {
+            let is_there = String::from_utf8_lossy(&bytes).contains(secret);
+            assert!(!is_there, "a secret is in {}", path.display());
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Secrets that must come out by no door: every answer, page, file, log line and figure is searched for them, while the
 //! service behind a connection does its worst with what it was sent.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use acceptance::service::{Answer, Service};
+use acceptance::{
+    binary::contents,
+    service::{Answer, Service},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use headwater::{FieldKind, FormModel, Registry};
 use headwater_sandbox::{CopilotOptions, Sandbox, simulations};
@@ -192,6 +195,7 @@ fn forms_of(secret: &str) -> Vec<String> {
 struct Way {
     connector: String,
     form: FormModel,
+    schema: Value,
     config: Value,
 }
 
@@ -266,6 +270,7 @@ fn ways() -> Vec<Way> {
             connector: simulation.id.to_owned(),
             config: (simulation.form)("http://127.0.0.1:1"),
             form: form.clone(),
+            schema: connector.schema(),
         };
         ways.push(way.clone());
         for field in &form.fields {
@@ -366,6 +371,17 @@ async fn mistreat(watched: &Watched, way: &Way, fault: &'static str, number: usi
     }
 }
 
+/// Fills in the form on the page for authors, which sends nothing anywhere.
+async fn preview(watched: &Watched, way: &Way) {
+    for secret in [SECRET, ODD_SECRET] {
+        let config = way.with(secret, "https://api.example");
+        let mut draft = way.fields(&config, "Calls", "test");
+        draft.push(("schema".to_owned(), way.schema.to_string()));
+        let shown = watched.post_form("/author", &draft).await.unwrap();
+        assert_eq!(shown.status, 200, "{}", shown.text);
+    }
+}
+
 /// Looks at the first records of a connection, and runs a sync of it.
 async fn read(watched: &Watched, api: &str) {
     let streams = watched.get(&format!("{api}/streams")).await.unwrap().json();
@@ -415,22 +431,14 @@ fn search_the_rest(watched: Watched, least: usize) {
     let service = Service::start_in(tempfile::tempdir().unwrap(), HEADWATER, &[]);
     let watched = Watched { service, forms };
     watched.search("standard error", said.as_bytes());
-    let files = search_files(&watched, home.path());
-    assert!(files >= least, "the store and the records were searched");
-}
-
-fn search_files(watched: &Watched, folder: &Path) -> usize {
-    let mut count = 0;
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            count += search_files(watched, &path);
-            continue;
-        }
-        watched.search(&path.display().to_string(), &fs::read(&path).unwrap());
-        count += 1;
+    let files = contents(home.path());
+    for (path, bytes) in &files {
+        watched.search(&path.display().to_string(), bytes);
     }
-    count
+    assert!(
+        files.len() >= least,
+        "the store and the records were searched"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -440,6 +448,9 @@ async fn a_secret_comes_out_by_no_door_whatever_the_service_behind_it_does() {
         ways.len() > simulations().len(),
         "alternatives are among them"
     );
+    for way in &ways {
+        preview(&watched, way).await;
+    }
     let mut all = JoinSet::new();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     for (number, way) in ways.into_iter().enumerate() {
