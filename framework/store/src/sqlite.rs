@@ -5,7 +5,8 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use headwater_core::{Error, Kind, Result};
@@ -18,6 +19,8 @@ use crate::database::{Database, Row, Value};
 
 /// How long another process may hold the file for writing.
 const BUSY: Duration = Duration::from_secs(10);
+/// Between two looks at whether it still does, where SQLite does not look itself.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// `secure_delete` overwrites what is deleted; a file from elsewhere may bring no code in its schema.
 const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; \
@@ -49,7 +52,16 @@ impl Sqlite {
 
     /// Lets others read while one writes. Kept in the file, so it is asked for once the file is known to be ours.
     pub(crate) fn keep_log(&mut self) -> Result<()> {
-        self.query("PRAGMA journal_mode = WAL", &[]).map(drop)
+        // SQLite waits for others with every statement but this one, which others who open a new store are in the way of.
+        let end = Instant::now() + BUSY;
+        loop {
+            match self.query("PRAGMA journal_mode = WAL", &[]) {
+                Err(error) if error.kind() == Kind::Unavailable && Instant::now() < end => {
+                    thread::sleep(PAUSE);
+                }
+                done => return done.map(drop),
+            }
+        }
     }
 
     fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
@@ -175,5 +187,25 @@ fn value(value: ValueRef<'_>) -> Value {
         ValueRef::Integer(number) => Value::Integer(number),
         ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
         ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_opens_a_store_waits_for_those_who_still_make_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let (mut here, mut there) = (Sqlite::open(&path).unwrap(), Sqlite::open(&path).unwrap());
+        here.execute("CREATE TABLE t (id INT)", &[]).unwrap();
+        here.begin().unwrap();
+        thread::scope(|scope| {
+            let opened = scope.spawn(|| there.keep_log());
+            thread::sleep(Duration::from_millis(100));
+            here.execute("COMMIT", &[]).unwrap();
+            opened.join().unwrap().unwrap();
+        });
     }
 }
