@@ -265,6 +265,53 @@ async fn a_rotation_that_the_service_refuses_changes_nothing() {
     home.good(&["test", "copilot"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_secrets_is_kept_until_there_are_new_ones() {
+    let sandbox = unlimited_sandbox(10).await;
+    let home = Home::new(&sandbox.base_url());
+    let add = [
+        "add",
+        "copilot",
+        ID,
+        "--config",
+        "copilot.json",
+        "--expires",
+    ];
+    for (day, says) in [
+        ("soon", "this is no day; write it as in 2027-01-31"),
+        (
+            "2020-05-17",
+            "2020-05-17 has passed; give a day to come, or none",
+        ),
+    ] {
+        home.refused(&[&add[..], &[day]].concat(), 2, says);
+    }
+    home.good(&[&add[..], &["9998-05-17"]].concat());
+    let expires = || home.good(&["show", "copilot", "--json"]).json()["expires"].clone();
+    assert_eq!(expires(), "9998-05-17");
+    assert!(home.good(&["show", "copilot"]).out.contains("9998-05-17"));
+    assert_eq!(
+        home.good(&["list", "--json"]).json()[0]["expires"],
+        "9998-05-17"
+    );
+    let rotate = ["rotate", "copilot", "--no-test", "--set"];
+    home.good(
+        &[
+            &rotate[..],
+            &["base_url=https://example.com", "--config", "copilot.json"],
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        expires(),
+        Value::Null,
+        "new secrets have an end of their own"
+    );
+    let password = ["api_password=env:TEST_PASSWORD", "--expires", "9999-01-02"];
+    home.good(&[&rotate[..], &password].concat());
+    assert_eq!(expires(), "9999-01-02");
+}
+
 /// Titles come from the service; the command line shows them.
 #[test]
 fn a_title_is_shown_beside_the_name() {
@@ -283,6 +330,7 @@ fn a_title_is_shown_beside_the_name() {
     let label = Label {
         title: "Copilot – Ana",
         description: "two\nlines",
+        expires: None,
     };
     store.describe(&connection, label, &Actor::local()).unwrap();
     let listed = home.good(&["list"]).out;

@@ -9,6 +9,7 @@ use acceptance::{
     terminal::Session,
     unlimited_sandbox,
 };
+use headwater::{SignedDuration, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, ClaribiOptions, Sandbox, claribi};
 use reqwest::{Method, Response, header};
 use serde_json::json;
@@ -95,6 +96,103 @@ async fn add(service: &Service, sandbox: &Sandbox, title: &str, key: &str, actio
         ("action", action),
     ];
     post(service, "/sources/clari-copilot/add", &fields).await
+}
+
+#[tokio::test]
+async fn a_credential_that_ends_is_shown_where_people_look() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let save = async |title: &str, expires: &str| {
+        let fields = [
+            ("title", title),
+            ("expires", expires),
+            ("/api_key", API_KEY),
+            ("/api_password", API_PASSWORD),
+            ("/base_url", &*sandbox.base_url()),
+            ("action", "save"),
+        ];
+        post(&service, "/sources/clari-copilot/add", &fields).await
+    };
+    let day = |days: i64| {
+        let then = Timestamp::now() + SignedDuration::from_hours(24 * days);
+        then.strftime("%Y-%m-%d").to_string()
+    };
+    for (wrong, says) in [("tomorrow", "this is no day"), ("2020-05-17", "has passed")] {
+        let refused = save("Calls", wrong).await;
+        assert_eq!(refused.status, 422);
+        assert!(refused.html.contains("id=\"expires-error\""));
+        assert!(refused.html.contains(says));
+        assert_eq!(value_of(&refused.html, "expires"), wrong);
+    }
+    for (title, days) in [("Calls", 9), ("Later", 100), ("Over", -1)] {
+        assert_eq!(save(title, &day(days)).await.status, 303, "{title}");
+    }
+    assert_eq!(save("Without", "").await.status, 303);
+    assert!(get(&service, "/").await.html.contains("2 end soon"));
+    let listed = get(&service, "/connections?status=expiring").await.html;
+    for (title, is_listed) in [
+        ("calls", true),
+        ("over", true),
+        ("later", false),
+        ("without", false),
+    ] {
+        let link = format!("href=\"/connections/{title}\"");
+        assert_eq!(listed.contains(&link), is_listed, "{title}");
+    }
+    let page = get(&service, "/connections/calls").await.html;
+    assert!(page.contains("data-expiry=\"info\"") && page.contains("Expiring"));
+    assert!(page.contains(&format!("on {}.", day(9))), "{page}");
+    let over = get(&service, "/connections/over").await.html;
+    assert!(over.contains("data-expiry=\"bad\""));
+    let later = get(&service, "/connections/later").await.html;
+    assert!(!later.contains("data-expiry") && later.contains(&day(100)));
+    // The form keeps the day, and new secrets have one of their own.
+    let edit = get(&service, "/connections/calls/edit").await.html;
+    assert_eq!(value_of(&edit, "expires"), day(9));
+    let rotate = get(&service, "/connections/calls/rotate").await.html;
+    assert_eq!(value_of(&rotate, "expires"), "");
+    assert!(rotate.contains(&format!("were to end on {}", day(9))));
+    let version = value_of(&rotate, "version");
+    let fields = [
+        ("title", "Calls"),
+        ("version", &*version),
+        ("expires", ""),
+        ("/api_key", API_KEY),
+        ("/api_password", API_PASSWORD),
+        ("/base_url", &*sandbox.base_url()),
+        ("action", "save"),
+    ];
+    let rotated = post(&service, "/connections/calls/rotate", &fields).await;
+    assert_eq!(rotated.status, 303, "{}", rotated.html);
+    let page = get(&service, "/connections/calls").await.html;
+    assert!(!page.contains("data-expiry") && page.contains("Working"));
+}
+
+#[tokio::test]
+async fn what_is_old_and_whose_owner_is_gone_is_told() {
+    let sandbox = unlimited_sandbox(20).await;
+    let home = tempfile::tempdir().unwrap();
+    let token = token(&home, "ana", "admin");
+    let service = Service::start_in(home, HEADWATER, &["--development"]);
+    let config =
+        json!({ "api_key": API_KEY, "api_password": API_PASSWORD, "base_url": sandbox.base_url() });
+    let new = json!({ "connector": "clari-copilot", "title": "Calls", "config": config });
+    let saved = service.send(Method::POST, "/api/v1/connections", &new);
+    let saved = saved.bearer_auth(token).send().await.unwrap();
+    assert_eq!(saved.status(), 201);
+    let (old, gone) = ("not changed since", "Saved by ana, whose access");
+    let page = get(&service, "/connections/calls").await.html;
+    assert!(!page.contains(old) && !page.contains(gone), "{page}");
+    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
+    let year: i64 = 366 * 24 * 60 * 60 * 1000;
+    let ago = "UPDATE headwater_connections SET updated = updated - ?1";
+    store.execute(ago, [year]).unwrap();
+    store.execute("DELETE FROM headwater_tokens", []).unwrap();
+    let page = get(&service, "/connections/calls").await.html;
+    assert!(page.contains(gone), "{page}");
+    assert!(
+        page.contains("Saved 366 days ago and not changed since"),
+        "{page}"
+    );
 }
 
 #[tokio::test]

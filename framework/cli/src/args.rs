@@ -3,11 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
-use headwater_core::AllowedHost;
+use headwater_core::{AllowedHost, Date};
 use headwater_host::{Level, drift::DriftRule};
 use headwater_sandbox::{Faults, simulations};
 use headwater_server::Origin;
-use headwater_store::Scope;
+use headwater_store::{Scope, read_expiry};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -482,9 +482,17 @@ pub(crate) struct AddConnection {
     #[command(flatten)]
     pub config: Config,
 
+    /// The last day of the secrets, as in 2027-01-31; the console reminds you 14 days before.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub expires: Option<Date>,
+
     /// Save it without asking the service.
     #[arg(long)]
     pub no_test: bool,
+}
+
+fn day(text: &str) -> Result<Date, String> {
+    read_expiry(text, None).map_err(|error| error.message().to_owned())
 }
 
 #[derive(Debug, ClapArgs)]
@@ -504,6 +512,10 @@ pub(crate) struct RotateConnection {
 
     #[command(flatten)]
     pub changes: Changes,
+
+    /// The last day of the new secrets, as in 2027-01-31. That of the old ones goes with them.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub expires: Option<Date>,
 
     /// Look into this file of NAME=VALUE lines before the environment where a reference says `env:NAME`.
     #[arg(long, value_name = "FILE")]

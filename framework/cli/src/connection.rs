@@ -80,7 +80,10 @@ fn add(
     }
     let new = NewConnection {
         name: &options.name,
-        label: Label::default(),
+        label: Label {
+            expires: options.expires,
+            ..Label::default()
+        },
         connector: connector.about().id,
         answer: &answer,
     };
@@ -171,7 +174,7 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
             .map(|one| {
                 json!({
                     "connection": one.name, "title": one.title, "connector": one.connector, "secrets": one.secrets,
-                    "updated": one.updated, "destination": one.destination, "problem": one.problem,
+                    "updated": one.updated, "destination": one.destination, "expires": one.expires, "problem": one.problem,
                 })
             })
             .collect();
@@ -271,6 +274,9 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
         "changed",
         format!("{} (version {})", connection.updated, connection.version),
     );
+    if let Some(day) = connection.expires {
+        fact("expires", day.to_string());
+    }
     if let Some(destination) = &connection.destination {
         fact("records to", destination.clone());
     }
@@ -319,6 +325,7 @@ fn shown(connection: &Connection, held: &[(&Field, Held)], runs: &[PastRun]) -> 
         "updated": connection.updated,
         "version": connection.version,
         "destination": connection.destination,
+        "expires": connection.expires,
         "in_use": connection.holder.as_ref().map(holder),
         "runs": runs.iter().map(run).collect::<Vec<_>>(),
     })
@@ -370,11 +377,16 @@ fn rotate(
     let form = form(&**connector)?;
     let mut answer = changed(&form, &connection.config, &options.changes)?;
     tidy(&form, &mut answer);
-    if answer == connection.config {
+    if answer == connection.config && options.expires.is_none() {
         let text = "nothing would change; give at least one new secret or another value";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
-    let changes = changes(&form, &connection, &answer);
+    let mut changes = changes(&form, &connection, &answer);
+    if options.expires.is_some() {
+        changes.push("the day of expiry".to_owned());
+    }
+    // As it was given: without the secrets that stay.
+    let given = answer.clone();
     store.reveal(&form, &connection, &mut answer)?;
     let config = judged(&**connector, &form, &answer, env_file)?;
     let tested = match options.no_test {
@@ -387,7 +399,18 @@ fn rotate(
     if let Some(report) = &tested {
         accept(connector, report, &mut answer, result.clone(), terminal)?;
     }
-    store.replace(&form, &connection, &answer, None, &Actor::local())?;
+    let has_new_secrets = form.inputs_of(&answer).iter().any(|field| {
+        let (before, after) = (&connection.config, &given);
+        field.kind == FieldKind::Secret
+            && before.pointer(&field.pointer) != after.pointer(&field.pointer)
+    });
+    let label = Label {
+        expires: options
+            .expires
+            .or(connection.expires.filter(|_| !has_new_secrets)),
+        ..connection.label()
+    };
+    store.replace(&form, &connection, &answer, Some(label), &Actor::local())?;
     let saved = format!("changed {} of {}", changes.join(", "), options.name);
     finish(result, tested.as_ref(), &saved, terminal)
 }

@@ -780,9 +780,13 @@
       if (this.work) return;
       this.hideSecrets();
       this.wasSubmitted = true;
+      const said = (pattern) => (field) => ({ pointer: field.dataset.pointer, message: fill(pattern, { field: field.dataset.title }) });
       const empty = all('[data-state="replacing"]', this.form).filter((field) => !field.closest('.branch:disabled') && !valueOf(field));
-      if (empty.length) {
-        this.errors(empty.map((field) => ({ pointer: field.dataset.pointer, message: fill(own.empty, { field: field.dataset.title }) })), true);
+      // A date that was typed by half is none to the browser, which would leave it out.
+      const half = this.fields().filter((field) => this.control(field)?.validity.badInput);
+      const errors = [...half.map(said(own.bad_date)), ...empty.map(said(own.empty))];
+      if (errors.length) {
+        this.errors(errors, true);
         return;
       }
       if (action === 'test') this.test();
@@ -855,7 +859,7 @@
       const { connector, connection, version } = this.form.dataset;
       const value = (name) => this.form.elements[name].value;
       const config = connection ? this.change() : this.config();
-      const body = { title: value('title'), description: value('description') };
+      const body = { title: value('title'), description: value('description'), expires: value('expires') || null };
       if (!connection) Object.assign(body, { connector, config, test: isTested });
       // An unchanged config is not sent, so that nothing of it is written again.
       else if (Object.keys(config).length) Object.assign(body, { config, test: isTested });

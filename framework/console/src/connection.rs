@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{Allowance, FormModel, Outcome, Timestamp};
+use headwater_core::{Allowance, Date, FormModel, Outcome, Timestamp};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -10,6 +10,7 @@ use crate::{
     checks::{Tested, tested},
     command,
     credential::Source,
+    expiry::{Age, age, banner},
     fields::{SavedSecret, in_words},
     gallery::{Tile, nothing},
     messages::{Messages, fill},
@@ -76,6 +77,10 @@ pub struct ConnectionDetail<'a> {
     pub can_be_entered: bool,
     /// Its last check.
     pub tested: Option<Tested>,
+    /// The day on which its secrets end, as people said.
+    pub expires: Option<Date>,
+    /// What speaks for new secrets although nothing ends.
+    pub age: Age,
     /// What it may read.
     pub access: Vec<Access>,
     /// What the service allows; shown where the last check does not tell.
@@ -130,6 +135,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
         @if let Some(done) = &view.done { p.done role="status" { (icon("good")) span { (done) } } }
         @if let Some(refused) = &view.refused { p.refused role="alert" { (icon("bad")) span { (refused) } } }
         div data-refresh="attention" { (attention(view, &path, text)) }
+        @if let Some(expiry) = view.tile.expiry.filter(|_| is_readable) { (banner(expiry, &path, text)) }
         @if let Some(until) = view.undo_until {
             form.undo method="post" action=(path) {
                 input type="hidden" name="version" value=(view.version);
@@ -251,6 +257,7 @@ fn overview(view: &ConnectionDetail<'_>, text: &Messages) -> Markup {
                 @if let Some(owner) = &view.tile.owner { div { dt { (own.owner) } dd { (owner) } } }
                 @if let Some(at) = view.created { div { dt { (own.created) } dd { (moment(at)) } } }
                 @if let Some(at) = view.updated { div { dt { (own.updated) } dd { (moment(at)) } } }
+                @if let Some(day) = view.expires { div { dt { (text.credential.expires) } dd { (day) } } }
                 @for field in view.form.inputs_of(&view.config) {
                     @if let Some(secret) = view.saved.get(&field.pointer) {
                         div { dt { (field.title) } dd { (icon("lock")) (text.secret.saved) " " (moment(secret.at)) } }
@@ -259,6 +266,7 @@ fn overview(view: &ConnectionDetail<'_>, text: &Messages) -> Markup {
                     }
                 }
             }
+            (age(&view.age, text))
         }
     }
 }

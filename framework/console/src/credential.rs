@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headwater_core::{FieldError, FieldKind, FormModel, Notice};
+use headwater_core::{Date, FieldError, FieldKind, FormModel, Notice};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -68,6 +68,10 @@ pub struct CredentialForm<'a> {
     pub title: String,
     /// What it is for.
     pub description: String,
+    /// The day on which its secrets end, as it was typed or saved.
+    pub expires: String,
+    /// The day on which the secrets end that are to be replaced.
+    pub expires_before: Option<Date>,
     /// What was typed or saved. Without secrets.
     pub answer: Value,
     /// What is saved; null for a new one. Without secrets.
@@ -78,7 +82,7 @@ pub struct CredentialForm<'a> {
     pub asked_again: BTreeMap<String, String>,
     /// Names of the inputs for which "Replace" was pressed.
     pub replacing: BTreeSet<String>,
-    /// What is wrong, each at its field; `/title` and `/description` are those of the credential itself.
+    /// What is wrong, each at its field; `/title`, `/description` and `/expires` are those of the credential itself.
     pub errors: Vec<FieldError>,
     /// What was changed on the user's behalf, or looks odd.
     pub notices: Vec<Notice>,
@@ -164,6 +168,8 @@ pub(crate) fn overlay(
                             input type="hidden" name="description" value=(view.description);
                         }
                         (inputs(view, text))
+                        @if let Purpose::Repair(_) = view.purpose { input type="hidden" name="expires" value=(view.expires); }
+                        @else { (expiry(view, text)) }
                         (tested(view.tested.as_ref(), text))
                     }
                     (guide(view, text))
@@ -200,6 +206,7 @@ fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     let link = |error: &FieldError| match error.pointer.as_str() {
         "/title" => Some("title".to_owned()),
         "/description" => Some("description".to_owned()),
+        "/expires" => Some("expires".to_owned()),
         pointer => name_at(&view.form.fields, &view.answer, pointer).map(|name| id(&name)),
     };
     let is_at_field =
@@ -233,16 +240,8 @@ fn said_once(errors: &[FieldError]) -> impl Iterator<Item = &FieldError> {
 
 fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     let own = &text.credential;
-    let error = |pointer: &str| {
-        let error = view.errors.iter().find(|error| error.pointer == pointer);
-        error.map(|error| error.message.as_str())
-    };
-    let title = error("/title");
-    let description = error("/description");
-    let described = |id: &str, error: Option<&str>| match error {
-        Some(_) => format!("{id}-error {id}-hint"),
-        None => format!("{id}-hint"),
-    };
+    let title = error_at(view, "/title");
+    let description = error_at(view, "/description");
     html! {
         div.field data-pointer="/title" data-kind="own" data-title=(own.title) {
             label for="title" { (own.title) " " span.needed { (text.field.required) } }
@@ -261,6 +260,35 @@ fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
                 aria-invalid=[description.map(|_| "true")] { "\n" (view.description) }
             p.counter aria-hidden="true" data-count-of="description" hidden {}
         }
+    }
+}
+
+fn expiry(view: &CredentialForm<'_>, text: &Messages) -> Markup {
+    let own = &text.credential;
+    let error = error_at(view, "/expires");
+    html! {
+        div.field data-pointer="/expires" data-kind="own" data-title=(own.expires) {
+            label for="expires" { (own.expires) }
+            p.hint #expires-hint {
+                (own.expires_hint)
+                @if let Some(day) = view.expires_before { " " (fill(&own.expires_before, &[("day", &day.to_string())])) }
+            }
+            @if let Some(error) = error { p.error #expires-error { (icon("bad")) span { (error) } } }
+            input #expires name="expires" type="date" value=(view.expires) autocomplete="off"
+                aria-describedby=(described("expires", error)) aria-invalid=[error.map(|_| "true")];
+        }
+    }
+}
+
+fn error_at<'v>(view: &'v CredentialForm<'_>, pointer: &str) -> Option<&'v str> {
+    let error = view.errors.iter().find(|error| error.pointer == pointer);
+    error.map(|error| error.message.as_str())
+}
+
+fn described(id: &str, error: Option<&str>) -> String {
+    match error {
+        Some(_) => format!("{id}-error {id}-hint"),
+        None => format!("{id}-hint"),
     }
 }
 

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use crate::{
     credential::Source,
+    expiry::Expiry,
     messages::{Messages, fill},
     page::{Page, Section},
     parts::{Status, icon, logo, moment, status_badge},
@@ -19,6 +20,8 @@ pub struct SourceTile {
     pub connections: usize,
     /// How many of them need attention.
     pub attention: usize,
+    /// How many of them end soon.
+    pub expiring: usize,
 }
 
 /// All sources, or those that were searched for.
@@ -45,6 +48,8 @@ pub struct Tile {
     pub source_name: String,
     /// How it is.
     pub status: Status,
+    /// The end of its secrets, where it is near.
+    pub expiry: Option<Expiry>,
     /// When it was checked last.
     pub checked_at: Option<Timestamp>,
     /// Who saved it.
@@ -103,6 +108,9 @@ pub fn gallery(view: &Gallery, text: &Messages) -> Page {
                                 @else { (own.not_connected) }
                                 @if tile.attention > 0 {
                                     span.attention { (icon("warn")) (own.attention.count(tile.attention)) }
+                                }
+                                @if tile.expiring > 0 {
+                                    span.attention { (icon("warn")) (own.expiring.count(tile.expiring)) }
                                 }
                             }
                         }
@@ -178,6 +186,9 @@ fn radio_tile(tile: &Tile, is_selected: bool, text: &Messages) -> Markup {
                 @if tile.status == Status::Unreadable {
                     a href={ "/connections/" (tile.name) "/edit" } data-dialog { (own.fix) span.vh { " " (tile.title) } } " "
                 }
+                @if tile.status == Status::Expiring {
+                    a href={ "/connections/" (tile.name) "/rotate" } data-dialog { (text.connection.rotate) span.vh { " " (tile.title) } } " "
+                }
                 a href={ "/connections/" (tile.name) } { (own.details) span.vh { ": " (tile.title) } }
             }
         }
@@ -194,6 +205,7 @@ fn tile_text(tile: &Tile, text: &Messages) -> Markup {
                 (status_badge(tile.status, text))
                 @if let Some(at) = tile.checked_at { " " span { (own.checked) " " (moment(at)) } }
             }
+            @if let Some(expiry) = tile.expiry { span.tile-summary { (expiry.sentence(text)) } }
             span.tile-meta {
                 @if let Some(owner) = &tile.owner { span { (fill(&own.owner, &[("who", owner)])) } }
                 span { (own.used_by.count(tile.used_by)) }

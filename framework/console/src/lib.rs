@@ -19,6 +19,7 @@ mod connection;
 mod credential;
 mod embedded;
 mod entry;
+mod expiry;
 mod fields;
 mod gallery;
 mod inputs;
@@ -38,6 +39,7 @@ pub use credential::{
 };
 pub use embedded::{Embedded, embedded};
 pub use entry::{Login, Problem, login, problem};
+pub use expiry::{Age, Expiry};
 pub use fields::SavedSecret;
 pub use gallery::{
     Authenticate, ConnectionList, Gallery, SourceTile, Tile, authenticate, connections, gallery,

@@ -20,6 +20,7 @@ pub struct Messages {
     pub(crate) authenticate: AuthenticateTexts,
     pub(crate) connections: ConnectionsTexts,
     pub(crate) status: StatusTexts,
+    pub(crate) expiry: ExpiryTexts,
     pub(crate) credential: CredentialTexts,
     pub(crate) field: FieldTexts,
     pub(crate) secret: SecretTexts,
@@ -207,6 +208,7 @@ pub(crate) struct GalleryTexts {
     pub not_connected: String,
     pub saved: Plural,
     pub attention: Plural,
+    pub expiring: Plural,
 }
 
 /// The saved credentials of a source.
@@ -251,8 +253,21 @@ pub(crate) struct ConnectionsTexts {
 pub(crate) struct StatusTexts {
     pub working: String,
     pub attention: String,
+    pub expiring: String,
     pub untested: String,
     pub unreadable: String,
+}
+
+/// The end and the age of a credential.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpiryTexts {
+    pub ahead: Plural,
+    pub today: String,
+    pub over: String,
+    pub remedy: String,
+    pub old: Plural,
+    pub left_by: String,
 }
 
 /// The form of a credential.
@@ -274,6 +289,9 @@ pub(crate) struct CredentialTexts {
     pub title_hint: String,
     pub description: String,
     pub description_hint: String,
+    pub expires: String,
+    pub expires_hint: String,
+    pub expires_before: String,
     pub errors: Plural,
     pub save: String,
     pub save_untested: String,

@@ -17,6 +17,8 @@ pub enum Status {
     Working,
     /// Its last check failed or warned.
     NeedsAttention,
+    /// Its secrets end soon.
+    Expiring,
     /// It was saved without a check.
     NotTested,
     /// Its secrets cannot be opened, or it was changed in the store.
@@ -25,9 +27,10 @@ pub enum Status {
 
 impl Status {
     /// All of them, in the order of filters.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Working,
         Self::NeedsAttention,
+        Self::Expiring,
         Self::NotTested,
         Self::Unreadable,
     ];
@@ -37,6 +40,7 @@ impl Status {
         match self {
             Self::Working => "working",
             Self::NeedsAttention => "attention",
+            Self::Expiring => "expiring",
             Self::NotTested => "untested",
             Self::Unreadable => "unreadable",
         }
@@ -46,6 +50,7 @@ impl Status {
         match self {
             Self::Working => &text.status.working,
             Self::NeedsAttention => &text.status.attention,
+            Self::Expiring => &text.status.expiring,
             Self::NotTested => &text.status.untested,
             Self::Unreadable => &text.status.unreadable,
         }
@@ -54,7 +59,7 @@ impl Status {
     fn tone(self) -> &'static str {
         match self {
             Self::Working => "good",
-            Self::NeedsAttention => "warn",
+            Self::NeedsAttention | Self::Expiring => "warn",
             Self::NotTested => "idle",
             Self::Unreadable => "bad",
         }

@@ -135,6 +135,8 @@ fn view<'a>(form: &'a FormModel, source: &'a Source, answer: Value) -> Credentia
         connection: None,
         title: "Made up".to_owned(),
         description: String::new(),
+        expires: String::new(),
+        expires_before: None,
         saved_answer: Value::Null,
         answer,
         saved: BTreeMap::new(),

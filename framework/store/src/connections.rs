@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{Error, FormModel, Kind, Result, Timestamp, put};
+use headwater_core::{Date, Error, FormModel, Kind, Result, Timestamp, put};
 use serde_json::Value;
 
 use crate::{
@@ -31,6 +31,8 @@ pub struct Connection {
     pub title: String,
     /// What people wrote about it.
     pub description: String,
+    /// The day on which its secrets end, as people said.
+    pub expires: Option<Date>,
     /// The connector that it is a config of.
     pub connector: String,
     /// The config; a sealed secret is absent, a reference is there.
@@ -60,6 +62,17 @@ pub struct Connection {
     stored: Stored,
 }
 
+impl Connection {
+    /// What people say of it.
+    pub fn label(&self) -> Label<'_> {
+        Label {
+            title: &self.title,
+            description: &self.description,
+            expires: self.expires,
+        }
+    }
+}
+
 /// A line of the list of connections.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -69,6 +82,8 @@ pub struct Listed {
     pub title: String,
     /// What people wrote about it.
     pub description: String,
+    /// The day on which its secrets end, as people said.
+    pub expires: Option<Date>,
     /// The connector that it is a config of.
     pub connector: String,
     /// Where its records went last.
@@ -89,13 +104,15 @@ pub struct Listed {
     pub problem: Option<String>,
 }
 
-/// What people call a connection, and what they write about it.
+/// What people say of a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Label<'a> {
     /// At most 80 characters in one line; the name stands for an empty one. Two connections may have the same.
     pub title: &'a str,
     /// At most 500 characters.
     pub description: &'a str,
+    /// The day on which its secrets end, where that is known.
+    pub expires: Option<Date>,
 }
 
 /// A connection that is to be saved.
@@ -141,6 +158,7 @@ impl Store {
             deleted: None,
             replaced: None,
             schedule: None,
+            expires: new.label.expires,
             seals: BTreeMap::new(),
         };
         stored.seal(&secrets, &key)?;
@@ -148,8 +166,8 @@ impl Store {
             claim_key(database, &key)?;
             let statement = "INSERT INTO headwater_connections \
                              (id, name, connector, config, identity, version, created, updated, epoch, title, description, \
-                             created_by, revision) \
-                             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12) ON CONFLICT (name) DO NOTHING";
+                             created_by, revision, expires) \
+                             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (name) DO NOTHING";
             let parameters = [
                 stored.id.as_str().into(),
                 stored.name.as_str().into(),
@@ -163,6 +181,7 @@ impl Store {
                 stored.description.as_str().into(),
                 stored.created_by.as_str().into(),
                 stored.revision.into(),
+                stored.expires.into(),
             ];
             if database.execute(statement, &parameters)? == 0 {
                 return Err(taken(new.name, is_deleted(database, new.name)?));
@@ -207,6 +226,7 @@ impl Store {
                 secrets: stored.pointers().count(),
                 name: stored.name,
                 description: stored.description,
+                expires: stored.expires,
                 connector: stored.connector,
                 destination: stored.destination,
                 created_by: stored.created_by,
@@ -222,6 +242,7 @@ impl Store {
                     title: name.clone(),
                     name,
                     description: String::new(),
+                    expires: None,
                     connector: rows[0].text(2).unwrap_or_default(),
                     destination: None,
                     created_by: String::new(),
@@ -254,6 +275,7 @@ impl Store {
             name: stored.name.clone(),
             title: stored.title().to_owned(),
             description: stored.description.clone(),
+            expires: stored.expires,
             connector: stored.connector.clone(),
             config,
             sealed: stored.pointers().map(str::to_owned).collect(),
@@ -385,10 +407,12 @@ pub(crate) fn write_label(
     name: &str,
     label: Label,
 ) -> Result<()> {
-    let statement = "UPDATE headwater_connections SET title = ?1, description = ?2 WHERE id = ?3";
+    let statement =
+        "UPDATE headwater_connections SET title = ?1, description = ?2, expires = ?3 WHERE id = ?4";
     let parameters = [
         label.kept_title(name).into(),
         label.description.into(),
+        label.expires.into(),
         id.into(),
     ];
     database.execute(statement, &parameters).map(drop)

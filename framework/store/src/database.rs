@@ -1,7 +1,7 @@
 //! The few things that a store asks of its database. Both databases are given the same statements, which are written
 //! in what their dialects have in common: texts and whole numbers only, and `?1` for a parameter.
 
-use headwater_core::{Error, Kind, Result};
+use headwater_core::{Date, Error, Kind, Result};
 
 /// A parameter, or a value of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,12 @@ impl From<Option<i64>> for Value {
 impl From<Option<&str>> for Value {
     fn from(text: Option<&str>) -> Self {
         text.map_or(Self::Null, Self::from)
+    }
+}
+
+impl From<Option<Date>> for Value {
+    fn from(day: Option<Date>) -> Self {
+        day.map_or(Self::Null, |day| Self::Text(day.to_string()))
     }
 }
 
@@ -66,6 +72,12 @@ impl Row {
             Some(Value::Null) => Ok(None),
             _ => self.integer(column).map(Some),
         }
+    }
+
+    pub(crate) fn optional_date(&self, column: usize) -> Result<Option<Date>> {
+        let text = self.optional_text(column)?;
+        text.map(|text| text.parse().map_err(|_| damaged()))
+            .transpose()
     }
 }
 

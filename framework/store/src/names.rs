@@ -151,7 +151,11 @@ mod tests {
 
     #[test]
     fn a_label_is_bounded_and_has_no_control_characters() {
-        let label = |title, description| Label { title, description };
+        let label = |title, description| Label {
+            title,
+            description,
+            expires: None,
+        };
         let (longest, long) = ("é".repeat(80), "é".repeat(81));
         let (longest_text, long_text) = ("é".repeat(500), "é".repeat(501));
         label(&longest, &longest_text).check().unwrap();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{FormModel, Result, Timestamp};
+use headwater_core::{Date, FormModel, Result, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -26,6 +26,8 @@ pub struct Remains {
     pub title: String,
     /// What people wrote about it.
     pub description: String,
+    /// The day on which its secrets end, as people said.
+    pub expires: Option<Date>,
     /// The connector that it is a config of, as far as is known.
     pub connector: String,
     /// The config, as far as it can be read. Anybody may have changed it.
@@ -43,6 +45,17 @@ pub struct Remains {
     stored: Stored,
 }
 
+impl Remains {
+    /// What people said of it.
+    pub fn label(&self) -> Label<'_> {
+        Label {
+            title: &self.title,
+            description: &self.description,
+            expires: self.expires,
+        }
+    }
+}
+
 impl Store {
     /// What is left of a connection that cannot be read.
     pub fn remains(&mut self, name: &str) -> Result<Remains> {
@@ -58,6 +71,7 @@ impl Store {
             name: stored.name.clone(),
             title: stored.title().to_owned(),
             description: stored.description.clone(),
+            expires: stored.expires,
             connector: stored.connector.clone(),
             config: config
                 .filter(Value::is_object)
@@ -144,6 +158,7 @@ fn left_of(row: &Row, name: &str) -> Result<Stored> {
         deleted: None,
         replaced: None,
         schedule: Scheduled::of(row, 23, name).unwrap_or_default(),
+        expires: row.optional_date(32).unwrap_or_default(),
         seals: BTreeMap::new(),
     })
 }

@@ -65,6 +65,8 @@ const SECOND: &[&str] = &[
     "ALTER TABLE headwater_connections ADD COLUMN checked BIGINT",
     "ALTER TABLE headwater_connections ADD COLUMN last_check TEXT",
     "ALTER TABLE headwater_connections ADD COLUMN deleted BIGINT",
+    // A day, as in 2027-01-31.
+    "ALTER TABLE headwater_connections ADD COLUMN expires TEXT",
     // The config before the one of today, with its seals as they were.
     "CREATE TABLE headwater_previous (
         connection TEXT PRIMARY KEY REFERENCES headwater_connections (id) ON DELETE CASCADE,
@@ -72,6 +74,7 @@ const SECOND: &[&str] = &[
         config TEXT NOT NULL,
         identity TEXT NOT NULL,
         seals TEXT NOT NULL,
+        expires TEXT,
         replaced BIGINT NOT NULL
     )",
     // Rows outlive what they tell of.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{Error, FormModel, Kind, Result, Secret};
+use headwater_core::{Date, Error, FormModel, Kind, Result, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,7 +24,8 @@ pub(crate) const WHOLE: &str = "";
 pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identity, c.version, c.destination, c.created, \
                                   c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
                                   c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
-                                  h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started";
+                                  h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
+                                  c.expires";
 /// Where the columns are from, after the connections themselves.
 pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
                                  LEFT JOIN headwater_previous p ON p.connection = c.id \
@@ -53,6 +54,7 @@ pub(crate) struct Stored {
     /// When its config took the place of the one that can still be brought back.
     pub replaced: Option<i64>,
     pub schedule: Option<Scheduled>,
+    pub expires: Option<Date>,
     /// By pointer.
     pub seals: BTreeMap<String, Sealed>,
 }
@@ -112,6 +114,7 @@ impl Stored {
             deleted: row.optional_integer(18)?,
             replaced: row.optional_integer(19)?,
             schedule: Scheduled::of(row, 23, &row.text(1)?)?,
+            expires: row.optional_date(32)?,
             seals,
         })
     }

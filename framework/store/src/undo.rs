@@ -21,16 +21,17 @@ pub(crate) fn keep(database: &mut dyn Database, name: &str, now: i64) -> Result<
         return Ok(());
     };
     let seals = serde_json::json!(stored.seals).to_string();
-    let statement = "INSERT INTO headwater_previous (connection, version, config, identity, seals, replaced) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (connection) DO UPDATE \
+    let statement = "INSERT INTO headwater_previous (connection, version, config, identity, seals, expires, replaced) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (connection) DO UPDATE \
                      SET version = excluded.version, config = excluded.config, identity = excluded.identity, \
-                     seals = excluded.seals, replaced = excluded.replaced";
+                     seals = excluded.seals, expires = excluded.expires, replaced = excluded.replaced";
     let parameters = [
         stored.id.as_str().into(),
         stored.version.into(),
         stored.config.as_str().into(),
         stored.identity.as_str().into(),
         seals.as_str().into(),
+        stored.expires.into(),
         now.into(),
     ];
     database.execute(statement, &parameters).map(drop)
@@ -72,6 +73,11 @@ impl Store {
             previous.updated = now;
             previous.seal(&secrets, &key)?;
             previous.write_config(database)?;
+            let statement = "UPDATE headwater_connections SET expires = ?1 WHERE id = ?2";
+            database.execute(
+                statement,
+                &[previous.expires.into(), held.id.as_str().into()],
+            )?;
             let statement = "DELETE FROM headwater_previous WHERE connection = ?1";
             database.execute(statement, &[held.id.as_str().into()])?;
             Ok((
@@ -89,7 +95,7 @@ fn previous(database: &mut dyn Database, name: &str, now: i64) -> Result<Option<
     let Some(stored) = Stored::find(database, name)? else {
         return Ok(None);
     };
-    let statement = "SELECT version, config, identity, seals FROM headwater_previous WHERE connection = ?1 AND replaced > ?2";
+    let statement = "SELECT version, config, identity, seals, expires FROM headwater_previous WHERE connection = ?1 AND replaced > ?2";
     let earliest = now.saturating_sub(UNDO_MILLISECONDS);
     let rows = database.query(statement, &[stored.id.as_str().into(), earliest.into()])?;
     let Some(row) = first(rows) else {
@@ -102,6 +108,7 @@ fn previous(database: &mut dyn Database, name: &str, now: i64) -> Result<Option<
         config: row.text(1)?,
         identity: row.text(2)?,
         seals,
+        expires: row.optional_date(4)?,
         ..stored
     }))
 }

@@ -1,6 +1,7 @@
 //! Changing, repairing, rotating and deleting what was saved.
 
 use acceptance::unlimited_sandbox;
+use headwater::{SignedDuration, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox, claribi};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
@@ -204,6 +205,49 @@ async fn every_choice_opens_as_it_was_saved_and_saving_it_again_changes_nothing(
     browser.is_at("/connections/revenue").await;
     let after = service.get(path).await.json();
     assert_eq!(after["config"], before["config"]);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_credential_that_ends_says_so_and_new_secrets_end_that() {
+    let Some((service, browser)) = console().await else {
+        return;
+    };
+    let upstream = accepting().await;
+    let config = with_key("first-key", &upstream.base_url());
+    save_as(&service, "clari-copilot", "Calls", config).await;
+    let soon = Timestamp::now() + SignedDuration::from_hours(24);
+    let soon = soon.strftime("%Y-%m-%d").to_string();
+    browser.go("/connections/calls").await;
+    browser.click("Edit").await;
+    browser.focus_is_at("Credential name").await;
+    let half = "const day = document.getElementById('expires'); day.focus();";
+    browser.run(half).await;
+    browser.press("1").await;
+    browser.click("Save").await;
+    browser.sees("Expires on must be a whole date.").await;
+    browser.inspect("expiry-half").await;
+    let set = format!("document.getElementById('expires').value = '{soon}'");
+    browser.run(&set).await;
+    browser.click("Save").await;
+    browser.is_at("/connections/calls").await;
+    browser.sees("Expiring").await;
+    browser.sees(&format!("on {soon}.")).await;
+    browser.inspect("expiring").await;
+    browser.go("/connections?status=expiring").await;
+    browser.sees("Calls").await;
+    browser.inspect("connections-expiring").await;
+    browser.go("/sources/clari-copilot").await;
+    browser.inspect("authenticate-expiring").await;
+    browser.click("Replace secrets").await;
+    browser.focus_is_at("API Key").await;
+    browser.fill("API Key", "second-key").await;
+    browser.fill("API Password", API_PASSWORD).await;
+    browser.inspect("rotate-expiring").await;
+    browser.click("Save").await;
+    browser.is_at("/connections/calls").await;
+    browser.sees("The old secrets can be put back until").await;
+    browser.no_longer_sees("Expiring").await;
     browser.close().await;
 }
 

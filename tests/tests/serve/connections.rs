@@ -3,6 +3,7 @@
 use std::fs;
 
 use acceptance::unlimited_sandbox;
+use headwater::{SignedDuration, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -112,6 +113,60 @@ async fn editing_the_description_leaves_the_sealed_bytes_alone() {
     assert_eq!(changed.json()["version"], 1);
     assert_ne!(changed.tag.as_ref(), Some(&tag));
     assert_eq!(seals(&service), before);
+}
+
+#[tokio::test]
+async fn the_end_of_secrets_is_told_before_it_comes() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let day = |days: i64| {
+        let then = Timestamp::now() + SignedDuration::from_hours(24 * days);
+        then.strftime("%Y-%m-%d").to_string()
+    };
+    let mut calls = new(&sandbox, "Calls");
+    for (wrong, says) in [
+        ("soon".to_owned(), "this is no day"),
+        (day(-3), "has passed"),
+    ] {
+        calls["expires"] = wrong.into();
+        let refused = service.post("/api/v1/connections", &calls).await;
+        assert_eq!(refused.problem().0, 422);
+        assert_eq!(refused.json()["errors"][0]["member"], "expires");
+        assert!(refused.text.contains(says), "{}", refused.text);
+    }
+    assert_eq!(sandbox.stats().requests, 0);
+    calls["expires"] = day(40).into();
+    let mut seen = service.post("/api/v1/connections", &calls).await;
+    assert_eq!(seen.status, 201, "{}", seen.text);
+    assert_eq!(seen.json()["expires"], day(40));
+    let mut change = async |change: Value| {
+        let tag = seen.tag.clone().unwrap();
+        seen = service
+            .patch("/api/v1/connections/calls", &tag, &change)
+            .await;
+        assert_eq!(seen.status, 200, "{}", seen.text);
+        let (health, expires) = (&seen.json()["health"], &seen.json()["expires"]);
+        let listed = service.get("/api/v1/connections").await.json();
+        assert_eq!(listed["items"][0]["health"], *health);
+        assert_eq!(listed["items"][0]["expires"], *expires);
+        (health.clone(), expires.clone())
+    };
+    // A day more or less than the bound, since midnight may come in between.
+    assert_eq!(change(json!({ "expires": day(16) })).await.0, "working");
+    assert_eq!(change(json!({ "expires": day(13) })).await.0, "expiring");
+    let kept = change(json!({ "title": "Sales" })).await;
+    assert_eq!(kept, ("expiring".into(), day(13).into()));
+    // What does not work does not work, whenever it ends.
+    let wrong = json!({ "config": { "api_key": "wrong" }, "test": false });
+    assert_eq!(change(wrong).await.0, "expiring");
+    service
+        .post("/api/v1/connections/calls/probe", &json!({}))
+        .await;
+    assert_eq!(
+        change(json!({ "description": "x" })).await.0,
+        "needs_attention"
+    );
+    let gone = change(json!({ "expires": null })).await;
+    assert_eq!(gone, ("needs_attention".into(), Value::Null));
 }
 
 #[tokio::test]

@@ -279,6 +279,7 @@ async fn each_purpose_changes_what_its_form_shows() {
     let rotate = Embed::to(&service, "rotate").await;
     let form = rotate.form(&service).await.text;
     assert_eq!(inputs(&form), ["/api_key", "/api_password"]);
+    let day = "9998-05-17";
     for (change, field) in [(&elsewhere, "/base_url"), (&renamed, "")] {
         let refused = rotate.change(&service, &tag, change).await;
         assert_eq!(refused.problem().0, 422, "{change}");
@@ -291,10 +292,11 @@ async fn each_purpose_changes_what_its_form_shows() {
         ["/base_url"]
     );
     // The title and the description come along with the form, and stay.
-    let secrets = json!({ "title": "Calls", "description": "", "config": { "api_key": API_KEY, "api_password": API_PASSWORD } });
+    let secrets = json!({ "title": "Calls", "description": "", "expires": day, "config": { "api_key": API_KEY, "api_password": API_PASSWORD } });
     let rotated = rotate.change(&service, &tag, &secrets).await;
     assert_eq!(rotated.status, 200, "{}", rotated.text);
     assert!(!rotated.text.contains(API_KEY));
+    assert_eq!(rotated.json()["expires"], day);
     let tag = rotated.tag.unwrap();
     let spent = rotate.change(&service, &tag, &secrets).await;
     assert_eq!(spent.problem(), (401, "embed_spent".to_owned()));
@@ -322,6 +324,9 @@ async fn each_purpose_changes_what_its_form_shows() {
     assert_eq!(inputs(&form), ["/api_key", "/api_password"]);
     let refused = repair.change(&service, &tag, &elsewhere).await;
     assert_eq!(refused.pointers(), ["/base_url"]);
+    let later = json!({ "expires": "9999-01-02" });
+    let refused = repair.change(&service, &tag, &later).await;
+    assert_eq!(refused.json()["errors"][0]["member"], "expires");
     let repaired = json!({ "config": { "api_key": API_KEY } });
     let repaired = repair.change(&service, &tag, &repaired).await;
     assert_eq!(repaired.status, 200, "{}", repaired.text);

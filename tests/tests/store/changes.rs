@@ -22,6 +22,7 @@ fn label(title: &'static str) -> Label<'static> {
     Label {
         title,
         description: "Read at night.",
+        expires: None,
     }
 }
 
@@ -126,8 +127,11 @@ fn a_label_changes_without_its_secrets() {
         let long = "x".repeat(81);
         let now = store.get("a").unwrap();
         for title in [&*long, "two\nlines", "\0"] {
-            let description = "";
-            let refused = store.describe(&now, Label { title, description }, &actor());
+            let label = Label {
+                title,
+                ..Label::default()
+            };
+            let refused = store.describe(&now, label, &actor());
             assert_eq!(refused.unwrap_err().kind(), Kind::ConfigInvalid);
         }
     });
@@ -324,6 +328,45 @@ fn the_config_before_comes_back_once() {
         .unwrap();
         store.undo("a", None, &actor()).unwrap();
         assert_eq!(revealed(&mut store, "a").unwrap(), second);
+    });
+}
+
+#[test]
+fn the_end_of_secrets_goes_and_comes_with_them() {
+    of_both(|stage| {
+        let mut store = stage.open();
+        let day = |text: &str| Some(text.parse().unwrap());
+        let ends = |expires| Label {
+            expires,
+            ..Label::default()
+        };
+        let new = NewConnection {
+            name: "a",
+            label: ends(day("2031-05-17")),
+            connector: CONNECTOR,
+            answer: &answer(),
+        };
+        store.add(&form(), &new, &actor()).unwrap();
+        let read = store.get("a").unwrap();
+        assert_eq!(read.expires, day("2031-05-17"));
+        assert_eq!(store.list(None, 1, None).unwrap()[0].expires, read.expires);
+        let later = Some(ends(day("2032-05-17")));
+        store
+            .replace(&form(), &read, &answer(), later, &actor())
+            .unwrap();
+        assert_eq!(store.get("a").unwrap().expires, day("2032-05-17"));
+        store.undo("a", None, &actor()).unwrap();
+        let back = store.get("a").unwrap();
+        assert_eq!(back.expires, day("2031-05-17"));
+        store.describe(&back, ends(None), &actor()).unwrap();
+        assert_eq!(store.get("a").unwrap().expires, None);
+        // What is no day makes one connection unreadable and no other.
+        add(&mut store, "b");
+        stage.tamper("UPDATE headwater_connections SET expires = 'soon' WHERE name = 'a'");
+        let listed = store.list(None, 2, None).unwrap();
+        let problems = listed.iter().map(|one| one.problem.is_some());
+        assert_eq!(problems.collect::<Vec<_>>(), [true, false]);
+        assert_eq!(store.remains("a").unwrap().expires, None);
     });
 }
 

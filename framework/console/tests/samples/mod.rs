@@ -5,11 +5,12 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use headwater_console::{
-    Access, Authenticate, Author, Change, ConnectionDetail, ConnectionList, CredentialForm, Frame,
-    Frequency, Gallery, Login, Messages, Page, Preview, Problem, Purpose, RunList, RunRow,
-    RunState, RunView, Sample, SavedSecret, Schedule, ScheduleChange, Source, SourceTile, Status,
-    StreamChoice, StreamProgress, StreamRow, Tested, Theme, Tile, Use, authenticate, author,
-    connection, connections, credential, gallery, login, preview, problem, run, runs, streams,
+    Access, Age, Authenticate, Author, Change, ConnectionDetail, ConnectionList, CredentialForm,
+    Expiry, Frame, Frequency, Gallery, Login, Messages, Page, Preview, Problem, Purpose, RunList,
+    RunRow, RunState, RunView, Sample, SavedSecret, Schedule, ScheduleChange, Source, SourceTile,
+    Status, StreamChoice, StreamProgress, StreamRow, Tested, Theme, Tile, Use, authenticate,
+    author, connection, connections, credential, gallery, login, preview, problem, run, runs,
+    streams,
 };
 use headwater_core::{
     Allowance, Check, ConfigPatch, FieldError, Finding, FormModel, GuideStep, Kind, Notice,
@@ -86,6 +87,13 @@ pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+fn expiry(days: i32) -> Expiry {
+    Expiry {
+        on: "2026-05-21".parse().unwrap(),
+        days,
+    }
+}
+
 fn tile(name: &str, title: &str, description: &str, status: Status, used_by: usize) -> Tile {
     Tile {
         name: name.to_owned(),
@@ -94,6 +102,7 @@ fn tile(name: &str, title: &str, description: &str, status: Status, used_by: usi
         source_id: "clari-revenue".to_owned(),
         source_name: "Clari Revenue".to_owned(),
         status,
+        expiry: (status == Status::Expiring).then(|| expiry(9)),
         checked_at: (status != Status::NotTested).then(|| at("2026-05-12T14:05:00Z")),
         owner: Some("Ana".to_owned()),
         used_by,
@@ -117,6 +126,7 @@ fn tiles() -> Vec<Tile> {
             Status::NotTested,
             0,
         ),
+        tile("revenue-uk", "Revenue UK", "", Status::Expiring, 1),
         tile("revenue-old", "Old workspace", "", Status::Unreadable, 0),
     ]
 }
@@ -205,6 +215,8 @@ pub fn new_form<'a>(source: &'a Source, form: &'a FormModel) -> CredentialForm<'
         connection: None,
         title: format!("{} - Ana", source.name),
         description: String::new(),
+        expires: String::new(),
+        expires_before: None,
         answer: json!({}),
         saved_answer: Value::Null,
         saved: BTreeMap::new(),
@@ -403,9 +415,17 @@ fn detail<'a>(source: &'a Source, form: &'a FormModel, status: Status) -> Connec
         problem: None,
         can_be_entered: true,
         tested: match status {
-            Status::Working => Some(passed()),
+            Status::Working | Status::Expiring => Some(passed()),
             Status::NeedsAttention => Some(failed()),
             _ => None,
+        },
+        expires: (status == Status::Expiring).then(|| expiry(0).on),
+        age: match status {
+            Status::Working => Age {
+                days: Some(412),
+                left_by: Some("ana".to_owned()),
+            },
+            _ => Age::default(),
         },
         access: vec![
             Access {
@@ -568,6 +588,7 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         source: source.clone(),
         connections,
         attention,
+        expiring: attention,
     };
     let sources = vec![
         source_tile(&revenue, 4, 1),
@@ -594,7 +615,7 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         ("add-copilot", form(new_form(&copilot, &copilot_form))),
         ("add-claribi", form(new_form(&claribi, &claribi_form))),
         ("add-errors", form(CredentialForm {
-            errors: vec![error("/title", "Credential name is required"), error("/api_key", "API Key is required"), error("/base_url", "Base URL must be an https:// address without user name, query or fragment"), error("/forecast_ids/0", "Forecast ids must be forecast ids of letters, digits, _ and -")],
+            errors: vec![error("/title", "Credential name is required"), error("/expires", "this is no day"), error("/api_key", "API Key is required"), error("/base_url", "Base URL must be an https:// address without user name, query or fragment"), error("/forecast_ids/0", "Forecast ids must be forecast ids of letters, digits, _ and -")],
             title: String::new(),
             answer: json!({ "base_url": "http://api.clari.com", "forecast_ids": ["net arr"] }),
             ..new_form(&revenue, &revenue_form)
@@ -617,9 +638,10 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         })),
         ("edit-branch", form(saved_form(&claribi, &claribi_form, bi_config, &["/auth/api_key"]))),
         ("repair", form(CredentialForm { purpose: Purpose::Repair(vec!["/api_key".to_owned()]), tested: Some(failed()), errors: vec![error("/api_key", "Clari did not accept this API key")], ..edit() })),
-        ("rotate", form(CredentialForm { purpose: Purpose::Rotate, ..edit() })),
+        ("rotate", form(CredentialForm { purpose: Purpose::Rotate, expires_before: Some(expiry(9).on), ..edit() })),
         ("again", form(CredentialForm { purpose: Purpose::Again, saved: BTreeMap::new(), saved_answer: Value::Null, ..edit() })),
         ("connection", connection(&detail(&revenue, &revenue_form, Status::Working), text)),
+        ("connection-expiring", connection(&detail(&revenue, &revenue_form, Status::Expiring), text)),
         ("connection-broken", connection(&detail(&revenue, &revenue_form, Status::NeedsAttention), text)),
         ("connection-unreadable", connection(&detail(&revenue, &revenue_form, Status::Unreadable), text)),
         ("connections", connections(&ConnectionList { tiles: tiles(), query: String::new(), status: None, next: Some("/connections?after=x".to_owned()), retested: Some((3, 2)) }, text)),

@@ -273,6 +273,8 @@ fn page(visit: &Visit, draft: Draft, look: Look, around: Around) -> Response {
         connection: None,
         title: String::new(),
         description: String::new(),
+        expires: String::new(),
+        expires_before: None,
         answer: seen.answer.clone(),
         saved_answer: Value::Null,
         saved: BTreeMap::new(),

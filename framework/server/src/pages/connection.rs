@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::{Extension, response::Response};
 use headwater_console::{
-    Access, Change, ConnectionDetail, RunRow, SavedSecret, Source, Status, Tested, Tile, Use,
+    Access, Age, Change, ConnectionDetail, RunRow, SavedSecret, Source, Status, Tested, Tile, Use,
     connection,
 };
-use headwater_core::{Check, ConfigPatch, FormModel, Outcome, ProbeReport};
-use headwater_store::{Audited, LastCheck, Scheduled, Scope};
+use headwater_core::{Check, ConfigPatch, FormModel, Outcome, ProbeReport, Timestamp};
+use headwater_store::{Audited, LastCheck, Scheduled, Scope, Store};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     Posted, Visit,
     credential::open_pointers,
-    gallery::{source_of, status_of},
+    gallery::{expiry, source_of, status_of},
     see_other,
     streams::outcome_named,
     syncs::{row, streams_of as streams_of_run},
@@ -37,6 +37,10 @@ use crate::{
 /// How many of its runs and of the changes of it are shown.
 const RUNS: usize = 10;
 const CHANGES: usize = 20;
+/// From how many days on secrets are called old.
+const OLD_DAYS: usize = 365;
+/// Who came without a token.
+const LOCAL: &str = "local";
 
 pub(super) async fn show(
     Extension(visit): Extension<Visit>,
@@ -104,6 +108,7 @@ async fn apply(
     let change = connections::Change {
         title: None,
         description: None,
+        expires: None,
         config: Some(change),
         test: true,
     };
@@ -200,6 +205,7 @@ async fn page(
             source_id: source.id.clone(),
             source_name: source.name.clone(),
             status: status_of(seen.health),
+            expiry: expiry(seen.expires),
             checked_at: seen.checked.as_ref().map(|check| check.at),
             owner: Some(seen.created_by.clone()),
             used_by: used_by.len(),
@@ -213,6 +219,8 @@ async fn page(
         problem: None,
         can_be_entered: false,
         tested: tested(found),
+        expires: seen.expires,
+        age: age(visit, &seen).await?,
         access: access.collect(),
         allowances: Vec::new(),
         used_by,
@@ -256,6 +264,7 @@ async fn what_is_left(
             source_id: source.id.clone(),
             source_name: source.name.clone(),
             status: Status::Unreadable,
+            expiry: None,
             checked_at: None,
             owner: Some(remains.created_by.clone()),
             used_by: used_by.len(),
@@ -270,6 +279,8 @@ async fn what_is_left(
         problem: Some(left.problem.detail.clone()),
         can_be_entered: connector.is_some(),
         tested: None,
+        expires: remains.expires,
+        age: Age::default(),
         access: Vec::new(),
         allowances: Vec::new(),
         used_by,
@@ -280,6 +291,24 @@ async fn what_is_left(
         refused,
     };
     Ok(visit.show(status, connection(&view, &visit.app.texts)))
+}
+
+/// Whether its secrets are old, and whether whoever saved it is still there.
+async fn age(visit: &Visit, seen: &View) -> Result<Age, Problem> {
+    let now = Timestamp::now();
+    let days = now.duration_since(seen.updated).as_hours() / 24;
+    // An embed was opened with the token of somebody.
+    let who = seen.created_by.rsplit_once(" by ");
+    let who = who.map_or(&*seen.created_by, |(_, maker)| maker).to_owned();
+    let tokens = visit.app.store(Store::tokens).await;
+    let tokens = tokens.map_err(Problem::of_store)?;
+    let is_there = tokens
+        .iter()
+        .any(|token| token.name == who && token.expires.is_none_or(|expires| expires > now));
+    Ok(Age {
+        days: usize::try_from(days).ok().filter(|days| *days >= OLD_DAYS),
+        left_by: (who != LOCAL && !is_there).then_some(who),
+    })
 }
 
 async fn runs(visit: &Visit, name: &str) -> Result<Vec<RunRow>, Problem> {

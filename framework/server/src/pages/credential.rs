@@ -15,8 +15,8 @@ use headwater_console::{
     CredentialForm, LONGEST_TITLE, Purpose, Tested, answer, credential, left_empty, title_of_copy,
 };
 use headwater_core::{
-    AnyConnector, ConfigPatch, FieldError, FieldKind, FormModel, Notice, Outcome, ProbeReport,
-    Timestamp, put,
+    AnyConnector, ConfigPatch, Date, FieldError, FieldKind, FormModel, Notice, Outcome,
+    ProbeReport, Timestamp, put,
 };
 use headwater_store::{Connection, Scope};
 use http::StatusCode;
@@ -73,6 +73,8 @@ pub(super) struct Place {
 struct Entered {
     title: String,
     description: String,
+    /// A day, or what was typed in the place of one.
+    expires: String,
     version: String,
     /// With the secrets that were typed.
     answer: Value,
@@ -233,6 +235,7 @@ fn saved(visit: &Visit, place: &Place) -> Entered {
         return Entered {
             title: left.remains.title.clone(),
             description: left.remains.description.clone(),
+            expires: typed(left.remains.expires),
             version: left.remains.revision.to_string(),
             answer: left.open_config(),
             ..Entered::default()
@@ -241,6 +244,11 @@ fn saved(visit: &Visit, place: &Place) -> Entered {
     let entered = place.saved.as_ref().map(|saved| Entered {
         title: saved.title.clone(),
         description: saved.description.clone(),
+        // That of new secrets is another one.
+        expires: match place.purpose {
+            Purpose::Rotate => String::new(),
+            _ => typed(saved.expires),
+        },
         version: saved.revision.to_string(),
         answer: view(&place.form, saved).config,
         ..Entered::default()
@@ -250,6 +258,10 @@ fn saved(visit: &Visit, place: &Place) -> Entered {
         answer: Value::Object(Map::new()),
         ..Entered::default()
     })
+}
+
+fn typed(day: Option<Date>) -> String {
+    day.map_or_else(String::new, |day| day.to_string())
 }
 
 /// A name for a new connection, which people may keep: the source, and who adds it.
@@ -286,6 +298,7 @@ async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, P
     let mut entered = Entered {
         title: posted.text("title").to_owned(),
         description: posted.text("description").replace("\r\n", "\n"),
+        expires: posted.text("expires").to_owned(),
         version: posted.text("version").to_owned(),
         answer: answer(&place.form, posted.pairs()),
         replacing: posted.all("replacing").map(str::to_owned).collect(),
@@ -352,9 +365,11 @@ async fn save(
 ) -> Result<String, Problem> {
     let (app, revision) = (&visit.app, entered.version.parse());
     let revision = revision.map_err(|_| crate::answer::changed());
+    let expires = Some(entered.expires.clone()).filter(|day| !day.is_empty());
     let change = |config| Change {
         title: Some(entered.title.clone()),
         description: Some(entered.description.clone()),
+        expires: Some(expires.clone()),
         config: Some(config),
         test,
     };
@@ -369,6 +384,7 @@ async fn save(
             name: None,
             title: Some(entered.title.clone()),
             description: entered.description.clone(),
+            expires,
             config: entered.answer.clone(),
             test,
         };
@@ -540,6 +556,12 @@ fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) 
         connection: name.map(|name| (name.clone(), entered.version)),
         title: entered.title,
         description: entered.description,
+        expires: entered.expires,
+        expires_before: place
+            .saved
+            .as_ref()
+            .filter(|_| place.purpose == Purpose::Rotate)
+            .and_then(|saved| saved.expires),
         answer: entered.answer,
         saved_answer: seen.map_or(Value::Null, |seen| seen.config),
         saved: saved_secrets,

@@ -2,18 +2,18 @@
 
 use axum::{Extension, response::Response};
 use headwater_console::{
-    Authenticate, ConnectionList, Gallery, Source, SourceTile, Status, Tile, authenticate,
+    Authenticate, ConnectionList, Expiry, Gallery, Source, SourceTile, Status, Tile, authenticate,
     connections, gallery,
 };
-use headwater_core::AnyConnector;
-use headwater_store::Scope;
+use headwater_core::{AnyConnector, Date};
+use headwater_store::{Scope, days_until};
 use http::StatusCode;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use super::{Posted, Visit, connection::test, see_other, with_query};
 use crate::{
-    api::connections::{Health, Line, find, page},
+    api::connections::{Health, Line, SOON_DAYS, find, page},
     app::App,
     body::{Path, Query},
     probing::connector,
@@ -60,9 +60,19 @@ pub(super) fn status_of(health: Health) -> Status {
     match health {
         Health::Working => Status::Working,
         Health::NeedsAttention => Status::NeedsAttention,
+        Health::Expiring => Status::Expiring,
         Health::NotTested => Status::NotTested,
         Health::Unreadable => Status::Unreadable,
     }
+}
+
+/// The end of a connection's secrets, where it is near.
+pub(super) fn expiry(expires: Option<Date>) -> Option<Expiry> {
+    let expiry = expires.map(|on| Expiry {
+        on,
+        days: days_until(on),
+    });
+    expiry.filter(|expiry| expiry.days <= SOON_DAYS)
 }
 
 fn tile(app: &App, line: Line) -> Tile {
@@ -72,6 +82,7 @@ fn tile(app: &App, line: Line) -> Tile {
     );
     Tile {
         status: status_of(line.health),
+        expiry: expiry(line.expires),
         checked_at: line.checked.map(|check| check.at),
         source_id: line.connector,
         source_name,
@@ -127,6 +138,7 @@ pub(super) async fn sources(
         SourceTile {
             connections: own().count(),
             attention: own().filter(is_wrong).count(),
+            expiring: own().filter(|tile| tile.expiry.is_some()).count(),
             source,
         }
     };
@@ -222,7 +234,10 @@ pub(super) async fn saved(
             &tile.source_name,
             &tile.name,
         ];
-        status.is_none_or(|status| tile.status == status) && matches(&search.q, &texts)
+        // What has failed and ends soon is both.
+        let is_ending = status == Some(Status::Expiring) && tile.expiry.is_some();
+        let is_of_status = is_ending || status.is_none_or(|status| tile.status == status);
+        is_of_status && matches(&search.q, &texts)
     };
     let mut tiles = wanted(&visit.app, search.after, None, SHOWN, is_wanted).await?;
     let has_more = tiles.len() > SHOWN;

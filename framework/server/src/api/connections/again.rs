@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use headwater_core::{AnyConnector, FieldKind, FormModel, Validated};
-use headwater_store::{Label, Remains};
+use headwater_store::Remains;
 use serde_json::{Map, Value};
 
 use super::{
     Change, actor,
     change::{merge, remove},
+    label::NewLabel,
     save::{accepted, keep},
 };
 use crate::{
@@ -116,9 +117,7 @@ pub(crate) async fn enter_again(
         return Err(changed());
     }
     let remains = &left.remains;
-    let title = change.title.unwrap_or_else(|| remains.title.clone());
-    let description = change.description;
-    let description = description.unwrap_or_else(|| remains.description.clone());
+    let label = NewLabel::changed(remains.label(), &change)?;
     let Some(patch) = change.config else {
         return Err(left.problem);
     };
@@ -132,12 +131,8 @@ pub(crate) async fn enter_again(
     };
     let (actor, remains) = (actor(caller), left.remains);
     app.store(move |store| {
-        let label = Label {
-            title: &title,
-            description: &description,
-        };
         let version = store
-            .enter_again(&new.form, &remains, &new.answer, label, &actor)
+            .enter_again(&new.form, &remains, &new.answer, label.as_label(), &actor)
             .map_err(Problem::of_store)?;
         if let Some(report) = report {
             keep(store, &remains.name, version, &report, &actor)?;

@@ -3,23 +3,26 @@
 use headwater_core::FieldKind;
 use serde_json::Value;
 
-use super::{Found, view::failing};
+use super::{Found, label::NewLabel, view::failing};
 use crate::{
     embeds::{Embed, Purpose, Wanted},
     problem::Problem,
 };
 
-/// Refuses another title or description where the form shows neither.
-pub(super) fn keeps_label(
-    embed: &Embed,
-    found: &Found,
-    title: &str,
-    description: &str,
-) -> Result<(), Problem> {
+/// Refuses another label where the form does not show it. The end of new secrets is shown with them.
+pub(super) fn keeps_label(embed: &Embed, found: &Found, label: &NewLabel) -> Result<(), Problem> {
     let saved = &found.connection;
+    let is_rotation = matches!(
+        embed.wanted,
+        Wanted::Saved {
+            purpose: Purpose::Rotate,
+            ..
+        }
+    );
     let names = [
-        ("title", title != saved.title),
-        ("description", description != saved.description),
+        ("title", label.title != saved.title),
+        ("description", label.description != saved.description),
+        ("expires", label.expires != saved.expires && !is_rotation),
     ];
     if shown(embed, found).is_none() {
         return Ok(());

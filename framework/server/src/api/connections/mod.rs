@@ -3,6 +3,7 @@
 mod again;
 mod change;
 mod embedded;
+mod label;
 mod save;
 mod view;
 
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 pub(crate) use again::{Unreadable, unreadable, whole_config};
 pub(crate) use change::{changed_config, leads_elsewhere, merge, remove};
 pub(crate) use save::{Change, New, keep, save_change, save_new};
-pub(crate) use view::{Health, Line, StreamView, View, failing, streams_of, view};
+pub(crate) use view::{Health, Line, SOON_DAYS, StreamView, View, failing, streams_of, view};
 
 use crate::{
     answer::{self, if_match, tagged},
@@ -74,7 +75,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .tagged()
             .problems([409]),
         Operation::new(Method::PATCH, one, "changeConnection", Some(Scope::Admin), change)
-            .summary("Changes title, description or config; a new config is tested before it takes the old one's place")
+            .summary("Changes title, description, expiry or config; a new config is tested before it takes the old one's place")
             .header(IF_MATCH.0, IF_MATCH.1, true)
             .body::<Change>()
             .answer::<View>(200, "The connection as it is now.")

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use headwater_core::{AnyConnector, Outcome, ProbeReport, Timestamp};
-use headwater_store::{Actor, Label, LastCheck, NewConnection, Said, Store};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use headwater_core::{AnyConnector, Date, Outcome, ProbeReport, Timestamp};
+use headwater_store::{Actor, LastCheck, NewConnection, Said, Store};
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     change::changed_config,
     embedded::keeps_label,
     find,
+    label::NewLabel,
 };
 use crate::{
     answer::changed,
@@ -38,6 +39,9 @@ pub(crate) struct New {
     /// What people write about it.
     #[serde(default)]
     pub description: String,
+    /// The day on which its secrets end, where that is known.
+    #[schemars(with = "Option<Date>")]
+    pub expires: Option<String>,
     /// The answer to the form, with its secrets.
     pub config: Value,
     /// Whether it has to pass a test first; true unless said otherwise.
@@ -52,6 +56,10 @@ pub(crate) struct New {
 pub(crate) struct Change {
     pub title: Option<String>,
     pub description: Option<String>,
+    /// The day on which its secrets end; null where there is none any more. Give it with new secrets.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<Date>", transform = without_default)]
+    pub expires: Option<Option<String>>,
     /// The fields that change (JSON Merge Patch): absent keeps, null removes. A secret is kept while the address and the
     /// way to sign in stay the same.
     pub config: Option<Value>,
@@ -64,6 +72,16 @@ fn yes() -> bool {
     true
 }
 
+/// Null is no default where it says something.
+fn without_default(schema: &mut Schema) {
+    schema.remove("default");
+}
+
+/// Tells null from nothing.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
 /// Saves a new connection and returns its name.
 pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Result<String, Problem> {
     let connector = connector(app, &new.connector)?;
@@ -71,15 +89,7 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
         embed.adds(&new.connector)?;
     }
     let claim = app.embeds.claim(caller)?;
-    let title = new
-        .title
-        .or_else(|| new.name.clone())
-        .unwrap_or_else(|| connector.about().name.to_owned());
-    let label = Label {
-        title: &title,
-        description: &new.description,
-    };
-    label.check().map_err(Problem::of_store)?;
+    let label = NewLabel::of_new(&new, connector.about().name)?;
     let mut answer = new.config;
     let form = form(&*connector)?;
     headwater_core::tidy(&form, &mut answer);
@@ -97,14 +107,11 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
     let saved = app.store(move |store| {
         let name = match name {
             Some(name) => name,
-            None => store.free_name(&title)?,
+            None => store.free_name(&label.title)?,
         };
         let new = NewConnection {
             name: &name,
-            label: Label {
-                title: &title,
-                description: &new.description,
-            },
+            label: label.as_label(),
             connector: id,
             answer: &answer,
         };
@@ -184,19 +191,9 @@ pub(crate) async fn save_change(
     if found.connection.revision != revision {
         return Err(changed());
     }
-    let title = change
-        .title
-        .unwrap_or_else(|| found.connection.title.clone());
-    let description = change
-        .description
-        .unwrap_or_else(|| found.connection.description.clone());
-    let label = Label {
-        title: &title,
-        description: &description,
-    };
-    label.check().map_err(Problem::of_store)?;
+    let label = NewLabel::changed(found.connection.label(), &change)?;
     if let Some(embed) = &caller.embed {
-        keeps_label(embed, &found, &title, &description)?;
+        keeps_label(embed, &found, &label)?;
     }
     let patch = change
         .config
@@ -204,12 +201,8 @@ pub(crate) async fn save_change(
     let Some(patch) = patch else {
         return app
             .store(move |store| {
-                let label = Label {
-                    title: &title,
-                    description: &description,
-                };
                 store
-                    .describe(&found.connection, label, &actor)
+                    .describe(&found.connection, label.as_label(), &actor)
                     .map_err(Problem::of_store)?;
                 spend(claim);
                 Ok(())
@@ -229,12 +222,9 @@ pub(crate) async fn save_change(
         let Found {
             connection, form, ..
         } = found;
-        let label = Label {
-            title: &title,
-            description: &description,
-        };
+        let label = Some(label.as_label());
         store
-            .replace(&form, &connection, &new.answer, Some(label), &actor)
+            .replace(&form, &connection, &new.answer, label, &actor)
             .map_err(Problem::of_store)?;
         spend(claim);
         if let Some(report) = report {

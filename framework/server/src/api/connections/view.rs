@@ -1,12 +1,15 @@
 //! Connections as they may be shown: without their secrets, with what the last test said.
 
-use headwater_core::{Field, FieldKind, FormModel, StreamSpec, Timestamp};
-use headwater_store::{Connection, LastCheck, Listed};
+use headwater_core::{Date, Field, FieldKind, FormModel, StreamSpec, Timestamp};
+use headwater_store::{Connection, LastCheck, Listed, days_until};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{super::schedules, Found, change::remove};
+
+/// How many days before its end a connection is shown as one that ends.
+pub(crate) const SOON_DAYS: i32 = 14;
 
 /// How a connection is, as far as is known without asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -16,6 +19,8 @@ pub(crate) enum Health {
     Working,
     /// The last test failed.
     NeedsAttention,
+    /// Its secrets end within 14 days, or should have ended.
+    Expiring,
     /// There was no test since the config was changed.
     NotTested,
     /// What is saved cannot be read.
@@ -42,6 +47,8 @@ pub(crate) struct Line {
     pub name: String,
     pub title: String,
     pub description: String,
+    /// The day on which its secrets end, as people said.
+    pub expires: Option<Date>,
     pub connector: String,
     pub health: Health,
     pub checked: Option<Checked>,
@@ -63,6 +70,8 @@ pub(crate) struct View {
     pub name: String,
     pub title: String,
     pub description: String,
+    /// The day on which its secrets end, as people said.
+    pub expires: Option<Date>,
     pub connector: String,
     /// The config. Secrets are absent.
     pub config: Value,
@@ -133,10 +142,12 @@ fn checked(check: &LastCheck) -> Checked {
     }
 }
 
-fn health(check: Option<&LastCheck>) -> Health {
+fn health(check: Option<&LastCheck>, expires: Option<Date>) -> Health {
+    let is_ending = expires.is_some_and(|day| days_until(day) <= SOON_DAYS);
     match check.map(|check| check.said.outcome.as_str()) {
-        None => Health::NotTested,
         Some("failed") => Health::NeedsAttention,
+        _ if is_ending => Health::Expiring,
+        None => Health::NotTested,
         Some(_) => Health::Working,
     }
 }
@@ -145,12 +156,13 @@ pub(super) fn line(listed: Listed) -> Line {
     Line {
         health: match listed.problem {
             Some(_) => Health::Unreadable,
-            None => health(listed.last_check.as_ref()),
+            None => health(listed.last_check.as_ref(), listed.expires),
         },
         checked: listed.last_check.as_ref().map(checked),
         name: listed.name,
         title: listed.title,
         description: listed.description,
+        expires: listed.expires,
         connector: listed.connector,
         problem: listed.problem,
         created_by: listed.created_by,
@@ -185,10 +197,11 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
         name: connection.name.clone(),
         title: connection.title.clone(),
         description: connection.description.clone(),
+        expires: connection.expires,
         connector: connection.connector.clone(),
         config,
         secrets,
-        health: health(connection.last_check.as_ref()),
+        health: health(connection.last_check.as_ref(), connection.expires),
         checked: connection.last_check.as_ref().map(checked),
         version: connection.version,
         revision: connection.revision,

@@ -1,0 +1,59 @@
+//! What people say of a connection: what it is called, what it is for, when its secrets end.
+
+use headwater_core::Date;
+use headwater_store::{Label, read_expiry};
+
+use super::save::{Change, New};
+use crate::problem::Problem;
+
+/// A label that is to be saved. It was checked.
+pub(super) struct NewLabel {
+    pub title: String,
+    pub description: String,
+    pub expires: Option<Date>,
+}
+
+impl NewLabel {
+    /// That of a new connection, which is called `otherwise` where nobody says how.
+    pub(super) fn of_new(new: &New, otherwise: &str) -> Result<Self, Problem> {
+        let title = new.title.as_ref().or(new.name.as_ref());
+        let label = Self {
+            title: title.map_or(otherwise, String::as_str).to_owned(),
+            description: new.description.clone(),
+            expires: expiry(new.expires.as_deref(), None)?,
+        };
+        label.checked()
+    }
+
+    /// That of a saved one with a change in it.
+    pub(super) fn changed(saved: Label<'_>, change: &Change) -> Result<Self, Problem> {
+        let text = |new: &Option<String>, old: &str| new.as_deref().unwrap_or(old).to_owned();
+        let label = Self {
+            title: text(&change.title, saved.title),
+            description: text(&change.description, saved.description),
+            expires: match &change.expires {
+                None => saved.expires,
+                Some(new) => expiry(new.as_deref(), saved.expires)?,
+            },
+        };
+        label.checked()
+    }
+
+    fn checked(self) -> Result<Self, Problem> {
+        self.as_label().check().map_err(Problem::of_store)?;
+        Ok(self)
+    }
+
+    pub(super) fn as_label(&self) -> Label<'_> {
+        Label {
+            title: &self.title,
+            description: &self.description,
+            expires: self.expires,
+        }
+    }
+}
+
+fn expiry(text: Option<&str>, known: Option<Date>) -> Result<Option<Date>, Problem> {
+    let read = text.map(|text| read_expiry(text, known));
+    read.transpose().map_err(Problem::of_store)
+}
