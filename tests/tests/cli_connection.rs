@@ -312,6 +312,20 @@ async fn the_end_of_secrets_is_kept_until_there_are_new_ones() {
     assert_eq!(expires(), "9999-01-02");
 }
 
+#[test]
+fn the_way_to_sign_in_is_shown_with_what_belongs_to_it() {
+    let home = Home::new("https://example.com");
+    home.write(
+        "bi.json",
+        &json!({ "auth": { "style": "bearer", "api_key": SECOND_KEY } }),
+    );
+    home.good(&["add", "bi", "claribi", "--config", "bi.json", "--no-test"]);
+    let shown = home.good(&["show", "bi", "--json"]).json();
+    assert_eq!(shown["config"]["/auth/style"], "bearer");
+    assert_eq!(shown["secrets"]["/auth/api_key"]["kind"], "sealed");
+    assert!(home.good(&["show", "bi"]).out.contains("bearer"));
+}
+
 /// Titles come from the service; the command line shows them.
 #[test]
 fn a_title_is_shown_beside_the_name() {

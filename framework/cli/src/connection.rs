@@ -1,6 +1,6 @@
 //! `connection`: configs by name, in a store that seals their secrets.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use headwater_core::{
     AnyConnector, Egress, Error, Field, FieldKind, FormModel, Kind, ProbeReport, Registry,
@@ -214,8 +214,27 @@ enum Held {
     Plain(Value),
 }
 
-fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<(&'f Field, Held)> {
+/// A field of a saved config.
+struct Shown<'f> {
+    pointer: Cow<'f, str>,
+    title: &'f str,
+    held: Held,
+}
+
+/// What is saved, with the ways to sign in that were chosen first.
+fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<Shown<'f>> {
     let config = &connection.config;
+    let chosen = form.fields.iter().filter_map(|field| {
+        let FieldKind::OneOf { tag, .. } = &field.kind else {
+            return None;
+        };
+        let pointer = format!("{}/{tag}", field.pointer);
+        Some(Shown {
+            held: Held::Plain(config.pointer(&pointer)?.clone()),
+            pointer: pointer.into(),
+            title: &field.title,
+        })
+    });
     let references = references::check(form, config).unwrap_or_default();
     let mut seen = BTreeSet::new();
     let inputs = form.inputs_of(config).into_iter();
@@ -231,9 +250,13 @@ fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<(&'f Field, Hel
             }
             (None, value) => Held::Plain(value?.clone()),
         };
-        Some((field, held))
+        Some(Shown {
+            pointer: (&*field.pointer).into(),
+            title: &field.title,
+            held,
+        })
     };
-    once.filter_map(held).collect()
+    chosen.chain(once.filter_map(held)).collect()
 }
 
 fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal) -> Outcome {
@@ -248,8 +271,8 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
     terminal.print(&terminal.paint(Tone::Strong, &heading))?;
     let mut rows: Vec<Vec<String>> = held
         .iter()
-        .map(|(field, held)| {
-            let value = match held {
+        .map(|field| {
+            let value = match &field.held {
                 Held::Sealed => "set, sealed".to_owned(),
                 Held::Reference(target) => format!("set, {target}"),
                 Held::Plain(value) => value
@@ -299,11 +322,11 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
     Ok(())
 }
 
-fn shown(connection: &Connection, held: &[(&Field, Held)], runs: &[PastRun]) -> Value {
+fn shown(connection: &Connection, held: &[Shown], runs: &[PastRun]) -> Value {
     let (mut config, mut secrets) = (Map::new(), Map::new());
-    for (field, held) in held {
-        let pointer = field.pointer.clone();
-        match held {
+    for field in held {
+        let pointer = field.pointer.to_string();
+        match &field.held {
             Held::Sealed => secrets.insert(pointer, json!({ "kind": "sealed" })),
             Held::Reference(target) => {
                 secrets.insert(pointer, json!({ "kind": "reference", "target": target }))

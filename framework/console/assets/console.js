@@ -368,7 +368,7 @@
     /** Shows what needs the script. */
     dress(inside) {
       localise(inside);
-      for (const button of all('[data-reveal]', inside)) button.hidden = false;
+      for (const button of all('[data-reveal], [data-from-file]', inside)) button.hidden = false;
       for (const input of all('[data-counter]', inside)) this.counter(input);
       this.resets();
     }
@@ -498,6 +498,10 @@
     // -- What the user does
 
     changed(event) {
+      if (event.target.type === 'file') {
+        if (event.type === 'change' && event.target.files.length) this.fillFrom(event.target);
+        return;
+      }
       const field = event.target.closest('[data-pointer]');
       if (field && event.type === 'input') field.dataset.edited = '1';
       this.found = this.found.filter((error) => ![undefined, field].includes(this.fieldAt(error.pointer ?? '')));
@@ -906,22 +910,80 @@
       }
     }
 
+    /** Puts a value where somebody would have typed it; false where it is none of those to choose from. */
+    enter(field, value) {
+      const control = this.control(field);
+      const { kind } = field.dataset;
+      const wanted = JSON.stringify(value);
+      const choices = all('[data-value]', field).filter((one) => one.closest('[data-pointer]') === field);
+      if (choices.length && kind !== 'choices' && !choices.some((one) => one.dataset.value === wanted)) return false;
+      if (kind === 'boolean') control.checked = value === true;
+      else if (kind === 'choices') for (const box of choices) box.checked = [value].flat().some((one) => JSON.stringify(one) === box.dataset.value);
+      else if (control.matches('select')) for (const option of control.options) option.selected = option.dataset.value === wanted;
+      else if (kind === 'tag') this.switchTo(field, wanted);
+      else control.value = Array.isArray(value) ? value.join('\n') : typeof value === 'object' ? wanted : value;
+      // What comes from elsewhere leads nowhere that a saved secret was kept for.
+      if (field.hasAttribute('data-destination') && !this.form.dataset.connection) control.dataset.before = control.value;
+      control.dispatchEvent(new Event('change', { bubbles: true }));
+      return true;
+    }
+
     /** Takes over what the service was seen to accept, and looks whether it is right. */
     apply(set) {
       for (const [pointer, value] of Object.entries(set)) {
         const field = this.fieldAt(pointer);
-        const control = field && this.control(field);
-        if (!control) continue;
-        const wanted = JSON.stringify(value);
-        if (control.type === 'checkbox' && field.dataset.kind === 'boolean') control.checked = value === true;
-        else if (control.matches('select')) for (const option of control.options) option.selected = option.dataset.value === wanted;
-        else if (field.dataset.kind === 'tag') this.switchTo(field, wanted);
-        else control.value = Array.isArray(value) ? value.join('\n') : value;
-        // The service that accepts the secret is the one that offered the address.
-        if (field.hasAttribute('data-destination') && !this.form.dataset.connection) control.dataset.before = control.value;
-        control.dispatchEvent(new Event('change', { bubbles: true }));
+        if (field && this.control(field)) this.enter(field, value);
       }
       this.test();
+    }
+
+    /** Fills in what a file says, which stays in this page. */
+    async fillFrom(input) {
+      const [file] = input.files;
+      const values = { file: file.name };
+      const said = input.parentElement.querySelector('[role="status"]');
+      const say = (sentence) => {
+        said.hidden = false;
+        said.querySelector('span').textContent = sentence;
+      };
+      // A number that a script cannot hold is typed as it stands.
+      const exact = (_, value, from) => (typeof value === 'number' && from?.source && String(value) !== from.source ? from.source : value);
+      const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+      let read = null;
+      if (file.size <= 1 << 20) read = await file.text().then((text) => JSON.parse(text, exact)).catch(() => null);
+      // The same file can be chosen again.
+      input.value = '';
+      if (file.size > 1 << 20) return say(fill(own.file_large, values));
+      if (!isObject(read)) return say(fill(own.file_wrong, values));
+      const { connector } = this.form.dataset;
+      const isWrapped = typeof read.connector === 'string' && isObject(read.config);
+      if (isWrapped && read.connector !== connector) return say(fill(own.file_other, { ...values, connector: read.connector, own: connector }));
+      const config = isWrapped ? read.config : read;
+      for (const name of isWrapped ? ['title', 'description', 'expires'] : []) if (typeof read[name] === 'string') this.form.elements[name].value = read[name];
+      const found = new Map();
+      const leaves = (value, pointer) => {
+        if (isObject(value)) for (const [name, inner] of Object.entries(value)) leaves(inner, `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`);
+        else if (value !== null) found.set(pointer, value);
+      };
+      for (const [name, value] of Object.entries(config)) {
+        if (name.startsWith('/')) found.set(name, value);
+        else leaves({ [name]: value }, '');
+      }
+      let filled = 0;
+      // The alternatives first, since their fields are there once they are chosen.
+      for (const isTag of [true, false]) {
+        for (const field of this.fields()) {
+          const { kind, pointer } = field.dataset;
+          if (kind === 'own' || kind === 'group' || (kind === 'tag') !== isTag || !found.has(pointer)) continue;
+          if (!this.enter(field, found.get(pointer))) continue;
+          this.touched.add(field);
+          found.delete(pointer);
+          filled += 1;
+        }
+      }
+      const names = [...found.keys()].map((pointer) => pointer.slice(1)).join(', ');
+      say([fill(count(own.file_filled, filled), values), names && fill(own.file_left, { names })].filter(Boolean).join(' '));
+      this.judge();
     }
   }
 
@@ -976,7 +1038,7 @@
   function open(inside) {
     const form = inside.querySelector('form');
     const invalid = form.querySelector('[aria-invalid="true"]');
-    const first = invalid ?? form.querySelector('.inputs :is(input:not([type="hidden"]), select, textarea)');
+    const first = invalid ?? form.querySelector('.inputs :is(input:not([type="hidden"], [type="file"]), select, textarea)');
     const live = new CredentialForm(form);
     (first ?? inside.querySelector('h1')).focus();
     // What is suggested goes away with the first letter that is typed.

@@ -167,6 +167,7 @@ pub(crate) fn overlay(
                             input type="hidden" name="title" value=(view.title);
                             input type="hidden" name="description" value=(view.description);
                         }
+                        @if view.purpose == Purpose::Add { (from_file(text)) }
                         (inputs(view, text))
                         @if let Purpose::Repair(_) = view.purpose { input type="hidden" name="expires" value=(view.expires); }
                         @else { (expiry(view, text)) }
@@ -259,6 +260,22 @@ fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
                 autocomplete="off" aria-describedby=(described("description", description))
                 aria-invalid=[description.map(|_| "true")] { "\n" (view.description) }
             p.counter aria-hidden="true" data-count-of="description" hidden {}
+        }
+    }
+}
+
+/// A config that somebody has in a file. The script reads it; nothing is sent before the form is.
+fn from_file(text: &Messages) -> Markup {
+    let own = &text.credential;
+    html! {
+        details.from-file data-from-file hidden {
+            summary { (own.from_file) }
+            div.field {
+                label for="from-file" { (own.file) }
+                p.hint #from-file-hint { (own.from_file_hint) }
+                input #from-file type="file" accept=".json,application/json" aria-describedby="from-file-hint from-file-said";
+                p.notice #from-file-said role="status" hidden { (icon("info")) span {} }
+            }
         }
     }
 }

@@ -387,3 +387,74 @@ async fn what_pasting_brings_along_is_taken_off_and_told() {
     assert_eq!(browser.run(kind).await, "password");
     browser.close().await;
 }
+
+/// Chooses a file with this text, as a user would.
+async fn choose(browser: &Browser, name: &str, text: &str) {
+    let chosen = "const [name, text] = arguments; const given = new DataTransfer();
+        given.items.add(new File([text], name)); const input = document.getElementById('from-file');
+        input.files = given.files; input.dispatchEvent(new Event('change', { bubbles: true }));";
+    browser.run_with(chosen, json!([name, text])).await;
+}
+
+#[tokio::test]
+async fn a_config_in_a_file_fills_in_the_form() {
+    let Some((service, browser)) = console().await else {
+        return;
+    };
+    let sandbox = unlimited_sandbox(20).await;
+    browser.go("/sources/clari-copilot").await;
+    browser.click("Add credential").await;
+    browser.focus_is_at("Credential name").await;
+    browser.click_at("[data-from-file] summary").await;
+    browser.inspect("from-file").await;
+    for (name, text, says) in [
+        ("a.json", "[1]", "a.json is no JSON object."),
+        ("b.json", "{", "b.json is no JSON object."),
+        (
+            "c.json",
+            r#"{"connector":"claribi","config":{}}"#,
+            "c.json is a config of claribi, and this form is of clari-copilot.",
+        ),
+        (
+            "d.json",
+            &format!("{{{}}}", " ".repeat(1 << 20)),
+            "d.json is too large to be a config",
+        ),
+        (
+            "e.json",
+            r#"{"colour":{"of/it":"red"},"base_url":null}"#,
+            "Filled in 0 fields from e.json. Look them over, then test them. Not in this form, so left out: colour/of~1it.",
+        ),
+    ] {
+        choose(&browser, name, text).await;
+        browser.sees(says).await;
+    }
+    let config = json!({ "api_key": API_KEY, "api_password": headwater_sandbox::API_PASSWORD,
+                         "base_url": sandbox.base_url(), "include_private": true });
+    let saved = json!({ "connector": "clari-copilot", "title": "From a file", "config": config });
+    choose(&browser, "copilot.json", &saved.to_string()).await;
+    browser.sees("Filled in 4 fields from copilot.json.").await;
+    assert_eq!(browser.value("Credential name").await, "From a file");
+    browser.inspect("from-file-filled").await;
+    browser.click("Save").await;
+    let added = "/sources/clari-copilot?added=from-a-file";
+    browser.is_at(added).await;
+    let saved = service.get("/api/v1/connections/from-a-file").await.json();
+    assert_eq!(saved["health"], "working");
+    let open = json!({ "base_url": sandbox.base_url(), "include_private": true });
+    assert_eq!(saved["config"], open);
+
+    // What the command line prints has its fields by their pointers, and no secrets.
+    browser.go("/sources/claribi").await;
+    browser.click("Add credential").await;
+    browser.focus_is_at("Credential name").await;
+    browser.click_at("[data-from-file] summary").await;
+    let printed = json!({ "connection": "bi", "connector": "claribi", "title": "BI",
+        "config": { "/auth/style": "bearer", "/base_url": "https://bi.example.com" } });
+    choose(&browser, "bi.json", &printed.to_string()).await;
+    browser.sees("Filled in 2 fields from bi.json.").await;
+    let chosen = "return [...document.querySelectorAll('input:checked[data-branch]')].map((one) => one.value)";
+    assert_eq!(browser.run(chosen).await, json!(["bearer"]));
+    browser.inspect("from-file-branch").await;
+    browser.close().await;
+}
