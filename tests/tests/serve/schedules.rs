@@ -170,7 +170,7 @@ async fn what_is_paused_or_deleted_is_not_started() {
 #[tokio::test]
 async fn a_connection_that_still_runs_is_left_out_until_it_is_due_again() {
     let sandbox = acceptance::sandbox(CopilotOptions {
-        calls: 5_000,
+        calls: 50_000,
         ..Default::default()
     })
     .await;
