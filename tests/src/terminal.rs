@@ -100,7 +100,8 @@ impl Session {
     /// Waits for the end: the exit code, and what appeared since.
     pub fn end(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
-        while let Ok(chunk) = self.screen.recv_timeout(Duration::from_millis(300)) {
+        // Once nobody has the terminal any more, nothing comes after what is there.
+        while let Ok(chunk) = self.screen.recv_timeout(Duration::from_secs(60)) {
             self.seen.push_str(&String::from_utf8_lossy(&chunk));
         }
         (code, self.seen)

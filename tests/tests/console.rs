@@ -280,7 +280,7 @@ async fn the_whole_flow_works_without_a_script() {
     let started = post(&service, "/connections/calls/streams", &run).await;
     assert_eq!(started.status, 303, "{}", started.html);
     let mut page = get(&service, &started.location).await.html;
-    for _ in 0..100 {
+    for _ in 0..600 {
         if !page.contains("data-run=") {
             break;
         }

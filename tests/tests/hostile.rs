@@ -437,17 +437,18 @@ fn resets() -> Faults {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_ends_a_run_over_all_streams_after_few_requests() {
-    let sandbox = acceptance::unlimited_sandbox(200).await;
     for faults in [outage(503, None), resets()] {
+        let sandbox = acceptance::unlimited_sandbox(200).await;
         sandbox.set_faults(faults);
         let place = Place::of_copilot(&sandbox);
-        let before = sandbox.stats().requests;
         let ran = place.sync(&["--concurrency", "8"]);
         assert_eq!(ran.code, Some(5), "{}", ran.all());
         let receipt = ran.json();
-        let sent = sandbox.stats().requests - before;
-        assert_eq!(receipt["requests"], sent);
+        let sent = receipt["requests"].as_u64().unwrap();
         assert!(sent <= 8 * 5, "{sent} requests");
+        // The end of a run leaves what it is about to send at that moment.
+        let arrived = sandbox.stats().requests;
+        assert!(arrived <= sent && sent - arrived < 8, "{arrived} of {sent}");
         assert!(!ran.err.contains("panicked"), "{}", ran.err);
         assert_eq!(receipt["outcome"], "failed", "{}", ran.all());
     }

@@ -7,6 +7,7 @@ use acceptance::{
     binary::{Ran, command},
     claribi, copilot, revenue, unlimited_sandbox,
 };
+use headwater_core::Date;
 use headwater_sandbox::{ClaribiOptions, JobOptions, RevenueOptions, Sandbox, claribi::RateLimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -102,19 +103,16 @@ impl Service {
     }
 }
 
-/// What a plan shows, without what depends on when it is made.
+/// What a plan shows, without what depends on when it is made: days, and times of the day, which midnight has none of.
 fn without_times(text: &str) -> String {
     let mut shown = String::new();
     for line in text.lines() {
-        let words: Vec<&str> = line.split(' ').collect();
         let is_day = |word: &str| word.len() >= 10 && word.as_bytes()[4] == b'-';
         let is_minute = |word: &str| word.len() == 5 && word.as_bytes()[2] == b':';
-        let words = words.iter().map(|word| match word {
-            word if is_day(word) => "[day]",
-            word if is_minute(word) => "[minute]",
-            word => word,
-        });
-        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let words = line.split(' ');
+        let words = words.filter(|word| !word.is_empty() && !is_minute(word));
+        let words = words.map(|word| if is_day(word) { "[time]" } else { word });
+        let words: Vec<&str> = words.collect();
         shown.push_str(&words.join(" "));
         shown.push('\n');
     }
@@ -129,6 +127,7 @@ fn without_moments(plan: &mut Value) {
         Value::String(text) if text.starts_with("20") && text.ends_with('Z') => {
             "[time]".clone_into(text);
         }
+        Value::String(text) if text.parse::<Date>().is_ok() => "[day]".clone_into(text),
         _ => {}
     }
 }

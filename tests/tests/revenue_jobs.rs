@@ -393,19 +393,35 @@ async fn a_full_service_is_waited_for_while_others_are_read() {
     let sandbox = tenant(RevenueOptions {
         forecast_entries: 60,
         jobs: JobOptions {
-            running: Duration::from_millis(400),
             concurrent_limit: 1,
             ..options().jobs
         },
         ..options()
     })
     .await;
+    outside(&sandbox).script_jobs([JobOutcome::Stuck]);
     somebody_orders(&sandbox).await;
     let between = Between::new(|_, _| Fate::Arrives);
+    // It leaves the place to others once they were refused, and read something else.
+    let somebody = async {
+        while !between
+            .sent()
+            .iter()
+            .any(|one| one.path == "/v4/audit/events")
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let job = &outside(&sandbox).jobs()[0].job_id;
+        let cancel = r#"{"type":"CANCEL"}"#;
+        let (status, text) = ask(&sandbox, "PATCH", &format!("/export/jobs/{job}"), cancel).await;
+        assert_eq!(status, 200, "{text}");
+    };
     let host = Host::default();
     let answer = answer_with(&sandbox.base_url(), json!({ "job_minutes": 1440 }));
     let wanted = ["forecast_entries", "audit_events", "limits"];
-    let summary = host.read(between.context(), answer, &wanted).await.unwrap();
+    let read = host.read(between.context(), answer, &wanted);
+    let (summary, ()) = tokio::join!(read, somebody);
+    let summary = summary.unwrap();
     assert!(summary.failure().is_none(), "{summary:?}");
     is_complete(&host, &sandbox, &wanted[..2], "");
     assert_eq!(ordered_once(&sandbox).len(), 2);

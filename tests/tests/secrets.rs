@@ -165,7 +165,7 @@ async fn faults_do_not_bring_secrets_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_neither_among_the_arguments_nor_in_the_environment() {
     let sandbox = unlimited_sandbox(10).await;
-    sandbox.set_faults("latency=300ms".parse().unwrap());
+    sandbox.set_faults("latency=60s".parse().unwrap());
     let answer = (simulation(ID).form)(&sandbox.base_url()).to_string();
     let mut child = command(HEADWATER)
         .args(["read", ID, "--config", "-", "--quiet"])
@@ -174,7 +174,12 @@ async fn secrets_are_neither_among_the_arguments_nor_in_the_environment() {
         .spawn()
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), answer.as_bytes()).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // By then it has read them and put them into a request.
+    let patience = std::time::Instant::now();
+    while sandbox.stats().requests == 0 {
+        assert!(patience.elapsed().as_secs() < 60, "nothing is asked");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     for place in ["cmdline", "environ"] {
         let text = fs::read(format!("/proc/{}/{place}", child.id())).unwrap();
         let text = String::from_utf8_lossy(&text);

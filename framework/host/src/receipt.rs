@@ -126,7 +126,7 @@ pub enum Ending {
     },
     /// The run that this one goes on with had read it.
     ReadBefore,
-    /// An earlier stream's error made it pointless to begin.
+    /// An earlier stream's error made it pointless to begin, or the user ended the run before that.
     NotRead,
 }
 
@@ -277,7 +277,7 @@ impl Receipt {
         if any(|ending| matches!(ending, Ending::Suspended { .. })) {
             return Outcome::Suspended;
         }
-        if !has_failed && any(|ending| matches!(ending, Ending::Stopped)) {
+        if !has_failed && any(|ending| matches!(ending, Ending::Stopped | Ending::NotRead)) {
             return Outcome::Stopped;
         }
         match (has_failed, has_more) {

@@ -196,7 +196,12 @@ pub async fn run(
         lanes.push(lane);
         inlets.push(inlet);
     }
-    afford(source, &lanes, on_event).await?;
+    tokio::select! {
+        biased;
+        // What is left does not matter to a run that asks for nothing any more, and the service may take long to say it.
+        true = is_stopped(&mut options.stop) => {}
+        afforded = afford(source, &lanes, on_event) => afforded?,
+    }
     let commit_every = options.commit_every.unwrap_or(sink.commit_every());
     let mut writer = Writer::new(
         sink,
@@ -324,6 +329,8 @@ struct Running {
 
 impl Running {
     async fn all(&mut self, on_event: &mut (dyn FnMut(Event<'_>) + Send)) -> Result<()> {
+        // A run that was stopped before it began orders nothing.
+        self.is_over = *self.options.stop.borrow();
         loop {
             let wake = self.start_fetching(on_event);
             self.start_writing();

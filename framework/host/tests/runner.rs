@@ -160,6 +160,8 @@ struct Fakes {
     streams: Vec<Arc<Fake>>,
     log: Log,
     allowances: Option<Result<Vec<Allowance>, Kind>>,
+    /// How long it takes to say what is left.
+    ponders: Duration,
 }
 
 impl Fakes {
@@ -173,6 +175,7 @@ impl Fakes {
             streams: streams.into_iter().map(share).map(Arc::new).collect(),
             log,
             allowances: None,
+            ponders: Duration::ZERO,
         }
     }
 
@@ -193,6 +196,7 @@ impl Source for Fakes {
 
     async fn allowances(&self) -> Result<Vec<Allowance>> {
         self.log.lock().unwrap().push("allowances".to_owned());
+        tokio::time::sleep(self.ponders).await;
         match &self.allowances {
             None => Ok(Vec::new()),
             Some(Ok(allowances)) => Ok(allowances.clone()),
@@ -743,6 +747,29 @@ async fn jobs_that_are_not_left_are_refused_before_anything_happens() {
         run(&source, &["b"], &state, sink.clone()).await.unwrap();
         assert_eq!(source.asked(), ["b 0.0"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_heard_while_the_service_is_asked_what_is_left() {
+    let source = Fakes {
+        ponders: Duration::from_secs(300),
+        ..with_jobs(Ok(vec![]))
+    };
+    let (_folder, state) = place();
+    let (stop, options) = options(&state);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stop.send_replace(true);
+        stop.closed().await;
+    });
+    let start = Instant::now();
+    let sink = Lines::default();
+    let summary = run_with(&source, &[], sink, options, &mut |_| {}).await;
+    let summary = summary.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    assert_eq!(endings(&summary), ["a not_read 0", "b not_read 0"]);
+    assert_eq!(summary.failure(), Some(Kind::Cancelled));
+    assert_eq!(source.asked(), ["allowances"]);
 }
 
 #[tokio::test]

@@ -512,7 +512,7 @@ async fn a_connection_that_is_not_trusted_is_not_tried_again() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_tried_again() {
-    let (error, meter) = fails_at(&format!("http://127.0.0.1:{}", closed_port().await)).await;
+    let (error, meter) = fails_at(&format!("http://127.0.0.1:{}", closed_port())).await;
     assert_eq!(error.status(), Status::Persistent);
     assert!(error.message().contains("connection refused"), "{error}");
     assert_eq!(meter.requests(), 5);

@@ -218,7 +218,7 @@ fn assert_unreachable(verdict: &Verdict, expected: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_refused() {
-    let verdict = ask_at(&format!("http://127.0.0.1:{}", closed_port().await)).await;
+    let verdict = ask_at(&format!("http://127.0.0.1:{}", closed_port())).await;
     assert_unreachable(&verdict, &[("reachable", "refused"), ("api", "skipped")]);
 }
 

@@ -117,7 +117,7 @@ async fn a_write_that_may_be_repeated_is() {
 #[tokio::test]
 async fn a_write_that_was_never_sent_is_tried_again() {
     let context = context(&Egress::Anywhere).unwrap();
-    let base = format!("http://127.0.0.1:{}", closed_port().await);
+    let base = format!("http://127.0.0.1:{}", closed_port());
     let client = builder(&base, &context).build().unwrap();
     let error = client.send(&order()).await.unwrap_err();
     assert_eq!(error.status(), Status::Persistent);

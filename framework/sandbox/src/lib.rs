@@ -361,6 +361,14 @@ impl Sandbox {
         }
     }
 
+    /// clariBI: ends the life of every access token that was issued, and of every refresh token where the sessions end
+    /// as well. Nothing happens when another API is simulated.
+    pub fn end_tokens(&self, with_sessions: bool) {
+        if let Simulated::Claribi(claribi) = &self.simulated {
+            claribi.end_tokens(with_sessions);
+        }
+    }
+
     /// Clari Revenue: what can be done to the tenant from outside; `None` when another API is
     /// simulated.
     pub fn revenue(&self) -> Option<&ClariRevenue> {

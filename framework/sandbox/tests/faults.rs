@@ -259,7 +259,7 @@ async fn a_dropped_sandbox_frees_its_port() {
     let error = taken.await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     drop(sandbox);
-    for _ in 0..100 {
+    for _ in 0..6_000 {
         tokio::time::sleep(Duration::from_millis(10)).await;
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             return;

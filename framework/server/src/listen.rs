@@ -1,6 +1,8 @@
 //! The way in: connections with a limit on their number, their heads and their silence, in the clear or over TLS.
 
-use std::{convert::Infallible, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, io, net::SocketAddr, path::Path, pin::Pin, sync::Arc, time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request, response::IntoResponse};
 use headwater_core::{Error, Kind, Result};
@@ -12,7 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -29,6 +31,9 @@ const LARGEST_HEAD: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
 /// Beyond the limit, so many more connections are told so, and may ask how the service is.
 const MOST_REFUSED: usize = 64;
+/// How long, and how many bytes, a client may send on after it was answered.
+const LONGEST_LINGER: Duration = Duration::from_secs(5);
+const MOST_LINGERING: usize = 16 << 20;
 /// How long a stop waits for answers that are under way.
 const LONGEST_STOP: Duration = Duration::from_secs(8);
 
@@ -133,14 +138,35 @@ async fn answer(
         .max_buf_size(LARGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .keep_alive(!is_full);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = &mut connection => return,
-        _ = stopped.wait_for(|stop| *stop) => {}
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let ended = tokio::select! {
+        ended = Pin::new(&mut connection) => Some(ended),
+        _ = stopped.wait_for(|stop| *stop) => None,
+    };
+    match ended {
+        Some(Err(error)) if error.is_timeout() => {}
+        Some(_) => linger(connection.into_parts().io.into_inner()).await,
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            let _ = connection.await;
+        }
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
+}
+
+/// Throws away what a client still sends that was answered before all of it was read. A socket that is closed with
+/// something unread is reset, and a client that is reset while it sends may never see the answer.
+async fn linger(mut stream: impl AsyncRead + Unpin) {
+    let rest = async {
+        let mut unread = vec![0; 8 << 10];
+        let mut left = MOST_LINGERING;
+        while let Ok(length @ 1..) = stream.read(&mut unread).await {
+            left = left.saturating_sub(length);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = timeout(LONGEST_LINGER, rest).await;
 }
 
 async fn answered(

@@ -42,8 +42,10 @@ const FAULTS: [&str; 14] = [
 
 /// How many connections are mistreated at once: fewer than syncs may run.
 const AT_ONCE: usize = 30;
-/// How long an answer is waited for; nobody waits for a service that says nothing.
+/// How long an answer is waited for that may hang on the service behind; nobody waits for one that says nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an answer may take that hangs on nobody else.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// An answer that has all of the request in its body and in its headers.
 fn answer(fault: &str, request: &Request) -> Reply {
@@ -115,48 +117,65 @@ impl Watched {
     }
 
     /// What a request is answered, searched from the first header on; nothing where it takes too long.
-    async fn ask(&self, what: &str, request: RequestBuilder) -> Option<Answer> {
+    async fn ask_for(&self, most: Duration, what: &str, request: RequestBuilder) -> Option<Answer> {
         let work = async {
             let response = request.send().await.unwrap();
             let headers = format!("{:?}", response.headers());
             self.search(&format!("the headers of {what}"), headers.as_bytes());
             Answer::of(response).await
         };
-        let answer = timeout(PATIENCE, work).await.ok()?;
+        let answer = timeout(most, work).await.ok()?;
         self.search(&format!("the answer to {what}"), answer.text.as_bytes());
         Some(answer)
     }
 
-    async fn get(&self, path: &str) -> Option<Answer> {
+    /// Asks for what the service says by itself.
+    async fn ask(&self, what: &str, request: RequestBuilder) -> Answer {
+        let answer = self.ask_for(LONGEST, what, request).await;
+        answer.unwrap_or_else(|| panic!("{what} is not answered"))
+    }
+
+    async fn get(&self, path: &str) -> Answer {
         let request = self.service.request(Method::GET, path);
         self.ask(path, request).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: &Value) -> Option<Answer> {
-        let request = self.service.send(method, path, body);
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.service.send(Method::POST, path, body);
         self.ask(path, request).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Option<Answer> {
-        self.send(Method::POST, path, body).await
+    /// A form as a browser without a script posts it.
+    async fn post_form(&self, path: &str, fields: &[(String, String)]) -> Answer {
+        self.ask(path, self.form(path, fields)).await
+    }
+
+    /// Posts what makes the service ask the one behind, and does not wait for that one.
+    async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        let request = self.service.send(Method::POST, path, body);
+        self.ask_for(PATIENCE, path, request).await
+    }
+
+    /// The same with a form.
+    async fn try_post_form(&self, path: &str, fields: &[(String, String)]) {
+        let request = self.form(path, fields);
+        self.ask_for(PATIENCE, path, request).await;
     }
 
     /// A probe told as it goes.
     async fn watch(&self, path: &str, body: &Value) {
         let request = self.service.send(Method::POST, path, body);
         let request = request.header(header::ACCEPT, "text/event-stream");
-        self.ask(path, request).await;
+        self.ask_for(PATIENCE, path, request).await;
     }
 
-    /// A form as a browser without a script posts it.
-    async fn post_form(&self, path: &str, fields: &[(String, String)]) -> Option<Answer> {
+    fn form(&self, path: &str, fields: &[(String, String)]) -> RequestBuilder {
         let body = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
             .finish();
         let request = self.service.request(Method::POST, path).body(body);
         let kind = "application/x-www-form-urlencoded";
-        self.ask(path, request.header(header::CONTENT_TYPE, kind))
-            .await
+        request.header(header::CONTENT_TYPE, kind)
     }
 }
 
@@ -320,7 +339,7 @@ async fn mistreat(watched: &Watched, way: &Way, fault: &'static str, number: usi
     let name = format!("{id}-{fault}-{number}");
     let config = way.with(SECRET, &script.base_url());
     let mut new = json!({ "connector": id, "name": name, "title": name, "config": config });
-    let refused = watched.post("/api/v1/connections", &new).await;
+    let refused = watched.try_post("/api/v1/connections", &new).await;
     // A service that sends back what it is sent has no key that works.
     assert!(
         refused.is_none_or(|refused| refused.status != 201),
@@ -329,23 +348,25 @@ async fn mistreat(watched: &Watched, way: &Way, fault: &'static str, number: usi
     for action in ["test", "save"] {
         let fields = way.fields(&config, &name, action);
         watched
-            .post_form(&format!("/sources/{id}/add"), &fields)
+            .try_post_form(&format!("/sources/{id}/add"), &fields)
             .await;
     }
     new["test"] = false.into();
-    let saved = watched.post("/api/v1/connections", &new).await.unwrap();
+    let saved = watched.post("/api/v1/connections", &new).await;
     assert_eq!(saved.status, 201, "{name}: {}", saved.text);
     let api = format!("/api/v1/connections/{name}");
     let page = format!("/connections/{name}");
     watched.watch(&format!("{api}/probe"), &Value::Null).await;
     let change = json!({ "config": way.with(ODD_SECRET, &script.base_url()) });
-    watched.post(&format!("{api}/probe-change"), &change).await;
+    watched
+        .try_post(&format!("{api}/probe-change"), &change)
+        .await;
     let tag = saved.tag.unwrap();
     let request = watched
         .service
         .send(Method::PATCH, &api, &change)
         .header(header::IF_MATCH, tag);
-    watched.ask("a change", request).await;
+    watched.ask_for(PATIENCE, "a change", request).await;
     // What a service gives as a record is data, and goes on as it came.
     if fault != "echo" {
         read(watched, &api).await;
@@ -357,9 +378,9 @@ async fn mistreat(watched: &Watched, way: &Way, fault: &'static str, number: usi
         format!("{page}/rotate"),
         format!("{page}/streams"),
     ] {
-        assert_eq!(watched.get(&path).await.unwrap().status, 200, "{path}");
+        assert_eq!(watched.get(&path).await.status, 200, "{path}");
     }
-    let version = watched.get(&api).await.unwrap().json()["revision"].to_string();
+    let version = watched.get(&api).await.json()["revision"].to_string();
     for (door, action) in [
         ("edit", "test"),
         ("edit", "save-untested"),
@@ -367,7 +388,9 @@ async fn mistreat(watched: &Watched, way: &Way, fault: &'static str, number: usi
     ] {
         let mut fields = way.fields(&way.with(ODD_SECRET, &script.base_url()), &name, action);
         fields.push(("version".to_owned(), version.clone()));
-        watched.post_form(&format!("{page}/{door}"), &fields).await;
+        watched
+            .try_post_form(&format!("{page}/{door}"), &fields)
+            .await;
     }
 }
 
@@ -377,31 +400,29 @@ async fn preview(watched: &Watched, way: &Way) {
         let config = way.with(secret, "https://api.example");
         let mut draft = way.fields(&config, "Calls", "test");
         draft.push(("schema".to_owned(), way.schema.to_string()));
-        let shown = watched.post_form("/author", &draft).await.unwrap();
+        let shown = watched.post_form("/author", &draft).await;
         assert_eq!(shown.status, 200, "{}", shown.text);
     }
 }
 
 /// Looks at the first records of a connection, and runs a sync of it.
 async fn read(watched: &Watched, api: &str) {
-    let streams = watched.get(&format!("{api}/streams")).await.unwrap().json();
+    let streams = watched.get(&format!("{api}/streams")).await.json();
     for stream in streams["items"].as_array().unwrap().iter().take(2) {
         let wanted = json!({ "stream": stream["name"] });
-        watched.post(&format!("{api}/preview"), &wanted).await;
+        watched.try_post(&format!("{api}/preview"), &wanted).await;
     }
-    let started = watched
-        .post(&format!("{api}/syncs"), &json!({}))
-        .await
-        .unwrap();
+    let started = watched.post(&format!("{api}/syncs"), &json!({})).await;
     assert_eq!(started.status, 202, "{}", started.text);
     let sync = started.json()["id"].as_str().unwrap().to_owned();
     tokio::time::sleep(Duration::from_millis(300)).await;
     watched
         .post(&format!("/api/v1/syncs/{sync}/cancel"), &Value::Null)
         .await;
+    // They end with the sync, which frees its place.
     watched.get(&format!("/api/v1/syncs/{sync}/events")).await;
     for path in [format!("/api/v1/syncs/{sync}"), format!("/syncs/{sync}")] {
-        assert_eq!(watched.get(&path).await.unwrap().status, 200, "{path}");
+        assert_eq!(watched.get(&path).await.status, 200, "{path}");
     }
 }
 
@@ -419,7 +440,7 @@ async fn look_around(watched: &Watched) {
         "/metrics",
         "/healthz",
     ] {
-        assert_eq!(watched.get(path).await.unwrap().status, 200, "{path}");
+        assert_eq!(watched.get(path).await.status, 200, "{path}");
     }
 }
 
@@ -492,7 +513,7 @@ async fn a_secret_in_the_wrong_place_is_refused_without_being_repeated() {
     ];
     for config in &configs {
         let new = json!({ "connector": "clari-copilot", "title": "Calls", "config": config });
-        let refused = watched.post("/api/v1/connections", &new).await.unwrap();
+        let refused = watched.post("/api/v1/connections", &new).await;
         assert!((400..500).contains(&refused.status), "{}", refused.text);
         for what in ["validate", "probe"] {
             let path = format!("/api/v1/connectors/clari-copilot/{what}");

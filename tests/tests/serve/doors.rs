@@ -10,7 +10,7 @@ use acceptance::{binary::command, service::Answer, unlimited_sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{HEADWATER, new, service};
+use crate::{HEADWATER, new, service, until};
 
 #[tokio::test]
 async fn a_page_of_another_site_gets_nothing() {
@@ -253,18 +253,42 @@ async fn smuggled_and_oversized_requests_are_refused() {
 }
 
 #[tokio::test]
+async fn whoever_sends_more_than_is_read_sees_the_answer() {
+    let service = service();
+    let length = 4 << 20;
+    let head = format!("host: localhost\r\ncontent-length: {length}\r\nconnection: close\r\n");
+    for (line, status) in [
+        (
+            "POST /login HTTP/1.1\r\ncontent-type: application/x-www-form-urlencoded\r\n",
+            "413",
+        ),
+        (
+            "POST /sources/clari-copilot/add HTTP/1.1\r\ncontent-type: text/plain\r\n",
+            "415",
+        ),
+        ("POST /api/v1/nothing HTTP/1.1\r\n", "404"),
+    ] {
+        let request = [format!("{line}{head}\r\n").into_bytes(), vec![b'x'; length]].concat();
+        let answer = raw(&service.address, &request);
+        let start = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&start), "{line:?} gets {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn too_many_connections_are_told_so_while_health_answers() {
     let service = acceptance::service::Service::start(HEADWATER, &["--most-connections", "4"]);
     let host = service.address.trim_start_matches("http://").to_owned();
     let held: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(&host).unwrap()).collect();
-    // They are counted once they were accepted.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // They are accepted and counted in their order, so before this one.
     let busy = service.get("/api/v1/connectors").await;
     assert_eq!(busy.problem(), (503, "busy".to_owned()));
     assert_eq!(service.get("/healthz").await.status, 200);
     drop(held);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(service.get("/api/v1/connectors").await.status, 200);
+    until("room for another one", async || {
+        service.get("/api/v1/connectors").await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod load;
 mod schedules;
 mod syncs;
 
+use std::time::Duration;
+
 use acceptance::service::Service;
 use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox};
 use serde_json::{Value, json};
@@ -29,4 +31,15 @@ fn config(sandbox: &Sandbox) -> Value {
 /// A connection to save.
 fn new(sandbox: &Sandbox, title: &str) -> Value {
     json!({ "connector": "clari-copilot", "title": title, "config": config(sandbox) })
+}
+
+/// Waits until something is so.
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    for _ in 0..600 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{what} does not come");
 }

@@ -10,7 +10,7 @@ use headwater_sandbox::{CopilotOptions, Sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{HEADWATER, new, service};
+use crate::{HEADWATER, new, service, until};
 
 const CALLS: &str = "/api/v1/connections/calls";
 const HOUR: i64 = 60 * 60 * 1000;
@@ -72,17 +72,6 @@ async fn syncs(service: &Service, connection: &str) -> Vec<Value> {
     let path = format!("/api/v1/syncs?connection={connection}");
     let listed = service.get(&path).await.json();
     listed["items"].as_array().unwrap().clone()
-}
-
-/// Waits until something is so.
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    for _ in 0..600 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{what} does not come");
 }
 
 /// Waits until a connection has had so many syncs, and all of them have ended.
@@ -181,7 +170,7 @@ async fn what_is_paused_or_deleted_is_not_started() {
 #[tokio::test]
 async fn a_connection_that_still_runs_is_left_out_until_it_is_due_again() {
     let sandbox = acceptance::sandbox(CopilotOptions {
-        calls: 5_000,
+        calls: 50_000,
         ..Default::default()
     })
     .await;

@@ -165,7 +165,7 @@ fn numbers_of(page: &str, stream: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
     let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
-        calls: 5_000,
+        calls: 50_000,
         ..Default::default()
     })
     .await;
@@ -209,7 +209,7 @@ async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
 #[tokio::test]
 async fn a_service_that_is_stopped_lets_its_syncs_keep_what_they_have() {
     let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
-        calls: 5_000,
+        calls: 50_000,
         ..Default::default()
     })
     .await;

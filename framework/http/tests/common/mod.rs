@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    net::Ipv4Addr,
     pin::Pin,
     sync::{Arc, Mutex},
     task::{self, Poll},
@@ -21,7 +22,7 @@ use headwater_http::{Client, ClientBuilder, RetryPolicy, context};
 use headwater_testkit::{Script, Walk};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     time::{Instant, Sleep, sleep},
 };
 use tokio_rustls::{TlsAcceptor, rustls};
@@ -109,10 +110,13 @@ pub fn texts(pages: &[Page<Position, Position>]) -> Vec<String> {
         .collect()
 }
 
-/// A port of this machine on which nobody listens.
-pub async fn closed_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    listener.local_addr().unwrap().port()
+/// A port of this machine on which nobody listens. It stays taken, or another test might get it for a server.
+pub fn closed_port() -> u16 {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::mem::forget(socket);
+    port
 }
 
 /// The port of a server whose certificate nobody trusts. It never gets to read a request.

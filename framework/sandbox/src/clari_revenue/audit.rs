@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::calendar::DAY_MILLISECONDS;
 use super::log::Slots;
 use super::tenant::{self, Tenant};
 use crate::ids;
@@ -14,6 +15,9 @@ use crate::random::{Purpose, Rolls};
 
 /// The log goes back so many days (documentation of an integrator).
 const DAYS: i64 = 30;
+/// What would fall out of these days within an hour is gone from the start: the log stands still, and whoever asks for
+/// all of its days asks a little later.
+const MARGIN_MILLISECONDS: i64 = 60 * 60 * 1_000;
 
 const EVENTS: &[&str] = &[
     "api.accessed",
@@ -228,9 +232,10 @@ pub(crate) struct AuditPage {
 impl AuditLog {
     pub(crate) fn new(tenant: Tenant, now: i64) -> Self {
         let count = (tenant.entries / 4).clamp(50, 50_000);
+        let oldest = now - DAYS * DAY_MILLISECONDS + MARGIN_MILLISECONDS;
         Self {
             tenant,
-            slots: Slots::new(count, DAYS, now),
+            slots: Slots::new(count, DAYS, now).since(oldest),
             added: Vec::new(),
         }
     }

@@ -28,6 +28,15 @@ impl Slots {
         }
     }
 
+    /// Without those that begin before a moment.
+    pub(crate) fn since(self, moment: i64) -> Self {
+        let first = (moment + self.length - 1).div_euclid(self.length);
+        Self {
+            oldest: self.oldest.max(first),
+            ..self
+        }
+    }
+
     pub(crate) fn count(self) -> u64 {
         u64::try_from(self.newest - self.oldest + 1).unwrap_or_default()
     }

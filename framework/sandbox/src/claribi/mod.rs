@@ -88,6 +88,14 @@ impl Claribi {
     }
 
     /// Adds reports to the end of the list, as of now.
+    pub(crate) fn end_tokens(&self, with_sessions: bool) {
+        let mut tokens = lock(&self.tokens);
+        tokens.end(TokenKind::Access);
+        if with_sessions {
+            tokens.end(TokenKind::Refresh);
+        }
+    }
+
     pub(crate) fn add_reports(&self, count: u64) {
         self.catalogue.add_reports(count);
     }

@@ -63,6 +63,16 @@ impl Tokens {
         token
     }
 
+    /// Ends the life of all tokens of a kind.
+    pub(crate) fn end(&mut self, kind: TokenKind) {
+        let now = Instant::now();
+        let of_kind = self
+            .issued
+            .values_mut()
+            .filter(|issued| issued.kind == kind);
+        of_kind.for_each(|issued| issued.expires = now);
+    }
+
     /// What is wrong with a token.
     pub(crate) fn check(&self, kind: TokenKind, token: &str) -> Result<(), &'static str> {
         let issued = self.issued.get(token).ok_or("Token is invalid")?;
