@@ -698,6 +698,8 @@ async fn a_connection_that_cannot_be_read_says_so_and_is_entered_again_or_delete
     let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
     for (title, damage) in damages {
         let name = title.to_lowercase();
+        // A credential of its own, each of which is tested more than once.
+        let sandbox = unlimited_sandbox(20).await;
         add(&service, &sandbox, title, API_KEY, "save").await;
         let id = "(SELECT id FROM headwater_connections WHERE name = ?1)";
         let place = match damage.contains("headwater_secrets") {
@@ -809,6 +811,44 @@ async fn a_connection_that_cannot_be_read_says_so_and_is_entered_again_or_delete
     let request = service.request(Method::DELETE, "/api/v1/connections/seal");
     let request = request.header(header::IF_MATCH, format!("\"{}\"", line["revision"]));
     assert_eq!(request.send().await.unwrap().status(), 204);
+}
+
+#[tokio::test]
+async fn a_credential_that_was_tested_too_often_says_when_it_can_be_tested_again() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    for _ in 0..4 {
+        let tested = add(&service, &sandbox, "Calls", API_KEY, "test").await;
+        assert_eq!(tested.status, 200, "{}", tested.html);
+    }
+    let saved = add(&service, &sandbox, "Calls", API_KEY, "save").await;
+    assert_eq!(saved.status, 303, "{}", saved.html);
+    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
+    let failed =
+        json!({ "outcome": "failed", "code": null, "message": "it was away", "report": {} });
+    let statement = "UPDATE headwater_connections SET last_check = ?1";
+    store.execute(statement, [failed.to_string()]).unwrap();
+    let requests = sandbox.stats().requests;
+    let said = "this credential was tested 5 times within a minute; try again in ";
+    for action in ["test", "save"] {
+        let refused = add(&service, &sandbox, "Others", API_KEY, action).await;
+        assert_eq!(refused.status, 429, "{action}");
+        assert!(refused.html.contains(said), "{action}: {}", refused.html);
+        assert!(refused.html.contains("value=\"Others\""), "{action}");
+    }
+    let page = "/connections/calls";
+    let refused = post(&service, page, &[("action", "test")]).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.html.contains(said), "{}", refused.html);
+    // Among those that are tested again at once, it stays as it was.
+    let done = post(&service, "/connections", &[("action", "retest")]).await;
+    assert_eq!(
+        (done.status, &*done.location),
+        (303, "/connections?tested=1&working=0")
+    );
+    assert_eq!(sandbox.stats().requests, requests);
+    let shown = get(&service, page).await.html;
+    assert!(shown.contains("Needs attention"), "{shown}");
+    assert_eq!(get(&service, "/connections/others").await.status, 404);
 }
 
 #[tokio::test]

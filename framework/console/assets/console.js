@@ -218,7 +218,6 @@
   /** Runs a probe and shows it. Returns its report, or nothing where there is none. */
   async function probe(result, address, body, signal, apply) {
     let report;
-    let refused;
     result.clear();
     const response = await call(address, {
       method: 'POST', signal,
@@ -230,9 +229,7 @@
       if (signal.aborted) return;
       if (name === 'check') result.add(data);
       if (name === 'done') report = data;
-      if (name === 'problem') refused = data;
     });
-    if (refused) throw refusal(refused);
     if (!report) throw new TypeError('the answer broke off');
     result.done(report, apply);
     return report;

@@ -14,7 +14,8 @@ use headwater_store::Store;
 use tokio::sync::Semaphore;
 
 use crate::{
-    embeds::Embeds, guard::Caller, metrics::Metrics, origin::Origin, runs::Runs, sessions::Sessions,
+    embeds::Embeds, frequency::Frequency, guard::Caller, metrics::Metrics, origin::Origin,
+    runs::Runs, sessions::Sessions,
 };
 
 /// How many probes may be under way. Each holds a connection to a service, and little else.
@@ -80,6 +81,7 @@ pub(crate) struct App {
     /// The texts of the console.
     pub texts: Messages,
     pub probes: Arc<Semaphore>,
+    pub frequency: Frequency,
     /// Opens the store once more, for a run that works with it from a thread of its own.
     pub open_store: OpenStore,
     context: Context,
@@ -103,6 +105,7 @@ impl App {
             embeds: Arc::default(),
             texts: Messages::english()?,
             probes: Arc::new(Semaphore::new(MOST_PROBES)),
+            frequency: Frequency::new()?,
             open_store,
             context,
             store: Arc::new(Mutex::new(store)),

@@ -13,6 +13,7 @@ mod app;
 mod body;
 mod embeds;
 mod events;
+mod frequency;
 mod guard;
 mod listen;
 mod metrics;

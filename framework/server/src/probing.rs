@@ -3,15 +3,18 @@
 use std::{sync::Arc, time::Instant};
 
 use headwater_core::{
-    AnyConnector, Check, FieldError, FieldKind, FormModel, Meter, ProbeReport, Source, Validated,
+    AnyConnector, Check, Context, FieldError, FieldKind, FormModel, Meter, ProbeReport, Source,
+    Validated, tidy,
 };
 use headwater_host::references;
 use headwater_store::Connection;
 use http::StatusCode;
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     app::{App, form},
+    frequency::Credential,
     guard::Caller,
     problem::Problem,
 };
@@ -33,29 +36,49 @@ pub(crate) fn judge(
     Ok((form, config))
 }
 
-/// The same with what the answer refers to in its place: ready to be opened.
+/// A config with what its references lead to: ready to be opened.
+pub(crate) struct Ready {
+    connector: Arc<dyn AnyConnector>,
+    config: Validated,
+    credential: Credential,
+}
+
+impl Ready {
+    fn open(&self, context: &Context) -> headwater_core::Result<Arc<dyn Source>> {
+        self.connector.open(&self.config, context)
+    }
+}
+
+/// Judges an answer, and makes it ready.
 pub(crate) async fn ready(
     app: &App,
     caller: &Caller,
-    connector: &dyn AnyConnector,
+    connector: &Arc<dyn AnyConnector>,
     answer: &Value,
-) -> Result<(FormModel, Validated), Problem> {
-    let form = permitted(app, caller, connector, answer).map_err(Problem::form)?;
+) -> Result<(FormModel, Ready), Problem> {
+    let form = permitted(app, caller, &**connector, answer).map_err(Problem::form)?;
     let config = followed(app, connector, &form, answer.clone()).await?;
     Ok((form, config))
 }
 
-/// A config of an answer with what its references lead to.
+/// Follows the references of an answer.
 pub(crate) async fn followed(
     app: &App,
-    connector: &dyn AnyConnector,
+    connector: &Arc<dyn AnyConnector>,
     form: &FormModel,
     mut answer: Value,
-) -> Result<Validated, Problem> {
+) -> Result<Ready, Problem> {
     references::resolve(form, &mut answer, &app.options.env_file)
         .await
         .map_err(Problem::form)?;
-    connector.validate(answer).map_err(Problem::form)
+    // A space before a key makes no other credential.
+    tidy(form, &mut answer);
+    let credential = app.frequency.credential(connector.about().id, &answer);
+    Ok(Ready {
+        connector: Arc::clone(connector),
+        config: connector.validate(answer).map_err(Problem::form)?,
+        credential,
+    })
 }
 
 /// The form of an answer that refers to nothing, unless the caller may.
@@ -100,17 +123,8 @@ pub(crate) fn referring(form: &FormModel, answer: &Value) -> Vec<FieldError> {
         .collect()
 }
 
-/// A saved connection, ready to ask.
-pub(crate) struct Opened {
-    pub connector: Arc<dyn AnyConnector>,
-    pub connection: Connection,
-    pub source: Arc<dyn Source>,
-    /// Counts what this source sends.
-    pub meter: Arc<Meter>,
-}
-
-/// Opens a saved connection, whose references its owner chose.
-pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem> {
+/// A saved connection, whose references its owner chose.
+pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, Ready), Problem> {
     let registry = Arc::clone(&app.registry);
     let found = name.to_owned();
     let (connection, connector, form, answer) = app
@@ -125,34 +139,75 @@ pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem>
             Ok::<_, Problem>((connection, connector, form, answer))
         })
         .await?;
-    let config = followed(app, &*connector, &form, answer).await?;
+    let ready = followed(app, &connector, &form, answer).await?;
+    Ok((connection, ready))
+}
+
+/// A saved connection, ready to ask.
+pub(crate) struct Opened {
+    pub connector: Arc<dyn AnyConnector>,
+    pub connection: Connection,
+    pub source: Arc<dyn Source>,
+    /// Counts what this source sends.
+    pub meter: Arc<Meter>,
+}
+
+/// Opens a saved connection.
+pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem> {
+    let (connection, ready) = saved(app, name).await?;
     let context = app.context();
     Ok(Opened {
-        source: connector.open(&config, &context)?,
+        source: ready.open(&context)?,
         meter: context.meter,
-        connector,
+        connector: ready.connector,
         connection,
     })
 }
 
-/// Probes, counted, with a watcher of its checks.
-pub(crate) async fn probe(
-    app: &App,
-    connector: &dyn AnyConnector,
-    source: &dyn Source,
-    watch: impl FnMut(&Check) + Send + 'static,
-) -> Result<ProbeReport, Problem> {
-    let Ok(_place) = app.probes.try_acquire() else {
+/// A probe that may begin.
+pub(crate) struct Admitted {
+    connector: &'static str,
+    source: Arc<dyn Source>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Lets a probe begin, unless too many are under way or this credential was tested too often. There is no other way to
+/// a probe.
+pub(crate) fn admit(app: &App, ready: &Ready) -> Result<Admitted, Problem> {
+    let source = ready.open(&app.context())?;
+    let Ok(place) = Arc::clone(&app.probes).try_acquire_owned() else {
         let text = "too many probes are under way; try again in a moment";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).retry_after(1));
     };
-    let started = Instant::now();
-    let report = ProbeReport::watched(source, watch).await;
-    let outcome = match report.failure() {
-        Some(_) => "failed",
-        None => "passed",
-    };
-    let seconds = started.elapsed().as_secs_f64();
-    app.metrics.probe(connector.about().id, outcome, seconds);
-    Ok(report)
+    // Last, so that only what begins is counted.
+    app.frequency.begin(ready.credential, Instant::now())?;
+    Ok(Admitted {
+        connector: ready.connector.about().id,
+        source,
+        _place: place,
+    })
+}
+
+impl Admitted {
+    /// Probes, counted, with a watcher of its checks.
+    pub(crate) async fn watched(
+        self,
+        app: &App,
+        watch: impl FnMut(&Check) + Send + 'static,
+    ) -> ProbeReport {
+        let started = Instant::now();
+        let report = ProbeReport::watched(&*self.source, watch).await;
+        let outcome = match report.failure() {
+            Some(_) => "failed",
+            None => "passed",
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        app.metrics.probe(self.connector, outcome, seconds);
+        report
+    }
+}
+
+/// Probes, watched by nobody.
+pub(crate) async fn probe(app: &App, ready: &Ready) -> Result<ProbeReport, Problem> {
+    Ok(admit(app, ready)?.watched(app, |_| {}).await)
 }

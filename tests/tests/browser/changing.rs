@@ -334,6 +334,37 @@ async fn what_needs_attention_is_fixed_at_the_field_that_failed() {
 }
 
 #[tokio::test]
+async fn who_tests_too_often_is_told_when_to_go_on_and_loses_nothing() {
+    let Some((service, browser)) = console().await else {
+        return;
+    };
+    let sandbox = unlimited_sandbox(20).await;
+    save(&service, "Calls", &sandbox.base_url()).await;
+    for _ in 0..5 {
+        let path = "/api/v1/connections/calls/probe";
+        assert_eq!(service.post(path, &json!({})).await.status, 200);
+    }
+    let said = "this credential was tested 5 times within a minute; try again in";
+    browser.go("/connections/calls").await;
+    browser.click("Test").await;
+    browser.sees(said).await;
+    browser.inspect("connection-tested-too-often").await;
+    browser.click("Edit").await;
+    browser.fill("Description", "For the weekly report").await;
+    browser.click("Test").await;
+    browser.focus_is_at("That was not accepted.").await;
+    browser.sees(said).await;
+    browser.inspect("tested-too-often").await;
+    assert_eq!(wrong_fields(&browser).await, json!([]));
+    // A new description is saved without a test.
+    browser.click("Save").await;
+    browser.is_at("/connections/calls").await;
+    browser.sees("For the weekly report").await;
+    browser.sees("Working").await;
+    browser.close().await;
+}
+
+#[tokio::test]
 async fn what_is_in_use_is_deleted_by_those_who_type_its_name() {
     let Some((service, browser)) = console().await else {
         return;

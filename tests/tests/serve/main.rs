@@ -7,6 +7,7 @@ mod dialects;
 mod document;
 mod doors;
 mod embed;
+mod frequency;
 mod load;
 mod schedules;
 mod syncs;

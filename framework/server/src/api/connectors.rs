@@ -216,7 +216,6 @@ async fn probe_draft(
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
-    let (_, config) = ready(&app, &caller, &*connector, &draft.config).await?;
-    let source = connector.open(&config, &app.context())?;
-    super::answer_probe(app, connector, source, &headers, |_| async {}).await
+    let (_, ready) = ready(&app, &caller, &connector, &draft.config).await?;
+    super::answer_probe(app, &ready, &headers, |_| async {}).await
 }

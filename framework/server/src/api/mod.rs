@@ -11,11 +11,16 @@ mod system;
 use std::sync::Arc;
 
 use axum::response::Response;
-use headwater_core::{AnyConnector, Check, ProbeReport, Source};
+use headwater_core::{Check, ProbeReport};
 use http::{HeaderMap, StatusCode};
 
 use crate::{
-    answer::json, app::App, events, operations::Operation, probing::probe, problem::Problem,
+    answer::json,
+    app::App,
+    events,
+    operations::Operation,
+    probing::{Ready, admit},
+    problem::Problem,
 };
 
 /// All operations, in the order of the document.
@@ -34,27 +39,21 @@ pub(crate) fn operations() -> Vec<Operation> {
 /// Answers with a report, or with its checks as they are made. `keep` gets the report before it is told.
 async fn answer_probe<F: Future<Output = ()> + Send>(
     app: Arc<App>,
-    connector: Arc<dyn AnyConnector>,
-    source: Arc<dyn Source>,
+    ready: &Ready,
     headers: &HeaderMap,
     keep: impl FnOnce(ProbeReport) -> F + Send + 'static,
 ) -> Result<Response, Problem> {
+    let admitted = admit(&app, ready)?;
     if !events::are_wanted(headers) {
-        let report = probe(&app, &*connector, &*source, |_| {}).await?;
+        let report = admitted.watched(&app, |_| {}).await;
         keep(report.clone()).await;
         return Ok(json(StatusCode::OK, &report));
     }
     Ok(events::stream(move |events| async move {
         let checks = events.clone();
         let watch = move |check: &Check| checks.try_send("check", check);
-        match probe(&app, &*connector, &*source, watch).await {
-            Ok(report) => {
-                keep(report.clone()).await;
-                events.send(None, "done", &report).await;
-            }
-            Err(problem) => {
-                events.send(None, "problem", &problem).await;
-            }
-        }
+        let report = admitted.watched(&app, watch).await;
+        keep(report.clone()).await;
+        events.send(None, "done", &report).await;
     }))
 }

@@ -30,7 +30,7 @@ use crate::{
         syncs::of_connection,
     },
     body::Path,
-    probing::{open_saved, probe},
+    probing::{self, probe},
     problem::Problem,
 };
 
@@ -76,10 +76,10 @@ pub(super) async fn act(
 /// Asks the service again, and keeps what it says. Whether the connection works.
 pub(super) async fn test(visit: &Visit, name: &str) -> Result<bool, Problem> {
     let (app, actor) = (&visit.app, actor(visit.may(Scope::Use)?));
-    let opened = open_saved(app, name).await?;
-    let report = probe(app, &*opened.connector, &*opened.source, |_| {}).await?;
+    let (connection, ready) = probing::saved(app, name).await?;
+    let report = probe(app, &ready).await?;
     let is_working = report.failure().is_none();
-    let (name, version) = (name.to_owned(), opened.connection.version);
+    let (name, version) = (name.to_owned(), connection.version);
     app.store(move |store| keep(store, &name, version, &report, &actor).map(drop))
         .await
         .map_err(Problem::of_store)?;

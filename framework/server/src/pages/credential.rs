@@ -405,7 +405,7 @@ async fn test(
 ) -> Result<ProbeReport, Problem> {
     let app = &visit.app;
     let config = match &place.saved {
-        None => ready(app, caller, &*place.connector, entered).await?.1,
+        None => ready(app, caller, &place.connector, entered).await?.1,
         Some(saved) => {
             let change = difference(&place.form, &saved.config, entered);
             changed_config(app, caller, saved.name.clone(), change)
@@ -413,8 +413,7 @@ async fn test(
                 .config
         }
     };
-    let source = place.connector.open(&config, &app.context())?;
-    probe(app, &*place.connector, &*source, |_| {}).await
+    probe(app, &config).await
 }
 
 /// Takes over what a test offered: values of fields that are no secrets, and which alternative is meant.

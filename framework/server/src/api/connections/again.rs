@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater_core::{AnyConnector, FieldKind, FormModel, Validated};
+use headwater_core::{AnyConnector, FieldKind, FormModel};
 use headwater_store::Remains;
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ use crate::{
     answer::changed,
     app::{App, form},
     guard::Caller,
-    probing::{connector, ready},
+    probing::{Ready, connector, ready},
     problem::Problem,
 };
 
@@ -73,11 +73,10 @@ impl Unreadable {
 
 /// A whole config for a connection that cannot be read, as it would be saved.
 pub(crate) struct Again {
-    pub connector: Arc<dyn AnyConnector>,
     pub form: FormModel,
     /// With its secrets.
     pub answer: Value,
-    pub config: Validated,
+    pub config: Ready,
 }
 
 /// Reads a config that keeps nothing of what was there: a change (JSON Merge Patch) of an empty one.
@@ -96,9 +95,8 @@ pub(crate) async fn whole_config(
     let mut answer = Value::Object(Map::new());
     merge(&mut answer, change);
     headwater_core::tidy(&form, &mut answer);
-    let (form, config) = ready(app, caller, &*connector, &answer).await?;
+    let (form, config) = ready(app, caller, &connector, &answer).await?;
     Ok(Again {
-        connector,
         form,
         answer,
         config,
@@ -123,10 +121,7 @@ pub(crate) async fn enter_again(
     };
     let mut new = whole_config(app, caller, &left, patch).await?;
     let report = match change.test {
-        true => {
-            let source = new.connector.open(&new.config, &app.context())?;
-            Some(accepted(app, &*new.connector, &*source, &mut new.answer).await?)
-        }
+        true => Some(accepted(app, &new.config, &mut new.answer).await?),
         false => None,
     };
     let (actor, remains) = (actor(caller), left.remains);

@@ -4,20 +4,19 @@ use headwater_core::{FieldKind, FormModel};
 use headwater_host::references;
 use serde_json::{Map, Value};
 
-use super::{Found, embedded::keeps_fields, find};
+use super::{embedded::keeps_fields, find};
 use crate::{
     app::App,
     guard::Caller,
-    probing::{followed, referring},
+    probing::{Ready, followed, referring},
     problem::Problem,
 };
 
 /// A saved config with a change in it, and with the secrets that it keeps.
 pub(crate) struct Changed {
-    pub found: Found,
     /// As it would be saved, with its secrets.
     pub answer: Value,
-    pub config: headwater_core::Validated,
+    pub config: Ready,
 }
 
 /// The saved config with a change (JSON Merge Patch) in it.
@@ -78,12 +77,8 @@ pub(crate) async fn changed_config(
             Ok::<_, Problem>(answer)
         })
         .await?;
-    let config = followed(app, &*found.connector, &found.form, answer.clone()).await?;
-    Ok(Changed {
-        found,
-        answer,
-        config,
-    })
+    let config = followed(app, &found.connector, &found.form, answer.clone()).await?;
+    Ok(Changed { answer, config })
 }
 
 /// Whether another config sends its secrets to another place, or signs in another way.

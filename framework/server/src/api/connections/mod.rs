@@ -33,7 +33,7 @@ use crate::{
     guard::Caller,
     once::{HEADER, once},
     operations::Operation,
-    probing::{connector, open_saved},
+    probing::{connector, saved},
     problem::Problem,
 };
 
@@ -355,15 +355,15 @@ async fn probe_saved(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let opened = open_saved(&app, &name).await?;
-    let (version, actor) = (opened.connection.version, actor(&caller));
+    let (connection, ready) = saved(&app, &name).await?;
+    let (version, actor) = (connection.version, actor(&caller));
     let kept = Arc::clone(&app);
     let keep = move |report: ProbeReport| async move {
         let kept = kept.store(move |store| keep(store, &name, version, &report, &actor));
         // The answer is worth telling even where it cannot be kept.
         let _: headwater_core::Result<bool> = kept.await;
     };
-    super::answer_probe(app, opened.connector, opened.source, &headers, keep).await
+    super::answer_probe(app, &ready, &headers, keep).await
 }
 
 async fn probe_change(
@@ -374,16 +374,16 @@ async fn probe_change(
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let new = changed_config(&app, &caller, name.clone(), draft.config.clone()).await;
-    let (connector, config) = match new {
-        Ok(new) => (new.found.connector, new.config),
+    let ready = match new {
+        Ok(new) => new.config,
         Err(problem) => {
             let left = unreadable(&app, &caller, name, problem).await?;
-            let new = whole_config(&app, &caller, &left, draft.config).await?;
-            (new.connector, new.config)
+            whole_config(&app, &caller, &left, draft.config)
+                .await?
+                .config
         }
     };
-    let source = connector.open(&config, &app.context())?;
-    super::answer_probe(app, connector, source, &headers, |_| async {}).await
+    super::answer_probe(app, &ready, &headers, |_| async {}).await
 }
 
 async fn streams(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater_core::{AnyConnector, Date, Outcome, ProbeReport, Timestamp};
+use headwater_core::{Date, Outcome, ProbeReport, Timestamp};
 use headwater_store::{Actor, LastCheck, NewConnection, Said, Store};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer};
@@ -21,7 +21,7 @@ use crate::{
     app::{App, form},
     embeds::Claim,
     guard::Caller,
-    probing::{connector, judge, probe, ready},
+    probing::{Ready, connector, judge, probe, ready},
     problem::Problem,
 };
 
@@ -96,9 +96,8 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
     let (form, _) = judge(app, caller, &*connector, &answer).map_err(Problem::form)?;
     let report = match new.test {
         true => {
-            let (_, config) = ready(app, caller, &*connector, &answer).await?;
-            let source = connector.open(&config, &app.context())?;
-            Some(accepted(app, &*connector, &*source, &mut answer).await?)
+            let (_, config) = ready(app, caller, &connector, &answer).await?;
+            Some(accepted(app, &config, &mut answer).await?)
         }
         false => None,
     };
@@ -128,11 +127,10 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
 /// Probes a config that is to be saved; refused where the probe fails. What the service would rather have is taken over.
 pub(super) async fn accepted(
     app: &App,
-    connector: &dyn AnyConnector,
-    source: &dyn headwater_core::Source,
+    config: &Ready,
     answer: &mut Value,
 ) -> Result<ProbeReport, Problem> {
-    let report = probe(app, connector, source, |_| {}).await?;
+    let report = probe(app, config).await?;
     if let Some(failed) = report.failure() {
         return Err(Problem::test_failed(failed, &report));
     }
@@ -211,11 +209,7 @@ pub(crate) async fn save_change(
     };
     let mut new = changed_config(app, caller, name.clone(), patch).await?;
     let report = match test {
-        true => {
-            let connector = &new.found.connector;
-            let source = connector.open(&new.config, &app.context())?;
-            Some(accepted(app, &**connector, &*source, &mut new.answer).await?)
-        }
+        true => Some(accepted(app, &new.config, &mut new.answer).await?),
         false => None,
     };
     app.store(move |store| {
