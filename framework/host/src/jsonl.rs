@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
 
-use crate::{Delivery, Sink, State, Written, line_key::push_key, state::make_names_durable};
+use crate::{
+    Delivery, Locked, Sink, State, Written, line_key::push_key, state::make_names_durable,
+};
 
 /// Written to the file at once.
 const BUFFER: usize = 128 << 10;
@@ -28,7 +30,7 @@ pub struct JsonLinesFolder {
 #[derive(Debug)]
 struct Output {
     path: PathBuf,
-    file: File,
+    file: Locked,
     /// The fields of the key, where lines say it.
     key: Option<&'static [&'static str]>,
     buffer: Vec<u8>,
@@ -70,18 +72,14 @@ impl Sink for JsonLinesFolder {
             let vouched = state.output(&path);
             let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
             // Held until the process ends, however it ends. Two runs would cut each other's lines.
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-                Err(TryLockError::WouldBlock) => {
-                    let text = format!(
-                        "{} is being written by another run; wait for it to end",
-                        path.display()
-                    );
-                    return Err(Error::new(Kind::ConfigInvalid, text));
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(&path, &error)),
-            }
+            let locked = Locked::take_if_possible(file).map_err(|error| failed(&path, &error))?;
+            let Some(file) = locked else {
+                let text = format!(
+                    "{} is being written by another run; wait for it to end",
+                    path.display()
+                );
+                return Err(Error::new(Kind::ConfigInvalid, text));
+            };
             let written = match vouched {
                 // A shorter file was taken away or rotated by its reader: what is new goes on at its end.
                 Some(vouched) => vouched.min(length),

@@ -2,13 +2,14 @@
 //! waits for a run that was killed, and no clock takes part.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use headwater_core::{Error, Kind, Result};
+use headwater_host::Locked;
 
 use crate::sqlite::make_folder;
 
@@ -17,19 +18,14 @@ use crate::sqlite::make_folder;
 pub(crate) struct Locks(pub PathBuf);
 
 impl Locks {
-    /// Takes a lock until the file is dropped; none where somebody else has it.
-    pub(crate) fn take(&self, name: &str) -> Result<Option<File>> {
+    /// Takes a lock until it is dropped; none where somebody else has it.
+    pub(crate) fn take(&self, name: &str) -> Result<Option<Locked>> {
         let path = self.0.join(name);
         let failed = |error: io::Error| {
             let text = format!("the lock {} cannot be taken: {error}", path.display());
             Error::new(Kind::OutputFailed, text)
         };
-        let file = open(&self.0, &path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-        }
+        open(&self.0, &path).and_then(Locked::take).map_err(failed)
     }
 
     /// Removes the file of a lock that nobody will take again. What is left behind does no harm.

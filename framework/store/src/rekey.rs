@@ -5,6 +5,7 @@
 //! sealed again, each in one transaction, and only when none needs the old key any more does it leave the file.
 
 use headwater_core::{Error, Kind, Result};
+use headwater_host::Locked;
 
 use crate::{database::transaction, key::Keyring, store::Store, stored::Stored};
 
@@ -40,7 +41,7 @@ impl Store {
     }
 
     /// Two processes would make two new keys, of which one file can hold only one.
-    fn lock_keys(&self) -> Result<Option<std::fs::File>> {
+    fn lock_keys(&self) -> Result<Option<Locked>> {
         let Some(locks) = &self.locks else {
             return Ok(None);
         };

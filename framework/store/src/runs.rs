@@ -5,9 +5,10 @@
 //! a lock that the system gives back when a process ends, and between hosts by a time on the server's clock until which
 //! the lease was last renewed.
 
-use std::{fs::File, process, time::Duration};
+use std::{process, time::Duration};
 
 use headwater_core::{Error, Kind, Result, Status, Timestamp};
+use headwater_host::Locked;
 use serde_json::Value as Json;
 
 use crate::{
@@ -56,7 +57,7 @@ pub struct Run {
     connection: String,
     name: String,
     epoch: i64,
-    _lock: Option<File>,
+    _lock: Option<Locked>,
 }
 
 impl Run {
@@ -175,7 +176,7 @@ impl Store {
     }
 
     /// Takes the lock of a connection, where locks tell whether its holder lives.
-    pub(crate) fn lock(&mut self, id: &str, name: &str) -> Result<Option<File>> {
+    pub(crate) fn lock(&mut self, id: &str, name: &str) -> Result<Option<Locked>> {
         let Some(locks) = &self.locks else {
             return Ok(None);
         };
@@ -279,7 +280,7 @@ pub(crate) fn refuse_in_use(
     database: &mut dyn Database,
     id: &str,
     name: &str,
-    lock: Option<&File>,
+    lock: Option<&Locked>,
 ) -> Result<()> {
     if lock.is_some() {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Records that a policy rejected, in a file of their own.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use memchr::memrchr;
 use serde_json::value::RawValue;
 
 use super::RejectReason;
-use crate::jsonl::push_line;
+use crate::{Locked, jsonl::push_line};
 
 /// Written to the file at once.
 const BUFFER: usize = 128 << 10;
@@ -34,7 +34,7 @@ pub struct DeadLetters {
 
 #[derive(Debug)]
 struct Output {
-    file: File,
+    file: Locked,
     buffer: Vec<u8>,
     /// Bytes in the file, the buffer not counted.
     written: u64,
@@ -99,20 +99,15 @@ impl DeadLetters {
             .write(true)
             .mode(0o600)
             .open(&self.path);
-        let mut file = file.map_err(fail)?;
         // Held until the process ends, however it ends. Two runs would cut each other's lines.
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = format!(
-                    "{} is being written by another run; wait for it to end",
-                    self.path.display()
-                );
-                return Err(Error::new(Kind::ConfigInvalid, text));
-            }
-            Err(TryLockError::Error(error)) => return Err(fail(error)),
-        }
+        let locked = file.and_then(Locked::take_if_possible).map_err(fail)?;
+        let Some(mut file) = locked else {
+            let text = format!(
+                "{} is being written by another run; wait for it to end",
+                self.path.display()
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        };
         let length = file.metadata().map_err(fail)?.len();
         let length = vouched.map_or(length, |vouched| vouched.min(length));
         let whole = end_of_whole_lines(&mut file, length).map_err(fail)?;

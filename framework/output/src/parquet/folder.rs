@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use headwater_core::{Error, Kind, Result};
+use headwater_host::Locked;
 
 #[cfg(test)]
 use super::faults::step;
@@ -31,7 +32,7 @@ const fn step(_what: &str) -> io::Result<()> {
 pub(crate) struct Folder {
     root: PathBuf,
     /// Held until the process ends, however it ends.
-    lock: Option<File>,
+    lock: Option<Locked>,
 }
 
 impl Folder {
@@ -67,21 +68,16 @@ impl Place for Folder {
             .truncate(false)
             .write(true)
             .open(&path);
-        let file = file.map_err(|error| failed(&path, &error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            // Where nothing can be locked, the numbers of the manifests keep two runs apart.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = format!(
-                    "{} is being written by another run; wait for it to end",
-                    self.name()
-                );
-                return Err(Error::new(Kind::ConfigInvalid, text));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(&path, &error)),
+        // Where nothing can be locked, the numbers of the manifests keep two runs apart.
+        let locked = file.and_then(Locked::take_if_possible);
+        self.lock = locked.map_err(|error| failed(&path, &error))?;
+        if self.lock.is_none() {
+            let text = format!(
+                "{} is being written by another run; wait for it to end",
+                self.name()
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text));
         }
-        self.lock = Some(file);
         make_names_durable(&self.root)
     }
 

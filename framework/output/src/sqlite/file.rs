@@ -1,14 +1,14 @@
 //! Opening the file, and taking the run: from here on no other run of the connection commits to it.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::State;
+use headwater_host::{Locked, State};
 use rusqlite::{
     Connection, MAIN_DB, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
 };
@@ -28,18 +28,7 @@ pub(super) struct Run {
     /// The state as the file has it; empty before the first commit.
     pub stored_state: Vec<u8>,
     /// Dropped after the connection, since the file is in use until then.
-    _lock: Lock,
-}
-
-/// Held until the process ends, however it ends.
-#[derive(Debug)]
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing the file would do, but for a process that is just being started elsewhere and still has a copy of it.
-        let _ = self.0.unlock();
-    }
+    _lock: Locked,
 }
 
 /// Opens the file and takes the run, together with the state that the last one left.
@@ -182,7 +171,7 @@ fn refuse_newer(connection: &Connection, path: &Path) -> Result<()> {
 }
 
 /// Refuses a second run early. The lock is on a file of its own, since SQLite has locks on the other one.
-fn lock(path: &Path, name: &str) -> Result<Lock> {
+fn lock(path: &Path, name: &str) -> Result<Locked> {
     let lock_path = lock_path(path, name);
     let failed = |error: io::Error| {
         let text = format!(
@@ -195,23 +184,16 @@ fn lock(path: &Path, name: &str) -> Result<Lock> {
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&lock_path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        // The epoch is enough to be safe.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-            Ok(Lock(file))
-        }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-        Err(TryLockError::WouldBlock) => {
-            let text = format!(
-                "{} is being written by another run of the connection {name}; wait for it to end",
-                path.display()
-            );
-            Err(Error::new(Kind::ConfigInvalid, text))
-        }
-    }
+        .open(&lock_path);
+    // Where nothing can be locked, the epoch is enough to be safe.
+    let locked = file.and_then(Locked::take_if_possible).map_err(failed)?;
+    locked.ok_or_else(|| {
+        let text = format!(
+            "{} is being written by another run of the connection {name}; wait for it to end",
+            path.display()
+        );
+        Error::new(Kind::ConfigInvalid, text)
+    })
 }
 
 /// One lock for each connection, so that several may share a file.
