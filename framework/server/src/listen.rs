@@ -1,13 +1,28 @@
 //! The way in: connections with a limit on their number, their heads and their silence, in the clear or over TLS.
 
 use std::{
-    convert::Infallible, io, net::SocketAddr, path::Path, pin::Pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{self, Poll},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::Request, response::IntoResponse};
+use bytes::Bytes;
 use headwater_core::{Error, Kind, Result};
-use http::{Response, StatusCode};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http::{HeaderValue, Response, StatusCode, header};
+use hyper::{
+    body::{Body as _, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{
     ServerConfig,
@@ -176,12 +191,16 @@ async fn answered(
     is_full: bool,
 ) -> Response<Body> {
     let id = RequestId::of(request.headers());
+    let is_read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
     let mut answer = if is_full && request.uri().path() != "/healthz" {
         let text = "too many connections are open; try again in a moment";
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
         problem.retry_after(1).into_response()
     } else {
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| {
+            let is_read = Arc::clone(&is_read);
+            Body::new(Followed { body, is_read })
+        });
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(id.clone());
         let mut router = router;
@@ -191,7 +210,42 @@ async fn answered(
         }
     };
     id.mark(&mut answer);
+    // Such a connection is closed, and a client that is not told so may send its next request into it.
+    if !is_read.load(Ordering::Relaxed) {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
     answer
+}
+
+/// The body of a request, and whether all of it was read.
+struct Followed {
+    body: Incoming,
+    is_read: Arc<AtomicBool>,
+}
+
+impl hyper::body::Body for Followed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Reads a certificate with its chain, and its key.

@@ -276,6 +276,23 @@ async fn whoever_sends_more_than_is_read_sees_the_answer() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_about_to_be_closed_says_so() {
+    let service = service();
+    for length in [0, 10, 200_000, 2 << 20] {
+        let body = vec![b'x'; length];
+        let request = service.request(Method::POST, "/api/v1/nothing").body(body);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 404);
+        let is_closed = answer.headers().get("connection").is_some();
+        // Nobody read the body.
+        assert_eq!(is_closed, length > 0, "{length}");
+        let read = service.send(Method::POST, "/api/v1/connections", &json!({}));
+        let read = read.send().await.unwrap();
+        assert!(read.headers().get("connection").is_none());
+    }
+}
+
+#[tokio::test]
 async fn too_many_connections_are_told_so_while_health_answers() {
     let service = acceptance::service::Service::start(HEADWATER, &["--most-connections", "4"]);
     let host = service.address.trim_start_matches("http://").to_owned();
