@@ -1,6 +1,7 @@
 //! The console in a real browser: the shipped binary, the simulator, and everything that people do with them.
 
 mod adding;
+mod answers;
 mod author;
 mod budgets;
 mod changing;

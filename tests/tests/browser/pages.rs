@@ -12,7 +12,7 @@ use headwater_testkit::{Reply, Script};
 use serde_json::json;
 
 /// What the service sends with its pages.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// A site with these pages, each at `/` and its name.
