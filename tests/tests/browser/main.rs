@@ -7,6 +7,7 @@ mod budgets;
 mod changing;
 mod embed;
 mod leaving;
+mod managers;
 mod pages;
 mod reading;
 mod secrets;
