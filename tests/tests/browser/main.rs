@@ -6,6 +6,7 @@ mod author;
 mod budgets;
 mod changing;
 mod embed;
+mod embed_ways;
 mod leaving;
 mod managers;
 mod pages;
