@@ -11,14 +11,14 @@ use std::{
 
 use acceptance::browser::Browser;
 use fastrand::Rng;
-use headwater_console::{CredentialForm, Messages, Page, SCRIPT, STYLE, Theme, answer, credential};
+use headwater_console::{CredentialForm, Messages, Page, Theme, answer, credential};
 use headwater_core::{FormModel, tidy};
 use headwater_testkit::{Reply, Script};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::pages::{POLICY, samples};
+use crate::pages::{POLICY, samples, shown};
 
 /// What is sent is on its way for so long at most.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -329,21 +329,7 @@ async fn site(pages: Vec<(String, Page)>, text: &Messages) -> (Script, Unbounded
                 false => Reply::full(204, &[], b""),
             };
         }
-        let path = request.target.split('?').next().unwrap_or_default();
-        let (kind, body) = match path {
-            "/assets/console.css" => ("text/css", STYLE),
-            "/assets/console.js" => ("text/javascript", SCRIPT),
-            page => match documents.get(page) {
-                Some(document) => ("text/html; charset=utf-8", document.as_str()),
-                None => return Reply::json(404, "{}"),
-            },
-        };
-        let policy = format!("{POLICY}; frame-src 'self'");
-        let headers = [
-            ("content-type", kind),
-            ("content-security-policy", &*policy),
-        ];
-        Reply::full(200, &headers, body.as_bytes())
+        shown(&documents, &format!("{POLICY}; frame-src 'self'"), request)
     });
     (script.await.unwrap(), posted)
 }
@@ -460,47 +446,36 @@ const ROUND: &str = "const done = arguments[arguments.length - 1];
 
 /// What somebody types, chooses and pastes: a step is the place of an input, what is done there, and the value.
 fn steps(random: &mut Rng, inputs: &[Input]) -> Vec<Value> {
+    let all = || inputs.iter().enumerate();
     let mut steps = Vec::new();
-    let chosen_inside = |tag: &str, branch: &str| {
-        let is_inside = |input: &Input| {
-            let inside = input.inside.as_ref();
-            inside.is_some_and(|(own, number)| own == tag && number == branch)
-        };
-        let all = inputs.iter().enumerate();
-        let inside = all.filter(move |(_, input)| is_inside(input));
-        inside.map(|(place, _)| place).collect::<Vec<usize>>()
-    };
-    let outside = |input: &Input| input.inside.is_none() && input.chooses.is_none();
-    for (place, input) in inputs
-        .iter()
-        .enumerate()
-        .filter(|(_, input)| outside(input))
-    {
-        steps.extend(step(random, place, input));
+    for (place, input) in all() {
+        if input.inside.is_none() && input.chooses.is_none() {
+            steps.extend(step(random, place, input));
+        }
     }
-    let mut tags: BTreeMap<&str, Vec<(usize, usize, Option<&str>)>> = BTreeMap::new();
-    for (place, input) in inputs.iter().enumerate() {
-        let Some((tag, branches)) = &input.chooses else {
+    let choosing: Vec<usize> = all()
+        .filter(|(_, input)| input.chooses.is_some())
+        .map(|(place, _)| place)
+        .collect();
+    // What is typed into one alternative stays there when another is chosen.
+    for _ in 0..random.usize(..6) {
+        let Some(place) = random.choice(&choosing).copied() else {
+            break;
+        };
+        let Some((tag, branches)) = &inputs[place].chooses else {
             continue;
         };
-        let options = branches.iter().enumerate();
-        let options = options.map(|(option, branch)| (place, option, branch.as_deref()));
-        tags.entry(tag).or_default().extend(options);
-    }
-    // What is typed into one alternative stays there when another is chosen.
-    for (tag, options) in tags {
-        for _ in 0..random.usize(..4) {
-            let (place, option, branch) = options[random.usize(..options.len())];
-            let choice = match inputs[place].r#type.as_str() {
-                "radio" => json!([place, "check", true]),
-                _ => json!([place, "option", option]),
-            };
-            steps.push(choice);
-            for inside in branch
-                .map(|branch| chosen_inside(tag, branch))
-                .unwrap_or_default()
-            {
-                steps.extend(step(random, inside, &inputs[inside]));
+        let option = random.usize(..branches.len());
+        steps.push(match inputs[place].r#type.as_str() {
+            "radio" => json!([place, "check", true]),
+            _ => json!([place, "option", option]),
+        });
+        for (inside, input) in all() {
+            let is_inside = input.inside.as_ref().is_some_and(|(own, branch)| {
+                own == tag && Some(branch) == branches[option].as_ref()
+            });
+            if is_inside {
+                steps.extend(step(random, inside, input));
             }
         }
     }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use acceptance::browser::Browser;
-use headwater_console::{Messages, SCRIPT, STYLE, Theme, credential};
-use headwater_testkit::{Reply, Script};
+use headwater_console::{Messages, Theme, credential};
+use headwater_testkit::Script;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::pages::{POLICY, samples};
+use crate::pages::{POLICY, samples, shown};
 
 const USER: &str = "ana";
 const PASSWORD: &str = "account-password-7";
@@ -67,19 +67,7 @@ async fn a_saved_login_is_not_put_into_the_secrets_of_a_form() {
     // The same form by somebody who believes that this keeps password managers away.
     let careless = documents["/clari-revenue"].replace("new-password", "off");
     documents.insert("/careless".to_owned(), careless);
-    let site = Script::start(move |request| {
-        let path = request.target.split('?').next().unwrap_or_default();
-        let (kind, body) = match path {
-            "/assets/console.css" => ("text/css", STYLE),
-            "/assets/console.js" => ("text/javascript", SCRIPT),
-            page => match documents.get(page) {
-                Some(document) => ("text/html; charset=utf-8", document.as_str()),
-                None => return Reply::json(404, "{}"),
-            },
-        };
-        let headers = [("content-type", kind), ("content-security-policy", POLICY)];
-        Reply::full(200, &headers, body.as_bytes())
-    });
+    let site = Script::start(move |request| shown(&documents, POLICY, request));
     let site = site.await.unwrap();
     let Some(browser) = Browser::start_with(&site.base_url(), save_login).await else {
         return;
