@@ -9,7 +9,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, Once, PoisonError},
     time::{Duration, Instant},
@@ -69,7 +69,11 @@ struct Programs {
 /// A driver with its browser.
 struct Driver {
     keeper: Child,
+    /// Where sessions are begun.
+    sessions: String,
+    /// The session.
     address: String,
+    profile: PathBuf,
 }
 
 impl Drop for Driver {
@@ -82,6 +86,8 @@ impl Drop for Driver {
 /// A window of its own, in a browser that remembers nothing of other tests.
 pub struct Browser {
     driver: Option<Driver>,
+    /// Whether its profile is that of any other, so that the next test may have it.
+    is_plain: bool,
     client: Client,
     site: String,
     axe: String,
@@ -91,6 +97,15 @@ pub struct Browser {
 impl Browser {
     /// A window for pages of `site` (`http://127.0.0.1:PORT`); none where there is no browser.
     pub async fn start(site: &str) -> Option<Self> {
+        Self::start_in(site, None).await
+    }
+
+    /// The same in a browser of its own, into whose profile this puts something before it is opened again.
+    pub async fn start_with(site: &str, prepare: fn(&Path, &str)) -> Option<Self> {
+        Self::start_in(site, Some(prepare)).await
+    }
+
+    async fn start_in(site: &str, prepare: Option<fn(&Path, &str)>) -> Option<Self> {
         let programs = match programs() {
             Ok(programs) => programs,
             Err(missing) => {
@@ -103,13 +118,23 @@ impl Browser {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().timeout(LONGEST_COMMAND);
         let client = client.build().expect("a client");
-        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let driver = match idle {
-            Some(driver) => driver,
-            None => launch(&programs, &client).await,
+        let idle = || IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let driver = match prepare {
+            Some(prepare) => {
+                let mut driver = launch(&programs, &client).await;
+                driver.end(&client).await;
+                prepare(&driver.profile, site);
+                driver.begin(&programs, &client).await;
+                driver
+            }
+            None => match idle() {
+                Some(driver) => driver,
+                None => launch(&programs, &client).await,
+            },
         };
         let browser = Self {
             driver: Some(driver),
+            is_plain: prepare.is_none(),
             client,
             site: site.to_owned(),
             axe: fs::read_to_string(programs.axe).expect("axe-core"),
@@ -137,7 +162,7 @@ impl Browser {
     /// Ends a test: nothing may have been complained about, and the next test may have the browser.
     pub async fn close(mut self) {
         self.is_quiet().await;
-        let driver = self.driver.take();
+        let driver = self.driver.take().filter(|_| self.is_plain);
         let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
         idle.extend(driver);
     }
@@ -601,31 +626,48 @@ async fn launch(programs: &Programs, client: &Client) -> Driver {
         let (_, port) = line.split_once("started successfully on port ")?;
         port.trim_end_matches('.').parse::<u16>().ok()
     });
+    let port = port.expect("the driver starts");
     let mut driver = Driver {
         keeper,
-        address: format!("http://127.0.0.1:{}", port.expect("the driver starts")),
+        sessions: format!("http://127.0.0.1:{port}/session"),
+        address: String::new(),
+        profile: folder.join("profile"),
     };
-    let arguments = [
-        "--headless=new",
-        // The sandbox of Chromium refuses to run as root, as it does in most containers.
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--window-size=1280,900",
-        "--no-first-run",
-        &format!("--user-data-dir={}", folder.join("profile").display()),
-    ];
-    let wanted = json!({ "capabilities": { "alwaysMatch": {
-        "browserName": "chrome",
-        "goog:loggingPrefs": { "browser": "ALL" },
-        "goog:chromeOptions": { "binary": programs.chromium, "args": arguments },
-    }}});
-    let address = format!("{}/session", driver.address);
-    let session = request(client, Method::POST, &address, wanted).await;
-    let session = session.unwrap_or_else(|error| panic!("the browser does not start: {error}"));
-    let id = session["sessionId"].as_str().expect("a session");
-    driver.address = format!("{address}/{id}");
+    driver.begin(programs, client).await;
     driver
+}
+
+impl Driver {
+    /// Starts the browser.
+    async fn begin(&mut self, programs: &Programs, client: &Client) {
+        let arguments = [
+            "--headless=new",
+            // The sandbox of Chromium refuses to run as root, as it does in most containers.
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--window-size=1280,900",
+            "--no-first-run",
+            // Saved logins are sealed with a key that everybody knows.
+            "--password-store=basic",
+            &format!("--user-data-dir={}", self.profile.display()),
+        ];
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:chromeOptions": { "binary": programs.chromium, "args": arguments },
+        }}});
+        let session = request(client, Method::POST, &self.sessions, wanted).await;
+        let session = session.unwrap_or_else(|error| panic!("the browser does not start: {error}"));
+        let id = session["sessionId"].as_str().expect("a session");
+        self.address = format!("{}/{id}", self.sessions);
+    }
+
+    /// Ends the browser and keeps its profile.
+    async fn end(&self, client: &Client) {
+        let ended = request(client, Method::DELETE, &self.address, Value::Null).await;
+        ended.unwrap_or_else(|error| panic!("the browser does not end: {error}"));
+    }
 }
 
 fn programs() -> Result<Programs, String> {

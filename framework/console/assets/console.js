@@ -259,26 +259,43 @@
 
   const keys = (pointer) => pointer.split('/').slice(1).map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
 
+  /** An object in which every name is that of a field, `__proto__` too. */
+  const object = () => Object.create(null);
+
   function put(config, pointer, value) {
     const path = keys(pointer);
     const last = path.pop();
     let place = config;
-    for (const key of path) place = place[key] ??= {};
+    for (const key of path) place = place[key] ??= object();
     place[last] = value;
   }
 
   const at = (config, pointer) => keys(pointer).reduce((place, key) => place?.[key], config);
 
-  const typed = (input) => (input.dataset.value === undefined ? undefined : JSON.parse(input.dataset.value));
+  /** A number as it is written, where the browser can keep it so. */
+  const exact = (text) => (JSON.rawJSON ? JSON.rawJSON(text) : Number(text));
+
+  const parsed = (text) => JSON.parse(text, (_, value, given) => (typeof value === 'number' ? exact(given?.source ?? String(value)) : value));
+
+  /** Whether two values are the same, however their numbers are written: 5.0 is 5. */
+  const isSame = (one, other) => comparable(one) === comparable(other);
+  const comparable = (value) => JSON.stringify(value, (_, one) => {
+    if (!JSON.isRawJSON?.(one)) return one;
+    const number = Number(one.rawJSON);
+    return Number.isSafeInteger(number) || !/^-?\d+$/.test(one.rawJSON) ? number : one.rawJSON;
+  });
+
+  const typed = (input) => (input.dataset.value === undefined ? undefined : parsed(input.dataset.value));
+
+  // What the server takes for white space.
+  const trim = (text) => text.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '');
 
   function scalar(kind, text) {
     if (text === '') return undefined;
     if (kind === 'boolean' && /^(true|false)$/.test(text)) return text === 'true';
-    const trimmed = text.trim();
-    const isNumber = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(trimmed);
-    if ((kind !== 'integer' && kind !== 'number') || !isNumber) return text;
-    const number = Number(trimmed);
-    return Number.isSafeInteger(number) || !JSON.rawJSON ? number : JSON.rawJSON(trimmed);
+    const trimmed = trim(text);
+    const isNumber = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(trimmed) && Number.isFinite(Number(trimmed));
+    return (kind === 'integer' || kind === 'number') && isNumber ? exact(trimmed) : text;
   }
 
   /** The value of one field; undefined where it is empty or the default. */
@@ -305,23 +322,23 @@
     } else if (kind === 'choice') {
       value = typed(inputs[0].selectedOptions[0]);
     } else if (kind.startsWith('list-')) {
-      value = inputs[0].value.split('\n').map((line) => scalar(kind.slice(5), line.trim())).filter((one) => one !== undefined);
+      value = inputs[0].value.split('\n').map((line) => scalar(kind.slice(5), trim(line))).filter((one) => one !== undefined);
     } else {
       value = scalar(kind, inputs[0].value);
     }
     const standard = field.dataset.default;
     if (Array.isArray(value) && !value.length && standard === undefined) return undefined;
-    if (standard !== undefined && JSON.stringify(value) === JSON.stringify(JSON.parse(standard))) return undefined;
+    if (standard !== undefined && isSame(value, parsed(standard))) return undefined;
     return value;
   }
 
   /** The change (JSON Merge Patch) that makes one config of another: what is absent would stay, so it becomes null. */
   function difference(before, after) {
-    const change = {};
+    const change = object();
     const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON?.(value);
     for (const name of Object.keys(before)) if (!(name in after)) change[name] = null;
     for (const [name, value] of Object.entries(after)) {
-      if (name in before && JSON.stringify(before[name]) === JSON.stringify(value)) continue;
+      if (name in before && isSame(before[name], value)) continue;
       change[name] = isObject(before[name]) && isObject(value) ? difference(before[name], value) : value;
     }
     return change;
@@ -345,7 +362,7 @@
       // Where the page came with something that is not saved, it says what is.
       const { saved } = form.dataset;
       this.before = this.state();
-      this.savedConfig = saved ? JSON.parse(saved) : this.config();
+      this.savedConfig = saved ? parsed(saved) : this.config();
       for (const input of all('[data-destination] [name]', form)) {
         const field = input.closest('[data-pointer]');
         const standard = JSON.parse(field.dataset.default ?? '""');
@@ -384,12 +401,12 @@
     }
 
     config() {
-      const config = {};
+      const config = object();
       for (const field of this.fields()) {
         const { kind, pointer } = field.dataset;
         if (kind === 'own') continue;
         if (kind === 'group') {
-          if (field.hasAttribute('data-required')) put(config, pointer, {});
+          if (field.hasAttribute('data-required')) put(config, pointer, object());
           continue;
         }
         const value = valueOf(field);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_core::{Choice, Field, FieldError, FieldKind, FormModel};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::{
     inputs::{Branch, name, name_at, tag_name, text_of},
@@ -40,7 +40,7 @@ pub(crate) fn as_sent(fields: &[Field], saved: &Value) -> Value {
             _ => value.clone(),
         };
         let is_empty = value.as_object().is_some_and(Map::is_empty) && !field.required;
-        if field.default.as_ref() != Some(&value) && !is_empty {
+        if !is_default(field, &value) && !is_empty {
             sent.insert(field.key(), value);
         }
     }
@@ -115,7 +115,7 @@ impl Typed {
             FieldKind::List { of } => self.list(field, of, &name)?,
             kind => scalar(kind, self.last(&name)?)?,
         };
-        (field.default.as_ref() != Some(&value)).then_some(value)
+        (!is_default(field, &value)).then_some(value)
     }
 
     fn secret(&self, name: &str) -> Option<Value> {
@@ -149,12 +149,14 @@ impl Typed {
 
     /// Choices are several inputs of one name, anything else is one value per line.
     fn list(&self, field: &Field, of: &FieldKind, name: &str) -> Option<Value> {
-        let texts = self.0.get(name)?;
-        let values: Vec<Value> = texts
-            .iter()
-            .flat_map(|text| text.split('\n'))
-            .filter_map(|line| scalar(of, line.trim()))
-            .collect();
+        let texts = self.0.get(name)?.iter();
+        let values: Vec<Value> = match of {
+            FieldKind::Choice { .. } => texts.filter_map(|text| scalar(of, text)).collect(),
+            _ => texts
+                .flat_map(|text| text.split('\n'))
+                .filter_map(|line| scalar(of, line.trim()))
+                .collect(),
+        };
         let has_default = field.default.is_some();
         (!values.is_empty() || has_default).then_some(Value::Array(values))
     }
@@ -171,22 +173,30 @@ fn scalar(kind: &FieldKind, text: &str) -> Option<Value> {
         return None;
     }
     let value = match kind {
-        FieldKind::Integer => whole(text.trim()),
-        FieldKind::Number => number(text.trim()),
+        FieldKind::Integer | FieldKind::Number => text.trim().parse().ok().map(Value::Number),
         FieldKind::Boolean => text.parse().ok().map(Value::Bool),
         _ => None,
     };
     Some(value.unwrap_or_else(|| text.into()))
 }
 
-fn whole(text: &str) -> Option<Value> {
-    let signed = text.parse::<i64>().ok().map(Value::from);
-    let unsigned = || text.parse::<u64>().ok().map(Value::from);
-    signed.or_else(unsigned).or_else(|| number(text))
+fn is_default(field: &Field, value: &Value) -> bool {
+    let default = field.default.as_ref();
+    default.is_some_and(|default| is_same(default, value))
 }
 
-fn number(text: &str) -> Option<Value> {
-    text.parse::<Number>().ok().map(Value::Number)
+/// Whether two values are the same, however their numbers are written: 5.0 is 5.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() != other.is_f64() => {
+            one.as_f64() == other.as_f64()
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            let mut pairs = one.iter().zip(other);
+            one.len() == other.len() && pairs.all(|(one, other)| is_same(one, other))
+        }
+        _ => one == other,
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +255,40 @@ mod tests {
             typed,
             json!({ "auth": { "by": "token", "key": "k" }, "first": u64::MAX, "share": 0.5, "archived": false,
                     "tags": ["one", "two, three"], "types": ["b"] })
+        );
+    }
+
+    #[test]
+    fn a_number_is_what_json_takes_for_one() {
+        for text in ["+5", "007", "5.", ".5", "1e400", "0x10", "NaN"] {
+            let typed = of(&[("/first", text), ("/share", text)]);
+            assert_eq!(typed, json!({ "first": text, "share": text }));
+        }
+    }
+
+    #[test]
+    fn a_default_is_absent_however_its_number_is_written() {
+        let schema = json!({ "type": "object", "properties": { "sizes": {
+            "title": "Sizes", "description": "Them.", "x-headwater": { "order": 1 },
+            "type": "array", "items": { "type": "number" }, "default": [5, 0.1],
+        }}});
+        let form = FormModel::from_schema("Test", &[], &schema).unwrap();
+        let typed = |text: &str| answer(&form, [("/sizes".to_owned(), text.to_owned())]);
+        assert_eq!(typed("5.0\n0.10"), json!({}));
+        assert_eq!(typed("5"), json!({ "sizes": [5] }));
+    }
+
+    #[test]
+    fn a_choice_is_taken_with_its_blanks_and_line_breaks() {
+        let schema = json!({ "type": "object", "properties": { "marks": {
+            "title": "Marks", "description": "Them.", "x-headwater": { "order": 1 },
+            "type": "array", "items": { "enum": ["a ", "two\nlines"] },
+        }}});
+        let form = FormModel::from_schema("Test", &[], &schema).unwrap();
+        let pairs = ["", "a ", "two\r\nlines"].map(|text| ("/marks".to_owned(), text.to_owned()));
+        assert_eq!(
+            answer(&form, pairs),
+            json!({ "marks": ["a ", "two\nlines"] })
         );
     }
 

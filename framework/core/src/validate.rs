@@ -50,7 +50,7 @@ pub struct Notice {
     pub message: String,
 }
 
-/// Cleans what pasting leaves behind: white space and one pair of quotes around secrets and addresses. Whole numbers
+/// Cleans what pasting leaves behind: white space and quotes around secrets and addresses. Whole numbers
 /// written as `1.0`, which JSON Schema takes for integers, become integers. A value that begins unlike others of its
 /// field is noticed.
 pub fn tidy(form: &FormModel, answer: &mut Value) -> Vec<Notice> {
@@ -96,13 +96,17 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
     }
 }
 
-fn strip(text: &str) -> &str {
-    let trimmed =
-        text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}');
-    ['"', '\'']
-        .into_iter()
-        .find_map(|quote| trimmed.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(trimmed)
+/// Until nothing is left to take off, so that it makes no difference how often it is done.
+fn strip(mut text: &str) -> &str {
+    loop {
+        text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}');
+        let mut quotes = ['"', '\''].into_iter();
+        let inside = quotes.find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
+        match inside {
+            Some(inside) => text = inside,
+            None => return text,
+        }
+    }
 }
 
 fn make_whole(value: &mut Value) {

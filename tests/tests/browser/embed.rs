@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use crate::{FAILS, HEADWATER, ends, enter, save, wrong_fields};
 
 const WRONG: &str = "canary-8e21-never-to-be-seen";
-const FRAME: &str = "dialog iframe";
+pub const FRAME: &str = "dialog iframe";
 /// A page that keeps what it is told.
-const PLAIN: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A platform</title>
+pub const PLAIN: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A platform</title>
 <h1>A platform</h1><button id="opener">Open</button><script src="https://headwater.example/embed.js"></script></html>"#;
 
 /// A platform: a page on another origin than the service, and a backend that asks for embeds.
-struct Platform {
-    service: Service,
+pub struct Platform {
+    pub service: Service,
     origin: String,
     /// What `/connect` answers.
     embed: Arc<Mutex<String>>,
@@ -29,7 +29,12 @@ struct Platform {
 
 impl Platform {
     /// Shows this page, which names the service as the documentation does.
-    async fn start(page: String) -> Self {
+    pub async fn start(page: String) -> Self {
+        Self::start_at("localhost", page).await
+    }
+
+    /// The same on this host. On that of the service the page is of another origin all the same, but of the same site.
+    pub async fn start_at(host: &str, page: String) -> Self {
         let html = Arc::new(Mutex::new(String::new()));
         let embed = Arc::new(Mutex::new(String::new()));
         let (shown, given) = (Arc::clone(&html), Arc::clone(&embed));
@@ -42,7 +47,7 @@ impl Platform {
             _ => Reply::json(404, "{}"),
         });
         let script = script.await.unwrap();
-        let origin = format!("http://localhost:{}", script.port());
+        let origin = format!("http://{host}:{}", script.port());
         let other = "https://app.example";
         let options = ["--embed-origin", other, "--embed-origin", &origin];
         let service = Service::start(HEADWATER, &options);
@@ -56,7 +61,7 @@ impl Platform {
     }
 
     /// Asks for an embed as a backend does.
-    async fn ask(&self, wanted: Value) -> Value {
+    pub async fn ask(&self, wanted: Value) -> Value {
         let mut body = wanted;
         if body["origin"].is_null() {
             body["origin"] = self.origin.clone().into();
@@ -67,7 +72,7 @@ impl Platform {
         made.json()
     }
 
-    async fn browser(&self) -> Option<Browser> {
+    pub async fn browser(&self) -> Option<Browser> {
         let browser = Browser::start(&self.origin).await?;
         browser.go("/").await;
         Some(browser)
@@ -75,7 +80,7 @@ impl Platform {
 }
 
 /// Opens an embed in the plain page, which keeps the events.
-async fn open(browser: &Browser, embed: &Value, theme: Value) {
+pub async fn open(browser: &Browser, embed: &Value, theme: Value) {
     let script = "const [{ url, token }, theme] = arguments;
         window.events = [];
         document.getElementById('opener').focus();
@@ -85,20 +90,20 @@ async fn open(browser: &Browser, embed: &Value, theme: Value) {
 }
 
 /// Waits for an event, and returns what all of them told.
-async fn heard(browser: &Browser, event: &str) -> Vec<Value> {
+pub async fn heard(browser: &Browser, event: &str) -> Vec<Value> {
     let script = "return events.some(([name]) => name === arguments[0]) && events";
     let what = format!("the event {event}");
     let events = browser.until(&what, script, json!([event])).await;
     events.as_array().unwrap().clone()
 }
 
-fn named(events: &[Value]) -> Vec<&str> {
+pub fn named(events: &[Value]) -> Vec<&str> {
     let names = events.iter().map(|event| event[0].as_str().unwrap());
     names.collect()
 }
 
 /// The one example of the documentation, as it stands there.
-fn example() -> String {
+pub fn example() -> String {
     let text = fs::read_to_string(workspace().join("docs/embedding.md")).unwrap();
     let mut blocks = text.split("```html\n").skip(1);
     let block = blocks.next().unwrap().split("```").next().unwrap();

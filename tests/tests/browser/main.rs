@@ -1,11 +1,14 @@
 //! The console in a real browser: the shipped binary, the simulator, and everything that people do with them.
 
 mod adding;
+mod answers;
 mod author;
 mod budgets;
 mod changing;
 mod embed;
+mod embed_ways;
 mod leaving;
+mod managers;
 mod pages;
 mod reading;
 mod secrets;

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use acceptance::browser::Browser;
 use headwater_console::{Messages, Page, SCRIPT, STYLE, Theme};
-use headwater_testkit::{Reply, Script};
+use headwater_testkit::{Reply, Request, Script};
 use serde_json::json;
 
 /// What the service sends with its pages.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// A site with these pages, each at `/` and its name.
@@ -22,20 +22,23 @@ pub async fn site(pages: Vec<(&'static str, Page)>, text: &Messages, theme: Them
         .into_iter()
         .map(|(name, page)| (format!("/{name}"), page.document(&frame, text)))
         .collect();
-    let script = Script::start(move |request| {
-        let path = request.target.split('?').next().unwrap_or_default();
-        let (kind, body) = match path {
-            "/assets/console.css" => ("text/css", STYLE),
-            "/assets/console.js" => ("text/javascript", SCRIPT),
-            page => match documents.get(page) {
-                Some(document) => ("text/html; charset=utf-8", document.as_str()),
-                None => return Reply::json(404, "{}"),
-            },
-        };
-        let headers = [("content-type", kind), ("content-security-policy", POLICY)];
-        Reply::full(200, &headers, body.as_bytes())
-    });
+    let script = Script::start(move |request| shown(&documents, POLICY, request));
     script.await.unwrap()
+}
+
+/// One of these documents, by its path, or what belongs to all of them.
+pub fn shown(documents: &BTreeMap<String, String>, policy: &str, request: &Request) -> Reply {
+    let path = request.target.split('?').next().unwrap_or_default();
+    let (kind, body) = match path {
+        "/assets/console.css" => ("text/css", STYLE),
+        "/assets/console.js" => ("text/javascript", SCRIPT),
+        page => match documents.get(page) {
+            Some(document) => ("text/html; charset=utf-8", document.as_str()),
+            None => return Reply::json(404, "{}"),
+        },
+    };
+    let headers = [("content-type", kind), ("content-security-policy", policy)];
+    Reply::full(200, &headers, body.as_bytes())
 }
 
 /// Looks at all pages at two widths, in dark or light. Where they differ in colours only, one width is enough.
