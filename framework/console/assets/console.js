@@ -332,10 +332,11 @@
     return value;
   }
 
+  const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON?.(value);
+
   /** The change (JSON Merge Patch) that makes one config of another: what is absent would stay, so it becomes null. */
   function difference(before, after) {
     const change = object();
-    const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON?.(value);
     for (const name of Object.keys(before)) if (!(name in after)) change[name] = null;
     for (const [name, value] of Object.entries(after)) {
       if (name in before && isSame(before[name], value)) continue;
@@ -935,7 +936,7 @@
       else if (kind === 'choices') for (const box of choices) box.checked = [value].flat().some((one) => JSON.stringify(one) === box.dataset.value);
       else if (control.matches('select')) for (const option of control.options) option.selected = option.dataset.value === wanted;
       else if (kind === 'tag') this.switchTo(field, wanted);
-      else control.value = Array.isArray(value) ? value.join('\n') : typeof value === 'object' ? wanted : value;
+      else control.value = [value].flat().map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join('\n');
       // What comes from elsewhere leads nowhere that a saved secret was kept for.
       if (field.hasAttribute('data-destination') && !this.form.dataset.connection) control.dataset.before = control.value;
       control.dispatchEvent(new Event('change', { bubbles: true }));
@@ -960,11 +961,8 @@
         said.hidden = false;
         said.querySelector('span').textContent = sentence;
       };
-      // A number that a script cannot hold is typed as it stands.
-      const exact = (_, value, from) => (typeof value === 'number' && from?.source && String(value) !== from.source ? from.source : value);
-      const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
       let read = null;
-      if (file.size <= 1 << 20) read = await file.text().then((text) => JSON.parse(text, exact)).catch(() => null);
+      if (file.size <= 1 << 20) read = await file.text().then(parsed).catch(() => null);
       // The same file can be chosen again.
       input.value = '';
       if (file.size > 1 << 20) return say(fill(own.file_large, values));

@@ -456,5 +456,10 @@ async fn a_config_in_a_file_fills_in_the_form() {
     let chosen = "return [...document.querySelectorAll('input:checked[data-branch]')].map((one) => one.value)";
     assert_eq!(browser.run(chosen).await, json!(["bearer"]));
     browser.inspect("from-file-branch").await;
+    let exact = r#"{"stale_after_hours":9007199254740993}"#;
+    choose(&browser, "exact.json", exact).await;
+    browser.sees("Filled in 1 field from exact.json.").await;
+    let stale = "return document.querySelector('[name=\"/stale_after_hours\"]').value";
+    assert_eq!(browser.run(stale).await, "9007199254740993");
     browser.close().await;
 }
