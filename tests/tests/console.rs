@@ -182,6 +182,8 @@ async fn what_is_old_and_whose_owner_is_gone_is_told() {
     let (old, gone) = ("not changed since", "Saved by ana, whose access");
     let page = get(&service, "/connections/calls").await.html;
     assert!(!page.contains(old) && !page.contains(gone), "{page}");
+    let edit = get(&service, "/connections/calls/edit").await.html;
+    assert!(edit.contains(" by ana"), "{edit}");
     let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
     let year: i64 = 366 * 24 * 60 * 60 * 1000;
     let ago = "UPDATE headwater_connections SET updated = updated - ?1";
@@ -193,6 +195,24 @@ async fn what_is_old_and_whose_owner_is_gone_is_told() {
         page.contains("Saved 366 days ago and not changed since"),
         "{page}"
     );
+}
+
+#[tokio::test]
+async fn a_form_says_from_where_it_calls_and_a_second_credential_may_have_the_same_name() {
+    let options = ["--calls-from", "203.0.113.7", "--calls-from", "2001:db8::7"];
+    let service = Service::start(HEADWATER, &options);
+    let sandbox = unlimited_sandbox(20).await;
+    let form = get(&service, "/sources/clari-copilot/add").await.html;
+    assert!(form.contains("<code>203.0.113.7</code>"), "{form}");
+    assert!(form.contains("<code>2001:db8::7</code>"), "{form}");
+    let note = "has this name too. A description";
+    for (name, is_noted) in [("calls", false), ("calls-2", true)] {
+        let saved = add(&service, &sandbox, "Calls", API_KEY, "save").await;
+        let added = format!("/sources/clari-copilot?added={name}");
+        assert_eq!(saved.location, added);
+        let page = get(&service, &added).await.html;
+        assert_eq!(page.contains(note), is_noted, "{page}");
+    }
 }
 
 #[tokio::test]

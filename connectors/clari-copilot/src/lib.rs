@@ -33,6 +33,7 @@ pub struct Config {
         transform = Hint::order(1)
             .help("Workspace Settings > Integrations > Copilot API")
             .guide_step(2)
+            .single()
     )]
     api_key: Secret,
 
@@ -42,6 +43,7 @@ pub struct Config {
         transform = Hint::order(2)
             .help("Beside the API key; it may be shown only once, when the pair is made")
             .guide_step(2)
+            .single()
     )]
     api_password: Secret,
 

@@ -77,7 +77,11 @@ pub struct Config {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "style", rename_all = "snake_case", deny_unknown_fields)]
 enum Auth {
-    #[schemars(title = "Api-Key header")]
+    #[schemars(
+        title = "Api-Key header",
+        description = "For a key, sent as clariBI's pages say.",
+        transform = Hint::recommended()
+    )]
     ApiKeyAuthorization {
         #[schemars(
             title = "API key",
@@ -86,7 +90,10 @@ enum Auth {
         )]
         api_key: Secret,
     },
-    #[schemars(title = "X-API-Key header")]
+    #[schemars(
+        title = "X-API-Key header",
+        description = "For a key that the check finds to be taken like this."
+    )]
     XApiKey {
         #[schemars(
             title = "API key",
@@ -95,7 +102,10 @@ enum Auth {
         )]
         api_key: Secret,
     },
-    #[schemars(title = "Bearer header")]
+    #[schemars(
+        title = "Bearer header",
+        description = "For a key that the check finds to be taken like this."
+    )]
     Bearer {
         #[schemars(
             title = "API key",
@@ -104,7 +114,10 @@ enum Auth {
         )]
         api_key: Secret,
     },
-    #[schemars(title = "E-mail and password")]
+    #[schemars(
+        title = "E-mail and password",
+        description = "For those who cannot make a key. Not with multi-factor authentication."
+    )]
     Jwt {
         #[schemars(
             title = "E-mail",

@@ -1,6 +1,9 @@
 //! What can be asked on the command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
 use headwater_core::{AllowedHost, Date};
@@ -389,6 +392,10 @@ pub(crate) struct Serve {
     /// A name that browsers may call the service by.
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+
+    /// An address that the service calls from, which forms name for lists of allowed ones.
+    #[arg(long = "calls-from", value_name = "ADDRESS")]
+    pub calls_from: Vec<IpAddr>,
 
     /// The origin of a page that may show forms of the service in a frame, as `https://app.example`. Without any, none may.
     #[arg(long = "embed-origin", value_name = "ORIGIN")]

@@ -422,7 +422,8 @@ fn rotate(
     if let Some(report) = &tested {
         accept(connector, report, &mut answer, result.clone(), terminal)?;
     }
-    let has_new_secrets = form.inputs_of(&answer).iter().any(|field| {
+    let mut new_secrets = form.inputs_of(&answer);
+    new_secrets.retain(|field| {
         let (before, after) = (&connection.config, &given);
         field.kind == FieldKind::Secret
             && before.pointer(&field.pointer) != after.pointer(&field.pointer)
@@ -430,10 +431,13 @@ fn rotate(
     let label = Label {
         expires: options
             .expires
-            .or(connection.expires.filter(|_| !has_new_secrets)),
+            .or(connection.expires.filter(|_| new_secrets.is_empty())),
         ..connection.label()
     };
     store.replace(&form, &connection, &answer, Some(label), &Actor::local())?;
+    if tested.is_some() && new_secrets.iter().any(|field| field.single) {
+        store.forget_previous(&options.name)?;
+    }
     let saved = format!("changed {} of {}", changes.join(", "), options.name);
     finish(result, tested.as_ref(), &saved, terminal)
 }

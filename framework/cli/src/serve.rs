@@ -35,6 +35,7 @@ pub(crate) fn serve(
         bind: options.listen,
         needs_token: options.require_token || !options.listen.ip().is_loopback(),
         hosts: options.hosts.clone(),
+        calls_from: options.calls_from.clone(),
         embed_origins: options.embed_origins.clone(),
         tls,
         destinations: destinations(&options.destinations, &place)?,

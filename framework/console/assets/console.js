@@ -347,6 +347,9 @@
 
   // ---- The form of a credential
 
+  /** The longest time in seconds that a form waits for a service by itself. */
+  const LONGEST_WAIT = 600;
+
   class CredentialForm {
     constructor(form) {
       this.form = form;
@@ -446,7 +449,7 @@
         : [first];
       const ids = ['error', 'notice', 'hint', 'calls', 'reason'].map((part) => `${this.idOf(field)}-${part}`);
       const there = ids.filter((id) => this.form.querySelector(`#${CSS.escape(id)}:not([hidden])`));
-      for (const control of controls) control.setAttribute('aria-describedby', there.join(' '));
+      for (const control of controls) control.setAttribute('aria-describedby', [...there, control.dataset.when].join(' ').trim());
     }
 
     idOf(field) {
@@ -536,7 +539,13 @@
       this.touched.add(field);
       const isHalf = event.target.validity?.badInput;
       if (isHalf) this.error(field, fill(own.bad_date, { field: field.dataset.title }));
+      else if (event.target.name === 'title') this.notice(field, this.isTaken(event.target.value) ? own.same_title : undefined);
       else if (field.dataset.kind !== 'own') this.judge();
+    }
+
+    /** Whether a tile of the page below has this name. */
+    isTaken(title) {
+      return !this.form.dataset.connection && all('.tile.choice .tile-title').some((tile) => tile.textContent === title.trim());
     }
 
     /**
@@ -853,6 +862,12 @@
       around.tested(outcome, report.checks.find((check) => check.outcome === outcome)?.code);
       const isRefused = failures.some((check) => check.code === 'not_allowed');
       this.form.querySelector('[value="save-untested"]').hidden = outcome !== 'failed' || isRefused;
+      const wait = failures.map((check) => check.facts?.wait_seconds).find((seconds) => seconds <= LONGEST_WAIT);
+      if (wait) {
+        const button = make('button', { type: 'button' }, fill(own.test_later, { seconds: wait }));
+        button.addEventListener('click', () => this.testAfter(wait));
+        this.result.after.prepend(make('p', {}, button));
+      }
       report.checks.forEach((check, place) => {
         const field = check.pointers?.length && check.outcome !== 'passed' && this.fieldAt(check.pointers[0]);
         const control = field && this.control(field);
@@ -872,6 +887,19 @@
         const report = await probe(this.result, address, { config }, signal);
         if (this.form.isConnected) this.tested(report);
       });
+    }
+
+    /** Tests once the time is over that the service asks to wait; until then it can be stopped. */
+    async testAfter(seconds) {
+      let isOver = false;
+      await this.busy(own.waiting, (signal) => new Promise((over, stopped) => {
+        const timer = setTimeout(() => over(isOver = true), seconds * 1000);
+        signal.addEventListener('abort', () => {
+          clearTimeout(timer);
+          stopped(signal.reason);
+        });
+      }));
+      if (isOver && this.form.isConnected) this.test();
     }
 
     save(isTested) {

@@ -160,7 +160,10 @@ pub(crate) fn overlay(
                                 span { (own.repair_lead) " " a href={ "/connections/" (name.map_or("", String::as_str)) "/edit" } data-dialog { (own.edit_everything) } }
                             }
                         }
-                        @if view.purpose == Purpose::Rotate { p.lead { (icon("info")) span { (own.rotate_lead) } } }
+                        @if view.purpose == Purpose::Rotate {
+                            p.lead { (icon("info")) span { (own.rotate_lead) } }
+                            @if view.form.inputs().iter().any(|field| field.single) { p.lead.warn { (icon("warn")) span { (own.rotate_single) } } }
+                        }
                         @if view.purpose == Purpose::Again { p.lead { (icon("warn")) span { (own.again_lead) } } }
                         @if matches!(view.purpose, Purpose::Add | Purpose::Edit | Purpose::Again) { (names(view, text)) }
                         @else {

@@ -212,14 +212,19 @@ impl Fields<'_> {
                         }
                     }
                     @for (number, branch) in branches.iter().enumerate() {
+                        @let when = branch.description.as_ref().map(|_| format!("{base}-when-{number}"));
                         div.alternative {
                             label.card {
                                 input id=[(number == 0).then_some(&base)] type="radio" name=(name)
                                     value=(text_of(&branch.value)) data-value=(branch.value) data-branch=(number)
-                                    checked[is_open(number)] aria-describedby=(described)
-                                    aria-invalid=[has_error.map(|_| "true")];
-                                span { (branch.title) }
+                                    checked[is_open(number)] aria-invalid=[has_error.map(|_| "true")] data-when=[&when]
+                                    aria-describedby={ (described) @if let Some(when) = &when { " " (when) } };
+                                span {
+                                    (branch.title)
+                                    @if branch.recommended { " " span.tag { (self.text.field.recommended) } }
+                                }
                             }
+                            @if let Some(text) = &branch.description { p.hint.when id=[when] { (text) } }
                             @if !branch.fields.is_empty() {
                                 fieldset.branch data-branch=(number) {
                                     legend.vh { (branch.title) }

@@ -142,7 +142,11 @@ pub fn authenticate(view: &Authenticate, text: &Messages) -> Page {
             @if view.tiles.len() > 8 { (search(&path, "", &own.search, text)) }
         }
         @if let Some(added) = view.added.as_ref().and_then(|name| view.tiles.iter().find(|tile| tile.name == *name)) {
-            p.done role="status" { (icon("good")) span { (fill(&own.added, &[("title", &added.title)])) } }
+            p.done role="status" { (icon("good")) span {
+                    (fill(&own.added, &[("title", &added.title)]))
+                    @if view.tiles.iter().any(|tile| tile.title == added.title && tile.name != added.name) { " " (own.same_title) }
+                }
+            }
         }
         form.authenticate method="post" action=(path) {
             fieldset {

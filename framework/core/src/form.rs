@@ -64,6 +64,9 @@ pub struct Field {
     /// Whether the text may have several lines.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub multiline: bool,
+    /// There is one at a time: making a new one ends the old one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub single: bool,
     /// What its values usually begin with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_prefix: Option<String>,
@@ -120,9 +123,27 @@ pub struct Choice {
     pub value: Value,
     /// The label.
     pub title: String,
+    /// When to choose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether it is the one for most people.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recommended: bool,
     /// The fields of this alternative.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Field>,
+}
+
+impl Choice {
+    fn of(value: Value, title: String) -> Self {
+        Self {
+            value,
+            title,
+            description: None,
+            recommended: false,
+            fields: Vec::new(),
+        }
+    }
 }
 
 /// A place where a schema leaves the profile.
@@ -328,6 +349,7 @@ impl Reader {
             destination: flag("destination"),
             guide_step: hints.get("guideStep").and_then(Value::as_u64),
             multiline: flag("multiline"),
+            single: flag("single"),
             known_prefix: text("knownPrefix"),
             order: hints.get("order").and_then(Value::as_u64).unwrap_or(0),
         }
@@ -340,11 +362,7 @@ impl Reader {
         if let Some(values) = schema.get("enum").and_then(Value::as_array) {
             let choices = values
                 .iter()
-                .map(|value| Choice {
-                    value: value.clone(),
-                    title: label(value),
-                    fields: Vec::new(),
-                })
+                .map(|value| Choice::of(value.clone(), label(value)))
                 .collect();
             return FieldKind::Choice { choices };
         }
@@ -404,11 +422,8 @@ impl Reader {
                 .map(|branch| {
                     let value = branch["const"].clone();
                     let title = branch.get("title").or_else(|| branch.get("description"));
-                    Choice {
-                        title: title.map_or_else(|| label(&value), label),
-                        value,
-                        fields: Vec::new(),
-                    }
+                    let title = title.map_or_else(|| label(&value), label);
+                    Choice::of(value, title)
                 })
                 .collect();
             return FieldKind::Choice { choices };
@@ -435,6 +450,8 @@ impl Reader {
                 title: branch
                     .get("title")
                     .map_or_else(|| label(&branch["properties"][&tag]["const"]), label),
+                description: branch.get("description").map(label),
+                recommended: branch[NAMESPACE]["recommended"] == true,
                 fields: self.fields(branch, pointer, Depth::Inside),
             })
             .collect();

@@ -46,7 +46,7 @@ const KEYWORDS: [&str; 27] = [
 ];
 
 /// The hints that a form knows.
-const HINTS: [&str; 10] = [
+const HINTS: [&str; 12] = [
     "advanced",
     "destination",
     "group",
@@ -57,6 +57,8 @@ const HINTS: [&str; 10] = [
     "multiline",
     "order",
     "placeholder",
+    "recommended",
+    "single",
 ];
 
 /// Parts of names that only secrets have.

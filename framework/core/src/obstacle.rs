@@ -148,9 +148,11 @@ impl Target<'_> {
             "{} asks to wait; the credentials were not judged",
             self.service
         );
-        Check::failed(name, Kind::RateLimited, "throttled", text).remedy(format!(
-            "try again in {wait} seconds, or stop what else uses these credentials"
-        ))
+        let remedy =
+            format!("try again in {wait} seconds, or stop what else uses these credentials");
+        Check::failed(name, Kind::RateLimited, "throttled", text)
+            .remedy(remedy)
+            .fact("wait_seconds", wait)
     }
 
     /// 5xx: the service has a problem.

@@ -92,7 +92,8 @@ fn drop_foreign_formats(schema: &mut Schema) {
 
 /// How a form shows a field: merged into the field's `x-headwater` object.
 ///
-/// Used as `#[schemars(transform = Hint::order(1).advanced())]` on the fields of a config type.
+/// Used as `#[schemars(transform = Hint::order(1).advanced())]` on the fields of a config type, and as
+/// `#[schemars(transform = Hint::recommended())]` on one of its alternatives.
 #[derive(Clone, Debug, Default)]
 pub struct Hint(Map<String, Value>);
 
@@ -101,6 +102,12 @@ impl Hint {
     #[must_use]
     pub fn order(position: u16) -> Self {
         Self::default().with("order", json!(position))
+    }
+
+    /// The alternative for most people.
+    #[must_use]
+    pub fn recommended() -> Self {
+        Self::default().with("recommended", json!(true))
     }
 
     /// Where to find the value; shown beside the field.
@@ -143,6 +150,12 @@ impl Hint {
     #[must_use]
     pub fn multiline(self) -> Self {
         self.with("multiline", json!(true))
+    }
+
+    /// There is one secret at a time: making a new one ends the old one, so there is no way back to that.
+    #[must_use]
+    pub fn single(self) -> Self {
+        self.with("single", json!(true))
     }
 
     /// What values usually begin with. Another beginning is told as a notice, not refused: services change it.

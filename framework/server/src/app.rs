@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -30,6 +30,8 @@ pub struct Options {
     pub needs_token: bool,
     /// Names that browsers may call it by, beside those of this machine.
     pub hosts: Vec<String>,
+    /// The addresses that services see, for their lists of allowed ones.
+    pub calls_from: Vec<IpAddr>,
     /// Pages of which origins may show forms of this service in a frame; without any, none may.
     pub embed_origins: Vec<Origin>,
     /// The certificate and its key as PEM files; without them it speaks plain HTTP.
@@ -55,6 +57,7 @@ impl Options {
             bind: (Ipv4Addr::LOCALHOST, 0).into(),
             needs_token: false,
             hosts: Vec::new(),
+            calls_from: Vec::new(),
             embed_origins: Vec::new(),
             tls: None,
             destinations: BTreeMap::new(),

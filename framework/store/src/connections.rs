@@ -51,6 +51,8 @@ pub struct Connection {
     pub created_by: String,
     /// When its config was changed last.
     pub updated: Timestamp,
+    /// Who changed its config last.
+    pub updated_by: String,
     /// The last check of the config as it is.
     pub last_check: Option<LastCheck>,
     /// Until when [`Store::undo`] brings the config back that was there before.
@@ -152,6 +154,7 @@ impl Store {
             title: new.label.kept_title(new.name).map(str::to_owned),
             description: new.label.description.to_owned(),
             created_by: actor.who.clone(),
+            updated_by: actor.who.clone(),
             revision: 1,
             checked: None,
             last_check: None,
@@ -166,8 +169,8 @@ impl Store {
             claim_key(database, &key)?;
             let statement = "INSERT INTO headwater_connections \
                              (id, name, connector, config, identity, version, created, updated, epoch, title, description, \
-                             created_by, revision, expires) \
-                             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (name) DO NOTHING";
+                             created_by, updated_by, revision, expires) \
+                             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?11, ?12, ?13) ON CONFLICT (name) DO NOTHING";
             let parameters = [
                 stored.id.as_str().into(),
                 stored.name.as_str().into(),
@@ -285,6 +288,7 @@ impl Store {
             created: timestamp(stored.created)?,
             created_by: stored.created_by.clone(),
             updated: timestamp(stored.updated)?,
+            updated_by: stored.updated_by.clone(),
             last_check: last_check(&stored)?,
             undo_until: undo::until(&stored)?,
             schedule: stored.schedule.clone(),
@@ -339,7 +343,9 @@ impl Store {
         label.map_or(Ok(()), |label| label.check())?;
         let key = self.sealing_key()?;
         let now = self.database.now()?;
-        let new = connection.stored.with_config(form, answer, now, &key)?;
+        let new = connection
+            .stored
+            .with_config(form, answer, now, actor, &key)?;
         audited(&mut *self.database, actor, |database| {
             claim_key(database, &key)?;
             hold_as_read(database, connection)?;

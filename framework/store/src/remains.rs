@@ -98,7 +98,7 @@ impl Store {
         label.check()?;
         let key = self.sealing_key()?;
         let now = self.database.now()?;
-        let new = remains.stored.with_config(form, answer, now, &key)?;
+        let new = remains.stored.with_config(form, answer, now, actor, &key)?;
         audited(&mut *self.database, actor, |database| {
             claim_key(database, &key)?;
             let held = hold(database, &new.name, Some(remains.revision))?;
@@ -152,6 +152,7 @@ fn left_of(row: &Row, name: &str) -> Result<Stored> {
         title: row.optional_text(12).unwrap_or_default(),
         description: text(13),
         created_by: text(14),
+        updated_by: text(33),
         revision: needed(row.integer(15))?,
         checked: None,
         last_check: None,

@@ -61,6 +61,7 @@ const SECOND: &[&str] = &[
     "ALTER TABLE headwater_connections ADD COLUMN title TEXT",
     "ALTER TABLE headwater_connections ADD COLUMN description TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE headwater_connections ADD COLUMN created_by TEXT NOT NULL DEFAULT 'local'",
+    "ALTER TABLE headwater_connections ADD COLUMN updated_by TEXT NOT NULL DEFAULT 'local'",
     "ALTER TABLE headwater_connections ADD COLUMN revision BIGINT NOT NULL DEFAULT 1",
     "ALTER TABLE headwater_connections ADD COLUMN checked BIGINT",
     "ALTER TABLE headwater_connections ADD COLUMN last_check TEXT",

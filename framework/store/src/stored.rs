@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    audit::Actor,
     database::{Database, Row},
     key::{Key, Keyring},
     refusal::Refusal,
@@ -25,7 +26,7 @@ pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identit
                                   c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
                                   c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
                                   h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
-                                  c.expires";
+                                  c.expires, c.updated_by";
 /// Where the columns are from, after the connections themselves.
 pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
                                  LEFT JOIN headwater_previous p ON p.connection = c.id \
@@ -47,6 +48,7 @@ pub(crate) struct Stored {
     pub title: Option<String>,
     pub description: String,
     pub created_by: String,
+    pub updated_by: String,
     pub revision: i64,
     pub checked: Option<i64>,
     pub last_check: Option<String>,
@@ -108,6 +110,7 @@ impl Stored {
             title: row.optional_text(12)?,
             description: row.text(13)?,
             created_by: row.text(14)?,
+            updated_by: row.text(33)?,
             revision: row.integer(15)?,
             checked: row.optional_integer(16)?,
             last_check: row.optional_text(17)?,
@@ -171,6 +174,7 @@ impl Stored {
         form: &FormModel,
         answer: &Value,
         now: i64,
+        actor: &Actor,
         key: &Key,
     ) -> Result<Self> {
         let (config, secrets) = take_out(form, answer)?;
@@ -179,6 +183,7 @@ impl Stored {
             identity: identity(form, &self.connector, answer),
             version: self.version + 1,
             updated: now,
+            updated_by: actor.who.clone(),
             ..self.clone()
         };
         new.seal(&secrets, key)?;
@@ -209,12 +214,13 @@ impl Stored {
     /// Puts its config in the place of the one that the database has of it. What was known of that one is known no longer.
     pub(crate) fn write_config(&self, database: &mut dyn Database) -> Result<()> {
         let statement = "UPDATE headwater_connections SET config = ?1, identity = ?2, version = ?3, updated = ?4, \
-                         checked = NULL, last_check = NULL WHERE id = ?5";
+                         updated_by = ?5, checked = NULL, last_check = NULL WHERE id = ?6";
         let parameters = [
             self.config.as_str().into(),
             self.identity.as_str().into(),
             self.version.into(),
             self.updated.into(),
+            self.updated_by.as_str().into(),
             self.id.as_str().into(),
         ];
         database.execute(statement, &parameters)?;

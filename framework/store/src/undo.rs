@@ -52,6 +52,15 @@ pub(crate) fn forget_old(database: &mut dyn Database, now: i64) -> Result<u64> {
 }
 
 impl Store {
+    /// Forgets the config that was there before: what has taken its place has ended its secrets.
+    pub fn forget_previous(&mut self, name: &str) -> Result<()> {
+        let statement = "DELETE FROM headwater_previous WHERE connection = \
+                         (SELECT id FROM headwater_connections WHERE name = ?1)";
+        self.database.execute(statement, &[name.into()])?;
+        self.database.forget_deleted();
+        Ok(())
+    }
+
     /// How long [`Store::undo`] is possible.
     pub const UNDO: Duration = Duration::from_millis(UNDO_MILLISECONDS.unsigned_abs());
 
@@ -71,6 +80,7 @@ impl Store {
             let secrets = secrets.map_err(|what| unreadable(name, &what))?;
             previous.version = held.version + 1;
             previous.updated = now;
+            previous.updated_by = actor.who.clone();
             previous.seal(&secrets, &key)?;
             previous.write_config(database)?;
             let statement = "UPDATE headwater_connections SET expires = ?1 WHERE id = ?2";

@@ -140,7 +140,7 @@ async fn a_service_that_asks_to_wait_judges_no_key() {
             code: 429,
             next: 9,
             path: None,
-            retry_after: Some(30),
+            retry_after: Some(2),
         }),
         ..Faults::default()
     };
@@ -148,11 +148,16 @@ async fn a_service_that_asks_to_wait_judges_no_key() {
     browser
         .sees("asks to wait; the credentials were not judged")
         .await;
-    browser.sees("try again in 30 seconds").await;
+    browser.sees("try again in 2 seconds").await;
     assert_eq!(wrong_fields(&browser).await, json!([]));
     assert_eq!(browser.value("API Key").await, API_KEY);
     sandbox.set_faults(Faults::default());
-    browser.click("Test").await;
+    // It waits as long as it was asked to, which can be stopped.
+    browser.click("Test again by itself in 2 seconds").await;
+    browser.sees("Waiting as the service asks").await;
+    browser.click("Stop").await;
+    browser.no_longer_sees("Waiting as the service asks").await;
+    browser.click("Test again by itself in 2 seconds").await;
     ends(&browser, WORKS).await;
     browser.inspect("test-passed").await;
     browser.close().await;
@@ -229,7 +234,7 @@ async fn what_a_test_offers_is_taken_over_with_one_click() {
     // The plan of this one has data that were not synced for long.
     ends(&browser, "Connected, but not everything can be read.").await;
     let chosen = "return nameOf(top_().querySelector('[data-kind=tag] input:checked'))";
-    assert_eq!(browser.run(chosen).await, "Api-Key header");
+    assert_eq!(browser.run(chosen).await, "Api-Key header recommended");
     browser.click("Save").await;
     browser.is_at("/sources/claribi?added=org").await;
     browser.close().await;

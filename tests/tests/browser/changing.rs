@@ -178,7 +178,11 @@ async fn every_choice_opens_as_it_was_saved_and_saving_it_again_changes_nothing(
     let key = |style: &str| json!({ "auth": { "style": style, "api_key": claribi::API_KEY } });
     let login = json!({ "style": "jwt", "email": claribi::EMAIL, "password": claribi::PASSWORD });
     let cases = [
-        ("claribi", "Api-Key header", key("api_key_authorization")),
+        (
+            "claribi",
+            "Api-Key header recommended",
+            key("api_key_authorization"),
+        ),
         ("claribi", "X-API-Key header", key("x_api_key")),
         ("claribi", "Bearer header", key("bearer")),
         ("claribi", "E-mail and password", json!({ "auth": login })),
@@ -246,7 +250,6 @@ async fn a_credential_that_ends_says_so_and_new_secrets_end_that() {
     browser.inspect("rotate-expiring").await;
     browser.click("Save").await;
     browser.is_at("/connections/calls").await;
-    browser.sees("The old secrets can be put back until").await;
     browser.no_longer_sees("Expiring").await;
     browser.close().await;
 }
@@ -289,15 +292,29 @@ async fn new_secrets_take_the_place_of_the_old_ones_only_when_they_work() {
     browser.click("Discard").await;
     browser.is_at("/connections/calls").await;
     assert_eq!(last_key().await, "first-key");
-    replace("second-key").await;
+    replace("wrong").await;
+    browser.click("Save without working test").await;
     browser.sees("The old secrets can be put back until").await;
-    browser.inspect("rotated").await;
-    assert_eq!(last_key().await, "second-key");
+    browser.inspect("rotated-untested").await;
     browser.click("Put the old secrets back").await;
     browser
         .no_longer_sees("The old secrets can be put back until")
         .await;
     assert_eq!(last_key().await, "first-key");
+    // There is one pair at a time: once a new one works, the old one has ended.
+    browser.click("Replace secrets").await;
+    browser
+        .sees("There is one set of these secrets at a time")
+        .await;
+    browser.inspect("rotate-single").await;
+    browser.press("Escape").await;
+    replace("second-key").await;
+    browser.is_at("/connections/calls").await;
+    browser.sees(MOSTLY).await;
+    browser
+        .no_longer_sees("The old secrets can be put back until")
+        .await;
+    assert_eq!(last_key().await, "second-key");
     browser.close().await;
 }
 

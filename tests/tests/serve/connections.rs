@@ -240,6 +240,16 @@ async fn new_secrets_are_tested_before_they_take_the_old_ones_place_and_can_be_u
     assert_eq!(undone.status, 200, "{}", undone.text);
     let works = service.post(&format!("{path}/probe"), &Value::Null).await;
     assert!(works.text.contains("accepted the key pair"));
+    // A new pair that works has ended the one before.
+    let works = json!({ "config": { "api_key": API_KEY, "api_password": API_PASSWORD } });
+    let changed = service.patch(path, &undone.tag.unwrap(), &works).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    assert_eq!(changed.json()["undo_until"], Value::Null);
+    let undo = service
+        .request(Method::POST, &format!("{path}/undo"))
+        .header("if-match", changed.tag.unwrap());
+    let undone = acceptance::service::Answer::of(undo.send().await.unwrap()).await;
+    assert_eq!(undone.problem(), (409, "nothing_to_undo".to_owned()));
 }
 
 #[tokio::test]

@@ -148,9 +148,17 @@ async fn what_is_paused_or_deleted_is_not_started() {
     assert_eq!(shown["time_zone"], "Europe/Berlin");
     let deleted = "/api/v1/connections/deleted";
     let tag = service.get(deleted).await.tag.unwrap();
-    let delete = service.request(Method::DELETE, deleted);
-    let delete = delete.header("if-match", tag).send().await.unwrap();
-    assert_eq!(delete.status(), 204);
+    let delete = async |query: &str| {
+        let request = service.request(Method::DELETE, &format!("{deleted}{query}"));
+        let request = request.header("if-match", tag.clone());
+        Answer::of(request.send().await.unwrap()).await
+    };
+    for query in ["", "?force=false"] {
+        let refused = delete(query).await;
+        assert_eq!(refused.problem(), (409, "in_use".to_owned()));
+        assert!(refused.text.contains("its schedule to default"));
+    }
+    assert_eq!(delete("?force=true").await.status, 204);
     for name in ["paused", "deleted"] {
         make_due(&service, name, now() - 2 * HOUR);
     }

@@ -25,7 +25,7 @@ use crate::{
     api::{
         connections::{
             self, Found, Unreadable, View, actor, find, keep, leads_elsewhere, merge, save_change,
-            streams_of, unreadable, view,
+            schedule_of, streams_of, unreadable, view,
         },
         syncs::of_connection,
     },
@@ -129,13 +129,7 @@ async fn delete(visit: &Visit, name: &str, posted: &Posted) -> Result<(), Proble
     let caller = visit.may(Scope::Admin)?;
     let actor = actor(caller);
     let revision = posted.revision()?;
-    let schedule = match find(&visit.app, name.to_owned()).await {
-        Ok(found) => found.connection.schedule,
-        Err(problem) => {
-            let left = unreadable(&visit.app, caller, name.to_owned(), problem).await?;
-            left.remains.schedule
-        }
-    };
+    let schedule = schedule_of(&visit.app, name.to_owned()).await?;
     let is_confirmed = posted.text("confirm").trim() == name;
     if schedule.is_some() && !is_confirmed {
         let text = format!("type {name} to delete it: it is in use");
@@ -162,7 +156,7 @@ fn uses(schedule: Option<&Scheduled>) -> Vec<Use> {
 pub(super) fn secrets_of(view: &View) -> BTreeMap<String, SavedSecret> {
     let secret = SavedSecret {
         at: view.updated,
-        by: None,
+        by: Some(view.updated_by.clone()).filter(|who| who != LOCAL),
         ending: None,
     };
     let secrets = view.secrets.iter();

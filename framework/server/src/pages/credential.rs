@@ -570,7 +570,13 @@ fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) 
         notices: entered.notices,
         tested: entered.tested,
         may_save_untested,
-        egress: Vec::new(),
+        egress: visit
+            .app
+            .options
+            .calls_from
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     };
     visit.show(status, credential(&view, &visit.app.texts))
 }

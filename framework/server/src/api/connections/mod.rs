@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use headwater_core::{AnyConnector, FormModel, ProbeReport};
-use headwater_store::{Actor, Connection, Scope};
+use headwater_store::{Actor, Connection, Refusal, Scheduled, Scope};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,8 +82,9 @@ pub(super) fn operations() -> Vec<Operation> {
             .tagged()
             .problems([409, 412, 422, 428]),
         Operation::new(Method::DELETE, one, "deleteConnection", Some(Scope::Admin), delete)
-            .summary("Deletes a connection; for a day it can be restored")
+            .summary("Deletes a connection that nothing uses; for a day it can be restored")
             .header(IF_MATCH.0, IF_MATCH.1, true)
+            .query::<Deletion>()
             .plain(204, "It is deleted.", None)
             .problems([409, 412, 428]),
         Operation::new(
@@ -162,6 +163,14 @@ struct Listing {
     limit: Option<usize>,
     /// Those of this connector.
     connector: Option<String>,
+}
+
+/// What is to be deleted.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Deletion {
+    /// Whether a connection that has a schedule is deleted as well; it is refused otherwise.
+    force: Option<bool>,
 }
 
 /// A page of connections.
@@ -251,6 +260,17 @@ pub(crate) async fn find(app: &App, name: String) -> Result<Found, Problem> {
     })
 }
 
+/// The schedule of a connection, also of one that cannot be read or whose connector is not there.
+pub(crate) async fn schedule_of(app: &App, name: String) -> Result<Option<Scheduled>, Problem> {
+    let schedule = app.store(move |store| match store.get(&name) {
+        Err(error) if Refusal::of(&error) == Some(&Refusal::Unreadable) => {
+            store.remains(&name).map(|left| left.schedule)
+        }
+        found => found.map(|connection| connection.schedule),
+    });
+    schedule.await.map_err(Problem::of_store)
+}
+
 /// Answers with a connection and its tag.
 pub(super) async fn shown(
     app: &App,
@@ -308,9 +328,18 @@ async fn delete(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    Query(wanted): Query<Deletion>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let revision = if_match(&headers)?;
+    let schedule = schedule_of(&app, name.clone()).await?;
+    if let Some(used) = schedule.filter(|_| wanted.force != Some(true)) {
+        let text = format!(
+            "its schedule to {} ends with it; remove that first, or say force=true",
+            used.schedule.destination
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, "in_use", text));
+    }
     let actor = actor(&caller);
     app.store(move |store| {
         store

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater_core::{Date, Outcome, ProbeReport, Timestamp};
+use headwater_core::{Date, Field, Outcome, ProbeReport, Timestamp};
 use headwater_store::{Actor, LastCheck, NewConnection, Said, Store};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer};
@@ -207,6 +207,10 @@ pub(crate) async fn save_change(
             })
             .await;
     };
+    let inputs = found.form.inputs();
+    let is_new = |field: &&Field| patch.pointer(&field.pointer).is_some_and(Value::is_string);
+    // What works now has ended what was there before.
+    let is_final = test && inputs.iter().any(|field| field.single && is_new(field));
     let mut new = changed_config(app, caller, name.clone(), patch).await?;
     let report = match test {
         true => Some(accepted(app, &new.config, &mut new.answer).await?),
@@ -223,6 +227,9 @@ pub(crate) async fn save_change(
         spend(claim);
         if let Some(report) = report {
             keep(store, &name, connection.version + 1, &report, &actor)?;
+        }
+        if is_final {
+            store.forget_previous(&name)?;
         }
         Ok(())
     })

@@ -86,6 +86,8 @@ pub(crate) struct View {
     pub created: Timestamp,
     pub created_by: String,
     pub updated: Timestamp,
+    /// Who changed the config last.
+    pub updated_by: String,
     /// Until when the last change of the config can be undone.
     pub undo_until: Option<Timestamp>,
     /// When it runs by itself; null where it does not.
@@ -208,6 +210,7 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
         created: connection.created,
         created_by: connection.created_by.clone(),
         updated: connection.updated,
+        updated_by: connection.updated_by.clone(),
         undo_until: connection.undo_until,
         schedule: connection.schedule.as_ref().map(schedules::View::of),
         running: connection.holder.is_some(),
