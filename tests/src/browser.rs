@@ -444,7 +444,7 @@ impl Browser {
         self.fits(name).await;
     }
 
-    /// Asserts that nothing has to be scrolled sideways.
+    /// Asserts that nothing has to be scrolled sideways, and that a form over the page fills its dialog.
     pub async fn fits(&self, name: &str) {
         let script = "return [document.documentElement, ...document.querySelectorAll('dialog[open]')]
             .filter((one) => one.scrollWidth > one.clientWidth)
@@ -452,6 +452,10 @@ impl Browser {
               && (inside.getBoundingClientRect().right > one.clientWidth + 1 || inside.getBoundingClientRect().left < -1)).map((inside) => inside.outerHTML.slice(0, 100)))";
         let wide = self.run(script).await;
         assert_eq!(wide, json!([]), "{name} has to be scrolled sideways");
+        let script = "const sheet = document.querySelector('dialog.sheet[open]');
+            const [outer, inner] = [sheet, sheet?.querySelector('.overlay')].map((one) => one?.getBoundingClientRect());
+            return sheet ? Math.abs(outer.top - inner.top) < 3 && Math.abs(outer.bottom - inner.bottom) < 3 : true";
+        assert_eq!(self.run(script).await, true, "{name} leaves its dialog");
     }
 
     /// Asserts that all of what has the focus is seen, not below something that sticks to an edge.
