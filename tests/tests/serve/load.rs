@@ -11,11 +11,10 @@ use std::{
 };
 
 use acceptance::{cost::memory, simulation};
-use headwater::http::RetryPolicy;
 use headwater_sandbox::{API_KEY, Sandbox, Setup};
 use headwater_testkit::{Ending, Reply, Request, Script};
 use reqwest::{Client, Method};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{Service, service};
@@ -23,8 +22,12 @@ use crate::{Service, service};
 const REVENUE: &str = "clari-revenue";
 const PROBES: usize = 1_000;
 const LATENCY: Duration = Duration::from_millis(200);
-/// How much memory all the probes may take together: what they do take, with some room.
-const MOST_KIB: u64 = 80 * 1024;
+/// How much memory all the probes may take together. Unoptimised tasks are larger.
+const MOST_KIB: u64 = if cfg!(debug_assertions) {
+    80 * 1024
+} else {
+    64 * 1024
+};
 
 /// What the simulator answers to each request of a probe, so that every key can be given the same.
 struct Recorded(Vec<(&'static str, String)>);
@@ -62,8 +65,8 @@ impl Recorded {
     }
 }
 
-/// Probes a draft. Says whether the key was found to be good, where the service answered in time, and how long it took.
-async fn probe(service: Arc<Service>, base_url: String, key: String) -> (Option<bool>, Duration) {
+/// Probes a draft. Says whether every check passed that could be made, and how long it took.
+async fn probe(service: Arc<Service>, base_url: String, key: String) -> (bool, Duration) {
     let config = json!({ "auth_profile": "apikey", "api_key": key, "base_url": base_url });
     let path = format!("/api/v1/connectors/{REVENUE}/probe");
     let started = Instant::now();
@@ -72,15 +75,13 @@ async fn probe(service: Arc<Service>, base_url: String, key: String) -> (Option<
     let took = started.elapsed();
     let report = answer.json();
     let checks = report["checks"].as_array().unwrap();
-    let of_key = checks.iter().find(|check| check["name"] == "credentials");
-    let is_good = match of_key.and_then(|check| check["outcome"].as_str()) {
-        Some("passed") => Some(true),
-        Some("failed") => Some(false),
-        _ => None,
-    };
-    let has_failed = checks.iter().any(|check| check["outcome"] == "failed");
-    assert_ne!(is_good == Some(true), has_failed, "{report}");
-    (is_good, took)
+    let is_made = |check: &Value, outcome: &str| check["outcome"] == outcome;
+    let has_failed = checks.iter().any(|check| is_made(check, "failed"));
+    let has_passed = checks
+        .iter()
+        .any(|check| is_made(check, "passed") && check["name"] == "credentials");
+    assert_ne!(has_failed, has_passed, "{report}");
+    (has_passed, took)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +92,7 @@ async fn a_thousand_probes_at_once_are_all_answered_rightly_in_little_memory() {
         .unwrap();
     let service = Arc::new(service());
     let alone = probe(Arc::clone(&service), script.base_url(), "good".to_owned()).await;
-    assert_eq!(alone.0, Some(true));
+    assert!(alone.0);
     let before = memory(&service.id().to_string(), "VmRSS:");
     let mut all = JoinSet::new();
     for number in 0..PROBES {
@@ -106,12 +107,8 @@ async fn a_thousand_probes_at_once_are_all_answered_rightly_in_little_memory() {
     }
     let mut took = Vec::new();
     while let Some(done) = all.join_next().await {
-        let ((judged, elapsed), is_good) = done.unwrap();
-        match judged {
-            Some(judged) => assert_eq!(judged, is_good),
-            // A machine may be too slow for all of them. Then they say so, and no sooner than they may.
-            None => assert!(elapsed >= RetryPolicy::PROBE.deadline, "{elapsed:?}"),
-        }
+        let ((has_passed, elapsed), is_good) = done.unwrap();
+        assert_eq!(has_passed, is_good);
         took.push(elapsed);
     }
     let most = memory(&service.id().to_string(), "VmHWM:");
@@ -156,11 +153,14 @@ async fn a_service_that_hangs_keeps_no_other_probe_waiting() {
     let mut unhindered = 0;
     for number in 0..10 {
         let before = given_up.load(Ordering::Relaxed);
-        let key = format!("good-{number}");
-        let (is_good, _) = probe(Arc::clone(&service), well.base_url(), key).await;
-        assert_ne!(is_good, Some(false));
-        let is_unhindered = given_up.load(Ordering::Relaxed) == before;
-        unhindered += usize::from(is_good.is_some() && is_unhindered);
+        let (has_passed, _) = probe(
+            Arc::clone(&service),
+            well.base_url(),
+            format!("good-{number}"),
+        )
+        .await;
+        assert!(has_passed);
+        unhindered += usize::from(given_up.load(Ordering::Relaxed) == before);
     }
     // Whoever had to wait for those that hang would not be done before one of them gave up.
     assert!(unhindered > 0, "the others wait still");
