@@ -999,8 +999,14 @@
       const isWrapped = typeof read.connector === 'string' && isObject(read.config);
       if (isWrapped && read.connector !== connector) return say(fill(own.file_other, { ...values, connector: read.connector, own: connector }));
       const config = isWrapped ? read.config : read;
-      for (const name of isWrapped ? ['title', 'description', 'expires'] : []) if (typeof read[name] === 'string') this.form.elements[name].value = read[name];
       const found = new Map();
+      for (const name of isWrapped ? ['title', 'description', 'expires'] : []) {
+        if (typeof read[name] !== 'string') continue;
+        const input = this.form.elements[name];
+        input.value = read[name];
+        // An input for dates takes nothing else, and says nothing.
+        if (read[name] && !input.value) found.set(`/${name}`, read[name]);
+      }
       const leaves = (value, pointer) => {
         if (isObject(value)) for (const [name, inner] of Object.entries(value)) leaves(inner, `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`);
         else if (value !== null) found.set(pointer, value);

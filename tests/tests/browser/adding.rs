@@ -428,7 +428,7 @@ async fn a_config_in_a_file_fills_in_the_form() {
         (
             "e.json",
             r#"{"colour":{"of/it":"red"},"base_url":null}"#,
-            "Filled in 0 fields from e.json. Look them over, then test them. Not in this form, so left out: colour/of~1it.",
+            "Filled in 0 fields from e.json. Look them over, then test them. Left out, since this form has no place for it: colour/of~1it.",
         ),
     ] {
         choose(&browser, name, text).await;
@@ -436,9 +436,18 @@ async fn a_config_in_a_file_fills_in_the_form() {
     }
     let config = json!({ "api_key": API_KEY, "api_password": headwater_sandbox::API_PASSWORD,
                          "base_url": sandbox.base_url(), "include_private": true });
-    let saved = json!({ "connector": "clari-copilot", "title": "From a file", "config": config });
+    let mut saved = json!({ "connector": "clari-copilot", "title": "From a file", "config": config, "expires": "soon" });
     choose(&browser, "copilot.json", &saved.to_string()).await;
+    browser
+        .sees("Left out, since this form has no place for it: expires.")
+        .await;
+    saved["expires"] = "9998-05-17".into();
+    choose(&browser, "copilot.json", &saved.to_string()).await;
+    browser
+        .no_longer_sees("Left out, since this form has no place for it")
+        .await;
     browser.sees("Filled in 4 fields from copilot.json.").await;
+    assert_eq!(browser.value("Expires on").await, "9998-05-17");
     assert_eq!(browser.value("Credential name").await, "From a file");
     browser.inspect("from-file-filled").await;
     browser.click("Save").await;
@@ -448,6 +457,15 @@ async fn a_config_in_a_file_fills_in_the_form() {
     assert_eq!(saved["health"], "working");
     let open = json!({ "base_url": sandbox.base_url(), "include_private": true });
     assert_eq!(saved["config"], open);
+    // A second one of the same name may be wanted, and is noticed before it is saved.
+    browser.click("Add credential").await;
+    browser.focus_is_at("Credential name").await;
+    browser.fill("Credential name", "From a file").await;
+    browser.press("Tab").await;
+    browser
+        .sees("Another credential has this name too. You can keep it")
+        .await;
+    browser.inspect("same-name").await;
 
     // What the command line prints has its fields by their pointers, and no secrets.
     browser.go("/sources/claribi").await;
