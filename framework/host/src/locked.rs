@@ -23,10 +23,12 @@ impl Locked {
     /// The same for those who have another safeguard where a file system has no locks: it counts as locked there.
     pub fn take_if_possible(file: File) -> io::Result<Option<Self>> {
         match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 Ok(Some(Self(file)))
             }
-            _ => Self::take(file),
+            Err(TryLockError::Error(error)) => Err(error),
         }
     }
 }
