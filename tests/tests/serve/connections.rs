@@ -8,7 +8,7 @@ use headwater_sandbox::{API_KEY, API_PASSWORD};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{HEADWATER, Service, config, new, service};
+use crate::{Service, config, new, referring, service};
 
 #[tokio::test]
 async fn a_connection_is_saved_once_its_test_passed_and_its_secrets_never_come_back() {
@@ -391,16 +391,7 @@ async fn a_draft_is_told_where_its_requests_would_go() {
 #[tokio::test]
 async fn a_reference_is_followed_where_the_operator_lets_it_and_saved_as_it_is() {
     let sandbox = unlimited_sandbox(20).await;
-    let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("secrets.env");
-    fs::write(&file, format!("CALLS_KEY={API_KEY}\n")).unwrap();
-    let options = [
-        "--development",
-        "--allow-references",
-        "--env-file",
-        file.to_str().unwrap(),
-    ];
-    let service = Service::start_in(home, HEADWATER, &options);
+    let service = referring(&format!("CALLS_KEY={API_KEY}\n"));
     let mut body = new(&sandbox, "Calls");
     body["config"]["api_key"] = "env:CALLS_KEY".into();
     let path = "/api/v1/connectors/clari-copilot/probe";

@@ -1,17 +1,14 @@
 //! How often one credential is tested, by whatever door.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
-use acceptance::{
-    service::{Answer, Service},
-    unlimited_sandbox,
-};
+use acceptance::{service::Answer, unlimited_sandbox};
 use headwater_sandbox::{API_KEY, Sandbox};
 use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{HEADWATER, config, new, service};
+use crate::{config, new, referring, service};
 
 const DRAFT: &str = "/api/v1/connectors/clari-copilot/probe";
 const CALLS: &str = "/api/v1/connections/calls";
@@ -116,16 +113,7 @@ async fn of_many_tests_at_once_five_reach_the_service() {
 #[tokio::test]
 async fn a_reference_is_the_credential_that_it_leads_to() {
     let sandbox = unlimited_sandbox(20).await;
-    let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("secrets.env");
-    fs::write(&file, format!("CALLS_KEY={API_KEY}\nOTHER_KEY=another\n")).unwrap();
-    let options = [
-        "--development",
-        "--allow-references",
-        "--env-file",
-        file.to_str().unwrap(),
-    ];
-    let service = Service::start_in(home, HEADWATER, &options);
+    let service = referring(&format!("CALLS_KEY={API_KEY}\nOTHER_KEY=another\n"));
     for _ in 0..5 {
         assert_eq!(service.post(DRAFT, &draft(&sandbox)).await.status, 200);
     }

@@ -12,7 +12,7 @@ mod load;
 mod schedules;
 mod syncs;
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use acceptance::service::Service;
 use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox};
@@ -22,6 +22,20 @@ const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
 
 fn service() -> Service {
     Service::start(HEADWATER, &[])
+}
+
+/// A service whose configs may refer to these variables.
+fn referring(variables: &str) -> Service {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("secrets.env");
+    fs::write(&file, variables).unwrap();
+    let options = [
+        "--development",
+        "--allow-references",
+        "--env-file",
+        file.to_str().unwrap(),
+    ];
+    Service::start_in(home, HEADWATER, &options)
 }
 
 /// A valid config of the simulator.
