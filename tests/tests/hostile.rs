@@ -672,10 +672,13 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// Waits until the run has asked for so many pages.
-fn until_asked(sandbox: &Sandbox, requests: u64) {
+/// Waits until the run has asked for so many pages; it has more to ask for by then.
+fn until_asked(sandbox: &Sandbox, child: &mut Child, requests: u64) {
     let before = sandbox.stats().requests;
+    let patience = Instant::now();
     while sandbox.stats().requests < before + requests {
+        assert_eq!(child.try_wait().unwrap(), None, "the run ended by itself");
+        assert!(patience.elapsed().as_secs() < 60, "the run asks no more");
         sleep(Duration::from_millis(5));
     }
 }
@@ -686,8 +689,8 @@ async fn a_stopped_sync_keeps_what_it_has_and_the_next_one_completes_it() {
         let sandbox = acceptance::unlimited_sandbox(600).await;
         sandbox.set_faults("latency=20ms".parse().unwrap());
         let place = Place::of_copilot(&sandbox);
-        let child = place.sync_command(&[]).spawn().unwrap();
-        until_asked(&sandbox, 150);
+        let mut child = place.sync_command(&[]).spawn().unwrap();
+        until_asked(&sandbox, &mut child, 150);
         signal(&child, which);
         let ran: Ran = ended(child).await;
         assert_eq!(ran.code, Some(130), "{}", ran.all());
@@ -717,12 +720,13 @@ async fn a_stopped_sync_keeps_what_it_has_and_the_next_one_completes_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_hangs_does_not_keep_a_stopped_run_for_long_nor_a_second_signal_at_all() {
     let sandbox = acceptance::unlimited_sandbox(4_000).await;
-    let place = Place::of_copilot(&sandbox);
-    assert_eq!(place.sync(&["--stream", "users"]).code, Some(0));
     for is_repeated in [false, true] {
-        sandbox.set_faults("latency=500ms".parse().unwrap());
+        // Each has all calls before it: forty pages, of which eight come in a second.
+        let place = Place::of_copilot(&sandbox);
+        assert_eq!(place.sync(&["--stream", "users"]).code, Some(0));
+        sandbox.set_faults("latency=1s".parse().unwrap());
         let mut child = place.sync_command(&["--stream", "calls"]).spawn().unwrap();
-        until_asked(&sandbox, 12);
+        until_asked(&sandbox, &mut child, 12);
         // Somebody else writes to the file and does not end.
         let other = Connection::open(place.database()).unwrap();
         other.busy_timeout(Duration::from_secs(10)).unwrap();
@@ -732,6 +736,7 @@ async fn a_sink_that_hangs_does_not_keep_a_stopped_run_for_long_nor_a_second_sig
         let stopped = Instant::now();
         // Two that come at almost the same time are one.
         while is_repeated && child.try_wait().unwrap().is_none() {
+            assert!(stopped.elapsed().as_secs() < 60, "it does not end");
             sleep(Duration::from_millis(300));
             signal(&child, Signal::TERM);
         }
@@ -742,12 +747,12 @@ async fn a_sink_that_hangs_does_not_keep_a_stopped_run_for_long_nor_a_second_sig
         assert!(took < Duration::from_secs(most), "it took {took:?}");
         assert_eq!(ran.code, Some(130), "{}", ran.all());
         drop(other);
+        sandbox.set_faults(Faults::default());
+        let ran = place.sync(&["--stream", "calls"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.all());
+        assert_eq!(
+            fields(&place.records("calls"), &["id"]),
+            sandbox.keys("calls").unwrap()
+        );
     }
-    sandbox.set_faults(Faults::default());
-    let ran = place.sync(&["--stream", "calls"]);
-    assert_eq!(ran.code, Some(0), "{}", ran.all());
-    assert_eq!(
-        fields(&place.records("calls"), &["id"]),
-        sandbox.keys("calls").unwrap()
-    );
 }

@@ -6,7 +6,7 @@
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use acceptance::{
@@ -573,7 +573,9 @@ async fn what_others_order_while_a_read_waits_for_room_is_not_taken_for_its_own(
     let full = r#"{"code":"export_monthly_quota_reached","namespace":"exports","message":"full"}"#;
     let between = first_order(Fate::Instead(400, full.to_owned()));
     let colleague = async {
+        let patience = Instant::now();
         while !between.sent().iter().any(|sent| sent.method == "POST") {
+            assert!(patience.elapsed().as_secs() < 60, "nothing is ordered");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let order = r#"{"currency":"EUR"}"#;
@@ -619,7 +621,9 @@ async fn a_stopped_read_leaves_its_jobs_or_cancels_them() {
             },
         );
         let stop = async {
+            let patience = Instant::now();
             while outside(&sandbox).jobs().len() < 3 {
+                assert!(patience.elapsed().as_secs() < 60, "nothing is ordered");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             host.stop();

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -258,7 +258,9 @@ async fn no_message_repeats_a_token_not_even_one_that_is_over() {
         let client = service.client.clone();
         async move { client.send(&Request::get("/slow")).await }
     });
+    let patience = Instant::now();
     while !service.asked().contains(&"/slow".to_owned()) {
+        assert!(patience.elapsed().as_secs() < 60, "nothing is asked");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let error = service.get().await.unwrap_err();

@@ -231,7 +231,9 @@ async fn a_stopped_sandbox_is_gone_even_for_a_stalled_client() {
     let api = with_faults("stall=1").await;
     let url = api.url("/users");
     let stalled = tokio::spawn(api.request(Method::GET, "/users").send());
+    let patience = Instant::now();
     while api.sandbox.stats().requests == 0 {
+        assert!(patience.elapsed().as_secs() < 60, "nothing is asked");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let Api { sandbox, http } = api;

@@ -17,7 +17,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{Service, service};
+use crate::{Service, service, until};
 
 const REVENUE: &str = "clari-revenue";
 const PROBES: usize = 1_000;
@@ -147,9 +147,7 @@ async fn a_service_that_hangs_keeps_no_other_probe_waiting() {
             }
         });
     }
-    while hung.requests().len() < 200 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the last of them", async || hung.requests().len() >= 200).await;
     let mut unhindered = 0;
     for number in 0..10 {
         let before = given_up.load(Ordering::Relaxed);

@@ -4,7 +4,7 @@ mod changes;
 mod service;
 mod stage;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, thread};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, thread, time::Instant};
 
 use acceptance::binary::files;
 use headwater::{Kind, Secret};
@@ -725,7 +725,9 @@ fn a_store_finds_its_server_again() {
     add(&mut store, "a");
     let run = store.begin_run("a").unwrap();
     server.tamper("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()");
+    let patience = Instant::now();
     while store.renew(&run).is_err() {
+        assert!(patience.elapsed().as_secs() < 60, "it does not find it");
         thread::sleep(std::time::Duration::from_millis(10));
     }
     store.finish_run(run, &json!({ "records": 3 })).unwrap();

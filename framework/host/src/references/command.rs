@@ -156,7 +156,7 @@ impl Drop for Group {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{fs, path::Path, time::Instant};
 
     use super::*;
 
@@ -286,8 +286,10 @@ mod tests {
         let script = format!("echo $$ > '{}'; sleep 600; true", path.display());
         block_on(async {
             let line = shell(&script);
+            let patience = Instant::now();
             let is_there = async {
                 while fs::read(&path).unwrap_or_default().is_empty() {
+                    assert!(patience.elapsed() < LONG, "it does not begin");
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };

@@ -6,7 +6,7 @@ use headwater_sandbox::{JobOptions, JobOutcome, RevenueOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Tenant, answer, list, options, quick};
+use super::{Tenant, answer, list, options, quick, soon};
 
 const NET_ARR: &str = "/export/forecast/net_arr";
 
@@ -42,13 +42,16 @@ async fn a_job_is_queued_runs_and_is_done() {
     let early = tenant.get(&format!("/export/jobs/{id}/results")).await;
     assert_eq!((early.0, &early.1["code"]), (400, &json!("invalid_jobId")));
     let mut seen = vec!["SCHEDULED".to_owned()];
-    while seen.last().unwrap() != "DONE" {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let status = tenant.status(&id).await;
-        if *seen.last().unwrap() != status {
-            seen.push(status);
+    soon(async {
+        while seen.last().unwrap() != "DONE" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let status = tenant.status(&id).await;
+            if *seen.last().unwrap() != status {
+                seen.push(status);
+            }
         }
-    }
+    })
+    .await;
     assert_eq!(seen, ["SCHEDULED", "STARTED", "DONE"]);
     let job = tenant.job(&id).await;
     let month = 30 * 24 * 3_600 * 1_000;
@@ -173,9 +176,12 @@ async fn a_failed_job_with_retries_is_tried_again() {
     tenant.revenue().script_jobs([JobOutcome::Failed]);
     let id = tenant.order(NET_ARR, json!({"schedule": "ONCE"})).await;
     assert_eq!(tenant.status(&id).await, "SCHEDULED");
-    while tenant.status(&id).await != "DONE" {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    soon(async {
+        while tenant.status(&id).await != "DONE" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -273,9 +279,12 @@ async fn the_quota_is_used_up_and_comes_back() {
         tenant.ok("/admin/limits").await["jobs"]["availableMonthlyQuota"],
         0
     );
-    while tenant.post(NET_ARR, json!({})).await.0 != 200 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    soon(async {
+        while tenant.post(NET_ARR, json!({})).await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -52,6 +52,13 @@ fn quick() -> JobOptions {
     }
 }
 
+/// Waits for what comes with time, for a minute at most.
+async fn soon(work: impl Future<Output = ()>) {
+    let patience = Duration::from_secs(60);
+    let came = tokio::time::timeout(patience, work).await;
+    came.expect("it comes within a minute");
+}
+
 impl Tenant {
     async fn start(service: impl Into<Service>) -> Self {
         // Other crates of the workspace switch TLS on, which then wants a provider even for plain HTTP.

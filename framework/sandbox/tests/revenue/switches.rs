@@ -4,7 +4,7 @@ use headwater_sandbox::{API_KEY, Setup, Simulation, simulations};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Tenant, answer};
+use super::{Tenant, answer, soon};
 
 fn simulation() -> &'static Simulation {
     let mut all = simulations().iter();
@@ -108,9 +108,12 @@ async fn envelopes() {
     assert_eq!(found["opportunities"][0]["id"], *opportunity);
     let events = tenant.ok("/audit/events").await;
     assert!(events["activities"].is_array() && events["items"].is_null());
-    while tenant.ok(&format!("/export/jobs/{id}")).await["status"] != "DONE" {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    soon(async {
+        while tenant.ok(&format!("/export/jobs/{id}")).await["status"] != "DONE" {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
     let result = tenant.ok(&format!("/export/jobs/{id}/results")).await;
     assert!(result["activities"].is_array() && result["items"].is_null());
 }
