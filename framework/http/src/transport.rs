@@ -79,6 +79,9 @@ impl Transport for ReqwestTransport {
         if !self.egress.permits_url(request.url()) {
             return Err(not_allowed());
         }
+        // The connection of an answer that was just read goes back to the pool in tasks of its own. They have their turn
+        // first, or a busy runtime dials another one for the next request.
+        tokio::task::yield_now().await;
         let port = request.url().port_or_known_default().unwrap_or_default();
         let sent = resolver::dialling(port, self.client.execute(request)).await;
         let response = sent.map_err(|error| classify(&error))?;

@@ -9,10 +9,11 @@ use std::{
 
 use axum::{
     body::Body,
+    extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header, request::Parts};
 use serde::Serialize;
 use tokio::{
     sync::mpsc,
@@ -27,11 +28,20 @@ const SILENCE: Duration = Duration::from_secs(10);
 const WAITING: usize = 64;
 
 /// Whether a client wants events instead of one answer.
-pub(crate) fn are_wanted(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/event-stream"))
+///
+/// Found out at once: whoever holds the headers of a request holds all that was read with them.
+pub(crate) struct AreWanted(pub bool);
+
+impl<S: Sync> FromRequestParts<S> for AreWanted {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let accept = head.headers.get(header::ACCEPT);
+        let accept = accept.and_then(|value| value.to_str().ok());
+        Ok(Self(accept.is_some_and(|accept| {
+            accept.contains("text/event-stream")
+        })))
+    }
 }
 
 /// Where a task puts its events.

@@ -44,7 +44,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     app::App,
-    listen::{Metered, serve, tls},
+    listen::{Metered, listen, serve, tls},
     problem::Problem,
 };
 
@@ -89,7 +89,7 @@ impl Service {
             .as_ref()
             .map(|(certificate, key)| tls(certificate, key))
             .transpose()?;
-        let listener = TcpListener::bind(options.bind).await.map_err(|error| {
+        let listener = listen(options.bind).map_err(|error| {
             let text = format!("cannot listen on {}: {error}", options.bind);
             Error::new(Kind::ConfigInvalid, text)
         })?;

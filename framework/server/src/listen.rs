@@ -30,7 +30,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
     time::timeout,
@@ -44,6 +44,9 @@ const LONGEST_HEAD: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes, and the most headers in it.
 const LARGEST_HEAD: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
+/// How many connections may wait to be accepted, as far as the system lets them. What comes beyond is not answered at all,
+/// and its client asks again after a second.
+const MOST_WAITING: u32 = 4096;
 /// Beyond the limit, so many more connections are told so, and may ask how the service is.
 const MOST_REFUSED: usize = 64;
 /// How long, and how many bytes, a client may send on after it was answered.
@@ -51,6 +54,19 @@ const LONGEST_LINGER: Duration = Duration::from_secs(5);
 const MOST_LINGERING: usize = 16 << 20;
 /// How long a stop waits for answers that are under way.
 const LONGEST_STOP: Duration = Duration::from_secs(8);
+
+/// Listens at an address.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A restarted service gets its port back.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(MOST_WAITING)
+}
 
 /// Serves until `stop` turns true.
 pub(crate) async fn serve(
@@ -127,10 +143,14 @@ async fn connection(
 ) {
     match tls {
         None => answer(stream, peer, router, is_full, stopped).await,
+        // A session of TLS is large, and connections in the clear would each have room for one.
         Some(tls) => {
-            if let Ok(Ok(stream)) = timeout(LONGEST_HEAD, tls.accept(stream)).await {
-                answer(stream, peer, router, is_full, stopped).await;
-            }
+            let session = async {
+                if let Ok(Ok(stream)) = timeout(LONGEST_HEAD, tls.accept(stream)).await {
+                    answer(stream, peer, router, is_full, stopped).await;
+                }
+            };
+            Box::pin(session).await;
         }
     }
 }

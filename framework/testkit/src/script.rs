@@ -2,18 +2,25 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    net::Ipv4Addr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
     task::JoinHandle,
 };
 
 /// How long a stalled connection is held: longer than any test waits.
 const STALL: Duration = Duration::from_secs(3600);
+
+/// How many connections may wait to be accepted: more than any test opens at once.
+const MOST_WAITING: u32 = 4096;
 
 /// What the server was asked.
 #[derive(Clone, Debug)]
@@ -127,6 +134,7 @@ type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
 pub struct Script {
     address: std::net::SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
+    connections: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -135,21 +143,27 @@ impl Script {
     pub async fn start(
         answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let listener = socket.listen(MOST_WAITING)?;
         let address = listener.local_addr()?;
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
         let answer: Arc<Answer> = Arc::new(answer);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         let accepting = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
+            let mut open = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
                 let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
-                connections.spawn(async move { serve(stream, &log, &*answer).await });
+                open.spawn(async move { serve(stream, &log, &*answer).await });
             }
         });
         Ok(Self {
             address,
             requests,
+            connections,
             accepting,
         })
     }
@@ -162,6 +176,11 @@ impl Script {
     /// The port.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// How many connections were opened so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// What was asked so far.

@@ -22,12 +22,8 @@ use crate::{Service, service, until};
 const REVENUE: &str = "clari-revenue";
 const PROBES: usize = 1_000;
 const LATENCY: Duration = Duration::from_millis(200);
-/// How much memory all the probes may take together. Unoptimised tasks are larger.
-const MOST_KIB: u64 = if cfg!(debug_assertions) {
-    80 * 1024
-} else {
-    64 * 1024
-};
+/// How much memory all the probes may take together.
+const MOST_KIB: u64 = 64 * 1024;
 
 /// What the simulator answers to each request of a probe, so that every key can be given the same.
 struct Recorded(Vec<(&'static str, String)>);
@@ -121,6 +117,9 @@ async fn a_thousand_probes_at_once_are_all_answered_rightly_in_little_memory() {
         most - before
     );
     assert!(most - before < MOST_KIB, "{} KiB more", most - before);
+    // A probe asks one thing after another, and needs no second connection for that.
+    let opened = script.connections();
+    assert!(opened <= PROBES * 11 / 10, "{opened} connections");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use headwater_core::{
     AnyConnector, Dialect, FieldError, FormModel, Notice, ProbeReport, StreamSpec,
 };
 use headwater_store::Scope;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::{
     answer::json,
     app::{App, form},
     body::{Json, Path},
+    events::AreWanted,
     guard::Caller,
     operations::Operation,
     probing::{connector, judge, ready},
@@ -212,10 +213,10 @@ async fn probe_draft(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    wanted: AreWanted,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
     let (_, ready) = ready(&app, &caller, &connector, &draft.config).await?;
-    super::answer_probe(app, &ready, &headers, |_| async {}).await
+    super::answer_probe(app, &ready, wanted, |_| async {}).await
 }

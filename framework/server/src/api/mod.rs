@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use headwater_core::{Check, ProbeReport};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use crate::{
     answer::json,
     app::App,
-    events,
+    events::{self, AreWanted},
     operations::Operation,
     probing::{Ready, admit},
     problem::Problem,
@@ -40,11 +40,11 @@ pub(crate) fn operations() -> Vec<Operation> {
 async fn answer_probe<F: Future<Output = ()> + Send>(
     app: Arc<App>,
     ready: &Ready,
-    headers: &HeaderMap,
+    wanted: AreWanted,
     keep: impl FnOnce(ProbeReport) -> F + Send + 'static,
 ) -> Result<Response, Problem> {
     let admitted = admit(&app, ready)?;
-    if !events::are_wanted(headers) {
+    if !wanted.0 {
         let report = admitted.watched(&app, |_| {}).await;
         keep(report.clone()).await;
         return Ok(json(StatusCode::OK, &report));

@@ -30,6 +30,7 @@ use crate::{
     answer::{self, if_match, tagged},
     app::{App, form},
     body::{Json, Path, Query},
+    events::AreWanted,
     guard::Caller,
     once::{HEADER, once},
     operations::Operation,
@@ -382,7 +383,7 @@ async fn probe_saved(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    wanted: AreWanted,
 ) -> Result<Response, Problem> {
     let (connection, ready) = saved(&app, &name).await?;
     let (version, actor) = (connection.version, actor(&caller));
@@ -392,14 +393,14 @@ async fn probe_saved(
         // The answer is worth telling even where it cannot be kept.
         let _: headwater_core::Result<bool> = kept.await;
     };
-    super::answer_probe(app, &ready, &headers, keep).await
+    super::answer_probe(app, &ready, wanted, keep).await
 }
 
 async fn probe_change(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    wanted: AreWanted,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let new = changed_config(&app, &caller, name.clone(), draft.config.clone()).await;
@@ -412,7 +413,7 @@ async fn probe_change(
                 .config
         }
     };
-    super::answer_probe(app, &ready, &headers, |_| async {}).await
+    super::answer_probe(app, &ready, wanted, |_| async {}).await
 }
 
 async fn streams(
