@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use crate::{
     Failure,
     args::{Changes, Config},
-    read::runtime,
+    runtime::runtime,
     terminal::{say, until_stopped},
 };
 

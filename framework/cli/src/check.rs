@@ -28,7 +28,7 @@ pub(crate) fn check(
     }
     let (connector, config) = gather(registry, &options.config)?;
     let source = connector.open(&config, &context(&Egress::Anywhere)?)?;
-    let report = crate::read::runtime()?.block_on(until_stopped(ProbeReport::of(&*source)))?;
+    let report = crate::runtime::runtime()?.block_on(until_stopped(ProbeReport::of(&*source)))?;
     if terminal.json {
         terminal.print_json(&machine(connector.about().id, &report))?;
     } else {

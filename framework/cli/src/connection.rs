@@ -17,7 +17,7 @@ use crate::{
     answers::{changed, env_file, form, gather_answer, is_terminal, is_yes, judged, read_line},
     args::{self, AddConnection, ConnectionCommand, RotateConnection},
     check,
-    read::runtime,
+    runtime::runtime,
     saved::{Opened, open_connection, open_store},
     terminal::{Terminal, Tone, count, say, table, until_stopped},
 };

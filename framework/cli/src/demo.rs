@@ -22,7 +22,7 @@ use crate::{
     NewContext, Outcome,
     answers::{is_terminal, is_yes, read_line},
     args, check,
-    sandbox::runtime,
+    runtime::server_runtime,
     show,
     terminal::{Terminal, Tone, say, table, thousands},
 };
@@ -66,7 +66,7 @@ pub(crate) fn demo(
                 format!("the simulator refuses the demo: {error}"),
             )
         })?;
-        runtime()?.block_on(async {
+        server_runtime()?.block_on(async {
             let sandbox = Sandbox::start(service).await.map_err(|error| {
                 Error::new(
                     Kind::Unavailable,

@@ -23,6 +23,7 @@ mod plan;
 mod progress;
 mod read;
 mod receipt;
+mod runtime;
 mod sandbox;
 mod saved;
 mod serve;

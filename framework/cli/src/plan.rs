@@ -8,7 +8,7 @@ use crate::{
     NewContext, Outcome,
     answers::env_file,
     args::Plan as Options,
-    read::runtime,
+    runtime::runtime,
     saved::{Chosen, choose},
     state::kept_in,
     sync::destination,

@@ -8,7 +8,7 @@ use headwater_host::{
     references::EnvFile,
 };
 use headwater_store::Lease;
-use tokio::{runtime::Runtime, signal, sync::watch};
+use tokio::{signal, sync::watch};
 
 use crate::{
     Failure, NewContext, Outcome,
@@ -16,19 +16,13 @@ use crate::{
     args::{Fate, Read, Redact, Run, Treatment},
     progress::Progress,
     receipt::tell,
+    runtime::runtime,
     saved::{Chosen, choose},
     terminal::{Terminal, until_stopped},
 };
 
 /// How long a stopped run may take to keep what it has.
 const LONGEST_STOP: Duration = Duration::from_secs(9);
-
-pub(crate) fn runtime() -> Result<Runtime, Error> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Kind::Unexpected, "the runtime cannot start").caused_by(error))
-}
 
 pub(crate) fn read(
     registry: &Registry,

@@ -12,15 +12,9 @@ use serde_json::json;
 
 use crate::{
     Outcome, args,
+    runtime::server_runtime,
     terminal::{Terminal, Tone},
 };
-
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Kind::Unexpected, "the runtime cannot start").caused_by(error))
-}
 
 pub(crate) fn sandbox(options: &args::Sandbox, terminal: &Terminal) -> Outcome {
     let simulation = find(&options.connector)?;
@@ -34,7 +28,7 @@ pub(crate) fn sandbox(options: &args::Sandbox, terminal: &Terminal) -> Outcome {
     };
     let service =
         (simulation.service)(&setup).map_err(|error| Error::new(Kind::ConfigInvalid, error))?;
-    runtime()?.block_on(async {
+    server_runtime()?.block_on(async {
         let port = options.port;
         let sandbox = Sandbox::start(service).await.map_err(|error| {
             Error::new(

@@ -10,7 +10,7 @@ use crate::{
     Failure,
     answers::{env_file, form, gather, judged},
     args::{Config, StorePlace},
-    read::runtime,
+    runtime::runtime,
 };
 
 /// A saved connection with everything that a source is opened with.

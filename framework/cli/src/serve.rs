@@ -13,7 +13,8 @@ use crate::{
     NewContext, Outcome,
     answers::env_file,
     args::Serve,
-    read::{on_signal, runtime},
+    read::on_signal,
+    runtime::server_runtime,
     saved::find_store,
     terminal::{Terminal, say},
 };
@@ -47,7 +48,7 @@ pub(crate) fn serve(
     };
     let open_store: OpenStore = Arc::new(move || Store::open(&place, key.as_ref()));
     let context = context(&egress)?;
-    runtime()?.block_on(run(registry, open_store, context, service, |address| {
+    server_runtime()?.block_on(run(registry, open_store, context, service, |address| {
         if terminal.json {
             return terminal.print(&json!({ "address": address }).to_string());
         }

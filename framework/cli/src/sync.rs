@@ -13,8 +13,9 @@ use crate::{
     Failure, NewContext, Outcome,
     answers::env_file,
     args::Sync,
-    read::{carry_out, redaction, run_options, runtime},
+    read::{carry_out, redaction, run_options},
     receipt::tell,
+    runtime::runtime,
     saved::{Chosen, choose},
     terminal::{Terminal, until_stopped},
 };

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Folder, Simulated};
 use crate::{
     NewContext, Outcome,
-    sandbox::runtime,
+    runtime::server_runtime,
     serve,
     terminal::{Terminal, Tone, table},
 };
@@ -37,7 +37,7 @@ pub(super) fn serve(
         schedules: true,
         ..Options::on_this_machine()
     };
-    runtime()?.block_on(async {
+    server_runtime()?.block_on(async {
         let mut sandboxes = Vec::new();
         let mut rows = vec![
             ["source", "field", "what the simulator accepts"]

@@ -1,0 +1,21 @@
+//! What the work of a command runs on.
+
+use headwater_core::{Error, Kind};
+use tokio::runtime::{Builder, Runtime};
+
+/// One thread, for a command that does its work and ends.
+pub(crate) fn runtime() -> Result<Runtime, Error> {
+    build(Builder::new_current_thread())
+}
+
+/// A thread per core, for what answers many at once.
+pub(crate) fn server_runtime() -> Result<Runtime, Error> {
+    build(Builder::new_multi_thread())
+}
+
+fn build(mut builder: Builder) -> Result<Runtime, Error> {
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Kind::Unexpected, "the runtime cannot start").caused_by(error))
+}
