@@ -188,7 +188,17 @@ async fn nothing_is_saved_that_the_service_refuses() {
         (&saved["saved"], &saved["test"]),
         (&json!(true), &Value::Null)
     );
+    let last_check = || home.good(&["show", "copilot", "--json"]).json()["last_check"].clone();
+    assert_eq!(last_check(), Value::Null);
     assert_eq!(home.run(&["test", "copilot"]).code, Some(3));
+    // Kept for whoever looks next.
+    let failed = last_check();
+    assert_eq!(
+        (&failed["outcome"], &failed["code"]),
+        (&json!("failed"), &json!("unauthenticated"))
+    );
+    let listed = home.good(&["list"]).out;
+    assert!(listed.contains("failed"), "{listed}");
     // New secrets cure it.
     home.write("good.json", &json!({ "api_key": API_KEY }));
     let rotated = home.good(&["rotate", "copilot", "--config", "good.json"]);
@@ -197,6 +207,9 @@ async fn nothing_is_saved_that_the_service_refuses() {
         "{}",
         rotated.out
     );
+    assert_eq!(last_check()["outcome"], "passed");
+    let shown = home.good(&["show", "copilot"]).out;
+    assert!(shown.contains("everything is as it should be"), "{shown}");
     home.good(&["test", "copilot"]);
 }
 

@@ -8,7 +8,7 @@ use headwater_core::{
 };
 use headwater_host::references::{self, EnvFile};
 use headwater_store::{
-    Actor, Connection, Contents, Holder, Label, Listed, NewConnection, PastRun, Store,
+    Actor, Connection, Contents, Holder, Label, LastCheck, Listed, NewConnection, PastRun, Store,
 };
 use serde_json::{Map, Value, json};
 
@@ -47,7 +47,7 @@ pub(crate) fn connection(
         ConnectionCommand::Show(show) => self::show(registry, &mut store, &show.name, terminal),
         ConnectionCommand::Test(test) => {
             let opened = open_connection(registry, &mut store, &test.name, &env_file)?;
-            self::test(&opened, context, terminal)
+            self::test(&mut store, &opened, context, terminal)
         }
         ConnectionCommand::Rotate(rotate) => {
             self::rotate(registry, &mut store, rotate, &env_file, context, terminal)
@@ -88,6 +88,9 @@ fn add(
         answer: &answer,
     };
     store.add(&form, &new, &Actor::local())?;
+    if let Some(report) = &tested {
+        keep(store, &options.name, 1, report)?;
+    }
     let saved = format!("saved {} in {}", options.name, store.place());
     finish(result, tested.as_ref(), &saved, terminal)
 }
@@ -99,6 +102,13 @@ fn tested(
 ) -> Result<ProbeReport, Failure> {
     let source = connector.open(config, &context(&Egress::Anywhere)?)?;
     Ok(runtime()?.block_on(until_stopped(ProbeReport::of(&*source)))?)
+}
+
+/// Keeps what a test said of a version of a connection, for whoever looks at it next, here or in the console.
+fn keep(store: &mut Store, name: &str, version: i64, report: &ProbeReport) -> Result<(), Error> {
+    let check = LastCheck::of(report);
+    store.record_check(name, version, &check, &Actor::local())?;
+    Ok(())
 }
 
 /// Takes over what the service would rather have in a config; ends the command where it refused the config.
@@ -175,6 +185,7 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
                 json!({
                     "connection": one.name, "title": one.title, "connector": one.connector, "secrets": one.secrets,
                     "updated": one.updated, "destination": one.destination, "expires": one.expires, "problem": one.problem,
+                    "last_check": one.last_check.as_ref().map(last_check),
                 })
             })
             .collect();
@@ -185,9 +196,15 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
         return Ok(());
     }
     let mut rows = vec![
-        ["connection", "connector", "changed", "records to"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "connection",
+            "connector",
+            "changed",
+            "last check",
+            "records to",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     rows.extend(listed.into_iter().map(|one| {
         let last = match one.problem {
@@ -201,7 +218,14 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
             true => one.name,
             false => format!("{} ({})", one.name, one.title),
         };
-        vec![name, one.connector, updated.unwrap_or_default(), last]
+        let test = one.last_check.map(|check| check.said.outcome);
+        vec![
+            name,
+            one.connector,
+            updated.unwrap_or_default(),
+            test.unwrap_or_default(),
+            last,
+        ]
     }));
     table(&rows).iter().try_for_each(|row| terminal.print(row))
 }
@@ -297,6 +321,11 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
         "changed",
         format!("{} (version {})", connection.updated, connection.version),
     );
+    if let Some(check) = &connection.last_check {
+        let said = &check.said;
+        let text = format!("{} {}: {}", said.outcome, check.checked, said.message);
+        fact("last check", text);
+    }
     if let Some(day) = connection.expires {
         fact("expires", day.to_string());
     }
@@ -320,6 +349,11 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
         terminal.print(&row)?;
     }
     Ok(())
+}
+
+fn last_check(check: &LastCheck) -> Value {
+    let said = &check.said;
+    json!({ "at": check.checked, "outcome": said.outcome, "code": said.code, "message": said.message })
 }
 
 fn shown(connection: &Connection, held: &[Shown], runs: &[PastRun]) -> Value {
@@ -349,13 +383,21 @@ fn shown(connection: &Connection, held: &[Shown], runs: &[PastRun]) -> Value {
         "version": connection.version,
         "destination": connection.destination,
         "expires": connection.expires,
+        "last_check": connection.last_check.as_ref().map(last_check),
         "in_use": connection.holder.as_ref().map(holder),
         "runs": runs.iter().map(run).collect::<Vec<_>>(),
     })
 }
 
-fn test(opened: &Opened<'_>, context: NewContext, terminal: &Terminal) -> Outcome {
+fn test(
+    store: &mut Store,
+    opened: &Opened<'_>,
+    context: NewContext,
+    terminal: &Terminal,
+) -> Outcome {
     let report = tested(&**opened.connector, &opened.config, context)?;
+    let connection = &opened.connection;
+    keep(store, &connection.name, connection.version, &report)?;
     if terminal.json {
         let mut result = check::machine(opened.connector.about().id, &report);
         result["connection"] = opened.connection.name.as_str().into();
@@ -435,6 +477,9 @@ fn rotate(
         ..connection.label()
     };
     store.replace(&form, &connection, &answer, Some(label), &Actor::local())?;
+    if let Some(report) = &tested {
+        keep(store, &options.name, connection.version + 1, report)?;
+    }
     if tested.is_some() && new_secrets.iter().any(|field| field.single) {
         store.forget_previous(&options.name)?;
     }

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use headwater_core::{Error, Result, SignedDuration, Timestamp};
+use headwater_core::{Error, Result, Timestamp};
 use headwater_store::{Actor, Scheduled, Store};
 use tokio::{
     sync::watch,
@@ -23,8 +23,6 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Between two removals of what was deleted.
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
-/// How long a schedule is left alone that cannot be kept.
-const UNUSABLE: SignedDuration = SignedDuration::from_hours(24);
 /// How long a stop waits for runs that are being started.
 const LONGEST_STOP: Duration = Duration::from_secs(8);
 
@@ -50,14 +48,6 @@ pub(crate) async fn keep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     }
     let started = async { while starting.join_next().await.is_some() {} };
     let _ = timeout(LONGEST_STOP, started).await;
-}
-
-/// Who is behind a run that was due.
-fn actor() -> Actor {
-    Actor {
-        who: "schedule".to_owned(),
-        request_id: None,
-    }
 }
 
 /// Starts what is due, as far as there are places for it; the rest stays due.
@@ -87,7 +77,8 @@ fn claim(store: &mut Store, due: Vec<Scheduled>) -> Vec<Claimed> {
         let next = times.and_then(|times| times.after(&scheduled.connection, scheduled.due, now));
         let is_ours = match next {
             Some(next) => store.claim(&scheduled, next),
-            None => set_aside(store, &scheduled, now).map(|()| false),
+            // What another build wrote into the store.
+            None => store.set_aside(&scheduled).map(|()| false),
         };
         match (is_ours, next) {
             (Ok(true), Some(next)) => claimed.push(Claimed { scheduled, next }),
@@ -99,17 +90,9 @@ fn claim(store: &mut Store, due: Vec<Scheduled>) -> Vec<Claimed> {
     claimed
 }
 
-/// Leaves alone what another build, or somebody's hand, wrote into the store.
-fn set_aside(store: &mut Store, scheduled: &Scheduled, now: Timestamp) -> Result<()> {
-    if store.claim(scheduled, now + UNUSABLE)? {
-        note(store, scheduled, "schedule_unusable")?;
-    }
-    Ok(())
-}
-
 fn note(store: &mut Store, scheduled: &Scheduled, outcome: &str) -> Result<()> {
     store.note(
-        &actor(),
+        &Actor::schedule(),
         "scheduled run",
         Some(&scheduled.connection),
         outcome,
@@ -123,7 +106,7 @@ async fn start(app: Arc<App>, claimed: Claimed) {
         streams: scheduled.schedule.streams.clone(),
         destination: scheduled.schedule.destination.clone(),
         redact: scheduled.schedule.is_redacted,
-        actor: actor(),
+        actor: Actor::schedule(),
     };
     let Err(problem) = runs::start(&app, order).await else {
         return;
@@ -159,7 +142,7 @@ async fn purge(app: &App) {
 mod tests {
     use std::{path::Path, sync::Barrier, thread};
 
-    use headwater_core::FormModel;
+    use headwater_core::{FormModel, SignedDuration};
     use headwater_store::{Label, NewConnection, Place, Schedule, When};
     use serde_json::json;
 
@@ -179,7 +162,7 @@ mod tests {
             connector: "test",
             answer: &json!({}),
         };
-        store.add(&form, &new, &actor()).unwrap();
+        store.add(&form, &new, &Actor::schedule()).unwrap();
         let schedule = Schedule {
             when,
             streams: Vec::new(),
@@ -189,7 +172,7 @@ mod tests {
         };
         let due = Timestamp::now() - SignedDuration::from_hours(1);
         store
-            .set_schedule(name, &schedule, due, None, &actor())
+            .set_schedule(name, &schedule, due, None, &Actor::schedule())
             .unwrap();
         due
     }

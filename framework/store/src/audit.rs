@@ -21,6 +21,14 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// Nobody: a run was due.
+    pub fn schedule() -> Self {
+        Self {
+            who: "schedule".to_owned(),
+            request_id: None,
+        }
+    }
+
     /// Who uses the store directly, as the command line does.
     pub fn local() -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! What the last check of a connection said.
 
-use headwater_core::{Result, Timestamp};
+use headwater_core::{Outcome, ProbeReport, Result, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     audit::{Actor, Event, audited},
@@ -18,6 +18,27 @@ pub struct LastCheck {
     pub checked: Timestamp,
     /// What it said.
     pub said: Said,
+}
+
+impl LastCheck {
+    /// What a probe said that has just ended.
+    pub fn of(report: &ProbeReport) -> Self {
+        let outcome = report.outcome();
+        let mut checks = report.checks.iter();
+        let worst = checks.find(|check| check.outcome == outcome && outcome >= Outcome::Warned);
+        Self {
+            checked: Timestamp::now(),
+            said: Said {
+                outcome: json!(outcome).as_str().unwrap_or_default().to_owned(),
+                code: worst.map(|check| check.code.to_owned()),
+                message: worst.map_or_else(
+                    || "everything is as it should be".to_owned(),
+                    |check| check.message.clone(),
+                ),
+                report: json!(report),
+            },
+        }
+    }
 }
 
 /// What a check said, in short and as a whole.
@@ -43,7 +64,7 @@ impl Store {
         check: &LastCheck,
         actor: &Actor,
     ) -> Result<bool> {
-        let said = serde_json::json!(check.said).to_string();
+        let said = json!(check.said).to_string();
         audited(&mut *self.database, actor, |database| {
             let statement = "UPDATE headwater_connections SET checked = ?1, last_check = ?2 \
                              WHERE name = ?3 AND deleted IS NULL AND version = ?4 AND (checked IS NULL OR checked <= ?1) \

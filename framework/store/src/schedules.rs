@@ -1,6 +1,6 @@
 //! When connections run by themselves. What is kept here is which run is due; who claims it runs it.
 
-use headwater_core::{Error, Kind, Result, Timestamp};
+use headwater_core::{Error, Kind, Result, SignedDuration, Timestamp};
 
 use crate::{
     audit::{Actor, Event, audited},
@@ -10,6 +10,9 @@ use crate::{
     store::Store,
     stored::hold,
 };
+
+/// How long a schedule is left alone that cannot be kept.
+const UNUSABLE: SignedDuration = SignedDuration::from_hours(24);
 
 /// When a connection runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +155,8 @@ impl Store {
         })
     }
 
-    /// The runs that are due by now, the longest due first.
+    /// The runs that are due by now, the longest due first. What another build, or somebody's hand, wrote there is set
+    /// aside, or it would stand before all others for ever.
     pub fn due(&mut self, most: usize) -> Result<Vec<Scheduled>> {
         let now = self.database.now()?;
         let statement = "SELECT h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
@@ -160,23 +164,56 @@ impl Store {
                          WHERE h.due <= ?1 AND h.paused = 0 AND c.deleted IS NULL ORDER BY h.due, c.name LIMIT ?2";
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let rows = self.database.query(statement, &[now.into(), most.into()])?;
-        let scheduled = |row: &Row| Scheduled::of(row, 0, &row.text(9)?);
-        rows.iter()
-            .filter_map(|row| scheduled(row).transpose())
-            .collect()
+        let mut due = Vec::new();
+        for row in &rows {
+            let connection = row.text(9)?;
+            match Scheduled::of(row, 0, &connection) {
+                Ok(scheduled) => due.extend(scheduled),
+                Err(_) => self.leave_alone(&connection, row.integer(7)?)?,
+            }
+        }
+        Ok(due)
+    }
+
+    /// Leaves a schedule alone for a day that was due then and cannot be kept, and notes that once.
+    pub fn set_aside(&mut self, scheduled: &Scheduled) -> Result<()> {
+        self.leave_alone(&scheduled.connection, scheduled.due.as_millisecond())
+    }
+
+    fn leave_alone(&mut self, connection: &str, due: i64) -> Result<()> {
+        let next = timestamp(self.database.now()?)? + UNUSABLE;
+        match self.put_off(connection, due, next, None)? {
+            true => self.note(
+                &Actor::schedule(),
+                "scheduled run",
+                Some(connection),
+                "schedule_unusable",
+            ),
+            false => Ok(()),
+        }
     }
 
     /// Takes a run that is due, and says when the next one is. Of several who try, one gets it.
     pub fn claim(&mut self, due: &Scheduled, next: Timestamp) -> Result<bool> {
         let now = self.database.now()?;
-        let statement = "UPDATE headwater_schedules SET due = ?1, started = ?2 \
+        self.put_off(&due.connection, due.due.as_millisecond(), next, Some(now))
+    }
+
+    fn put_off(
+        &mut self,
+        connection: &str,
+        due: i64,
+        next: Timestamp,
+        started: Option<i64>,
+    ) -> Result<bool> {
+        let statement = "UPDATE headwater_schedules SET due = ?1, started = COALESCE(?2, started) \
                          WHERE due = ?3 AND paused = 0 AND connection = \
                          (SELECT id FROM headwater_connections WHERE name = ?4 AND deleted IS NULL)";
         let parameters = [
             next.as_millisecond().into(),
-            now.into(),
-            due.due.as_millisecond().into(),
-            due.connection.as_str().into(),
+            started.into(),
+            due.into(),
+            connection.into(),
         ];
         Ok(self.database.execute(statement, &parameters)? > 0)
     }

@@ -301,6 +301,41 @@ fn a_schedule_comes_back_as_it_was_given() {
 }
 
 #[test]
+fn a_damaged_schedule_keeps_no_other_from_its_run() {
+    of_both(|stage| {
+        let mut store = stage.open();
+        let damages = [
+            ("streams", "streams = 'no list'"),
+            ("interval", "every = -1"),
+            ("time", "due = -9000000000000000000"),
+        ];
+        for name in damages.iter().map(|(name, _)| *name).chain(["whole"]) {
+            add(&mut store, name);
+            store
+                .set_schedule(name, &hourly(), seconds(1000), None, &local())
+                .unwrap();
+        }
+        for (name, damage) in damages {
+            stage.tamper(&format!(
+                "UPDATE headwater_schedules SET {damage} WHERE connection = \
+                 (SELECT id FROM headwater_connections WHERE name = '{name}')"
+            ));
+        }
+        for _ in 0..2 {
+            let due = store.due(10).unwrap();
+            let names: Vec<_> = due.iter().map(|one| &*one.connection).collect();
+            assert_eq!(names, ["whole"]);
+        }
+        for (name, _) in damages {
+            let rows = store.audit(None, 10, Some(name)).unwrap();
+            let noted = rows.iter().filter(|row| row.outcome == "schedule_unusable");
+            assert_eq!(noted.count(), 1, "{name}");
+        }
+        assert_eq!(store.due(1).unwrap()[0].connection, "whole");
+    });
+}
+
+#[test]
 fn what_is_due_is_what_nobody_paused_or_deleted() {
     of_both(|stage| {
         let mut store = stage.open();

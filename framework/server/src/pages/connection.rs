@@ -24,7 +24,7 @@ use super::{
 use crate::{
     api::{
         connections::{
-            self, Found, Unreadable, View, actor, find, keep, leads_elsewhere, merge, save_change,
+            self, Found, Unreadable, View, actor, find, leads_elsewhere, merge, save_change,
             schedule_of, streams_of, unreadable, view,
         },
         syncs::of_connection,
@@ -80,7 +80,8 @@ pub(super) async fn test(visit: &Visit, name: &str) -> Result<bool, Problem> {
     let report = probe(app, &ready).await?;
     let is_working = report.failure().is_none();
     let (name, version) = (name.to_owned(), connection.version);
-    app.store(move |store| keep(store, &name, version, &report, &actor).map(drop))
+    let check = LastCheck::of(&report);
+    app.store(move |store| store.record_check(&name, version, &check, &actor).map(drop))
         .await
         .map_err(Problem::of_store)?;
     Ok(is_working)

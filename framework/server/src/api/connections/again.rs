@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use headwater_core::{AnyConnector, FieldKind, FormModel};
-use headwater_store::Remains;
+use headwater_store::{LastCheck, Remains};
 use serde_json::{Map, Value};
 
 use super::{
     Change, actor,
     change::{merge, remove},
     label::NewLabel,
-    save::{accepted, keep},
+    save::accepted,
 };
 use crate::{
     answer::changed,
@@ -130,7 +130,8 @@ pub(crate) async fn enter_again(
             .enter_again(&new.form, &remains, &new.answer, label.as_label(), &actor)
             .map_err(Problem::of_store)?;
         if let Some(report) = report {
-            keep(store, &remains.name, version, &report, &actor)?;
+            let check = LastCheck::of(&report);
+            store.record_check(&remains.name, version, &check, &actor)?;
         }
         Ok(())
     })

@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use headwater_core::{AnyConnector, FormModel, ProbeReport};
-use headwater_store::{Actor, Connection, Refusal, Scheduled, Scope};
+use headwater_store::{Actor, Connection, LastCheck, Refusal, Scheduled, Scope};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 pub(crate) use again::{Unreadable, unreadable, whole_config};
 pub(crate) use change::{changed_config, leads_elsewhere, merge, remove};
-pub(crate) use save::{Change, New, keep, save_change, save_new};
+pub(crate) use save::{Change, New, save_change, save_new};
 pub(crate) use view::{Health, Line, SOON_DAYS, StreamView, View, failing, streams_of, view};
 
 use crate::{
@@ -389,7 +389,9 @@ async fn probe_saved(
     let (version, actor) = (connection.version, actor(&caller));
     let kept = Arc::clone(&app);
     let keep = move |report: ProbeReport| async move {
-        let kept = kept.store(move |store| keep(store, &name, version, &report, &actor));
+        let kept = kept.store(move |store| {
+            store.record_check(&name, version, &LastCheck::of(&report), &actor)
+        });
         // The answer is worth telling even where it cannot be kept.
         let _: headwater_core::Result<bool> = kept.await;
     };

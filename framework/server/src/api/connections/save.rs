@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use headwater_core::{Date, Field, Outcome, ProbeReport, Timestamp};
-use headwater_store::{Actor, LastCheck, NewConnection, Said, Store};
+use headwater_core::{Date, Field, ProbeReport};
+use headwater_store::{LastCheck, NewConnection};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Found, actor,
@@ -117,7 +117,7 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
         store.add(&form, &new, &actor).map_err(Problem::of_store)?;
         spend(claim);
         if let Some(report) = report {
-            keep(store, &name, 1, &report, &actor)?;
+            store.record_check(&name, 1, &LastCheck::of(&report), &actor)?;
         }
         Ok::<_, Problem>(name)
     });
@@ -138,34 +138,6 @@ pub(super) async fn accepted(
         patch.apply(answer);
     }
     Ok(report)
-}
-
-/// Keeps what a probe said of a version of a connection.
-pub(crate) fn keep(
-    store: &mut Store,
-    name: &str,
-    version: i64,
-    report: &ProbeReport,
-    actor: &Actor,
-) -> headwater_core::Result<bool> {
-    let outcome = report.outcome();
-    let worst = report
-        .checks
-        .iter()
-        .find(|check| check.outcome == outcome && outcome >= Outcome::Warned);
-    let check = LastCheck {
-        checked: Timestamp::now(),
-        said: Said {
-            outcome: json!(outcome).as_str().unwrap_or_default().to_owned(),
-            code: worst.map(|check| check.code.to_owned()),
-            message: worst.map_or_else(
-                || "everything is as it should be".to_owned(),
-                |check| check.message.clone(),
-            ),
-            report: json!(report),
-        },
-    };
-    store.record_check(name, version, &check, actor)
 }
 
 /// Changes a connection that is still as it was seen. One that cannot be read is entered again as a whole.
@@ -226,7 +198,8 @@ pub(crate) async fn save_change(
             .map_err(Problem::of_store)?;
         spend(claim);
         if let Some(report) = report {
-            keep(store, &name, connection.version + 1, &report, &actor)?;
+            let check = LastCheck::of(&report);
+            store.record_check(&name, connection.version + 1, &check, &actor)?;
         }
         if is_final {
             store.forget_previous(&name)?;
