@@ -529,6 +529,13 @@ impl Browser {
         .await;
     }
 
+    /// Lets every page of this window be written from right to left, from the next one on.
+    pub async fn right_to_left(&self) {
+        let turn = "document.addEventListener('DOMContentLoaded', () => { document.documentElement.dir = 'rtl'; })";
+        let how = json!({ "source": turn });
+        self.cdp("Page.addScriptToEvaluateOnNewDocument", how).await;
+    }
+
     /// Switches the scripts of pages off or on, from the next page on.
     pub async fn scripts(&self, is_on: bool) {
         let how = json!({ "value": !is_on });

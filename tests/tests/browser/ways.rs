@@ -1,13 +1,50 @@
-//! The main flows again, by everybody: with the keyboard only, on a small screen, in the dark, in the colours of the
-//! system, and without the script.
+//! The main flows again, by everybody: with the keyboard only, on a small screen, in the dark, from right to left, in the
+//! colours of the system, and without the script.
 
 use acceptance::{browser::Browser, service::Service, unlimited_sandbox};
-use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox};
+use headwater_sandbox::{API_KEY, API_PASSWORD, Faults, RedirectFault, Sandbox, StatusFault};
+use reqwest::{Method, header};
+use serde_json::json;
 
-use crate::{FAILS, console, ends, enter, save};
+use crate::{FAILS, WORKS, console, ends, enter, save, unfold, wrong_fields};
 
-/// Adds with a wrong key first, edits, replaces the secrets, reads, deletes. Pictures are called after the way.
-async fn main_flows(browser: &Browser, sandbox: &Sandbox, way: &str) {
+/// Whoever is asked ten times says to wait.
+fn throttled() -> Faults {
+    Faults {
+        status: Some(StatusFault {
+            code: 429,
+            next: 10,
+            path: None,
+            retry_after: Some(1),
+        }),
+        ..Faults::default()
+    }
+}
+
+fn redirected() -> Faults {
+    Faults {
+        redirect: Some(RedirectFault {
+            origin: "https://elsewhere.example.com".to_owned(),
+            next: 10,
+        }),
+        ..Faults::default()
+    }
+}
+
+/// Gives a connection a schedule, so that it is in use.
+async fn schedule(service: &Service, name: &str) {
+    let path = format!("/api/v1/connections/{name}");
+    let tag = service.get(&path).await.tag.unwrap();
+    let body = json!({ "every_seconds": 86_400 });
+    let request = service.send(Method::PUT, &format!("{path}/schedule"), &body);
+    let scheduled = request.header(header::IF_MATCH, tag).send().await.unwrap();
+    assert_eq!(scheduled.status(), 200);
+}
+
+/// Adds with a wrong key and a wrong address first and while the service has other things to do, edits, goes to another
+/// address, replaces the secrets, reads, deletes what is in use. Pictures are called after the way.
+async fn main_flows(browser: &Browser, service: &Service, way: &str) {
+    let (sandbox, other) = (small_sandbox().await, small_sandbox().await);
     let shot = async |state: &str| browser.inspect(&format!("{way}-{state}")).await;
     browser.go("/").await;
     shot("gallery").await;
@@ -20,6 +57,31 @@ async fn main_flows(browser: &Browser, sandbox: &Sandbox, way: &str) {
     ends(browser, FAILS).await;
     shot("wrong-key").await;
     browser.fill("API Key", API_KEY).await;
+    let nowhere = format!("{}/nowhere", sandbox.base_url());
+    browser.fill("Base URL", &nowhere).await;
+    browser.click("Test").await;
+    browser.sees("is not there (status 404)").await;
+    ends(browser, FAILS).await;
+    assert_eq!(wrong_fields(browser).await, json!(["Base URL"]));
+    shot("wrong-url").await;
+    browser.fill("Base URL", &sandbox.base_url()).await;
+    sandbox.set_faults(redirected());
+    browser.click("Test").await;
+    browser
+        .sees("the address forwards to https://elsewhere.example.com")
+        .await;
+    ends(browser, FAILS).await;
+    shot("redirected").await;
+    sandbox.set_faults(throttled());
+    browser.click("Test").await;
+    browser
+        .sees("asks to wait; the credentials were not judged")
+        .await;
+    shot("throttled").await;
+    sandbox.set_faults(Faults::default());
+    browser.click("Test again by itself").await;
+    ends(browser, WORKS).await;
+    shot("works").await;
     browser.click("Save").await;
     browser.is_at("/sources/clari-copilot?added=calls").await;
     shot("saved").await;
@@ -33,6 +95,20 @@ async fn main_flows(browser: &Browser, sandbox: &Sandbox, way: &str) {
     browser.click("Save").await;
     browser.is_at("/connections/calls").await;
     browser.sees("For the weekly report").await;
+
+    browser.click("Edit").await;
+    unfold(browser).await;
+    browser.fill("Base URL", &other.base_url()).await;
+    browser
+        .sees("Base URL was changed, so this has to be entered again")
+        .await;
+    shot("asked-again").await;
+    browser.fill("API Key", API_KEY).await;
+    browser.fill("API Password", API_PASSWORD).await;
+    browser.click("Save").await;
+    browser.is_at("/connections/calls").await;
+    browser.sees("Working").await;
+    assert!(other.stats().requests > 0);
 
     browser.click("Replace secrets").await;
     browser.fill("API Key", API_KEY).await;
@@ -54,7 +130,14 @@ async fn main_flows(browser: &Browser, sandbox: &Sandbox, way: &str) {
     browser.no_longer_sees("Stop this run").await;
     shot("run").await;
 
+    schedule(service, "calls").await;
     browser.go("/connections/calls").await;
+    browser.sees("1 sync uses it and will stop working.").await;
+    browser.fill("Type calls to delete it", "cals").await;
+    browser.click("Delete this connection").await;
+    browser.sees("type calls to delete it: it is in use").await;
+    shot("in-use").await;
+    browser.fill("Type calls to delete it", "calls").await;
     browser.click("Delete this connection").await;
     browser.is_at("/connections").await;
     browser.no_longer_sees("Calls").await;
@@ -67,11 +150,11 @@ async fn small_sandbox() -> Sandbox {
 
 #[tokio::test]
 async fn everything_works_on_320_pixels_without_scrolling_sideways() {
-    let Some((_service, browser)) = console().await else {
+    let Some((service, browser)) = console().await else {
         return;
     };
     browser.resize(320, 640).await;
-    main_flows(&browser, &small_sandbox().await, "phone").await;
+    main_flows(&browser, &service, "phone").await;
     browser.close().await;
 }
 
@@ -98,7 +181,7 @@ async fn the_guide_is_a_drawer_on_a_small_screen() {
 
 #[tokio::test]
 async fn everything_works_in_the_dark() {
-    let Some((_service, browser)) = console().await else {
+    let Some((service, browser)) = console().await else {
         return;
     };
     browser
@@ -112,7 +195,7 @@ async fn everything_works_in_the_dark() {
     let script = "const [text, page] = ['color', 'backgroundColor'].map((name) => getComputedStyle(document.body)[name].match(/[\\d.]+/g).slice(0, 3).reduce((sum, one) => sum + Number(one), 0));
         return text > page";
     assert_eq!(browser.run(script).await, true);
-    main_flows(&browser, &small_sandbox().await, "dark").await;
+    main_flows(&browser, &service, "dark").await;
     // A choice of one's own stands above that of the system.
     browser.select("Theme", "Light").await;
     assert_eq!(browser.run(script).await, false);
@@ -123,11 +206,29 @@ async fn everything_works_in_the_dark() {
 
 #[tokio::test]
 async fn everything_works_in_the_colours_of_the_system() {
-    let Some((_service, browser)) = console().await else {
+    let Some((service, browser)) = console().await else {
         return;
     };
     browser.prefers(&[("forced-colors", "active")]).await;
-    main_flows(&browser, &small_sandbox().await, "forced").await;
+    main_flows(&browser, &service, "forced").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn everything_works_from_right_to_left() {
+    let Some((service, browser)) = console().await else {
+        return;
+    };
+    browser.right_to_left().await;
+    browser.go("/").await;
+    let starts_right = "const main = document.querySelector('main').getBoundingClientRect();
+        const heading = document.querySelector('h1');
+        const text = document.createRange();
+        text.selectNodeContents(heading);
+        const { left, right } = text.getBoundingClientRect();
+        return main.right - right < left - main.left";
+    assert_eq!(browser.run(starts_right).await, true);
+    main_flows(&browser, &service, "rtl").await;
     browser.close().await;
 }
 
