@@ -228,7 +228,7 @@ async fn everything_works_from_right_to_left() {
         const { left, right } = text.getBoundingClientRect();
         return main.right - right < left - main.left";
     assert_eq!(browser.run(starts_right).await, true);
-    main_flows(&browser, &service, "rtl").await;
+    main_flows(&browser, &service, "right-to-left").await;
     browser.close().await;
 }
 
