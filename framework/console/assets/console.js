@@ -873,7 +873,13 @@
         const control = field && this.control(field);
         if (!control) return;
         const link = make('a', { href: `#${control.id}`, 'data-to-field': true }, fill(own.to_field, { field: field.dataset.title }));
-        this.result.list.children[place].lastChild.append(make('p', {}, link));
+        const next = make('p', {}, link);
+        this.result.list.children[place].lastChild.append(next);
+        const origin = check.facts?.origin;
+        if (!origin) return;
+        const button = make('button', { type: 'button', class: 'quiet' }, fill(own.use_address, { address: origin }));
+        button.addEventListener('click', () => this.moveTo(field, origin));
+        next.append(' ', button);
       });
       this.result.show();
     }
@@ -969,6 +975,17 @@
       if (field.hasAttribute('data-destination') && !this.form.dataset.connection) control.dataset.before = control.value;
       control.dispatchEvent(new Event('change', { bubbles: true }));
       return true;
+    }
+
+    /** Leads to another address. What was typed for the old one is asked for again. */
+    moveTo(field, origin) {
+      const control = this.control(field);
+      const path = URL.canParse(control.value) ? new URL(control.value).pathname.replace(/\/$/, '') : '';
+      control.value = origin + path;
+      const secrets = all('[data-kind="secret"]', this.form).map((secret) => this.control(secret)).filter(Boolean);
+      for (const secret of secrets) secret.value = '';
+      control.dispatchEvent(new Event('input', { bubbles: true }));
+      (secrets.find((secret) => !secret.disabled) ?? control).focus();
     }
 
     /** Takes over what the service was seen to accept, and looks whether it is right. */

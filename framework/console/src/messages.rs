@@ -582,6 +582,7 @@ pub(crate) struct ScriptTexts {
     pub bad_date: String,
     pub same_title: String,
     pub test_later: String,
+    pub use_address: String,
     pub waiting: String,
     pub file_wrong: String,
     pub file_large: String,

@@ -138,7 +138,13 @@ impl Target<'_> {
     /// The answer leads to this origin, which is not followed.
     pub fn redirected(&self, to: &str) -> Check {
         let text = format!("the address forwards to {to}; keys are not sent to another host");
-        self.elsewhere("redirected", text)
+        let check = self.elsewhere("redirected", text);
+        // Where keys would be sent in the clear nobody is led.
+        let is_as_safe = to.starts_with("https://") || !self.is_https && to.starts_with("http://");
+        match is_as_safe {
+            true => check.fact("origin", to),
+            false => check,
+        }
     }
 
     /// The service asks to wait.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use acceptance::{browser::Browser, service::Service, unlimited_sandbox};
 use headwater_sandbox::{
-    API_KEY, ClaribiOptions, Faults, RedirectFault, Sandbox, StatusFault, claribi,
+    API_KEY, API_PASSWORD, ClaribiOptions, Faults, RedirectFault, Sandbox, StatusFault, claribi,
 };
 use serde_json::{Value, json};
 
@@ -183,7 +183,24 @@ async fn a_key_follows_no_redirect() {
         .await;
     browser.sees("keys are not sent to another host").await;
     assert_eq!(wrong_fields(&browser).await, json!(["Base URL"]));
+    browser
+        .click(&format!("Use {origin} and enter the secrets again"))
+        .await;
+    browser.focus_is_at("API Key").await;
+    for (field, value) in [
+        ("Base URL", &*origin),
+        ("API Key", ""),
+        ("API Password", ""),
+    ] {
+        assert_eq!(browser.value(field).await, value, "{field}");
+    }
+    browser.click("Test").await;
+    browser.focus_is_at("Please correct 2 fields").await;
     assert_eq!(other.stats().requests, 0);
+    browser.fill("API Key", API_KEY).await;
+    browser.fill("API Password", API_PASSWORD).await;
+    browser.click("Test").await;
+    ends(&browser, WORKS).await;
     browser.close().await;
 }
 
