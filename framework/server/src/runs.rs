@@ -138,6 +138,12 @@ impl Runs {
 impl Told {
     /// The last that an event said of each field of its stream, and how the whole grows.
     fn remember(&mut self, event: &Value, second: f64) {
+        if event["event"] == "done" {
+            let receipt = &event["receipt"];
+            let records = receipt["streams"].as_array().into_iter().flatten();
+            let records = records.filter_map(|one| one["records"].as_u64()).sum();
+            return self.sample(second, records, &receipt["limit_wait_seconds"]);
+        }
         let (Some(stream), Some(fields)) = (event["stream"].as_str(), event.as_object()) else {
             return;
         };
@@ -146,9 +152,14 @@ impl Told {
         if let Some(known) = known.as_object_mut() {
             known.extend(fields.clone());
         }
-        if event["event"] != "progress" {
-            return;
+        if event["event"] == "progress" {
+            let streams = self.streams.values();
+            let records = streams.filter_map(|one| one["records"].as_u64()).sum();
+            self.sample(second, records, &event["limit_wait_seconds"]);
         }
+    }
+
+    fn sample(&mut self, second: f64, records: u64, wait_seconds: &Value) {
         if self.samples.len() >= MOST_SAMPLES {
             let mut is_kept = false;
             self.samples.retain(|_| {
@@ -156,11 +167,10 @@ impl Told {
                 is_kept
             });
         }
-        let streams = self.streams.values();
         self.samples.push(Sample {
             second,
-            records: streams.filter_map(|one| one["records"].as_u64()).sum(),
-            wait_seconds: event["limit_wait_seconds"].as_f64().unwrap_or_default(),
+            records,
+            wait_seconds: wait_seconds.as_f64().unwrap_or_default(),
         });
     }
 }

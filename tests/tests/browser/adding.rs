@@ -334,6 +334,50 @@ async fn the_overlay_opens_with_the_focus_in_it_and_gives_it_back() {
 }
 
 #[tokio::test]
+async fn the_guide_follows_the_field_and_help_is_one_key_away() {
+    let Some((_service, browser)) = console().await else {
+        return;
+    };
+    browser.go("/sources/clari-copilot").await;
+    browser.press("?").await;
+    browser.focus_is_at("Keyboard shortcuts").await;
+    browser.sees("Save the open form").await;
+    browser.press("/").await;
+    browser.click("Add credential").await;
+    browser.focus_is_at("Credential name").await;
+    // It is a question mark there.
+    browser.write("?").await;
+    assert_eq!(browser.value("Credential name").await, "?");
+    let step = "return [...document.querySelectorAll('.guide [aria-current=step]')].map((one) => tidy(one.querySelector('h3, strong, b, .title')?.innerText ?? one.innerText.split('\\n')[0]))";
+    assert_eq!(browser.run(step).await, json!([]));
+    browser.tab_to("API Key").await;
+    assert_eq!(browser.run(step).await, json!(["Copy the pair"]));
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_shown_is_hidden_again_by_itself() {
+    let Some((_service, browser)) = console().await else {
+        return;
+    };
+    browser.hurry(20).await;
+    browser.go("/sources/clari-copilot").await;
+    browser.click("Add credential").await;
+    browser.focus_is_at("Credential name").await;
+    browser.fill("API Key", "seen for a moment").await;
+    let kind = "return top_().querySelector('[data-pointer=\"/api_key\"] [data-secret]').type";
+    assert_eq!(browser.run(kind).await, "password");
+    browser.click("Show API Key").await;
+    assert_eq!(browser.run(kind).await, "text");
+    let is_hidden = format!("return (() => {{ {kind} }})() === 'password'");
+    browser
+        .until("the secret hidden again", &is_hidden, json!([]))
+        .await;
+    assert_eq!(browser.value("API Key").await, "seen for a moment");
+    browser.close().await;
+}
+
+#[tokio::test]
 async fn no_control_is_below_the_bars_that_stick_when_it_has_the_focus() {
     let Some((_service, browser)) = console().await else {
         return;

@@ -76,6 +76,14 @@ async fn streams_are_chosen_looked_at_and_read_while_one_watches() {
     let after = "return Number(document.querySelector('.figures-row div:nth-child(2) dd').innerText.replace(/\\D/g, ''))";
     let last = browser.run(after).await;
     assert!(last.as_f64() >= first.as_f64(), "{first} then {last}");
+    // The picture of the run says the same in words.
+    let chart = "return document.querySelector('figure.chart svg[role=img]')?.getAttribute('aria-label') ?? ''";
+    let chart = browser.run(chart).await;
+    let words = format!("{last} records in ");
+    assert!(
+        chart.as_str().unwrap().replace(',', "").starts_with(&words),
+        "{chart}, not {words}"
+    );
     // It was told once that it ended, and nothing else that would interrupt a reader.
     assert_eq!(browser.run("return window.said").await, json!(["Complete"]));
     let rows = browser.run("return [...document.querySelectorAll('.receipt tbody th code')].map((one) => one.innerText)").await;

@@ -117,6 +117,11 @@ async fn a_thousand_probes_at_once_are_all_answered_rightly_in_little_memory() {
         most - before
     );
     assert!(most - before < MOST_KIB, "{} KiB more", most - before);
+    // Only the shipped build is held to its speed, and to that of one probe on the same machine.
+    if !cfg!(debug_assertions) {
+        let slow = took[PROBES * 99 / 100];
+        assert!(slow < alone.1 + LATENCY * 5 / 2, "99 % took {slow:?}");
+    }
     // A probe asks one thing after another, and needs no second connection for that.
     let opened = script.connections();
     assert!(opened <= PROBES * 11 / 10, "{opened} connections");
