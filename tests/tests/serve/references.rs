@@ -49,7 +49,7 @@ impl Stage {
         let store = rusqlite::Connection::open(stage.service.path().join("home/store.db")).unwrap();
         let damage = "UPDATE headwater_secrets SET key_id = 'another' WHERE connection = \
                       (SELECT id FROM headwater_connections WHERE name = 'broken')";
-        assert_eq!(store.execute(damage, []).unwrap(), 1);
+        assert!(store.execute(damage, []).unwrap() > 0);
         stage
     }
 
@@ -394,8 +394,9 @@ async fn a_reference_that_the_operator_saved_goes_on_working_and_leads_nowhere_e
     assert_eq!(started.status, 202, "{}", started.text);
     until("the end of the sync", async || {
         let sync = service.get("/api/v1/syncs/org.1").await.json();
-        assert_ne!(sync["status"], "failed", "{sync}");
-        sync["status"] == "completed"
+        sync["status"] != "running"
     })
     .await;
+    let sync = service.get("/api/v1/syncs/org.1").await.json();
+    assert_eq!(sync["status"], "complete", "{sync}");
 }
