@@ -146,6 +146,18 @@ impl Ready {
     }
 }
 
+/// What somebody entered for a new connection, ready to be opened. No more is kept of it than that.
+pub(crate) async fn ready(
+    app: &App,
+    caller: &Caller,
+    connector: &Arc<dyn AnyConnector>,
+    answer: Value,
+) -> Result<Ready, Problem> {
+    let form = form(&**connector)?;
+    let permitted = Permitted::entered(app, caller, (connector, &form), answer, &Value::Null);
+    permitted.map_err(Problem::form)?.follow(app).await
+}
+
 /// A saved connection, whose references its owner chose.
 pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, Ready), Problem> {
     let registry = Arc::clone(&app.registry);

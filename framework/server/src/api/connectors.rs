@@ -19,7 +19,7 @@ use crate::{
     events::AreWanted,
     guard::Caller,
     operations::Operation,
-    probing::{Permitted, connector},
+    probing::{Permitted, connector, ready},
     problem::Problem,
 };
 
@@ -221,9 +221,6 @@ async fn probe_draft(
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
-    let form = form(&*connector)?;
-    let entered = draft.config;
-    let permitted = Permitted::entered(&app, &caller, (&connector, &form), entered, &Value::Null);
-    let ready = permitted.map_err(Problem::form)?.follow(&app).await?;
+    let ready = ready(&app, &caller, &connector, draft.config).await?;
     super::answer_probe(app, &ready, wanted, |_| async {}).await
 }

@@ -37,7 +37,7 @@ use crate::{
     app::form,
     body::{Path, Query},
     guard::Caller,
-    probing::{Permitted, connector, probe},
+    probing::{connector, probe, ready},
     problem::Problem,
 };
 
@@ -405,11 +405,7 @@ async fn test(
 ) -> Result<ProbeReport, Problem> {
     let app = &visit.app;
     let config = match &place.saved {
-        None => {
-            let (known, entered) = ((&place.connector, &place.form), entered.clone());
-            let permitted = Permitted::entered(app, caller, known, entered, &Value::Null);
-            permitted.map_err(Problem::form)?.follow(app).await?
-        }
+        None => ready(app, caller, &place.connector, entered.clone()).await?,
         Some(saved) => {
             let change = difference(&place.form, &saved.config, entered);
             changed_config(app, caller, saved.name.clone(), change)
