@@ -1,7 +1,7 @@
 //! `headwater token`, as people and scripts use it.
 
 use acceptance::binary::{Ran, command};
-use headwater_store::{Place, Scope, Store};
+use headwater_store::{Place, Scope, Store, TokenHash};
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
 
@@ -46,7 +46,11 @@ fn a_token_is_shown_once_and_works_until_it_is_removed() {
     let text = added.out.trim_end();
     assert_eq!(added.out, format!("{text}\n"));
     assert_eq!(added.err, "keep it now, it is not shown again\n");
-    let found = home.store().find_token(text).unwrap().unwrap();
+    let found = home
+        .store()
+        .find_token(&TokenHash::of(text))
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (&*found.name, found.scope, found.expires),
         ("ci", Scope::Use, None)
@@ -60,7 +64,7 @@ fn a_token_is_shown_once_and_works_until_it_is_removed() {
     );
     let found = home
         .store()
-        .find_token(machine["text"].as_str().unwrap())
+        .find_token(&TokenHash::of(machine["text"].as_str().unwrap()))
         .unwrap()
         .unwrap();
     let lasts = found.expires.unwrap().as_second() - found.created.as_second();
@@ -74,7 +78,7 @@ fn a_token_is_shown_once_and_works_until_it_is_removed() {
     assert!(listed[1]["last_used"].is_string());
 
     assert_eq!(home.good(&["remove", "ci"]).out, "removed ci\n");
-    assert_eq!(home.store().find_token(text).unwrap(), None);
+    assert_eq!(home.store().find_token(&TokenHash::of(text)).unwrap(), None);
 }
 
 #[test]

@@ -178,7 +178,7 @@ pub(crate) fn examine<'r>(
     };
     // Something has to stand in the place of a secret that is not known; what is wrong with it says nothing.
     let mut unknown = BTreeSet::new();
-    for field in form.inputs() {
+    for field in form.inputs_of(&answer) {
         if let (FieldKind::Secret, Some(Value::String(text))) =
             (&field.kind, answer.pointer_mut(&field.pointer))
             && references::is_reference(text)

@@ -31,10 +31,11 @@ pub(crate) fn serve(
         allowed: options.allowed.clone(),
         permits_loopback: options.development,
     });
+    let is_on_a_network = !options.listen.ip().is_loopback();
     let tls = options.tls_certificate.clone().zip(options.tls_key.clone());
     let service = Options {
         bind: options.listen,
-        needs_token: options.require_token || !options.listen.ip().is_loopback(),
+        needs_token: options.require_token || is_on_a_network,
         hosts: options.hosts.clone(),
         calls_from: options.calls_from.clone(),
         embed_origins: options.embed_origins.clone(),
@@ -46,9 +47,16 @@ pub(crate) fn serve(
         most_connections: usize::from(options.most_connections),
         author_file: None,
     };
+    let is_in_the_clear = is_on_a_network && service.tls.is_none();
     let open_store: OpenStore = Arc::new(move || Store::open(&place, key.as_ref()));
     let context = context(&egress)?;
     server_runtime()?.block_on(run(registry, open_store, context, service, |address| {
+        if is_in_the_clear {
+            say(
+                "tokens and secrets cross the network in the clear; put a TLS proxy before it or give --tls-certificate \
+                 and --tls-key",
+            );
+        }
         if terminal.json {
             return terminal.print(&json!({ "address": address }).to_string());
         }

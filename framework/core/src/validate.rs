@@ -71,7 +71,7 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
     let title = &field.title;
     match (&field.kind, answer.pointer_mut(&field.pointer)) {
         (FieldKind::Secret | FieldKind::Url, Some(Value::String(text))) => {
-            let bare = strip(text);
+            let bare = bare(text);
             if bare.len() != text.len() {
                 notice(format!(
                     "{title}: surrounding spaces or quotes were removed"
@@ -96,8 +96,9 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
     }
 }
 
-/// Until nothing is left to take off, so that it makes no difference how often it is done.
-fn strip(mut text: &str) -> &str {
+/// A text without the white space and the quotes that pasting leaves around it, as [`tidy`] leaves a secret or an address.
+pub fn bare(mut text: &str) -> &str {
+    // Until nothing is left to take off, so that it makes no difference how often it is done.
     loop {
         text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}');
         let mut quotes = ['"', '\''].into_iter();

@@ -5,7 +5,7 @@ mod env_file;
 #[cfg(feature = "aws-sm")]
 mod secrets_manager;
 
-use std::{collections::BTreeSet, env, fmt, fs, io::Read, time::Duration};
+use std::{env, fmt, fs, io::Read, time::Duration};
 
 use headwater_core::{Field, FieldError, FieldKind, FormModel};
 use serde_json::Value;
@@ -119,12 +119,12 @@ pub struct Unresolved {
     pub target: String,
 }
 
-/// Reads the references in the secret fields of an answer without following any. Every one that cannot be right is
-/// reported, at its field.
+/// Reads the references in the secret fields of an answer without following any, of alternatives those of the chosen one.
+/// Every one that cannot be right is reported, at its field.
 pub fn check(form: &FormModel, answer: &Value) -> Result<Vec<Unresolved>, Vec<FieldError>> {
     let mut references = Vec::new();
     let mut errors = Vec::new();
-    for field in secrets(form) {
+    for field in secrets(form, answer) {
         let text = answer.pointer(&field.pointer).and_then(Value::as_str);
         match text.and_then(Reference::parse) {
             None => {}
@@ -142,8 +142,9 @@ pub fn check(form: &FormModel, answer: &Value) -> Result<Vec<Unresolved>, Vec<Fi
     }
 }
 
-/// Replaces each reference in a secret field by what it refers to. Every failure is reported, at its field. A command
-/// and a vault have 30 seconds each; dropping the future ends a command.
+/// Replaces each reference in a secret field by what it refers to. Fields of alternatives that the answer has not chosen are
+/// no part of it, and nothing in them is followed. Every failure is reported, at its field. A command and a vault have 30
+/// seconds each; dropping the future ends a command.
 ///
 /// Needs a tokio runtime with its I/O and its clock.
 pub async fn resolve(
@@ -153,7 +154,7 @@ pub async fn resolve(
 ) -> Result<(), Vec<FieldError>> {
     let mut resolver = Resolver::new(env_file);
     let mut errors = Vec::new();
-    for field in secrets(form) {
+    for field in secrets(form, answer) {
         let Some(Value::String(text)) = answer.pointer_mut(&field.pointer) else {
             continue;
         };
@@ -172,12 +173,10 @@ pub async fn resolve(
     }
 }
 
-/// The secret fields, each place once: alternatives may share one, and what a reference led to is not one itself.
-fn secrets(form: &FormModel) -> impl Iterator<Item = &Field> {
-    let mut seen = BTreeSet::new();
-    form.inputs()
-        .into_iter()
-        .filter(move |field| field.kind == FieldKind::Secret && seen.insert(&field.pointer))
+/// The secret fields of an answer.
+fn secrets<'f>(form: &'f FormModel, answer: &Value) -> impl Iterator<Item = &'f Field> + use<'f> {
+    let inputs = form.inputs_of(answer).into_iter();
+    inputs.filter(|field| field.kind == FieldKind::Secret)
 }
 
 fn error(field: &Field, complaint: &str) -> FieldError {
@@ -306,6 +305,27 @@ mod tests {
         let resolved = resolve(&form, &mut answer, &no_file);
         runtime.unwrap().block_on(resolved).unwrap();
         assert_eq!(answer["auth"]["secret"], "env:PATH");
+    }
+
+    #[test]
+    fn an_alternative_that_is_not_chosen_is_not_followed() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let made = folder.path().join("made");
+        let secret = format!("command:touch {}", made.display());
+        for by in [json!("neither"), json!(null), json!(["key"])] {
+            let mut answer = json!({ "auth": { "by": by, "secret": secret } });
+            let before = answer.clone();
+            assert_eq!(check(&form(), &answer), Ok(Vec::new()));
+            let (form, no_file) = (form(), EnvFile::default());
+            let resolved = resolve(&form, &mut answer, &no_file);
+            runtime.block_on(resolved).unwrap();
+            assert_eq!(answer, before);
+            assert!(!made.exists());
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use headwater_console::Messages;
 use headwater_core::{AnyConnector, Context, Error, FormModel, Kind, Meter, Registry, Result};
 use headwater_host::references::EnvFile;
-use headwater_store::Store;
+use headwater_store::{Store, TokenHash};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -131,9 +131,8 @@ impl App {
         })
     }
 
-    /// Who a token stands for.
-    pub(crate) async fn caller(&self, token: &str) -> Result<Option<Caller>> {
-        let token = token.to_owned();
+    /// Who a token stands for, as long as there is such a token and it has not ended.
+    pub(crate) async fn caller(&self, token: TokenHash) -> Result<Option<Caller>> {
         let found = self.store(move |store| store.find_token(&token)).await?;
         Ok(found.map(|token| Caller {
             name: token.name,

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater_console::EMBED_SCRIPT_PATH;
-use headwater_store::Scope;
+use headwater_store::{Scope, TokenHash};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 
 use crate::{
@@ -101,10 +101,14 @@ async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
             return admitted.map(Some);
         }
         let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
-        return known(app, token, peer).await.map(Some);
+        let known = known(app, TokenHash::of(token), peer).await;
+        return known.map(Some);
     }
-    if let Some(caller) = app.sessions.caller(&request.headers) {
-        return Ok(Some(caller));
+    if let Some(token) = app.sessions.token(&request.headers) {
+        if let Some(caller) = app.caller(token).await? {
+            return Ok(Some(caller));
+        }
+        app.sessions.end(&request.headers);
     }
     let is_open = !app.options.needs_token;
     Ok(is_open.then(|| Caller {
@@ -236,20 +240,20 @@ fn wrong_token() -> Problem {
     )
 }
 
-/// The caller that a token stands for.
-pub(crate) async fn known(app: &App, token: &str, peer: Option<IpAddr>) -> Result<Caller, Problem> {
+/// The caller that a token stands for. One that is known is let in whatever came from its address before: many people may
+/// share an address, and whoever guesses 256 random bits learns nothing from how the others fare.
+pub(crate) async fn known(
+    app: &App,
+    token: TokenHash,
+    peer: Option<IpAddr>,
+) -> Result<Caller, Problem> {
+    if let Some(caller) = app.caller(token).await? {
+        return Ok(caller);
+    }
     if let Some(peer) = peer {
-        WRONG.refuse_guessing(peer)?;
+        WRONG.count(peer)?;
     }
-    match app.caller(token).await? {
-        Some(caller) => Ok(caller),
-        None => {
-            if let Some(peer) = peer {
-                WRONG.count(peer);
-            }
-            Err(wrong_token())
-        }
-    }
+    Err(wrong_token())
 }
 
 /// Wrong tokens of the last minute, by address.
@@ -259,14 +263,16 @@ static WRONG: LazyLock<Guesses> = LazyLock::new(Guesses::default);
 struct Guesses(Mutex<HashMap<IpAddr, Vec<Instant>>>);
 
 impl Guesses {
-    fn refuse_guessing(&self, peer: IpAddr) -> Result<(), Problem> {
+    /// Counts a wrong token; refused where there were too many before it.
+    fn count(&self, peer: IpAddr) -> Result<(), Problem> {
         let mut guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         guesses.retain(|_, times| {
             times.retain(|time| time.elapsed() < MINUTE);
             !times.is_empty()
         });
-        let count = guesses.get(&peer).map_or(0, Vec::len);
-        if count < MOST_WRONG {
+        let times = guesses.entry(peer).or_default();
+        if times.len() < MOST_WRONG {
+            times.push(Instant::now());
             return Ok(());
         }
         let text = "too many wrong tokens came from this address; wait a minute";
@@ -274,10 +280,5 @@ impl Guesses {
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text)
                 .retry_after(60),
         )
-    }
-
-    fn count(&self, peer: IpAddr) {
-        let mut guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        guesses.entry(peer).or_default().push(Instant::now());
     }
 }

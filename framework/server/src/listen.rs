@@ -278,7 +278,9 @@ pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
     };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<_, _>>()
-        .map_err(|_| unusable(certificate, "is no certificate in PEM"))?;
+        .ok()
+        .filter(|chain: &Vec<_>| !chain.is_empty())
+        .ok_or_else(|| unusable(certificate, "is no certificate in PEM"))?;
     let private = PrivateKeyDer::from_pem_slice(&read(key)?)
         .map_err(|_| unusable(key, "is no private key in PEM"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,10 +1,10 @@
 //! From an answer to the form to an open source, and to what its probe says.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use headwater_core::{
-    AnyConnector, Check, Context, FieldError, FieldKind, FormModel, Meter, ProbeReport, Source,
-    Validated, tidy,
+    AnyConnector, Check, Context, Field, FieldError, FieldKind, FormModel, Meter, ProbeReport,
+    Source, Validated, bare, tidy,
 };
 use headwater_host::references;
 use headwater_store::Connection;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    api::connections::remove,
     app::{App, form},
     frequency::Credential,
     guard::Caller,
@@ -24,16 +25,112 @@ pub(crate) fn connector(app: &App, id: &str) -> Result<Arc<dyn AnyConnector>, Pr
     Ok(Arc::clone(app.registry.get(id)?))
 }
 
-/// An answer that is as its form wants it, pure: nothing is followed, nothing is sent.
-pub(crate) fn judge(
-    app: &App,
-    caller: &Caller,
-    connector: &dyn AnyConnector,
-    answer: &Value,
-) -> Result<(FormModel, Validated), Vec<FieldError>> {
-    let form = permitted(app, caller, connector, answer)?;
-    let config = connector.validate(answer.clone())?;
-    Ok((form, config))
+/// A whole config, tidied, with no references but those that may be followed. Every config that is opened or saved is one
+/// of these, and what is said of it is said before anything in it is followed.
+pub(crate) struct Permitted {
+    connector: Arc<dyn AnyConnector>,
+    form: FormModel,
+    answer: Value,
+}
+
+impl Permitted {
+    /// What a caller entered. Unless they may name variables, files and programs of this machine, it has no references
+    /// but those that stand at the same place in what is `saved`, where somebody put them who may.
+    pub(crate) fn entered(
+        app: &App,
+        caller: &Caller,
+        (connector, form): (&Arc<dyn AnyConnector>, &FormModel),
+        mut answer: Value,
+        saved: &Value,
+    ) -> Result<Self, Vec<FieldError>> {
+        // First, since a reference may come out of spaces and quotes.
+        tidy(form, &mut answer);
+        if !app.lets_refer(caller) {
+            let named = new_references(form, &answer, saved);
+            if !named.is_empty() {
+                return Err(named);
+            }
+        }
+        Ok(Self {
+            connector: Arc::clone(connector),
+            form: form.clone(),
+            answer,
+        })
+    }
+
+    /// As it would be saved.
+    pub(crate) fn answer(&self) -> &Value {
+        &self.answer
+    }
+
+    /// Adds the sealed secrets of a saved connection, of which this is a changed config, except for those at `removed`.
+    pub(crate) async fn keeping(
+        mut self,
+        app: &App,
+        connection: Connection,
+        removed: Vec<String>,
+    ) -> Result<Self, Problem> {
+        app.store(move |store| {
+            store
+                .reveal(&self.form, &connection, &mut self.answer)
+                .map_err(Problem::of_store)?;
+            for pointer in removed {
+                remove(&mut self.answer, &pointer);
+            }
+            Ok(self)
+        })
+        .await
+    }
+
+    /// Whether it is as its form wants it. Nothing is followed, nothing is sent.
+    pub(crate) fn judge(&self) -> Result<(), Problem> {
+        let judged = self.connector.validate(self.answer.clone());
+        judged.map(drop).map_err(Problem::form)
+    }
+
+    /// Follows its references, and makes it ready to be opened.
+    pub(crate) async fn follow(&self, app: &App) -> Result<Ready, Problem> {
+        let mut answer = self.answer.clone();
+        references::resolve(&self.form, &mut answer, &app.options.env_file)
+            .await
+            .map_err(Problem::form)?;
+        // What a reference leads to may have a space before it, which makes no other credential.
+        tidy(&self.form, &mut answer);
+        let id = self.connector.about().id;
+        let credential = app.frequency.credential(id, &answer);
+        Ok(Ready {
+            connector: Arc::clone(&self.connector),
+            config: self.connector.validate(answer).map_err(Problem::form)?,
+            credential,
+        })
+    }
+}
+
+/// The secrets that name a variable, a file or a program of this machine and did not before. Those of alternatives that are
+/// not chosen count as well: another change may choose them.
+fn new_references(form: &FormModel, answer: &Value, saved: &Value) -> Vec<FieldError> {
+    let mut seen = BTreeSet::new();
+    let is_new = |field: &&Field| {
+        let given = answer.pointer(&field.pointer);
+        let is_reference = given
+            .and_then(Value::as_str)
+            .is_some_and(|text| references::is_reference(bare(text)));
+        is_reference && given != saved.pointer(&field.pointer)
+    };
+    let secrets = form.inputs().into_iter();
+    let secrets = secrets.filter(|field| field.kind == FieldKind::Secret);
+    secrets
+        .filter(is_new)
+        .filter(|field| seen.insert(&field.pointer))
+        .map(|field| FieldError {
+            pointer: field.pointer.clone(),
+            code: "reference_not_allowed",
+            message: format!(
+                "{} names a place on the machine of this service, which only its operator may do; enter the secret itself",
+                field.title
+            ),
+        })
+        .collect()
 }
 
 /// A config with what its references lead to: ready to be opened.
@@ -49,85 +146,23 @@ impl Ready {
     }
 }
 
-/// Judges an answer, and makes it ready.
+/// What somebody entered for a new connection, ready to be opened. No more is kept of it than that.
 pub(crate) async fn ready(
     app: &App,
     caller: &Caller,
     connector: &Arc<dyn AnyConnector>,
-    answer: &Value,
-) -> Result<(FormModel, Ready), Problem> {
-    let form = permitted(app, caller, &**connector, answer).map_err(Problem::form)?;
-    let config = followed(app, connector, &form, answer.clone()).await?;
-    Ok((form, config))
-}
-
-/// Follows the references of an answer.
-pub(crate) async fn followed(
-    app: &App,
-    connector: &Arc<dyn AnyConnector>,
-    form: &FormModel,
-    mut answer: Value,
+    answer: Value,
 ) -> Result<Ready, Problem> {
-    references::resolve(form, &mut answer, &app.options.env_file)
-        .await
-        .map_err(Problem::form)?;
-    // A space before a key makes no other credential.
-    tidy(form, &mut answer);
-    let credential = app.frequency.credential(connector.about().id, &answer);
-    Ok(Ready {
-        connector: Arc::clone(connector),
-        config: connector.validate(answer).map_err(Problem::form)?,
-        credential,
-    })
-}
-
-/// The form of an answer that refers to nothing, unless the caller may.
-fn permitted(
-    app: &App,
-    caller: &Caller,
-    connector: &dyn AnyConnector,
-    answer: &Value,
-) -> Result<FormModel, Vec<FieldError>> {
-    let form = form(connector).map_err(|error| {
-        vec![FieldError {
-            pointer: String::new(),
-            code: "unreadable",
-            message: error.to_string(),
-        }]
-    })?;
-    if !app.lets_refer(caller) {
-        let named = referring(&form, answer);
-        if !named.is_empty() {
-            return Err(named);
-        }
-    }
-    Ok(form)
-}
-
-/// The secrets that name a variable, a file or a program of this machine. Whoever reaches this service is not let read
-/// them that way.
-pub(crate) fn referring(form: &FormModel, answer: &Value) -> Vec<FieldError> {
-    let secrets = form.inputs_of(answer).into_iter().filter(|field| {
-        let given = answer.pointer(&field.pointer).and_then(Value::as_str);
-        field.kind == FieldKind::Secret && given.is_some_and(references::is_reference)
-    });
-    secrets
-        .map(|field| FieldError {
-            pointer: field.pointer.clone(),
-            code: "reference_not_allowed",
-            message: format!(
-                "{} names a place on the machine of this service, which only its operator may do; enter the secret itself",
-                field.title
-            ),
-        })
-        .collect()
+    let form = form(&**connector)?;
+    let permitted = Permitted::entered(app, caller, (connector, &form), answer, &Value::Null);
+    permitted.map_err(Problem::form)?.follow(app).await
 }
 
 /// A saved connection, whose references its owner chose.
 pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, Ready), Problem> {
     let registry = Arc::clone(&app.registry);
     let found = name.to_owned();
-    let (connection, connector, form, answer) = app
+    let (connection, permitted) = app
         .store(move |store| {
             let connection = store.get(&found).map_err(Problem::of_store)?;
             let connector = Arc::clone(registry.get(&connection.connector)?);
@@ -136,10 +171,15 @@ pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, Ready), 
             store
                 .reveal(&form, &connection, &mut answer)
                 .map_err(Problem::of_store)?;
-            Ok::<_, Problem>((connection, connector, form, answer))
+            let permitted = Permitted {
+                connector,
+                form,
+                answer,
+            };
+            Ok::<_, Problem>((connection, permitted))
         })
         .await?;
-    let ready = followed(app, &connector, &form, answer).await?;
+    let ready = permitted.follow(app).await?;
     Ok((connection, ready))
 }
 

@@ -1,4 +1,4 @@
-//! Browsers that signed in with a token: a random cookie stands for it until the service ends or the day is over.
+//! Browsers that signed in with a token: a random cookie stands for it until the token, the service or the day is over.
 
 use std::{
     collections::HashMap,
@@ -7,10 +7,9 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result};
+use headwater_store::TokenHash;
 use http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
-
-use crate::guard::Caller;
 
 /// How long a session lasts.
 const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
@@ -23,13 +22,14 @@ const SECURE_COOKIE: &str = "__Host-headwater_session";
 pub(crate) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
 
 struct Session {
-    caller: Caller,
+    /// Who it stands for is asked anew each time.
+    token: TokenHash,
     began: Instant,
 }
 
 impl Sessions {
     /// Begins a session and returns the header that keeps it.
-    pub(crate) fn begin(&self, caller: Caller, is_secure: bool) -> Result<String> {
+    pub(crate) fn begin(&self, token: TokenHash, is_secure: bool) -> Result<String> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| {
             Error::new(Kind::Unexpected, "the system gives no random numbers").caused_by(error)
@@ -38,7 +38,7 @@ impl Sessions {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, session| session.began.elapsed() < LIFE);
         let began = Instant::now();
-        sessions.insert(hash(&value), Session { caller, began });
+        sessions.insert(hash(&value), Session { token, began });
         let (name, secure) = match is_secure {
             true => (SECURE_COOKIE, "; Secure"),
             false => (COOKIE, ""),
@@ -63,12 +63,12 @@ impl Sessions {
         ))
     }
 
-    /// Who signed in with the cookie of a request.
-    pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+    /// The token that somebody signed in with who has the cookie of a request.
+    pub(crate) fn token(&self, headers: &HeaderMap) -> Option<TokenHash> {
         let (_, value) = cookie(headers)?;
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.get(&hash(value))?;
-        (session.began.elapsed() < LIFE).then(|| session.caller.clone())
+        (session.began.elapsed() < LIFE).then(|| session.token.clone())
     }
 }
 

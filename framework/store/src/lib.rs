@@ -52,4 +52,4 @@ pub use requests::{Begun, Reply};
 pub use runs::{Holder, ListedRun, PastRun, Run, RunsAfter};
 pub use schedules::{Schedule, Scheduled, When};
 pub use store::Store;
-pub use tokens::{Scope, Token};
+pub use tokens::{Scope, Token, TokenHash};

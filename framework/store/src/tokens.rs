@@ -66,6 +66,17 @@ impl FromStr for Scope {
     }
 }
 
+/// What the store knows of the text of a token. It opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHash(String);
+
+impl TokenHash {
+    /// A token has 256 random bits, so its hash needs neither salt nor effort.
+    pub fn of(text: &str) -> Self {
+        Self(hex(&Sha256::digest(text.as_bytes())))
+    }
+}
+
 /// A token as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -107,7 +118,7 @@ impl Store {
                              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO NOTHING";
             let parameters = [
                 name.into(),
-                hash(&text).as_str().into(),
+                TokenHash::of(&text).0.as_str().into(),
                 scope.to_string().as_str().into(),
                 now.into(),
                 expires.map(Timestamp::as_millisecond).into(),
@@ -146,12 +157,11 @@ impl Store {
         Ok(())
     }
 
-    /// The token of a text, unless it has ended. How long that takes says nothing about the tokens there are.
-    pub fn find_token(&mut self, text: &str) -> Result<Option<Token>> {
-        let hash = hash(text);
+    /// The token of a hash, unless it has ended. How long that takes says nothing about the tokens there are.
+    pub fn find_token(&mut self, hash: &TokenHash) -> Result<Option<Token>> {
         let mut found = None;
         for row in self.token_rows()? {
-            if bool::from(row.text(5)?.as_bytes().ct_eq(hash.as_bytes())) {
+            if bool::from(row.text(5)?.as_bytes().ct_eq(hash.0.as_bytes())) {
                 found = Some(token(&row)?);
             }
         }
@@ -184,9 +194,4 @@ fn token(row: &Row) -> Result<Token> {
         last_used: time(3)?,
         expires: time(4)?,
     })
-}
-
-/// A token has 256 random bits, so its hash needs neither salt nor effort.
-fn hash(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
 }

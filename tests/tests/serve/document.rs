@@ -12,7 +12,7 @@ use acceptance::{
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::HEADWATER;
+use crate::{HEADWATER, token};
 
 /// How many requests the made-up ones are at least.
 const REQUESTS: usize = 5_000;
@@ -20,17 +20,8 @@ const REQUESTS: usize = 5_000;
 /// A service that asks for tokens, and one token of each scope.
 fn guarded() -> (Service, Vec<(&'static str, String)>) {
     let home = tempfile::tempdir().unwrap();
-    let make = |scope: &'static str| {
-        let made = command(HEADWATER)
-            .args(["token", "add", scope, "--scope", scope])
-            .env("HEADWATER_HOME", home.path().join("home"))
-            .output()
-            .unwrap();
-        let text = String::from_utf8(made.stdout).unwrap();
-        let token = text.split_whitespace().find(|word| word.starts_with("hw_"));
-        (scope, token.unwrap().to_owned())
-    };
-    let tokens = ["read", "use", "admin"].map(make).to_vec();
+    let tokens = ["read", "use", "admin"].map(|scope| (scope, token(home.path(), scope)));
+    let tokens = tokens.to_vec();
     let options = ["--development", "--require-token"];
     (Service::start_in(home, HEADWATER, &options), tokens)
 }
@@ -104,6 +95,18 @@ async fn a_token_is_sent_in_one_header_and_guessing_is_slow() {
         status(wrong).await,
         (429, "too_many_wrong_tokens".to_owned())
     );
+    // Whoever comes by the same address with a good one gets in, as by a proxy that all of them come by.
+    let good = service.request(Method::GET, path).bearer_auth(admin);
+    assert_eq!(good.send().await.unwrap().status(), 200);
+    let sign_in = async |token: &str| {
+        let kind = "application/x-www-form-urlencoded";
+        let request = service.request(Method::POST, "/login");
+        let request = request.header("content-type", kind);
+        let request = request.body(format!("token={token}"));
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(sign_in(admin).await, 303);
+    assert_eq!(sign_in("hw_wrong").await, 429);
 }
 
 #[test]

@@ -9,12 +9,15 @@ mod doors;
 mod embed;
 mod frequency;
 mod load;
+mod references;
 mod schedules;
+mod sessions;
 mod syncs;
+mod tls;
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use acceptance::service::Service;
+use acceptance::{binary::command, service::Service};
 use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox};
 use serde_json::{Value, json};
 
@@ -36,6 +39,17 @@ fn referring(variables: &str) -> Service {
         file.to_str().unwrap(),
     ];
     Service::start_in(home, HEADWATER, &options)
+}
+
+/// A new token of this scope, and of this name, for the service whose home this is.
+fn token(home: &Path, scope: &str) -> String {
+    let made = command(HEADWATER)
+        .args(["token", "add", scope, "--scope", scope])
+        .env("HEADWATER_HOME", home.join("home"))
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
 
 /// A valid config of the simulator.

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, thread};
 
 use headwater::{Kind, Timestamp};
-use headwater_store::{Actor, Begun, Refusal, Reply, Schedule, Scope, Store, Token, When};
+use headwater_store::{
+    Actor, Begun, Refusal, Reply, Schedule, Scope, Store, Token, TokenHash, When,
+};
 use serde_json::json;
 
 use crate::stage::*;
@@ -34,12 +36,15 @@ fn a_token_is_known_by_its_whole_text_until_it_is_removed() {
         assert_eq!((text.len(), text.starts_with("hw_")), (46, true));
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         assert!(text.chars().all(is_plain), "{text}");
-        let found = store.find_token(&text).unwrap().unwrap();
+        let found = store.find_token(&TokenHash::of(&text)).unwrap().unwrap();
         assert_eq!(
             (&*found.name, found.scope, found.last_used),
             ("ci", Scope::Use, None)
         );
-        let found = store.find_token(other.expose()).unwrap().unwrap();
+        let found = store
+            .find_token(&TokenHash::of(other.expose()))
+            .unwrap()
+            .unwrap();
         assert_eq!((&*found.name, found.scope), ("ana", Scope::Admin));
         for wrong in [
             "",
@@ -48,14 +53,18 @@ fn a_token_is_known_by_its_whole_text_until_it_is_removed() {
             &format!("{text} "),
             &text.to_uppercase(),
         ] {
-            assert_eq!(store.find_token(wrong).unwrap(), None, "{wrong}");
+            assert_eq!(
+                store.find_token(&TokenHash::of(wrong)).unwrap(),
+                None,
+                "{wrong}"
+            );
         }
         let names = |tokens: Vec<Token>| -> Vec<String> {
             tokens.into_iter().map(|token| token.name).collect()
         };
         assert_eq!(names(store.tokens().unwrap()), ["ana", "ci"]);
         store.remove_token("ci", &local()).unwrap();
-        assert_eq!(store.find_token(&text).unwrap(), None);
+        assert_eq!(store.find_token(&TokenHash::of(&text)).unwrap(), None);
         assert_eq!(reason(store.remove_token("ci", &local())), Refusal::Missing);
         assert_eq!(names(store.tokens().unwrap()), ["ana"]);
         let told = store.audit(None, 10, Some("ci")).unwrap();
@@ -100,8 +109,8 @@ fn a_token_ends_when_it_was_to_end() {
         let mut store = stage.open();
         let over = add_token(&mut store, "over", Some(seconds(1)));
         let good = add_token(&mut store, "good", Some(seconds(32_503_680_000)));
-        assert_eq!(store.find_token(&over).unwrap(), None);
-        assert!(store.find_token(&good).unwrap().is_some());
+        assert_eq!(store.find_token(&TokenHash::of(&over)).unwrap(), None);
+        assert!(store.find_token(&TokenHash::of(&good)).unwrap().is_some());
         let listed = store.tokens().unwrap();
         assert_eq!(listed[1].expires, Some(seconds(1)));
         assert_eq!(listed[1].last_used, None);
@@ -115,7 +124,7 @@ fn no_token_is_in_the_store() {
     let stage = Sqlite::new();
     let mut store = stage.open();
     let text = add_token(&mut store, "ci", None);
-    store.find_token(&text).unwrap();
+    store.find_token(&TokenHash::of(&text)).unwrap();
     let secret = text.strip_prefix("hw_").unwrap();
     for file in ["store.db", "store.db-wal"] {
         let bytes = std::fs::read(stage.0.path().join(file)).unwrap();

@@ -19,7 +19,7 @@ use crate::{
     events::AreWanted,
     guard::Caller,
     operations::Operation,
-    probing::{connector, judge, ready},
+    probing::{Permitted, connector, ready},
     problem::Problem,
 };
 
@@ -187,12 +187,16 @@ async fn validate(
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
-    let (errors, notices) = match judge(&app, &caller, &*connector, &draft.config) {
-        Ok((_, config)) => (Vec::new(), config.notices),
+    let form = form(&*connector)?;
+    let entered = draft.config.clone();
+    let permitted = Permitted::entered(&app, &caller, (&connector, &form), entered, &Value::Null);
+    // As it was sent, so that it is noticed what is tidied.
+    let judged = permitted.and_then(|_| connector.validate(draft.config.clone()));
+    let (errors, notices) = match judged {
+        Ok(config) => (Vec::new(), config.notices),
         Err(errors) => (errors, Vec::new()),
     };
     let valid = errors.is_empty();
-    let form = form(&*connector)?;
     let fields = form.inputs_of(&draft.config).into_iter();
     let addresses = fields.filter_map(|field| {
         let address = field.address(&draft.config)?;
@@ -217,6 +221,6 @@ async fn probe_draft(
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
-    let (_, ready) = ready(&app, &caller, &connector, &draft.config).await?;
+    let ready = ready(&app, &caller, &connector, draft.config).await?;
     super::answer_probe(app, &ready, wanted, |_| async {}).await
 }

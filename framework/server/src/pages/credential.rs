@@ -405,7 +405,7 @@ async fn test(
 ) -> Result<ProbeReport, Problem> {
     let app = &visit.app;
     let config = match &place.saved {
-        None => ready(app, caller, &place.connector, entered).await?.1,
+        None => ready(app, caller, &place.connector, entered.clone()).await?,
         Some(saved) => {
             let change = difference(&place.form, &saved.config, entered);
             changed_config(app, caller, saved.name.clone(), change)

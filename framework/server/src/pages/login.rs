@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater_console::{Login, SCRIPT, STYLE, Theme, login};
+use headwater_store::TokenHash;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
@@ -42,17 +43,15 @@ pub(super) async fn enter(
     let next = local(posted.text("next"));
     let peer = peer.map(|Extension(peer)| peer.0.ip());
     let app = &visit.app;
-    let caller = match known(app, posted.text("token").trim(), peer).await {
-        Ok(caller) => caller,
-        Err(problem) => {
-            let view = Login {
-                next: next.to_owned(),
-                error: Some(problem.detail.clone()),
-            };
-            return Ok(visit.show(problem.status(), login(&view, &app.texts)));
-        }
-    };
-    let cookie = app.sessions.begin(caller, app.options.tls.is_some())?;
+    let token = TokenHash::of(posted.text("token").trim());
+    if let Err(problem) = known(app, token.clone(), peer).await {
+        let view = Login {
+            next: next.to_owned(),
+            error: Some(problem.detail.clone()),
+        };
+        return Ok(visit.show(problem.status(), login(&view, &app.texts)));
+    }
+    let cookie = app.sessions.begin(token, app.options.tls.is_some())?;
     Ok(with_cookie(see_other(next), &cookie))
 }
 

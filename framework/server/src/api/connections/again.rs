@@ -16,7 +16,7 @@ use crate::{
     answer::changed,
     app::{App, form},
     guard::Caller,
-    probing::{Ready, connector, ready},
+    probing::{Permitted, Ready, connector},
     problem::Problem,
 };
 
@@ -94,12 +94,13 @@ pub(crate) async fn whole_config(
     }
     let mut answer = Value::Object(Map::new());
     merge(&mut answer, change);
-    headwater_core::tidy(&form, &mut answer);
-    let (form, config) = ready(app, caller, &connector, &answer).await?;
+    let known = (&connector, &form);
+    let permitted = Permitted::entered(app, caller, known, answer, &Value::Null);
+    let permitted = permitted.map_err(Problem::form)?;
     Ok(Again {
+        answer: permitted.answer().clone(),
+        config: permitted.follow(app).await?,
         form,
-        answer,
-        config,
     })
 }
 

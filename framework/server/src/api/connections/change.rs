@@ -8,7 +8,7 @@ use super::{embedded::keeps_fields, find};
 use crate::{
     app::App,
     guard::Caller,
-    probing::{Ready, followed, referring},
+    probing::{Permitted, Ready},
     problem::Problem,
 };
 
@@ -33,12 +33,6 @@ pub(crate) async fn changed_config(
     if let Some(embed) = &caller.embed {
         keeps_fields(embed, &found, &change)?;
     }
-    if !app.lets_refer(caller) {
-        let named = referring(&found.form, &change);
-        if !named.is_empty() {
-            return Err(Problem::form(named));
-        }
-    }
     let sealed = found.connection.sealed.iter();
     let removed: Vec<String> = sealed
         .filter(|pointer| change.pointer(pointer).is_some_and(Value::is_null))
@@ -47,11 +41,14 @@ pub(crate) async fn changed_config(
     let before = found.connection.config.clone();
     let mut answer = before.clone();
     merge(&mut answer, change);
-    leave_out_other_secrets(&found.form, &mut answer);
-    headwater_core::tidy(&found.form, &mut answer);
-    if leads_elsewhere(&found.form, &before, &answer) {
+    leave_out_other_secrets(&found.form, &before, &mut answer);
+    let known = (&found.connector, &found.form);
+    let permitted = Permitted::entered(app, caller, known, answer, &before);
+    let permitted = permitted.map_err(Problem::form)?;
+    let answer = permitted.answer();
+    if leads_elsewhere(&found.form, &before, answer) {
         // A reference opens its secret for wherever the config leads, so it is as good as the secret.
-        let kept = found.form.inputs_of(&answer).into_iter().filter(|field| {
+        let kept = found.form.inputs_of(answer).into_iter().filter(|field| {
             let text = answer.pointer(&field.pointer).and_then(Value::as_str);
             field.kind == FieldKind::Secret
                 && text.is_some_and(references::is_reference)
@@ -65,20 +62,11 @@ pub(crate) async fn changed_config(
             return Err(Problem::fields(kept));
         }
     }
-    let (form, connection) = (found.form.clone(), found.connection.clone());
-    let answer = app
-        .store(move |store| {
-            store
-                .reveal(&form, &connection, &mut answer)
-                .map_err(Problem::of_store)?;
-            for pointer in removed {
-                remove(&mut answer, &pointer);
-            }
-            Ok::<_, Problem>(answer)
-        })
-        .await?;
-    let config = followed(app, &found.connector, &found.form, answer.clone()).await?;
-    Ok(Changed { answer, config })
+    let permitted = permitted.keeping(app, found.connection, removed).await?;
+    Ok(Changed {
+        answer: permitted.answer().clone(),
+        config: permitted.follow(app).await?,
+    })
 }
 
 /// Whether another config sends its secrets to another place, or signs in another way.
@@ -96,10 +84,14 @@ pub(crate) fn leads_elsewhere(form: &FormModel, before: &Value, after: &Value) -
     is_moved || is_other_way
 }
 
-/// Takes out the references of alternatives that are not chosen: whoever changes the way to sign in sees none of them.
-fn leave_out_other_secrets(form: &FormModel, answer: &mut Value) {
+/// Takes out the references that were saved for alternatives that are not chosen any more: whoever changes the way to sign
+/// in sees none of them.
+fn leave_out_other_secrets(form: &FormModel, before: &Value, answer: &mut Value) {
     let chosen = form.inputs_of(answer);
-    let is_other = |pointer: &str| chosen.iter().all(|field| field.pointer != pointer);
+    let is_other = |pointer: &str| {
+        chosen.iter().all(|field| field.pointer != pointer)
+            && before.pointer(pointer) == answer.pointer(pointer)
+    };
     let inputs = form.inputs().into_iter();
     let others: Vec<&str> = inputs
         .filter(|field| field.kind == FieldKind::Secret && is_other(&field.pointer))

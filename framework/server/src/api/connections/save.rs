@@ -21,7 +21,7 @@ use crate::{
     app::{App, form},
     embeds::Claim,
     guard::Caller,
-    probing::{Ready, connector, judge, probe, ready},
+    probing::{Permitted, Ready, connector, probe},
     problem::Problem,
 };
 
@@ -90,15 +90,14 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
     }
     let claim = app.embeds.claim(caller)?;
     let label = NewLabel::of_new(&new, connector.about().name)?;
-    let mut answer = new.config;
     let form = form(&*connector)?;
-    headwater_core::tidy(&form, &mut answer);
-    let (form, _) = judge(app, caller, &*connector, &answer).map_err(Problem::form)?;
+    let known = (&connector, &form);
+    let permitted = Permitted::entered(app, caller, known, new.config, &Value::Null);
+    let permitted = permitted.map_err(Problem::form)?;
+    permitted.judge()?;
+    let mut answer = permitted.answer().clone();
     let report = match new.test {
-        true => {
-            let (_, config) = ready(app, caller, &connector, &answer).await?;
-            Some(accepted(app, &config, &mut answer).await?)
-        }
+        true => Some(accepted(app, &permitted.follow(app).await?, &mut answer).await?),
         false => None,
     };
     let (actor, id) = (actor(caller), connector.about().id);
