@@ -10,6 +10,7 @@ mod embed;
 mod frequency;
 mod load;
 mod schedules;
+mod store;
 mod syncs;
 
 use std::{fs, time::Duration};
