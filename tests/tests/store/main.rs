@@ -4,7 +4,7 @@ mod changes;
 mod service;
 mod stage;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, thread, time::Instant};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, thread};
 
 use acceptance::binary::files;
 use headwater::{Kind, Secret};
