@@ -137,6 +137,8 @@ mod tests {
     struct Line {
         is_cut: AtomicBool,
         refused: AtomicUsize,
+        /// How often it was asked for the time, which every renewal begins with.
+        asked: AtomicUsize,
     }
 
     impl Line {
@@ -176,6 +178,7 @@ mod tests {
             self.database.begin_alone()
         }
         fn now(&mut self) -> Result<i64> {
+            self.line.asked.fetch_add(1, Ordering::SeqCst);
             self.line.check()?;
             self.database.now()
         }
@@ -274,10 +277,13 @@ mod tests {
     fn a_run_that_another_one_took_over_from_is_stopped_at_once_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut other = store(folder.path());
-        let (lease, stopped) = begin(open(folder.path()), Duration::from_millis(300));
+        let (store, line) = remote(open(folder.path()));
+        let (lease, stopped) = begin(store, Duration::from_secs(3));
         let raised = "UPDATE headwater_connections SET epoch = epoch + 1 WHERE name = 'a'";
         other.database.execute(raised, &[]).unwrap();
+        let asked = line.asked.load(Ordering::SeqCst);
         wait_until(|| stopped.load(Ordering::SeqCst));
+        assert_eq!(line.asked.load(Ordering::SeqCst), asked + 1);
         let refused = lease
             .end(&json!({}), Some("sqlite:elsewhere.db"), &Actor::local())
             .unwrap_err();
