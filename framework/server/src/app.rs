@@ -4,14 +4,18 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
+    time::Duration,
 };
 
 use headwater_console::Messages;
 use headwater_core::{AnyConnector, Context, Error, FormModel, Kind, Meter, Registry, Result};
 use headwater_host::references::EnvFile;
 use headwater_store::{Store, TokenHash};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     embeds::Embeds, frequency::Frequency, guard::Caller, metrics::Metrics, origin::Origin,
@@ -20,6 +24,8 @@ use crate::{
 
 /// How many probes may be under way. Each holds a connection to a service, and little else.
 const MOST_PROBES: usize = 2_000;
+/// How long a request waits for its turn at the store.
+pub(crate) const LONGEST_TURN: Duration = Duration::from_secs(5);
 
 /// How a service is set up.
 #[derive(Clone, Debug)]
@@ -115,16 +121,15 @@ impl App {
         })
     }
 
-    /// Works with the store, whose calls block.
+    /// Works with the store, whose calls block. While one of them waits for a database that does not answer, the others
+    /// are refused.
     pub(crate) async fn store<T: Send + 'static, E: From<Error> + Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        let store = Arc::clone(&self.store);
-        let done = tokio::task::spawn_blocking(move || {
-            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut store)
-        });
+        let turn = timeout(LONGEST_TURN, Arc::clone(&self.store).lock_owned());
+        let mut store = turn.await.map_err(|_| unanswered())?;
+        let done = tokio::task::spawn_blocking(move || work(&mut store));
         done.await.unwrap_or_else(|_| {
             let text = "the store broke down over this request";
             Err(Error::new(Kind::Unexpected, text).into())
@@ -155,6 +160,12 @@ impl App {
             meter: Arc::new(Meter::default()),
         }
     }
+}
+
+/// The database holds up whoever came first.
+pub(crate) fn unanswered() -> Error {
+    let text = "the store does not answer; try again in a moment";
+    Error::new(Kind::Unavailable, text)
 }
 
 /// The form of a connector. What is registered follows the profile, as a test of all connectors says.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,13 +13,17 @@ use headwater_output::Destination;
 use headwater_store::{Actor, Lease};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{app::App, probing::open_saved, problem::Problem};
+use crate::{
+    app::App,
+    probing::{Opened, open_saved},
+    problem::Problem,
+};
 
 /// How many syncs may run at once.
-const MOST_RUNNING: usize = 64;
-/// The code of the refusal beyond that.
+const MOST_RUNNING: u32 = 64;
+/// The code of the refusal beyond that, and of a service that stops.
 pub(crate) const BUSY: &str = "busy";
 /// How many ended ones are remembered with their events.
 const MOST_ENDED: usize = 256;
@@ -30,9 +35,20 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// How many samples of a sync are kept. Of more, every second one goes.
 const MOST_SAMPLES: usize = 256;
 
-/// All syncs that this process knows, by id.
+/// All syncs that this process knows.
+pub(crate) struct Runs {
+    known: Mutex<Known>,
+    /// Each sync has one from before it takes its connection until it has given it back.
+    places: Arc<Semaphore>,
+}
+
 #[derive(Default)]
-pub(crate) struct Runs(Mutex<BTreeMap<String, Arc<Sync>>>);
+struct Known {
+    /// By id.
+    syncs: BTreeMap<String, Arc<Sync>>,
+    /// Whether all of them are to end, those to come as well.
+    is_stopping: bool,
+}
 
 /// One sync.
 pub(crate) struct Sync {
@@ -82,56 +98,72 @@ pub(crate) struct Order {
     pub actor: Actor,
 }
 
+impl Default for Runs {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            places: Arc::new(Semaphore::new(MOST_RUNNING as usize)),
+        }
+    }
+}
+
 impl Runs {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Sync>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Sync>> {
-        self.all().get(id).cloned()
+        self.known().syncs.get(id).cloned()
     }
 
-    /// All of them, the newest first.
-    pub(crate) fn list(&self) -> Vec<Arc<Sync>> {
-        let mut all: Vec<_> = self.all().values().cloned().collect();
-        all.sort_by(|one, other| (other.started, &other.id).cmp(&(one.started, &one.id)));
-        all
+    /// Keeps a place for a sync that is to begin.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let busy = |text: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, text);
+        if self.known().is_stopping {
+            let text = "the service is being stopped; try again when it runs again";
+            return Err(busy(text.to_owned()).retry_after(60));
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_| {
+            let text = format!("{MOST_RUNNING} syncs are under way; wait until one has ended");
+            busy(text).retry_after(60)
+        })
     }
 
     fn begin(&self, sync: Arc<Sync>) {
-        let mut all = self.all();
-        let ended = all.values().filter(|sync| sync.receipt().is_some());
+        let mut known = self.known();
+        // It was being started while all others were told.
+        if known.is_stopping {
+            sync.stop();
+        }
+        let syncs = &mut known.syncs;
+        let ended = syncs.values().filter(|sync| sync.receipt().is_some());
         if ended.count() >= MOST_ENDED {
-            let ended = all.values().filter(|sync| sync.receipt().is_some());
+            let ended = syncs.values().filter(|sync| sync.receipt().is_some());
             let oldest = ended.min_by_key(|sync| sync.started);
             let oldest = oldest.map(|sync| sync.id.clone());
-            oldest.map(|id| all.remove(&id));
+            oldest.map(|id| syncs.remove(&id));
         }
-        all.insert(sync.id.clone(), sync);
-    }
-
-    fn running(&self) -> usize {
-        let all = self.all();
-        all.values().filter(|one| one.receipt().is_none()).count()
+        syncs.insert(sync.id.clone(), sync);
     }
 
     /// How many more may run.
     pub(crate) fn places(&self) -> usize {
-        MOST_RUNNING.saturating_sub(self.running())
+        self.places.available_permits()
     }
 
-    /// Stops all and waits, not longer than this, until they have kept what they have.
+    /// Stops all, those that are being started as well, and waits, not longer than this, until they have kept what they
+    /// have. None begins after that.
     pub(crate) async fn stop_all(&self, longest: Duration) {
-        let running = self.list();
-        for sync in &running {
-            sync.stop();
-        }
-        let all_ended = async {
-            for sync in &running {
-                sync.ended().await;
+        {
+            let mut known = self.known();
+            known.is_stopping = true;
+            for sync in known.syncs.values() {
+                sync.stop();
             }
-        };
-        let _ = tokio::time::timeout(longest, all_ended).await;
+        }
+        let all_places = self.places.acquire_many(MOST_RUNNING);
+        let _ = tokio::time::timeout(longest, all_places).await;
     }
 }
 
@@ -207,6 +239,16 @@ impl Sync {
     }
 
     fn tell(&self, event: Value) {
+        self.remember(event, None);
+    }
+
+    /// Its last event and its receipt are there at once: whoever sees one of them finds the other.
+    fn end(&self, receipt: Value) {
+        let done = json!({ "event": "done", "receipt": receipt });
+        self.remember(done, Some(receipt));
+    }
+
+    fn remember(&self, event: Value, receipt: Option<Value>) {
         self.last.send_modify(|last| {
             *last += 1;
             let mut told = self.told();
@@ -215,12 +257,10 @@ impl Sync {
             if told.events.len() > EVENTS_KEPT {
                 told.events.pop_front();
             }
+            if receipt.is_some() {
+                told.receipt = receipt;
+            }
         });
-    }
-
-    fn end(&self, receipt: Value) {
-        self.told().receipt = Some(receipt.clone());
-        self.tell(json!({ "event": "done", "receipt": receipt }));
     }
 
     /// The events after one, as far as they are kept.
@@ -234,20 +274,22 @@ impl Sync {
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.last.subscribe()
     }
+}
 
-    async fn ended(&self) {
-        let mut news = self.news();
-        while self.receipt().is_none() && news.changed().await.is_ok() {}
-    }
+/// A sync with all that it needs, before it takes its connection.
+struct Ready {
+    order: Order,
+    destination: Destination,
+    opened: Opened,
+    state_path: Option<PathBuf>,
+    state: State,
+    place: OwnedSemaphorePermit,
 }
 
 /// Starts a sync and returns as soon as it holds its connection.
 pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Problem> {
-    if app.runs.places() == 0 {
-        let text = format!("{MOST_RUNNING} syncs are under way; wait until one has ended");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, text).retry_after(60));
-    }
-    let Some(place) = app.options.destinations.get(&order.destination) else {
+    let place = app.runs.place()?;
+    let Some(template) = app.options.destinations.get(&order.destination) else {
         let known: Vec<&str> = app
             .options
             .destinations
@@ -265,12 +307,12 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
             text,
         ));
     };
-    let destination = Destination::parse(&place.replace("{connection}", &order.connection))?;
+    let destination = Destination::parse(&template.replace("{connection}", &order.connection))?;
     let opened = open_saved(app, &order.connection).await?;
-    let (connector, source) = (opened.connector, opened.source);
     for stream in &order.streams {
-        source.stream(stream)?;
+        opened.source.stream(stream)?;
     }
+    let connector = &opened.connector;
     let id = connector.about().id;
     let known: Vec<&str> = connector
         .catalog()
@@ -282,13 +324,29 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
         Some(path) => State::load(path, id, &known)?,
         None => State::new(id),
     };
-    let (begun, sink) = begin(app, &order.connection, destination).await?;
+    let ready = Ready {
+        order,
+        destination,
+        opened,
+        state_path,
+        state,
+        place,
+    };
+    // On its own: whoever asked for it may be gone before the connection is taken, and it has to be given back.
+    let begun = tokio::spawn(begin(Arc::clone(app), ready));
+    begun.await.map_err(|_| broken())?
+}
+
+/// Takes the connection and lets the sync run.
+async fn begin(app: Arc<App>, ready: Ready) -> Result<Arc<Sync>, Problem> {
+    let Ready { order, opened, .. } = ready;
+    let (begun, sink) = take(&app, &order.connection, ready.destination).await?;
     let (stop, stopped) = watch::channel(false);
     let sync = Arc::new(Sync {
         id: format!("{}.{}", order.connection, begun.epoch()),
         connection: order.connection,
         title: opened.connection.title,
-        connector: id,
+        connector: opened.connector.about().id,
         destination: order.destination,
         started: Timestamp::now(),
         by: order.actor.who.clone(),
@@ -301,9 +359,9 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
     });
     app.runs.begin(Arc::clone(&sync));
     app.metrics.running.inc();
-    let (app, told) = (Arc::clone(app), Arc::clone(&sync));
+    let told = Arc::clone(&sync);
     let options = RunOptions {
-        state_path,
+        state_path: ready.state_path,
         redaction: order.redact.then(Redaction::default),
         ..RunOptions::new(Arc::clone(&opened.meter), stopped)
     };
@@ -322,9 +380,9 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
             told.tell(event.to_json(&meter));
         };
         let ended = run(
-            &*source,
+            &*opened.source,
             &order.streams,
-            state,
+            ready.state,
             sink,
             options,
             &mut on_event,
@@ -353,6 +411,7 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
         app.metrics.sync(told.connector, outcome, records);
         app.metrics.running.dec();
         told.end(receipt);
+        drop(ready.place);
     });
     Ok(sync)
 }
@@ -361,8 +420,13 @@ fn refused(error: &Error) -> Value {
     json!({ "outcome": "failed", "message": error.to_string(), "streams": [] })
 }
 
+fn broken() -> Problem {
+    let text = "the sync broke down before it began";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
+}
+
 /// Opens the sink and takes the connection; both block.
-async fn begin(
+async fn take(
     app: &App,
     connection: &str,
     destination: Destination,
@@ -373,7 +437,91 @@ async fn begin(
         let lease = Lease::begin(open()?, &name)?;
         Ok::<_, Error>((lease, sink))
     });
-    let text = "the sync broke down before it began";
-    let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text);
-    begun.await.map_err(broken)?.map_err(Problem::of_store)
+    begun
+        .await
+        .map_err(|_| broken())?
+        .map_err(Problem::of_store)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn sync(id: &str) -> Arc<Sync> {
+        Arc::new(Sync {
+            id: id.to_owned(),
+            connection: "calls".to_owned(),
+            title: "Calls".to_owned(),
+            connector: "test",
+            destination: "default".to_owned(),
+            started: Timestamp::now(),
+            by: "local".to_owned(),
+            told: Mutex::default(),
+            last: watch::Sender::new(0),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    fn is_stopped(sync: &Sync) -> bool {
+        *sync.stop.borrow()
+    }
+
+    #[test]
+    fn whoever_sees_the_receipt_of_a_sync_finds_its_last_event() {
+        let sync = sync("calls.1");
+        let news = sync.news();
+        thread::scope(|scope| {
+            // Keeps the number of the last event from growing.
+            let held = news.borrow();
+            let ends = scope.spawn(|| sync.end(json!({ "outcome": "complete" })));
+            for _ in 0..100 {
+                let is_over = sync.receipt().is_some();
+                assert_eq!(is_over, !sync.events_after(0).is_empty());
+                thread::sleep(Duration::from_millis(1));
+            }
+            drop(held);
+            ends.join().unwrap();
+        });
+        let events = sync.events_after(0);
+        assert_eq!(events[0].1["event"], "done");
+        assert_eq!(events[0].1["receipt"], sync.receipt().unwrap());
+    }
+
+    #[test]
+    fn a_sync_that_is_being_started_has_its_place() {
+        let runs = Runs::default();
+        let places: Vec<_> = (0..MOST_RUNNING).map(|_| runs.place().unwrap()).collect();
+        assert_eq!(runs.places(), 0);
+        let refused = runs.place().unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.code), (503, BUSY));
+        drop(places);
+        assert!(runs.place().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_a_sync_that_was_being_started_and_stops_it() {
+        let runs = Arc::new(Runs::default());
+        let (running, starting) = (sync("calls.1"), sync("calls.2"));
+        let held = runs.place().unwrap();
+        runs.begin(Arc::clone(&running));
+        let place = runs.place().unwrap();
+        let all = Arc::clone(&runs);
+        let stop = tokio::spawn(async move { all.stop_all(Duration::from_secs(60)).await });
+        running
+            .stop
+            .subscribe()
+            .wait_for(|stop| *stop)
+            .await
+            .unwrap();
+        assert_eq!(runs.place().unwrap_err().code, BUSY);
+        drop(held);
+        runs.begin(Arc::clone(&starting));
+        assert!(is_stopped(&starting));
+        tokio::task::yield_now().await;
+        assert!(!stop.is_finished());
+        drop(place);
+        stop.await.unwrap();
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) async fn keep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
 /// Starts what is due, as far as there are places for it; the rest stays due.
 async fn start_due(app: &Arc<App>, starting: &mut JoinSet<()>) {
     while starting.try_join_next().is_some() {}
-    let places = app.runs.places().saturating_sub(starting.len());
+    let places = app.runs.places();
     if places == 0 {
         return;
     }
@@ -116,7 +116,7 @@ async fn start(app: Arc<App>, claimed: Claimed) {
             // Still running, as a rule. The next one is due at its time.
             return note(store, &scheduled, problem.code);
         }
-        // Somebody else's run took the last place. It is due as before.
+        // Somebody else's run took the last place, or the service stops. It is due as before.
         let taken = Scheduled {
             due: next,
             ..scheduled.clone()

@@ -6,6 +6,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -60,7 +61,17 @@ impl Key {
 
 /// One key to seal with, first, and those that it takes over from.
 #[derive(Clone)]
-pub struct Keyring(Vec<Key>);
+pub struct Keyring {
+    keys: Vec<Key>,
+    /// Where the keys are from, and where another process may put others.
+    file: Option<PathBuf>,
+    /// What was found there since.
+    found: Arc<Mutex<Vec<Key>>>,
+}
+
+fn with_id(keys: &[Key], id: &str) -> Option<Key> {
+    keys.iter().find(|key| key.id == id).cloned()
+}
 
 impl Keyring {
     /// Reads keys from a text, parted by commas or white space: the newest first. Each is 64 hex digits, or 32 bytes in
@@ -71,34 +82,67 @@ impl Keyring {
             .split(|c: char| c == ',' || c.is_ascii_whitespace())
             .filter(|word| !word.is_empty());
         let keys: Option<Vec<Key>> = words.map(Key::parse).collect();
-        keys.filter(|keys| !keys.is_empty()).map(Self).ok_or_else(|| {
+        keys.filter(|keys| !keys.is_empty()).map(Self::of).ok_or_else(|| {
             let text = "the store's key is neither 64 hex digits nor 32 bytes in base64; `openssl rand -hex 32` makes one";
             Error::new(Kind::ConfigInvalid, text)
         })
     }
 
-    /// The key to seal with once a rotation is over.
-    pub(crate) fn primary(&self) -> &Key {
-        &self.0[0]
+    fn of(keys: Vec<Key>) -> Self {
+        Self {
+            keys,
+            file: None,
+            found: Arc::default(),
+        }
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<&Key> {
-        self.0.iter().find(|key| key.id == id)
+    fn of_file(self, path: &Path) -> Self {
+        Self {
+            file: Some(path.to_owned()),
+            ..self
+        }
+    }
+
+    /// The key to seal with once a rotation is over.
+    pub(crate) fn primary(&self) -> &Key {
+        &self.keys[0]
+    }
+
+    /// The key with an id. One that is not known is looked for in the key file: another process may have put it in the
+    /// place of the old one while this one went on.
+    pub(crate) fn get(&self, id: &str) -> Option<Key> {
+        if let Some(key) = with_id(&self.keys, id) {
+            return Some(key);
+        }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = with_id(&found, id) {
+            return Some(key);
+        }
+        let in_file = Self::load(self.file.as_deref()?).ok()??;
+        let key = with_id(&in_file.keys, id)?;
+        found.push(key.clone());
+        Some(key)
     }
 
     /// Whether there are keys that another one takes over from.
     pub(crate) fn is_rotating(&self) -> bool {
-        self.0.len() > 1
+        self.keys.len() > 1
     }
 
     pub(crate) fn with_new_primary(&self) -> Result<Self> {
         let mut keys = vec![Key::random()?];
-        keys.extend(self.0.iter().cloned());
-        Ok(Self(keys))
+        keys.extend(self.keys.iter().cloned());
+        Ok(Self {
+            keys,
+            ..self.clone()
+        })
     }
 
     pub(crate) fn primary_alone(&self) -> Self {
-        Self(vec![self.primary().clone()])
+        Self {
+            keys: vec![self.primary().clone()],
+            ..self.clone()
+        }
     }
 
     /// Reads a key file; none where there is no file.
@@ -128,13 +172,13 @@ impl Keyring {
             .read_to_string(&mut text)
             .map_err(|error| refused(path, &format!("cannot be read: {error}")))?;
         Self::parse(&Secret::new(text.as_str()))
-            .map(Some)
+            .map(|keys| Some(keys.of_file(path)))
             .map_err(|_| refused(path, "is damaged; restore it from a copy"))
     }
 
     /// Makes a key and its file. Where another process was faster, its key is the one.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let made = Self(vec![Key::random()?]);
+        let made = Self::of(vec![Key::random()?]).of_file(path);
         let beside = made.write_beside(path)?;
         // Unlike a rename, a link never takes the place of a file that is there.
         let linked = fs::hard_link(&beside, path);
@@ -171,7 +215,7 @@ impl Keyring {
         fill(&mut random)?;
         let beside = with_ending(path, &format!(".{}", hex(&random)));
         let mut text = Zeroizing::new(String::new());
-        for key in &self.0 {
+        for key in &self.keys {
             text.push_str(&Zeroizing::new(hex(&key.bytes[..])));
             text.push('\n');
         }
@@ -295,7 +339,7 @@ mod tests {
         let hexadecimal = "00ff".repeat(16);
         let base = STANDARD.encode([0x00, 0xff].repeat(16));
         let ring = Keyring::parse(&Secret::new(format!(" {hexadecimal},\n{base}\n"))).unwrap();
-        assert_eq!(ring.0[0].id, ring.0[1].id);
+        assert_eq!(ring.keys[0].id, ring.keys[1].id);
         for text in [
             "",
             " , ",
@@ -316,7 +360,7 @@ mod tests {
         let makers: Vec<_> = (0..8)
             .map(|_| {
                 let path = path.clone();
-                std::thread::spawn(move || Keyring::create(&path).unwrap().0[0].id.clone())
+                std::thread::spawn(move || Keyring::create(&path).unwrap().keys[0].id.clone())
             })
             .collect();
         let mut ids: Vec<String> = makers
@@ -326,7 +370,7 @@ mod tests {
         ids.dedup();
         assert_eq!(
             ids,
-            [Keyring::load(&path).unwrap().unwrap().0[0].id.clone()]
+            [Keyring::load(&path).unwrap().unwrap().keys[0].id.clone()]
         );
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

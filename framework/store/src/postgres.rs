@@ -16,6 +16,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::database::{Database, Row, Value};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long sent data may stay without an answer of the other machine: half of what a lease lasts, so that a run whose
+/// server has vanished can look for it once more.
+const SILENCE: Duration = Duration::from_secs(30);
 /// No statement of a store takes a second; a server that is busy with other things gets its time.
 const SETTINGS: &str = "SET statement_timeout = '60s'; SET lock_timeout = '30s'; \
                         SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning";
@@ -54,18 +57,26 @@ impl Postgres {
             let mut is_in_transaction = false;
             for job in queue {
                 // A server that was restarted is found again, but not half way through something.
-                let usable = match client.is_closed() && !is_in_transaction {
-                    true => connect(&config).map(|connected| client = connected),
-                    false => Ok(()),
+                let is_free = !is_in_transaction;
+                let answered = match is_free && client.is_closed() {
+                    true => answer_anew(&mut client, &config, &job),
+                    false => match answer(&mut client, &job) {
+                        // That it was restarted is seen only now. What changes nothing is asked once more.
+                        Err(_)
+                            if is_free && client.is_closed() && changes_nothing(&job.statement) =>
+                        {
+                            answer_anew(&mut client, &config, &job)
+                        }
+                        answered => answered,
+                    },
                 };
-                let answer = usable.and_then(|()| answer(&mut client, &job));
                 is_in_transaction = match job.statement.as_str() {
-                    "BEGIN" => answer.is_ok(),
+                    "BEGIN" => answered.is_ok(),
                     "COMMIT" | "ROLLBACK" => false,
                     _ => is_in_transaction,
                 };
                 // Nobody waits any more where the store was dropped.
-                let _ = job.answer.send(answer);
+                let _ = job.answer.send(answered);
             }
         });
         is_open.recv().map_err(|_| ended())??;
@@ -84,6 +95,10 @@ impl Postgres {
     }
 }
 
+fn changes_nothing(statement: &str) -> bool {
+    statement == "BEGIN" || statement.starts_with("SELECT")
+}
+
 fn ended() -> Error {
     Error::new(Kind::Unexpected, "the thread of the store has ended")
 }
@@ -98,7 +113,14 @@ fn config(url: &Secret) -> Result<Config> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
     }
-    config.application_name("headwater");
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
+    }
+    config
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(3)
+        .application_name("headwater");
     // Sealed or not, nothing of a store travels in clear unless the URL says so, or it stays on this machine.
     let is_local = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
@@ -132,6 +154,11 @@ fn connect(config: &Config) -> Result<Client> {
         .batch_execute(SETTINGS)
         .map_err(|error| failed(error, "cannot be opened"))?;
     Ok(client)
+}
+
+fn answer_anew(client: &mut Client, config: &Config, job: &Job) -> Result<Answer> {
+    *client = connect(config)?;
+    answer(client, job)
 }
 
 fn answer(client: &mut Client, job: &Job) -> Result<Answer> {
@@ -236,4 +263,30 @@ impl Database for Postgres {
 
     /// The server's files are the server's.
     fn forget_deleted(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_vanished_is_given_up_before_a_lease_runs_out() {
+        let url = "postgres://me@db.example/store";
+        let given_up = |url: &str| {
+            *config(&Secret::new(url))
+                .unwrap()
+                .get_tcp_user_timeout()
+                .unwrap()
+        };
+        assert!(given_up(url) * 2 <= crate::runs::Run::LEASE);
+        assert_eq!(
+            given_up(&format!("{url}?tcp_user_timeout=5")),
+            Duration::from_secs(5)
+        );
+        let config = config(&Secret::new(url)).unwrap();
+        let tries = config.get_keepalives_retries().unwrap();
+        let silence =
+            config.get_keepalives_idle() + config.get_keepalives_interval().unwrap() * tries;
+        assert!(config.get_keepalives() && silence <= SILENCE);
+    }
 }

@@ -168,52 +168,48 @@ impl Store {
         for row in &rows {
             let connection = row.text(9)?;
             match Scheduled::of(row, 0, &connection) {
-                Ok(scheduled) => due.extend(scheduled),
-                Err(_) => self.leave_alone(&connection, row.integer(7)?)?,
+                Ok(Some(scheduled)) => due.push(scheduled),
+                // SQLite also holds times that are no whole numbers.
+                Ok(None) | Err(_) => self.leave_alone(&connection)?,
             }
         }
         Ok(due)
     }
 
-    /// Leaves a schedule alone for a day that was due then and cannot be kept, and notes that once.
+    /// Leaves a schedule alone for a day that is due and cannot be kept, and notes that once.
     pub fn set_aside(&mut self, scheduled: &Scheduled) -> Result<()> {
-        self.leave_alone(&scheduled.connection, scheduled.due.as_millisecond())
+        self.leave_alone(&scheduled.connection)
     }
 
-    fn leave_alone(&mut self, connection: &str, due: i64) -> Result<()> {
-        let next = timestamp(self.database.now()?)? + UNUSABLE;
-        match self.put_off(connection, due, next, None)? {
-            true => self.note(
-                &Actor::schedule(),
-                "scheduled run",
-                Some(connection),
-                "schedule_unusable",
-            ),
-            false => Ok(()),
+    fn leave_alone(&mut self, connection: &str) -> Result<()> {
+        let now = self.database.now()?;
+        let next = timestamp(now)? + UNUSABLE;
+        // When it was due may be what cannot be read. Of several who see it, one still finds it due.
+        let statement = "UPDATE headwater_schedules SET due = ?1 WHERE due <= ?2 AND paused = 0 AND connection = \
+                         (SELECT id FROM headwater_connections WHERE name = ?3 AND deleted IS NULL)";
+        let parameters = [next.as_millisecond().into(), now.into(), connection.into()];
+        if self.database.execute(statement, &parameters)? == 0 {
+            return Ok(());
         }
+        self.note(
+            &Actor::schedule(),
+            "scheduled run",
+            Some(connection),
+            "schedule_unusable",
+        )
     }
 
     /// Takes a run that is due, and says when the next one is. Of several who try, one gets it.
     pub fn claim(&mut self, due: &Scheduled, next: Timestamp) -> Result<bool> {
         let now = self.database.now()?;
-        self.put_off(&due.connection, due.due.as_millisecond(), next, Some(now))
-    }
-
-    fn put_off(
-        &mut self,
-        connection: &str,
-        due: i64,
-        next: Timestamp,
-        started: Option<i64>,
-    ) -> Result<bool> {
-        let statement = "UPDATE headwater_schedules SET due = ?1, started = COALESCE(?2, started) \
+        let statement = "UPDATE headwater_schedules SET due = ?1, started = ?2 \
                          WHERE due = ?3 AND paused = 0 AND connection = \
                          (SELECT id FROM headwater_connections WHERE name = ?4 AND deleted IS NULL)";
         let parameters = [
             next.as_millisecond().into(),
-            started.into(),
-            due.into(),
-            connection.into(),
+            now.into(),
+            due.due.as_millisecond().into(),
+            due.connection.as_str().into(),
         ];
         Ok(self.database.execute(statement, &parameters)? > 0)
     }

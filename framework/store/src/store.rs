@@ -69,9 +69,9 @@ impl Store {
         let id = key_id(&mut *self.database)?;
         let key = match &id {
             Some(id) => self.keyring.get(id),
-            None => Some(self.keyring.primary()),
+            None => Some(self.keyring.primary().clone()),
         };
-        key.cloned().ok_or_else(another_key)
+        key.ok_or_else(another_key)
     }
 }
 

@@ -152,7 +152,7 @@ impl Stored {
         let key = keyring
             .get(id)
             .ok_or_else(|| format!("is sealed with the key {id}, which was not given"))?;
-        let text = open(key, &sealed.sealed, &self.binding(pointer)).ok_or_else(changed)?;
+        let text = open(&key, &sealed.sealed, &self.binding(pointer)).ok_or_else(changed)?;
         Ok(Secret::new(text.as_str()))
     }
 

@@ -6,9 +6,7 @@ use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox, claribi};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::{
-    FAILS, WORKS, accepting, console, ends, enter, keys_of, save, save_as, unfold, wrong_fields,
-};
+use crate::{FAILS, WORKS, accepting, console, ends, enter, keys_of, save, save_as, wrong_fields};
 
 /// What the last test of an accepting service finds: it has users and refuses the rest.
 const MOSTLY: &str = "Connected, but not everything can be read.";

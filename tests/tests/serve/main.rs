@@ -12,6 +12,7 @@ mod load;
 mod references;
 mod schedules;
 mod sessions;
+mod store;
 mod syncs;
 mod tls;
 

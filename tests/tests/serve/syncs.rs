@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use acceptance::{binary::command, service::Service, unlimited_sandbox};
+use acceptance::{
+    binary::command,
+    service::{Answer, Service},
+    unlimited_sandbox,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -230,6 +234,40 @@ async fn a_service_that_is_stopped_lets_its_syncs_keep_what_they_have() {
     let sync = service.get("/api/v1/syncs/calls.1").await.json();
     assert_eq!(sync["status"], "stopped", "{sync}");
     assert_eq!(sync["receipt"]["outcome"], "stopped");
+}
+
+#[tokio::test]
+async fn of_many_syncs_that_are_started_at_once_as_many_run_as_may() {
+    let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
+        calls: 50_000,
+        ..Default::default()
+    })
+    .await;
+    let service = service();
+    let mut starts = Vec::new();
+    for number in 0..70 {
+        let mut body = new(&sandbox, &format!("Calls {number}"));
+        body["test"] = false.into();
+        let saved = service.post("/api/v1/connections", &body).await;
+        assert_eq!(saved.status, 201, "{}", saved.text);
+        let path = format!("/api/v1/connections/calls-{number}/syncs");
+        starts.push(service.send(Method::POST, &path, &json!({ "streams": ["calls"] })));
+    }
+    let starts: Vec<_> = starts
+        .into_iter()
+        .map(|start| tokio::spawn(start.send()))
+        .collect();
+    let (mut started, mut refused) = (0, 0);
+    for start in starts {
+        let answer = Answer::of(start.await.unwrap().unwrap()).await;
+        if answer.status == 202 {
+            started += 1;
+            continue;
+        }
+        assert_eq!(answer.problem(), (503, "busy".to_owned()));
+        refused += 1;
+    }
+    assert_eq!((started, refused), (64, 6));
 }
 
 fn stopped_and_started(mut service: Service) -> Service {

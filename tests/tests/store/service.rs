@@ -344,6 +344,30 @@ fn a_damaged_schedule_keeps_no_other_from_its_run() {
     });
 }
 
+/// SQLite keeps any kind of value in any column.
+#[test]
+fn a_time_that_is_no_whole_number_takes_no_place_of_what_is_due() {
+    let stage = Sqlite::new();
+    let mut store = stage.open();
+    for name in ["odd", "whole"] {
+        add(&mut store, name);
+        store
+            .set_schedule(name, &hourly(), seconds(1000), None, &local())
+            .unwrap();
+    }
+    stage.tamper(
+        "UPDATE headwater_schedules SET due = 1000.5 WHERE connection = \
+         (SELECT id FROM headwater_connections WHERE name = 'odd')",
+    );
+    assert_eq!(store.due(1).unwrap(), []);
+    assert_eq!(store.due(1).unwrap()[0].connection, "whole");
+    let rows = store.audit(None, 10, Some("odd")).unwrap();
+    let noted = rows.iter().filter(|row| row.outcome == "schedule_unusable");
+    assert_eq!(noted.count(), 1);
+    // It is due again when the day is over.
+    assert!(store.get("odd").unwrap().schedule.is_some());
+}
+
 #[test]
 fn what_is_due_is_what_nobody_paused_or_deleted() {
     of_both(|stage| {

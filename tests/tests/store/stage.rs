@@ -76,6 +76,15 @@ impl Server {
         let keys = Secret::new("ab".repeat(32));
         Some(Self { url, keys })
     }
+
+    /// Ends all connections to the database, as a restart does, and returns when they are gone.
+    pub fn end_connections(&self) {
+        execute(
+            &self.url,
+            "DO $$ BEGIN PERFORM pg_terminate_backend(pid, 60000) FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND datname = current_database(); END $$",
+        );
+    }
 }
 
 impl Stage for Server {

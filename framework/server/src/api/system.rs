@@ -11,8 +11,15 @@ use headwater_store::Scope;
 use http::{HeaderValue, Method, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
-use crate::{answer::json, app::App, body::Query, operations::Operation, problem::Problem};
+use crate::{
+    answer::json,
+    app::{App, LONGEST_TURN, unanswered},
+    body::Query,
+    operations::Operation,
+    problem::Problem,
+};
 
 const LARGEST_PAGE: usize = 1_000;
 const PAGE: usize = 100;
@@ -162,8 +169,11 @@ struct Health {
 }
 
 async fn health(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    app.store(|store| store.list(None, 1, None).map(drop))
-        .await?;
+    let reached = app.store(|store| store.list(None, 1, None).map(drop));
+    // Whoever watches over the service is answered, also where its own look is the one that hangs.
+    timeout(LONGEST_TURN, reached)
+        .await
+        .map_err(|_| unanswered())??;
     let told = Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
