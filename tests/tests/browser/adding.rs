@@ -495,7 +495,7 @@ async fn a_config_in_a_file_fills_in_the_form() {
         choose(&browser, name, text).await;
         browser.sees(says).await;
     }
-    let config = json!({ "api_key": API_KEY, "api_password": headwater_sandbox::API_PASSWORD,
+    let config = json!({ "api_key": API_KEY, "api_password": API_PASSWORD,
                          "base_url": sandbox.base_url(), "include_private": true });
     let mut saved = json!({ "connector": "clari-copilot", "title": "From a file", "config": config, "expires": "soon" });
     choose(&browser, "copilot.json", &saved.to_string()).await;
