@@ -8,7 +8,9 @@ mod document;
 mod doors;
 mod embed;
 mod frequency;
+mod live;
 mod load;
+mod once;
 mod schedules;
 mod syncs;
 
