@@ -215,41 +215,45 @@
     }
   }
 
-  /** Runs a probe and shows it. Returns its report, or nothing where there is none. */
-  async function probe(result, address, body, signal, apply) {
-    let report;
+  /** Sends a request that tests something, and shows each check as it is made. Returns what it says at its end. */
+  async function watch(result, address, { headers, ...options }) {
+    let end;
     result.clear();
     const response = await call(address, {
-      method: 'POST', signal,
-      headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' }, body: JSON.stringify(body),
+      ...options, headers: { ...headers, 'Content-Type': 'application/json', Accept: 'text/event-stream' },
     });
     if (!response.ok) throw await problem(response);
     result.request = response.headers.get('X-Request-Id');
     await listen(response, (name, data) => {
-      if (signal.aborted) return;
+      if (options.signal.aborted) return;
       if (name === 'check') result.add(data);
-      if (name === 'done') report = data;
+      if (name === 'done') end = data;
     });
-    if (!report) throw new TypeError('the answer broke off');
+    if (!end) throw new TypeError('the answer broke off');
+    return end;
+  }
+
+  /** Runs a probe and shows it. Returns its report, or nothing where there is none. */
+  async function probe(result, address, body, signal, apply) {
+    const report = await watch(result, address, { method: 'POST', signal, body: JSON.stringify(body) });
     result.done(report, apply);
     return report;
   }
 
   /** What a refused request says, as something to throw. */
   async function problem(response) {
-    const error = refusal(await response.json().catch(() => ({})));
-    if (response.status === 401 && !token) error.message = own.signed_out;
-    if (response.status === 412) error.message = own.conflict;
-    return error;
+    return refusal(response.status, await response.json().catch(() => ({})));
   }
 
-  function refusal(said) {
+  function refusal(status, said) {
     const error = new Error(said.detail ?? said.title ?? own.refused);
     // What is no field of the config has its name beside the pointer.
     error.errors = (said.errors ?? []).map((one) => (one.member ? { ...one, pointer: `/${one.member}` } : one));
     error.report = said.report;
     error.request = said.request_id;
     error.code = said.code;
+    if (status === 401 && !token) error.message = own.signed_out;
+    if (status === 412) error.message = own.conflict;
     return error;
   }
 
@@ -917,18 +921,17 @@
       // An unchanged config is not sent, so that nothing of it is written again.
       else if (Object.keys(config).length) Object.assign(body, { config, test: isTested });
       const text = JSON.stringify(body);
-      const headers = { 'Content-Type': 'application/json' };
+      const headers = {};
       if (connection) headers['If-Match'] = `"${version}"`;
       else headers['Idempotency-Key'] = this.onceFor(text);
       return this.busy(body.test ? own.testing : own.saving, async (signal) => {
         this.errors([], true);
         const address = connection ? `/api/v1/connections/${connection}` : '/api/v1/connections';
-        const response = await call(address, { method: connection ? 'PATCH' : 'POST', headers, body: text, signal });
-        if (!response.ok) throw await problem(response);
-        const saved = await response.json().catch(() => ({}));
+        const end = await watch(this.result, address, { method: connection ? 'PATCH' : 'POST', headers, body: text, signal });
+        if (end.problem) throw refusal(end.status, end.problem);
         if (!this.form.isConnected) return;
         this.forget();
-        around.saved(saved, this.form.dataset);
+        around.saved(end.connection, this.form.dataset);
       });
     }
 

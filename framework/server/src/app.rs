@@ -111,7 +111,7 @@ impl App {
             metrics: Metrics::new(),
             runs: Runs::default(),
             sessions: Sessions::default(),
-            embeds: Arc::default(),
+            embeds: Arc::new(Embeds::new()?),
             texts: Messages::english()?,
             probes: Arc::new(Semaphore::new(MOST_PROBES)),
             frequency: Frequency::new()?,

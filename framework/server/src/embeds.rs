@@ -28,7 +28,6 @@ const MOST: usize = 10_000;
 /// Tokens of the store begin with something else.
 const PREFIX: &str = "hwe_";
 const ID_BYTES: usize = 8;
-const SECRET_BYTES: usize = 32;
 
 /// The form that an embed opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +103,6 @@ impl Embed {
     }
 }
 
-/// A new embed, told once.
-pub(crate) struct Made {
-    pub embed: Arc<Embed>,
-    pub token: String,
-}
-
 /// How far an embed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -123,13 +116,14 @@ pub(crate) enum Progress {
     Expired,
 }
 
-/// The embeds of this process. What is kept opens nothing.
-#[derive(Default)]
-pub(crate) struct Embeds(Mutex<HashMap<String, Held>>);
+/// The embeds of this process. No token is kept: each is made of its id and the key of this process.
+pub(crate) struct Embeds {
+    key: [u8; 32],
+    held: Mutex<HashMap<String, Held>>,
+}
 
 struct Held {
     embed: Arc<Embed>,
-    hash: [u8; 32],
     /// Who asked for it.
     maker: String,
     made: Instant,
@@ -147,24 +141,29 @@ impl Held {
 }
 
 impl Embeds {
-    /// Makes an embed for `maker`.
+    pub(crate) fn new() -> Result<Self, Error> {
+        Ok(Self {
+            key: random()?,
+            held: Mutex::default(),
+        })
+    }
+
+    /// Makes an embed for `maker` and returns its id.
     pub(crate) fn make(
         &self,
         origin: Origin,
         wanted: Wanted,
         maker: &str,
         now: Instant,
-    ) -> Result<Made, Problem> {
-        let id = random::<ID_BYTES>()?;
-        let token = format!("{PREFIX}{id}_{}", random::<SECRET_BYTES>()?);
+    ) -> Result<String, Problem> {
+        let id = hex(&random::<ID_BYTES>()?);
         let embed = Arc::new(Embed {
             id: id.clone(),
             origin,
             wanted,
         });
         let held = Held {
-            embed: Arc::clone(&embed),
-            hash: hash(&token),
+            embed,
             maker: maker.to_owned(),
             made: now,
             progress: Progress::Open,
@@ -179,8 +178,18 @@ impl Embeds {
             let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
             return Err(busy.retry_after(60));
         }
-        all.insert(id, held);
-        Ok(Made { embed, token })
+        all.insert(id.clone(), held);
+        Ok(id)
+    }
+
+    /// The token of an embed; none where the embed is not known any more.
+    pub(crate) fn token(&self, id: &str) -> Option<String> {
+        self.all().contains_key(id).then(|| self.token_of(id))
+    }
+
+    fn token_of(&self, id: &str) -> String {
+        let secret = Sha256::new_with_prefix(self.key).chain_update(id);
+        format!("{PREFIX}{id}_{}", hex(&secret.finalize()))
     }
 
     /// The embed of an id, and how far it is.
@@ -203,7 +212,10 @@ impl Embeds {
             .and_then(|rest| rest.split_once('_'));
         let all = self.all();
         let held = id.and_then(|(id, _)| all.get(id));
-        let held = held.filter(|held| bool::from(held.hash.ct_eq(&hash(token))));
+        let held = held.filter(|held| {
+            let own = self.token_of(&held.embed.id);
+            bool::from(own.as_bytes().ct_eq(token.as_bytes()))
+        });
         let held = held.ok_or_else(unknown)?;
         let path = address.path_and_query().map_or("", |path| path.as_str());
         if !held.embed.may_ask(method, path) {
@@ -247,7 +259,7 @@ impl Embeds {
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -297,7 +309,8 @@ fn expired() -> Problem {
     )
 }
 
-fn spent() -> Problem {
+/// The form was saved.
+pub(crate) fn spent() -> Problem {
     refused(
         "embed_spent",
         "this form was saved already; close it and open it again to change more",
@@ -308,29 +321,34 @@ fn refused(code: &'static str, text: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, code, text)
 }
 
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-fn random<const BYTES: usize>() -> Result<String, Error> {
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], Error> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(|error| {
         Error::new(Kind::Unexpected, "the system gives no random numbers").caused_by(error)
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn made(embeds: &Embeds, now: Instant) -> Made {
+    fn embeds() -> Embeds {
+        Embeds::new().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The token of a new embed.
+    fn made(embeds: &Embeds, now: Instant) -> String {
         let wanted = Wanted::New {
             connector: "calls".to_owned(),
         };
         let origin = "https://app.example".parse().unwrap();
         match embeds.make(origin, wanted, "backend", now) {
-            Ok(made) => made,
+            Ok(id) => embeds.token(&id).unwrap_or_default(),
             Err(problem) => panic!("{problem:?}"),
         }
     }
@@ -343,8 +361,8 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_a_quarter_of_an_hour_and_told_for_an_hour_that_it_was() {
-        let (embeds, start) = (Embeds::default(), Instant::now());
-        let token = made(&embeds, start).token;
+        let (embeds, start) = (embeds(), Instant::now());
+        let token = made(&embeds, start);
         let nearly = start + LIFE - Duration::from_millis(1);
         let caller = admit(&embeds, &token, nearly).unwrap();
         assert!(caller.name.starts_with("embed:") && caller.name.ends_with(" by backend"));
@@ -357,8 +375,8 @@ mod tests {
 
     #[test]
     fn a_token_with_another_secret_or_id_is_not_known() {
-        let (embeds, now) = (Embeds::default(), Instant::now());
-        let (one, other) = (made(&embeds, now).token, made(&embeds, now).token);
+        let (embeds, now) = (embeds(), Instant::now());
+        let (one, other) = (made(&embeds, now), made(&embeds, now));
         let split = |token: &str| -> (String, String) {
             let (id, secret) = token.rsplit_once('_').unwrap();
             (id.to_owned(), secret.to_owned())
@@ -379,8 +397,8 @@ mod tests {
 
     #[test]
     fn of_two_who_save_at_once_one_does_and_after_that_nobody() {
-        let (embeds, now) = (Arc::new(Embeds::default()), Instant::now());
-        let token = made(&embeds, now).token;
+        let (embeds, now) = (Arc::new(embeds()), Instant::now());
+        let token = made(&embeds, now);
         let caller = admit(&embeds, &token, now).unwrap();
         let refused = || embeds.claim(&caller).err().map(|problem| problem.code);
         let claim = embeds.claim(&caller).unwrap();
@@ -398,7 +416,7 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_new_ones_wait_for_old_ones_to_end() {
-        let (embeds, start) = (Embeds::default(), Instant::now());
+        let (embeds, start) = (embeds(), Instant::now());
         for _ in 0..MOST {
             made(&embeds, start);
         }

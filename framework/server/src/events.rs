@@ -13,13 +13,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderValue, header, request::Parts};
+use http::{HeaderValue, StatusCode, header, request::Parts};
 use serde::Serialize;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, Sleep, sleep},
 };
+
+use crate::problem::Problem;
 
 /// Something has to be sent now and then, or nobody notices that the other end has gone.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -77,28 +79,72 @@ pub(crate) fn stream<F>(task: impl FnOnce(Events) -> F) -> Response
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let body = EventBody {
-        receiver,
-        task: tokio::spawn(task(Events(sender))),
-        silence: Box::pin(sleep(SILENCE)),
+    let begin = |events| {
+        let told = task(events);
+        async {
+            told.await;
+            Ok(())
+        }
     };
-    let mut answer = Body::from_stream(body).into_response();
-    let kind = HeaderValue::from_static("text/event-stream");
-    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-    answer
+    EventBody::of(begin).into_response()
+}
+
+/// The same for a task that may be refused before it has told anything; then the refusal is the answer.
+pub(crate) async fn stream_unless_refused<F>(
+    task: impl FnOnce(Events) -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<(), Problem>> + Send + 'static,
+{
+    let mut body = EventBody::of(task);
+    body.first = body.receiver.recv().await;
+    if body.first.is_none() {
+        let broken = |_| {
+            let text = "the request broke down before it was carried out";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
+        };
+        (&mut body.task).await.map_err(broken)??;
+    }
+    Ok(body.into_response())
 }
 
 struct EventBody {
+    /// What was received before the answer began.
+    first: Option<Bytes>,
     receiver: mpsc::Receiver<Bytes>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), Problem>>,
     silence: Pin<Box<Sleep>>,
+}
+
+impl EventBody {
+    fn of<F>(task: impl FnOnce(Events) -> F) -> Self
+    where
+        F: Future<Output = Result<(), Problem>> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        Self {
+            first: None,
+            receiver,
+            task: tokio::spawn(task(Events(sender))),
+            silence: Box::pin(sleep(SILENCE)),
+        }
+    }
+
+    fn into_response(self) -> Response {
+        let mut answer = Body::from_stream(self).into_response();
+        let kind = HeaderValue::from_static("text/event-stream");
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        answer
+    }
 }
 
 impl futures_core::Stream for EventBody {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         let sent = match self.receiver.poll_recv(cx) {
             Poll::Ready(event) => event,
             Poll::Pending => match self.silence.as_mut().poll(cx) {

@@ -12,6 +12,7 @@ use crate::{
     key::{fill, hex},
     names::taken,
     refusal::Refusal,
+    requests::{self, Reply},
     runs::Holder,
     schedules::Scheduled,
     secrets::{identity, take_out},
@@ -133,6 +134,29 @@ pub struct NewConnection<'a> {
 impl Store {
     /// Saves a new connection.
     pub fn add(&mut self, form: &FormModel, new: &NewConnection, actor: &Actor) -> Result<()> {
+        self.add_for(form, new, None, actor)
+    }
+
+    /// The same for the request with this key, which has this answer from the moment on in which the connection is there.
+    /// Fails where the request is not under way any more.
+    pub fn add_once(
+        &mut self,
+        form: &FormModel,
+        new: &NewConnection,
+        key: &str,
+        reply: &Reply,
+        actor: &Actor,
+    ) -> Result<()> {
+        self.add_for(form, new, Some((key, reply)), actor)
+    }
+
+    fn add_for(
+        &mut self,
+        form: &FormModel,
+        new: &NewConnection,
+        request: Option<(&str, &Reply)>,
+        actor: &Actor,
+    ) -> Result<()> {
         Self::check_name(new.name)?;
         new.label.check()?;
         let (config, secrets) = take_out(form, new.answer)?;
@@ -190,6 +214,12 @@ impl Store {
                 return Err(taken(new.name, is_deleted(database, new.name)?));
             }
             stored.write_seals(database)?;
+            if let Some((key, reply)) = request
+                && !requests::keep(database, key, reply)?
+            {
+                let text = "this request was given up meanwhile; send it again";
+                return Err(Error::new(Kind::Unavailable, text));
+            }
             Ok(((), Event::new("created").of(&stored.id, new.name, 1)))
         })
     }

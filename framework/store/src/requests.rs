@@ -4,7 +4,7 @@ use headwater_core::{Error, Kind, Result};
 use serde_json::Value;
 
 use crate::{
-    database::{first, transaction},
+    database::{Database, first, transaction},
     store::Store,
 };
 
@@ -71,15 +71,9 @@ impl Store {
         })
     }
 
-    /// Keeps the answer to a request for a day.
+    /// Keeps the answer to a request for a day. The first one stays.
     pub fn keep_reply(&mut self, key: &str, reply: &Reply) -> Result<()> {
-        let statement = "UPDATE headwater_requests SET status = ?1, body = ?2 WHERE key = ?3 AND status IS NULL";
-        let parameters = [
-            i64::from(reply.status).into(),
-            reply.body.to_string().as_str().into(),
-            key.into(),
-        ];
-        self.database.execute(statement, &parameters).map(drop)
+        keep(&mut *self.database, key, reply).map(drop)
     }
 
     /// Forgets a request that did nothing, so that it can be sent again with the same key.
@@ -87,4 +81,16 @@ impl Store {
         let statement = "DELETE FROM headwater_requests WHERE key = ?1 AND status IS NULL";
         self.database.execute(statement, &[key.into()]).map(drop)
     }
+}
+
+/// Keeps the answer to a request; false where no request with this key is under way.
+pub(crate) fn keep(database: &mut dyn Database, key: &str, reply: &Reply) -> Result<bool> {
+    let statement =
+        "UPDATE headwater_requests SET status = ?1, body = ?2 WHERE key = ?3 AND status IS NULL";
+    let parameters = [
+        i64::from(reply.status).into(),
+        reply.body.to_string().as_str().into(),
+        key.into(),
+    ];
+    Ok(database.execute(statement, &parameters)? > 0)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use acceptance::{binary::command, browser::Browser, service::Service, unlimited_sandbox};
 use headwater_sandbox::{API_KEY, API_PASSWORD, Faults};
+use headwater_testkit::{Reply, Script};
 use serde_json::json;
 
 use crate::{HEADWATER, WORKS, console, ends, enter, save, save_as};
@@ -163,6 +164,80 @@ async fn a_slow_test_is_stopped_and_nothing_is_saved() {
     sandbox.set_faults(Faults::default());
     browser.click("Test").await;
     ends(&browser, WORKS).await;
+    browser.close().await;
+}
+
+/// How long a slow service takes for its second answer.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// A service that knows every key, and is slow.
+async fn slow() -> Script {
+    let script = Script::start(|request| match request.target.as_str() {
+        "/users" => Reply::json(200, r#"{"users":[]}"#),
+        list if list.starts_with("/calls") => Reply::json(403, "{}").after(SLOW),
+        _ => Reply::json(403, "{}"),
+    });
+    script.await.unwrap()
+}
+
+/// Waits for the first check of a save, which goes on; what it says.
+async fn first_check(browser: &Browser) -> String {
+    let script = "const found = top_(), check = found.querySelector('[data-checks] li .name');
+        const goesOn = found.querySelector('[data-progress] button') && !found.querySelector('[data-verdict]').innerText;
+        return check && goesOn ? tidy(check.innerText) : null";
+    let said = browser.until("the first check", script, json!([])).await;
+    said.as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_save_shows_each_check_as_it_is_made() {
+    let Some((service, browser)) = console().await else {
+        return;
+    };
+    let upstream = slow().await;
+    open(&browser).await;
+    enter(&browser, "Calls", API_KEY, &upstream.base_url()).await;
+    browser.click("Save").await;
+    let check = first_check(&browser).await;
+    assert!(check.starts_with("Reachable passed"), "{check}");
+    browser.inspect("saving").await;
+    assert_eq!(saved(&service).await, 0, "the service has not answered yet");
+    browser.is_at("/sources/clari-copilot?added=calls").await;
+    // The same where something is changed.
+    browser.go("/connections/calls").await;
+    browser.click("Edit").await;
+    browser.focus_is_at("Credential name").await;
+    browser.click("Replace API Key").await;
+    browser.fill("API Key", "another-key").await;
+    browser.click("Save").await;
+    first_check(&browser).await;
+    let version = async || service.get("/api/v1/connections/calls").await.json()["version"].clone();
+    assert_eq!(version().await, 1);
+    browser.is_at("/connections/calls").await;
+    assert_eq!(version().await, 2);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_save_that_is_stopped_saves_nothing_although_the_credential_works() {
+    let Some((service, browser)) = console().await else {
+        return;
+    };
+    let upstream = slow().await;
+    open(&browser).await;
+    enter(&browser, "Calls", API_KEY, &upstream.base_url()).await;
+    browser.click("Save").await;
+    first_check(&browser).await;
+    browser.click("Stop").await;
+    browser.sees("The test was stopped.").await;
+    // Until the test would have ended, had it gone on.
+    let asked = upstream.requests().len();
+    tokio::time::sleep(2 * SLOW).await;
+    assert_eq!(saved(&service).await, 0);
+    assert_eq!(upstream.requests().len(), asked);
+    browser.click("Save").await;
+    browser.is_at("/sources/clari-copilot?added=calls").await;
+    assert_eq!(saved(&service).await, 1);
     browser.close().await;
 }
 

@@ -130,6 +130,11 @@ async fn an_embed_adds_one_connection_and_is_spent() {
     assert_eq!(saved.status, 201, "{}", saved.text);
     // The same request again, since its answer may have been lost on the way, has the same answer.
     assert_eq!(once(&good).await.json(), saved.json());
+    // What others change later is not shown to whoever filled in the form.
+    let (path, tag) = ("/api/v1/connections/calls", saved.tag.unwrap());
+    let change = json!({ "description": "not for every page" });
+    assert_eq!(service.patch(path, &tag, &change).await.status, 200);
+    assert_eq!(once(&good).await.problem(), (401, "embed_spent".to_owned()));
     let another = embed.post(&service, "/api/v1/connections", &good).await;
     assert_eq!(another.problem(), (401, "embed_spent".to_owned()));
     let path = "/api/v1/connectors/clari-copilot/probe";

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, thread};
 
 use headwater::{Kind, Timestamp};
 use headwater_store::{
-    Actor, Begun, Refusal, Reply, Schedule, Scope, Store, Token, TokenHash, When,
+    Actor, Begun, Label, NewConnection, Refusal, Reply, Schedule, Scope, Store, Token, TokenHash,
+    When,
 };
 use serde_json::json;
 
@@ -181,6 +182,45 @@ fn a_request_with_a_key_is_carried_out_once() {
         assert_eq!(store.begin_request("l", "h").unwrap(), Begun::New);
         store.forget_request("l").unwrap();
         assert_eq!(store.begin_request("l", "h").unwrap(), Begun::New);
+    });
+}
+
+#[test]
+fn a_connection_and_the_answer_to_its_request_are_there_together_or_not_at_all() {
+    of_both(|stage| {
+        let mut store = stage.open();
+        let answer = answer();
+        let reply = Reply {
+            status: 201,
+            body: json!("calls"),
+        };
+        let add = |store: &mut Store, name: &str, key: &str| {
+            let new = NewConnection {
+                name,
+                label: Label::default(),
+                connector: CONNECTOR,
+                answer: &answer,
+            };
+            store.add_once(&form(), &new, key, &reply, &Actor::local())
+        };
+        let answered = Begun::Answered(reply.clone());
+        assert_eq!(store.begin_request("k", "h").unwrap(), Begun::New);
+        add(&mut store, "calls", "k").unwrap();
+        store.forget_request("k").unwrap();
+        assert_eq!(store.begin_request("k", "h").unwrap(), answered);
+        // One that is answered, and one that was given up, save nothing more.
+        store.begin_request("l", "h").unwrap();
+        store.forget_request("l").unwrap();
+        for key in ["k", "l"] {
+            let refused = add(&mut store, "others", key).unwrap_err();
+            assert!(refused.message().contains("given up"), "{refused}");
+        }
+        assert_eq!(names(&mut store), ["calls"]);
+        // A name that is taken leaves the request as it was.
+        store.begin_request("m", "h").unwrap();
+        let taken = add(&mut store, "calls", "m").unwrap_err();
+        assert_eq!(Refusal::of(&taken), Some(&Refusal::Taken));
+        assert_eq!(store.begin_request("m", "h").unwrap(), Begun::UnderWay);
     });
 }
 

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{Extension, extract::State, response::Response};
+use axum::{
+    Extension,
+    extract::{Request, State},
+    response::Response,
+};
 use headwater_core::{Error, Kind, Timestamp};
 use headwater_store::Scope;
 use http::{Method, StatusCode};
@@ -13,9 +17,9 @@ use super::connections::{actor, find};
 use crate::{
     answer::json,
     app::App,
-    body::Json,
     embeds::{LIFE, Purpose, Wanted},
     guard::Caller,
+    once::{self, once},
     operations::Operation,
     origin::Origin,
     probing::connector,
@@ -33,8 +37,9 @@ pub(super) fn operations() -> Vec<Operation> {
             create,
         )
         .summary("Makes a token with which one form opens in a frame of another page, for 15 minutes and until it is saved")
+        .header(once::HEADER.0, once::HEADER.1, false)
         .body::<New>()
-        .answer::<View>(201, "The embed. Its token is shown this once.")
+        .answer::<View>(201, "The embed. Its token is shown in this answer and nowhere else.")
         .problems([404, 409, 422]),
     ]
 }
@@ -68,31 +73,61 @@ struct View {
     url: String,
 }
 
+/// An embed as it is kept for whoever asks again.
+#[derive(Serialize, Deserialize)]
+struct Made {
+    id: String,
+    expires_at: Timestamp,
+}
+
 async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Json(new): Json<New>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let origin = permitted(&app, &new.origin)?;
-    let (wanted, what) = wanted(&app, &new).await?;
+    let shown = once::to_its_end(async move {
+        let carry_out = async |new, _| make(&app, &caller, new).await;
+        let answer = async |made| shown(&app, made);
+        once(
+            &app,
+            &caller,
+            request,
+            StatusCode::CREATED,
+            carry_out,
+            answer,
+        )
+        .await
+    });
+    Ok(json(StatusCode::CREATED, &shown.await?))
+}
+
+async fn make(app: &App, caller: &Caller, new: New) -> Result<Made, Problem> {
+    let origin = permitted(app, &new.origin)?;
+    let (wanted, what) = wanted(app, &new).await?;
     let unexpected = |error| Error::new(Kind::Unexpected, "the clock is off").caused_by(error);
     let expires_at = Timestamp::now().checked_add(LIFE).map_err(unexpected)?;
-    let made = app
+    let id = app
         .embeds
         .make(origin, wanted, &caller.name, Instant::now())?;
-    let id = made.embed.id.clone();
-    let (actor, what) = (actor(&caller), format!("embed:{id} made to {what}"));
+    let (actor, what) = (actor(caller), format!("embed:{id} made to {what}"));
     // Where it cannot be told, nobody gets the token.
     app.store(move |store| store.note(&actor, &what, new.connection.as_deref(), "done"))
         .await
         .map_err(Problem::of_store)?;
-    let view = View {
-        url: format!("/embed/{id}"),
-        token: made.token,
-        id,
-        expires_at,
+    Ok(Made { id, expires_at })
+}
+
+fn shown(app: &App, made: Made) -> Result<View, Problem> {
+    let Some(token) = app.embeds.token(&made.id) else {
+        let text = "the embed of this Idempotency-Key is not known any more; take a new one";
+        return Err(Problem::new(StatusCode::CONFLICT, "embed_unknown", text));
     };
-    Ok(json(StatusCode::CREATED, &view))
+    Ok(View {
+        url: format!("/embed/{}", made.id),
+        id: made.id,
+        token,
+        expires_at: made.expires_at,
+    })
 }
 
 fn permitted(app: &App, origin: &str) -> Result<Origin, Problem> {

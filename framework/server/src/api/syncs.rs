@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, extract::State, response::Response};
+use axum::{
+    Extension,
+    extract::{Request, State},
+    response::Response,
+};
 use headwater_core::Timestamp;
 use headwater_store::{ListedRun, RunsAfter, Scope, Store};
 use http::{HeaderMap, Method, StatusCode};
@@ -14,9 +18,10 @@ use super::connections::actor;
 use crate::{
     answer::json,
     app::App,
-    body::{Json, Path, Query},
+    body::{Path, Query},
     events,
     guard::Caller,
+    once::{self, once},
     operations::Operation,
     problem::Problem,
     runs::{self, Order, Sync},
@@ -35,6 +40,7 @@ pub(super) fn operations() -> Vec<Operation> {
             start,
         )
         .summary("Starts a sync")
+        .header(once::HEADER.0, once::HEADER.1, false)
         .body::<New>()
         .answer::<View>(202, "The sync, which is under way.")
         .problems([409, 422]),
@@ -123,7 +129,7 @@ struct Page {
 }
 
 /// A sync.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Sync")]
 pub(crate) struct View {
     pub id: String,
@@ -192,17 +198,31 @@ async fn start(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(connection): Path<String>,
-    Json(new): Json<New>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let order = Order {
-        connection,
-        streams: new.streams,
-        destination: new.destination,
-        redact: new.redact,
-        actor: actor(&caller),
-    };
-    let sync = runs::start(&app, order).await?;
-    Ok(json(StatusCode::ACCEPTED, &View::of(&sync)))
+    let started = once::to_its_end(async move {
+        let carry_out = async |new: New, _| {
+            let order = Order {
+                connection,
+                streams: new.streams,
+                destination: new.destination,
+                redact: new.redact,
+                actor: actor(&caller),
+            };
+            Ok(View::of(&*runs::start(&app, order).await?))
+        };
+        let answer = async |started: View| Ok(started);
+        once(
+            &app,
+            &caller,
+            request,
+            StatusCode::ACCEPTED,
+            carry_out,
+            answer,
+        )
+        .await
+    });
+    Ok(json(StatusCode::ACCEPTED, &started.await?))
 }
 
 async fn list(

@@ -25,7 +25,7 @@ use crate::{
     api::{
         connections::{
             self, Found, Unreadable, View, actor, find, leads_elsewhere, merge, save_change,
-            schedule_of, streams_of, unreadable, view,
+            schedule_of, streams_of, unreadable, unwatched, view,
         },
         syncs::of_connection,
     },
@@ -113,7 +113,15 @@ async fn apply(
         config: Some(change),
         test: true,
     };
-    save_change(&visit.app, caller, name.to_owned(), revision, change).await?;
+    let saved = save_change(
+        &visit.app,
+        caller,
+        name.to_owned(),
+        revision,
+        change,
+        unwatched(),
+    );
+    saved.await?;
     Ok(path)
 }
 

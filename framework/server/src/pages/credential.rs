@@ -32,7 +32,7 @@ use super::{
 use crate::{
     api::connections::{
         Change, New, Unreadable, changed_config, failing, find, leads_elsewhere, merge, remove,
-        save_change, save_new, unreadable, view,
+        save_change, save_new, unreadable, unwatched, view,
     },
     app::form,
     body::{Path, Query},
@@ -375,7 +375,7 @@ async fn save(
     };
     if let Some(left) = &place.left {
         let (name, change) = (left.remains.name.clone(), change(entered.answer.clone()));
-        save_change(app, caller, name, revision?, change).await?;
+        save_change(app, caller, name, revision?, change, unwatched()).await?;
         return Ok(place.back.clone());
     }
     let Some(saved) = &place.saved else {
@@ -388,11 +388,12 @@ async fn save(
             config: entered.answer.clone(),
             test,
         };
-        let name = save_new(app, caller, new).await?;
+        let name = save_new(app, caller, new, None, unwatched()).await?;
         return Ok(format!("{}?added={name}", place.back));
     };
     let change = change(difference(&place.form, &saved.config, &entered.answer));
-    save_change(app, caller, saved.name.clone(), revision?, change).await?;
+    let name = saved.name.clone();
+    save_change(app, caller, name, revision?, change, unwatched()).await?;
     Ok(place.back.clone())
 }
 

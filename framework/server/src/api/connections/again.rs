@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use headwater_core::{AnyConnector, FieldKind, FormModel};
-use headwater_store::{LastCheck, Remains};
+use headwater_store::Remains;
 use serde_json::{Map, Value};
 
 use super::{
     Change, actor,
     change::{merge, remove},
     label::NewLabel,
-    save::accepted,
+    save::{Watch, accepted, record},
 };
 use crate::{
     answer::changed,
@@ -111,6 +111,7 @@ pub(crate) async fn enter_again(
     left: Unreadable,
     revision: i64,
     change: Change,
+    watch: Watch,
 ) -> Result<(), Problem> {
     if left.remains.revision != revision {
         return Err(changed());
@@ -122,7 +123,7 @@ pub(crate) async fn enter_again(
     };
     let mut new = whole_config(app, caller, &left, patch).await?;
     let report = match change.test {
-        true => Some(accepted(app, &new.config, &mut new.answer).await?),
+        true => Some(accepted(app, &new.config, &mut new.answer, watch).await?),
         false => None,
     };
     let (actor, remains) = (actor(caller), left.remains);
@@ -130,10 +131,7 @@ pub(crate) async fn enter_again(
         let version = store
             .enter_again(&new.form, &remains, &new.answer, label.as_label(), &actor)
             .map_err(Problem::of_store)?;
-        if let Some(report) = report {
-            let check = LastCheck::of(&report);
-            store.record_check(&remains.name, version, &check, &actor)?;
-        }
+        record(store, &remains.name, version, report.as_ref(), &actor);
         Ok(())
     })
     .await

@@ -7,14 +7,17 @@ mod label;
 mod save;
 mod view;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Extension,
     extract::{Request, State},
     response::Response,
 };
-use headwater_core::{AnyConnector, FormModel, ProbeReport};
+use headwater_core::{AnyConnector, Check, FormModel, ProbeReport};
 use headwater_store::{Actor, Connection, LastCheck, Refusal, Scheduled, Scope};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
@@ -23,24 +26,30 @@ use serde_json::{Value, json};
 
 pub(crate) use again::{Unreadable, unreadable, whole_config};
 pub(crate) use change::{changed_config, leads_elsewhere, merge, remove};
-pub(crate) use save::{Change, New, save_change, save_new};
+pub(crate) use save::{Change, New, Watch, save_change, save_new, unwatched};
 pub(crate) use view::{Health, Line, SOON_DAYS, StreamView, View, failing, streams_of, view};
 
 use crate::{
     answer::{self, if_match, tagged},
     app::{App, form},
     body::{Json, Path, Query},
-    events::AreWanted,
+    embeds::spent,
+    events::{self, AreWanted},
     guard::Caller,
     once::{HEADER, once},
     operations::Operation,
     probing::{connector, saved},
-    problem::Problem,
+    problem::{Problem, Told},
 };
 
 /// How many connections a page of the list has at most, and without asking.
 const LARGEST_PAGE: usize = 1_000;
 const PAGE: usize = 100;
+
+/// What a save answers to whoever wants events.
+const AS_EVENTS: &str = "As events: `check` as each check of the test is made, then `done` with the `status` that the answer \
+                         would have had, and with the `connection` or the `problem`. What is refused before the first check \
+                         is answered as ever.";
 
 pub(super) const IF_MATCH: (&str, &str) = ("If-Match", "The ETag of what you saw.");
 
@@ -69,6 +78,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .body::<New>()
         .answer::<View>(201, "The connection as it was saved.")
         .tagged()
+        .plain(200, AS_EVENTS, Some("text/event-stream"))
         .problems([404, 409, 422]),
         Operation::new(Method::GET, one, "getConnection", Some(Scope::Read), get)
             .summary("One connection, without its secrets")
@@ -79,7 +89,8 @@ pub(super) fn operations() -> Vec<Operation> {
             .summary("Changes title, description, expiry or config; a new config is tested before it takes the old one's place")
             .header(IF_MATCH.0, IF_MATCH.1, true)
             .body::<Change>()
-            .answer::<View>(200, "The connection as it is now.")
+            .answer::<View>(200, "The connection as it is now. As events: the same as where one is saved anew.")
+            .or("text/event-stream")
             .tagged()
             .problems([409, 412, 422, 428]),
         Operation::new(Method::DELETE, one, "deleteConnection", Some(Scope::Admin), delete)
@@ -294,35 +305,87 @@ async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Re
 async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
+    wanted: AreWanted,
     request: Request,
 ) -> Result<Response, Problem> {
-    // In a task of its own: it is carried out to its end although its client has gone.
-    let done = tokio::spawn(async move {
-        once(&app, &caller, request, |new| async {
-            let name = save_new(&app, &caller, new).await?;
-            let found = find(&app, name).await?;
-            let shown = json!(view(&found.form, &found.connection));
-            Ok((StatusCode::CREATED, shown))
-        })
-        .await
-    });
-    let broken = |_| {
-        let text = "the connection could not be saved";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
+    let id = caller.request_id.clone();
+    let save = |watch| async move {
+        let carry_out = |new, key| save_new(&app, &caller, new, key, watch);
+        let answer = |name| async { created(&app, &caller, name).await };
+        let status = StatusCode::CREATED;
+        let saved = once(&app, &caller, request, status, carry_out, answer).await?;
+        Ok((status, saved))
     };
-    done.await.map_err(broken)?
+    answer_save(wanted, id, save).await
+}
+
+/// The connection that a request has made. Whoever sends it again in a frame of another page is shown nothing that others
+/// have changed since.
+async fn created(app: &App, caller: &Caller, name: String) -> Result<View, Problem> {
+    let found = find(app, name).await?;
+    if caller.embed.is_some() && found.connection.revision != 1 {
+        return Err(spent());
+    }
+    Ok(view(&found.form, &found.connection))
 }
 
 async fn change(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    wanted: AreWanted,
     headers: HeaderMap,
     Json(change): Json<Change>,
 ) -> Result<Response, Problem> {
     let revision = if_match(&headers)?;
-    save_change(&app, &caller, name.clone(), revision, change).await?;
-    shown(&app, name, StatusCode::OK).await
+    let id = caller.request_id.clone();
+    let save = |watch| async move {
+        save_change(&app, &caller, name.clone(), revision, change, watch).await?;
+        let found = find(&app, name).await?;
+        Ok((StatusCode::OK, view(&found.form, &found.connection)))
+    };
+    answer_save(wanted, id, save).await
+}
+
+/// Answers with a connection that is saved; where events are wanted, with the checks of its test as they are made, and at
+/// the end with what the answer would have been. Whoever leaves ends the test.
+async fn answer_save<F>(
+    wanted: AreWanted,
+    request_id: Option<String>,
+    save: impl FnOnce(Watch) -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<(StatusCode, View), Problem>> + Send + 'static,
+{
+    if !wanted.0 {
+        let (status, saved) = save(unwatched()).await?;
+        return Ok(tagged(status, saved.revision, &saved));
+    }
+    let task = |events: events::Events| {
+        let (checks, has_told) = (events.clone(), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&has_told);
+        let saved = save(Box::new(move |check: &Check| {
+            told.store(true, Ordering::Relaxed);
+            checks.try_send("check", check);
+        }));
+        async move {
+            let done = match saved.await {
+                Ok((status, saved)) => json!({ "status": status.as_u16(), "connection": saved }),
+                Err(problem) if !has_told.load(Ordering::Relaxed) => return Err(problem),
+                Err(problem) => {
+                    let request_id = request_id.as_deref().unwrap_or_default();
+                    let told = Told {
+                        problem: &problem,
+                        request_id,
+                    };
+                    json!({ "status": problem.status().as_u16(), "problem": told })
+                }
+            };
+            events.send(None, "done", &done).await;
+            Ok(())
+        }
+    };
+    events::stream_unless_refused(task).await
 }
 
 async fn delete(

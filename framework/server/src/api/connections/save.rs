@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use headwater_core::{Date, Field, ProbeReport};
-use headwater_store::{LastCheck, NewConnection};
+use headwater_core::{Check, Date, Field, ProbeReport};
+use headwater_store::{Actor, LastCheck, NewConnection, Reply, Store};
+use http::StatusCode;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Found, actor,
@@ -21,7 +22,7 @@ use crate::{
     app::{App, form},
     embeds::Claim,
     guard::Caller,
-    probing::{Permitted, Ready, connector, probe},
+    probing::{Permitted, Ready, admit, connector},
     problem::Problem,
 };
 
@@ -82,8 +83,23 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D
     Option::deserialize(from).map(Some)
 }
 
-/// Saves a new connection and returns its name.
-pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Result<String, Problem> {
+/// Hears of each check of the test that comes before a save.
+pub(crate) type Watch = Box<dyn FnMut(&Check) + Send>;
+
+/// For a save that nobody watches.
+pub(crate) fn unwatched() -> Watch {
+    Box::new(|_| {})
+}
+
+/// Saves a new connection and returns its name, which is kept as the reply to the request with the key. Dropped before the
+/// test has ended, it asks no further and saves nothing; from then on, the store goes on without it.
+pub(crate) async fn save_new(
+    app: &Arc<App>,
+    caller: &Caller,
+    new: New,
+    key: Option<String>,
+    watch: Watch,
+) -> Result<String, Problem> {
     let connector = connector(app, &new.connector)?;
     if let Some(embed) = &caller.embed {
         embed.adds(&new.connector)?;
@@ -97,7 +113,7 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
     permitted.judge()?;
     let mut answer = permitted.answer().clone();
     let report = match new.test {
-        true => Some(accepted(app, &permitted.follow(app).await?, &mut answer).await?),
+        true => Some(accepted(app, &permitted.follow(app).await?, &mut answer, watch).await?),
         false => None,
     };
     let (actor, id) = (actor(caller), connector.about().id);
@@ -113,11 +129,19 @@ pub(crate) async fn save_new(app: &Arc<App>, caller: &Caller, new: New) -> Resul
             connector: id,
             answer: &answer,
         };
-        store.add(&form, &new, &actor).map_err(Problem::of_store)?;
+        let added = match key {
+            Some(key) => {
+                let reply = Reply {
+                    status: StatusCode::CREATED.as_u16(),
+                    body: json!(name),
+                };
+                store.add_once(&form, &new, &key, &reply, &actor)
+            }
+            None => store.add(&form, &new, &actor),
+        };
+        added.map_err(Problem::of_store)?;
         spend(claim);
-        if let Some(report) = report {
-            store.record_check(&name, 1, &LastCheck::of(&report), &actor)?;
-        }
+        record(store, &name, 1, report.as_ref(), &actor);
         Ok::<_, Problem>(name)
     });
     saved.await
@@ -128,8 +152,9 @@ pub(super) async fn accepted(
     app: &App,
     config: &Ready,
     answer: &mut Value,
+    watch: Watch,
 ) -> Result<ProbeReport, Problem> {
-    let report = probe(app, config).await?;
+    let report = admit(app, config)?.watched(app, watch).await;
     if let Some(failed) = report.failure() {
         return Err(Problem::test_failed(failed, &report));
     }
@@ -139,13 +164,28 @@ pub(super) async fn accepted(
     Ok(report)
 }
 
-/// Changes a connection that is still as it was seen. One that cannot be read is entered again as a whole.
+/// Keeps what the test said that came before a save. It was saved, which is worth telling even where this cannot be kept.
+pub(super) fn record(
+    store: &mut Store,
+    name: &str,
+    version: i64,
+    report: Option<&ProbeReport>,
+    actor: &Actor,
+) {
+    if let Some(report) = report {
+        let _ = store.record_check(name, version, &LastCheck::of(report), actor);
+    }
+}
+
+/// Changes a connection that is still as it was seen. One that cannot be read is entered again as a whole. Dropped, it ends
+/// as [`save_new`] does.
 pub(crate) async fn save_change(
     app: &Arc<App>,
     caller: &Caller,
     name: String,
     revision: i64,
     change: Change,
+    watch: Watch,
 ) -> Result<(), Problem> {
     let claim = app.embeds.claim(caller)?;
     let actor = actor(caller);
@@ -154,7 +194,7 @@ pub(crate) async fn save_change(
         Ok(found) => found,
         Err(problem) => {
             let left = unreadable(app, caller, name, problem).await?;
-            return enter_again(app, caller, left, revision, change).await;
+            return enter_again(app, caller, left, revision, change, watch).await;
         }
     };
     if found.connection.revision != revision {
@@ -184,7 +224,7 @@ pub(crate) async fn save_change(
     let is_final = test && inputs.iter().any(|field| field.single && is_new(field));
     let mut new = changed_config(app, caller, name.clone(), patch).await?;
     let report = match test {
-        true => Some(accepted(app, &new.config, &mut new.answer).await?),
+        true => Some(accepted(app, &new.config, &mut new.answer, watch).await?),
         false => None,
     };
     app.store(move |store| {
@@ -196,10 +236,8 @@ pub(crate) async fn save_change(
             .replace(&form, &connection, &new.answer, label, &actor)
             .map_err(Problem::of_store)?;
         spend(claim);
-        if let Some(report) = report {
-            let check = LastCheck::of(&report);
-            store.record_check(&name, connection.version + 1, &check, &actor)?;
-        }
+        let version = connection.version + 1;
+        record(store, &name, version, report.as_ref(), &actor);
         if is_final {
             store.forget_previous(&name)?;
         }
