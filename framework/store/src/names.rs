@@ -176,6 +176,14 @@ pub(crate) fn taken(name: &str, is_deleted: bool) -> Error {
 mod tests {
     use super::*;
 
+    fn label<'a>(title: &'a str, description: &'a str) -> Label<'a> {
+        Label {
+            title,
+            description,
+            expires: None,
+        }
+    }
+
     #[test]
     fn a_title_makes_a_name() {
         let long = "a b".repeat(100);
@@ -194,11 +202,6 @@ mod tests {
 
     #[test]
     fn a_label_is_bounded_and_has_no_control_characters() {
-        let label = |title, description| Label {
-            title,
-            description,
-            expires: None,
-        };
         let (longest, long) = ("é".repeat(80), "é".repeat(81));
         let (longest_text, long_text) = ("é".repeat(500), "é".repeat(501));
         label(&longest, &longest_text).check().unwrap();
@@ -216,11 +219,6 @@ mod tests {
 
     #[test]
     fn a_label_shows_what_it_says() {
-        let label = |title, description| Label {
-            title,
-            description,
-            expires: None,
-        };
         let hidden = "\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\
                       \u{2064}\u{2066}\u{2067}\u{2068}\u{2069}\u{206a}\u{feff}";
         for c in hidden.chars() {
