@@ -7,8 +7,10 @@ mod dialects;
 mod document;
 mod doors;
 mod embed;
+mod forms;
 mod frequency;
 mod load;
+mod metrics;
 mod schedules;
 mod syncs;
 
