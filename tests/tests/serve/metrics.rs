@@ -1,12 +1,12 @@
 //! What an operator watches moves with what is done, and grows with nothing that a stranger sends.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use acceptance::{binary::command, service::Service, unlimited_sandbox};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::{HEADWATER, new, service, until};
+use crate::{HEADWATER, new, until};
 
 /// The value of a series; 0 where it is not there yet.
 fn value(metrics: &str, series: &str) -> f64 {
