@@ -1111,6 +1111,190 @@ async fn whoever_is_not_signed_in_sees_the_login_only() {
     assert_eq!(with(&cookie, Method::GET, "/connections").await.status, 303);
 }
 
+/// What a page gives whom: its status, for who is not signed in and for the scopes read, use and admin.
+struct Door {
+    method: Method,
+    path: &'static str,
+    fields: Vec<(&'static str, &'static str)>,
+    statuses: [u16; 4],
+}
+
+/// Whoever may not is told 403, and who is not known is led to the login.
+fn doors() -> Vec<Door> {
+    let get = |path, statuses| Door {
+        method: Method::GET,
+        path,
+        fields: Vec::new(),
+        statuses,
+    };
+    let post = |path, fields: &[(&'static str, &'static str)], statuses| Door {
+        method: Method::POST,
+        path,
+        fields: fields.to_vec(),
+        statuses,
+    };
+    let calls = "/connections/calls";
+    vec![
+        get("/", [303, 200, 200, 200]),
+        get("/sources/clari-copilot", [303, 200, 200, 200]),
+        get("/sources/clari-copilot/add", [303, 403, 403, 200]),
+        get("/connections", [303, 200, 200, 200]),
+        get(calls, [303, 200, 200, 200]),
+        get("/connections/calls/edit", [303, 403, 403, 200]),
+        get("/connections/calls/rotate", [303, 403, 403, 200]),
+        get("/connections/calls/streams", [303, 200, 200, 200]),
+        get(
+            "/connections/calls/preview?stream=users",
+            [303, 403, 200, 200],
+        ),
+        get("/syncs", [303, 200, 200, 200]),
+        get("/syncs/calls.1", [303, 404, 404, 404]),
+        get("/author", [303, 200, 200, 200]),
+        get("/author/file", [303, 404, 404, 404]),
+        get("/login", [200, 200, 200, 200]),
+        get("/nowhere", [404, 404, 404, 404]),
+        post(
+            "/sources/clari-copilot",
+            &[("connection", "calls")],
+            [303, 303, 303, 303],
+        ),
+        post(
+            "/sources/clari-copilot/add",
+            &[("title", ""), ("action", "save")],
+            [303, 403, 403, 422],
+        ),
+        post(
+            "/connections",
+            &[("action", "retest")],
+            [303, 403, 303, 303],
+        ),
+        post(calls, &[("action", "test")], [303, 403, 303, 303]),
+        post(
+            calls,
+            &[("action", "apply"), ("version", "0")],
+            [303, 403, 403, 409],
+        ),
+        post(
+            calls,
+            &[("action", "undo"), ("version", "0")],
+            [303, 403, 403, 412],
+        ),
+        post(
+            calls,
+            &[("action", "delete"), ("version", "0"), ("name", "calls")],
+            [303, 403, 403, 412],
+        ),
+        post(
+            "/connections/calls/edit",
+            &[("action", "save"), ("version", "0")],
+            [303, 403, 403, 412],
+        ),
+        post(
+            "/connections/calls/rotate",
+            &[("action", "save"), ("version", "0")],
+            [303, 403, 403, 412],
+        ),
+        post(
+            "/connections/calls/streams",
+            &[("action", "run"), ("stream", "none")],
+            [303, 403, 422, 422],
+        ),
+        post(
+            "/connections/calls/streams",
+            &[
+                ("action", "save"),
+                ("stream", "users"),
+                ("schedule", "3600"),
+            ],
+            [303, 403, 403, 412],
+        ),
+        post(
+            "/connections/calls/preview",
+            &[("action", "mask"), ("stream", "users")],
+            [303, 403, 303, 303],
+        ),
+        post(
+            "/connections/calls/preview",
+            &[("action", "reveal"), ("stream", "users")],
+            [303, 403, 403, 200],
+        ),
+        post(
+            "/syncs/calls.1",
+            &[("action", "cancel")],
+            [303, 403, 404, 404],
+        ),
+        post("/author", &[("schema", "{}")], [303, 200, 200, 200]),
+        post(
+            "/theme",
+            &[("theme", "dark"), ("back", "/")],
+            [303, 303, 303, 303],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn each_page_is_for_those_whose_scope_it_takes() {
+    let (sandbox, home) = (unlimited_sandbox(20).await, tempfile::tempdir().unwrap());
+    let tokens = ["read", "use", "admin"].map(|scope| token(&home, scope, scope));
+    let service = Service::start_in(home, HEADWATER, &["--require-token", "--development"]);
+    let body = json!({ "connector": "clari-copilot", "title": "Calls", "test": false,
+                       "config": { "api_key": API_KEY, "api_password": API_PASSWORD, "base_url": sandbox.base_url() } });
+    let saved = service.send(Method::POST, "/api/v1/connections", &body);
+    let saved = saved.bearer_auth(&tokens[2]).send().await.unwrap();
+    assert_eq!(saved.status(), 201);
+    let mut sessions = vec![None];
+    for token in &tokens {
+        let fields = [("token", token.as_str()), ("next", "/")];
+        let request = service.request(Method::POST, "/login").body(form(&fields));
+        let kind = "application/x-www-form-urlencoded";
+        let answer = request.header(header::CONTENT_TYPE, kind).send().await;
+        let cookie = answer.unwrap().headers()[header::SET_COOKIE].clone();
+        let cookie = cookie.to_str().unwrap().to_owned();
+        sessions.push(Some(cookie.split(';').next().unwrap().to_owned()));
+    }
+    let mut wrong = Vec::new();
+    for door in doors() {
+        for (session, expected) in sessions.iter().zip(door.statuses) {
+            let mut request = service.request(door.method.clone(), door.path);
+            request = request.header(header::ACCEPT, "text/html");
+            if let Some(cookie) = session {
+                request = request.header(header::COOKIE, cookie);
+            }
+            if door.method == Method::POST {
+                let kind = "application/x-www-form-urlencoded";
+                request = request.header(header::CONTENT_TYPE, kind);
+                request = request.body(form(&door.fields));
+            }
+            let got = seen(request.send().await.unwrap()).await;
+            let who = format!("{} {} {:?}", door.method, door.path, door.fields);
+            if got.status != expected {
+                wrong.push(format!(
+                    "{who} for {session:?}: {}, not {expected}",
+                    got.status
+                ));
+                continue;
+            }
+            let is_sent_away = got.location.starts_with("/login");
+            let is_closed = door.statuses[0] == 303 && door.path != "/theme";
+            assert_eq!(is_sent_away, session.is_none() && is_closed, "{who}");
+            if expected == 403 {
+                assert!(
+                    got.html.contains("this takes a token of the scope"),
+                    "{who}"
+                );
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    let left = service.request(Method::GET, "/api/v1/connections/calls");
+    let left = left.bearer_auth(&tokens[0]).send().await.unwrap();
+    let left: serde_json::Value = serde_json::from_str(&left.text().await.unwrap()).unwrap();
+    assert_eq!(
+        (&left["title"], &left["version"]),
+        (&json!("Calls"), &json!(1))
+    );
+}
+
 #[tokio::test]
 async fn a_theme_is_kept_and_leads_back_to_this_console_only() {
     let service = service();

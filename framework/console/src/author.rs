@@ -5,7 +5,7 @@ use headwater_core::{FieldError, FieldKind, Finding, ProbeClass, Timestamp};
 use maud::{Markup, html};
 
 use crate::{
-    credential::{CredentialForm, Purpose, heading, overlay},
+    credential::{CredentialForm, Purpose, overlay},
     fields::SavedSecret,
     messages::{Messages, fill},
     page::{Page, Section},
@@ -154,7 +154,7 @@ fn preview(form: CredentialForm<'_>, view: &Author<'_>, text: &Messages) -> Mark
         input type="hidden" name="connector" value=(view.connector);
         input type="hidden" name="class" value=(view.class.map_or("", ProbeClass::name));
     };
-    overlay(&form, &heading(&form, text), &carried, text)
+    overlay(&form, &carried, text)
 }
 
 /// A saved credential whose secrets cannot be opened: they have to be typed again.

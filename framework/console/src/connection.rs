@@ -110,16 +110,16 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
     let is_readable = view.tile.status != Status::Unreadable;
     let main = html! {
         nav.crumbs aria-label=(text.page.crumbs) {
-            a href="/connections" { (text.page.connections) } " / " span aria-current="page" { (view.tile.title) }
+            a href="/connections" { (text.page.connections) } " / " bdi aria-current="page" { (view.tile.title) }
         }
         header.page-top {
             div.with-logo {
                 (logo(&view.source.id, &view.source.name))
                 div {
-                    h1 data-refresh="status" { (view.tile.title) " " (status_badge(view.tile.status, text)) }
+                    h1 data-refresh="status" { bdi { (view.tile.title) } " " (status_badge(view.tile.status, text)) }
                     p.lead-text {
                         (view.source.name)
-                        @if !view.tile.description.is_empty() { " · " (view.tile.description) }
+                        @if !view.tile.description.is_empty() { " · " bdi { (view.tile.description) } }
                     }
                 }
             }

@@ -13,7 +13,7 @@ use crate::{
     inputs::{id, name_at},
     messages::{Messages, fill},
     page::{Page, Section},
-    parts::{icon, logo},
+    parts::{about, icon, logo},
 };
 
 /// The most characters of a credential's name.
@@ -104,35 +104,35 @@ pub fn title_of_copy(title: &str, text: &Messages) -> String {
 pub fn credential(view: &CredentialForm<'_>, text: &Messages) -> Page {
     let title = heading(view, text);
     Page {
-        main: overlay(view, &title, &html! {}, text),
+        main: overlay(view, &html! {}, text),
         title,
         section: Section::Sources,
     }
 }
 
-pub(crate) fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
+fn heading(view: &CredentialForm<'_>, text: &Messages) -> String {
+    let values = [
+        ("source", view.source.name.as_str()),
+        ("title", view.title.as_str()),
+    ];
+    fill(pattern(view, text), &values)
+}
+
+fn pattern<'t>(view: &CredentialForm<'_>, text: &'t Messages) -> &'t str {
     let own = &text.credential;
-    let pattern = match view.purpose {
+    match view.purpose {
         Purpose::Add => &own.add,
         Purpose::Edit => &own.edit,
         Purpose::Repair(_) => &own.repair,
         Purpose::Rotate => &own.rotate,
         Purpose::Again => &own.again,
-    };
-    fill(
-        pattern,
-        &[("source", &view.source.name), ("title", &view.title)],
-    )
+    }
 }
 
 /// The form with its guide. `carried` are inputs of the page that it stands on.
-pub(crate) fn overlay(
-    view: &CredentialForm<'_>,
-    title: &str,
-    carried: &Markup,
-    text: &Messages,
-) -> Markup {
+pub(crate) fn overlay(view: &CredentialForm<'_>, carried: &Markup, text: &Messages) -> Markup {
     let own = &text.credential;
+    let title = fill(pattern(view, text), &[("source", &view.source.name)]);
     let name = view.connection.as_ref().map(|(name, _)| name);
     let version = view.connection.as_ref().map(|(_, version)| version);
     let is_unsaved = version.is_some() && view.answer != view.saved_answer;
@@ -141,7 +141,7 @@ pub(crate) fn overlay(
         article.overlay data-overlay aria-labelledby="overlay-title" {
             header.overlay-top {
                 (logo(&view.source.id, &view.source.name))
-                h1 #overlay-title tabindex="-1" { (title) }
+                h1 #overlay-title tabindex="-1" { (about(&title, &view.title)) }
                 a.close href=(view.back) data-close { (icon("close")) span.vh { (own.close) } }
             }
             form.credential method="post" action=(view.path) novalidate data-credential
@@ -251,7 +251,7 @@ fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
             label for="title" { (own.title) " " span.needed { (text.field.required) } }
             p.hint #title-hint { (own.title_hint) }
             @if let Some(error) = title { p.error #title-error { (icon("bad")) span { (error) } } }
-            input #title name="title" type="text" value=(view.title) maxlength=(LONGEST_TITLE) required autocomplete="off"
+            input #title name="title" type="text" dir="auto" value=(view.title) maxlength=(LONGEST_TITLE) required autocomplete="off"
                 data-1p-ignore data-lpignore="true" data-bwignore data-form-type="other"
                 aria-describedby=(described("title", title)) aria-invalid=[title.map(|_| "true")];
         }
@@ -259,7 +259,7 @@ fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
             label for="description" { (own.description) }
             p.hint #description-hint { (own.description_hint) }
             @if let Some(error) = description { p.error #description-error { (icon("bad")) span { (error) } } }
-            textarea #description name="description" rows="2" maxlength=(LONGEST_DESCRIPTION) data-counter
+            textarea #description name="description" dir="auto" rows="2" maxlength=(LONGEST_DESCRIPTION) data-counter
                 autocomplete="off" aria-describedby=(described("description", description))
                 aria-invalid=[description.map(|_| "true")] { "\n" (view.description) }
             p.counter aria-hidden="true" data-count-of="description" hidden {}

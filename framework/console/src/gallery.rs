@@ -8,7 +8,7 @@ use crate::{
     expiry::Expiry,
     messages::{Messages, fill},
     page::{Page, Section},
-    parts::{Status, icon, logo, moment, status_badge},
+    parts::{Status, about, icon, logo, moment, status_badge},
 };
 
 /// A source of the gallery.
@@ -143,7 +143,7 @@ pub fn authenticate(view: &Authenticate, text: &Messages) -> Page {
         }
         @if let Some(added) = view.added.as_ref().and_then(|name| view.tiles.iter().find(|tile| tile.name == *name)) {
             p.done role="status" { (icon("good")) span {
-                    (fill(&own.added, &[("title", &added.title)]))
+                    (about(&own.added, &added.title))
                     @if view.tiles.iter().any(|tile| tile.title == added.title && tile.name != added.name) { " " (own.same_title) }
                 }
             }
@@ -185,15 +185,15 @@ fn radio_tile(tile: &Tile, is_selected: bool, text: &Messages) -> Markup {
             }
             p.tile-links {
                 @if tile.status == Status::NeedsAttention {
-                    a href={ "/connections/" (tile.name) "/edit?repair=1" } data-dialog { (own.fix) span.vh { " " (tile.title) } } " "
+                    a href={ "/connections/" (tile.name) "/edit?repair=1" } data-dialog { (own.fix) span.vh { " " bdi { (tile.title) } } } " "
                 }
                 @if tile.status == Status::Unreadable {
-                    a href={ "/connections/" (tile.name) "/edit" } data-dialog { (own.fix) span.vh { " " (tile.title) } } " "
+                    a href={ "/connections/" (tile.name) "/edit" } data-dialog { (own.fix) span.vh { " " bdi { (tile.title) } } } " "
                 }
                 @if tile.status == Status::Expiring {
-                    a href={ "/connections/" (tile.name) "/rotate" } data-dialog { (text.connection.rotate) span.vh { " " (tile.title) } } " "
+                    a href={ "/connections/" (tile.name) "/rotate" } data-dialog { (text.connection.rotate) span.vh { " " bdi { (tile.title) } } } " "
                 }
-                a href={ "/connections/" (tile.name) } { (own.details) span.vh { ": " (tile.title) } }
+                a href={ "/connections/" (tile.name) } { (own.details) span.vh { ": " bdi { (tile.title) } } }
             }
         }
     }
@@ -203,8 +203,8 @@ fn tile_text(tile: &Tile, text: &Messages) -> Markup {
     let own = &text.authenticate;
     html! {
         span.tile-text {
-            span.tile-title { (tile.title) }
-            @if !tile.description.is_empty() { span.tile-summary { (tile.description) } }
+            span.tile-title dir="auto" { (tile.title) }
+            @if !tile.description.is_empty() { span.tile-summary dir="auto" { (tile.description) } }
             span.tile-status {
                 (status_badge(tile.status, text))
                 @if let Some(at) = tile.checked_at { " " span { (own.checked) " " (moment(at)) } }

@@ -10,6 +10,14 @@ pub(crate) fn moment(at: Timestamp) -> Markup {
     html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) { (at.strftime("%Y-%m-%d %H:%M UTC")) } }
 }
 
+/// A sentence with a title in it, which may be written in the other direction than what is around it.
+pub(crate) fn about(sentence: &str, title: &str) -> Markup {
+    match sentence.split_once("{title}") {
+        Some((before, after)) => html! { (before) bdi { (title) } (after) },
+        None => html! { (sentence) },
+    }
+}
+
 /// How a saved connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {

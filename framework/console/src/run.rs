@@ -8,7 +8,7 @@ use crate::{
     gallery::nothing,
     messages::{Messages, fill},
     page::{Page, Section},
-    parts::{badge, icon, moment},
+    parts::{about, badge, icon, moment},
 };
 
 /// How a run or one of its streams is.
@@ -136,9 +136,9 @@ pub fn run(view: &RunView, text: &Messages) -> Page {
         div data-run=[(!is_over).then_some(&row.id)] {
             header.page-top {
                 div {
-                    h1 { (title) }
+                    h1 { (about(&own.title, &row.title)) }
                     p.lead-text {
-                        a href={ "/connections/" (row.connection) } { (row.title) } " → " code { (view.destination) }
+                        a href={ "/connections/" (row.connection) } { bdi { bdi { (row.title) } } } " → " code { (view.destination) }
                     }
                 }
                 @if !is_over {
@@ -254,7 +254,7 @@ pub(crate) fn run_table(runs: &[RunRow], has_connection: bool, text: &Messages) 
                     @for row in runs {
                         tr {
                             th scope="row" { a href={ "/syncs/" (row.id) } { (moment(row.started)) } }
-                            @if has_connection { td { a href={ "/connections/" (row.connection) } { (row.title) } } }
+                            @if has_connection { td { a href={ "/connections/" (row.connection) } { bdi { (row.title) } } } }
                             td { (badge(row.state.tone(), row.state.label(text))) }
                             td.number { (text.whole(row.records)) }
                             td.number { bdi { (duration(row.seconds)) } }

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use crate::{
     messages::{Messages, fill},
     page::{Page, Section},
-    parts::{badge, icon, moment, outcome_label, tone_of},
+    parts::{about, badge, icon, moment, outcome_label, tone_of},
 };
 
 /// A stream that can be chosen.
@@ -96,7 +96,7 @@ pub fn streams(view: &StreamChoice, text: &Messages) -> Page {
     let title = fill(&own.title, &[("title", &view.title)]);
     let main = html! {
         (crumbs(&path, &view.title, &own.crumb, text))
-        header.page-top { div { h1 { (title) } p.lead-text { (own.lead) } } }
+        header.page-top { div { h1 { (about(&own.title, &view.title)) } p.lead-text { (own.lead) } } }
         @if let Some(done) = view.done {
             p.done role="status" { (icon("good")) span { (match done { ScheduleChange::Saved => &own.saved, ScheduleChange::Removed => &own.removed }) } }
         }
@@ -153,7 +153,7 @@ pub fn streams(view: &StreamChoice, text: &Messages) -> Page {
 fn crumbs(path: &str, title: &str, last: &str, text: &Messages) -> Markup {
     html! {
         nav.crumbs aria-label=(text.page.crumbs) {
-            a href="/connections" { (text.page.connections) } " / " a href=(path) { (title) } " / "
+            a href="/connections" { (text.page.connections) } " / " a href=(path) { bdi { (title) } } " / "
             span aria-current="page" { (last) }
         }
     }

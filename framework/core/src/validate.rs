@@ -17,6 +17,8 @@ use crate::{
     suggest::nearest,
 };
 
+/// How many errors are told. Nobody corrects more at once, and an answer of any size has to get an answer that is small.
+const MOST_ERRORS: usize = 100;
 /// The most bytes that a pattern may take when it is compiled; what forms need takes a part of it.
 const LARGEST_PATTERN: usize = 64 << 10;
 
@@ -26,7 +28,7 @@ pub struct FieldError {
     /// JSON Pointer of the field, also of one that is missing. Empty for the form as a whole.
     pub pointer: String,
     /// Stable, for machines: `required`, `unknown_field`, `type`, `too_short`, `too_long`, `pattern`, `format`,
-    /// `out_of_range`, `not_a_choice`, `too_few`, `too_many`, `duplicate`, `unreadable`.
+    /// `out_of_range`, `not_a_choice`, `too_few`, `too_many`, `duplicate`, `unreadable`, `too_many_errors`.
     pub code: &'static str,
     /// A sentence for people, starting with the field's title.
     pub message: String,
@@ -122,12 +124,32 @@ fn make_whole(value: &mut Value) {
     }
 }
 
-/// Every error of `answer` against `schema`, ordered by pointer.
+/// Every error of `answer` against `schema`, ordered by pointer; of more than a hundred the first, and how many more.
 ///
 /// A tagged `oneOf` is narrowed to the alternative that the answer's tag names before anything is judged, so errors
 /// are about the fields that the user sees.
 pub fn validate(schema: &Value, answer: &Value) -> Vec<FieldError> {
     Rules::default().errors(schema, answer)
+}
+
+const NOT_ALLOWED: &str = "has a character that is not allowed here";
+
+/// Pointers of the texts with the character 0. Nobody types it, and much of what keeps or sends a text ends it there.
+fn with_nul(value: &Value, at: String, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.contains('\0') => found.push(at),
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                with_nul(value, format!("{at}/{index}"), found);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                with_nul(value, format!("{at}/{}", escape(name)), found);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// How many choices of alternatives are remembered: more than a form that people fill in has.
@@ -163,8 +185,23 @@ impl Rules {
                 place.errors(error.kind(), error.instance())
             })
             .collect();
+        let mut unreadable = Vec::new();
+        with_nul(answer, String::new(), &mut unreadable);
+        errors.extend(unreadable.iter().map(|pointer| {
+            let place = Place::find(&narrowed.schema, pointer);
+            place.error("pattern", place.rule(NOT_ALLOWED))
+        }));
         errors.sort_by(|left, right| (&left.pointer, left.code).cmp(&(&right.pointer, right.code)));
         errors.dedup_by(|left, right| left.pointer == right.pointer);
+        let untold = errors.len().saturating_sub(MOST_ERRORS);
+        if untold > 0 {
+            errors.truncate(MOST_ERRORS);
+            errors.push(FieldError {
+                pointer: String::new(),
+                code: "too_many_errors",
+                message: format!("the form has {untold} errors more; correct these first"),
+            });
+        }
         errors
     }
 
@@ -293,10 +330,7 @@ impl<'a> Place<'a> {
             K::MaxLength { limit } => {
                 self.error("too_long", format!("has more than {limit} characters"))
             }
-            K::Pattern { .. } => self.error(
-                "pattern",
-                self.rule("has a character that is not allowed here"),
-            ),
+            K::Pattern { .. } => self.error("pattern", self.rule(NOT_ALLOWED)),
             K::Format { format } => {
                 self.error("format", self.rule(&format!("is not a valid {format}")))
             }

@@ -252,6 +252,37 @@ fn secrets_with_anything_inside_that_a_header_cannot_carry_are_refused() {
 }
 
 #[test]
+fn a_text_with_the_character_0_is_refused_where_no_pattern_says_so() {
+    for (pointer, code) in [
+        ("/auth/user", "pattern"),
+        ("/tags/0", "pattern"),
+        ("/region", "not_a_choice"),
+        ("/since", "format"),
+    ] {
+        let error = only(pointer, json!("a\0b"));
+        assert_eq!((&*error.pointer, error.code), (pointer, code));
+    }
+}
+
+#[test]
+fn of_many_errors_the_first_are_told_and_how_many_more_there_are() {
+    let with_unknown = |count: usize| {
+        let mut answer = good();
+        for number in 0..count {
+            answer[format!("__proto__{number:06}")] = 1.into();
+        }
+        errors(answer)
+    };
+    assert_eq!(with_unknown(100).len(), 100);
+    let many = with_unknown(100_000);
+    assert_eq!(many.len(), 101);
+    assert_eq!(many[0].pointer, "/__proto__000000");
+    let last = &many[100];
+    assert_eq!((&*last.pointer, last.code), ("", "too_many_errors"));
+    assert!(last.message.contains("99900 errors more"), "{last}");
+}
+
+#[test]
 fn an_empty_secret_is_a_missing_one() {
     for empty in ["", " ", "\"\"", "\u{feff}\n"] {
         let error = only("/api_key", json!(empty));

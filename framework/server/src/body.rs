@@ -1,6 +1,6 @@
 //! What a request brings: JSON that says everything once, and parameters that are known.
 
-use std::{collections::BTreeSet, fmt};
+use std::{fmt, time::Duration};
 
 use axum::{
     body::Body,
@@ -9,15 +9,19 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor},
+    Deserializer,
+    de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
+use tokio::time::timeout;
 
 use crate::problem::Problem;
 
 /// A config and its description are small; anything larger is something else.
 pub(crate) const LARGEST_BODY: usize = 1 << 20;
+/// How long a client may take for a body. It holds a place meanwhile that others could have.
+const LONGEST_BODY: Duration = Duration::from_secs(15);
 
 /// A body of JSON.
 pub(crate) struct Json<T>(pub T);
@@ -36,16 +40,39 @@ impl<T: DeserializeOwned> Json<T> {
     /// Reads what a body says.
     pub(crate) fn of(bytes: &[u8]) -> Result<Self, Problem> {
         let value = parse(bytes)?;
-        let read = serde_json::from_value(value);
-        // serde's sentence names the field and never the value of one that it does not know.
+        let read = serde_path_to_error::deserialize(value);
         read.map(Self).map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "bad_request",
-                format!("the body is not what this request takes: {}", plain(&error)),
-            )
+            let path = path_of(error.path());
+            refused(path, &error.into_inner())
         })
     }
+}
+
+fn path_of(path: &serde_path_to_error::Path) -> Vec<String> {
+    let names = path.iter().filter_map(|segment| match segment {
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    });
+    names.collect()
+}
+
+/// Refuses a body that is JSON and yet not what its request takes, at the place that is wrong.
+fn refused(mut path: Vec<String>, error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    let said = plain(&text);
+    let code = if let Some(rest) = text.strip_prefix("missing field `") {
+        path.extend(rest.split('`').next().map(str::to_owned));
+        "required"
+    } else if text.starts_with("unknown field") {
+        "unknown_field"
+    } else if text.starts_with("unknown variant") {
+        "not_a_choice"
+    } else {
+        "type"
+    };
+    let detail = format!("the body is not what this request takes: {said}");
+    Problem::bad_request(detail).at(&path, code, said)
 }
 
 /// The parameters behind the `?`.
@@ -101,107 +128,136 @@ pub(crate) fn expect(headers: &HeaderMap, kind: &str) -> Result<(), Problem> {
     }
 }
 
-/// The whole body, up to the limit.
+/// The whole body, up to the limits of its size and of its time.
 pub(crate) async fn read(body: Body) -> Result<bytes::Bytes, Problem> {
-    match Limited::new(body, LARGEST_BODY).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::new(
+    let collected = timeout(LONGEST_BODY, Limited::new(body, LARGEST_BODY).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
             format!("the body is larger than {LARGEST_BODY} bytes"),
         )),
-        Err(_) => Err(Problem::bad_request("the body broke off")),
+        Ok(Err(_)) => Err(Problem::bad_request("the body broke off")),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            format!(
+                "the body did not come within {} seconds; send it again",
+                LONGEST_BODY.as_secs()
+            ),
+        )),
     }
 }
 
 /// Reads JSON in which no field stands twice.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    read_once(bytes)
-        .map_err(|error| Problem::bad_request(format!("the body is not JSON: {}", plain(&error))))
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    let mut path = Vec::new();
+    read_at(bytes, &mut path).map_err(|error| {
+        let problem = Problem::bad_request(format!("the body is not JSON: {error}"));
+        match error.is_data() {
+            true => problem.at(&path, "duplicate", TWICE),
+            false => problem,
+        }
+    })
 }
 
 /// Reads JSON in which no field stands twice, or says where it is none.
 pub(crate) fn read_once(bytes: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice(bytes).map(|once: Once| once.0)
+    read_at(bytes, &mut Vec::new())
 }
 
-/// serde_json's sentence. Of an unknown field it would repeat the name, which may be a secret in the wrong place.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.find("unknown field `") {
-        Some(start) => {
-            let known = text[start..].find("expected").map(|at| &text[start + at..]);
-            format!(
-                "it has a field that is not known here; {}",
-                known.unwrap_or_default()
-            )
-        }
-        None if text.starts_with("invalid type") || text.starts_with("invalid value") => {
-            let expected = text.find("expected").map(|at| &text[at..]);
-            format!("a value has another type; {}", expected.unwrap_or_default())
-        }
-        None => text,
+/// The same. After a refusal, the path leads to what was refused.
+fn read_at(bytes: &[u8], path: &mut Vec<String>) -> Result<Value, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = Once { path }.deserialize(&mut json)?;
+    json.end()?;
+    Ok(value)
+}
+
+/// serde's sentence without what was sent: an unknown name or a value may be a secret in the wrong place.
+fn plain(text: &str) -> String {
+    let instead = match text {
+        _ if text.starts_with("unknown field") => "it has a field that is not known here",
+        _ if text.starts_with("unknown variant") => "a value is none of those that there are",
+        _ if text.starts_with("invalid ") => "a value has another type",
+        _ => return text.to_owned(),
+    };
+    let expected = text.rfind(", expected").map_or("", |at| &text[at + 2..]);
+    format!("{instead}; {expected}")
+}
+
+const TWICE: &str = "a field stands there twice";
+
+/// Reads a value whose objects name each field once.
+struct Once<'p> {
+    /// Leads to where it reads.
+    path: &'p mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Once<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-/// A value whose objects name each field once.
-struct Once(Value);
-
-impl<'de> Deserialize<'de> for Once {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OnceVisitor)
-    }
-}
-
-struct OnceVisitor;
-
-impl<'de> Visitor<'de> for OnceVisitor {
-    type Value = Once;
+impl<'de> Visitor<'de> for Once<'_> {
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Once, E> {
-        Ok(Once(Value::Null))
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Once, E> {
-        Ok(Once(value.into()))
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Once, E> {
-        Ok(Once(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Once, E> {
-        Ok(Once(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Once, E> {
-        Ok(Once(value.into()))
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Once, E> {
-        Ok(Once(value.into()))
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Once, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(Once(value)) = sequence.next_element()? {
-            values.push(value);
+        loop {
+            self.path.push(values.len().to_string());
+            let next = sequence.next_element_seed(Once { path: self.path })?;
+            self.path.pop();
+            match next {
+                Some(value) => values.push(value),
+                None => return Ok(Value::Array(values)),
+            }
         }
-        Ok(Once(Value::Array(values)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
-        let (mut fields, mut names) = (Map::new(), BTreeSet::new());
-        while let Some((name, Once(value))) = map.next_entry::<String, Once>()? {
-            if !names.insert(name.clone()) {
-                return Err(de::Error::custom("a field stands there twice"));
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let is_there = fields.contains_key(&name);
+            self.path.push(name.clone());
+            if is_there {
+                return Err(de::Error::custom(TWICE));
             }
-            fields.insert(name, value);
+            fields.insert(name, map.next_value_seed(Once { path: self.path })?);
+            self.path.pop();
         }
-        Ok(Once(Value::Object(fields)))
+        Ok(Value::Object(fields))
     }
 }

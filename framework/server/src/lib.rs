@@ -28,6 +28,7 @@ mod request_id;
 mod runs;
 mod schedule;
 mod sessions;
+mod stalled;
 mod times;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -153,7 +154,7 @@ async fn unknown(State(app): State<Arc<App>>, request: Request) -> Response {
 
 /// What every answer has, and what is counted of it.
 async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let method = request.method().to_string();
+    let method = request.method().clone();
     let route = request
         .extensions()
         .get::<MatchedPath>()

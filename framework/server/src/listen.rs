@@ -37,7 +37,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{guard::Peer, metrics::Metrics, problem::Problem, request_id::RequestId};
+use crate::{
+    guard::Peer, metrics::Metrics, problem::Problem, request_id::RequestId, stalled::Impatient,
+};
 
 /// How long a client may take for the head of a request, and for its part of the handshake of TLS.
 const LONGEST_HEAD: Duration = Duration::from_secs(10);
@@ -141,6 +143,7 @@ async fn connection(
     is_full: bool,
     stopped: watch::Receiver<bool>,
 ) {
+    let stream = Impatient::new(stream);
     match tls {
         None => answer(stream, peer, router, is_full, stopped).await,
         // A session of TLS is large, and connections in the clear would each have room for one.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Problems that every request can meet: who asks, how, and how much at once.
-const EVERYWHERE: [u16; 6] = [400, 403, 413, 421, 429, 503];
+const EVERYWHERE: [u16; 7] = [400, 403, 408, 413, 421, 429, 503];
 
 /// Where the document describes the header that every answer has.
 const REQUEST_ID: &str = "#/components/headers/RequestId";

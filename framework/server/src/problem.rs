@@ -1,5 +1,7 @@
 //! Refusals as problem documents (RFC 9457), the same for machines and for the console.
 
+use std::borrow::Cow;
+
 use axum::response::{IntoResponse, Response};
 use headwater_core::{Check, Error, FieldError, Kind, ProbeReport};
 use headwater_store::Refusal;
@@ -48,7 +50,7 @@ pub(crate) struct Complaint {
     pub pointer: String,
     /// The member of the body beside the config, `title` for example.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub member: Option<&'static str>,
+    pub member: Option<Cow<'static, str>>,
     /// Stable, for machines.
     pub code: String,
     /// A sentence for people.
@@ -89,6 +91,9 @@ impl Problem {
     pub(crate) fn form(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => one.message.clone(),
+            [told @ .., more] if more.code == "too_many_errors" => {
+                format!("more than {} fields need another look", told.len())
+            }
             several => format!("{} fields need another look", several.len()),
         };
         Self {
@@ -147,9 +152,27 @@ impl Problem {
     pub(crate) fn parameter(name: &'static str, message: &str) -> Self {
         let mut problem = Self::field("", "not_usable", message);
         for complaint in &mut problem.errors {
-            complaint.member = Some(name);
+            complaint.member = Some(name.into());
         }
         problem
+    }
+
+    /// Says where in the body: at a field of the config, or at another member.
+    pub(crate) fn at(mut self, path: &[String], code: &str, message: impl Into<String>) -> Self {
+        let (member, inside) = match path {
+            [config, inside @ ..] if config == "config" && !inside.is_empty() => (None, inside),
+            [member, ..] => (Some(member.clone().into()), &[][..]),
+            [] => (None, path),
+        };
+        let escaped = |name: &String| name.replace('~', "~0").replace('/', "~1");
+        let pointer = inside.iter().map(|name| format!("/{}", escaped(name)));
+        self.errors.push(Complaint {
+            pointer: pointer.collect(),
+            member,
+            code: code.to_owned(),
+            message: message.into(),
+        });
+        self
     }
 
     /// When to come back, in seconds.

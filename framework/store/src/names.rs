@@ -32,18 +32,56 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit()
 }
 
+/// Characters that nobody sees and that change what is seen around them: marks of direction, which let a text show as
+/// another one, and blanks of no width. The two joiners stay, without which some scripts and emoji cannot be written.
+fn is_hidden(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    )
+}
+
+/// Whether a character leaves nothing to see where it stands alone.
+fn is_blank(c: char) -> bool {
+    let is_filler = matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{200c}'..='\u{200d}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
+    );
+    c.is_whitespace() || c.is_control() || is_hidden(c) || is_filler
+}
+
+fn refused(field: &'static str, text: impl Into<String>) -> Result<()> {
+    Err(Refusal::Field(field).error(Kind::ConfigInvalid, text.into()))
+}
+
 impl Label<'_> {
-    /// Refuses a title or a description that cannot be shown.
+    /// Refuses a title in which there is nothing to see, where somebody gave one.
+    pub fn check_given(title: &str) -> Result<()> {
+        match title.chars().all(is_blank) {
+            true => refused("title", "Credential name is required"),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses a title or a description that cannot be shown as it is.
     pub fn check(&self) -> Result<()> {
-        let refused =
-            |field, text: String| Err(Refusal::Field(field).error(Kind::ConfigInvalid, text));
         if self.title.chars().count() > LONGEST_TITLE {
             let text = format!("the title is too long; it has at most {LONGEST_TITLE} characters");
             return refused("title", text);
         }
         if self.title.chars().any(char::is_control) {
             let text = "the title has a control character; write it in one line";
-            return refused("title", text.to_owned());
+            return refused("title", text);
+        }
+        if self.title.chars().any(is_hidden) {
+            let text = "the title has a character that cannot be seen, or one that turns the direction of the text; \
+                        type it anew";
+            return refused("title", text);
         }
         if self.description.chars().count() > LONGEST_DESCRIPTION {
             let text = format!(
@@ -54,7 +92,12 @@ impl Label<'_> {
         let is_foreign = |c: char| c.is_control() && c != '\n';
         if self.description.chars().any(is_foreign) {
             let text = "the description has a control character; take it out";
-            return refused("description", text.to_owned());
+            return refused("description", text);
+        }
+        if self.description.chars().any(is_hidden) {
+            let text = "the description has a character that cannot be seen, or one that turns the direction of the text; \
+                        type it anew";
+            return refused("description", text);
         }
         Ok(())
     }
@@ -133,6 +176,14 @@ pub(crate) fn taken(name: &str, is_deleted: bool) -> Error {
 mod tests {
     use super::*;
 
+    fn label<'a>(title: &'a str, description: &'a str) -> Label<'a> {
+        Label {
+            title,
+            description,
+            expires: None,
+        }
+    }
+
     #[test]
     fn a_title_makes_a_name() {
         let long = "a b".repeat(100);
@@ -151,11 +202,6 @@ mod tests {
 
     #[test]
     fn a_label_is_bounded_and_has_no_control_characters() {
-        let label = |title, description| Label {
-            title,
-            description,
-            expires: None,
-        };
         let (longest, long) = ("é".repeat(80), "é".repeat(81));
         let (longest_text, long_text) = ("é".repeat(500), "é".repeat(501));
         label(&longest, &longest_text).check().unwrap();
@@ -168,6 +214,39 @@ mod tests {
             ("", "\0"),
         ] {
             label(title, description).check().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_label_shows_what_it_says() {
+        let hidden = "\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\
+                      \u{2064}\u{2066}\u{2067}\u{2068}\u{2069}\u{206a}\u{feff}";
+        for c in hidden.chars() {
+            let text = format!("Calls {c}slla");
+            label(&text, "").check().unwrap_err();
+            label("", &text).check().unwrap_err();
+        }
+        for text in [
+            "می\u{200c}خواهم",
+            "क्\u{200d}ष",
+            "👩\u{200d}💻",
+            "שיחות",
+            "a\u{a0}b",
+        ] {
+            label(text, text).check().unwrap();
+            Label::check_given(text).unwrap();
+        }
+        for blank in [
+            "",
+            " ",
+            "\t",
+            "\u{a0}\u{3000}",
+            "\u{200b}",
+            "\u{200d}",
+            "\u{3164}",
+            "\u{2800}",
+        ] {
+            Label::check_given(blank).unwrap_err();
         }
     }
 }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use acceptance::{binary::command, service::Answer, unlimited_sandbox};
-use reqwest::Method;
+use headwater_sandbox::API_KEY;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{HEADWATER, new, service, until};
@@ -98,69 +99,149 @@ async fn bad_bodies_are_refused_with_a_sentence_and_change_nothing() {
     let large = format!("{{\"title\":\"{}\"}}", "x".repeat(1 << 20));
     let twice = good.replacen('{', "{\"title\":\"a\",", 1);
     let twice_inside = good.replacen("\"config\":{", "\"config\":{\"api_key\":\"a\",", 1);
-    let cases: Vec<(&str, Vec<u8>, Option<&str>, u16)> = vec![
-        ("nothing", Vec::new(), Some(json), 400),
-        ("no JSON", b"api_key=1".to_vec(), Some(json), 400),
+    let wrong = |member: &str, value: Value| {
+        let mut body = new(&sandbox, "Calls");
+        body[member] = value;
+        body.to_string()
+    };
+    let nowhere = (None, None);
+    let inside = |pointer| (Some(pointer), None);
+    let beside = |member| (Some(""), Some(member));
+    // Each with the field of the config, or the member beside it, that the refusal names.
+    let cases = [
+        ("nothing", Vec::new(), Some(json), 400, nowhere),
+        ("no JSON", b"api_key=1".to_vec(), Some(json), 400, nowhere),
         (
             "not UTF-8",
             vec![b'{', b'"', 0xff, b'"', b'}'],
             Some(json),
             400,
+            nowhere,
         ),
-        ("an array", b"[]".to_vec(), Some(json), 400),
-        ("nested deeply", deep.into_bytes(), Some(json), 400),
-        ("too large", large.into_bytes(), Some(json), 413),
-        ("a field twice", twice.into_bytes(), Some(json), 400),
+        (
+            "an array",
+            b"[]".to_vec(),
+            Some(json),
+            400,
+            (Some(""), None),
+        ),
+        ("nested deeply", deep.into_bytes(), Some(json), 400, nowhere),
+        ("too large", large.into_bytes(), Some(json), 413, nowhere),
+        (
+            "a field twice",
+            twice.into_bytes(),
+            Some(json),
+            400,
+            beside("title"),
+        ),
         (
             "a field of the config twice",
             twice_inside.into_bytes(),
             Some(json),
             400,
+            inside("/api_key"),
+        ),
+        (
+            "a field twice within a list",
+            wrong("config", json!({ "a/b": [1, "twice"] }))
+                .replace("\"twice\"", "{\"c\":1,\"c\":2}")
+                .into_bytes(),
+            Some(json),
+            400,
+            inside("/a~1b/1/c"),
         ),
         (
             "an unknown member",
-            good.replacen('{', "{\"colour\":1,", 1).into_bytes(),
+            wrong("colour", 1.into()).into_bytes(),
             Some(json),
             400,
+            beside("colour"),
         ),
-        ("no connector", b"{\"config\":{}}".to_vec(), Some(json), 400),
+        (
+            "a title that is a number",
+            wrong("title", 73_519.into()).into_bytes(),
+            Some(json),
+            400,
+            beside("title"),
+        ),
+        (
+            "a description that is null",
+            wrong("description", Value::Null).into_bytes(),
+            Some(json),
+            400,
+            beside("description"),
+        ),
+        (
+            "a test that is a text",
+            wrong("test", "canary, expected 73519".into()).into_bytes(),
+            Some(json),
+            400,
+            beside("test"),
+        ),
+        (
+            "no connector",
+            b"{\"config\":{}}".to_vec(),
+            Some(json),
+            400,
+            beside("connector"),
+        ),
+        (
+            "no config",
+            b"{\"connector\":\"clari-copilot\"}".to_vec(),
+            Some(json),
+            400,
+            beside("config"),
+        ),
         (
             "an unknown connector",
             b"{\"connector\":\"nothing\",\"config\":{}}".to_vec(),
             Some(json),
             404,
+            nowhere,
         ),
         (
             "a config that is no object",
             b"{\"connector\":\"clari-copilot\",\"config\":[]}".to_vec(),
             Some(json),
             422,
+            inside(""),
         ),
         (
             "another kind",
             good.clone().into_bytes(),
             Some("text/plain"),
             415,
+            nowhere,
         ),
-        ("no kind", good.clone().into_bytes(), None, 415),
+        ("no kind", good.clone().into_bytes(), None, 415, nowhere),
         (
             "a form",
             good.clone().into_bytes(),
             Some("multipart/form-data; boundary=x"),
             415,
+            nowhere,
         ),
     ];
-    for (name, body, kind, status) in cases {
+    for (name, body, kind, status, place) in cases {
         let mut request = service.request(Method::POST, path).body(body);
         if let Some(kind) = kind {
             request = request.header("content-type", kind);
         }
         let answer = Answer::of(request.send().await.unwrap()).await;
         assert_eq!(answer.problem().0, status, "{name}: {}", answer.text);
-        assert!(
-            answer.json()["detail"].as_str().unwrap().len() > 10,
-            "{name}"
-        );
+        let problem = answer.json();
+        assert!(problem["detail"].as_str().unwrap().len() > 10, "{name}");
+        let error = &problem["errors"][0];
+        let named = (error["pointer"].as_str(), error["member"].as_str());
+        assert_eq!(named, place, "{name}: {}", answer.text);
+        if place != nowhere {
+            let message = error["message"].as_str().unwrap();
+            assert!(message.len() > 10, "{name}: {message}");
+            assert!(error["code"].as_str().is_some(), "{name}");
+        }
+        for value in ["73519", "canary", API_KEY] {
+            assert!(!answer.text.contains(value), "{name}: {}", answer.text);
+        }
     }
     let packed = service
         .request(Method::POST, path)
@@ -187,6 +268,16 @@ async fn odd_paths_and_methods_have_problems_of_their_own() {
         (Method::DELETE, "/api/v1/connectors", 405),
         (Method::PUT, "/api/v1/connections", 405),
         (Method::TRACE, "/api/v1/connectors", 405),
+        (Method::OPTIONS, "/api/v1/connectors", 405),
+        (Method::OPTIONS, "/api/v1/nothing", 404),
+        (Method::GET, "/api/v1/connections?limit=0", 400),
+        (Method::GET, "/api/v1/connections?limit=-1", 400),
+        (Method::GET, "/api/v1/connections?limit=1000000000", 400),
+        (Method::GET, "/api/v1/connections?after=", 400),
+        (Method::GET, "/api/v1/connections?after=../calls", 400),
+        (Method::GET, "/api/v1/connections?after=%27%20OR%201=1", 400),
+        (Method::GET, "/api/v1/connections?after=calls%00", 400),
+        (Method::GET, "/api/v1/connections?after=CALLS", 400),
     ] {
         let request = service.request(method.clone(), path);
         let answer = Answer::of(request.send().await.unwrap()).await;
@@ -253,6 +344,210 @@ async fn smuggled_and_oversized_requests_are_refused() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let service = acceptance::service::Service::start(HEADWATER, &["--most-connections", "4"]);
+    let form = "content-type: application/x-www-form-urlencoded";
+    let stalled = [
+        (
+            "/api/v1/connections",
+            "content-type: application/json",
+            false,
+        ),
+        ("/login", form, false),
+        ("/sources/clari-copilot/add", form, false),
+        // A little now and then is no body either.
+        ("/theme", form, true),
+    ]
+    .map(|(path, kind, is_dripping)| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\n{kind}\r\ncontent-length: 1000\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(service.address.trim_start_matches("http://")).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(b"{").unwrap();
+        let timeout = Duration::from_secs(60);
+        stream.set_read_timeout(Some(timeout)).unwrap();
+        let mut drops = stream.try_clone().unwrap();
+        if is_dripping {
+            std::thread::spawn(move || {
+                while drops.write_all(b"x").is_ok() {
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+            });
+        }
+        std::thread::spawn(move || {
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            (path, answer)
+        })
+    });
+    let busy = service.get("/api/v1/connectors").await;
+    assert_eq!(busy.problem(), (503, "busy".to_owned()));
+    until("room for another one", async || {
+        service.get("/api/v1/connectors").await.status == 200
+    })
+    .await;
+    for one in stalled {
+        let (path, answer) = one.join().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer:?}");
+        let said = "the body did not come within 15 seconds";
+        assert!(answer.contains(said), "{path}: {answer:?}");
+    }
+    let made = service.get("/api/v1/connections").await.json();
+    assert_eq!(made["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_method_is_what_the_request_line_says() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let saved = service
+        .post("/api/v1/connections", &new(&sandbox, "Calls"))
+        .await;
+    let tag = saved.tag.unwrap();
+    let calls = "/api/v1/connections/calls";
+    for header in [
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ] {
+        for (method, path, pretended, status) in [
+            (Method::GET, calls, "DELETE", 200),
+            (Method::POST, calls, "DELETE", 405),
+            (Method::POST, "/api/v1/connectors", "GET", 405),
+        ] {
+            let request = service
+                .request(method.clone(), path)
+                .header(header, pretended);
+            let answer = request.header("if-match", &tag).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{method} {path} {header}");
+        }
+    }
+    let answer = service.get(&format!("{calls}?_method=DELETE")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(service.get(calls).await.tag.unwrap(), tag);
+}
+
+#[tokio::test]
+async fn head_tells_what_get_would_and_nothing_lets_other_sites_in() {
+    let service = service();
+    for path in [
+        "/healthz",
+        "/metrics",
+        "/api/v1/connectors",
+        "/api/v1/openapi.json",
+        "/",
+    ] {
+        let got = service.request(Method::GET, path).send().await.unwrap();
+        let head = service.request(Method::HEAD, path).send().await.unwrap();
+        assert_eq!(head.status(), got.status(), "{path}");
+        assert_eq!(
+            head.headers()["content-type"],
+            got.headers()["content-type"],
+            "{path}"
+        );
+        assert_eq!(head.bytes().await.unwrap().len(), 0, "{path}");
+    }
+    let missing = service.request(Method::HEAD, "/api/v1/connections/none");
+    assert_eq!(
+        missing.send().await.unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
+    let probe = "/api/v1/connectors/clari-copilot/probe";
+    for (method, path) in [
+        (Method::HEAD, probe),
+        (Method::OPTIONS, probe),
+        (Method::OPTIONS, "/"),
+    ] {
+        let request = service.request(method.clone(), path);
+        let request = request.header("access-control-request-method", "POST");
+        let answer = request.send().await.unwrap();
+        assert_eq!(
+            answer.status(),
+            StatusCode::METHOD_NOT_ALLOWED,
+            "{method} {path}"
+        );
+        let mut names = answer.headers().keys();
+        assert!(!names.any(|name| name.as_str().starts_with("access-control")));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_stays_one_of_http_and_its_requests_stay_apart() {
+    let service = service();
+    let upgrade = "GET /api/v1/connectors HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    let answer = raw(&service.address, upgrade.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    assert!(
+        !answer.to_ascii_lowercase().contains("upgrade"),
+        "{answer:?}"
+    );
+
+    // Several at once are answered one after the other, each as if it were alone.
+    let get =
+        |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
+    let body = "{\"connector\":\"nothing\",\"config\":{}}";
+    let post = format!(
+        "POST /api/v1/connections HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let all = [
+        get("/healthz", "x-request-id: first\r\n"),
+        post,
+        get("/api/v1/connections/none", "x-request-id: third\r\n"),
+        get("/healthz", "x-request-id: last\r\nconnection: close\r\n"),
+    ];
+    let answer = raw(&service.address, all.concat().as_bytes());
+    let statuses: Vec<&str> = answer
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|one| &one[..3])
+        .collect();
+    assert_eq!(statuses, ["200", "404", "404", "200"], "{answer}");
+    let ids = ["first", "third", "last"].map(|id| answer.find(&format!("x-request-id: {id}")));
+    assert!(ids.is_sorted() && ids[0].is_some(), "{answer}");
+}
+
+#[tokio::test]
+async fn lines_that_end_in_another_way_hide_no_second_request() {
+    let service = service();
+    let kind = "content-type: application/json\r\nconnection: close\r\n";
+    let hidden = "DELETE /api/v1/connections/calls HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let cases = [
+        // Alone it is one request, whoever reads it.
+        (
+            "GET /healthz HTTP/1.1\nhost: localhost\nconnection: close\n\n".to_owned(),
+            1,
+        ),
+        (
+            format!(
+                "POST /api/v1/connections HTTP/1.1\r\nhost: localhost\r\n{kind}transfer-encoding: chunked\r\n\r\n0\n\n{hidden}"
+            ),
+            1,
+        ),
+        (
+            format!(
+                "POST /api/v1/connections HTTP/1.1\r\nhost: localhost\r\n{kind}transfer-encoding: chunked\r\n\r\n2;x\n{{}}\r\n0\r\n\r\n{hidden}"
+            ),
+            1,
+        ),
+        (
+            format!(
+                "POST /api/v1/connections HTTP/1.1\r\nhost: localhost\r\n{kind}content-length: 2\rtransfer-encoding: chunked\r\n\r\n{{}}{hidden}"
+            ),
+            1,
+        ),
+    ];
+    for (case, most) in cases {
+        let answer = raw(&service.address, case.as_bytes());
+        let count = answer.matches("HTTP/1.1 ").count();
+        assert!(count <= most, "{case:?} gets {answer:?}");
+        assert!(!answer.contains("HTTP/1.1 201"), "{case:?} gets {answer:?}");
+    }
+    assert_eq!(service.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
 async fn whoever_sends_more_than_is_read_sees_the_answer() {
     let service = service();
     let length = 4 << 20;
@@ -300,6 +595,10 @@ async fn too_many_connections_are_told_so_while_health_answers() {
     // They are accepted and counted in their order, so before this one.
     let busy = service.get("/api/v1/connectors").await;
     assert_eq!(busy.problem(), (503, "busy".to_owned()));
+    let busy = service.request(Method::GET, "/api/v1/connectors");
+    let busy = busy.send().await.unwrap();
+    assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(busy.headers()["retry-after"], "1");
     assert_eq!(service.get("/healthz").await.status, 200);
     drop(held);
     until("room for another one", async || {

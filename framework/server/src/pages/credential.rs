@@ -491,7 +491,8 @@ fn errors_of(problem: &Problem) -> Vec<FieldError> {
     let complaints = problem.errors.iter();
     complaints
         .map(|complaint| {
-            let member = complaint.member.map(|member| format!("/{member}"));
+            let member = complaint.member.as_ref();
+            let member = member.map(|member| format!("/{member}"));
             let pointer = member.unwrap_or_else(|| complaint.pointer.clone());
             error(pointer, &complaint.message)
         })

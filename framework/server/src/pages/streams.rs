@@ -242,7 +242,7 @@ fn errors_of(problem: &Problem) -> Vec<FieldError> {
     let member = problem
         .errors
         .first()
-        .and_then(|complaint| complaint.member);
+        .and_then(|complaint| complaint.member.as_deref());
     let place = match (member, problem.code) {
         (Some("every_seconds"), _) => "/schedule",
         (Some("cron"), _) => "/cron",

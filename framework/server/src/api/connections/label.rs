@@ -16,6 +16,7 @@ pub(super) struct NewLabel {
 impl NewLabel {
     /// That of a new connection, which is called `otherwise` where nobody says how.
     pub(super) fn of_new(new: &New, otherwise: &str) -> Result<Self, Problem> {
+        given(new.title.as_deref())?;
         let title = new.title.as_ref().or(new.name.as_ref());
         let label = Self {
             title: title.map_or(otherwise, String::as_str).to_owned(),
@@ -27,6 +28,7 @@ impl NewLabel {
 
     /// That of a saved one with a change in it.
     pub(super) fn changed(saved: Label<'_>, change: &Change) -> Result<Self, Problem> {
+        given(change.title.as_deref())?;
         let text = |new: &Option<String>, old: &str| new.as_deref().unwrap_or(old).to_owned();
         let label = Self {
             title: text(&change.title, saved.title),
@@ -51,6 +53,12 @@ impl NewLabel {
             expires: self.expires,
         }
     }
+}
+
+fn given(title: Option<&str>) -> Result<(), Problem> {
+    title
+        .map_or(Ok(()), Label::check_given)
+        .map_err(Problem::of_store)
 }
 
 fn expiry(text: Option<&str>, known: Option<Date>) -> Result<Option<Date>, Problem> {

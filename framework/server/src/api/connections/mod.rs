@@ -18,7 +18,7 @@ use axum::{
     response::Response,
 };
 use headwater_core::{AnyConnector, Check, FormModel, ProbeReport};
-use headwater_store::{Actor, Connection, LastCheck, Refusal, Scheduled, Scope};
+use headwater_store::{Actor, Connection, LastCheck, Refusal, Scheduled, Scope, Store};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -246,6 +246,11 @@ async fn list(
         return Err(Problem::bad_request(format!(
             "limit is from 1 to {LARGEST_PAGE}"
         )));
+    }
+    let is_name = |after: &String| Store::check_name(after).is_ok();
+    if !wanted.after.as_ref().is_none_or(is_name) {
+        let text = "after is what next of the page before said";
+        return Err(Problem::bad_request(text));
     }
     let (items, next) = page(&app, wanted.after, limit, wanted.connector).await?;
     Ok(answer::json(StatusCode::OK, &Page { items, next }))
