@@ -8,7 +8,10 @@ use headwater_host::{
     references::EnvFile,
 };
 use headwater_store::Lease;
-use tokio::{signal, sync::watch};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use crate::{
     Failure, NewContext, Outcome,
@@ -164,14 +167,15 @@ pub(crate) fn treatment(options: &Treatment) -> Option<Redaction> {
 
 /// Stops after the first Ctrl-C or SIGTERM; the second one, or too long a wait, ends the process at once.
 pub(crate) fn on_signal(stop: watch::Sender<bool>) {
+    // At once, and not in the task: whoever is told next that this runs may end it. Without a handler a signal keeps its usual
+    // effect, which is a stop as well.
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return;
+    };
     tokio::spawn(async move {
-        // Without a handler the signal keeps its usual effect, which is a stop as well.
-        let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) else {
-            return;
-        };
-        let Ok(mut interrupt) = signal::unix::signal(signal::unix::SignalKind::interrupt()) else {
-            return;
-        };
         let mut next = async || {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -5,6 +5,7 @@
 mod common;
 
 use std::{
+    future::poll_fn,
     io::Write,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -564,4 +565,30 @@ async fn asks_the_target_once() {
         .build()
         .unwrap();
     get(&client).await.unwrap();
+}
+
+/// On one thread, so that nothing is left to chance.
+#[tokio::test]
+async fn whoever_asks_one_thing_after_another_keeps_one_connection() {
+    let script = always(Reply::json(200, "{}")).await;
+    let context = context(&Egress::Anywhere).unwrap();
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (transport, url) = (Arc::clone(&context.transport), script.base_url());
+        all.spawn(async move {
+            for _ in 0..3 {
+                let request = http::Request::get(&url).body(bytes::Bytes::new());
+                let answer = transport.send(request.unwrap()).await.unwrap();
+                let mut body = answer.into_body();
+                while let Some(chunk) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+                    chunk.unwrap();
+                }
+            }
+        });
+    }
+    while let Some(done) = all.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(script.requests().len(), 300);
+    assert_eq!(script.connections(), 100);
 }
