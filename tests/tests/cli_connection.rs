@@ -213,6 +213,42 @@ async fn nothing_is_saved_that_the_service_refuses() {
     home.good(&["test", "copilot"]);
 }
 
+/// A store that takes no result of a test, as a full disk would.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_test_said_is_told_also_where_it_cannot_be_kept() {
+    let sandbox = unlimited_sandbox(10).await;
+    let home = Home::new(&sandbox.base_url());
+    home.add();
+    let store = rusqlite::Connection::open(home.path().join("home/store.db")).unwrap();
+    let broken = "CREATE TRIGGER full BEFORE UPDATE OF last_check ON headwater_connections \
+                  WHEN NEW.last_check IS NOT NULL BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    store.execute_batch(broken).unwrap();
+    home.write(
+        "good.json",
+        &json!({ "api_key": API_KEY, "api_password": API_PASSWORD }),
+    );
+    for (arguments, says) in [
+        (&["test", "copilot"][..], "accepted the key pair"),
+        (&["rotate", "copilot", "--config", "good.json"], "changed "),
+        (
+            &["add", "other", ID, "--config", "copilot.json"],
+            "saved other",
+        ),
+    ] {
+        let ran = home.good(arguments);
+        assert!(ran.out.contains(says), "{}", ran.all());
+        assert!(ran.err.contains("is not kept"), "{}", ran.all());
+    }
+    assert_eq!(
+        home.good(&["list", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_the_service_refuses_changes_nothing() {
     let sandbox = unlimited_sandbox(10).await;

@@ -89,7 +89,7 @@ fn add(
     };
     store.add(&form, &new, &Actor::local())?;
     if let Some(report) = &tested {
-        keep(store, &options.name, 1, report)?;
+        keep(store, &options.name, 1, report);
     }
     let saved = format!("saved {} in {}", options.name, store.place());
     finish(result, tested.as_ref(), &saved, terminal)
@@ -104,11 +104,13 @@ fn tested(
     Ok(runtime()?.block_on(until_stopped(ProbeReport::of(&*source)))?)
 }
 
-/// Keeps what a test said of a version of a connection, for whoever looks at it next, here or in the console.
-fn keep(store: &mut Store, name: &str, version: i64, report: &ProbeReport) -> Result<(), Error> {
+/// Keeps what a test said of a version of a connection, for whoever looks at it next, here or in the console. Where that
+/// fails, what was saved is saved, and what the test said is told all the same.
+fn keep(store: &mut Store, name: &str, version: i64, report: &ProbeReport) {
     let check = LastCheck::of(report);
-    store.record_check(name, version, &check, &Actor::local())?;
-    Ok(())
+    if let Err(error) = store.record_check(name, version, &check, &Actor::local()) {
+        say(&format!("what the test said is not kept: {error}"));
+    }
 }
 
 /// Takes over what the service would rather have in a config; ends the command where it refused the config.
@@ -397,7 +399,7 @@ fn test(
 ) -> Outcome {
     let report = tested(&**opened.connector, &opened.config, context)?;
     let connection = &opened.connection;
-    keep(store, &connection.name, connection.version, &report)?;
+    keep(store, &connection.name, connection.version, &report);
     if terminal.json {
         let mut result = check::machine(opened.connector.about().id, &report);
         result["connection"] = opened.connection.name.as_str().into();
@@ -478,7 +480,7 @@ fn rotate(
     };
     store.replace(&form, &connection, &answer, Some(label), &Actor::local())?;
     if let Some(report) = &tested {
-        keep(store, &options.name, connection.version + 1, report)?;
+        keep(store, &options.name, connection.version + 1, report);
     }
     if tested.is_some() && new_secrets.iter().any(|field| field.single) {
         store.forget_previous(&options.name)?;
