@@ -3,10 +3,11 @@
 use acceptance::unlimited_sandbox;
 use headwater::{SignedDuration, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox, claribi};
-use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::{FAILS, WORKS, accepting, console, ends, enter, keys_of, save, save_as, wrong_fields};
+use crate::{
+    FAILS, WORKS, accepting, console, ends, enter, keys_of, save, save_as, schedule, wrong_fields,
+};
 
 /// What the last test of an accepting service finds: it has users and refuses the rest.
 const MOSTLY: &str = "Connected, but not everything can be read.";
@@ -387,12 +388,7 @@ async fn what_is_in_use_is_deleted_by_those_who_type_its_name() {
     };
     let sandbox = unlimited_sandbox(20).await;
     save(&service, "Calls", &sandbox.base_url()).await;
-    let tag = service.get("/api/v1/connections/calls").await.tag.unwrap();
-    let schedule = json!({ "every_seconds": 86_400 });
-    let path = "/api/v1/connections/calls/schedule";
-    let request = service.send(Method::PUT, path, &schedule);
-    let scheduled = request.header(header::IF_MATCH, tag).send().await.unwrap();
-    assert_eq!(scheduled.status(), 200);
+    schedule(&service, "calls").await;
     browser.go("/connections/calls").await;
     browser.sees("1 sync uses it and will stop working.").await;
     browser.inspect("in-use").await;

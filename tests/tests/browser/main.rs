@@ -17,6 +17,7 @@ mod ways;
 use acceptance::{browser::Browser, service::Service};
 use headwater_sandbox::{API_KEY, API_PASSWORD};
 use headwater_testkit::{Reply, Script};
+use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
@@ -40,6 +41,16 @@ async fn save_as(service: &Service, connector: &str, title: &str, config: Value)
     let saved = service.post("/api/v1/connections", &body).await;
     assert_eq!(saved.status, 201, "{}", saved.text);
     saved.json()["name"].as_str().unwrap().to_owned()
+}
+
+/// Gives a connection a schedule, so that it is in use.
+async fn schedule(service: &Service, name: &str) {
+    let path = format!("/api/v1/connections/{name}");
+    let tag = service.get(&path).await.tag.unwrap();
+    let body = json!({ "every_seconds": 86_400 });
+    let request = service.send(Method::PUT, &format!("{path}/schedule"), &body);
+    let scheduled = request.header(header::IF_MATCH, tag).send().await.unwrap();
+    assert_eq!(scheduled.status(), 200);
 }
 
 /// Fills in the form of Clari Copilot that is open.

@@ -3,10 +3,9 @@
 
 use acceptance::{browser::Browser, service::Service, unlimited_sandbox};
 use headwater_sandbox::{API_KEY, API_PASSWORD, Faults, RedirectFault, Sandbox, StatusFault};
-use reqwest::{Method, header};
 use serde_json::json;
 
-use crate::{FAILS, WORKS, console, ends, enter, save, unfold, wrong_fields};
+use crate::{FAILS, WORKS, console, ends, enter, save, schedule, unfold, wrong_fields};
 
 /// Whoever is asked ten times says to wait.
 fn throttled() -> Faults {
@@ -29,16 +28,6 @@ fn redirected() -> Faults {
         }),
         ..Faults::default()
     }
-}
-
-/// Gives a connection a schedule, so that it is in use.
-async fn schedule(service: &Service, name: &str) {
-    let path = format!("/api/v1/connections/{name}");
-    let tag = service.get(&path).await.tag.unwrap();
-    let body = json!({ "every_seconds": 86_400 });
-    let request = service.send(Method::PUT, &format!("{path}/schedule"), &body);
-    let scheduled = request.header(header::IF_MATCH, tag).send().await.unwrap();
-    assert_eq!(scheduled.status(), 200);
 }
 
 /// Adds with a wrong key and a wrong address first and while the service has other things to do, edits, goes to another
