@@ -348,6 +348,7 @@ impl Stream for Activities {
             // The export itself has none of these.
             companions: Vec::new(),
             notes: read.notes,
+            gaps: read.gaps,
             hold: read.hold,
             beside: Vec::new(),
             total: None,

@@ -315,6 +315,7 @@ impl Stream for Audit {
                     records: read.records,
                     companions: read.companions,
                     notes: read.notes,
+                    gaps: read.gaps,
                     hold: read.hold,
                     beside: Vec::new(),
                     total: None,

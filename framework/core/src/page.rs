@@ -3,6 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -31,6 +32,8 @@ pub struct Page<Token, Bookmark> {
     pub bookmark: Option<Bookmark>,
     /// What the host should tell people about this page.
     pub notes: Vec<Note>,
+    /// Records that this page cannot vouch for: missing, merged or repeated ones. The receipt flags them.
+    pub gaps: Vec<Gap>,
     /// Why `next` must not be fetched at once. The host commits before it lets the time pass.
     pub hold: Option<Hold>,
 }
@@ -61,6 +64,7 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
             total: None,
             bookmark: None,
             notes: Vec::new(),
+            gaps: Vec::new(),
             hold: None,
         }
     }
@@ -103,4 +107,33 @@ pub struct Note {
     pub code: &'static str,
     /// One sentence for people, the same for all notes of this code in a stream.
     pub message: String,
+}
+
+/// Records that a stream cannot vouch for. A run with a gap never ends without a flag that says what may be missing, how
+/// many records at most, and the command that mends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Stable, for machines: `list_changed`, `key_collision`, …
+    pub code: &'static str,
+    /// What may be missing, merged or repeated, and why: one sentence, lower case, no full stop, the same for all gaps of
+    /// this code in a stream.
+    pub message: String,
+    /// How many records at most, where that is known.
+    pub at_most: Option<u64>,
+    /// How to mend it.
+    pub mend: Mend,
+}
+
+/// What brings the records of a [`Gap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mend {
+    /// The next run: it reads the whole stream again.
+    Run,
+    /// `state reset`, then a run: it reads the stream from the start.
+    Reset,
+    /// `state rewind`, then a run: it reads the stream again from this time on.
+    Rewind(Timestamp),
+    /// `state retry`, then a run: it reads what was set aside.
+    Retry,
 }

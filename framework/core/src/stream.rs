@@ -326,6 +326,7 @@ impl<S: Stream> AnyStream for S {
                 .map(|bookmark| Position::encode(S::VERSION, &bookmark))
                 .transpose()?,
             notes: page.notes,
+            gaps: page.gaps,
             hold: page.hold,
         })
     }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use headwater_core::{Allowance, Error, Extent, Kind, Meter, Note, SignedDuration, Timestamp};
+use headwater_core::{
+    Allowance, Error, Extent, Gap, Kind, Mend, Meter, Note, SignedDuration, Timestamp,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -175,6 +177,9 @@ pub struct StreamReceipt {
     /// What deserves a look, by code.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
+    /// Gaps of the pages so far.
+    #[serde(skip)]
+    pub(crate) gaps: Vec<Gap>,
     /// What should not be silent: how often, and the sentence, by code.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<&'static str, (u64, String)>,
@@ -210,8 +215,14 @@ impl Covered {
 pub struct Flag {
     /// Stable, for machines.
     pub code: &'static str,
-    /// One sentence for people.
+    /// One sentence for people: how many records at most, and the command that mends it, included.
     pub message: String,
+    /// How many records at most, where the flag is about records and the number is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<u64>,
+    /// The command that mends it, before the next run; none where the next run does, or nothing is to be mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
 }
 
 /// What was read.
@@ -313,6 +324,18 @@ impl Ending {
     }
 }
 
+/// The command that mends a gap, without the place of the state, which this crate does not know.
+pub(crate) fn command(mend: &Mend, stream: &str) -> Option<String> {
+    match mend {
+        Mend::Run => None,
+        Mend::Reset => Some(format!("headwater state reset --stream {stream}")),
+        Mend::Rewind(to) => Some(format!(
+            "headwater state rewind --stream {stream} --to {to}"
+        )),
+        Mend::Retry => Some(format!("headwater state retry --stream {stream}")),
+    }
+}
+
 /// Now and a delay, on the whole second after it.
 fn later(delay: Duration) -> Timestamp {
     let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
@@ -342,6 +365,7 @@ impl StreamReceipt {
             guarantee,
             drift: Vec::new(),
             flags: Vec::new(),
+            gaps: Vec::new(),
             notes: BTreeMap::new(),
             redaction: None,
         }
@@ -371,7 +395,46 @@ impl StreamReceipt {
     }
 
     pub(crate) fn flag(&mut self, code: &'static str, message: String) {
-        self.flags.push(Flag { code, message });
+        self.flags.push(Flag {
+            code,
+            message,
+            at_most: None,
+            mend: None,
+        });
+    }
+
+    /// Flags what the records of this stream cannot vouch for. Gaps of one code are one flag, their numbers added up.
+    pub(crate) fn gap(&mut self, gap: Gap) {
+        let Some(known) = self.gaps.iter_mut().find(|known| known.code == gap.code) else {
+            self.gaps.push(gap);
+            return;
+        };
+        known.at_most = known
+            .at_most
+            .zip(gap.at_most)
+            .map(|(one, other)| one + other);
+    }
+
+    /// Turns the gaps into flags, once all of them are known.
+    pub(crate) fn flag_gaps(&mut self) {
+        for gap in std::mem::take(&mut self.gaps) {
+            let mend = command(&gap.mend, &self.stream);
+            let mut message = gap.message;
+            if let Some(at_most) = gap.at_most {
+                let s = if at_most == 1 { "" } else { "s" };
+                message.push_str(&format!("; at most {at_most} record{s}"));
+            }
+            message.push_str(&mend.as_ref().map_or_else(
+                || "; the next run reads them again".to_owned(),
+                |command| format!("; `{command}`, then a run, reads them again"),
+            ));
+            self.flags.push(Flag {
+                code: gap.code,
+                message,
+                at_most: gap.at_most,
+                mend,
+            });
+        }
     }
 }
 

@@ -511,6 +511,9 @@ impl Running {
         let notes = mem::take(&mut page.notes);
         let receipt = &mut self.receipts[lane.outlets[0].receipt];
         receipt.note(notes);
+        mem::take(&mut page.gaps)
+            .into_iter()
+            .for_each(|gap| receipt.gap(gap));
         if let Some(total) = page.total.filter(|_| self.options.limit.is_none()) {
             *receipt.expected.get_or_insert(receipt.read) += total;
         }
@@ -736,6 +739,7 @@ impl Running {
             let receipt = &mut self.receipts[outlet.receipt];
             receipt.ending = ending.clone();
             receipt.covered = lane.covered;
+            receipt.flag_gaps();
             if let Some(report) = reports.next() {
                 for event in &report.drift {
                     on_event(Event::Drift {

@@ -119,6 +119,7 @@ impl ChildStream {
             // About one for each parent.
             total: parents.total,
             notes: parents.notes,
+            gaps: parents.gaps,
             hold: parents.hold,
             ..Page::empty()
         })
