@@ -146,6 +146,13 @@ pub struct Response {
     pub at: Timestamp,
 }
 
+impl Response {
+    /// Returns the service's time as its `Date` header tells it; none where the header is absent or no date.
+    pub fn date(&self) -> Option<Timestamp> {
+        date(&self.headers)
+    }
+}
+
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither headers nor body: a report of a probe holds answers, and may end up in a log.
@@ -570,7 +577,7 @@ impl Client {
         } else {
             COMPLAINT_LIMIT
         };
-        let at = server_time(&head.headers);
+        let at = date(&head.headers).unwrap_or_else(Timestamp::now);
         let answered = |body| Response {
             status: head.status,
             at,
@@ -818,10 +825,7 @@ async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, TransportError> {
 }
 
 /// The `Date` of an answer: a clock of ours may be wrong, and what the service counts is its own.
-fn server_time(headers: &HeaderMap) -> Timestamp {
-    let told = headers
-        .get(header::DATE)
-        .and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok())
-        .and_then(|time| Timestamp::try_from(time).ok());
-    told.unwrap_or_else(Timestamp::now)
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let told = headers.get(header::DATE)?.to_str().ok()?.trim();
+    Timestamp::try_from(httpdate::parse_http_date(told).ok()?).ok()
 }

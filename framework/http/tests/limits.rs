@@ -306,9 +306,11 @@ async fn an_answer_knows_when_the_service_gave_it() {
     let (client, _) = client(&wire);
     let told = get(&client).await.unwrap();
     assert_eq!(told.at, at("2026-11-22T08:49:37Z"));
+    assert_eq!(told.date(), Some(told.at));
     for _ in 0..2 {
         let before = Timestamp::now();
         let untold = get(&client).await.unwrap();
         assert!((before..=Timestamp::now()).contains(&untold.at));
+        assert_eq!(untold.date(), None);
     }
 }
