@@ -20,7 +20,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::workspace;
+use crate::{client, workspace};
 
 /// How long something may take to be there; a busy machine needs its time.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -114,9 +114,7 @@ impl Browser {
             }
         };
         let place = PLACES.acquire().await.expect("never closed");
-        // Fails only when a provider is there already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().timeout(LONGEST_COMMAND);
+        let client = client().timeout(LONGEST_COMMAND);
         let client = client.build().expect("a client");
         let idle = || IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let driver = match prepare {

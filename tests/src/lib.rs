@@ -21,6 +21,7 @@ use headwater::{
 use headwater_connectors as _;
 use headwater_sandbox::{CopilotOptions, Sandbox, Simulation, simulations};
 use headwater_testkit::Walk;
+use reqwest::{Client, ClientBuilder};
 use serde_json::Value;
 
 /// The simulator without its rate limit, for tests that are not about it.
@@ -116,6 +117,14 @@ pub async fn read_through(
         read.take(page);
     }
     Ok(read)
+}
+
+/// A client that asks what a test started: past every proxy, and with a new connection for each request. A server may close
+/// a connection that is idle at the moment at which a request goes out on it; such a request fails, and no test is about it.
+pub fn client() -> ClientBuilder {
+    // Fails only when a provider is there already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().pool_max_idle_per_host(0)
 }
 
 /// The top folder of the workspace.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::binary::command;
+use crate::{binary::command, client};
 
 /// A service with a store of its own; killed when it is dropped.
 pub struct Service {
@@ -32,8 +32,6 @@ impl Service {
 
     /// The same with a home that is there, and with these options only.
     pub fn start_in(home: TempDir, program: &str, options: &[&str]) -> Self {
-        // Fails only when a provider is there already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut child = command(program)
             .args(["--json", "serve", "--listen", "127.0.0.1:0"])
             .args(options)
@@ -61,9 +59,8 @@ impl Service {
         Self {
             address: said["address"].as_str().unwrap().to_owned(),
             home,
-            client: Client::builder()
+            client: client()
                 .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
                 .build()
                 .unwrap(),
             child,

@@ -21,6 +21,7 @@ use std::{
 use acceptance::{
     ReadThrough,
     claribi::{LISTS, answer, by_key, by_login, ids, open_in},
+    client,
     copilot::Reading,
     read_through, workspace,
 };
@@ -159,8 +160,7 @@ async fn the_framework_redirects_what_lacks_its_slash() {
 
 /// The status of a GET by somebody who has no key and follows nothing.
 async fn reqwest_status(url: &str) -> u16 {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
+    let client = client()
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .unwrap();

@@ -1,12 +1,14 @@
 //! The README's first command, as a newcomer runs it.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     process::Stdio,
 };
 
 use acceptance::{
     binary::{command, files, run},
+    client,
     terminal::Session,
 };
 use headwater_sandbox::{API_KEY, API_PASSWORD};
@@ -33,10 +35,21 @@ fn the_demo_goes_all_the_way() {
         (r"in the middle of \w+, with \d+ lines written", "in the middle of [stream], with [count] lines written"),
         // Streams are read side by side: how many jobs there are when they are listed is a matter of time.
         (r"export_jobs +\d+", "export_jobs [count]"),
+        // A quarter gains a time frame with each of its weeks, and the last weeks of the log hold more or less.
+        (r"(forecast_entries|time_frames|audit_events) +\d+", "$1 [count]"),
         (r"kept in .*\.", "kept in [folder]."),
     ]}, {
         insta::assert_snapshot!("demo", ran.out);
     });
+    let records = kept.join("clari-revenue/records");
+    let lines = |stream: &str| {
+        let text = fs::read_to_string(records.join(format!("{stream}.jsonl"))).unwrap();
+        text.lines().count()
+    };
+    assert!(lines("time_frames") > 0 && lines("audit_events") > 0);
+    // The simulator has one entry for each user and time frame.
+    let entries = lines("forecast_users") * lines("time_frames");
+    assert_eq!(lines("forecast_entries"), entries);
     assert!(
         ran.err.contains("read before the interruption"),
         "{}",
@@ -86,8 +99,7 @@ fn the_console_of_the_demo_works_with_what_the_simulators_accept() {
     let config = json!({ "api_key": API_KEY, "api_password": API_PASSWORD, "base_url": simulator });
     let new = json!({ "connector": "clari-copilot", "title": "Calls", "config": config });
     let saved = tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = client().build().unwrap();
         let page = client.get(&console).send().await.unwrap();
         assert!(page.text().await.unwrap().contains("Clari Copilot"));
         let request = client.post(format!("{console}/api/v1/connections"));

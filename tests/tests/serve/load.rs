@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acceptance::{cost::memory, simulation};
+use acceptance::{client, cost::memory, simulation};
 use headwater_sandbox::{API_KEY, Sandbox, Setup};
 use headwater_testkit::{Ending, Reply, Request, Script};
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -32,9 +32,7 @@ impl Recorded {
     async fn new() -> Self {
         let service = (simulation(REVENUE).service)(&Setup::default()).unwrap();
         let sandbox = Sandbox::start(service).await.unwrap();
-        // Fails only when a provider is there already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = client().build().unwrap();
         let mut answers = Vec::new();
         for path in ["/admin/limits", "/audit/events?limit=1", "/export/jobs"] {
             let request = client.get(format!("{}/v4{path}", sandbox.base_url()));

@@ -10,6 +10,7 @@ use std::{
 
 use acceptance::{
     binary::{Ran, command},
+    client,
     service::Service,
 };
 use reqwest::{Certificate, Client, header, redirect::Policy};
@@ -54,10 +55,9 @@ impl Made {
     /// A client that trusts this certificate and no other.
     fn client(&self) -> Client {
         let certificate = Certificate::from_pem(self.pem.as_bytes()).unwrap();
-        Client::builder()
+        client()
             .tls_certs_only([certificate])
             .redirect(Policy::none())
-            .no_proxy()
             .build()
             .unwrap()
     }

@@ -47,6 +47,8 @@ impl Claribi {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            // A server may close an idle connection just when a request goes out on it.
+            .pool_max_idle_per_host(0)
             .build()
             .unwrap();
         Self {
