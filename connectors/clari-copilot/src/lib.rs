@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use headwater::{
+    Identity,
     http::{Client, Quota, RateLimit},
     prelude::*,
 };
@@ -101,6 +102,7 @@ fn default_base_url() -> BaseUrl {
 #[derive(Debug)]
 pub struct ClariCopilot {
     client: Client,
+    identity: Identity,
     options: streams::Options,
 }
 
@@ -144,7 +146,11 @@ impl Connector for ClariCopilot {
             .body_limit(BODY_LIMIT)
             .build()?;
         let options = streams::Options::new(config.start_date, config.include_private)?;
-        Ok(Arc::new(Self { client, options }))
+        Ok(Arc::new(Self {
+            client,
+            identity: Identity::new(&config.base_url, ""),
+            options,
+        }))
     }
 }
 
@@ -156,6 +162,15 @@ impl Source for ClariCopilot {
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
         streams::open(&self.client, &self.options)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(self.identity.clone())
+    }
+
+    /// The workspace's users, whose ids are UUIDs: the key pair itself names nothing.
+    async fn account(&self) -> Result<Option<Vec<String>>> {
+        streams::user_ids(&self.client).await.map(Some)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The nine streams and how the API gives them.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use headwater::{
+    Chosen, Scope,
     http::{ChildStream, Client, OffsetPaging, Records, Request, RestStream, WindowedList},
     prelude::*,
 };
@@ -34,6 +35,8 @@ const SCORECARD_OVERLAP: SignedDuration = SignedDuration::from_hours(30 * 24);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     start: Timestamp,
+    /// Whether the form has a start date.
+    has_start: bool,
     include_private: bool,
 }
 
@@ -44,13 +47,23 @@ impl Options {
                 .to_zoned(TimeZone::UTC)
                 .map(|zoned| zoned.timestamp())
         };
+        let has_start = start.is_some();
         let start = start.map_or(Ok(beginning()), midnight).map_err(|error| {
             Error::new(Kind::ConfigInvalid, "the start date is out of range").caused_by(error)
         })?;
         Ok(Self {
             start,
+            has_start,
             include_private,
         })
+    }
+
+    /// What the start date leaves.
+    fn scope(&self) -> Scope {
+        match self.has_start {
+            true => Scope::since(self.start),
+            false => Scope::default(),
+        }
     }
 }
 
@@ -140,6 +153,16 @@ pub(crate) fn open(client: &Client, options: &Options) -> Vec<Arc<dyn AnyStream>
         .collect()
 }
 
+/// The ids of the workspace's users.
+pub(crate) async fn user_ids(client: &Client) -> Result<Vec<String>> {
+    let response = client.send(&Request::get("/users")).await?;
+    let split = client.split(&response.body, USERS, &[])?;
+    let users = split.records.into_iter();
+    // A user without an id tells nothing.
+    let id = |span: Range<usize>| ids(&response.body[span]).ok()?.id?.into_text();
+    Ok(users.filter_map(id).collect())
+}
+
 fn stream(client: &Client, options: &Options, spec: StreamSpec) -> Arc<dyn AnyStream> {
     let parents = |spec: &StreamSpec| calls(client, options, spec.clone());
     match spec.name {
@@ -205,6 +228,12 @@ fn calls(client: &Client, options: &Options, spec: StreamSpec) -> WindowedList {
     )
     .query("sortTime", "asc")
     .query("includePrivate", options.include_private)
+    // Calls can be asked for with the private ones, not for those alone.
+    .scope(
+        options
+            .scope()
+            .option("include_private", Chosen::On(options.include_private)),
+    )
     // Counting slows the list down, the vendor says; the total is needed at both ends of a window only.
     .paging(OffsetPaging {
         without_total: Some(("includePagination", "false")),
@@ -223,6 +252,7 @@ fn scorecards(client: &Client, options: &Options, spec: StreamSpec) -> WindowedL
         options.start,
         SCORECARD_OVERLAP,
     )
+    .scope(options.scope())
     .paging(skip_and_limit())
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use headwater::{
-    Note, Page,
+    Note, Page, Scope,
     http::{Client, Export, ExportStream, ExportToken, Jobs, Request, Response, Route, Seen},
     prelude::*,
 };
@@ -45,6 +45,16 @@ struct ActivityExport {
     jobs: ExportJobs<Days>,
 }
 
+impl ActivityExport {
+    /// The first day of a first read.
+    fn first(&self, now: Timestamp) -> Date {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let days = SignedDuration::from_hours(24 * FIRST_DAYS);
+        self.since
+            .unwrap_or_else(|| today.checked_sub(days).unwrap_or(today))
+    }
+}
+
 impl Export for ActivityExport {
     type Order = Days;
     type Bookmark = Bookmark;
@@ -74,13 +84,9 @@ impl Export for ActivityExport {
 
     fn plan(&self, bookmark: Option<Bookmark>, now: Timestamp) -> Result<Vec<Days>> {
         let today = now.to_zoned(TimeZone::UTC).date();
-        let first = || {
-            let days = SignedDuration::from_hours(24 * FIRST_DAYS);
-            today.checked_sub(days).unwrap_or(today)
-        };
         let (from, delivered) = match bookmark {
             Some(bookmark) => (bookmark.day, bookmark.delivered),
-            None => (self.since.unwrap_or_else(first), Seen::default()),
+            None => (self.first(now), Seen::default()),
         };
         Ok(vec![Days {
             // A clock that went back must not make a range without days.
@@ -110,6 +116,13 @@ impl Export for ActivityExport {
                 "{} was not over and is read again; what was read of it already is left out",
                 bookmark.day
             ),
+        }
+    }
+
+    fn scope(&self, now: Timestamp) -> Scope {
+        Scope {
+            since: midnight(self.first(now)),
+            ..Scope::default()
         }
     }
 
@@ -355,6 +368,10 @@ impl Stream for Activities {
             bookmark: is_over.then(|| bookmark(&token.delivered)),
             next: (!is_over).then_some(token),
         })
+    }
+
+    fn scope(&self, now: Timestamp) -> Scope {
+        Stream::scope(&self.export, now)
     }
 
     fn extent(&self, days: &Days) -> Extent {

@@ -1,7 +1,7 @@
 //! Forecast entries with the users, fields, periods and weeks that they name: one document feeds five streams.
 
 use headwater::{
-    Note,
+    Chosen, Note, Scope,
     http::{Client, Export, Jobs, Request, Response, Route},
     prelude::*,
 };
@@ -91,6 +91,33 @@ impl Export for Forecasts {
             }
         }
         Ok(orders)
+    }
+
+    fn scope(&self, _: Timestamp) -> Scope {
+        let config = &self.config;
+        let history = match config.history {
+            History::AllWeeks => "all_weeks",
+            History::CurrentWeek => "current_week",
+        };
+        let mut types: Vec<&str> = config.export_types.iter().map(|one| one.name()).collect();
+        types.sort_unstable();
+        types.dedup();
+        let form = |value: &str| Chosen::As(value.to_owned());
+        Scope::default()
+            .option(
+                "forecast_ids",
+                Chosen::these(config.forecast_ids.iter().cloned()),
+            )
+            .option(
+                "fiscal_periods",
+                Chosen::these(config.fiscal_periods.iter().cloned()),
+            )
+            .option("history", form(history))
+            .option(
+                "currency",
+                form(config.currency.as_deref().unwrap_or_default()),
+            )
+            .option("export_types", form(&types.join(", ")))
     }
 
     fn route(&self, order: &Option<Order>) -> Route {

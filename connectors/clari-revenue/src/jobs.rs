@@ -1,6 +1,6 @@
 //! Export jobs: ordering, finding, watching, fetching, cancelling.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use headwater::{
@@ -8,7 +8,7 @@ use headwater::{
     prelude::*,
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Config,
@@ -60,6 +60,23 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<Job>> {
         .into_iter()
         .map(|span| parse(&response.body[span]))
         .collect()
+}
+
+/// The users who started the jobs of the key's user: one, where there is any job.
+pub(crate) async fn users(client: &Client) -> Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct Started {
+        #[serde(rename = "userId")]
+        user: Option<Value>,
+    }
+    let response = client.send(&Request::get("/export/jobs")).await?;
+    let split = client.split(&response.body, JOBS, &[])?;
+    let user = |span: Range<usize>| {
+        let job: Started = serde_json::from_slice(&response.body[span]).ok()?;
+        let user = job.user?;
+        (user.is_number() || user.is_string()).then(|| user.to_string())
+    };
+    Ok(split.records.into_iter().filter_map(user).collect())
 }
 
 fn parse(record: &[u8]) -> Result<Job> {

@@ -14,7 +14,7 @@ mod streams;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use headwater::{Allowance, prelude::*};
+use headwater::{Allowance, Identity, prelude::*};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -333,6 +333,23 @@ impl Source for ClariRevenue {
 
     async fn allowances(&self) -> Result<Vec<Allowance>> {
         limits::allowances(self.profiles.chosen().ok_or_else(undecided)?).await
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        let profile = self.profiles.candidates.first()?;
+        let sign_in = match profile.name {
+            AuthProfile::Bearer => "bearer",
+            AuthProfile::Apikey | AuthProfile::Automatic => "apikey",
+        };
+        Some(Identity::new(profile.client.base(), sign_in))
+    }
+
+    /// The users who started the jobs that the key sees. Their numbers mean something at one address only.
+    async fn account(&self) -> Result<Option<Vec<String>>> {
+        let client = self.profiles.chosen().ok_or_else(undecided)?;
+        let users = jobs::users(client).await?;
+        let fact = |user| format!("{} {user}", client.base());
+        Ok(Some(users.into_iter().map(fact).collect()))
     }
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use headwater::{
-    Note, Page,
+    Chosen, Note, Page, Scope,
     http::{Client, Records, Request},
     prelude::*,
 };
@@ -78,6 +78,10 @@ impl Stream for Opportunities {
             return Ok(vec![Vec::new()]);
         }
         Ok(self.ids.chunks(BATCH).map(<[String]>::to_vec).collect())
+    }
+
+    fn scope(&self, _: Timestamp) -> Scope {
+        Scope::default().option("opportunity_ids", Chosen::these(self.ids.iter().cloned()))
     }
 
     async fn fetch(&self, ids: Vec<String>, _: Option<()>) -> Result<Page<(), ()>> {

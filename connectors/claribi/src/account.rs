@@ -2,6 +2,7 @@
 
 use headwater::prelude::*;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The organisation behind the credentials.
 #[derive(Default, Deserialize)]
@@ -54,9 +55,35 @@ impl Account {
     }
 }
 
+/// The id of the organization, or, where none is told, of the user.
+pub(crate) fn id(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    ["organization", "user"].into_iter().find_map(|owner| {
+        let id = answer.get(owner)?.get("id")?;
+        let is_id = id.is_number() || id.as_str().is_some_and(|id| !id.is_empty());
+        is_id.then(|| format!("{owner} {id}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_its_organization_or_its_user() {
+        let told = |body: &str| id(body.as_bytes());
+        assert_eq!(
+            told(r#"{"user":{"id":1},"organization":{"id":7,"plan":"trial"}}"#).as_deref(),
+            Some("organization 7")
+        );
+        assert_eq!(
+            told(r#"{"user":{"id":"u-1"},"organization":null}"#).as_deref(),
+            Some("user \"u-1\"")
+        );
+        for none in ["{}", "[]", "<html>", r#"{"organization":{"id":null}}"#] {
+            assert_eq!(told(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn what_is_not_told_is_left_out() {

@@ -207,6 +207,7 @@ fn default_base_url() -> BaseUrl {
 pub struct Claribi {
     client: Client,
     identity: Identity,
+    sign_in: &'static str,
     read_details: bool,
     stale_after: SignedDuration,
 }
@@ -289,9 +290,14 @@ impl Connector for Claribi {
                 (client, Identity::User(login))
             }
         };
+        let sign_in = match &identity {
+            Identity::Key { style, .. } => style.tag(),
+            Identity::User(_) => "jwt",
+        };
         Ok(Arc::new(Self {
             client,
             identity,
+            sign_in,
             read_details: config.read_details,
             stale_after: SignedDuration::from_hours(config.stale_after_hours.into()),
         }))
@@ -306,6 +312,17 @@ impl Source for Claribi {
 
     fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
         streams::open(&self.client, self.read_details)
+    }
+
+    fn identity(&self) -> Option<headwater::Identity> {
+        Some(headwater::Identity::new(self.client.base(), self.sign_in))
+    }
+
+    /// The organization. Its number means something at one address only.
+    async fn account(&self) -> Result<Option<Vec<String>>> {
+        let response = self.client.send(&Request::get(streams::STATUS)).await?;
+        let id = account::id(&response.body);
+        Ok(id.map(|id| vec![format!("{} {id}", self.client.base())]))
     }
 
     async fn allowances(&self) -> Result<Vec<Allowance>> {

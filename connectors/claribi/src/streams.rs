@@ -6,7 +6,7 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use headwater::{
-    Note,
+    Chosen, Note, Scope,
     http::{Client, Records, Response, Snapshot},
     prelude::*,
 };
@@ -256,6 +256,14 @@ impl Stream for ListStream {
 
     fn plan(&self, _: Option<()>, _: Timestamp) -> Result<Vec<()>> {
         Ok(vec![()])
+    }
+
+    fn scope(&self, _: Timestamp) -> Scope {
+        let details = match self.read_details {
+            true => "on",
+            false => "off",
+        };
+        Scope::default().option("read_details", Chosen::As(details.to_owned()))
     }
 
     async fn fetch(&self, (): (), token: Option<Token>) -> Result<Page<Token, ()>> {

@@ -215,6 +215,11 @@ pub(crate) struct Run {
     #[arg(long)]
     pub stay: bool,
 
+    /// Go on although the state seems to be about another account: say so once, after the account has moved to another
+    /// address or has changed beyond recognition.
+    #[arg(long)]
+    pub same_account: bool,
+
     /// When stopped (Ctrl-C), cancel the export jobs that are under way. Without this, they go on at the service and a
     /// later run with the same state takes their results.
     #[arg(long)]
@@ -278,13 +283,20 @@ pub(crate) enum StateCommand {
         #[command(flatten)]
         at: At,
     },
-    /// Forget a stream: the next run reads it from the start.
+    /// Forget a stream: the next run reads it from the start. One that leads a group takes its companions along.
     Reset {
         #[command(flatten)]
         place: Place,
-        /// The stream.
-        #[arg(long)]
-        stream: String,
+        /// A stream; may be repeated.
+        #[arg(
+            long = "stream",
+            value_name = "STREAM",
+            required_unless_present = "all"
+        )]
+        streams: Vec<String>,
+        /// All streams, and whose data they are.
+        #[arg(long, conflicts_with = "streams")]
+        all: bool,
     },
     /// Read again what was set aside, with the next run.
     Retry {

@@ -87,6 +87,7 @@ pub(crate) fn run_options(
         memory: usize::from(options.memory) << 20,
         stay: options.stay,
         only: only(options)?,
+        same_account: options.same_account,
         ..RunOptions::new(Arc::clone(&context.meter), nobody)
     })
 }

@@ -33,13 +33,17 @@ pub(crate) fn state(
             let source = connector.open(&answer, &context(&Egress::Anywhere)?)?;
             explain(&state, &*source, terminal)
         }
-        StateCommand::Reset { place, stream } => {
+        StateCommand::Reset {
+            place,
+            streams,
+            all,
+        } => {
             // Looked at first: what is refused changes nothing, not even who wrote there last.
-            Kept::look(place)?.reset(stream)?;
+            reset(&mut Kept::look(place)?, streams, *all)?;
             let mut kept = Kept::take(place)?;
-            kept.state.reset(stream)?;
+            let read_anew = reset(&mut kept.state, streams, *all)?;
             kept.keep()?;
-            terminal.print(&format!("{stream} will be read from the start"))
+            terminal.print(&format!("{read_anew} will be read from the start"))
         }
         StateCommand::Retry { place, stream } => {
             Kept::look(place)?.retry(stream)?;
@@ -69,9 +73,12 @@ pub(crate) fn state(
             of_connector(Kept::look(&place)?, &**connector, &at.at)?
                 .rewind(&*source, stream, to)?;
             let mut kept = Kept::take(&place)?;
-            kept.state.rewind(&*source, stream, to)?;
+            let names = kept.state.rewind(&*source, stream, to)?;
             kept.keep()?;
-            terminal.print(&format!("{stream} will be read again from {to} on"))
+            terminal.print(&format!(
+                "{} will be read again from {to} on",
+                names.join(", ")
+            ))
         }
         StateCommand::Diff { first, second } => {
             diff(&State::open(first)?, &State::open(second)?, terminal)
@@ -87,6 +94,22 @@ fn of_connector(state: State, connector: &dyn AnyConnector, at: &str) -> Result<
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
     state.belongs_to(&names, &place)?;
     Ok(state)
+}
+
+/// Forgets streams, and says which.
+fn reset(state: &mut State, streams: &[String], all: bool) -> Result<String, Error> {
+    if all {
+        state.clear();
+        return Ok("everything".to_owned());
+    }
+    let mut names: Vec<String> = Vec::new();
+    for stream in streams {
+        // One that leads a group has taken it along.
+        if !names.contains(stream) {
+            names.extend(state.reset(stream)?);
+        }
+    }
+    Ok(names.join(", "))
 }
 
 /// A state, and where to put it back.

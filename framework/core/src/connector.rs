@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, Kind, Result},
     form::{FormModel, ProfileViolation},
+    identity::Identity,
     probe::{Allowance, Probe},
     schema::form_schema,
     stream::{AnyStream, StreamSpec},
@@ -70,6 +71,18 @@ pub trait Source: Send + Sync {
 
     /// What can be read.
     fn streams(&self) -> Vec<Arc<dyn AnyStream>>;
+
+    /// Where it reads and how it signs in. Pure. A position belongs to it; none where the connector does not tell.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+
+    /// Stable facts of the account that the credentials open, such as its id or ids of its users: two answers of one
+    /// account share one fact at least, those of two accounts none. A cheap request; none where the service does not
+    /// tell. Hosts keep digests of them.
+    async fn account(&self) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
 
     /// What the service says is left of what reading uses up; asked before a read that will order export jobs.
     async fn allowances(&self) -> Result<Vec<Allowance>> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, Kind, Result},
     page::Page,
+    scope::Scope,
 };
 
 /// What a stream is, known without credentials.
@@ -86,6 +87,18 @@ pub trait Stream: Send + Sync + 'static {
             self.spec().name
         );
         Err(Error::new(Kind::Unsupported, text))
+    }
+
+    /// The options that decide which records are read, as a pass planned at `now` without a bookmark would have them.
+    /// Pure. Where `since` moves back, `plan` without a bookmark and with the old start as `now` gives what is missing.
+    fn scope(&self, _now: Timestamp) -> Scope {
+        Scope::default()
+    }
+
+    /// Whether the service has records from before the first moment of the [scope](Stream::scope); none where that
+    /// cannot be told by a cheap request.
+    async fn has_earlier(&self) -> Result<Option<bool>> {
+        Ok(None)
     }
 
     /// Asks the service how much a partition holds, and says in which parts it could be read, each a partition of its
@@ -236,6 +249,12 @@ pub trait AnyStream: Send + Sync {
     /// See [`Stream::rewind`].
     fn rewind(&self, to: Timestamp) -> Result<Position>;
 
+    /// See [`Stream::scope`].
+    fn scope(&self, now: Timestamp) -> Scope;
+
+    /// See [`Stream::has_earlier`].
+    async fn has_earlier(&self) -> Result<Option<bool>>;
+
     /// See [`Stream::survey`].
     async fn survey(&self, partition: Position) -> Result<Vec<Part<Position>>>;
 
@@ -347,6 +366,14 @@ impl<S: Stream> AnyStream for S {
 
     fn rewind(&self, to: Timestamp) -> Result<Position> {
         Position::encode(S::VERSION, &Stream::rewind(self, to)?)
+    }
+
+    fn scope(&self, now: Timestamp) -> Scope {
+        Stream::scope(self, now)
+    }
+
+    async fn has_earlier(&self) -> Result<Option<bool>> {
+        Stream::has_earlier(self).await
     }
 
     async fn survey(&self, partition: Position) -> Result<Vec<Part<Position>>> {

@@ -1,6 +1,6 @@
 //! A state in words: what was read, what is left, what will be read again and why.
 
-use headwater_core::{Error, Kind, Position, Result, Source, Timestamp};
+use headwater_core::{AnyStream, Error, Kind, Position, Result, Source, Timestamp};
 use serde::Serialize;
 
 use crate::{State, receipt::Covered, state::StreamState};
@@ -54,10 +54,22 @@ impl State {
         self.streams().iter().map(status).collect()
     }
 
-    /// Forgets a stream: the next run reads it from the start.
-    pub fn reset(&mut self, stream: &str) -> Result<()> {
+    /// Forgets a stream: the next run reads it from the start. Returns the streams that this is true of: one that leads a
+    /// group takes the position of all of it along.
+    pub fn reset(&mut self, stream: &str) -> Result<Vec<String>> {
+        let led = self.streams().get(stream);
+        let covers = led.and_then(|state| state.covers.as_ref());
+        let of_pass = led.and_then(|state| state.pass.as_ref());
+        let of_pass = of_pass.and_then(|pass| pass.outlets.as_ref());
+        let others = covers.into_iter().chain(of_pass).flatten();
+        let mut names = vec![stream.to_owned()];
+        for other in others {
+            if !names.contains(other) {
+                names.push(other.clone());
+            }
+        }
         if self.remove(stream) {
-            return Ok(());
+            return Ok(names);
         }
         Err(self.unknown(stream))
     }
@@ -80,32 +92,72 @@ impl State {
         Ok(count)
     }
 
-    /// Makes the next run read a stream again from a moment on.
-    pub fn rewind(&mut self, source: &dyn Source, stream: &str, to: Timestamp) -> Result<()> {
+    /// Makes the next run read a stream again from a moment on, with the streams that share its position, and returns
+    /// their names.
+    pub fn rewind(
+        &mut self,
+        source: &dyn Source,
+        stream: &str,
+        to: Timestamp,
+    ) -> Result<Vec<String>> {
+        let asked = stream;
         let stream = source.stream(stream)?;
+        let name = stream.spec().name;
         let bookmark = stream.rewind(to)?;
-        if let Some(current) = self.bookmark(stream.spec().name)
-            && let Some(until) = stream.coverage(current)?.until
-            && to > until
-        {
-            let text = format!(
-                "{} was read up to {until} only; going on at {to} would leave a gap",
-                stream.spec().name
-            );
-            return Err(Error::new(Kind::ConfigInvalid, text));
-        }
-        let state = self.stream(stream.spec().name);
+        let invalid = |text: String| Err(Error::new(Kind::ConfigInvalid, text));
+        let known = self.streams().get(name);
         // What is left of a pass lies before its end, and the new one reads all of it from the moment on. What lies
         // before that moment would be lost with it.
-        if state.pass.is_some() {
-            let text = format!(
-                "a pass of {} is under way; let a run finish it, or reset the stream",
-                stream.spec().name
-            );
-            return Err(Error::new(Kind::ConfigInvalid, text));
+        if known.is_some_and(|state| state.pass.is_some()) {
+            return invalid(format!(
+                "a pass of {name} is under way; let a run finish it, or reset the stream"
+            ));
         }
+        let Some((state, current)) = known.and_then(|state| Some((state, state.bookmark.clone()?)))
+        else {
+            return invalid(format!(
+                "no run has read {asked} to its end yet, so there is nothing to go back from; a run reads it from the start"
+            ));
+        };
+        let covers = state.covers.as_ref();
+        if covers.is_some_and(|covers| !covers.contains(asked)) && !state.behind.contains_key(asked)
+        {
+            return invalid(format!(
+                "no run has read {asked} yet, so there is nothing to go back from; a run reads it from the start"
+            ));
+        }
+        let until = stream.coverage(&current)?.until;
+        if let Some(until) = until.filter(|until| to > *until) {
+            return invalid(format!(
+                "{name} was read up to {until} only; going on at {to} would leave a gap"
+            ));
+        }
+        let start = stream.scope(Timestamp::now()).since;
+        if let Some(start) = start.filter(|start| to < *start) {
+            return invalid(format!(
+                "{name} is read from {start} on, as its options say, so that a run would not go back to {to}; choose an \
+                 earlier start instead, and the next run reads what lies between"
+            ));
+        }
+        let mut caught = Vec::new();
+        for (outlet, left) in &state.behind {
+            if stream.coverage(left)?.until.is_none_or(|until| until >= to) {
+                caught.push(outlet.clone());
+            }
+        }
+        let state = self.stream(name);
         state.bookmark = Some(bookmark);
-        Ok(())
+        state.last_began = None;
+        for outlet in caught {
+            state.behind.remove(&outlet);
+            state.covers.get_or_insert_default().insert(outlet);
+        }
+        let names = stream.names().into_iter();
+        let is_covered = |name: &&str| {
+            let covers = state.covers.as_ref();
+            covers.is_none_or(|covers| covers.contains(*name))
+        };
+        Ok(names.filter(is_covered).map(str::to_owned).collect())
     }
 
     /// What each stream's state means, in words.
@@ -120,9 +172,16 @@ impl State {
                 Some(bookmark) => {
                     let coverage = stream.coverage(bookmark)?;
                     sentences.push(match coverage.until {
-                        Some(until) => {
-                            format!("everything that changed before {} was read", time(until))
-                        }
+                        Some(until) => match state.and_then(since) {
+                            Some(since) => format!(
+                                "everything that changed from {} and before {} was read",
+                                time(since),
+                                time(until)
+                            ),
+                            None => {
+                                format!("everything that changed before {} was read", time(until))
+                            }
+                        },
                         None => "it was read to its end".to_owned(),
                     });
                     sentences.push(match (coverage.again_from, stream.spec().incremental) {
@@ -131,6 +190,10 @@ impl State {
                         (None, false) => "the next run reads all of it again".to_owned(),
                     });
                     sentences.extend((!coverage.reason.is_empty()).then_some(coverage.reason));
+                    if let Some(state) = state {
+                        sentences.extend(options(&*stream, state));
+                        sentences.extend(companions(&*stream, state));
+                    }
                 }
                 None if state.is_some_and(|state| state.last_records.is_some()) => {
                     sentences.push(
@@ -208,6 +271,62 @@ impl State {
         };
         Error::new(Kind::NotFound, text)
     }
+}
+
+fn since(state: &StreamState) -> Option<Timestamp> {
+    state.scope.as_ref()?.since
+}
+
+/// What the options ask for that was not read.
+fn options(stream: &dyn AnyStream, state: &StreamState) -> Vec<String> {
+    let Some(before) = &state.scope else {
+        return Vec::new();
+    };
+    let scope = stream.scope(Timestamp::now());
+    let change = scope.change_from(before);
+    let mut sentences = Vec::new();
+    if change.is_earlier {
+        let start = scope.since.map_or_else(|| "the beginning".to_owned(), time);
+        sentences.push(format!(
+            "the options ask for everything from {start}: the next run reads what lies between as well"
+        ));
+    }
+    let hidden: Vec<String> = change.wider.into_iter().chain(change.other).collect();
+    if !hidden.is_empty() && stream.spec().incremental {
+        sentences.push(format!(
+            "the options have changed since ({}); the next run is refused until they are set back or the stream is reset",
+            hidden.join("; ")
+        ));
+    }
+    sentences
+}
+
+/// Which streams of the group the bookmark speaks of.
+fn companions(stream: &dyn AnyStream, state: &StreamState) -> Vec<String> {
+    let Some(covers) = &state.covers else {
+        return Vec::new();
+    };
+    let names = stream.names();
+    let left = names.iter().filter(|name| !covers.contains(**name));
+    let mut sentences: Vec<String> = left
+        .map(|name| match state.behind.contains_key(*name) {
+            true => format!(
+                "not of {name}, which later runs left out; a run that reads it begins where it was left"
+            ),
+            false => {
+                format!("not of {name}, which was not read yet; a run that reads it begins at the start")
+            }
+        })
+        .collect();
+    let others: Vec<&str> = names
+        .into_iter()
+        .skip(1)
+        .filter(|name| covers.contains(*name))
+        .collect();
+    if !others.is_empty() {
+        sentences.insert(0, format!("the same is true of {}", others.join(", ")));
+    }
+    sentences
 }
 
 fn changes(one: &StreamState, two: &StreamState) -> Vec<String> {

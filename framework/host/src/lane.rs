@@ -1,6 +1,11 @@
 //! A stream on its way through a run: what is planned, what is being fetched, and what waits.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use headwater_core::{
     AnyStream, Error, Kind, Meter, Page, Position, Result, Source, StreamSpec, Timestamp,
@@ -8,7 +13,7 @@ use headwater_core::{
 use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
-    State,
+    State, groups,
     pass::{Leaf, Pass},
     receipt::{Covered, Ending},
 };
@@ -62,6 +67,12 @@ pub(crate) struct Lane {
     pub(crate) was_read_before: bool,
     /// Whether the pass was under way when the run began.
     pub(crate) is_resumed: bool,
+    /// Whether the state does not have the pass as it is.
+    pub(crate) is_new: bool,
+    /// The start of a stream that no pass has read before, where the options give one.
+    pub(crate) first_since: Option<Timestamp>,
+    /// What is to be told of the plan: code and sentence.
+    pub(crate) told: Vec<(&'static str, String)>,
     /// What is being fetched: partition and place.
     pub(crate) in_flight: BTreeMap<(usize, u64), AbortHandle>,
     /// Places that wait.
@@ -129,11 +140,23 @@ impl Lane {
     pub(crate) fn new(
         stream: Arc<dyn AnyStream>,
         state: &State,
+        wanted: &[String],
         only: Option<&Position>,
     ) -> Result<Self> {
         let name = stream.spec().name;
-        let is_resumed = state.is_under_way(name);
-        let pass = match (state.pass(name), only) {
+        let outlets: BTreeSet<String> = outlets(&*stream, wanted)
+            .map(|spec| spec.name.to_owned())
+            .collect();
+        let is_finished = only.is_none()
+            && !state.is_under_way(name)
+            && outlets.iter().all(|outlet| state.is_finished(outlet));
+        let planned = |pass: Pass, is_resumed: bool| groups::Planned {
+            pass,
+            is_resumed,
+            is_new: !is_resumed,
+            told: Vec::new(),
+        };
+        let planned = match (state.pass(name), only) {
             (Some(pass), Some(only)) => {
                 if pass.partitions.iter().any(|one| one.partition != *only) {
                     let text = format!(
@@ -142,15 +165,16 @@ impl Lane {
                     );
                     return Err(Error::new(Kind::ConfigInvalid, text));
                 }
-                pass.clone()
+                planned(pass.clone(), true)
             }
-            (Some(pass), None) => pass.clone(),
-            (None, Some(only)) => Pass::new(vec![only.clone()]),
-            (None, None) if state.is_finished(name) => Pass::new(Vec::new()),
-            (None, None) => {
-                Pass::new(stream.plan(state.bookmark(name).cloned(), Timestamp::now())?)
-            }
+            (None, Some(only)) => planned(Pass::new(vec![only.clone()]), false),
+            (None, None) if is_finished => planned(Pass::new(Vec::new()), false),
+            (_, None) => groups::plan(&*stream, state, &outlets, Timestamp::now())?,
         };
+        let pass = planned.pass;
+        let is_first = state.bookmark(name).is_none() && only.is_none();
+        let first_since = pass.scope.as_ref().and_then(|scope| scope.since);
+        let first_since = first_since.filter(|_| is_first);
         let mut covered = Covered::default();
         for progress in &pass.partitions {
             covered.extend(&stream.extent(&progress.partition)?);
@@ -160,8 +184,11 @@ impl Lane {
             name,
             outlets: Vec::new(),
             pass,
-            was_read_before: state.is_finished(name) && only.is_none(),
-            is_resumed,
+            was_read_before: is_finished,
+            is_resumed: planned.is_resumed,
+            is_new: planned.is_new,
+            first_since,
+            told: planned.told,
             in_flight: BTreeMap::new(),
             waits: BTreeMap::new(),
             meter: Arc::default(),
@@ -173,6 +200,13 @@ impl Lane {
             is_partial: false,
             ending: None,
         })
+    }
+
+    /// Whether the records of a partition go to a stream of the group.
+    pub(crate) fn gives(&self, partition: usize, outlet: &str) -> bool {
+        let mut partitions = self.pass.partitions.iter();
+        let progress = partitions.find(|one| one.number == partition);
+        progress.is_none_or(|progress| groups::goes_to(progress, outlet))
     }
 
     /// Export jobs that this lane will order.
@@ -208,8 +242,10 @@ impl Lane {
         let mut earliest: Option<Instant> = None;
         let mut is_busy = !self.in_flight.is_empty();
         let mut suspect = None;
+        let first = pass.partitions.front().map(|one| one.number);
         for leaf in pass.leaves() {
-            let is_elsewhere = self.ahead.is_some_and(|number| number != leaf.0);
+            let is_elsewhere = self.ahead.is_some_and(|number| number != leaf.0)
+                || (first != Some(leaf.0) && pass.is_in_turn(leaf.0));
             if is_elsewhere || self.in_flight.contains_key(&leaf) {
                 continue;
             }

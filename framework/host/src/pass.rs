@@ -1,8 +1,8 @@
 //! A pass under way: its partitions, and the places in each of them from which reading goes on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use headwater_core::Position;
+use headwater_core::{Position, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What is left of a pass.
@@ -17,6 +17,15 @@ pub(crate) struct Pass {
     /// The number of the partition that the bookmark is from: one from further back in the plan does not replace it.
     #[serde(default)]
     pub bookmark_from: usize,
+    /// The streams of the group that it is read for; a pass of an earlier version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlets: Option<BTreeSet<String>>,
+    /// What the bookmark will cover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The moment that it was planned for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
 }
 
 /// What is left of a partition.
@@ -39,6 +48,12 @@ pub(crate) struct Progress {
     /// Whether it was set aside by an earlier pass: the bookmark is past it already.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_of_earlier_pass: bool,
+    /// The streams that its records go to; all of the pass without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlets: Option<BTreeSet<String>>,
+    /// Whether it begins only once the partitions before it are over.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_in_turn: bool,
     /// The last id given to a place. The partition itself is 0.
     #[serde(skip)]
     pub last_id: u64,
@@ -94,11 +109,12 @@ impl Pass {
                     beside: Vec::new(),
                     failures: 0,
                     is_of_earlier_pass: false,
+                    outlets: None,
+                    is_in_turn: false,
                     last_id: 0,
                 })
                 .collect(),
-            bookmark: None,
-            bookmark_from: 0,
+            ..Self::default()
         }
     }
 
@@ -187,18 +203,23 @@ impl Pass {
         Some((partition, token))
     }
 
-    /// Reads a place that was set aside once more.
-    pub fn put_back(&mut self, partition: Position, token: Option<Position>) {
+    /// Reads what lies before the bookmark: a place that was set aside once more, or what was left out.
+    pub fn put_back(&mut self, partition: Position, token: Option<Position>) -> &mut Progress {
         let numbers = self.partitions.iter().map(|one| one.number + 1);
+        let number = numbers.max().unwrap_or(0).max(self.bookmark_from + 1);
         self.partitions.push_back(Progress {
-            number: numbers.max().unwrap_or(0),
+            number,
             partition,
             token,
             beside: Vec::new(),
             failures: 0,
             is_of_earlier_pass: true,
+            outlets: None,
+            is_in_turn: false,
             last_id: 0,
         });
+        let last = self.partitions.len() - 1;
+        &mut self.partitions[last]
     }
 
     /// Begins a place anew: what it held at the service is let go of.
@@ -224,6 +245,12 @@ impl Pass {
             }
         }
         leaves
+    }
+
+    /// Whether a partition begins only once those before it are over.
+    pub fn is_in_turn(&self, number: usize) -> bool {
+        let progress = self.partitions.iter().find(|one| one.number == number);
+        progress.is_some_and(|progress| progress.is_in_turn)
     }
 
     /// Runs in a row that ended at a place.

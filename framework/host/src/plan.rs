@@ -4,8 +4,9 @@ use headwater_core::{Allowance, Extent, Part, Position, Result, Source};
 use serde::Serialize;
 
 use crate::{
-    Delivery, State,
+    Delivery, State, groups,
     guarantee::Guarantee,
+    identity,
     lane::{Lane, outlets, select},
     runner::is_own_trouble,
 };
@@ -87,9 +88,14 @@ pub async fn plan(
     survey: bool,
 ) -> Result<Plan> {
     let mut streams = Vec::new();
-    for stream in select(source, wanted)? {
+    let selected = select(source, wanted)?;
+    groups::check(&selected, state)?;
+    if survey {
+        identity::check(source, &mut state.clone(), false).await?;
+    }
+    for stream in selected {
         state.verify(&*stream)?;
-        let lane = Lane::new(stream, state, None)?;
+        let lane = Lane::new(stream, state, wanted, None)?;
         let guarantee = Guarantee::of(lane.stream.spec(), delivery, keeps_position);
         let mut partitions = Vec::new();
         let mut unknown = None;

@@ -21,7 +21,9 @@ use crate::{
     afford::afford,
     drift::{DeadLetters, DriftPolicy, DriftRule, DriftWatch},
     explain::counted,
+    groups,
     guarantee::{Guarantee, Level},
+    identity,
     lane::{Lane, LaneOutlet, Pause, Stage, Turn, outlets, records, select},
     pass::{Leaf, Step},
     receipt::{Ending, Event, Receipt, StreamReceipt},
@@ -63,6 +65,8 @@ pub struct RunOptions {
     pub stay: bool,
     /// Read this one partition of the one stream that is wanted. Its bookmark stays where it is.
     pub only: Option<Position>,
+    /// Go on although the state seems to be about another account.
+    pub same_account: bool,
     /// Whether records are compared with their schemas, and what becomes of those that differ.
     pub drift: Option<DriftOptions>,
     /// Refuse to run where less than this can be promised.
@@ -112,6 +116,7 @@ impl RunOptions {
             memory: 6 << 20,
             stay: false,
             only: None,
+            same_account: false,
             drift: None,
             guarantee: None,
         }
@@ -144,13 +149,25 @@ pub async fn run(
         Some(drift) => drift.check(source)?,
         None => None,
     };
-    let (sink, state, keeps_position) = load(source, sink, state, &options).await?;
+    let (sink, mut state, keeps_position) = load(source, sink, state, &options).await?;
+    if options.only.is_none() {
+        groups::check(&streams, &state)?;
+    }
+    if keeps_position {
+        let asked = identity::check(source, &mut state, options.same_account);
+        tokio::select! {
+            biased;
+            // A stopped run reads nothing.
+            true = is_stopped(&mut options.stop) => {}
+            asked = asked => asked?,
+        }
+    }
     let mut lanes = Vec::new();
     let mut receipts = Vec::new();
     let mut inlets = Vec::new();
     for stream in streams {
         state.verify(&*stream)?;
-        let mut lane = Lane::new(Arc::clone(&stream), &state, options.only.as_ref())?;
+        let mut lane = Lane::new(Arc::clone(&stream), &state, wanted, options.only.as_ref())?;
         let mut inlet = Inlet {
             name: lane.name,
             outlets: Vec::new(),
@@ -170,6 +187,11 @@ pub async fn run(
                 .limit
                 .or_else(|| state.last_records(spec.name).filter(|_| !spec.incremental));
             let set_aside = state.places_set_aside(lane.name);
+            if lane.outlets.len() == 1 {
+                for (code, text) in mem::take(&mut lane.told) {
+                    receipt.notes.insert(code, (1, text));
+                }
+            }
             if set_aside > 0 && lane.outlets.len() == 1 {
                 let text = format!(
                     "{} that earlier runs set aside {} missing; `headwater state retry` reads again",
@@ -433,7 +455,7 @@ impl Running {
             stream: lane.outlets[0].name,
             resumed: lane.is_resumed,
         });
-        if !lane.is_resumed {
+        if lane.is_new {
             let pass = lane.pass.clone();
             self.queue.push(Job::Begin { lane: index, pass });
         }
@@ -523,6 +545,11 @@ impl Running {
         for outlet in &lane.outlets {
             let receipt = &mut self.receipts[outlet.receipt];
             let records = records(&page, outlet.name, lane.name).len() as u64;
+            let records = if lane.gives(place.0, outlet.name) {
+                records
+            } else {
+                0
+            };
             let taken = records.min(limit - receipt.read);
             if taken < records {
                 lane.ahead = Some(place.0);
@@ -760,6 +787,27 @@ impl Running {
         }
     }
 
+    /// Flags first passes that found nothing since their start, where the service has records before it.
+    async fn look_before_the_start(&mut self) {
+        for lane in &self.lanes {
+            let mut receipts = lane.outlets.iter().map(|outlet| outlet.receipt);
+            let receipt = lane.outlets[0].receipt;
+            let has_read = receipts.any(|one| self.receipts[one].read > 0);
+            let is_complete = matches!(self.receipts[receipt].ending, Ending::Complete);
+            let Some(since) = lane.first_since.filter(|_| is_complete && !has_read) else {
+                continue;
+            };
+            // A service that does not answer this has answered what was asked for.
+            if let Ok(Some(true)) = lane.stream.has_earlier().await {
+                let text = format!(
+                    "there is nothing since the start, {since}, and the service has records before it; an earlier start \
+                     date reads them with the next run"
+                );
+                self.receipts[receipt].flag("nothing_since_start", text);
+            }
+        }
+    }
+
     /// What is left to do once nothing is fetched any more.
     async fn conclude(mut self) -> Result<(Vec<StreamReceipt>, u64)> {
         let Some(mut writer) = self.writer.take() else {
@@ -769,6 +817,9 @@ impl Running {
         // What a broken sink has not kept must not get into the state, and a job that is let go of has to.
         if !self.is_sink_broken && self.options.release && *self.options.stop.borrow() {
             (writer, cancelled) = release(&self.lanes, writer).await?;
+        }
+        if !self.is_over {
+            self.look_before_the_start().await;
         }
         let is_sink_broken = self.is_sink_broken;
         let is_over = self.is_over;

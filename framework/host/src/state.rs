@@ -8,13 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{AnyStream, Error, Kind, Position, Result};
+use headwater_core::{AnyStream, Error, Kind, Position, Result, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{drift::Baseline, pass::Pass};
+use crate::{drift::Baseline, groups, identity::Known, pass::Pass};
 
 /// The version of the file's layout.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Some forty times the state of a week's allowance of requests.
 const LARGEST: u64 = 64 << 20;
 
@@ -32,6 +32,9 @@ pub struct State {
     /// Bytes of each output file that this state vouches for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     outputs: BTreeMap<String, u64>,
+    /// Whose data it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<Known>,
 }
 
 /// How far one stream got.
@@ -53,6 +56,18 @@ pub(crate) struct StreamState {
     /// How records differed from their schema in earlier runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Baseline>,
+    /// The streams of the group that the bookmark covers; a state of an earlier version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<BTreeSet<String>>,
+    /// The bookmarks of streams of the group that later passes were not read for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub behind: BTreeMap<String, Position>,
+    /// What the bookmark covers, or what the last pass has read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The moment that the pass which left the bookmark was planned for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_began: Option<Timestamp>,
 }
 
 /// A place that was given up on, since it failed in run after run.
@@ -75,6 +90,7 @@ impl State {
             streams: BTreeMap::new(),
             finished: BTreeSet::new(),
             outputs: BTreeMap::new(),
+            identity: None,
         }
     }
 
@@ -267,7 +283,9 @@ impl State {
             places.push((&aside.partition, aside.token.as_ref()));
         }
         let passed_on = state.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
-        stream.verify(passed_on, &[])?;
+        for bookmark in passed_on.into_iter().chain(state.behind.values()) {
+            stream.verify(Some(bookmark), &[])?;
+        }
         stream.verify(state.bookmark.as_ref(), &places)
     }
 
@@ -294,9 +312,38 @@ impl State {
         &self.streams
     }
 
+    /// Forgets a stream, where it leads a group with the position of all of it, and where it is one of a group.
     pub(crate) fn remove(&mut self, stream: &str) -> bool {
         self.finished.remove(stream);
-        self.streams.remove(stream).is_some()
+        let mut is_known = self.streams.remove(stream).is_some();
+        for state in self.streams.values_mut() {
+            is_known |= groups::forget(state, stream);
+        }
+        is_known
+    }
+
+    /// Forgets all streams and whose they are. What outputs hold stays known.
+    pub fn clear(&mut self) {
+        self.finished.clear();
+        self.streams.clear();
+        self.identity = None;
+    }
+
+    /// Whose data it is about.
+    pub(crate) const fn identity(&self) -> Option<&Known> {
+        self.identity.as_ref()
+    }
+
+    pub(crate) fn set_identity(&mut self, known: Known) {
+        self.identity = Some(known);
+    }
+
+    /// Whether it says of any stream that something was read.
+    pub(crate) fn has_history(&self) -> bool {
+        let has_read = |state: &StreamState| {
+            state.bookmark.is_some() || state.pass.is_some() || state.last_records.is_some()
+        };
+        self.streams.values().any(has_read)
     }
 
     pub(crate) fn stream(&mut self, name: &str) -> &mut StreamState {

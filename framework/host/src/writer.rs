@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::{
     Redacted, Redactor, Sink, State,
     drift::{DeadLetters, DriftEvent, DriftWatch, RejectReason, Verdict},
+    groups,
     lane::records,
     pass::{Pass, Step},
     state::Aside,
@@ -379,14 +380,16 @@ impl Writer {
         if let Some(pass) = state.pass.take()
             && !is_only
         {
-            state.bookmark = pass.bookmark.or(state.bookmark.take());
+            groups::leave(state, pass);
         }
         if !is_only {
             for (outlet, count) in outlets.iter().zip(counts) {
                 self.state.stream(outlet.spec.name).last_records = Some(*count);
             }
         }
-        self.state.finish(name);
+        for outlet in outlets {
+            self.state.finish(outlet.spec.name);
+        }
         self.is_dirty = true;
     }
 

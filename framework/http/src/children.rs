@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use headwater_core::{
-    Coverage, Error, Extent, Kind, Note, Page, Part, Result, Stream, StreamSpec, Timestamp,
+    Coverage, Error, Extent, Kind, Note, Page, Part, Result, Scope, Stream, StreamSpec, Timestamp,
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
@@ -249,6 +249,14 @@ impl Stream for ChildStream {
 
     fn rewind(&self, to: Timestamp) -> Result<WindowBookmark> {
         self.parents.rewind(to)
+    }
+
+    fn scope(&self, now: Timestamp) -> Scope {
+        Stream::scope(&self.parents, now)
+    }
+
+    async fn has_earlier(&self) -> Result<Option<bool>> {
+        self.parents.has_earlier().await
     }
 
     /// Counts the parents. What their children take is known only where each parent names one at most, and is then an

@@ -27,7 +27,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use headwater_core::{
-    Coverage, Error, Extent, Hold, Kind, Note, Page, Result, Status, Stream, StreamSpec, Timestamp,
+    Coverage, Error, Extent, Hold, Kind, Note, Page, Result, Scope, Status, Stream, StreamSpec,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -94,6 +95,11 @@ pub trait Export: Send + Sync + 'static {
     /// See [`Stream::rewind`]; none where the stream is not read by time.
     fn rewind(&self, _to: Timestamp) -> Option<Self::Bookmark> {
         None
+    }
+
+    /// See [`Stream::scope`].
+    fn scope(&self, _now: Timestamp) -> Scope {
+        Scope::default()
     }
 
     /// A field, `"name":value`, to put before the own ones of the records of a stream.
@@ -814,6 +820,10 @@ impl<E: Export> Stream for ExportStream<E> {
 
     fn coverage(&self, bookmark: &E::Bookmark) -> Coverage {
         self.export.coverage(bookmark)
+    }
+
+    fn scope(&self, now: Timestamp) -> Scope {
+        self.export.scope(now)
     }
 
     fn rewind(&self, to: Timestamp) -> Result<E::Bookmark> {

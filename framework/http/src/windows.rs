@@ -29,7 +29,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use headwater_core::{
-    Coverage, Error, Extent, Hold, Kind, Note, Page, Part, Result, SignedDuration, Stream,
+    Coverage, Error, Extent, Hold, Kind, Note, Page, Part, Result, Scope, SignedDuration, Stream,
     StreamSpec, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,7 @@ pub struct WindowedList {
     overlap: SignedDuration,
     one_partition: bool,
     chains: u64,
+    scope: Scope,
 }
 
 impl fmt::Debug for WindowedList {
@@ -193,6 +194,7 @@ impl WindowedList {
             overlap,
             one_partition: false,
             chains: CHAINS,
+            scope: Scope::default(),
         }
     }
 
@@ -207,6 +209,13 @@ impl WindowedList {
     #[must_use]
     pub fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.query.push((name, value.to_string()));
+        self
+    }
+
+    /// Says that the start is an option of the form, and which other options decide what is read.
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
         self
     }
 
@@ -758,6 +767,24 @@ impl Stream for WindowedList {
             to,
             delivered: Seen::default(),
         })
+    }
+
+    fn scope(&self, _: Timestamp) -> Scope {
+        self.scope.clone()
+    }
+
+    /// One request, with the smallest page.
+    async fn has_earlier(&self) -> Result<Option<bool>> {
+        let Some(start) = self.scope.since else {
+            return Ok(None);
+        };
+        let window = (Timestamp::UNIX_EPOCH, start);
+        let Some(paging) = &self.paging else {
+            let response = self.client.send(&self.request(window)).await?;
+            let cut = self.client.split(&response.body, self.records, &[])?;
+            return Ok(Some(!cut.records.is_empty()));
+        };
+        Ok(Some(self.count(window, paging).await? > 0))
     }
 
     /// One request for each window, with the smallest page.

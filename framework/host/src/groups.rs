@@ -1,0 +1,435 @@
+//! What a pass reads for which streams of a group, and under which options.
+//!
+//! A stream and its companions share pass and bookmark, but not every run wants all of them. The state keeps which ones a
+//! bookmark covers and where the others were left. One that a run wants and the bookmark does not cover is caught up with:
+//! the pass gets partitions for it alone, from where it was left, or from the start, up to the bookmark. Likewise where
+//! the options ask for an earlier start: partitions from the new start to the old one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use headwater_core::{AnyStream, Error, Kind, Position, Result, Scope, ScopeChange, Timestamp};
+
+use crate::{
+    State,
+    pass::{Pass, Progress},
+    state::StreamState,
+};
+
+type Names = BTreeSet<String>;
+
+/// A pass to read, and what a run has to say of it.
+pub(crate) struct Planned {
+    pub pass: Pass,
+    /// Whether it goes on with the state's pass.
+    pub is_resumed: bool,
+    /// Whether the state's pass has to be replaced by it.
+    pub is_new: bool,
+    /// For the receipt: code and sentence.
+    pub told: Vec<(&'static str, String)>,
+}
+
+/// Refuses options under which a position would hide what was never read: all streams in one error.
+pub(crate) fn check(streams: &[Arc<dyn AnyStream>], state: &State) -> Result<()> {
+    let now = Timestamp::now();
+    let mut names = Vec::new();
+    let mut differences = Names::new();
+    for stream in streams {
+        let name = stream.spec().name;
+        let Some(known) = state.streams().get(name) else {
+            continue;
+        };
+        // Without a bookmark, and never to have one: each pass reads all of it.
+        if known.bookmark.is_none() && !stream.spec().incremental {
+            continue;
+        }
+        let scope = stream.scope(now);
+        let of_pass = known.pass.as_ref().and_then(|pass| pass.scope.as_ref());
+        let mut is_hidden = false;
+        for before in of_pass.into_iter().chain(&known.scope) {
+            let ScopeChange { wider, other, .. } = scope.change_from(before);
+            is_hidden |= !wider.is_empty() || !other.is_empty();
+            differences.extend(wider.into_iter().chain(other));
+        }
+        if is_hidden {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    let were = if names.len() == 1 { "was" } else { "were" };
+    let differences: Vec<String> = differences.into_iter().collect();
+    let text = format!(
+        "{} {were} read with other options ({}), and what is missing cannot be read alone; set the options back, or read \
+         anew: `headwater state reset --stream {}`, then a run",
+        names.join(", "),
+        differences.join("; "),
+        names.join(" --stream "),
+    );
+    Err(Error::new(Kind::ConfigInvalid, text))
+}
+
+/// The pass to read: the state's, where one is under way, else the next one. `wanted` are streams of the group.
+pub(crate) fn plan(
+    stream: &dyn AnyStream,
+    state: &State,
+    wanted: &Names,
+    now: Timestamp,
+) -> Result<Planned> {
+    let nothing = StreamState::default();
+    let name = stream.spec().name;
+    let group = Group {
+        stream,
+        known: state.streams().get(name).unwrap_or(&nothing),
+        state,
+        wanted,
+        now,
+    };
+    match &group.known.pass {
+        Some(pass) => group.go_on(pass.clone()),
+        None => group.begin(),
+    }
+}
+
+struct Group<'a> {
+    stream: &'a dyn AnyStream,
+    known: &'a StreamState,
+    state: &'a State,
+    wanted: &'a Names,
+    now: Timestamp,
+}
+
+impl Group<'_> {
+    fn begin(&self) -> Result<Planned> {
+        let scope = self.stream.scope(self.now);
+        let covered: Names = match &self.known.bookmark {
+            Some(_) => self.covered().intersection(self.wanted).cloned().collect(),
+            None => Names::new(),
+        };
+        let mut left_out: BTreeMap<Option<String>, (Option<Position>, Names)> = BTreeMap::new();
+        for outlet in self.wanted.difference(&covered) {
+            let from = self.left_at(outlet);
+            let place = from.map(serde_json::to_string).transpose().ok().flatten();
+            let (_, outlets) = left_out
+                .entry(place)
+                .or_insert_with(|| (from.cloned(), Names::new()));
+            outlets.insert(outlet.clone());
+        }
+        let mut left_out: Vec<(Option<Position>, Names)> = left_out.into_values().collect();
+        // Where all of them are at one place, the pass begins there, and nothing has to be caught up with.
+        let mut told = Vec::new();
+        let from = if covered.is_empty() && left_out.len() == 1 {
+            let (from, outlets) = left_out.remove(0);
+            if self.known.bookmark.is_some() {
+                told.push(self.caught_up(&outlets, from.as_ref()));
+            }
+            from
+        } else {
+            self.known.bookmark.clone()
+        };
+        let mut planned = Planned {
+            pass: Pass::new(self.stream.plan(from.clone(), self.now)?),
+            is_resumed: false,
+            is_new: true,
+            told,
+        };
+        planned.pass.began = Some(self.now);
+        planned.pass.outlets = Some(self.wanted.clone());
+        self.catch_up(&mut planned, left_out)?;
+        let before = self.known.scope.as_ref();
+        planned.pass.scope = Some(match (&from, before) {
+            (Some(from), Some(before)) => {
+                self.widen(&mut planned, &scope, before)?;
+                self.merged(scope, before, from)?
+            }
+            (None, Some(before)) => {
+                let other = scope.change_from(before).other;
+                if !other.is_empty() {
+                    let text = format!(
+                        "read with other options than before ({}); records that this run does not read stay as they were",
+                        other.join("; ")
+                    );
+                    planned.told.push(("read_differently", text));
+                }
+                scope
+            }
+            _ => scope,
+        });
+        Ok(planned)
+    }
+
+    fn go_on(&self, mut pass: Pass) -> Result<Planned> {
+        let scope = self.stream.scope(self.now);
+        let had = pass.outlets.clone().unwrap_or_else(|| self.wanted.clone());
+        let stays: Names = had.intersection(self.wanted).cloned().collect();
+        let change = pass.scope.as_ref().map(|before| scope.change_from(before));
+        let change = change.unwrap_or_default();
+        if !change.wider.is_empty() || !change.other.is_empty() || stays.is_empty() {
+            return self.begin_instead(&pass, &change);
+        }
+        let mut planned = Planned {
+            pass: Pass::default(),
+            is_resumed: true,
+            is_new: stays != had || stays != *self.wanted,
+            told: Vec::new(),
+        };
+        let joins: Names = self.wanted.difference(&had).cloned().collect();
+        if !joins.is_empty() {
+            for progress in &mut pass.partitions {
+                progress.outlets.get_or_insert_with(|| stays.clone());
+            }
+        }
+        let until = pass.began;
+        pass.outlets = Some(self.wanted.clone());
+        let before = pass.scope.take();
+        planned.pass = pass;
+        for outlet in joins {
+            let covers = self.known.covers.as_ref();
+            let is_covered = covers.is_some_and(|covers| covers.contains(&outlet));
+            let from = match is_covered {
+                true => self.known.bookmark.clone(),
+                false => self.known.behind.get(&outlet).cloned(),
+            };
+            let outlets = Names::from([outlet]);
+            self.add(&mut planned, from, until, outlets)?;
+        }
+        planned.pass.scope = Some(match before {
+            Some(before) => {
+                planned.is_new |= change.is_earlier;
+                self.widen(&mut planned, &scope, &before)?;
+                Scope {
+                    since: scope.since.min(before.since),
+                    ..scope
+                }
+            }
+            None => scope,
+        });
+        Ok(planned)
+    }
+
+    /// A new pass in the place of one whose records would be of no use. What both are to read keeps its place.
+    fn begin_instead(&self, old: &Pass, change: &ScopeChange) -> Result<Planned> {
+        let mut planned = self.begin()?;
+        if change.other.is_empty()
+            && old
+                .outlets
+                .as_ref()
+                .is_some_and(|had| self.wanted.is_subset(had))
+        {
+            for progress in &mut planned.pass.partitions {
+                let same = old
+                    .partitions
+                    .iter()
+                    .find(|one| one.partition == progress.partition);
+                if let Some(same) = same {
+                    progress.token.clone_from(&same.token);
+                    progress.beside.clone_from(&same.beside);
+                }
+            }
+            planned.pass.number();
+        }
+        let differences: Vec<&str> = change
+            .wider
+            .iter()
+            .chain(&change.other)
+            .map(String::as_str)
+            .collect();
+        if !differences.is_empty() {
+            let text = format!(
+                "the options changed while a pass was under way ({}); it begins anew",
+                differences.join("; ")
+            );
+            planned.told.push(("begun_anew", text));
+        }
+        Ok(planned)
+    }
+
+    /// The streams of the group that the bookmark covers. A state of an earlier version does not say: those of which it
+    /// has something are, and where it has nothing of any, none is.
+    fn covered(&self) -> Names {
+        if let Some(covers) = &self.known.covers {
+            return covers.clone();
+        }
+        let names = self.stream.names();
+        if names.len() == 1 {
+            return names.into_iter().map(str::to_owned).collect();
+        }
+        let is_known = |name: &&str| {
+            let state = self.state.streams().get(*name);
+            state.is_some_and(|state| state.last_records.is_some() || state.drift.is_some())
+        };
+        names
+            .into_iter()
+            .filter(is_known)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn left_at(&self, outlet: &str) -> Option<&Position> {
+        self.known.behind.get(outlet)
+    }
+
+    /// Reads for each of these streams what lies between the place where it was left and the bookmark.
+    fn catch_up(
+        &self,
+        planned: &mut Planned,
+        left_out: Vec<(Option<Position>, Names)>,
+    ) -> Result<()> {
+        for (from, outlets) in left_out {
+            self.add(planned, from, self.known.last_began, outlets)?;
+        }
+        Ok(())
+    }
+
+    fn caught_up(&self, outlets: &Names, from: Option<&Position>) -> (&'static str, String) {
+        let names: Vec<&str> = outlets.iter().map(String::as_str).collect();
+        let is = if names.len() == 1 { "is" } else { "are" };
+        let begins = match from {
+            Some(_) => "read from where an earlier run left off",
+            None => "read from the start",
+        };
+        let text = format!(
+            "{} {is} {begins}: the last runs did not read all of this group",
+            names.join(", ")
+        );
+        ("caught_up", text)
+    }
+
+    fn add(
+        &self,
+        planned: &mut Planned,
+        from: Option<Position>,
+        until: Option<Timestamp>,
+        outlets: Names,
+    ) -> Result<()> {
+        planned.told.push(self.caught_up(&outlets, from.as_ref()));
+        planned.is_new = true;
+        // Planned as of the moment at which the bookmark's pass was planned, so that it ends where that one did.
+        let partitions = self.stream.plan(from, until.unwrap_or(self.now))?;
+        self.append(&mut planned.pass, partitions, Some(outlets))
+    }
+
+    /// Reads what lies between an earlier start and the one that was read from.
+    fn widen(&self, planned: &mut Planned, scope: &Scope, before: &Scope) -> Result<()> {
+        let (true, Some(old)) = (scope.change_from(before).is_earlier, before.since) else {
+            return Ok(());
+        };
+        let from = scope
+            .since
+            .map_or_else(|| "the beginning".to_owned(), |since| format!("{since}"));
+        let text = format!("the start moved from {old} back to {from}: what lies between is read");
+        planned.told.push(("start_moved_back", text));
+        // Streams that are read from the start in this pass get it there.
+        let has_place =
+            |outlet: &&String| self.covered().contains(*outlet) || self.left_at(outlet).is_some();
+        let outlets: Names = match self.known.bookmark {
+            Some(_) => self.wanted.iter().filter(has_place).cloned().collect(),
+            None => self.wanted.clone(),
+        };
+        let outlets = (outlets != *self.wanted).then_some(outlets);
+        let partitions = self.stream.plan(None, old)?;
+        self.append(&mut planned.pass, partitions, outlets)
+    }
+
+    fn append(
+        &self,
+        pass: &mut Pass,
+        partitions: Vec<Position>,
+        outlets: Option<Names>,
+    ) -> Result<()> {
+        for partition in partitions {
+            // Jobs of one stream look alike: the next one is ordered once the one before it was read.
+            let is_in_turn = self.stream.jobs(&partition, None)? > 0;
+            let progress = pass.put_back(partition, None);
+            progress.outlets.clone_from(&outlets);
+            progress.is_in_turn = is_in_turn;
+        }
+        Ok(())
+    }
+
+    /// What the bookmark will cover: everything since the earlier start, unless the new one lies beyond what was read.
+    fn merged(&self, scope: Scope, before: &Scope, from: &Position) -> Result<Scope> {
+        let until = self.stream.coverage(from)?.until;
+        let has_gap = until
+            .zip(scope.since)
+            .is_some_and(|(until, since)| since > until);
+        if has_gap {
+            return Ok(scope);
+        }
+        Ok(Scope {
+            since: scope.since.min(before.since),
+            ..scope
+        })
+    }
+}
+
+/// Leaves the bookmark of a pass that is over, and with it what it covers. Streams of the group that the pass was not read
+/// for keep the place that they had.
+pub(crate) fn leave(state: &mut StreamState, pass: Pass) {
+    let has_moved = pass.bookmark.is_some();
+    let before = state.bookmark.take();
+    state.bookmark = pass.bookmark.or_else(|| before.clone());
+    let is_same_scope = match (&pass.scope, &state.scope) {
+        (Some(new), Some(old)) => new.change_from(old).is_covered(),
+        _ => true,
+    };
+    if pass.scope.is_some() {
+        state.scope = pass.scope;
+    }
+    if state.bookmark.is_none() {
+        return;
+    }
+    let Some(outlets) = pass.outlets else {
+        return;
+    };
+    for outlet in &outlets {
+        state.behind.remove(outlet);
+    }
+    let others: Vec<String> = state
+        .covers
+        .take()
+        .unwrap_or_default()
+        .difference(&outlets)
+        .cloned()
+        .collect();
+    let mut covers = outlets;
+    if !is_same_scope {
+        // They were not read under these options.
+        state.behind.clear();
+    } else if !has_moved {
+        covers.extend(others);
+    } else if let Some(before) = before {
+        let left = others.into_iter().map(|outlet| (outlet, before.clone()));
+        state.behind.extend(left);
+    }
+    state.covers = Some(covers);
+    if has_moved {
+        state.last_began = pass.began;
+    }
+}
+
+/// Forgets one stream of a group that another one leads: the next run reads it from the start. True where there is such
+/// a group.
+pub(crate) fn forget(state: &mut StreamState, outlet: &str) -> bool {
+    let mut is_known = state.behind.remove(outlet).is_some();
+    if let Some(covers) = &mut state.covers {
+        is_known |= covers.remove(outlet);
+    }
+    if let Some(pass) = &mut state.pass
+        && let Some(outlets) = &mut pass.outlets
+    {
+        is_known |= outlets.remove(outlet);
+    }
+    is_known
+}
+
+/// Whether a partition's records go to a stream.
+pub(crate) fn goes_to(progress: &Progress, outlet: &str) -> bool {
+    progress
+        .outlets
+        .as_ref()
+        .is_none_or(|outlets| outlets.contains(outlet))
+}

@@ -1,0 +1,157 @@
+//! Whose data a state is about: a position of one account says nothing of another one's records.
+
+use std::collections::BTreeSet;
+
+use headwater_core::{Error, Identity, Kind, Result, Source};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::State;
+
+/// Facts of an account that a state keeps: the smallest digests, so that two answers of one account share some although
+/// it has changed.
+const MOST_FACTS: usize = 16;
+
+/// The connector's identity as a state keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Known {
+    source: Identity,
+    /// Digests of what the service told of the account; empty where it told nothing.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    account: BTreeSet<String>,
+}
+
+/// Refuses a state that is about another account, unless that is said to be the same, and notes which one it is about from
+/// here on. Where the service does not tell the account, address and way to sign in decide.
+pub(crate) async fn check(source: &dyn Source, state: &mut State, is_same: bool) -> Result<()> {
+    let Some(identity) = source.identity() else {
+        return Ok(());
+    };
+    // Whatever is wrong with the service, the streams say it better.
+    let facts = source.account().await.ok().flatten().unwrap_or_default();
+    let mut now = Known {
+        source: identity,
+        account: digests(state.connector(), &facts),
+    };
+    if let Some(known) = state.identity() {
+        if state.has_history()
+            && !is_same
+            && let Some(difference) = difference(known, &now)
+        {
+            return Err(refused(state.connector(), &difference));
+        }
+        if now.account.is_empty() && (is_same || known.source == now.source) {
+            now.account.clone_from(&known.account);
+        }
+    }
+    state.set_identity(now);
+    Ok(())
+}
+
+/// What tells two accounts apart.
+fn difference(known: &Known, now: &Known) -> Option<String> {
+    if !known.account.is_empty() && !now.account.is_empty() {
+        let is_same = !known.account.is_disjoint(&now.account);
+        return (!is_same).then(|| {
+            "the credentials open another account than the one that was read before".to_owned()
+        });
+    }
+    let (before, after) = (&known.source, &now.source);
+    if before.address != after.address {
+        return Some(format!(
+            "it was read from {}, and the address is {} now",
+            before.address, after.address
+        ));
+    }
+    (before.sign_in != after.sign_in).then(|| {
+        format!(
+            "it was read with the sign-in {:?}, which is {:?} now, and the service does not tell whether the account is \
+             the same",
+            before.sign_in, after.sign_in
+        )
+    })
+}
+
+fn refused(connector: &str, difference: &str) -> Error {
+    let text = format!(
+        "the state is about another account of {connector}: {difference}. Nothing was read. To read this account, use \
+         another destination, or begin anew with `headwater state reset --all`. If it is the same account, say so once: \
+         --same-account, or same_account in a request to the service"
+    );
+    Error::new(Kind::ConfigInvalid, text)
+}
+
+/// The smallest digests of the facts. The connector's name goes into them, so that they say nothing elsewhere.
+fn digests(connector: &str, facts: &[String]) -> BTreeSet<String> {
+    const BYTES: usize = 12;
+    let digest = |fact: &String| -> String {
+        let digest = Sha256::new()
+            .chain_update(connector)
+            .chain_update([0])
+            .chain_update(fact)
+            .finalize();
+        digest
+            .iter()
+            .take(BYTES)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    };
+    let all: BTreeSet<String> = facts.iter().map(digest).collect();
+    all.into_iter().take(MOST_FACTS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(address: &str, sign_in: &str, facts: &[&str]) -> Known {
+        let facts: Vec<String> = facts.iter().map(|fact| (*fact).to_owned()).collect();
+        Known {
+            source: Identity {
+                address: address.to_owned(),
+                sign_in: sign_in.to_owned(),
+            },
+            account: digests("test", &facts),
+        }
+    }
+
+    #[test]
+    fn one_fact_in_common_is_the_same_account_wherever_it_is() {
+        let before = known("https://a", "key", &["1", "2", "3"]);
+        for same in [
+            known("https://a", "key", &["3", "4"]),
+            known("https://b", "password", &["1"]),
+            known("https://a", "key", &[]),
+        ] {
+            assert_eq!(difference(&before, &same), None, "{same:?}");
+        }
+        for other in [
+            known("https://a", "key", &["4", "5"]),
+            known("https://b", "key", &[]),
+            known("https://a", "password", &[]),
+        ] {
+            assert!(difference(&before, &other).is_some(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_that_grew_still_share_some_of_what_is_kept() {
+        let names = |range: std::ops::Range<u32>| -> Vec<String> {
+            range.map(|number| format!("user {number}")).collect()
+        };
+        let before = digests("test", &names(0..100));
+        assert_eq!(before.len(), MOST_FACTS);
+        assert!(!before.is_disjoint(&digests("test", &names(0..150))));
+        assert!(before.is_disjoint(&digests("test", &names(100..200))));
+        assert!(before.is_disjoint(&digests("other", &names(0..100))));
+    }
+
+    #[test]
+    fn a_state_keeps_digests_and_no_facts() {
+        let kept = serde_json::to_string(&known("https://a", "key", &["ann@example.com"])).unwrap();
+        assert!(!kept.contains("ann"), "{kept}");
+        let read: Known = serde_json::from_str(&kept).unwrap();
+        assert_eq!(read, known("https://a", "key", &["ann@example.com"]));
+    }
+}
