@@ -55,13 +55,20 @@ impl Account {
     }
 }
 
-/// The id of the organization, or, where none is told, of the user.
-pub(crate) fn id(body: &[u8]) -> Option<String> {
+/// Facts of the organization, or, where none is told, of the user. A number means something together with the address or
+/// with the name, so that an organization is known again after its name or the address has changed, not after both.
+pub(crate) fn facts(address: &str, body: &[u8]) -> Option<Vec<String>> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     ["organization", "user"].into_iter().find_map(|owner| {
-        let id = answer.get(owner)?.get("id")?;
+        let told = answer.get(owner)?;
+        let id = told.get("id")?;
         let is_id = id.is_number() || id.as_str().is_some_and(|id| !id.is_empty());
-        is_id.then(|| format!("{owner} {id}"))
+        let name = ["name", "email"]
+            .into_iter()
+            .find_map(|name| told.get(name)?.as_str());
+        let mut facts = vec![format!("{owner} {id} at {address}")];
+        facts.extend(name.map(|name| format!("{owner} {id} called {name}")));
+        is_id.then_some(facts)
     })
 }
 
@@ -71,17 +78,17 @@ mod tests {
 
     #[test]
     fn an_account_is_its_organization_or_its_user() {
-        let told = |body: &str| id(body.as_bytes());
+        let told = |body: &str| facts("https://a", body.as_bytes()).unwrap_or_default();
         assert_eq!(
-            told(r#"{"user":{"id":1},"organization":{"id":7,"plan":"trial"}}"#).as_deref(),
-            Some("organization 7")
+            told(r#"{"user":{"id":1},"organization":{"id":7,"name":"Acme","plan":"trial"}}"#),
+            ["organization 7 at https://a", "organization 7 called Acme"]
         );
         assert_eq!(
-            told(r#"{"user":{"id":"u-1"},"organization":null}"#).as_deref(),
-            Some("user \"u-1\"")
+            told(r#"{"user":{"id":"u-1"},"organization":null}"#),
+            ["user \"u-1\" at https://a"]
         );
         for none in ["{}", "[]", "<html>", r#"{"organization":{"id":null}}"#] {
-            assert_eq!(told(none), None, "{none}");
+            assert_eq!(told(none), [""; 0], "{none}");
         }
     }
 

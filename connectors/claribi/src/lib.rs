@@ -318,11 +318,10 @@ impl Source for Claribi {
         Some(headwater::Identity::new(self.client.base(), self.sign_in))
     }
 
-    /// The organization. Its number means something at one address only.
+    /// The organization.
     async fn account(&self) -> Result<Option<Vec<String>>> {
         let response = self.client.send(&Request::get(streams::STATUS)).await?;
-        let id = account::id(&response.body);
-        Ok(id.map(|id| vec![format!("{} {id}", self.client.base())]))
+        Ok(account::facts(self.client.base().as_str(), &response.body))
     }
 
     async fn allowances(&self) -> Result<Vec<Allowance>> {

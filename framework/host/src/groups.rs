@@ -433,3 +433,62 @@ pub(crate) fn goes_to(progress: &Progress, outlet: &str) -> bool {
         .as_ref()
         .is_none_or(|outlets| outlets.contains(outlet))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(value: u32) -> Position {
+        serde_json::from_value(serde_json::json!({ "version": 1, "value": value })).unwrap()
+    }
+
+    fn names(names: &[&str]) -> Names {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn pass(bookmark: Option<u32>, outlets: &[&str], since: &str) -> Pass {
+        Pass {
+            bookmark: bookmark.map(position),
+            outlets: Some(names(outlets)),
+            scope: Some(Scope::since(format!("{since}T00:00:00Z").parse().unwrap())),
+            ..Pass::default()
+        }
+    }
+
+    #[test]
+    fn a_stream_that_a_pass_was_not_read_for_keeps_its_place() {
+        let mut state = StreamState::default();
+        leave(&mut state, pass(Some(1), &["a", "b"], "2026-01-01"));
+        assert_eq!(state.covers, Some(names(&["a", "b"])));
+        leave(&mut state, pass(Some(2), &["a"], "2026-01-01"));
+        assert_eq!(state.covers, Some(names(&["a"])));
+        assert_eq!(
+            state.behind,
+            BTreeMap::from([("b".to_owned(), position(1))])
+        );
+        // Nothing new: the place is the same for those that were not read.
+        leave(&mut state, pass(None, &["b"], "2026-01-01"));
+        assert_eq!(state.covers, Some(names(&["a", "b"])));
+        assert_eq!((state.behind.len(), state.bookmark), (0, Some(position(2))));
+    }
+
+    #[test]
+    fn a_stream_that_a_wider_pass_was_not_read_for_has_no_place_any_more() {
+        let mut state = StreamState::default();
+        leave(&mut state, pass(Some(1), &["a", "b"], "2026-01-01"));
+        leave(&mut state, pass(Some(2), &["a"], "2025-01-01"));
+        assert_eq!(state.covers, Some(names(&["a"])));
+        assert!(state.behind.is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_is_forgotten_has_no_place_in_the_pass_under_way_either() {
+        let mut state = StreamState::default();
+        leave(&mut state, pass(Some(1), &["a", "b"], "2026-01-01"));
+        state.pass = Some(pass(None, &["a", "b"], "2026-01-01"));
+        assert!(forget(&mut state, "b"));
+        assert!(!forget(&mut state, "b"));
+        assert_eq!(state.covers, Some(names(&["a"])));
+        assert_eq!(state.pass.unwrap().outlets, Some(names(&["a"])));
+    }
+}

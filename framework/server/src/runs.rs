@@ -95,6 +95,8 @@ pub(crate) struct Order {
     pub destination: String,
     /// Whether personal data is replaced before it is written.
     pub redact: bool,
+    /// Whether the account is said to be the one that was read before.
+    pub same_account: bool,
     pub actor: Actor,
 }
 
@@ -363,6 +365,7 @@ async fn begin(app: Arc<App>, ready: Ready) -> Result<Arc<Sync>, Problem> {
     let options = RunOptions {
         state_path: ready.state_path,
         redaction: order.redact.then(Redaction::default),
+        same_account: order.same_account,
         ..RunOptions::new(Arc::clone(&opened.meter), stopped)
     };
     tokio::spawn(async move {

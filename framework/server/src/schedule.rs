@@ -106,6 +106,7 @@ async fn start(app: Arc<App>, claimed: Claimed) {
         streams: scheduled.schedule.streams.clone(),
         destination: scheduled.schedule.destination.clone(),
         redact: scheduled.schedule.is_redacted,
+        same_account: false,
         actor: Actor::schedule(),
     };
     let Err(problem) = runs::start(&app, order).await else {

@@ -100,6 +100,10 @@ struct New {
     /// Whether personal data is replaced before it is written.
     #[serde(default)]
     redact: bool,
+    /// Go on although the position seems to be about another account: for an account that has moved to another address or
+    /// has changed beyond recognition.
+    #[serde(default)]
+    same_account: bool,
 }
 
 pub(super) fn default_destination() -> String {
@@ -207,6 +211,7 @@ async fn start(
                 streams: new.streams,
                 destination: new.destination,
                 redact: new.redact,
+                same_account: new.same_account,
                 actor: actor(&caller),
             };
             Ok(View::of(&*runs::start(&app, order).await?))

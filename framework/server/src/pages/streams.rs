@@ -173,6 +173,7 @@ async fn run(
         streams: chosen.streams.iter().cloned().collect(),
         destination: chosen.destination.clone(),
         redact: chosen.is_redacted,
+        same_account: false,
         actor: actor(caller),
     };
     let sync = start(&visit.app, order).await?;
