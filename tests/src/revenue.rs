@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
+    thread,
     time::Duration,
 };
 
@@ -581,6 +582,7 @@ impl Host {
         let source = open_in(&context, answer);
         let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
         let state = State::load(&self.state(), ID, &STREAMS)?;
+        self.until_free();
         let sink = Box::new(JsonLinesFolder::new(&self.out())?);
         let mut options = RunOptions {
             state_path: Some(self.state()),
@@ -591,6 +593,18 @@ impl Host {
         };
         change(&mut options);
         headwater_host::run(&*source, &wanted, state, sink, options, &mut |_| {}).await
+    }
+
+    /// Waits until a read that was dropped has let go of its files. A process that ends does so at once; here the writer
+    /// has to notice first, on a thread of its own.
+    fn until_free(&self) {
+        let files = fs::read_dir(self.out()).into_iter().flatten().flatten();
+        for file in files.filter_map(|entry| fs::File::open(entry.path()).ok()) {
+            let mut tries = 0..500;
+            while file.try_lock().is_err() && tries.next().is_some() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
     }
 
     /// Stops the read that is under way, and every later one.

@@ -215,6 +215,44 @@ async fn nothing_is_saved_that_the_service_refuses() {
 
 /// A store that takes no result of a test, as a full disk would.
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_is_refused_shows_in_the_health_of_its_connection() {
+    let sandbox = unlimited_sandbox(10).await;
+    let home = Home::new(&sandbox.base_url());
+    home.add();
+    let health = || {
+        let listed = home.good(&["list", "--json"]).json()[0].clone();
+        let shown = home.good(&["show", "copilot", "--json"]).json();
+        assert_eq!(listed["health"], shown["health"]);
+        assert_eq!(listed["last_sync"], shown["last_sync"]);
+        shown
+    };
+    assert_eq!(health()["health"], "working");
+    sandbox.set_faults("status=401:9999".parse().unwrap());
+    let sync = || -> Ran {
+        let mut command = command(HEADWATER);
+        command.args(["sync", "copilot", "--to", "sqlite:records.db"]);
+        command.current_dir(home.path());
+        command.env("HEADWATER_HOME", home.path().join("home"));
+        command.output().unwrap().into()
+    };
+    assert_eq!(sync().code, Some(3));
+    let seen = health();
+    assert_eq!(seen["health"], "needs_attention", "{seen}");
+    assert_eq!(seen["last_check"]["outcome"], "passed");
+    assert_eq!(seen["last_sync"]["code"], "unauthenticated");
+    let listed = home.good(&["list"]).out;
+    assert!(listed.contains("needs attention"), "{listed}");
+    let shown = home.good(&["show", "copilot"]).out;
+    assert!(shown.contains("last sync") && shown.contains("failed"), "{shown}");
+    sandbox.set_faults(Default::default());
+    home.good(&["test", "copilot"]);
+    assert_eq!(health()["health"], "needs_attention");
+    let whole = sync();
+    assert_eq!(whole.code, Some(0), "{}", whole.all());
+    assert_eq!(health()["health"], "working");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_test_said_is_told_also_where_it_cannot_be_kept() {
     let sandbox = unlimited_sandbox(10).await;
     let home = Home::new(&sandbox.base_url());

@@ -39,6 +39,29 @@ async fn the_form_is_asked_for_and_secrets_are_not_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_taken_as_it_is_typed() {
+    let sandbox = acceptance::claribi::organization_of(4).await;
+    let base_url = format!("base_url={}", sandbox.base_url());
+    let mut session = Session::start(HEADWATER, &["check", "claribi", "--set", &base_url]);
+    session.wait_for("Authentication [1]: ");
+    session.type_line("4");
+    session.wait_for("E-mail: ");
+    session.type_line(headwater_sandbox::claribi::EMAIL);
+    session.wait_for("Password: ");
+    session.type_line(&format!(" {} ", headwater_sandbox::claribi::PASSWORD));
+    session.wait_for("Read details [false]: ");
+    session.type_line("");
+    session.wait_for("Stale after hours [24]: ");
+    session.type_line("");
+    let (code, rest) = session.end();
+    assert_eq!(code, Some(3), "{rest}");
+    assert!(
+        rest.contains("note: Password has spaces or quotes around it"),
+        "{rest}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn three_wrong_answers_end_it() {
     let mut session = Session::start(HEADWATER, &["check", "clari-copilot"]);
     for round in 0..3 {

@@ -45,6 +45,7 @@ pub struct Config {
             .help("Beside the API key; it may be shown only once, when the pair is made")
             .guide_step(2)
             .single()
+            .verbatim()
     )]
     api_password: Secret,
 

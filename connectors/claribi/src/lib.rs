@@ -135,6 +135,7 @@ enum Auth {
             transform = Hint::order(2)
                 .help("the one that you log in to clariBI with")
                 .guide_step(4)
+                .verbatim()
         )]
         password: Secret,
     },

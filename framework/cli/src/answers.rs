@@ -558,7 +558,11 @@ fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
     } else {
         read_line(&prompt)?
     };
-    let text = text.trim();
+    // The end of the line is of no answer; a password keeps everything else.
+    let text = match field.kind {
+        FieldKind::Secret => field.tidied(text.trim_end_matches(['\r', '\n'])),
+        _ => text.trim(),
+    };
     if text.is_empty() {
         let (inside, name) = field.pointer.rsplit_once('/').unwrap_or_default();
         if let Some(object) = answer.pointer_mut(inside).and_then(Value::as_object_mut) {

@@ -8,7 +8,8 @@ use headwater_core::{
 };
 use headwater_host::references::{self, EnvFile};
 use headwater_store::{
-    Actor, Connection, Contents, Holder, Label, LastCheck, Listed, NewConnection, PastRun, Store,
+    Actor, Connection, Contents, Holder, Label, LastCheck, LastSync, Listed, NewConnection,
+    PastRun, Store,
 };
 use serde_json::{Map, Value, json};
 
@@ -187,7 +188,8 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
                 json!({
                     "connection": one.name, "title": one.title, "connector": one.connector, "secrets": one.secrets,
                     "updated": one.updated, "destination": one.destination, "expires": one.expires, "problem": one.problem,
-                    "last_check": one.last_check.as_ref().map(last_check),
+                    "health": one.health().name(), "last_check": one.last_check.as_ref().map(last_check),
+                    "last_sync": one.last_sync.as_ref().map(last_sync),
                 })
             })
             .collect();
@@ -201,14 +203,18 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
         [
             "connection",
             "connector",
+            "health",
             "changed",
             "last check",
+            "last sync",
             "records to",
         ]
         .map(str::to_owned)
         .to_vec(),
     ];
     rows.extend(listed.into_iter().map(|one| {
+        let health = one.health().name().replace('_', " ");
+        let sync = one.last_sync.map(|sync| sync.outcome);
         let last = match one.problem {
             Some(problem) => format!("cannot be read: it {problem}"),
             None => one.destination.unwrap_or_default(),
@@ -224,8 +230,10 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
         vec![
             name,
             one.connector,
+            health,
             updated.unwrap_or_default(),
             test.unwrap_or_default(),
+            sync.unwrap_or_default(),
             last,
         ]
     }));
@@ -323,10 +331,15 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
         "changed",
         format!("{} (version {})", connection.updated, connection.version),
     );
+    fact("health", connection.health().name().replace('_', " "));
     if let Some(check) = &connection.last_check {
         let said = &check.said;
         let text = format!("{} {}: {}", said.outcome, check.checked, said.message);
         fact("last check", text);
+    }
+    if let Some(sync) = &connection.last_sync {
+        let text = format!("{} {}: {}", sync.outcome, sync.ended, sync.message);
+        fact("last sync", text);
     }
     if let Some(day) = connection.expires {
         fact("expires", day.to_string());
@@ -351,6 +364,10 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
         terminal.print(&row)?;
     }
     Ok(())
+}
+
+fn last_sync(sync: &LastSync) -> Value {
+    json!({ "at": sync.ended, "outcome": sync.outcome, "code": sync.code, "message": sync.message })
 }
 
 fn last_check(check: &LastCheck) -> Value {
@@ -385,7 +402,9 @@ fn shown(connection: &Connection, held: &[Shown], runs: &[PastRun]) -> Value {
         "version": connection.version,
         "destination": connection.destination,
         "expires": connection.expires,
+        "health": connection.health().name(),
         "last_check": connection.last_check.as_ref().map(last_check),
+        "last_sync": connection.last_sync.as_ref().map(last_sync),
         "in_use": connection.holder.as_ref().map(holder),
         "runs": runs.iter().map(run).collect::<Vec<_>>(),
     })

@@ -68,7 +68,7 @@ pub(crate) fn sync(
         Err(error) => {
             // A run that was refused holds its connection no longer. What refused it is what is told.
             if let Some(lease) = lease {
-                let said = json!({ "outcome": "failed", "message": error.to_string() });
+                let said = json!({ "outcome": "failed", "kind": error.kind(), "message": error.to_string() });
                 let _ = lease.end(&said, None, &Actor::local());
             }
             return Err(error.into());

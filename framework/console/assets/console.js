@@ -735,18 +735,21 @@
       }
     }
 
-    /** Cleans what copying brings along, and says so. */
+    /** Cleans what copying brings along, and says so. A password stays as it is. */
     tidy(input) {
       const field = input.closest('[data-pointer]');
+      const { prefix, verbatim } = field.dataset;
       const said = [];
-      let value = input.value.replace(/^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$/g, '').replace(/^(["'])(.*)\1$/s, '$2');
-      if (value !== input.value) said.push(own.stripped);
-      const bare = value.match(/^bearer\s+(\S+)$/i);
+      const unspaced = input.value.replace(/^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$/g, '');
+      const unquoted = unspaced.replace(/^(["'])(.*)\1$/s, '$2');
+      let value = verbatim === 'blanks' ? input.value : verbatim ? unspaced : unquoted;
+      if (value !== input.value) said.push(verbatim ? own.unspaced : own.stripped);
+      if (value !== unquoted) said.push(own.wrapped);
+      const bare = !verbatim && value.match(/^bearer\s+(\S+)$/i);
       if (bare) {
         value = bare[1];
         said.push(own.bearer);
       }
-      const prefix = field.dataset.prefix;
       if (prefix && value && !value.startsWith(prefix)) said.push(fill(own.prefix, { prefix }));
       if (value !== input.value) input.value = value;
       this.notice(field, said.join(' '));

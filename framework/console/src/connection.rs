@@ -77,6 +77,8 @@ pub struct ConnectionDetail<'a> {
     pub can_be_entered: bool,
     /// Its last check.
     pub tested: Option<Tested>,
+    /// What its last sync said, where that did not read everything.
+    pub last_sync: Option<String>,
     /// The day on which its secrets end, as people said.
     pub expires: Option<Date>,
     /// What speaks for new secrets although nothing ends.
@@ -201,11 +203,28 @@ fn attention(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup
                     p { strong { (check.message) } }
                     @if let Some(remedy) = &check.remedy { p { (remedy) } }
                     p { a.button href={ (path) "/edit?repair=1" } data-dialog { (own.fix) } }
+                    @if let Some(said) = &view.last_sync { (sync_words(said, text)) }
                 }
             }
         },
-        _ => html! {},
+        _ => html! {
+            @if let Some(said) = &view.last_sync {
+                div.attention-box {
+                    (icon("warn"))
+                    div {
+                        (sync_words(said, text))
+                        @if view.tile.status == Status::NeedsAttention {
+                            p { a.button href={ (path) "/edit?repair=1" } data-dialog { (own.fix) } }
+                        }
+                    }
+                }
+            }
+        },
     }
+}
+
+fn sync_words(said: &str, text: &Messages) -> Markup {
+    html! { p { (text.connection.last_sync) " " strong { (said) } } }
 }
 
 fn check(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup {

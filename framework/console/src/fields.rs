@@ -489,9 +489,13 @@ impl Fields<'_> {
     }
 
     fn secret_field(&self, field: &Field, state: Option<&str>, inside: &Markup) -> Markup {
+        let verbatim = field.verbatim.then(|| match field.keeps_blanks() {
+            true => "blanks",
+            false => "quotes",
+        });
         html! {
             div.field.secret data-pointer=(field.pointer) data-kind="secret" data-guide=[field.guide_step]
-                data-state=[state] data-title=(field.title) data-prefix=[field.known_prefix.as_ref()] { (inside) }
+                data-state=[state] data-title=(field.title) data-prefix=[field.known_prefix.as_ref()] data-verbatim=[verbatim] { (inside) }
         }
     }
 

@@ -21,10 +21,14 @@ pub(crate) fn about(sentence: &str, title: &str) -> Markup {
 /// How a saved connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Its last check passed.
+    /// Its last check passed, and its last sync read everything.
     Working,
-    /// Its last check failed or warned.
+    /// Its last check failed, or its last sync did.
     NeedsAttention,
+    /// Its last sync did not finish, and may the next time.
+    Unfinished,
+    /// Its last sync read everything but some streams or places.
+    Incomplete,
     /// Its secrets end soon.
     Expiring,
     /// It was saved without a check.
@@ -35,9 +39,11 @@ pub enum Status {
 
 impl Status {
     /// All of them, in the order of filters.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Working,
         Self::NeedsAttention,
+        Self::Unfinished,
+        Self::Incomplete,
         Self::Expiring,
         Self::NotTested,
         Self::Unreadable,
@@ -48,6 +54,8 @@ impl Status {
         match self {
             Self::Working => "working",
             Self::NeedsAttention => "attention",
+            Self::Unfinished => "unfinished",
+            Self::Incomplete => "incomplete",
             Self::Expiring => "expiring",
             Self::NotTested => "untested",
             Self::Unreadable => "unreadable",
@@ -58,6 +66,8 @@ impl Status {
         match self {
             Self::Working => &text.status.working,
             Self::NeedsAttention => &text.status.attention,
+            Self::Unfinished => &text.status.unfinished,
+            Self::Incomplete => &text.status.incomplete,
             Self::Expiring => &text.status.expiring,
             Self::NotTested => &text.status.untested,
             Self::Unreadable => &text.status.unreadable,
@@ -67,7 +77,7 @@ impl Status {
     fn tone(self) -> &'static str {
         match self {
             Self::Working => "good",
-            Self::NeedsAttention | Self::Expiring => "warn",
+            Self::NeedsAttention | Self::Unfinished | Self::Incomplete | Self::Expiring => "warn",
             Self::NotTested => "idle",
             Self::Unreadable => "bad",
         }

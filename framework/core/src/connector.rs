@@ -14,13 +14,13 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, Kind, Result},
-    form::{FormModel, ProfileViolation},
+    form::{Field, FieldKind, FormModel, ProfileViolation},
     identity::Identity,
     probe::{Allowance, Probe},
     schema::form_schema,
     stream::{AnyStream, StreamSpec},
     transport::Context,
-    validate::{FieldError, Notice, Rules, tidy},
+    validate::{FieldError, Notice, Rules, is_wrapped, tidy},
 };
 
 /// What a connector says about itself.
@@ -110,6 +110,8 @@ pub trait Source: Send + Sync {
 pub struct Validated {
     connector: &'static str,
     config: Box<dyn Any + Send + Sync>,
+    /// Pointers and titles of secrets that have spaces or quotes around them.
+    wrapped: Vec<(String, String)>,
     /// What was changed on the user's behalf.
     pub notices: Vec<Notice>,
 }
@@ -140,6 +142,52 @@ pub trait AnyConnector: Send + Sync {
     /// The form model, or how the schema leaves the profile.
     fn form(&self) -> Result<FormModel, Vec<ProfileViolation>> {
         form_of(self.about(), &self.schema())
+    }
+}
+
+/// The secrets of an answer that have spaces or quotes around them.
+fn wrapped(form: &FormModel, answer: &Value) -> Vec<(String, String)> {
+    let inputs = form.inputs_of(answer).into_iter();
+    let is_wrapped = |field: &&Field| {
+        let text = answer.pointer(&field.pointer).and_then(Value::as_str);
+        field.kind == FieldKind::Secret && text.is_some_and(is_wrapped)
+    };
+    let named = |field: &Field| (field.pointer.clone(), field.title.clone());
+    inputs.filter(is_wrapped).map(named).collect()
+}
+
+/// A source whose secrets have spaces or quotes around them: its probe says so where the service refuses them. Everything
+/// else is the source's own, so each method of [`Source`] is passed on.
+struct Wrapped {
+    source: Arc<dyn Source>,
+    secrets: Vec<(String, String)>,
+}
+
+#[async_trait]
+impl Source for Wrapped {
+    async fn probe(&self, probe: &mut Probe) {
+        probe.wrapped.clone_from(&self.secrets);
+        self.source.probe(probe).await;
+    }
+
+    fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
+        self.source.streams()
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.source.identity()
+    }
+
+    async fn account(&self) -> Result<Option<Vec<String>>> {
+        self.source.account().await
+    }
+
+    async fn allowances(&self) -> Result<Vec<Allowance>> {
+        self.source.allowances().await
+    }
+
+    fn stream(&self, name: &str) -> Result<Arc<dyn AnyStream>> {
+        self.source.stream(name)
     }
 }
 
@@ -228,6 +276,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let wrapped = wrapped(form, &answer);
         // The schema has accepted the answer, so this fails only where a type is stricter than its schema. The cause
         // may quote the value and stays inside.
         let config: C::Config = serde_json::from_value(answer).map_err(|_| {
@@ -236,6 +285,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
         Ok(Validated {
             connector: C::ABOUT.id,
             config: Box::new(config),
+            wrapped,
             notices,
         })
     }
@@ -251,6 +301,13 @@ impl<C: Connector> AnyConnector for Erased<C> {
                 ),
             ));
         };
-        C::open(typed, context)
+        let source = C::open(typed, context)?;
+        Ok(match config.wrapped.is_empty() {
+            true => source,
+            false => Arc::new(Wrapped {
+                source,
+                secrets: config.wrapped.clone(),
+            }),
+        })
     }
 }

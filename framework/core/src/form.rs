@@ -10,7 +10,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{base_url::BaseUrl, connector::GuideStep};
+use crate::{
+    base_url::BaseUrl,
+    connector::GuideStep,
+    secret::VISIBLE_ASCII,
+    validate::{bare, unspaced},
+};
 
 /// The one keyword that holds our hints.
 pub(crate) const NAMESPACE: &str = "x-headwater";
@@ -67,9 +72,15 @@ pub struct Field {
     /// There is one at a time: making a new one ends the old one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub single: bool,
+    /// Spaces and quotes around its value are part of it, as in a password that a person chose.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verbatim: bool,
     /// What its values usually begin with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_prefix: Option<String>,
+    /// Its pattern permits visible ASCII only, so a space is never part of a value.
+    #[serde(skip)]
+    is_visible: bool,
     #[serde(skip)]
     order: u64,
 }
@@ -218,6 +229,21 @@ impl Field {
         let text = value.filter(|_| self.destination)?.as_str()?;
         BaseUrl::parse(text.trim()).ok()
     }
+
+    /// A text for this field without what pasting leaves around it, as [`tidy`](crate::tidy) leaves it.
+    pub fn tidied<'t>(&self, text: &'t str) -> &'t str {
+        match self.kind {
+            FieldKind::Secret if self.keeps_blanks() => text.trim_end_matches(['\r', '\n']),
+            FieldKind::Secret if self.verbatim => unspaced(text),
+            FieldKind::Secret | FieldKind::Url => bare(text),
+            _ => text,
+        }
+    }
+
+    /// Whether spaces around a value are part of it.
+    pub fn keeps_blanks(&self) -> bool {
+        self.verbatim && !self.is_visible
+    }
 }
 
 fn walk<'a>(
@@ -350,7 +376,9 @@ impl Reader {
             guide_step: hints.get("guideStep").and_then(Value::as_u64),
             multiline: flag("multiline"),
             single: flag("single"),
+            verbatim: flag("verbatim"),
             known_prefix: text("knownPrefix"),
+            is_visible: own("pattern") == VISIBLE_ASCII,
             order: hints.get("order").and_then(Value::as_u64).unwrap_or(0),
         }
     }

@@ -46,7 +46,7 @@ const KEYWORDS: [&str; 27] = [
 ];
 
 /// The hints that a form knows.
-const HINTS: [&str; 12] = [
+const HINTS: [&str; 13] = [
     "advanced",
     "destination",
     "group",
@@ -59,6 +59,7 @@ const HINTS: [&str; 12] = [
     "placeholder",
     "recommended",
     "single",
+    "verbatim",
 ];
 
 /// Parts of names that only secrets have.
@@ -71,6 +72,9 @@ const SECRET_WORDS: [&str; 7] = [
     "secret",
     "token",
 ];
+
+/// Parts of names of secrets that a person may have chosen.
+const PASSWORD_WORDS: [&str; 2] = ["passphrase", "password"];
 
 /// One thing that is wrong with a form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -131,6 +135,7 @@ pub fn lint(
     };
     findings.extend(secrets_and_destination(&form));
     findings.extend(secret_names(&form));
+    findings.extend(tidied_passwords(&form));
     findings.extend(explained_secrets(&form, guide.map(<[_]>::len)));
     // What is not known to be a form is not tried out either.
     if vocabulary.is_known {
@@ -242,6 +247,26 @@ fn secret_names(form: &FormModel) -> Vec<Finding> {
                 &field.pointer,
                 "its name is that of a secret, but its value is shown, stored and logged in clear",
                 "make it a Secret, or give it another name",
+            )
+        })
+        .collect()
+}
+
+fn tidied_passwords(form: &FormModel) -> Vec<Finding> {
+    let is_tidied = |field: &&Field| {
+        let name: String = field.key().to_lowercase().replace(['_', '-', ' '], "");
+        let mut words = PASSWORD_WORDS.iter();
+        field.kind == FieldKind::Secret && !field.verbatim && words.any(|word| name.contains(word))
+    };
+    let inputs = form.inputs().into_iter();
+    inputs
+        .filter(is_tidied)
+        .map(|field| {
+            Finding::new(
+                "a password is taken as it is given",
+                &field.pointer,
+                "spaces and quotes around it are removed, but they may be part of a password",
+                "add Hint::verbatim(), or give it the name of a key",
             )
         })
         .collect()

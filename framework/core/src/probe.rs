@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::{connector::Source, error::Kind};
+use crate::{connector::Source, error::Kind, validate::WRAPPED};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -159,11 +159,27 @@ pub struct Probe {
     pub allowances: Vec<Allowance>,
     /// What the service would rather have in the config.
     pub patch: Option<ConfigPatch>,
+    /// Pointers and titles of secrets that have spaces or quotes around them.
+    pub(crate) wrapped: Vec<(String, String)>,
 }
 
 impl Probe {
     /// Takes in a check and tells whoever watches.
-    pub fn push(&mut self, check: Check) {
+    pub fn push(&mut self, mut check: Check) {
+        if matches!(
+            check.kind,
+            Some(Kind::Unauthenticated | Kind::PermissionDenied)
+        ) {
+            for (pointer, title) in &self.wrapped {
+                if check.pointers.contains(pointer) {
+                    let known = check
+                        .remedy
+                        .take()
+                        .map_or_else(String::new, |text| text + "; ");
+                    check.remedy = Some(format!("{known}{title} {WRAPPED}"));
+                }
+            }
+        }
         (self.watcher)(&check);
         self.checks.push(check);
     }
@@ -291,6 +307,7 @@ impl ProbeReport {
             watcher: Box::new(watcher),
             allowances: Vec::new(),
             patch: None,
+            wrapped: Vec::new(),
         };
         source.probe(&mut probe).await;
         Self {

@@ -158,6 +158,13 @@ impl Hint {
         self.with("single", json!(true))
     }
 
+    /// Spaces and quotes around the value are part of it: it is taken as it is given, and a notice tells of them. For
+    /// passwords; a key that its service makes is tidied.
+    #[must_use]
+    pub fn verbatim(self) -> Self {
+        self.with("verbatim", json!(true))
+    }
+
     /// What values usually begin with. Another beginning is told as a notice, not refused: services change it.
     #[must_use]
     pub fn known_prefix(self, text: &str) -> Self {

@@ -8,6 +8,8 @@ use zeroize::Zeroizing;
 
 /// What stands where a secret would.
 const REDACTED: &str = "[redacted]";
+/// The pattern of what a header carries: no blank is part of it.
+pub(crate) const VISIBLE_ASCII: &str = "^[!-~]*$";
 
 /// A credential: `Debug`, `Display` and `Serialize` show [`REDACTED`](Self), memory is wiped on drop.
 ///
@@ -67,7 +69,7 @@ impl JsonSchema for Secret {
             "writeOnly": true,
             "minLength": 1,
             "maxLength": 4096,
-            "pattern": "^[!-~]*$",
+            "pattern": VISIBLE_ASCII,
         })
     }
 }

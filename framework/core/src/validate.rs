@@ -52,9 +52,9 @@ pub struct Notice {
     pub message: String,
 }
 
-/// Cleans what pasting leaves behind: white space and quotes around secrets and addresses. Whole numbers
-/// written as `1.0`, which JSON Schema takes for integers, become integers. A value that begins unlike others of its
-/// field is noticed.
+/// Cleans what pasting leaves behind: white space and quotes around keys and addresses. A password is left as it is; what
+/// is around it is noticed. Whole numbers written as `1.0`, which JSON Schema takes for integers, become integers. A value
+/// that begins unlike others of its field is noticed.
 pub fn tidy(form: &FormModel, answer: &mut Value) -> Vec<Notice> {
     let mut notices = Vec::new();
     for field in form.inputs_of(answer) {
@@ -73,12 +73,18 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
     let title = &field.title;
     match (&field.kind, answer.pointer_mut(&field.pointer)) {
         (FieldKind::Secret | FieldKind::Url, Some(Value::String(text))) => {
-            let bare = bare(text);
-            if bare.len() != text.len() {
-                notice(format!(
-                    "{title}: surrounding spaces or quotes were removed"
-                ));
-                *text = bare.to_owned();
+            let tidied = field.tidied(text);
+            if tidied.len() != text.len() {
+                let what = match field.verbatim {
+                    true if field.keeps_blanks() => "the end of the line was removed",
+                    true => "surrounding spaces were removed",
+                    false => "surrounding spaces or quotes were removed",
+                };
+                notice(format!("{title}: {what}"));
+                *text = tidied.to_owned();
+            }
+            if is_wrapped(text) {
+                notice(format!("{title} {WRAPPED}"));
             }
         }
         (FieldKind::Integer, Some(value)) => make_whole(value),
@@ -98,11 +104,24 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
     }
 }
 
-/// A text without the white space and the quotes that pasting leaves around it, as [`tidy`] leaves a secret or an address.
+/// What a value is told of that has spaces or quotes around it after it was tidied.
+pub(crate) const WRAPPED: &str = "has spaces or quotes around it, which are kept as part of it; remove them if copying brought them along";
+
+/// Whether spaces or quotes are around a text.
+pub(crate) fn is_wrapped(text: &str) -> bool {
+    bare(text).len() != text.len()
+}
+
+/// A text without the white space around it.
+pub(crate) fn unspaced(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}')
+}
+
+/// A text without the white space and the quotes that pasting leaves around it, as [`tidy`] leaves a key or an address.
 pub fn bare(mut text: &str) -> &str {
     // Until nothing is left to take off, so that it makes no difference how often it is done.
     loop {
-        text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}');
+        text = unspaced(text);
         let mut quotes = ['"', '\''].into_iter();
         let inside = quotes.find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
         match inside {

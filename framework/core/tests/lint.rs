@@ -46,7 +46,7 @@ fn a_sound_form_has_no_findings() {
 #[test]
 fn each_finding_names_its_field_its_rule_and_what_to_do() {
     type Change = fn(&mut Value);
-    let table: [(Change, &str, &str, bool, &str); 14] = [
+    let table: [(Change, &str, &str, bool, &str); 15] = [
         (
             |schema| schema["properties"]["limit"]["title"] = "".into(),
             "/limit",
@@ -116,6 +116,16 @@ fn each_finding_names_its_field_its_rule_and_what_to_do() {
             "what sounds like a secret is one",
             false,
             "in clear",
+        ),
+        (
+            |schema| {
+                schema["properties"]["Pass-Word"] = schema["properties"]["api_key"].clone();
+                schema["properties"]["Pass-Word"]["x-headwater"]["order"] = 4.into();
+            },
+            "/Pass-Word",
+            "a password is taken as it is given",
+            false,
+            "Hint::verbatim()",
         ),
         (
             |schema| schema["properties"]["api_key"]["x-headwater"]["guideStep"] = 2.into(),

@@ -576,6 +576,52 @@ fn tidying_takes_what_is_around_and_doing_it_again_takes_no_more() {
 }
 
 #[test]
+fn a_password_keeps_what_is_around_it_and_a_notice_tells() {
+    let removed = "Password: surrounding spaces were removed";
+    let ended = "Password: the end of the line was removed";
+    let kept = "Password has spaces or quotes around it, which are kept as part of it; remove them if copying brought \
+                them along";
+    for (pattern, given, left, notices) in [
+        (None, "a b", "a b", vec![]),
+        (None, " a", " a", vec![kept]),
+        (None, "a\u{a0}", "a\u{a0}", vec![kept]),
+        (None, "\"a\"", "\"a\"", vec![kept]),
+        (None, " 'a' ", " 'a' ", vec![kept]),
+        (None, "a'", "a'", vec![]),
+        // A login form cannot hold the end of a line, but files and variables often do.
+        (None, "a\n", "a", vec![ended]),
+        (None, " a\r\n", " a", vec![ended, kept]),
+        // A header carries no space around its value.
+        (Some("^[!-~]*$"), " a\n", "a", vec![removed]),
+        (Some("^[!-~]*$"), "\"a\"", "\"a\"", vec![kept]),
+        (
+            Some("^[!-~]*$"),
+            " '\"a\"' ",
+            "'\"a\"'",
+            vec![removed, kept],
+        ),
+    ] {
+        let mut schema = json!({ "type": "object", "properties": { "password": {
+            "title": "Password", "description": "D", "type": "string", "format": "password", "writeOnly": true,
+            "x-headwater": { "order": 1, "verbatim": true },
+        } } });
+        if let Some(pattern) = pattern {
+            schema["properties"]["password"]["pattern"] = pattern.into();
+        }
+        let form = FormModel::from_schema("X", &[], &schema).unwrap();
+        let mut answer = json!({ "password": given });
+        let said: Vec<String> = tidy(&form, &mut answer)
+            .into_iter()
+            .map(|notice| notice.message)
+            .collect();
+        assert_eq!(said, notices, "{given:?}");
+        assert_eq!(answer["password"], left, "{given:?}");
+        tidy(&form, &mut answer);
+        assert_eq!(answer["password"], left, "{given:?}, once more");
+    }
+}
+
+#[test]
 fn what_the_schema_accepts_can_always_be_read() {
     const SEED: u64 = 0x5eed;
     const ROUNDS: usize = 1_500;

@@ -420,7 +420,7 @@ async fn begin(app: Arc<App>, ready: Ready) -> Result<Arc<Sync>, Problem> {
 }
 
 fn refused(error: &Error) -> Value {
-    json!({ "outcome": "failed", "message": error.to_string(), "streams": [] })
+    json!({ "outcome": "failed", "kind": error.kind(), "message": error.to_string(), "streams": [] })
 }
 
 fn broken() -> Problem {

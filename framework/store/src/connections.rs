@@ -9,6 +9,7 @@ use crate::{
     audit::{Actor, Event, audited},
     checks::{LastCheck, last_check},
     database::{Database, Row, first},
+    health::LastSync,
     key::{fill, hex},
     names::taken,
     refusal::Refusal,
@@ -56,6 +57,8 @@ pub struct Connection {
     pub updated_by: String,
     /// The last check of the config as it is.
     pub last_check: Option<LastCheck>,
+    /// How the last sync of the config as it is ended.
+    pub last_sync: Option<LastSync>,
     /// Until when [`Store::undo`] brings the config back that was there before.
     pub undo_until: Option<Timestamp>,
     /// When it runs by itself.
@@ -99,6 +102,8 @@ pub struct Listed {
     pub updated: Option<Timestamp>,
     /// The last check of the config as it is.
     pub last_check: Option<LastCheck>,
+    /// How the last sync of the config as it is ended.
+    pub last_sync: Option<LastSync>,
     /// When it runs by itself.
     pub schedule: Option<Scheduled>,
     /// How many secrets are sealed.
@@ -182,6 +187,7 @@ impl Store {
             revision: 1,
             checked: None,
             last_check: None,
+            last_sync: None,
             deleted: None,
             replaced: None,
             schedule: None,
@@ -266,6 +272,7 @@ impl Store {
                 revision: stored.revision,
                 updated: Some(updated),
                 last_check,
+                last_sync: stored.last_sync,
                 schedule: stored.schedule,
                 problem,
             },
@@ -282,6 +289,7 @@ impl Store {
                     revision: rows[0].integer(15).unwrap_or_default(),
                     updated: None,
                     last_check: None,
+                    last_sync: None,
                     schedule: None,
                     secrets: 0,
                     problem: Some(error.message().to_owned()),
@@ -320,6 +328,7 @@ impl Store {
             updated: timestamp(stored.updated)?,
             updated_by: stored.updated_by.clone(),
             last_check: last_check(&stored)?,
+            last_sync: stored.last_sync.clone(),
             undo_until: undo::until(&stored)?,
             schedule: stored.schedule.clone(),
             holder: stored.holder.clone(),

@@ -156,6 +156,7 @@ fn left_of(row: &Row, name: &str) -> Result<Stored> {
         revision: needed(row.integer(15))?,
         checked: None,
         last_check: None,
+        last_sync: None,
         deleted: None,
         replaced: None,
         schedule: Scheduled::of(row, 23, name).unwrap_or_default(),

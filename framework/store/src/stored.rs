@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::{
     audit::Actor,
+    connections::timestamp,
     database::{Database, Row},
+    health::LastSync,
     key::{Key, Keyring},
     refusal::Refusal,
     runs::Holder,
@@ -26,11 +28,14 @@ pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identit
                                   c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
                                   c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
                                   h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
-                                  c.expires, c.updated_by";
+                                  c.expires, c.updated_by, r.ended, r.receipt";
 /// Where the columns are from, after the connections themselves.
 pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
                                  LEFT JOIN headwater_previous p ON p.connection = c.id \
-                                 LEFT JOIN headwater_schedules h ON h.connection = c.id";
+                                 LEFT JOIN headwater_schedules h ON h.connection = c.id \
+                                 LEFT JOIN headwater_runs r ON r.connection = c.id AND r.epoch = (\
+                                 SELECT MAX(e.epoch) FROM headwater_runs e \
+                                 WHERE e.connection = c.id AND e.ended IS NOT NULL AND e.started >= c.updated)";
 
 /// A connection as it stands in the database.
 #[derive(Clone, Debug)]
@@ -57,6 +62,8 @@ pub(crate) struct Stored {
     pub replaced: Option<i64>,
     pub schedule: Option<Scheduled>,
     pub expires: Option<Date>,
+    /// How the last run of its config ended.
+    pub last_sync: Option<LastSync>,
     /// By pointer.
     pub seals: BTreeMap<String, Sealed>,
 }
@@ -118,6 +125,10 @@ impl Stored {
             replaced: row.optional_integer(19)?,
             schedule: Scheduled::of(row, 23, &row.text(1)?)?,
             expires: row.optional_date(32)?,
+            last_sync: match (row.optional_integer(34)?, row.optional_text(35)?) {
+                (Some(ended), Some(receipt)) => LastSync::of(timestamp(ended)?, &receipt),
+                _ => None,
+            },
             seals,
         })
     }

@@ -1,6 +1,9 @@
 //! What is wrong in a form: the same field and the same sentence at every door, and nothing is done.
 
-use headwater_sandbox::{API_KEY, API_PASSWORD};
+use headwater_sandbox::{
+    API_KEY, API_PASSWORD,
+    claribi::{EMAIL, PASSWORD},
+};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
@@ -251,6 +254,60 @@ async fn what_is_wrong_is_said_at_its_field_in_the_same_words_everywhere() {
         service.get("/api/v1/audit").await.json()["items"],
         json!([])
     );
+}
+
+#[tokio::test]
+async fn a_password_is_tested_and_saved_as_it_was_given() {
+    const KEPT: &str = "Password has spaces or quotes around it, which are kept as part of it";
+    let service = service();
+    let sandbox = acceptance::claribi::organization_of(4).await;
+    let base_url = sandbox.base_url();
+    let password = format!(" {PASSWORD}");
+    let auth = json!({ "style": "jwt", "email": EMAIL, "password": password });
+    let config = json!({ "auth": auth, "base_url": base_url });
+    let judged = service
+        .post(
+            "/api/v1/connectors/claribi/validate",
+            &json!({ "config": config }),
+        )
+        .await;
+    let judged = judged.json();
+    assert_eq!(judged["valid"], true, "{judged}");
+    assert_eq!(judged["notices"][0]["pointer"], "/auth/password");
+    let said = judged["notices"][0]["message"].as_str().unwrap();
+    assert!(said.starts_with(KEPT), "{said}");
+
+    // The password of the account has no space before it, so what was given is refused, and the reason is named.
+    let draft = json!({ "config": config });
+    let probed = service
+        .post("/api/v1/connectors/claribi/probe", &draft)
+        .await;
+    let text = &probed.text;
+    assert!(text.contains(KEPT) && !text.contains(PASSWORD), "{text}");
+    let fields = [
+        ("/auth/style", "jwt".to_owned()),
+        ("3:/auth/email", EMAIL.to_owned()),
+        ("3:/auth/password", password.clone()),
+        ("/base_url", base_url.clone()),
+        ("title", "Ours".to_owned()),
+        ("action", "test".to_owned()),
+    ];
+    let page = posted(&service, "/sources/claribi/add", &fields).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    let notice = format!("id=\"{}-notice\"", id_of("3:/auth/password"));
+    let (_, at_field) = page.text.split_once(&notice).unwrap();
+    assert!(
+        at_field[..at_field.find("</p>").unwrap()].contains(KEPT),
+        "{at_field}"
+    );
+
+    let new = json!({ "connector": "claribi", "title": "Ours", "config": config, "test": false });
+    let saved = service.post("/api/v1/connections", &new).await;
+    assert_eq!(saved.status, 201, "{}", saved.text);
+    let tested = service
+        .post("/api/v1/connections/ours/probe", &json!({}))
+        .await;
+    assert!(tested.text.contains(KEPT), "{}", tested.text);
 }
 
 #[tokio::test]

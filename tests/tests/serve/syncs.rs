@@ -94,6 +94,51 @@ async fn ended(service: &Service, id: &str) -> Value {
 }
 
 #[tokio::test]
+async fn a_sync_that_failed_shows_in_the_health_of_its_connection_everywhere() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let new = new(&sandbox, "Calls");
+    service.post("/api/v1/connections", &new).await;
+    let path = "/api/v1/connections/calls";
+    let is = async |health: &str, badge: &str| {
+        let seen = service.get(path).await.json();
+        assert_eq!(seen["health"], health, "{seen}");
+        let listed = service.get("/api/v1/connections").await.json();
+        assert_eq!(listed["items"][0]["health"], health);
+        assert_eq!(listed["items"][0]["synced"], seen["synced"]);
+        for page in ["/connections", "/connections/calls"] {
+            let page = service.get(page).await.text;
+            assert!(page.contains(badge), "{badge}: {page}");
+        }
+        seen
+    };
+    let sync = async || {
+        let started = service.post(&format!("{path}/syncs"), &json!({})).await;
+        ended(&service, started.json()["id"].as_str().unwrap()).await
+    };
+    is("working", "Working").await;
+    // The key ends at the service.
+    sandbox.set_faults("status=401:9999".parse().unwrap());
+    let failed = sync().await;
+    assert_eq!(failed["status"], "failed", "{failed}");
+    let seen = is("needs_attention", "Needs attention").await;
+    assert_eq!(seen["checked"]["outcome"], "passed");
+    assert_eq!(seen["synced"]["code"], "unauthenticated", "{seen}");
+    let page = service.get("/connections/calls").await.text;
+    let said = seen["synced"]["message"].as_str().unwrap();
+    assert!(
+        page.contains("Last sync:") && page.contains(&said[..20]),
+        "{page}"
+    );
+    // A test clears its own fact only; a sync clears that of the sync.
+    sandbox.set_faults(Default::default());
+    service.post(&format!("{path}/probe"), &json!({})).await;
+    is("needs_attention", "Needs attention").await;
+    assert_eq!(sync().await["status"], "complete");
+    let seen = is("working", "Working").await;
+    assert_eq!(seen["synced"]["outcome"], "complete");
+}
+
+#[tokio::test]
 async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receipt() {
     let (sandbox, service) = (unlimited_sandbox(250).await, service());
     service

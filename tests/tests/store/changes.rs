@@ -6,7 +6,9 @@ use std::{
 };
 
 use headwater::{Kind, Timestamp};
-use headwater_store::{Actor, Audited, Label, LastCheck, NewConnection, Refusal, Said, Store};
+use headwater_store::{
+    Actor, Audited, Health, Label, LastCheck, NewConnection, Refusal, Said, Store,
+};
 use serde_json::{Value, json};
 
 use crate::stage::*;
@@ -288,6 +290,71 @@ fn the_last_check_is_that_of_the_config_as_it_is() {
         odd.said.message = "a\0b".to_owned();
         assert!(store.record_check("a", 2, &odd, &actor()).unwrap());
         assert_eq!(store.get("a").unwrap().last_check, Some(odd));
+    });
+}
+
+#[test]
+fn the_last_sync_is_that_of_the_config_as_it_is_and_the_worse_fact_shows() {
+    of_both(|stage| {
+        let mut store = stage.open();
+        add(&mut store, "a");
+        add(&mut store, "b");
+        let is = |store: &mut Store, health| {
+            let connection = store.get("a").unwrap();
+            assert_eq!(connection.health(), health);
+            let listed = store.list(None, 9, None).unwrap();
+            assert_eq!(listed[0].health(), health);
+            assert_eq!(listed[0].last_sync, connection.last_sync);
+            // Another connection has its own facts.
+            assert_eq!(listed[1].health(), Health::NotTested);
+            connection
+        };
+        let sync = |store: &mut Store, receipt: Value| {
+            let run = store.begin_run("a").unwrap();
+            store.finish_run(run, &receipt).unwrap();
+        };
+        let refused = json!({ "outcome": "failed", "streams": [
+            { "stream": "calls", "status": "failed", "kind": "unauthenticated", "message": "not this key" },
+        ] });
+        is(&mut store, Health::NotTested);
+        store
+            .record_check("a", 1, &check("passed", 100), &actor())
+            .unwrap();
+        is(&mut store, Health::Working);
+        sync(&mut store, refused.clone());
+        let told = is(&mut store, Health::NeedsAttention).last_sync.unwrap();
+        assert_eq!(told.outcome, "failed");
+        assert_eq!(told.code.as_deref(), Some("unauthenticated"));
+        assert_eq!(told.message, "calls: not this key");
+        // A test clears its own fact only, and so does a sync.
+        store
+            .record_check("a", 1, &check("passed", 200), &actor())
+            .unwrap();
+        is(&mut store, Health::NeedsAttention);
+        sync(&mut store, json!({ "outcome": "partial", "streams": [] }));
+        is(&mut store, Health::Incomplete);
+        // A run that is under way says nothing yet.
+        let run = store.begin_run("a").unwrap();
+        is(&mut store, Health::Incomplete);
+        store
+            .finish_run(run, &json!({ "outcome": "suspended", "streams": [] }))
+            .unwrap();
+        is(&mut store, Health::Unfinished);
+        sync(&mut store, json!({ "outcome": "complete", "streams": [] }));
+        is(&mut store, Health::Working);
+        store
+            .record_check("a", 1, &check("failed", 300), &actor())
+            .unwrap();
+        sync(&mut store, json!({ "outcome": "complete", "streams": [] }));
+        is(&mut store, Health::NeedsAttention);
+        sync(&mut store, refused.clone());
+        // Nothing is known of another config, and a run with the old one says nothing about it.
+        let run = store.begin_run("a").unwrap();
+        let connection = store.get("a").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        replace(&mut store, &connection, &answer()).unwrap();
+        store.finish_run(run, &refused).unwrap();
+        assert_eq!(is(&mut store, Health::NotTested).last_sync, None);
     });
 }
 

@@ -419,6 +419,8 @@ fn detail<'a>(source: &'a Source, form: &'a FormModel, status: Status) -> Connec
             Status::NeedsAttention => Some(failed()),
             _ => None,
         },
+        last_sync: matches!(status, Status::Unfinished | Status::Incomplete)
+            .then(|| "calls: the service is not there".to_owned()),
         expires: (status == Status::Expiring).then(|| expiry(0).on),
         age: match status {
             Status::Working => Age {
@@ -643,6 +645,7 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         ("connection", connection(&detail(&revenue, &revenue_form, Status::Working), text)),
         ("connection-expiring", connection(&detail(&revenue, &revenue_form, Status::Expiring), text)),
         ("connection-broken", connection(&detail(&revenue, &revenue_form, Status::NeedsAttention), text)),
+        ("connection-unfinished", connection(&detail(&revenue, &revenue_form, Status::Unfinished), text)),
         ("connection-unreadable", connection(&detail(&revenue, &revenue_form, Status::Unreadable), text)),
         ("connections", connections(&ConnectionList { tiles: tiles(), query: String::new(), status: None, next: Some("/connections?after=x".to_owned()), retested: Some((3, 2)) }, text)),
         ("streams", streams(&stream_choice(), text)),

@@ -222,6 +222,7 @@ async fn page(
         problem: None,
         can_be_entered: false,
         tested: tested(found),
+        last_sync: last_sync(&seen),
         expires: seen.expires,
         age: age(visit, &seen).await?,
         access: access.collect(),
@@ -235,6 +236,12 @@ async fn page(
         config: seen.config,
     };
     Ok(visit.show(status, connection(&view, &visit.app.texts)))
+}
+
+/// What of the last sync deserves a look.
+fn last_sync(seen: &View) -> Option<String> {
+    let sync = seen.synced.as_ref()?;
+    (sync.outcome != "complete").then(|| sync.message.clone())
 }
 
 /// The page of a connection that cannot be read.
@@ -282,6 +289,7 @@ async fn what_is_left(
         problem: Some(left.problem.detail.clone()),
         can_be_entered: connector.is_some(),
         tested: None,
+        last_sync: None,
         expires: remains.expires,
         age: Age::default(),
         access: Vec::new(),

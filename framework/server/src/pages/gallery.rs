@@ -6,14 +6,14 @@ use headwater_console::{
     connections, gallery,
 };
 use headwater_core::{AnyConnector, Date};
-use headwater_store::{Scope, days_until};
+use headwater_store::{Health, SOON_DAYS, Scope, days_until};
 use http::StatusCode;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use super::{Posted, Visit, connection::test, see_other, with_query};
 use crate::{
-    api::connections::{Health, Line, SOON_DAYS, find, page},
+    api::connections::{Line, find, page},
     app::App,
     body::{Path, Query},
     probing::connector,
@@ -60,6 +60,8 @@ pub(super) fn status_of(health: Health) -> Status {
     match health {
         Health::Working => Status::Working,
         Health::NeedsAttention => Status::NeedsAttention,
+        Health::Unfinished => Status::Unfinished,
+        Health::Incomplete => Status::Incomplete,
         Health::Expiring => Status::Expiring,
         Health::NotTested => Status::NotTested,
         Health::Unreadable => Status::Unreadable,

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 pub(crate) use again::{Unreadable, unreadable, whole_config};
 pub(crate) use change::{changed_config, leads_elsewhere, merge, remove};
 pub(crate) use save::{Change, New, Watch, save_change, save_new, unwatched};
-pub(crate) use view::{Health, Line, SOON_DAYS, StreamView, View, failing, streams_of, view};
+pub(crate) use view::{Line, StreamView, View, failing, streams_of, view};
 
 use crate::{
     answer::{self, if_match, tagged},

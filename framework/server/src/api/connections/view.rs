@@ -1,30 +1,24 @@
 //! Connections as they may be shown: without their secrets, with what the last test said.
 
 use headwater_core::{Date, Field, FieldKind, FormModel, StreamSpec, Timestamp};
-use headwater_store::{Connection, LastCheck, Listed, days_until};
+use headwater_store::{Connection, Health, LastCheck, LastSync, Listed};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{super::schedules, Found, change::remove};
 
-/// How many days before its end a connection is shown as one that ends.
-pub(crate) const SOON_DAYS: i32 = 14;
-
-/// How a connection is, as far as is known without asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Health {
-    /// The last test passed.
-    Working,
-    /// The last test failed.
-    NeedsAttention,
-    /// Its secrets end within 14 days, or should have ended.
-    Expiring,
-    /// There was no test since the config was changed.
-    NotTested,
-    /// What is saved cannot be read.
-    Unreadable,
+/// How the last sync of the config ended, in short.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Synced {
+    /// When it ended.
+    pub at: Timestamp,
+    /// `complete`, `partial`, `suspended`, `stopped` or `failed`.
+    pub outcome: String,
+    /// The kind of error that ended it, or a stream of it.
+    pub code: Option<String>,
+    /// The sentence for people.
+    pub message: String,
 }
 
 /// What a test said, in short.
@@ -52,6 +46,7 @@ pub(crate) struct Line {
     pub connector: String,
     pub health: Health,
     pub checked: Option<Checked>,
+    pub synced: Option<Synced>,
     /// Why it cannot be read.
     pub problem: Option<String>,
     pub created_by: String,
@@ -79,6 +74,7 @@ pub(crate) struct View {
     pub secrets: Vec<SecretView>,
     pub health: Health,
     pub checked: Option<Checked>,
+    pub synced: Option<Synced>,
     /// Grows with each change of the config.
     pub version: i64,
     /// Grows with each change; the ETag is made of it.
@@ -144,23 +140,20 @@ fn checked(check: &LastCheck) -> Checked {
     }
 }
 
-fn health(check: Option<&LastCheck>, expires: Option<Date>) -> Health {
-    let is_ending = expires.is_some_and(|day| days_until(day) <= SOON_DAYS);
-    match check.map(|check| check.said.outcome.as_str()) {
-        Some("failed") => Health::NeedsAttention,
-        _ if is_ending => Health::Expiring,
-        None => Health::NotTested,
-        Some(_) => Health::Working,
+fn synced(sync: &LastSync) -> Synced {
+    Synced {
+        at: sync.ended,
+        outcome: sync.outcome.clone(),
+        code: sync.code.clone(),
+        message: sync.message.clone(),
     }
 }
 
 pub(super) fn line(listed: Listed) -> Line {
     Line {
-        health: match listed.problem {
-            Some(_) => Health::Unreadable,
-            None => health(listed.last_check.as_ref(), listed.expires),
-        },
+        health: listed.health(),
         checked: listed.last_check.as_ref().map(checked),
+        synced: listed.last_sync.as_ref().map(synced),
         name: listed.name,
         title: listed.title,
         description: listed.description,
@@ -203,8 +196,9 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
         connector: connection.connector.clone(),
         config,
         secrets,
-        health: health(connection.last_check.as_ref(), connection.expires),
+        health: connection.health(),
         checked: connection.last_check.as_ref().map(checked),
+        synced: connection.last_sync.as_ref().map(synced),
         version: connection.version,
         revision: connection.revision,
         created: connection.created,
