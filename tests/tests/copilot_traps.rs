@@ -591,9 +591,10 @@ async fn a_weekly_allowance_that_is_used_up_comes_back_on_sunday() {
         off.min(week - off) < 300,
         "{off} seconds after a Sunday began"
     );
-    // Refused requests do not count; five tries were refused.
-    assert_eq!(sandbox.stats().throttled, 5);
-    assert_eq!(sandbox.stats().requests, 25);
+    // Refused requests do not count; for some minutes each try was refused.
+    let refused = sandbox.stats().throttled;
+    assert!((5..20).contains(&refused), "{refused}");
+    assert_eq!(sandbox.stats().requests, 20 + refused);
 }
 
 #[tokio::test(start_paused = true)]

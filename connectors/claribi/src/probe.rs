@@ -239,7 +239,7 @@ fn wrong_header(style: KeyStyle, other: KeyStyle) -> Check {
 
 fn not_this_api() -> Check {
     let text = format!("the address answers, but not like {SERVICE}");
-    Check::failed("api", Kind::ConfigInvalid, "not_this_api", text)
+    Check::failed("api", Kind::DataInvalid, "not_this_api", text)
         .at([ADDRESS])
         .remedy("check the address; the usual one is shown as the default of the form")
 }

@@ -6,10 +6,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
-/// `https://host[:port][/path]`, or `http://` for a loopback name; no user, query or fragment.
+/// `https://host[:port][/path]`, or `http://` for a loopback name; no user, query or fragment. Schemes and names have no
+/// case, and browsers know no flag for that.
 ///
 /// The pattern keeps credentials out of URLs and plain HTTP off the network before anything is dialled.
-const PATTERN: &str = r"^(https://[^\s/?#@\\]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s?#@\\]*)?$";
+const PATTERN: &str = r"^([Hh][Tt][Tt][Pp][Ss]://[^\s/?#@\\]+|[Hh][Tt][Tt][Pp]://([Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s?#@\\]*)?$";
 
 /// The sentence for everything the pattern refuses.
 const RULE: &str = "must be an https:// address without user name, query or fragment \
@@ -111,6 +112,17 @@ mod tests {
         ] {
             assert!(BaseUrl::parse(text).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_scheme_has_no_case() {
+        for text in ["Https://api.example.com/V1", "HTTPS://API.example.com/V1"] {
+            let url = BaseUrl::parse(text).unwrap();
+            assert_eq!(url.as_str(), "https://api.example.com/V1");
+        }
+        let here = BaseUrl::parse("Http://LocalHost:8080").unwrap();
+        assert_eq!(here.as_str(), "http://localhost:8080");
+        assert!(BaseUrl::parse("Http://api.example.com").is_err());
     }
 
     #[test]

@@ -51,6 +51,22 @@ impl Kind {
         }
     }
 
+    /// The kind of an answer with this HTTP status, as far as the status alone tells: the same when reading and when
+    /// checking. None of them is a defect of ours, so none is [`Kind::Unexpected`].
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            // 419, 440 and 498 are what some frameworks and gateways send for a session that has ended.
+            401 | 419 | 440 | 498 => Self::Unauthenticated,
+            // Not with this plan, not with this role, not in this place.
+            402 | 403 | 451 => Self::PermissionDenied,
+            404 | 410 => Self::NotFound,
+            420 | 429 => Self::RateLimited,
+            408 | 425 | 500..=599 => Self::Unavailable,
+            // A question that the service does not understand, or an answer that leads elsewhere or has no meaning.
+            _ => Self::DataInvalid,
+        }
+    }
+
     const fn default_status(self) -> Status {
         match self {
             Self::RateLimited | Self::Unavailable | Self::QuotaExhausted => Status::Temporary,
@@ -222,6 +238,26 @@ mod tests {
             error.to_string(),
             "check: the service did not accept this API key (status 401, path /users)"
         );
+    }
+
+    #[test]
+    fn no_status_is_a_defect_of_ours() {
+        for status in 0..=1000 {
+            assert_ne!(Kind::of_status(status), Kind::Unexpected, "{status}");
+        }
+        for (status, code) in [
+            (302, 6),
+            (400, 6),
+            (401, 3),
+            (403, 3),
+            (404, 4),
+            (409, 6),
+            (422, 6),
+            (429, 5),
+            (503, 5),
+        ] {
+            assert_eq!(Kind::of_status(status).exit_code(), code, "{status}");
+        }
     }
 
     #[test]

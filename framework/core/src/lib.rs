@@ -62,7 +62,7 @@ pub use secret::Secret;
 pub use simulate::{ProbeClass, simulate};
 pub use stream::{AnyStream, Coverage, Extent, Part, Position, Stream, StreamSpec};
 pub use suggest::nearest;
-pub use transport::{Body, Context, Failure, Meter, Transport, TransportError};
+pub use transport::{Body, Context, Failure, Meter, NewConnection, Transport, TransportError};
 pub use validate::{FieldError, Notice, bare, tidy, validate};
 
 /// What [`register!`] expands to needs these; not meant for direct use.

@@ -47,6 +47,11 @@ impl Target<'_> {
                 .took(latency)
         };
         let retry = "check the address, then your network; a firewall may have to allow it";
+        if failed.failure == Failure::Undecodable {
+            let mut checks = self.reached(latency);
+            checks.push(self.undecodable(failed));
+            return checks;
+        }
         let mut checks = match failed.failure {
             // The same for every address, and without a time: neither says what was found there.
             Failure::NotAllowed => vec![
@@ -88,7 +93,7 @@ impl Target<'_> {
                 format!("{host} gave no answer in 10 seconds"),
                 retry,
             )],
-            Failure::Interrupted | Failure::Undecodable => {
+            Failure::Interrupted | Failure::Stale | Failure::Undecodable => {
                 vec![failed_check(
                     "reachable",
                     "interrupted",
@@ -104,26 +109,38 @@ impl Target<'_> {
         checks
     }
 
-    /// A page for people came back.
-    pub fn web_page(&self) -> Check {
+    /// A page for people came back, with this status.
+    pub fn web_page(&self, status: u16) -> Check {
         let text = format!(
             "the address answers with a web page, not like {}",
             self.service
         );
-        self.elsewhere("not_this_api", text)
+        self.elsewhere("not_this_api", Kind::of_status(status), text)
+    }
+
+    /// An answer came back whose compressed bytes cannot be read.
+    fn undecodable(&self, failed: &TransportError) -> Check {
+        let text = format!(
+            "the answer of {} cannot be decompressed: {failed}",
+            self.service
+        );
+        Check::failed("api", Kind::DataInvalid, "undecodable", text).remedy(format!(
+            "look for a proxy between this machine and {} that changes answers; if there is none, it has to be mended there",
+            self.service
+        ))
     }
 
     /// An answer came back that the service never gives.
     pub fn not_this_api(&self) -> Check {
         let text = format!("the address answers, but not like {}", self.service);
-        self.elsewhere("not_this_api", text)
+        self.elsewhere("not_this_api", Kind::DataInvalid, text)
     }
 
     /// A status came back that the service never gives, with what its body said.
     pub fn refuses_question(&self, status: u16, said: Option<&str>) -> Check {
         let said = said.map(|text| format!(": {text}")).unwrap_or_default();
         let text = format!("the address refuses the question (status {status}){said}");
-        self.elsewhere("not_this_api", text)
+        self.elsewhere("not_this_api", Kind::of_status(status), text)
     }
 
     /// 404: nothing is there.
@@ -132,13 +149,13 @@ impl Target<'_> {
             "the address answers, but {} is not there (status 404)",
             self.service
         );
-        self.elsewhere("wrong_path", text)
+        self.elsewhere("wrong_path", Kind::of_status(404), text)
     }
 
     /// The answer leads to this origin, which is not followed.
     pub fn redirected(&self, to: &str) -> Check {
         let text = format!("the address forwards to {to}; keys are not sent to another host");
-        let check = self.elsewhere("redirected", text);
+        let check = self.elsewhere("redirected", Kind::of_status(302), text);
         // Where keys would be sent in the clear nobody is led.
         let is_as_safe = to.starts_with("https://") || !self.is_https && to.starts_with("http://");
         match is_as_safe {
@@ -149,7 +166,7 @@ impl Target<'_> {
 
     /// The service asks to wait.
     pub fn throttled(&self, name: &str, wait: Duration) -> Check {
-        let wait = wait.as_secs().max(1);
+        let wait = wait.as_secs_f64().ceil().max(1.0) as u64;
         let text = format!(
             "{} asks to wait; the credentials were not judged",
             self.service
@@ -175,12 +192,13 @@ impl Target<'_> {
         Check::passed("reachable", format!("{} answers", self.host))
     }
 
-    fn elsewhere(&self, code: &'static str, message: String) -> Check {
+    /// The kind is the one that a read fails with for the same answer.
+    fn elsewhere(&self, code: &'static str, kind: Kind, message: String) -> Check {
         let remedy = format!(
             "check the address; the usual one is shown as the default of the form for {}",
             self.service
         );
-        Check::failed("api", Kind::ConfigInvalid, code, message)
+        Check::failed("api", kind, code, message)
             .at([self.address])
             .remedy(remedy)
     }

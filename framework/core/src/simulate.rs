@@ -185,7 +185,7 @@ pub fn simulate(
             ended(checks, check)
         }
         ProbeClass::WrongPath => elsewhere(target.wrong_path()),
-        ProbeClass::NotThisApi => elsewhere(target.web_page()),
+        ProbeClass::NotThisApi => elsewhere(target.web_page(200)),
         ProbeClass::Redirected => elsewhere(target.redirected("https://login.example.com")),
         ProbeClass::NotAllowed => unreachable(
             Failure::NotAllowed,

@@ -28,6 +28,10 @@ pub trait Transport: Send + Sync + 'static {
     ) -> Result<http::Response<Body>, TransportError>;
 }
 
+/// An extension of a request that has to go over a connection that is made for it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewConnection;
+
 /// Why no response, or no complete one, arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -43,6 +47,8 @@ pub enum Failure {
     Timeout,
     /// The connection broke off.
     Interrupted,
+    /// A connection that earlier requests had used broke off before any byte of the answer.
+    Stale,
     /// The body does not decode (as gzip, for example).
     Undecodable,
 }

@@ -1,28 +1,25 @@
 //! The client: one origin, one set of credentials, one order of rules.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    future::poll_fn,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use headwater_core::{
-    BaseUrl, Body, Context, Error, Failure, Kind, Result, Secret, Status, Timestamp, TransportError,
+    BaseUrl, Body, Context, Error, Failure, Kind, NewConnection, Result, Secret, Status, Timestamp,
+    TransportError,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use serde_json::Value;
+use http::{HeaderName, HeaderValue, header};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
+pub use crate::message::{Download, Request, Response};
 use crate::{
     complaint::complaint,
     envelope::{Records, Split, split_with},
     limit::{LimitHeaders, Quota, RateLimit},
     limiter::{Share, Urgency},
-    retry::{RetryPolicy, retry_after},
+    message::{Target, collect, date},
+    refusal::Refusal,
+    retry::RetryPolicy,
     spares::Spares,
     tokens::{TokenSource, Tokens},
     urls,
@@ -30,168 +27,10 @@ use crate::{
 
 /// Until the head of a response is there.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Between two chunks of a body.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Decoded bytes of one body, unless the connector says otherwise.
 const DEFAULT_BODY_LIMIT: usize = 32 << 20;
 /// What is read of the body of a refusal, to find its message.
 const COMPLAINT_LIMIT: usize = 64 << 10;
-
-/// One request: a method, a path below the base URL, a query, perhaps a JSON body.
-#[derive(Clone)]
-pub struct Request {
-    method: Method,
-    target: Target,
-    body: Bytes,
-    accepted: Cow<'static, [u16]>,
-    is_repeatable: bool,
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither query nor body: both may hold what nobody should read in a log.
-        write!(f, "Request({} {})", self.method, self.path())
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Target {
-    Path {
-        path: Cow<'static, str>,
-        query: Vec<(&'static str, String)>,
-    },
-    Link(String),
-}
-
-impl Request {
-    /// A GET of a path below the base URL.
-    pub fn get(path: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Method::GET, path, Bytes::new())
-    }
-
-    /// A POST of JSON. It changes something at the service, so it is not sent again when its outcome is unknown.
-    pub fn post(path: impl Into<Cow<'static, str>>, body: &Value) -> Self {
-        Self::new(Method::POST, path, body.to_string())
-    }
-
-    /// A PATCH with JSON; see [`Request::post`].
-    pub fn patch(path: impl Into<Cow<'static, str>>, body: &Value) -> Self {
-        Self::new(Method::PATCH, path, body.to_string())
-    }
-
-    /// A GET of a link that the service gave; refused when it leaves the base URL's origin.
-    pub fn link(link: impl Into<String>) -> Self {
-        Self {
-            target: Target::Link(link.into()),
-            ..Self::get("")
-        }
-    }
-
-    fn new(method: Method, path: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> Self {
-        let is_repeatable = method == Method::GET;
-        Self {
-            method,
-            target: Target::Path {
-                path: path.into(),
-                query: Vec::new(),
-            },
-            body: body.into(),
-            accepted: Cow::Borrowed(&[]),
-            is_repeatable,
-        }
-    }
-
-    /// Says that a POST may be sent twice, as a login may.
-    #[must_use]
-    pub fn repeatable(mut self) -> Self {
-        self.is_repeatable = true;
-        self
-    }
-
-    /// Adds a query parameter; the value is encoded. A link has its own query, which stays as it is.
-    #[must_use]
-    pub fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        if let Target::Path { query, .. } = &mut self.target {
-            query.push((name, value.to_string()));
-        }
-        self
-    }
-
-    /// Statuses that mean something to the caller: returned instead of failed, server errors once they come twice, or at
-    /// once where the request is not repeatable.
-    #[must_use]
-    pub fn accept(mut self, statuses: &'static [u16]) -> Self {
-        self.accepted = Cow::Borrowed(statuses);
-        self
-    }
-
-    fn path(&self) -> &str {
-        match &self.target {
-            Target::Path { path, .. } => path,
-            Target::Link(_) => "the next link",
-        }
-    }
-}
-
-/// A response whose body is complete and within its limit.
-#[derive(Clone)]
-pub struct Response {
-    /// The status: success, or one that the request accepts.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The decoded body.
-    pub body: Bytes,
-    /// The service's clock when it answered; ours where it does not tell.
-    pub at: Timestamp,
-}
-
-impl Response {
-    /// Returns the service's time as its `Date` header tells it; none where the header is absent or no date.
-    pub fn date(&self) -> Option<Timestamp> {
-        date(&self.headers)
-    }
-}
-
-impl fmt::Debug for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither headers nor body: a report of a probe holds answers, and may end up in a log.
-        let (status, length) = (self.status, self.body.len());
-        write!(f, "Response({status}, {length} bytes)")
-    }
-}
-
-/// A response whose body arrives in pieces, without a limit.
-pub struct Download {
-    service: &'static str,
-    body: Body,
-}
-
-impl fmt::Debug for Download {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Download(from {})", self.service)
-    }
-}
-
-impl Download {
-    /// The next piece; none at the end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        let service = self.service;
-        next_chunk(&mut self.body)
-            .await
-            .map_err(|failed| match failed.failure {
-                // Damaged for good: opening it again brings the same bytes.
-                Failure::Undecodable => {
-                    let text = format!("the download from {service} cannot be decompressed");
-                    Error::new(Kind::DataInvalid, text)
-                }
-                _ => {
-                    let text = format!("the download from {service} broke off: {failed}");
-                    Error::new(Kind::Unavailable, text)
-                }
-            })
-    }
-}
 
 /// A client of one service with one set of credentials. Clones share the counts; limits and the budget for retries are
 /// shared by everything in the process that uses the same credentials.
@@ -442,12 +281,14 @@ impl Client {
             tries += 1;
             let waited = self.turns.until_open(deadline).await?;
             inner.context.meter.count_limit_wait(waited);
-            self.turn().await;
+            self.turn_by(deadline).await?;
+            let sent = Instant::now();
             let tried = self.try_once(request, tries > 1, deadline, take).await?;
             let verdict = self.judge(request, tried, tries);
             let (error, wait, throttled) = match verdict {
                 Verdict::Good(response, body) => {
                     self.turns.budget().earn();
+                    self.turns.served();
                     return Ok((response, body));
                 }
                 Verdict::Bad(error) => return Err(error),
@@ -457,11 +298,31 @@ impl Client {
                     throttled,
                 } => (error, wait, throttled),
             };
-            let backoff = policy.backoff(tries, throttled);
-            let delay = wait.map_or(backoff, |asked| asked.max(backoff));
-            let is_last = tries >= policy.tries;
-            if is_last || Instant::now() + delay > deadline || !self.turns.budget().spend() {
-                return Err(self.give_up(error, tries, wait.map(|_| delay), is_last && throttled));
+            let delay = match wait {
+                // The service knows better than any growth.
+                Some(asked) if throttled => asked.max(policy.backoff(1, true)),
+                Some(asked) => asked.max(policy.backoff(tries, false)),
+                None => policy.backoff(tries, throttled),
+            };
+            let is_late = Instant::now() + delay > deadline;
+            if throttled {
+                // Others may use the same credential: all that share it here slow down, and the requests are sent until
+                // the time is over, since a request that has to wait for its turn is no sign of an outage.
+                self.turns.refused(sent);
+                if let (None, Some(quota)) = (wait, inner.quota)
+                    && let Some(error) = self.turns.used_up(quota)
+                {
+                    return Err(error.with("tries", tries));
+                }
+                if is_late {
+                    return Err(persistent(error, tries).retry_after(wait.unwrap_or(policy.cap)));
+                }
+            } else if tries >= policy.tries || is_late || !self.turns.budget().spend() {
+                let error = persistent(error, tries);
+                return Err(match wait {
+                    Some(_) => error.retry_after(delay),
+                    None => error,
+                });
             }
             inner.context.meter.count_backoff_wait(delay);
             tokio::time::sleep(delay).await;
@@ -481,6 +342,18 @@ impl Client {
         self.inner.context.meter.count_limit_wait(waited);
     }
 
+    /// The same, unless that takes longer than until the deadline, as it may where many share a rate that a service
+    /// has cut.
+    async fn turn_by(&self, deadline: Instant) -> Result<()> {
+        timeout_at(deadline, self.turn()).await.map_err(|_| {
+            let service = self.inner.service;
+            let text = format!("{service} asks to slow down, and no turn came in time");
+            Error::new(Kind::RateLimited, text)
+                .with_status(Status::Persistent)
+                .retry_after(self.inner.policy.cap)
+        })
+    }
+
     /// One try with credentials and timeouts; the caller has waited for its turn.
     pub(crate) async fn try_once(
         &self,
@@ -498,7 +371,7 @@ impl Client {
             .await?;
         // A token ends before its time is known to end: one new one, then the answer stands.
         match &tried {
-            Tried::Answered(response, _) if response.status == StatusCode::UNAUTHORIZED => {
+            Tried::Answered(response, _) if self.ends_a_token(response) => {
                 let token = tokens.renew(&token).await?;
                 self.turn().await;
                 self.try_with(request, true, deadline, take, Some(&token))
@@ -506,6 +379,16 @@ impl Client {
             }
             _ => Ok(tried),
         }
+    }
+
+    /// Whether an answer says that the token which was sent is not good any more.
+    fn ends_a_token(&self, response: &Response) -> bool {
+        !response.status.is_success() && self.weigh(response).kind == Kind::Unauthenticated
+    }
+
+    /// What an answer that is no success means.
+    pub(crate) fn weigh(&self, response: &Response) -> Refusal {
+        Refusal::of(response, self.inner.limit_headers)
     }
 
     async fn try_with(
@@ -516,22 +399,45 @@ impl Client {
         take: Take,
         token: Option<&Secret>,
     ) -> Result<Tried> {
-        self.inner.context.meter.count_request(is_retry);
-        let request = self.assemble(request, token)?;
-        let exchange = self.exchange(request, take);
-        let tried = timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
-            Tried::Failed(TransportError {
-                failure: Failure::Timeout,
-                before_send: false,
-                detail: "no complete answer before the deadline".to_owned(),
-            })
-        });
+        let assembled = self.assemble(request, token)?;
+        let is_repeatable = request.is_repeatable;
+        let mut tried = self
+            .exchange_by(deadline, assembled.clone(), is_retry, take)
+            .await;
+        // The service closed a connection that it had kept open. That is no trouble of the service, so the request is
+        // sent again at once, over a connection that it cannot have closed before.
+        let is_stale = matches!(&tried, Tried::Failed(failed) if failed.failure == Failure::Stale);
+        if is_stale && is_repeatable {
+            let mut again = assembled;
+            again.extensions_mut().insert(NewConnection);
+            self.turn().await;
+            tried = self.exchange_by(deadline, again, true, take).await;
+        }
         if let (Tried::Answered(response, _), Some(headers)) = (&tried, &self.inner.limit_headers)
             && let Some(delay) = headers.closed_for(response)
         {
             self.turns.close_for(delay);
         }
         Ok(tried)
+    }
+
+    /// One exchange that is over by the deadline.
+    async fn exchange_by(
+        &self,
+        deadline: Instant,
+        request: http::Request<Bytes>,
+        is_retry: bool,
+        take: Take,
+    ) -> Tried {
+        self.inner.context.meter.count_request(is_retry);
+        let exchange = self.exchange(request, take);
+        timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
+            Tried::Failed(TransportError {
+                failure: Failure::Timeout,
+                before_send: false,
+                detail: "no complete answer before the deadline".to_owned(),
+            })
+        })
     }
 
     fn assemble(&self, request: &Request, token: Option<&Secret>) -> Result<http::Request<Bytes>> {
@@ -589,8 +495,11 @@ impl Client {
         }
         match collect(body, &head.headers, limit, &self.inner.spares).await {
             Ok(Some(body)) => Tried::Answered(answered(body), None),
-            // Nobody needs the rest of a refusal.
+            // A refusal is one without its body as well.
             Ok(None) if !head.status.is_success() => Tried::Answered(answered(Bytes::new()), None),
+            Err(error) if error.failure == Failure::Undecodable && !head.status.is_success() => {
+                Tried::Answered(answered(Bytes::new()), None)
+            }
             Ok(None) => Tried::TooLarge,
             Err(error) => Tried::Failed(error),
         }
@@ -611,7 +520,7 @@ impl Client {
                 );
             }
             Tried::Failed(failed) if failed.failure == Failure::Undecodable => {
-                let text = format!("the answer of {service} cannot be decompressed");
+                let text = format!("the answer of {service} cannot be decompressed: {failed}");
                 return Verdict::Bad(
                     Error::new(Kind::DataInvalid, text).with("path", request.path()),
                 );
@@ -646,24 +555,32 @@ impl Client {
             }
         };
         let status = response.status;
+        if status.is_success() {
+            return Verdict::Good(response, body);
+        }
+        let refusal = self.weigh(&response);
         // A gateway has hiccups: a server error is believed to mean something to the caller when it comes twice, and at
         // once after a write, of which nobody knows whether it was made.
         let is_meant = !status.is_server_error() || tries > 1 || !request.is_repeatable;
-        if status.is_success() || (is_meant && request.accepted.contains(&status.as_u16())) {
+        // Who accepts a 403 takes it for a missing permission.
+        let is_limit = refusal.kind == Kind::RateLimited && !refusal.is_by_status(status);
+        if is_meant && !is_limit && request.accepts(status) {
             return Verdict::Good(response, body);
         }
-        // Every answer names a reset, a hiccup's as well, which has nothing to do with it.
-        let limit_headers = inner.limit_headers.filter(|_| status.as_u16() == 429);
-        let wait = retry_after(&response.headers, SystemTime::now())
-            .or_else(|| limit_headers?.until_reset(&response));
-        let error = self.refusal(request, &response);
-        match status.as_u16() {
-            429 | 503 => Verdict::Again {
+        let error = self.explain(request, &response, &refusal);
+        let wait = refusal.asked.delay;
+        match (refusal.kind, status.as_u16()) {
+            (Kind::RateLimited, _) => Verdict::Again {
                 error,
                 wait,
-                throttled: status.as_u16() == 429,
+                throttled: true,
             },
-            408 | 425 | 500 | 502 | 504 if request.is_repeatable => Verdict::Again {
+            (_, 503) => Verdict::Again {
+                error,
+                wait,
+                throttled: false,
+            },
+            (_, 408 | 425 | 500 | 502 | 504) if request.is_repeatable => Verdict::Again {
                 error,
                 wait,
                 throttled: false,
@@ -674,40 +591,39 @@ impl Client {
 
     /// The error for a status that is no success, with what the service says.
     pub fn refusal(&self, request: &Request, response: &Response) -> Error {
+        self.explain(request, response, &self.weigh(response))
+    }
+
+    fn explain(&self, request: &Request, response: &Response, refusal: &Refusal) -> Error {
         let service = self.inner.service;
-        let (kind, what) = match response.status.as_u16() {
-            401 => (
-                Kind::Unauthenticated,
-                format!("{service} does not accept the credentials"),
+        let status = response.status.as_u16();
+        let what = match (refusal.kind, status) {
+            (Kind::Unauthenticated, _) => format!("{service} does not accept the credentials"),
+            (Kind::PermissionDenied, _) => {
+                format!("{service} does not allow this with these credentials")
+            }
+            (Kind::NotFound, _) => format!("{service} does not know this address"),
+            (Kind::RateLimited, _) => format!("{service} asks to slow down"),
+            (Kind::Unavailable, _) => format!("{service} has a problem of its own"),
+            (_, 300..=399) => format!(
+                "{service} answers with a redirect, which is not followed: the credentials stay with the base URL"
             ),
-            403 => (
-                Kind::PermissionDenied,
-                format!("{service} does not allow this with these credentials"),
-            ),
-            404 => (
-                Kind::NotFound,
-                format!("{service} does not know this address"),
-            ),
-            429 => (Kind::RateLimited, format!("{service} asks to slow down")),
-            300..=399 => (
-                Kind::DataInvalid,
-                format!(
-                    "{service} answers with a redirect, which is not followed: the credentials stay with the base URL"
-                ),
-            ),
-            408 | 425 | 500..=599 => (
-                Kind::Unavailable,
-                format!("{service} has a problem of its own"),
-            ),
-            _ => (Kind::Unexpected, format!("{service} refuses the request")),
+            _ => format!("{service} refuses the request"),
         };
         let said = self
             .said(&response.body)
             .map(|text| format!(": {text}"))
             .unwrap_or_default();
-        Error::new(kind, what + &said)
-            .with("status", response.status.as_u16())
-            .with("path", request.path())
+        let error = Error::new(refusal.kind, what + &said)
+            .with("status", status)
+            .with("path", request.path());
+        match &refusal.asked.unread {
+            Some((header, text)) => {
+                let text = self.redacted(text.clone());
+                error.with(header, format_args!("{text:?} cannot be read"))
+            }
+            None => error,
+        }
     }
 
     /// [`split`](crate::split) for a body of this service. Where it holds no records, the error repeats what the service says
@@ -733,12 +649,8 @@ impl Client {
     /// The message that a body carries, cut to one short line without anything that is secret here; none for web
     /// pages and anything else without one.
     pub fn said(&self, body: &[u8]) -> Option<String> {
-        let mut text = complaint(body)?;
-        let tokens = self.inner.tokens.iter().flat_map(Tokens::known);
         // Before the cut: half a secret is one that no search finds any more.
-        for secret in self.inner.secrets.iter().cloned().chain(tokens) {
-            text = text.replace(secret.expose(), "[redacted]");
-        }
+        let text = self.redacted(complaint(body)?);
         let line: String = text
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
@@ -748,33 +660,21 @@ impl Client {
         (!line.is_empty()).then_some(line)
     }
 
-    /// The error after the last try, with the delay that the service asked for. `refused_for_long`: every try was
-    /// answered with 429.
-    fn give_up(
-        &self,
-        error: Error,
-        tries: u32,
-        wait: Option<Duration>,
-        refused_for_long: bool,
-    ) -> Error {
-        let error = error.with_status(Status::Persistent).with("tries", tries);
-        if let (true, None, Some(quota)) = (refused_for_long, wait, self.inner.quota) {
-            let Quota::WeeklyFromSunday(requests) = quota;
-            let text = format!(
-                "{} goes on asking to slow down; its {requests} requests a week are probably used up and come back \
-                 on Sunday at 00:00 GMT",
-                self.inner.service
-            );
-            return Error::new(Kind::QuotaExhausted, text)
-                .with_status(Status::Persistent)
-                .with("tries", tries)
-                .retry_after(quota.until_reset(SystemTime::now()));
+    /// A text of the service without anything that is secret here.
+    pub(crate) fn redacted(&self, mut text: String) -> String {
+        let tokens = self.inner.tokens.iter().flat_map(Tokens::known);
+        for secret in self.inner.secrets.iter().cloned().chain(tokens) {
+            if !secret.expose().is_empty() {
+                text = text.replace(secret.expose(), "[redacted]");
+            }
         }
-        match wait {
-            Some(delay) => error.retry_after(delay),
-            None => error,
-        }
+        text
     }
+}
+
+/// The error after the last try.
+fn persistent(error: Error, tries: u32) -> Error {
+    error.with_status(Status::Persistent).with("tries", tries)
 }
 
 enum Verdict {
@@ -785,47 +685,4 @@ enum Verdict {
         wait: Option<Duration>,
         throttled: bool,
     },
-}
-
-/// The whole body, or none when it has more than `limit` decoded bytes.
-async fn collect(
-    mut body: Body,
-    headers: &HeaderMap,
-    limit: usize,
-    spares: &Spares,
-) -> Result<Option<Bytes>, TransportError> {
-    // Absent for compressed bodies, and for those whose length nobody knew beforehand.
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|announced| announced > limit) {
-        return Ok(None);
-    }
-    let mut collected = spares.take(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
-    loop {
-        let Some(chunk) = next_chunk(&mut body).await? else {
-            return Ok(Some(spares.freeze(collected)));
-        };
-        if collected.len() + chunk.len() > limit {
-            return Ok(None);
-        }
-        collected.extend_from_slice(&chunk);
-    }
-}
-
-async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, TransportError> {
-    let next = poll_fn(|cx| body.as_mut().poll_next(cx));
-    let chunk = timeout(IDLE_TIMEOUT, next).await;
-    let chunk = chunk.map_err(|_| TransportError {
-        failure: Failure::Timeout,
-        before_send: false,
-        detail: "the answer stopped half way for too long".to_owned(),
-    })?;
-    chunk.transpose()
-}
-
-/// The `Date` of an answer: a clock of ours may be wrong, and what the service counts is its own.
-fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    let told = headers.get(header::DATE)?.to_str().ok()?.trim();
-    Timestamp::try_from(httpdate::parse_http_date(told).ok()?).ok()
 }

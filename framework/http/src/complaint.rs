@@ -5,38 +5,61 @@ use serde_json::Value;
 /// Fields that hold a sentence, the clearest first.
 const SENTENCES: &[&str] = &[
     "errorMessage",
+    "error_message",
     "message",
+    "Message",
     "detail",
     "details",
     "description",
     "errorSummary",
     "error_description",
+    "faultstring",
+    "msg",
     "error",
 ];
+/// Fields that hold an object, or a list of them, with the sentence in it.
+const NESTED: &[&str] = &[
+    "error", "Error", "errors", "fault", "detail", "details", "message",
+];
+/// How deep a sentence is looked for.
+const DEPTH: u32 = 5;
 
-/// The sentence in the body of a refusal: a field of the object, of the first of its `errors`, of the first object of
-/// a list, or the first complaint about a field (`{"page_size": ["…"]}`).
+/// The sentence in the body of a refusal: a field of the object or of one within it, of the first of its errors, of the
+/// first object of a list, or the first complaint about a field (`{"page_size": ["…"]}`).
 pub(crate) fn complaint(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     match &body {
-        Value::Array(list) => sentence(list.first()?),
-        Value::Object(fields) => sentence(&body)
-            .or_else(|| sentence(body.get("errors")?.as_array()?.first()?))
+        Value::String(_) => None,
+        body => sentence(body, DEPTH),
+    }
+}
+
+fn sentence(value: &Value, depth: u32) -> Option<String> {
+    let depth = depth.checked_sub(1)?;
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Array(list) => sentence(list.first()?, depth),
+        Value::Object(fields) => {
+            let text = |name: &&str| fields.get(*name)?.as_str().filter(|text| !text.is_empty());
+            let own = SENTENCES.iter().find_map(text).map(str::to_owned);
+            own.or_else(|| {
+                let mut nested = NESTED.iter().filter_map(|name| fields.get(*name));
+                nested.find_map(|within| sentence(within, depth))
+            })
+            .or_else(|| {
+                // A record may have a title as well; that of a problem comes with its status or its type.
+                let is_problem = fields.contains_key("status") || fields.contains_key("type");
+                is_problem.then(|| text(&"title").map(str::to_owned))?
+            })
             .or_else(|| {
                 fields.iter().find_map(|(name, value)| {
                     let text = value.as_array()?.first()?.as_str()?;
                     Some(format!("{name}: {text}"))
                 })
-            }),
+            })
+        }
         _ => None,
     }
-}
-
-fn sentence(object: &Value) -> Option<String> {
-    let text = SENTENCES
-        .iter()
-        .find_map(|name| object.get(*name)?.as_str().filter(|text| !text.is_empty()))?;
-    Some(text.to_owned())
 }
 
 #[cfg(test)]
@@ -62,6 +85,40 @@ mod tests {
             (r#"{"detail":"h"}"#, Some("h")),
             (r#"{"page_size":["i"]}"#, Some("page_size: i")),
             (r#"{"message":null,"error":"j"}"#, Some("j")),
+            (
+                r#"{"error":{"code":400,"message":"k","status":"INVALID_ARGUMENT"}}"#,
+                Some("k"),
+            ),
+            (
+                r#"{"error":{"type":"invalid_request_error","message":"l","param":"limit"}}"#,
+                Some("l"),
+            ),
+            (
+                r#"{"error":{"errors":[{"reason":"x","message":"m"}]}}"#,
+                Some("m"),
+            ),
+            (r#"{"errors":[{"title":"n","status":"422"}]}"#, Some("n")),
+            (r#"{"errors":[{"title":"x","detail":"o"}]}"#, Some("o")),
+            (
+                r#"{"type":"about:blank","title":"p","status":400}"#,
+                Some("p"),
+            ),
+            (r#"{"title":"x","status":400,"detail":"q"}"#, Some("q")),
+            (
+                r#"{"error":"invalid_request","error_description":"r"}"#,
+                Some("r"),
+            ),
+            (
+                r#"{"fault":{"faultstring":"s","detail":{"errorcode":"x"}}}"#,
+                Some("s"),
+            ),
+            (r#"{"errors":["t"]}"#, Some("t")),
+            (r#"{"errors":{"email":["u"]}}"#, Some("email: u")),
+            (r#"{"detail":[{"loc":["query"],"msg":"v"}]}"#, Some("v")),
+            (r#"{"message":{"message":"w"}}"#, Some("w")),
+            (r#"{"title":"a record of its own"}"#, None),
+            (r#"{"error":{"a":{"b":{"message":"deep"}}}}"#, None),
+            (r#""text""#, None),
             ("<html>", None),
             ("[]", None),
             ("{}", None),

@@ -7,10 +7,13 @@
 //! | outcome | what happens |
 //! | --- | --- |
 //! | not connected, interrupted, timed out, 408, 425, 500, 502, 504 | tried again, at most 5 times, full jitter |
-//! | 429, 503 | tried again after the longer of `Retry-After` and the backoff; beyond the deadline: given up at once, the error carries the delay |
+//! | 503 | tried again after the longer of `Retry-After` and the backoff; beyond the deadline: given up at once, the error carries the delay |
+//! | 429, and 403 that means a rate limit | tried again after `Retry-After`, else after waits that grow to a minute, as often as there is time; all that share the credential slow down |
+//! | a used connection that is closed without an answer | a request that may be sent twice is, at once, over a new connection |
 //! | 3xx | never followed: credentials stay with the origin they were saved for |
 //! | an address that the host does not permit | fails before anything is dialled |
-//! | 401, 403, 404, other 4xx, undecodable body | fails |
+//! | 401, or 403 with the code of a token that has ended | with a token that was obtained: renewed once; else fails |
+//! | other 403, 404, other 4xx, undecodable body | fails |
 //! | a status that the caller [accepts](Request::accept) | handed to the caller |
 //!
 //! All clients of one service that use the same credential at the same origin wait in one queue for its rate limit, also
@@ -30,13 +33,18 @@ mod blocks;
 mod children;
 mod client;
 mod complaint;
+mod connections;
 mod cutter;
+mod encoding;
 mod envelope;
 mod export;
 mod limit;
 mod limiter;
+mod message;
+mod pace;
 mod paging;
 mod probe;
+mod refusal;
 mod resolver;
 mod rest;
 mod retry;
@@ -46,6 +54,7 @@ mod spares;
 mod tokens;
 mod transport;
 mod urls;
+mod waits;
 mod walk;
 mod windows;
 

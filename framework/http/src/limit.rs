@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
-
-use crate::client::Response;
+use crate::{client::Response, waits};
 
 /// How much further apart requests are sent than the limit asks for, on average. The service counts arrivals, which the
 /// network pushes together: eleven requests sent 100 ms apart can arrive within one second.
@@ -51,34 +49,19 @@ impl RateLimit {
 pub struct LimitHeaders {
     /// How many requests are left until the reset.
     pub remaining: &'static str,
-    /// When the count starts anew, in Unix seconds.
+    /// When the count starts anew: a moment, or a time from now.
     pub reset: &'static str,
 }
 
 impl LimitHeaders {
     /// How long nothing is left, as an answer says whatever its status; none where something is.
     pub(crate) fn closed_for(&self, response: &Response) -> Option<Duration> {
-        let remaining = number(&response.headers, self.remaining)?;
-        (remaining <= 0)
-            .then(|| self.until_reset(response))
+        let left = waits::left_by(&response.headers, self.remaining)?;
+        // By the service's clock, since the reset is by that.
+        (left <= 0.0)
+            .then(|| waits::reset(&response.headers, self.reset, response.at))
             .flatten()
     }
-
-    /// How long until the reset that an answer names. By the service's clock, since the reset is by that.
-    pub(crate) fn until_reset(&self, response: &Response) -> Option<Duration> {
-        let reset = number(&response.headers, self.reset)?;
-        // A second more, since both are cut to whole ones. Beyond a day it is not a limit but a mistake.
-        let seconds = reset
-            .saturating_sub(response.at.as_second())
-            .saturating_add(1);
-        Some(Duration::from_secs(
-            u64::try_from(seconds).unwrap_or(0).min(24 * 60 * 60),
-        ))
-    }
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// An allowance that is counted by the service and comes back at a known time.
@@ -89,6 +72,12 @@ pub enum Quota {
 }
 
 impl Quota {
+    /// How many requests there are.
+    pub(crate) const fn requests(self) -> u32 {
+        let Self::WeeklyFromSunday(requests) = self;
+        requests
+    }
+
     /// How long until the allowance comes back.
     pub(crate) fn until_reset(self, now: SystemTime) -> Duration {
         const DAY: u64 = 24 * 60 * 60;

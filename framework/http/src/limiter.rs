@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use headwater_core::{BaseUrl, Error, Kind, Result, Secret, Status};
@@ -14,7 +14,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::{limit::RateLimit, retry::RetryBudget};
+use crate::{
+    limit::{Quota, RateLimit},
+    pace::Pace,
+    retry::RetryBudget,
+};
 
 /// Who goes first of those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +105,29 @@ impl Share {
         Ok(asked.elapsed())
     }
 
+    /// A request was served: the pace may grow again.
+    pub(crate) fn served(&self) {
+        let mut turns = self.limiter.turns();
+        let declared = turns.strictest().map(RateLimit::requests);
+        if turns.pace.served(declared, SystemTime::now()) {
+            turns.call_first();
+        }
+    }
+
+    /// A request that was sent at a time was refused, since there were too many: everything that shares this slows down.
+    pub(crate) fn refused(&self, sent: Instant) {
+        let mut turns = self.limiter.turns();
+        let declared = turns.strictest().map(RateLimit::requests);
+        turns.pace.refused(sent, Instant::now(), declared);
+    }
+
+    /// The error for an allowance that is used up, where the refusals so far allow no other conclusion.
+    pub(crate) fn used_up(&self, quota: Quota) -> Option<Error> {
+        let turns = self.limiter.turns();
+        let (now, today) = (Instant::now(), SystemTime::now());
+        turns.pace.used_up(self.service, quota, now, today)
+    }
+
     /// What the retries of all who share this are paid from.
     pub(crate) fn budget(&self) -> &RetryBudget {
         &self.limiter.budget
@@ -182,6 +209,8 @@ struct Turns {
     /// When the requests of the latest turns left at the latest, as many as any of the limits allows in a second.
     left: VecDeque<Instant>,
     closed_until: Option<Instant>,
+    /// What the service's refusals have slowed down.
+    pace: Pace,
     /// Only the first one has a timer; the others are called.
     waiting: BTreeMap<Ticket, Arc<Notify>>,
     /// How many have asked for a turn.
@@ -193,12 +222,22 @@ type Ticket = (Urgency, u64);
 
 impl Turns {
     /// When the next turn is; none for at once.
-    fn next(&self) -> Option<Instant> {
-        let limit = self.strictest()?;
-        let even = self.due? + limit.spacing();
-        let full = self.left.len().checked_sub(limit.requests());
+    fn next(&self, urgency: Urgency) -> Option<Instant> {
+        let even = self.due? + self.spacing(urgency)?;
+        let full = self
+            .strictest()
+            .and_then(|limit| self.left.len().checked_sub(limit.requests()));
         let first_of_full = full.map(|first| self.left[first] + RateLimit::window());
         Some(first_of_full.map_or(even, |first| first.max(even)))
+    }
+
+    /// The time between two turns. A person waits for the few requests of a probe, so they keep the declared limit only.
+    fn spacing(&self, urgency: Urgency) -> Option<Duration> {
+        let slowed = match urgency {
+            Urgency::Probe => None,
+            Urgency::Read => self.pace.spacing(),
+        };
+        self.strictest().map(RateLimit::spacing).max(slowed)
     }
 
     fn strictest(&self) -> Option<RateLimit> {
@@ -207,12 +246,14 @@ impl Turns {
     }
 
     /// Takes a turn that was waited for since it was asked for.
-    fn take(&mut self, asked: Instant, now: Instant) {
-        let Some(limit) = self.strictest() else {
+    fn take(&mut self, urgency: Urgency, asked: Instant, now: Instant) {
+        let Some(spacing) = self.spacing(urgency) else {
             return;
         };
         // A process that is short of time comes late to its turn, and its request leaves as late again.
-        let late = self.next().map(|next| now - next.max(asked).min(now));
+        let late = self
+            .next(urgency)
+            .map(|next| now - next.max(asked).min(now));
         self.left
             .push_back(now + late.unwrap_or_default().min(CATCH_UP));
         let most = self.limits.iter().map(|limit| limit.requests()).max();
@@ -220,7 +261,7 @@ impl Turns {
             self.left.pop_front();
         }
         let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
-        let even = self.due.map_or(now, |due| due + limit.spacing());
+        let even = self.due.map_or(now, |due| due + spacing);
         self.due = Some(even.clamp(earliest, now));
     }
 
@@ -258,11 +299,12 @@ impl Place<'_> {
             return Turn::BehindOthers;
         }
         let now = Instant::now();
-        let next = turns.next().unwrap_or(now);
+        let (urgency, _) = self.ticket;
+        let next = turns.next(urgency).unwrap_or(now);
         if next > now {
             return Turn::At(next);
         }
-        turns.take(self.asked, now);
+        turns.take(urgency, self.asked, now);
         Turn::Taken
     }
 }
@@ -349,8 +391,8 @@ mod tests {
                 _ => Duration::ZERO,
             };
             let asked = now;
-            now = turns.next().unwrap_or(now).max(now) + late;
-            turns.take(asked, now);
+            now = turns.next(Urgency::Read).unwrap_or(now).max(now) + late;
+            turns.take(Urgency::Read, asked, now);
             left.push(now + late);
         }
         let eleven = left.windows(11).map(|eleven| eleven[10] - eleven[0]);

@@ -1,6 +1,6 @@
 //! The checks that every probe of an HTTP service begins with: reachable, TLS, the right API, credentials.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use headwater_core::{Check, Failure, Kind, Target, Timestamp, TransportError};
 use http::{HeaderMap, header};
@@ -10,8 +10,11 @@ use url::Url;
 use crate::{
     client::{Client, Request, Response, Take, Tried},
     envelope::{Records, looks_like_html, split},
-    retry::{RetryPolicy, retry_after},
+    retry::RetryPolicy,
 };
+
+/// How long to wait where a service that asks to wait does not say so.
+const UNTOLD_WAIT: Duration = Duration::from_secs(60);
 
 /// Asks a service and turns its answers into checks.
 #[derive(Clone, Copy, Debug)]
@@ -145,24 +148,31 @@ impl Prober<'_> {
         let target = self.target();
         let unknown = |check: Check| Access::Unknown(Box::new(check));
         if is_web_page(response) {
-            return unknown(target.web_page());
+            return unknown(target.web_page(response.status.as_u16()));
         }
-        match response.status.as_u16() {
-            401 => Access::Unauthenticated,
-            403 => Access::Denied,
-            200..=299 => match split(&response.body, records, &[]) {
+        if response.status.is_success() {
+            return match split(&response.body, records, &[]) {
                 Ok(_) => Access::Granted,
                 Err(_) => unknown(target.not_this_api()),
-            },
-            300..=399 => unknown(target.redirected(&redirect(&response.headers))),
-            404 => unknown(target.wrong_path()),
-            429 => {
-                let wait = retry_after(&response.headers, SystemTime::now())
-                    .unwrap_or(Duration::from_secs(60));
-                unknown(target.throttled(name_of(name), wait))
+            };
+        }
+        let refusal = self.client.weigh(response);
+        match (refusal.kind, response.status.as_u16()) {
+            (Kind::Unauthenticated, _) => Access::Unauthenticated,
+            (Kind::PermissionDenied, 403) => Access::Denied,
+            (Kind::RateLimited, _) => {
+                let wait = refusal.asked.delay.unwrap_or(UNTOLD_WAIT);
+                let mut check = target.throttled(name_of(name), wait);
+                if let Some((header, text)) = refusal.asked.unread {
+                    let text = self.client.redacted(text);
+                    check.message += &format!("; its {header} {text:?} cannot be read");
+                }
+                unknown(check)
             }
-            status @ 500..=599 => unknown(target.service_problem(name_of(name), status)),
-            status => {
+            (_, 300..=399) => unknown(target.redirected(&redirect(&response.headers))),
+            (Kind::NotFound, 404) => unknown(target.wrong_path()),
+            (Kind::Unavailable, status) => unknown(target.service_problem(name_of(name), status)),
+            (_, status) => {
                 let said = self.client.said(&response.body);
                 unknown(target.refuses_question(status, said.as_deref()))
             }
@@ -214,7 +224,10 @@ async fn ask_twice(
                 detail: error.message().to_owned(),
             },
         };
-        let may_pass = matches!(failed.failure, Failure::Interrupted | Failure::Refused);
+        let may_pass = matches!(
+            failed.failure,
+            Failure::Interrupted | Failure::Stale | Failure::Refused
+        );
         if tries > 1 || !may_pass {
             return Err(failed);
         }

@@ -2,9 +2,9 @@
 
 use std::{
     error::Error as _,
-    io, iter,
+    fmt, io, iter,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{self, Poll},
     time::Duration,
 };
@@ -12,10 +12,15 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    Body, Context, Egress, Error, Failure, Kind, Result, Transport, TransportError,
+    Body, Context, Egress, Error, Failure, Kind, NewConnection, Result, Transport, TransportError,
 };
+use http::{HeaderValue, header};
 
-use crate::resolver::{self, GuardedResolver, NotAllowed, Resolver, SystemResolver};
+use crate::{
+    connections::{Watch, watched},
+    encoding::{ACCEPTED, decoded},
+    resolver::{self, GuardedResolver, NotAllowed, Resolver, SystemResolver},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,10 +31,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// The [`Egress`] rules are asked for the URL of every request, and for every address that its name resolves to, before
 /// any is dialled.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ReqwestTransport {
     client: reqwest::Client,
+    /// Without a pool, for requests that need a connection of their own. Made when the first one comes.
+    alone: Arc<OnceLock<reqwest::Client>>,
+    resolver: Arc<dyn reqwest::dns::Resolve>,
     egress: Arc<Egress>,
+}
+
+impl fmt::Debug for ReqwestTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestTransport")
+            .field("egress", &self.egress)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ReqwestTransport {
@@ -43,24 +59,48 @@ impl ReqwestTransport {
         let egress = Arc::new(egress.clone());
         // Fails only when a provider is there already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .dns_resolver(GuardedResolver::new(&egress, resolver))
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| {
-                Error::new(
-                    Kind::Unexpected,
-                    "the HTTP client cannot start; are the system's certificates installed?",
-                )
-                .caused_by(error)
-            })?;
-        Ok(Self { client, egress })
+        let resolver: Arc<dyn reqwest::dns::Resolve> =
+            Arc::new(GuardedResolver::new(&egress, resolver));
+        let client = builder(&resolver).build().map_err(|error| {
+            Error::new(
+                Kind::Unexpected,
+                "the HTTP client cannot start; are the system's certificates installed?",
+            )
+            .caused_by(error)
+        })?;
+        Ok(Self {
+            client,
+            alone: Arc::default(),
+            resolver,
+            egress,
+        })
     }
+
+    /// The client for a request: that with the pool, unless the request asks for a connection of its own.
+    fn client_for(&self, request: &http::Request<Bytes>) -> &reqwest::Client {
+        if request.extensions().get::<NewConnection>().is_none() {
+            return &self.client;
+        }
+        self.alone.get_or_init(|| {
+            let alone = builder(&self.resolver).pool_max_idle_per_host(0).build();
+            // What could be built once can be built twice.
+            alone.unwrap_or_else(|_| self.client.clone())
+        })
+    }
+}
+
+fn builder(resolver: &Arc<dyn reqwest::dns::Resolve>) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        // Bodies are decoded here: reqwest knows one spelling of gzip, and the first member of a body.
+        .no_gzip()
+        .dns_resolver(Arc::clone(resolver))
+        .connector_layer(Watch)
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
 }
 
 /// The context that a host hands to connectors.
@@ -72,8 +112,13 @@ pub fn context(egress: &Egress) -> Result<Context> {
 impl Transport for ReqwestTransport {
     async fn send(
         &self,
-        request: http::Request<Bytes>,
+        mut request: http::Request<Bytes>,
     ) -> Result<http::Response<Body>, TransportError> {
+        let client = self.client_for(&request);
+        let accepted = HeaderValue::from_static(ACCEPTED);
+        request
+            .headers_mut()
+            .insert(header::ACCEPT_ENCODING, accepted);
         let request = reqwest::Request::try_from(request).map_err(|error| classify(&error))?;
         // Addresses that stand in the URL itself never get to the resolver.
         if !self.egress.permits_url(request.url()) {
@@ -83,12 +128,15 @@ impl Transport for ReqwestTransport {
         // first, or a busy runtime dials another one for the next request.
         tokio::task::yield_now().await;
         let port = request.url().port_or_known_default().unwrap_or_default();
-        let sent = resolver::dialling(port, self.client.execute(request)).await;
-        let response = sent.map_err(|error| classify(&error))?;
+        let sending = resolver::dialling(port, client.execute(request));
+        let (sent, is_new) = watched(sending).await;
+        let response = sent.map_err(|error| stale(classify(&error), is_new))?;
         let mut answer = http::Response::new(());
         *answer.status_mut() = response.status();
         *answer.headers_mut() = response.headers().clone();
-        Ok(answer.map(|()| Box::pin(Chunks(response.bytes_stream())) as Body))
+        let body = Box::pin(Chunks(response.bytes_stream())) as Body;
+        let body = decoded(answer.headers_mut(), body);
+        Ok(answer.map(|()| body))
     }
 }
 
@@ -105,6 +153,17 @@ where
         Pin::new(&mut self.0)
             .poll_next(cx)
             .map(|chunk| chunk.map(|chunk| chunk.map_err(|error| classify(&error))))
+    }
+}
+
+/// The failure of a request that got no answer, by the connection that it was sent over.
+fn stale(failed: TransportError, is_new: bool) -> TransportError {
+    match failed.failure {
+        Failure::Interrupted if !is_new && !failed.before_send => TransportError {
+            failure: Failure::Stale,
+            ..failed
+        },
+        _ => failed,
     }
 }
 
@@ -164,12 +223,6 @@ fn find_cause(error: &reqwest::Error) -> (Failure, String) {
     if error.is_connect() {
         return (Failure::Refused, "no connection".to_owned());
     }
-    if error.is_decode() && !is_cut_short(error) {
-        return (
-            Failure::Undecodable,
-            "the compressed body does not decode".to_owned(),
-        );
-    }
     (Failure::Interrupted, "the connection broke off".to_owned())
 }
 
@@ -181,23 +234,4 @@ fn tls_error<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> Option<&'a
         }
         error = error.downcast_ref::<io::Error>()?.get_ref()?;
     }
-}
-
-/// A body that ends early is reported as a decoding problem too.
-fn is_cut_short(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        let is_early_end = inner.downcast_ref::<io::Error>().is_some_and(|io| {
-            matches!(
-                io.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
-            )
-        });
-        if is_early_end || text.contains("end of file") || text.contains("connection") {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
 }

@@ -13,7 +13,7 @@ use std::{
 
 use common::{QUICK, SECRET, builder, client, closed_port, plain_server, self_signed_server};
 use headwater_core::{Context, Egress, Error, Kind, Meter, Status};
-use headwater_http::{Client, Quota, Request, Response, RetryPolicy, context};
+use headwater_http::{Client, Request, Response, RetryPolicy, context};
 use headwater_testkit::{Ending, Reply, Script};
 
 /// A server that gives `first` to the first request and a good answer to all later ones.
@@ -187,42 +187,19 @@ async fn a_wait_beyond_the_deadline_is_handed_on_at_once() {
 }
 
 #[tokio::test]
-async fn an_allowance_that_is_used_up_is_told_from_throttling() {
-    let script = always(Reply::json(429, "{}")).await;
-    let context = context(&Egress::Anywhere).unwrap();
-    let client = builder(&script.base_url(), &context)
-        .retry(RetryPolicy { tries: 2, ..QUICK })
-        .quota(Quota::WeeklyFromSunday(100_000))
-        .build()
-        .unwrap();
-    let error = get(&client).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.status()),
-        (Kind::QuotaExhausted, Status::Persistent)
-    );
-    let week = Duration::from_secs(7 * 24 * 3600);
-    assert!(
-        error.delay().is_some_and(|delay| delay <= week),
-        "{:?}",
-        error.delay()
-    );
-    assert!(
-        error.message().contains("100000 requests a week"),
-        "{error}"
-    );
-    assert_eq!(script.requests().len(), 2);
-}
-
-#[tokio::test]
 async fn what_the_request_causes_fails_at_once() {
     for (status, kind) in [
-        (400, Kind::Unexpected),
+        (400, Kind::DataInvalid),
         (401, Kind::Unauthenticated),
         (403, Kind::PermissionDenied),
         (404, Kind::NotFound),
-        (409, Kind::Unexpected),
-        (410, Kind::Unexpected),
-        (422, Kind::Unexpected),
+        (409, Kind::DataInvalid),
+        (410, Kind::NotFound),
+        (405, Kind::DataInvalid),
+        (413, Kind::DataInvalid),
+        (415, Kind::DataInvalid),
+        (422, Kind::DataInvalid),
+        (402, Kind::PermissionDenied),
         (501, Kind::Unavailable),
     ] {
         let script = always(Reply::json(status, "{}")).await;

@@ -5,8 +5,9 @@
 mod common;
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -14,7 +15,9 @@ use std::{
 
 use common::{Answer, SECRET, Wire, at, builder};
 use headwater_core::{BaseUrl, Kind, Meter, Result, Secret, Status, Timestamp};
-use headwater_http::{Client, LimitHeaders, Prober, RateLimit, Records, Request, Response};
+use headwater_http::{
+    Access, Client, LimitHeaders, Prober, Quota, RateLimit, Records, Request, Response, RetryPolicy,
+};
 use httpdate::fmt_http_date;
 use tokio::time::Instant;
 
@@ -257,7 +260,7 @@ async fn a_hiccup_has_nothing_to_do_with_the_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_that_say_nothing_usable_limit_nothing() {
+async fn headers_limit_by_what_can_be_read_of_them() {
     for (left, reset, waits) in [
         ("", "1000000007", 0),
         ("many", "1000000007", 0),
@@ -268,6 +271,10 @@ async fn headers_that_say_nothing_usable_limit_nothing() {
         ("0", "999999000", 0),
         ("0", "-9223372036854775808", 0),
         ("-3", " 1000000007 ", 8),
+        // Milliseconds, a time from now, a date.
+        ("0", "1000000007000", 8),
+        ("0", "7", 7),
+        ("0", "2001-09-09T01:46:47Z", 7),
     ] {
         let wire = Wire::new(move |_, _| {
             let date = fmt_http_date(Timestamp::from_second(LONG_AGO).unwrap().into());
@@ -283,8 +290,8 @@ async fn headers_that_say_nothing_usable_limit_nothing() {
         get(&client).await.unwrap();
         assert_eq!(span(&wire), waits, "{left:?} {reset:?}");
     }
-    // Milliseconds instead of seconds, and the end of time: no more than a day.
-    for reset in ["1000000007000", "9223372036854775807"] {
+    // The end of time: no more than a day.
+    for reset in ["99999999999", "9223372036854775807"] {
         let wire = Wire::new(move |_, _| {
             let headers = [("x-limit-remaining", "0"), ("x-limit-reset", reset)];
             Wire::reply(200, &headers, "{}")
@@ -313,4 +320,220 @@ async fn an_answer_knows_when_the_service_gave_it() {
         assert!((before..=Timestamp::now()).contains(&untold.at));
         assert_eq!(untold.date(), None);
     }
+}
+
+/// A client with the policy for reading and the allowance of a week.
+fn weekly(wire: &Wire, per_week: u32) -> Client {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let host = format!("https://weekly-{}.test", LAST.fetch_add(1, Relaxed));
+    let client = builder(&host, &wire.context())
+        .retry(RetryPolicy::READ)
+        .rate_limit(RateLimit::per_second(10))
+        .quota(Quota::WeeklyFromSunday(per_week));
+    client.build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_allowance_is_used_up_after_minutes_of_refusals() {
+    let wire = Wire::new(|nth, _| match nth {
+        0..20 => Wire::reply(200, &[], "{}"),
+        _ => Wire::reply(429, &[], "{}"),
+    });
+    let client = weekly(&wire, 100_000);
+    for _ in 0..20 {
+        get(&client).await.unwrap();
+    }
+    let start = Instant::now();
+    let error = get(&client).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.status()),
+        (Kind::QuotaExhausted, Status::Persistent)
+    );
+    assert!(
+        error.message().contains("100000 requests a week"),
+        "{error}"
+    );
+    assert!(error.message().contains("Sunday"), "{error}");
+    let week = Duration::from_secs(7 * 24 * 60 * 60);
+    assert!(error.delay().is_some_and(|delay| delay <= week));
+    let minutes = start.elapsed().as_secs();
+    assert!((120..300).contains(&minutes), "{minutes}");
+    assert!(wire.times().len() < 20 + 15, "{}", wire.times().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_allowance_is_used_up_at_once_where_as_many_requests_were_served() {
+    let wire = Wire::new(|nth, _| match nth {
+        0..95 => Wire::reply(200, &[], "{}"),
+        _ => Wire::reply(429, &[], "{}"),
+    });
+    let client = weekly(&wire, 100);
+    for _ in 0..95 {
+        get(&client).await.unwrap();
+    }
+    let start = Instant::now();
+    let error = get(&client).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::QuotaExhausted);
+    assert!(error.message().contains("after 95 requests"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_minute_uses_up_nothing() {
+    for refused in [7, 12] {
+        let wire = Wire::new(move |nth, _| match nth {
+            nth if nth < refused => Wire::reply(429, &[("retry-after", "1")], "{}"),
+            _ => Wire::reply(200, &[], "{}"),
+        });
+        let client = weekly(&wire, 100_000);
+        match get(&client).await {
+            Ok(_) => assert_eq!(wire.times().len(), refused + 1),
+            // More than the time of one call: to be gone on with later.
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::RateLimited);
+                assert!(error.delay().is_some());
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_processes_share_a_limit_and_both_get_everything() {
+    let window = Mutex::new(VecDeque::new());
+    let wire = Wire::new(move |_, _| {
+        let (now, mut window) = (Instant::now(), window.lock().unwrap());
+        while window
+            .front()
+            .is_some_and(|at| now - *at >= Duration::from_secs(1))
+        {
+            window.pop_front();
+        }
+        if window.len() >= 10 {
+            return Wire::reply(429, &[], "{}");
+        }
+        window.push_back(now);
+        Wire::reply(200, &[], "{}")
+    });
+    let start = Instant::now();
+    let mut all = tokio::task::JoinSet::new();
+    for process in ["one", "two"] {
+        // Another secret beside the same key: in one process they would share a queue.
+        let context = wire.context();
+        let client = builder("https://two-processes.test", &context)
+            .secrets(&[&Secret::new(process)])
+            .retry(RetryPolicy::READ)
+            .rate_limit(RateLimit::per_second(10))
+            .quota(Quota::WeeklyFromSunday(100_000));
+        let client = client.build().unwrap();
+        for _ in 0..4 {
+            let client = client.clone();
+            all.spawn(async move {
+                for _ in 0..75 {
+                    get(&client).await.unwrap();
+                }
+            });
+        }
+    }
+    all.join_all().await;
+    // Six hundred requests take a minute at the full rate.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(150), "{took:?}");
+    let refused = wire.times().len() - 600;
+    assert!(refused < 200, "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_403_that_means_a_rate_limit_is_waited_for() {
+    let date = fmt_http_date(Timestamp::from_second(LONG_AGO).unwrap().into());
+    let reset = (LONG_AGO + 6).to_string();
+    let secondary =
+        r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes."}"#;
+    for (headers, body, least) in [
+        (vec![("retry-after", "7")], "{}", 7),
+        (
+            vec![
+                ("date", &*date),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", &*reset),
+            ],
+            "{}",
+            7,
+        ),
+        (
+            vec![("ratelimit", "limit=5, remaining=0, reset=7")],
+            "{}",
+            7,
+        ),
+        (vec![], secondary, 1),
+    ] {
+        let headers: Vec<(&'static str, String)> = headers
+            .into_iter()
+            .map(|(name, value)| (name, value.to_owned()))
+            .collect();
+        let wire = Wire::new(move |nth, _| {
+            let headers: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| (*name, &**value))
+                .collect();
+            match nth {
+                0 => Wire::reply(403, &headers, body),
+                _ => Wire::reply(200, &[], "{}"),
+            }
+        });
+        let (client, _) = client(&wire);
+        // Who takes a 403 for an answer does not mean this one.
+        client
+            .send(&Request::get("/things").accept(&[403]))
+            .await
+            .unwrap();
+        let waited = span(&wire);
+        assert!((least..least + 3).contains(&waited), "{waited}");
+    }
+    let wire = Wire::new(|_, _| Wire::reply(403, &[("retry-after", "3600")], "{}"));
+    let error = get(&client(&wire).0).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::RateLimited);
+    assert_eq!(error.delay(), Some(Duration::from_secs(3600)));
+    let wire = Wire::new(|_, _| Wire::reply(403, &[("x-ratelimit-remaining", "7")], "{}"));
+    let error = get(&client(&wire).0).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::PermissionDenied);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_takes_a_403_for_what_it_means() {
+    let wire = Wire::new(|_, _| Wire::reply(403, &[("retry-after", "7.5")], "{}"));
+    let (client, _) = client(&wire);
+    let prober = Prober {
+        client: &client,
+        address: "/base_url",
+    };
+    let asked = prober
+        .access(
+            "things",
+            &Request::get("/things"),
+            Records::Lists(&["/things"]),
+        )
+        .await;
+    let Access::Unknown(check) = asked.access else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(
+        (check.code, check.kind),
+        ("throttled", Some(Kind::RateLimited))
+    );
+    assert!(check.remedy.unwrap().contains("8 seconds"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_cannot_be_read_is_told_and_counts_as_absent() {
+    let shown = format!("when {SECRET} is free");
+    let wire = Wire::new(move |_, _| Wire::reply(429, &[("retry-after", &shown)], "{}"));
+    let start = Instant::now();
+    let error = get(&client(&wire).0).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::RateLimited);
+    let told = error.to_string();
+    assert!(
+        told.contains(r#"retry-after "when [redacted] is free" cannot be read"#),
+        "{told}"
+    );
+    assert!(start.elapsed() > Duration::from_secs(10));
 }

@@ -114,18 +114,22 @@ async fn an_answer_of_something_else_points_at_the_address() {
         (Reply::full(301, &[], b""), "redirected", "elsewhere"),
     ] {
         let script = always(reply).await;
-        let verdict = ask(&client(&script)).await;
+        let client = client(&script);
+        let verdict = ask(&client).await;
         assert_eq!(codes(&verdict), [("reachable", "ok"), ("api", code)]);
         let api = &verdict.checks[1];
+        assert_eq!(script.requests().len(), 1);
+        // The kind of a read that gets the same answer.
+        let read = client.send(&Request::get("/items")).await;
+        let read = read.and_then(|answer| client.split(&answer.body, ITEMS, &[]).map(drop));
         assert_eq!(
             (api.outcome, api.kind),
-            (Outcome::Failed, Some(Kind::ConfigInvalid))
+            (Outcome::Failed, Some(read.unwrap_err().kind()))
         );
         assert_eq!(api.pointers, [ADDRESS]);
         assert!(api.message.contains(says), "{}", api.message);
         assert!(api.remedy.is_some());
         assert_eq!(unknown(&verdict.access), &Check::skipped("credentials"));
-        assert_eq!(script.requests().len(), 1);
     }
 }
 

@@ -172,6 +172,63 @@ async fn a_refused_token_is_renewed_once_however_many_were_sent_with_it() {
 }
 
 #[tokio::test]
+async fn a_token_that_ends_is_renewed_whatever_status_says_so() {
+    for (status, body) in [
+        (401, "{}"),
+        (
+            403,
+            r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[]}"#,
+        ),
+        (
+            403,
+            r#"{"error":"token_not_valid","message":"x","status":403}"#,
+        ),
+        (403, r#"{"error":{"code":"TOKEN_EXPIRED"}}"#),
+        (400, r#"{"error":"invalid_token"}"#),
+        (419, "{}"),
+        (498, "{}"),
+    ] {
+        let service = Service::start(move |request| match &*request.target {
+            "/login" => grant(1),
+            "/refresh" => grant(2),
+            _ if carries(request, 2) => Reply::json(200, "{}"),
+            _ => Reply::json(status, body),
+        })
+        .await;
+        service.get().await.unwrap();
+        assert_eq!(
+            service.asked(),
+            ["/login", "/things", "/refresh", "/things"],
+            "{status} {body}"
+        );
+        // Once per try: a new token that is refused as well is the answer.
+        let service = Service::start(move |request| match &*request.target {
+            "/login" | "/refresh" => grant(1),
+            _ => Reply::json(status, body),
+        })
+        .await;
+        let error = service.get().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unauthenticated, "{status} {body}");
+        assert_eq!(service.asked().len(), 4, "{status} {body}");
+    }
+    // A missing permission is no matter of tokens.
+    for body in [
+        r#"{"code":"permission_denied"}"#,
+        r#"{"detail":"no access"}"#,
+        "{}",
+    ] {
+        let service = Service::start(move |request| match &*request.target {
+            "/login" => grant(1),
+            _ => Reply::json(403, body),
+        })
+        .await;
+        let error = service.get().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::PermissionDenied);
+        assert_eq!(service.asked(), ["/login", "/things"]);
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_that_is_refused_makes_room_for_a_login() {
     let service = Service::start(|request| match (&*request.target, request.index) {
         ("/login", 0) => grant(1),

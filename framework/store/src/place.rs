@@ -19,8 +19,11 @@ pub enum Place {
 impl Place {
     /// Reads what a user wrote: a path, or a URL that starts with `postgres://`.
     pub fn parse(text: &str) -> Result<Self> {
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Server(Secret::new(text)));
+        if let Some((scheme, rest)) = text.split_once("://")
+            && ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str())
+        {
+            // The driver knows the scheme in lower case only.
+            return Ok(Self::Server(Secret::new(format!("postgres://{rest}"))));
         }
         if text.is_empty() || text.contains("://") {
             let text = "a store is a file, or a database at postgres://USER@HOST/DATABASE";
@@ -116,6 +119,7 @@ mod tests {
             ),
             ("postgres://me@h/db", "postgres://h/db", false),
             ("postgres://h:5432/db", "postgres://h:5432/db", false),
+            ("Postgres://me@h/db", "postgres://h/db", false),
         ] {
             let place = Place::parse(url).unwrap();
             assert_eq!(place.to_string(), shown);

@@ -27,6 +27,8 @@ const MOST_WAITING: u32 = 4096;
 pub struct Request {
     /// Counts from 0 over all connections.
     pub index: usize,
+    /// Counts from 0 on its connection.
+    pub on_connection: usize,
     /// Path and query, as sent.
     pub target: String,
     /// The head, as sent.
@@ -204,7 +206,7 @@ async fn serve(
     answer: &Answer,
 ) -> io::Result<()> {
     let mut received = Vec::new();
-    loop {
+    for on_connection in 0.. {
         let end = loop {
             if let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end;
@@ -217,6 +219,7 @@ async fn serve(
         received.drain(..end + 4);
         let mut request = Request {
             index: 0,
+            on_connection,
             target: head.split(' ').nth(1).unwrap_or_default().to_owned(),
             head,
             body: Vec::new(),
@@ -247,4 +250,5 @@ async fn serve(
             Ending::Stall => tokio::time::sleep(STALL).await,
         }
     }
+    Ok(())
 }

@@ -1,0 +1,354 @@
+//! The content codings of a body: which ones its headers name, and gzip taken off while it arrives.
+
+use std::{
+    pin::Pin,
+    task::{self, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use flate2::{Decompress, FlushDecompress, Status};
+use futures_core::Stream;
+use headwater_core::{Body, Failure, TransportError};
+use http::{HeaderMap, header};
+
+/// What requests offer to take.
+pub(crate) const ACCEPTED: &str = "gzip";
+
+/// How many times a body may be compressed on top of itself.
+const MOST_LAYERS: usize = 2;
+/// Decoded bytes of one piece.
+const PIECE: usize = 64 << 10;
+/// The window of a gzip member, as a power of two; no larger one exists.
+const WINDOW_BITS: u8 = 15;
+
+/// The first byte of a member.
+const MAGIC: u8 = 0x1f;
+
+/// Codings of bytes that are registered and not decoded here. Other words in the header (`utf-8`, `none`) are mistakes
+/// of services that send their bodies as they are.
+const UNSUPPORTED: &[&str] = &[
+    "aes128gcm",
+    "br",
+    "compress",
+    "dcb",
+    "dcz",
+    "deflate",
+    "exi",
+    "pack200-gzip",
+    "x-compress",
+    "zstd",
+];
+
+/// The body without its codings. Where there is one that is not known here, its first piece is an error that names it.
+/// Headers that describe the encoded bytes are removed together with the coding.
+pub(crate) fn decoded(headers: &mut HeaderMap, body: Body) -> Body {
+    match layers(headers) {
+        Ok(0) => body,
+        Ok(layers) => {
+            headers.remove(header::CONTENT_ENCODING);
+            headers.remove(header::CONTENT_LENGTH);
+            (0..layers).fold(body, |body, _| Box::pin(Gunzip::new(body)) as Body)
+        }
+        Err(detail) => Box::pin(Refused(Some(detail))),
+    }
+}
+
+/// How many times the body is compressed with gzip; a sentence where something else was done to it.
+fn layers(headers: &HeaderMap) -> Result<usize, String> {
+    let mut layers = 0;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let Ok(value) = value.to_str() else { continue };
+        for coding in value.split(',') {
+            let coding = coding.trim().to_ascii_lowercase();
+            match coding.as_str() {
+                "gzip" | "x-gzip" => layers += 1,
+                coding if UNSUPPORTED.contains(&coding) => {
+                    return Err(format!(
+                        "it is encoded as {coding}, and only {ACCEPTED} was asked for"
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+    if layers > MOST_LAYERS {
+        return Err(format!("it is compressed {layers} times"));
+    }
+    Ok(layers)
+}
+
+fn undecodable(detail: impl Into<String>) -> TransportError {
+    TransportError {
+        failure: Failure::Undecodable,
+        before_send: false,
+        detail: detail.into(),
+    }
+}
+
+/// A body that cannot be read.
+struct Refused(Option<String>);
+
+impl Stream for Refused {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.take().map(|detail| Err(undecodable(detail))))
+    }
+}
+
+/// A gzip body, decoded: all its members, one after the other.
+struct Gunzip {
+    body: Body,
+    /// What has arrived of it and is not decoded yet.
+    input: Bytes,
+    inflate: Decompress,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// Before the first byte. A body without any has no content.
+    Start,
+    Member,
+    /// Behind a member: at the end, or before the next one.
+    Between,
+    /// Behind the last member. Some writers fill blocks up with zeros.
+    Padding,
+    /// The end, or an error.
+    Over,
+}
+
+impl Gunzip {
+    fn new(body: Body) -> Self {
+        Self {
+            body,
+            input: Bytes::new(),
+            inflate: Decompress::new_gzip(WINDOW_BITS),
+            place: Place::Start,
+        }
+    }
+
+    /// Decodes what is there into `piece`, until one of both has no more room.
+    fn decode(&mut self, piece: &mut Vec<u8>) -> Result<(), TransportError> {
+        while !self.input.is_empty() && piece.len() < PIECE {
+            match self.place {
+                Place::Start => self.place = Place::Member,
+                Place::Between if self.input[0] == 0 => self.place = Place::Padding,
+                Place::Between if self.input[0] != MAGIC => {
+                    return Err(undecodable("something else follows its compressed bytes"));
+                }
+                Place::Between => {
+                    self.inflate = Decompress::new_gzip(WINDOW_BITS);
+                    self.place = Place::Member;
+                }
+                Place::Padding if self.input.iter().all(|byte| *byte == 0) => self.input.clear(),
+                Place::Padding => {
+                    return Err(undecodable("something else follows its compressed bytes"));
+                }
+                Place::Member => self.inflate(piece)?,
+                Place::Over => self.input.clear(),
+            }
+        }
+        Ok(())
+    }
+
+    fn inflate(&mut self, piece: &mut Vec<u8>) -> Result<(), TransportError> {
+        piece.reserve(PIECE - piece.len());
+        let before = (self.inflate.total_in(), piece.len());
+        let flush = FlushDecompress::None;
+        let inflated = self.inflate.decompress_vec(&self.input, piece, flush);
+        let taken = self.inflate.total_in() - before.0;
+        self.input
+            .advance(usize::try_from(taken).unwrap_or(usize::MAX));
+        match inflated {
+            Ok(Status::StreamEnd) => self.place = Place::Between,
+            Ok(_) if taken > 0 || piece.len() > before.1 => {}
+            Ok(_) | Err(_) => return Err(undecodable("its compressed bytes are damaged")),
+        }
+        Ok(())
+    }
+
+    /// The error of a body that ended here, if it is one.
+    fn ended(&self) -> Option<TransportError> {
+        // What was cut off on its way is whole when it is asked for again.
+        (self.place == Place::Member).then(|| TransportError {
+            failure: Failure::Interrupted,
+            before_send: false,
+            detail: "the compressed body was cut short".to_owned(),
+        })
+    }
+}
+
+impl Stream for Gunzip {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let mut piece = Vec::new();
+        let failed = loop {
+            if let Err(error) = this.decode(&mut piece) {
+                break error;
+            }
+            if piece.len() >= PIECE {
+                return Poll::Ready(Some(Ok(piece.into())));
+            }
+            if this.place == Place::Over {
+                return Poll::Ready(None);
+            }
+            // What is there is handed over before more is waited for.
+            let next = match this.body.as_mut().poll_next(cx) {
+                Poll::Pending if !piece.is_empty() => return Poll::Ready(Some(Ok(piece.into()))),
+                polled => ready!(polled),
+            };
+            match next {
+                Some(Ok(input)) => this.input = input,
+                Some(Err(error)) => break error,
+                None => match this.ended() {
+                    Some(error) => break error,
+                    None => {
+                        this.place = Place::Over;
+                        let last = (!piece.is_empty()).then(|| Ok(piece.into()));
+                        return Poll::Ready(last);
+                    }
+                },
+            }
+        };
+        this.place = Place::Over;
+        this.input.clear();
+        Poll::Ready(Some(Err(failed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io::Write};
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// A body that arrives in pieces of so many bytes, each with a wait before it.
+    struct Slowly(Vec<Bytes>, bool);
+
+    impl Stream for Slowly {
+        type Item = Result<Bytes, TransportError>;
+
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            cx: &mut task::Context<'_>,
+        ) -> Poll<Option<Self::Item>> {
+            self.1 = !self.1;
+            if self.1 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(self.0.pop().map(Ok))
+        }
+    }
+
+    async fn read(
+        headers: &[&'static str],
+        sent: &[u8],
+        step: usize,
+    ) -> Result<Vec<u8>, TransportError> {
+        let mut map = HeaderMap::new();
+        for value in headers {
+            map.append(header::CONTENT_ENCODING, value.parse().unwrap());
+        }
+        let mut pieces: Vec<Bytes> = sent.chunks(step).map(Bytes::copy_from_slice).collect();
+        pieces.reverse();
+        let mut body = decoded(&mut map, Box::pin(Slowly(pieces, false)));
+        let mut read = Vec::new();
+        while let Some(piece) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+            read.extend_from_slice(&piece?);
+        }
+        assert!(poll_fn(|cx| body.as_mut().poll_next(cx)).await.is_none());
+        Ok(read)
+    }
+
+    #[tokio::test]
+    async fn every_spelling_of_gzip_is_taken_off() {
+        let text = b"{\"items\":[1,2,3]}".repeat(20_000);
+        let once = gzip(&text);
+        let twice = gzip(&once);
+        for (headers, sent) in [
+            (&["gzip"][..], &once),
+            (&["GZIP"], &once),
+            (&["x-gzip"], &once),
+            (&["X-GZip"], &once),
+            (&["gzip, identity"], &once),
+            (&["identity,gzip"], &once),
+            (&[" gzip ,"], &once),
+            (&["identity", "gzip"], &once),
+            (&["gzip, gzip"], &twice),
+            (&["gzip", "x-gzip"], &twice),
+            (&["identity"], &text),
+            (&["utf-8"], &text),
+            (&["none"], &text),
+            (&[""], &text),
+            (&[], &text),
+        ] {
+            for step in [1000, 1 << 20] {
+                assert!(
+                    read(headers, sent, step).await.unwrap() == text,
+                    "{headers:?}"
+                );
+            }
+        }
+        for (header, named) in [
+            ("br", "br"),
+            ("ZSTD", "zstd"),
+            ("deflate", "deflate"),
+            ("gzip, br", "br"),
+            ("gzip, gzip, gzip", "3 times"),
+        ] {
+            let error = read(&[header], &once, 1000).await.unwrap_err();
+            assert_eq!(error.failure, Failure::Undecodable);
+            assert!(error.detail.contains(named), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn members_follow_each_other_wherever_the_pieces_end() {
+        let parts: [&[u8]; 4] = [b"[1", b"", b",2,3", b"]"];
+        let sent: Vec<u8> = parts.iter().flat_map(|part| gzip(part)).collect();
+        let padded = [&sent[..], &[0; 700]].concat();
+        for step in 1..80 {
+            assert_eq!(read(&["gzip"], &sent, step).await.unwrap(), b"[1,2,3]");
+            assert_eq!(read(&["gzip"], &padded, step).await.unwrap(), b"[1,2,3]");
+        }
+        assert_eq!(read(&["gzip"], b"", 1).await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_short_or_damaged_is_an_error_at_every_byte() {
+        let one = gzip(b"{\"a\":[1,2,3]}");
+        let two = [one.clone(), one.clone()].concat();
+        for cut in 1..two.len() {
+            let read = read(&["gzip"], &two[..cut], 7).await;
+            match cut == one.len() {
+                true => assert!(read.is_ok()),
+                false => assert_eq!(read.unwrap_err().failure, Failure::Interrupted, "{cut}"),
+            }
+        }
+        for checked in one.len() - 8..one.len() {
+            let mut damaged = two.clone();
+            damaged[checked] ^= 0xff;
+            let error = read(&["gzip"], &damaged, 7).await.unwrap_err();
+            assert_eq!(error.failure, Failure::Undecodable, "{checked}");
+        }
+        for behind in [&b"x"[..], b"\0\0x", b"{}"] {
+            let sent = [&one[..], behind].concat();
+            let error = read(&["gzip"], &sent, 1 << 20).await.unwrap_err();
+            assert_eq!(error.failure, Failure::Undecodable);
+        }
+        let error = read(&["gzip"], b"not gzip at all", 4).await.unwrap_err();
+        assert_eq!(error.failure, Failure::Undecodable);
+    }
+}
