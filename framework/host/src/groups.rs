@@ -196,17 +196,16 @@ impl Group<'_> {
             let outlets = Names::from([outlet]);
             self.add(&mut planned, from, until, outlets)?;
         }
-        planned.pass.scope = Some(match before {
-            Some(before) => {
-                planned.is_new |= change.is_earlier;
-                self.widen(&mut planned, &scope, &before)?;
-                Scope {
-                    since: scope.since.min(before.since),
-                    ..scope
-                }
-            }
-            None => scope,
-        });
+        if let Some(before) = before {
+            self.widen(&mut planned, &scope, &before)?;
+            let now = Scope {
+                since: scope.since.min(before.since),
+                ..scope
+            };
+            // Less is read from here on, so that the bookmark will not cover more.
+            planned.is_new |= now != before;
+            planned.pass.scope = Some(now);
+        }
         Ok(planned)
     }
 
