@@ -336,7 +336,13 @@ async fn the_current_week_comes_without_a_job() {
     assert_eq!(outside(&sandbox).jobs().len(), 0);
     let stats = sandbox.stats();
     let asked: Vec<&String> = stats.by_path.keys().collect();
-    assert_eq!(asked, ["/v4/forecast/deal_owner", "/v4/forecast/net_arr"]);
+    // The jobs tell whose account it is.
+    let expected = [
+        "/v4/export/jobs",
+        "/v4/forecast/deal_owner",
+        "/v4/forecast/net_arr",
+    ];
+    assert_eq!(asked, expected);
     for forecast in ["net_arr", "deal_owner"] {
         let all = truth(&sandbox, "forecast_entries", &format!("/{forecast}"));
         let week = all.iter().map(|key| key.split('|').nth(1).unwrap()).max();

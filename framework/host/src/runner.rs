@@ -149,18 +149,9 @@ pub async fn run(
         Some(drift) => drift.check(source)?,
         None => None,
     };
-    let (sink, mut state, keeps_position) = load(source, sink, state, &options).await?;
+    let (sink, state, keeps_position) = load(source, sink, state, &options).await?;
     if options.only.is_none() {
         groups::check(&streams, &state)?;
-    }
-    if keeps_position {
-        let asked = identity::check(source, &mut state, options.same_account);
-        tokio::select! {
-            biased;
-            // A stopped run reads nothing.
-            true = is_stopped(&mut options.stop) => {}
-            asked = asked => asked?,
-        }
     }
     let mut lanes = Vec::new();
     let mut receipts = Vec::new();
@@ -234,11 +225,20 @@ pub async fn run(
         dead_letters,
         MOST_FAILED_RUNS,
     );
-    let writer = aside(move || {
+    let mut writer = aside(move || {
         writer.prepare()?;
         Ok(Box::new(writer))
     })
     .await?;
+    if keeps_position {
+        let asked = identity::check(source, &mut writer.state, options.same_account);
+        tokio::select! {
+            biased;
+            // A stopped run reads nothing.
+            true = is_stopped(&mut options.stop) => {}
+            asked = asked => asked?,
+        }
+    }
     if options.limit.is_some() {
         options.concurrency = 1;
     }
