@@ -366,7 +366,7 @@ async fn a_second_run_into_the_same_folder_is_refused_while_the_first_is_under_w
         sleep(Duration::from_millis(10));
     }
     let second: Ran = run().output().unwrap().into();
-    assert_eq!(second.code, Some(2), "{}", second.all());
+    assert_eq!(second.code, Some(5), "{}", second.all());
     assert!(
         second.err.contains("is being written by another run"),
         "{}",

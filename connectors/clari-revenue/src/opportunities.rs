@@ -73,6 +73,11 @@ impl Stream for Opportunities {
         &self.spec
     }
 
+    /// Only the opportunities of the form are read.
+    fn sees_all(&self) -> bool {
+        false
+    }
+
     fn plan(&self, _: Option<()>, _: Timestamp) -> Result<Vec<Vec<String>>> {
         if self.ids.is_empty() {
             return Ok(vec![Vec::new()]);

@@ -251,6 +251,7 @@ pub struct Trend {
 
 /// Something that somebody did in Clari.
 #[derive(JsonSchema)]
+#[schemars(extend("x-headwater" = { "key": "composed" }))]
 pub struct AuditEvent {
     /// What belongs together.
     pub correlationID: Option<String>,
@@ -335,6 +336,7 @@ pub struct ExportJob {
 
 /// How many export jobs there may be.
 #[derive(JsonSchema)]
+#[schemars(extend("x-headwater" = { "key": "composed" }))]
 pub struct LimitsSnapshot {
     /// When the service said so; added by Headwater.
     #[schemars(extend("format" = "date-time"))]

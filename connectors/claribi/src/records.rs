@@ -152,6 +152,7 @@ pub struct Dashboard {
 
 /// The user and the organization of the credentials.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-headwater" = { "key": "composed" }))]
 pub struct AccountStatus {
     /// When clariBI said so, by its clock. Added by the connector.
     #[schemars(extend("format" = "date-time"))]
@@ -197,6 +198,7 @@ pub struct Organization {
 
 /// The use of the plan's limits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-headwater" = { "key": "composed" }))]
 pub struct BillingUsage {
     /// When clariBI said so, by its clock. Added by the connector.
     #[schemars(extend("format" = "date-time"))]

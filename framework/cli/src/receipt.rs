@@ -1,7 +1,7 @@
 //! The receipt of a run, for people and for machines.
 
 use headwater_core::{DataClass, Kind};
-use headwater_host::{Action, Ending, Receipt};
+use headwater_host::{Action, Deletes, Ending, Receipt, Unseen};
 
 use crate::{
     Outcome,
@@ -63,6 +63,23 @@ fn show(receipt: &Receipt) {
                     count(records, "record")
                 ));
             }
+        }
+    }
+    for stream in &receipt.streams {
+        if let Some(Unseen { rows, deletes }) = stream.unseen
+            && rows > 0
+        {
+            let rows = count(usize::try_from(rows).unwrap_or(usize::MAX), "row");
+            let what = match deletes {
+                Deletes::Keep => {
+                    "the service does not have any more; they are kept (?deletes=keep)"
+                }
+                Deletes::Mark => {
+                    "the service does not have any more; they are marked in _deleted_at"
+                }
+                Deletes::Remove => "the service does not have any more; they were removed",
+            };
+            say(&format!("note: {}: {rows} {what}", stream.stream));
         }
     }
     for stream in &receipt.streams {

@@ -60,7 +60,7 @@ pub use schema::{Hint, form_schema, record_schema};
 pub use scope::{Chosen, Scope, ScopeChange};
 pub use secret::Secret;
 pub use simulate::{ProbeClass, simulate};
-pub use stream::{AnyStream, Coverage, Extent, Part, Position, Stream, StreamSpec};
+pub use stream::{AnyStream, Coverage, DIGEST, Extent, Part, Position, Stream, StreamSpec};
 pub use suggest::nearest;
 pub use transport::{Body, Context, Failure, Meter, NewConnection, Transport, TransportError};
 pub use validate::{FieldError, Notice, bare, tidy, validate};

@@ -8,9 +8,13 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, Kind, Result},
+    form::NAMESPACE,
     page::Page,
     scope::Scope,
 };
+
+/// What sinks call the digest of a record, where its key does not tell all records apart.
+pub const DIGEST: &str = "_digest";
 
 /// What a stream is, known without credentials.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -29,6 +33,16 @@ pub struct StreamSpec {
     /// The JSON Schema of a record.
     #[serde(skip)]
     pub schema: fn() -> Value,
+}
+
+impl StreamSpec {
+    /// Whether the connector has composed the key, and nobody promises that it tells all records apart. The schema of
+    /// the records says so, `"x-headwater": {"key": "composed"}`. A digest of the record is part of the key then, so that
+    /// two records which share all of its fields stay two; sinks compute it.
+    pub fn has_digest(&self) -> bool {
+        let schema = (self.schema)();
+        schema[NAMESPACE]["key"] == "composed"
+    }
 }
 
 /// A set of records that can be read again and again, each time from where the last pass ended.
@@ -53,6 +67,12 @@ pub trait Stream: Send + Sync + 'static {
     /// remembered and planned with this stream, never on their own.
     fn companions(&self) -> &[StreamSpec] {
         &[]
+    }
+
+    /// Whether a complete pass reads every record that the service still has, so that a row which it did not see is of a
+    /// record that was deleted. Pure.
+    fn sees_all(&self) -> bool {
+        !self.spec().incremental
     }
 
     /// Splits a pass, from the bookmark to `now`, into partitions. Pure. Read in this order, a bookmark from a later
@@ -223,6 +243,9 @@ pub trait AnyStream: Send + Sync {
     /// See [`Stream::companions`].
     fn companions(&self) -> &[StreamSpec];
 
+    /// See [`Stream::sees_all`].
+    fn sees_all(&self) -> bool;
+
     /// Whether these positions, of an earlier run, can be read: the bookmark, and partitions with their tokens. Pure.
     fn verify(
         &self,
@@ -281,6 +304,10 @@ impl<S: Stream> AnyStream for S {
 
     fn companions(&self) -> &[StreamSpec] {
         Stream::companions(self)
+    }
+
+    fn sees_all(&self) -> bool {
+        Stream::sees_all(self)
     }
 
     fn verify(

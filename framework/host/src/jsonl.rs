@@ -7,10 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Result, StreamSpec};
+use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec};
 
 use crate::{
-    Delivery, Locked, Sink, State, Written, line_key::push_key, state::make_names_durable,
+    Delivery, Locked, Sink, State, Written, busy, line_key::push_key, lost,
+    state::make_names_durable,
 };
 
 /// Written to the file at once.
@@ -32,7 +33,7 @@ struct Output {
     path: PathBuf,
     file: Locked,
     /// The fields of the key, where lines say it.
-    key: Option<&'static [&'static str]>,
+    key: Option<Vec<&'static str>>,
     buffer: Vec<u8>,
     /// Bytes in the file, the buffer not counted.
     written: u64,
@@ -70,15 +71,22 @@ impl Sink for JsonLinesFolder {
             let stream = spec.name;
             let path = self.folder.join(format!("{stream}.jsonl"));
             let vouched = state.output(&path);
+            if vouched.is_some_and(|bytes| bytes > 0)
+                && state.vouches_for(stream)
+                && matches!(path.try_exists(), Ok(false))
+            {
+                let what = format!("{} is gone", path.display());
+                return Err(lost(
+                    &what,
+                    &format!("jsonl:{}", self.folder.display()),
+                    stream,
+                ));
+            }
             let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
             // Held until the process ends, however it ends. Two runs would cut each other's lines.
             let locked = Locked::take_if_possible(file).map_err(|error| failed(&path, &error))?;
             let Some(file) = locked else {
-                let text = format!(
-                    "{} is being written by another run; wait for it to end",
-                    path.display()
-                );
-                return Err(Error::new(Kind::ConfigInvalid, text));
+                return Err(busy(path.display(), None));
             };
             let written = match vouched {
                 // A shorter file was taken away or rotated by its reader: what is new goes on at its end.
@@ -98,7 +106,7 @@ impl Sink for JsonLinesFolder {
                 Output {
                     path,
                     file,
-                    key: self.is_keyed.then_some(spec.key),
+                    key: self.is_keyed.then(|| line_key(spec)),
                     buffer: Vec::new(),
                     written,
                 },
@@ -122,7 +130,7 @@ impl Sink for JsonLinesFolder {
         };
         let mut written = Written::default();
         for record in records {
-            match output.key {
+            match &output.key {
                 None => push_line(&mut output.buffer, record),
                 Some(key) => {
                     let line = &mut output.buffer;
@@ -169,6 +177,12 @@ impl Output {
         self.buffer.clear();
         Ok(())
     }
+}
+
+/// The parts of the key of a line.
+fn line_key(spec: &StreamSpec) -> Vec<&'static str> {
+    let digest = spec.has_digest().then_some(DIGEST);
+    spec.key.iter().copied().chain(digest).collect()
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {

@@ -6,6 +6,8 @@
 //! it grows again, so there nothing is repeated either.
 
 mod afford;
+mod busy;
+pub mod canonical;
 pub mod drift;
 mod explain;
 pub mod fields;
@@ -17,6 +19,7 @@ mod jsonl;
 mod lane;
 mod line_key;
 mod locked;
+mod lost;
 mod pass;
 mod plan;
 mod receipt;
@@ -26,10 +29,12 @@ mod runner;
 mod state;
 mod writer;
 
+pub use busy::busy;
 pub use explain::{Explanation, StreamDifference, StreamStatus};
 pub use guarantee::{Guarantee, Level};
 pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
 pub use locked::Locked;
+pub use lost::lost;
 pub use plan::{Plan, PlannedPartition, StreamPlan, plan};
 pub use receipt::{Covered, Ending, Event, Flag, Outcome, Receipt, StreamReceipt};
 pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
@@ -74,6 +79,18 @@ pub trait Sink: Send {
     /// Takes one page of records; they may stay in a buffer until [`Sink::commit`].
     fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written>;
 
+    /// A pass of a stream begins, or goes on after an interruption with the same mark; the marks of one stream grow. What
+    /// is written from here on was seen by this pass.
+    fn begin_pass(&mut self, _stream: &str, _mark: u64) -> Result<()> {
+        Ok(())
+    }
+
+    /// A pass is over that read every record which the service has: deals with the rows that it did not see, and counts
+    /// them. None where the sink cannot tell.
+    fn end_pass(&mut self, _stream: &str) -> Result<Option<Unseen>> {
+        Ok(None)
+    }
+
     /// Makes everything written so far durable. A sink that keeps the state stores it in the same step; the others note
     /// in it what a resumed run needs to know.
     fn commit(&mut self, state: &mut State) -> Result<()>;
@@ -97,4 +114,31 @@ pub struct Written {
     pub deduplicated: u64,
     /// Stored, but with a value that did not fit its column's type and stands in the overflow column.
     pub overflowed: u64,
+    /// Records that differ from another one of the same pass and the same key. Where both are kept, they count among
+    /// `records`, too.
+    pub collisions: u64,
+    /// How many of these have replaced the other one, since the table was made before two could be kept.
+    pub merged: u64,
+}
+
+/// Rows that a complete pass did not see, since their records were deleted at the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Unseen {
+    /// How many. With [`Deletes::Mark`], those that were not marked before.
+    pub rows: u64,
+    /// What became of them.
+    pub deletes: Deletes,
+}
+
+/// What becomes of rows whose records were deleted at the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deletes {
+    /// They stay as they are.
+    #[default]
+    Keep,
+    /// They stay, and say since when they are known to be deleted.
+    Mark,
+    /// They are removed.
+    Remove,
 }

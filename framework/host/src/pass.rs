@@ -170,6 +170,12 @@ impl Pass {
         self.tidy(number);
     }
 
+    /// Whether something of it was read.
+    pub fn has_begun(&self) -> bool {
+        let has_gone_on = |one: &Progress| one.token.is_some() || !one.beside.is_empty();
+        self.bookmark.is_some() || self.partitions.iter().any(has_gone_on)
+    }
+
     /// Counts a run that ended at a place; true when that was one too many.
     pub fn fail(&mut self, (number, id): (usize, u64), most: u32) -> bool {
         let Some(progress) = self.partition(number) else {

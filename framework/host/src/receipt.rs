@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use headwater_core::{
-    Allowance, Error, Extent, Gap, Kind, Mend, Meter, Note, SignedDuration, Timestamp,
+    Allowance, DIGEST, Error, Extent, Gap, Kind, Mend, Meter, Note, SignedDuration, Timestamp,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Redacted, drift::DriftEvent, guarantee::Guarantee, writer::Counts};
+use crate::{
+    Redacted, Unseen, drift::DriftEvent, explain::counted, guarantee::Guarantee, writer::Counts,
+};
 
 /// What happens during a run, for progress.
 #[derive(Debug)]
@@ -154,6 +156,15 @@ pub struct StreamReceipt {
     /// Records with a value that did not fit its column and stands in the overflow column.
     #[serde(skip_serializing_if = "is_zero")]
     pub overflowed: u64,
+    /// Records that differ from another one of the same pass and the same key.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub collisions: u64,
+    /// How many of these have replaced the other one, since their table was made before two could be kept.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub merged: u64,
+    /// Rows that a complete pass did not see, since their records were deleted at the service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<Unseen>,
     /// Records that went to the dead letters instead of the sink.
     #[serde(skip_serializing_if = "is_zero")]
     pub rejected: u64,
@@ -356,6 +367,9 @@ impl StreamReceipt {
             read: 0,
             deduplicated: 0,
             overflowed: 0,
+            collisions: 0,
+            merged: 0,
+            unseen: None,
             rejected: 0,
             expected: None,
             requests: 0,
@@ -376,6 +390,8 @@ impl StreamReceipt {
         self.bytes += counts.bytes;
         self.deduplicated += counts.deduplicated;
         self.overflowed += counts.overflowed;
+        self.collisions += counts.collisions;
+        self.merged += counts.merged;
         self.rejected += counts.rejected;
     }
 
@@ -415,8 +431,42 @@ impl StreamReceipt {
             .map(|(one, other)| one + other);
     }
 
-    /// Turns the gaps into flags, once all of them are known.
+    /// Flags different records under one key.
+    fn flag_collisions(&mut self) {
+        if self.collisions == 0 {
+            return;
+        }
+        let number = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        let differed = format!(
+            "{} differed from another record with the same key within this pass",
+            counted(number(self.collisions), "record")
+        );
+        let (message, mend) = if self.merged == 0 {
+            let kept = format!(
+                "both are kept: in a table, the later one has its digest in {DIGEST}; report to the vendor that the key \
+                 is not unique"
+            );
+            (format!("{differed}; {kept}"), None)
+        } else {
+            let command = format!("headwater state reset --stream {}", self.stream);
+            let kept = format!(
+                "{} replaced the other one, since the table was made by an earlier version; `{command}`, and dropping \
+                 the table, lets the next run keep all",
+                counted(number(self.merged), "record")
+            );
+            (format!("{differed}; {kept}"), Some(command))
+        };
+        self.flags.push(Flag {
+            code: "key_collision",
+            message,
+            at_most: Some(self.collisions),
+            mend,
+        });
+    }
+
+    /// Turns the gaps and the collisions into flags, once all of them are known.
     pub(crate) fn flag_gaps(&mut self) {
+        self.flag_collisions();
         for gap in std::mem::take(&mut self.gaps) {
             let mend = command(&gap.mend, &self.stream);
             let mut message = gap.message;

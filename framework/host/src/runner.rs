@@ -37,7 +37,7 @@ const MOST_FAILURES: usize = 3;
 /// What one stop of all work waits for a service that asks to come back later, at least.
 const SHORTEST_STAY: Duration = Duration::from_secs(1);
 /// A stream that brought at least so many records in its last pass is not expected to be empty.
-const MANY: u64 = 10;
+pub(crate) const MANY: u64 = 10;
 
 /// What to read and how.
 #[derive(Debug)]
@@ -162,6 +162,7 @@ pub async fn run(
         let mut inlet = Inlet {
             name: lane.name,
             outlets: Vec::new(),
+            sees_all: stream.sees_all(),
         };
         for spec in outlets(&*stream, wanted) {
             let guarantee = Guarantee::of(spec, sink.delivery(), keeps_position);
@@ -533,9 +534,9 @@ impl Running {
         let notes = mem::take(&mut page.notes);
         let receipt = &mut self.receipts[lane.outlets[0].receipt];
         receipt.note(notes);
-        mem::take(&mut page.gaps)
-            .into_iter()
-            .for_each(|gap| receipt.gap(gap));
+        for gap in &page.gaps {
+            receipt.gap(gap.clone());
+        }
         if let Some(total) = page.total.filter(|_| self.options.limit.is_none()) {
             *receipt.expected.get_or_insert(receipt.read) += total;
         }
@@ -776,6 +777,7 @@ impl Running {
                 }
                 receipt.drift = report.drift;
                 receipt.redaction = report.redaction;
+                receipt.unseen = report.unseen;
                 receipt.notes.extend(report.notes);
             }
             let before = outlet.last_records.filter(|before| *before >= MANY);

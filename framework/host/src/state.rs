@@ -35,6 +35,9 @@ pub struct State {
     /// Whose data it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<Known>,
+    /// New rows that each stream has brought since it was last read from the start.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    rows: BTreeMap<String, u64>,
 }
 
 /// How far one stream got.
@@ -68,6 +71,20 @@ pub(crate) struct StreamState {
     /// The moment that the pass which left the bookmark was planned for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_began: Option<Timestamp>,
+    /// The pass as rows know it, which outlives an interruption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+}
+
+/// What tells a pass from the earlier ones of its stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mark {
+    /// Milliseconds since 1970 at the beginning of the pass, and greater than that of the pass before it.
+    pub number: u64,
+    /// The streams that were written from its beginning on, and without a gap; none once it is over.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub whole: BTreeSet<String>,
 }
 
 /// A place that was given up on, since it failed in run after run.
@@ -91,6 +108,7 @@ impl State {
             finished: BTreeSet::new(),
             outputs: BTreeMap::new(),
             identity: None,
+            rows: BTreeMap::new(),
         }
     }
 
@@ -315,6 +333,7 @@ impl State {
     /// Forgets a stream, where it leads a group with the position of all of it, and where it is one of a group.
     pub(crate) fn remove(&mut self, stream: &str) -> bool {
         self.finished.remove(stream);
+        self.rows.remove(stream);
         let mut is_known = self.streams.remove(stream).is_some();
         for state in self.streams.values_mut() {
             is_known |= groups::forget(state, stream);
@@ -326,6 +345,7 @@ impl State {
     pub fn clear(&mut self) {
         self.finished.clear();
         self.streams.clear();
+        self.rows.clear();
         self.identity = None;
     }
 
@@ -348,6 +368,44 @@ impl State {
 
     pub(crate) fn stream(&mut self, name: &str) -> &mut StreamState {
         self.streams.entry(name.to_owned()).or_default()
+    }
+
+    /// Whether the state says of a stream that something of it was read, so that it has to be where the records are.
+    pub fn vouches_for(&self, stream: &str) -> bool {
+        let has_read = |state: &StreamState| {
+            state.bookmark.is_some()
+                || state.last_records.is_some_and(|records| records > 0)
+                || state.pass.as_ref().is_some_and(Pass::has_begun)
+        };
+        self.rows(stream) > 0 || self.streams.get(stream).is_some_and(has_read)
+    }
+
+    /// New rows that a stream has brought since it was last read from the start, as far as the state knows.
+    pub fn rows(&self, stream: &str) -> u64 {
+        self.rows.get(stream).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add_rows(&mut self, stream: &str, rows: u64) {
+        if rows > 0 {
+            *self.rows.entry(stream.to_owned()).or_default() += rows;
+        }
+    }
+
+    pub(crate) fn take_rows(&mut self, stream: &str, rows: u64) {
+        if let Some(known) = self.rows.get_mut(stream) {
+            *known = known.saturating_sub(rows);
+        }
+    }
+
+    /// Begins the mark of a new pass of a stream that brings these ones.
+    pub(crate) fn begin_mark(&mut self, stream: &str, outlets: BTreeSet<String>) {
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        let state = self.stream(stream);
+        let before = state.mark.as_ref().map_or(0, |mark| mark.number);
+        state.mark = Some(Mark {
+            number: now.max(before + 1),
+            whole: outlets,
+        });
     }
 
     /// The bytes of an output file that this state vouches for.

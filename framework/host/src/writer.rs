@@ -10,11 +10,12 @@ use headwater_core::{Error, Page, Position, Result, StreamSpec};
 use tokio::time::Instant;
 
 use crate::{
-    Redacted, Redactor, Sink, State,
+    Deletes, Redacted, Redactor, Sink, State, Unseen,
     drift::{DeadLetters, DriftEvent, DriftWatch, RejectReason, Verdict},
     groups,
     lane::records,
     pass::{Pass, Step},
+    runner::MANY,
     state::Aside,
 };
 
@@ -96,6 +97,8 @@ pub(crate) struct Counts {
     pub deduplicated: u64,
     pub overflowed: u64,
     pub rejected: u64,
+    pub collisions: u64,
+    pub merged: u64,
 }
 
 /// What is to be told of an outlet at its end.
@@ -104,12 +107,16 @@ pub(crate) struct Report {
     pub drift: Vec<DriftEvent>,
     pub redaction: Option<Redacted>,
     pub notes: Vec<(&'static str, (u64, String))>,
+    /// Rows that the pass did not see, where it read everything and the sink can tell.
+    pub unseen: Option<Unseen>,
 }
 
 /// A stream as the writer knows it.
 pub(crate) struct Inlet {
     pub name: &'static str,
     pub outlets: Vec<Outlet>,
+    /// Whether a complete pass reads every record that the service has.
+    pub sees_all: bool,
 }
 
 /// A stream whose records are wanted.
@@ -140,6 +147,8 @@ pub(crate) struct Writer {
     last_commit: Instant,
     is_dirty: bool,
     refused: BTreeSet<usize>,
+    /// Streams of which the sink knows the pass.
+    begun: BTreeSet<usize>,
     held_back: Vec<HeldBack>,
 }
 
@@ -171,6 +180,7 @@ impl Writer {
             last_commit: Instant::now(),
             is_dirty: false,
             refused: BTreeSet::new(),
+            begun: BTreeSet::new(),
             held_back: Vec::new(),
         }
     }
@@ -232,8 +242,15 @@ impl Writer {
         match job {
             Job::Begin { lane, pass } => {
                 // Nothing to make durable yet: until the first page, a plan can as well be made anew.
-                self.state.stream(self.inlets[lane].name).pass = Some(pass);
-                Ok(())
+                let inlet = &self.inlets[lane];
+                // What takes the place of a pass under way goes on with what that one has read.
+                let is_new = self.state.pass(inlet.name).is_none();
+                self.state.stream(inlet.name).pass = Some(pass);
+                if is_new {
+                    self.state.begin_mark(inlet.name, inlet.names());
+                }
+                self.begun.remove(&lane);
+                self.begin_pass(lane)
             }
             Job::Page {
                 lane,
@@ -244,6 +261,7 @@ impl Writer {
                 if self.refused.contains(&lane) {
                     return Ok(());
                 }
+                self.begin_pass(lane)?;
                 match self.page(lane, &page, &most, step.is_none()) {
                     Ok(counts) => done.push(Done::Page { lane, counts }),
                     Err(Trouble::Records(error)) => {
@@ -278,11 +296,16 @@ impl Writer {
                 is_only,
                 counts,
             } => {
+                let mut unseen = Vec::new();
                 if is_finished && !self.refused.contains(&lane) {
+                    unseen = self.end_pass(lane, is_only, &counts)?;
                     self.finish(lane, is_only, &counts);
                 }
                 let outlets = &self.inlets[lane].outlets;
-                let reports = outlets.iter().map(Outlet::report).collect();
+                let mut reports: Vec<Report> = outlets.iter().map(Outlet::report).collect();
+                for (report, unseen) in reports.iter_mut().zip(unseen) {
+                    report.unseen = unseen;
+                }
                 for outlet in outlets {
                     // What the report tells is known from here on.
                     if let Some(watch) = &outlet.watch {
@@ -310,20 +333,26 @@ impl Writer {
         most: &[usize],
         is_ahead: bool,
     ) -> Result<Vec<Counts>, Trouble> {
-        let Inlet { name, outlets } = &mut self.inlets[lane];
+        let Inlet { name, outlets, .. } = &mut self.inlets[lane];
         let mut all = Vec::with_capacity(outlets.len());
         for (outlet, most) in outlets.iter_mut().zip(most) {
             let stream = outlet.spec.name;
             let records = records(page, stream, name);
             let records = &records[..records.len().min(*most)];
             let mut counts = Counts::default();
-            if records.is_empty() {
+            if records.is_empty() && page.gaps.is_empty() {
                 all.push(counts);
                 continue;
             }
             let (kept, rejected) = outlet.sort(&page.body, records)?;
             let records = kept.as_deref().unwrap_or(records);
             counts.rejected = rejected.len() as u64;
+            if !is_ahead && (!rejected.is_empty() || !page.gaps.is_empty()) {
+                // What is missing would look as if it had been deleted.
+                if let Some(mark) = &mut self.state.stream(name).mark {
+                    mark.whole.remove(stream);
+                }
+            }
             if let Some(letters) = self.dead_letters.as_mut().filter(|_| !is_ahead) {
                 for (reason, span) in &rejected {
                     let (body, spans) = outlet.redact(&page.body, slice::from_ref(span))?;
@@ -350,6 +379,9 @@ impl Writer {
                 counts.records = written.records;
                 counts.deduplicated = written.deduplicated;
                 counts.overflowed = written.overflowed;
+                counts.collisions = written.collisions;
+                counts.merged = written.merged;
+                self.state.add_rows(stream, written.records);
             }
             all.push(counts);
         }
@@ -373,9 +405,70 @@ impl Writer {
         }
     }
 
+    /// Tells the sink which pass it is whose records come, once.
+    fn begin_pass(&mut self, lane: usize) -> Result<()> {
+        if !self.begun.insert(lane) {
+            return Ok(());
+        }
+        let inlet = &self.inlets[lane];
+        let names = inlet.names();
+        if self.state.stream(inlet.name).mark.is_none() {
+            // A pass that an earlier version began. What that one wrote has no mark.
+            self.state.begin_mark(inlet.name, BTreeSet::new());
+        }
+        let Some(mark) = &mut self.state.stream(inlet.name).mark else {
+            return Ok(());
+        };
+        mark.whole.retain(|name| names.contains(name));
+        let number = mark.number;
+        for outlet in &inlet.outlets {
+            self.sink.begin_pass(outlet.spec.name, number)?;
+        }
+        Ok(())
+    }
+
+    /// The pass was read to its end. Where it read everything, the sink deals with the rows that it did not see.
+    fn end_pass(
+        &mut self,
+        lane: usize,
+        is_only: bool,
+        counts: &[u64],
+    ) -> Result<Vec<Option<Unseen>>> {
+        let inlet = &self.inlets[lane];
+        let state = self.state.stream(inlet.name);
+        let is_all = inlet.sees_all && !is_only && state.aside.is_empty();
+        let whole = match &mut state.mark {
+            Some(mark) if self.begun.contains(&lane) => mem::take(&mut mark.whole),
+            _ => BTreeSet::new(),
+        };
+        let mut unseen = Vec::with_capacity(inlet.outlets.len());
+        for (place, outlet) in inlet.outlets.iter().enumerate() {
+            let name = outlet.spec.name;
+            // Where there were many, that there are none may be a mistake of the service.
+            let is_suddenly_empty = counts.get(place) == Some(&0)
+                && self
+                    .state
+                    .last_records(name)
+                    .is_some_and(|before| before >= MANY);
+            let mut found = None;
+            if is_all && !is_suddenly_empty && whole.contains(name) {
+                found = self.sink.end_pass(name)?;
+            }
+            if let Some(Unseen {
+                rows,
+                deletes: Deletes::Remove,
+            }) = found
+            {
+                self.state.take_rows(name, rows);
+            }
+            unseen.push(found);
+        }
+        Ok(unseen)
+    }
+
     /// The pass is over: the next one starts where this one leads to.
     fn finish(&mut self, lane: usize, is_only: bool, counts: &[u64]) {
-        let Inlet { name, outlets } = &self.inlets[lane];
+        let Inlet { name, outlets, .. } = &self.inlets[lane];
         let state = self.state.stream(name);
         if let Some(pass) = state.pass.take()
             && !is_only
@@ -452,6 +545,16 @@ type Rejected = (RejectReason, Range<usize>);
 /// The places of the records that go to the sink, none where those are all; and the others.
 type Sorted = (Option<Vec<Range<usize>>>, Vec<Rejected>);
 
+impl Inlet {
+    fn names(&self) -> BTreeSet<String> {
+        let names = self
+            .outlets
+            .iter()
+            .map(|outlet| outlet.spec.name.to_owned());
+        names.collect()
+    }
+}
+
 impl Outlet {
     /// Tells the records that go to the sink from those that do not.
     fn sort(&mut self, body: &Bytes, records: &[Range<usize>]) -> Result<Sorted, Trouble> {
@@ -501,6 +604,7 @@ impl Outlet {
                 .map(|note| ("unclassed_email", note))
                 .into_iter()
                 .collect(),
+            unseen: None,
         }
     }
 }

@@ -742,6 +742,11 @@ impl<E: Export> Stream for ExportStream<E> {
         self.export.companions()
     }
 
+    /// An export holds what was ordered, which may be less than an earlier one.
+    fn sees_all(&self) -> bool {
+        false
+    }
+
     fn plan(&self, bookmark: Option<E::Bookmark>, now: Timestamp) -> Result<Vec<E::Order>> {
         self.export.plan(bookmark, now)
     }

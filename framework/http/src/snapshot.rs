@@ -55,6 +55,11 @@ impl Stream for Snapshot {
         &self.spec
     }
 
+    /// Earlier snapshots are not read again.
+    fn sees_all(&self) -> bool {
+        false
+    }
+
     fn plan(&self, _: Option<()>, _: Timestamp) -> Result<Vec<()>> {
         Ok(vec![()])
     }

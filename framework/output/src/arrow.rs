@@ -12,11 +12,14 @@ use arrow_array::{
     },
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use headwater_core::{Error, Kind, Result, StreamSpec, Timestamp};
-use headwater_host::fields::for_each_field;
+use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec};
+use headwater_host::{canonical::digest, fields::for_each_field};
 use serde::de::IgnoredAny;
 
-use crate::columns::{Column, ColumnKind, OVERFLOW, RECORD, columns};
+use crate::{
+    columns::{Column, ColumnKind, OVERFLOW, RECORD, columns},
+    moment,
+};
 
 /// Bytes of records after which the rows become a batch.
 pub(crate) const BATCH: usize = 4 << 20;
@@ -36,6 +39,8 @@ pub(crate) struct Rows {
     places: HashMap<String, usize>,
     record: StringBuilder,
     overflow: StringBuilder,
+    /// Of streams whose keys have a digest.
+    digests: Option<StringBuilder>,
     bytes: usize,
 }
 
@@ -70,7 +75,7 @@ impl Rows {
         let columns = columns(spec);
         if let Some(reserved) = columns
             .iter()
-            .find(|column| [RECORD, OVERFLOW].contains(&column.name.as_str()))
+            .find(|column| [RECORD, OVERFLOW, DIGEST].contains(&column.name.as_str()))
         {
             let text = format!(
                 "the stream {} has a field {}, which is the name of a column of its own here; write it as JSON lines",
@@ -81,9 +86,14 @@ impl Rows {
         let mut fields: Vec<Field> = columns.iter().map(field).collect();
         fields.push(Field::new(RECORD, DataType::Utf8, false).with_metadata(mark("json")));
         fields.push(Field::new(OVERFLOW, DataType::Utf8, true).with_metadata(mark("json")));
+        let mut key = spec.key.to_vec();
+        if spec.has_digest() {
+            key.push(DIGEST);
+            fields.push(Field::new(DIGEST, DataType::Utf8, false));
+        }
         let about = HashMap::from([
             ("headwater:stream".to_owned(), spec.name.to_owned()),
-            ("headwater:key".to_owned(), spec.key.join(",")),
+            ("headwater:key".to_owned(), key.join(",")),
         ]);
         let places = columns.iter().enumerate();
         Ok(Self {
@@ -95,6 +105,7 @@ impl Rows {
             columns: columns.iter().map(ColumnRows::new).collect(),
             record: StringBuilder::new(),
             overflow: StringBuilder::new(),
+            digests: spec.has_digest().then(StringBuilder::new),
             bytes: 0,
         })
     }
@@ -170,6 +181,9 @@ impl Rows {
         self.overflow
             .append_option(has_overflow.then_some(overflow));
         self.record.append_value(record);
+        if let Some(digests) = &mut self.digests {
+            digests.append_value(digest(record.as_bytes()));
+        }
         self.bytes += record.len();
         Ok(has_overflow)
     }
@@ -187,6 +201,9 @@ impl Rows {
             .collect();
         arrays.push(Arc::new(self.record.finish()));
         arrays.push(Arc::new(self.overflow.finish()));
+        if let Some(digests) = &mut self.digests {
+            arrays.push(Arc::new(digests.finish()));
+        }
         let batch = RecordBatch::try_new(self.schema(), arrays);
         batch.map(Some).map_err(|error| {
             Error::new(
@@ -333,13 +350,6 @@ fn is_number(value: &str) -> bool {
 
 /// A moment by RFC 3339, where microseconds say all of it.
 fn microseconds(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    let has_seconds = bytes.get(16) == Some(&b':');
-    // The parser takes a leap second for the second before it, which would be another moment.
-    let is_leap_second = bytes.get(17..19) == Some(b"60");
-    if !has_seconds || is_leap_second {
-        return None;
-    }
-    let time: Timestamp = text.parse().ok()?;
-    (time.subsec_nanosecond() % 1000 == 0).then(|| time.as_microsecond())
+    let has_seconds = text.as_bytes().get(16) == Some(&b':');
+    has_seconds.then(|| moment::microseconds(text))?
 }

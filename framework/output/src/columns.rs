@@ -63,10 +63,10 @@ pub fn columns(spec: &StreamSpec) -> Vec<Column> {
         })
         .collect();
     // A key that the schema does not describe is one all the same.
-    for key in spec.key {
-        if columns.iter().all(|column| column.name != *key) {
+    for key in spec.key.iter().copied() {
+        if columns.iter().all(|column| column.name != key) {
             columns.push(Column {
-                name: (*key).to_owned(),
+                name: key.to_owned(),
                 kind: ColumnKind::Json,
                 is_required: false,
             });

@@ -6,7 +6,7 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result, Secret, nearest};
-use headwater_host::{Delivery, JsonLinesFolder, JsonLinesWriter, Sink};
+use headwater_host::{Deletes, Delivery, JsonLinesFolder, JsonLinesWriter, Sink};
 
 /// What there is, for every sentence that refuses something else.
 const CHOICES: &str = "sqlite:FILE, postgres://HOST/DATABASE, parquet:FOLDER, s3://BUCKET/PREFIX, jsonl:FOLDER, \
@@ -67,6 +67,8 @@ pub struct TableOptions {
     pub mode: Option<Mode>,
     /// What the names of all tables begin with.
     pub prefix: String,
+    /// What becomes of rows whose records were deleted at the service.
+    pub deletes: Deletes,
 }
 
 /// What becomes of a record whose key is there already.
@@ -99,7 +101,8 @@ impl Destination {
             Some("sqlite") => sqlite(after_scheme(text)),
             Some("postgres" | "postgresql") => postgres(text),
             Some("parquet") => {
-                let (path, options) = split_options(after_scheme(text))?;
+                let (path, mut options) = split_options(after_scheme(text))?;
+                options.keep_deleted("Parquet")?;
                 options.end("parquet:", &[])?;
                 let folder = folder("parquet", path)?;
                 Ok(Self::Parquet { folder })
@@ -113,6 +116,7 @@ impl Destination {
                     Some("keyed") => true,
                     Some(_) => return Err(invalid("the option \"lines\" is bare or keyed")),
                 };
+                options.keep_deleted("JSON lines")?;
                 options.end("jsonl:", &["lines"])?;
                 let folder = folder("jsonl", path)?;
                 Ok(Self::JsonLines { folder, is_keyed })
@@ -286,7 +290,7 @@ fn sqlite(text: &str) -> Result<Destination> {
         ));
     }
     let tables = options.take_tables()?;
-    options.end("sqlite:", &["mode", "prefix"])?;
+    options.end("sqlite:", &["mode", "prefix", "deletes"])?;
     let path = PathBuf::from(path);
     Ok(Destination::Sqlite { path, tables })
 }
@@ -325,7 +329,10 @@ fn postgres(text: &str) -> Result<Destination> {
             separator = '&';
         }
     }
-    options.end("postgres://", &["mode", "prefix", "schema", "sslmode"])?;
+    options.end(
+        "postgres://",
+        &["mode", "prefix", "deletes", "schema", "sslmode"],
+    )?;
     Ok(Destination::Postgres {
         url: Secret::new(url),
         place: place.to_owned(),
@@ -335,7 +342,8 @@ fn postgres(text: &str) -> Result<Destination> {
 }
 
 fn s3(text: &str) -> Result<Destination> {
-    let (place, options) = split_options(text)?;
+    let (place, mut options) = split_options(text)?;
+    options.keep_deleted("Parquet")?;
     options.end("s3://", &[])?;
     let place = place.strip_prefix("//").unwrap_or_default();
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
@@ -400,7 +408,36 @@ impl Options {
                 "the option \"prefix\" has letters, digits and underscores only, and begins with a letter",
             ));
         }
-        Ok(TableOptions { mode, prefix })
+        let deletes = match self.take("deletes").as_deref() {
+            None | Some("keep") => Deletes::Keep,
+            Some("mark") => Deletes::Mark,
+            Some("remove") => Deletes::Remove,
+            Some(_) => {
+                return Err(invalid("the option \"deletes\" is keep, mark or remove"));
+            }
+        };
+        if mode == Some(Mode::Append) && deletes != Deletes::Keep {
+            return Err(invalid(
+                "with mode=append no row can be told to be deleted; leave out the option \"deletes\"",
+            ));
+        }
+        Ok(TableOptions {
+            mode,
+            prefix,
+            deletes,
+        })
+    }
+
+    /// Refuses to mark or remove rows, for destinations whose files only grow.
+    fn keep_deleted(&mut self, scheme: &str) -> Result<()> {
+        match self.take("deletes").as_deref() {
+            None | Some("keep") => Ok(()),
+            Some("mark" | "remove") => Err(invalid(format!(
+                "{scheme} files only grow, so that nothing in them can be marked or removed; leave out the option \
+                 \"deletes\", or choose sqlite: or postgres://"
+            ))),
+            Some(_) => Err(invalid("the option \"deletes\" is keep, mark or remove")),
+        }
     }
 
     /// Refuses what nobody took.
@@ -511,6 +548,7 @@ mod tests {
         let expected = TableOptions {
             mode: Some(Mode::Append),
             prefix: "acme_".to_owned(),
+            ..TableOptions::default()
         };
         assert_eq!(tables, expected);
     }
@@ -531,7 +569,15 @@ mod tests {
                 "sqlite:calls.db?mod=append",
                 "no option \"mod\"; did you mean \"mode\"?",
             ),
-            ("sqlite:calls.db?colour=red", "it has mode, prefix"),
+            ("sqlite:calls.db?colour=red", "it has mode, prefix, deletes"),
+            ("sqlite:calls.db?deletes=drop", "keep, mark or remove"),
+            (
+                "sqlite:calls.db?deletes=mark&mode=append",
+                "no row can be told to be deleted",
+            ),
+            ("parquet:out?deletes=remove", "files only grow"),
+            ("s3://bucket?deletes=mark", "files only grow"),
+            ("jsonl:out?deletes=mark", "files only grow"),
             ("sqlite:calls.db?mode=replace", "upsert or append"),
             ("sqlite:calls.db?mode=append&mode=upsert", "given twice"),
             ("sqlite:calls.db?prefix=a;b", "\"prefix\" has letters"),

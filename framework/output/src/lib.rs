@@ -12,10 +12,14 @@ mod arrow;
 mod arrow_stream;
 pub mod columns;
 mod destination;
+#[cfg(any(feature = "parquet", feature = "postgres", feature = "sqlite"))]
+mod moment;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod relational;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

@@ -40,7 +40,7 @@ use ::parquet::{
 };
 use arrow_schema::Schema;
 use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, Written};
+use headwater_host::{Delivery, Sink, State, Written, lost};
 
 use crate::{
     arrow::{BATCH, Rows},
@@ -67,6 +67,8 @@ pub struct ParquetSink {
     /// The name of this run, which its files carry.
     run: String,
     files: u32,
+    /// Counted files that are not there as they were counted.
+    missing: Vec<CountedFile>,
     /// What was written last may be there in part. Nothing is committed any more.
     is_broken: bool,
 }
@@ -106,6 +108,7 @@ impl ParquetSink {
             manifest: None,
             run: String::new(),
             files: 0,
+            missing: Vec::new(),
             is_broken: false,
         }
     }
@@ -141,6 +144,36 @@ impl ParquetSink {
             self.place.name()
         );
         Err(Error::new(Kind::ConfigInvalid, text))
+    }
+
+    /// Refuses to go on without files that the state vouches for. Those of streams that are read from the start do not
+    /// count any more.
+    fn refuse_lost(&mut self, state: &State) -> Result<()> {
+        let Some(manifest) = &mut self.manifest else {
+            return Err(not_loaded());
+        };
+        let vouched = self
+            .missing
+            .iter()
+            .find(|file| state.vouches_for(&file.stream));
+        if let Some(file) = vouched {
+            let name = self.place.name();
+            let what = format!(
+                "{} is not the file of {} bytes that the manifest of {name} counts",
+                file.path, file.bytes
+            );
+            let place = format!(
+                "{} --connection {}",
+                self.place.destination(),
+                self.connection
+            );
+            return Err(lost(&what, &place, &file.stream));
+        }
+        let missing = std::mem::take(&mut self.missing);
+        manifest
+            .files
+            .retain(|file| missing.iter().all(|one| one.path != file.path));
+        Ok(())
     }
 
     /// Puts the next manifest, and lets go of all but the one before it.
@@ -343,19 +376,8 @@ impl Sink for ParquetSink {
         let mut manifest = self.newest_manifest(connector)?;
         let state = manifest.state(&self.place.manifest_name(manifest.sequence))?;
         let parts = self.place.parts()?;
-        let missing = manifest
-            .files
-            .iter()
-            .find(|file| parts.get(&file.path) != Some(&file.bytes));
-        if let Some(file) = missing {
-            let text = format!(
-                "{} is not the file of {} bytes that the manifest of {} counts; put it back, or choose another place",
-                file.path,
-                file.bytes,
-                self.place.name()
-            );
-            return Err(Error::new(Kind::ConfigInvalid, text));
-        }
+        let is_missing = |file: &&CountedFile| parts.get(&file.path) != Some(&file.bytes);
+        self.missing = manifest.files.iter().filter(is_missing).cloned().collect();
         manifest.sequence = manifest.sequence.saturating_add(1);
         manifest.epoch = manifest.epoch.saturating_add(1);
         self.run = run_name(manifest.epoch, fastrand::u32(..));
@@ -366,10 +388,8 @@ impl Sink for ParquetSink {
         Ok(Some(state))
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
-        if self.manifest.is_none() {
-            return Err(not_loaded());
-        }
+    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
+        self.refuse_lost(state)?;
         let mut outputs = BTreeMap::new();
         for spec in streams {
             check_name(spec.name)?;

@@ -22,17 +22,19 @@
 //! A connection to the server is never opened anew within a run: what happened to its transaction is for the next run
 //! to find out.
 
+mod fates;
 mod ledger;
 mod rows;
 mod server;
 mod table;
+mod upgrade;
 mod value;
 
 use std::{collections::BTreeMap, fmt, thread};
 
 use ::postgres::Client;
 use headwater_core::{Error, Kind, Result, Secret, StreamSpec};
-use headwater_host::{Delivery, Sink, State, Written};
+use headwater_host::{Deletes, Delivery, Sink, State, Unseen, Written, lost};
 
 use self::{
     ledger::{Change, Ledger},
@@ -71,6 +73,8 @@ struct Session {
 
 struct Prepared {
     table: Table,
+    /// The mark of the pass under way.
+    mark: Option<i64>,
     statements: Option<Statements>,
 }
 
@@ -110,7 +114,12 @@ impl PostgresSink {
     }
 
     /// Compares a stream's table with what is there: the table, and what has to be done to it.
-    fn plan(&self, client: &mut Client, spec: &StreamSpec) -> Result<(Table, Option<Change>)> {
+    fn plan(
+        &self,
+        client: &mut Client,
+        spec: &StreamSpec,
+        state: &State,
+    ) -> Result<(Table, Option<Change>)> {
         let ledger = &self.ledger;
         let new = |columns: &Remembered| Table::new(&ledger.schema, spec, &self.options, columns);
         let mut table = new(&Remembered::new())?;
@@ -122,6 +131,7 @@ impl PostgresSink {
                     "there is a table {name:?} that headwater did not make; choose another ?schema= or a ?prefix="
                 )));
             }
+            self.refuse_lost(client, spec, &table, state, false)?;
             let change = Change::new(&table, table.create())?;
             return Ok((table, Some(change)));
         };
@@ -131,11 +141,10 @@ impl PostgresSink {
                 known.stream, known.connection
             )));
         }
+        self.refuse_lost(client, spec, &table, state, is_there)?;
         if !is_there {
-            return Err(ledger.invalid(format!(
-                "the table {name:?} was removed with the rows that the state vouches for; put it back, or choose another \
-                 ?schema= to read everything again"
-            )));
+            let change = Change::new(&table, table.create())?;
+            return Ok((table, Some(change)));
         }
         if table.key_fields() != known.key {
             return Err(ledger.invalid(format!(
@@ -145,15 +154,51 @@ impl PostgresSink {
             )));
         }
         table = new(&known.columns)?;
-        self.check_columns(client, &table, &known.columns)?;
-        let growth = table.grow(&known.columns);
-        let change = growth.map(|statement| Change::new(&table, statement));
+        let there = ledger.columns(client, &table.name)?;
+        self.check_columns(&there, &table, &known.columns)?;
+        let is_upgrade = table.know(&there);
+        let growth = table.grow(&known.columns, &there);
+        let growth = growth.or_else(|| is_upgrade.then(String::new));
+        let change = growth.map(|statement| {
+            let mut change = Change::new(&table, statement)?;
+            change.is_upgrade = is_upgrade;
+            Ok(change)
+        });
         Ok((table, change.transpose()?))
     }
 
+    /// Refuses to go on where a table has lost what the state says that it has.
+    fn refuse_lost(
+        &self,
+        client: &mut Client,
+        spec: &StreamSpec,
+        table: &Table,
+        state: &State,
+        is_there: bool,
+    ) -> Result<()> {
+        let (place, name, stream) = (self.ledger.server.place(), &table.name, spec.name);
+        let what = if !is_there && state.vouches_for(stream) {
+            format!("the table {name:?} of the stream {stream} is not there or was removed")
+        } else if is_there
+            && table.is_keyed()
+            && state.rows(stream) > 0
+            && self.ledger.is_empty(client, name)?
+        {
+            format!("the table {name:?} of the stream {stream} is empty")
+        } else {
+            return Ok(());
+        };
+        let what = format!("PostgreSQL at {place}: {what}");
+        Err(lost(&what, &self.ledger.place(), stream))
+    }
+
     /// Refuses a table whose columns are not what they were made as: rows in binary form would not fit.
-    fn check_columns(&self, client: &mut Client, table: &Table, known: &Remembered) -> Result<()> {
-        let there = self.ledger.columns(client, &table.name)?;
+    fn check_columns(
+        &self,
+        there: &BTreeMap<String, String>,
+        table: &Table,
+        known: &Remembered,
+    ) -> Result<()> {
         for column in &table.columns {
             let name = &column.name;
             let found = there.get(name).map(String::as_str);
@@ -187,7 +232,9 @@ impl PostgresSink {
         begun.map_err(|error| self.ledger.server.failed(error, "begin"))?;
         self.is_in_transaction = true;
         for change in std::mem::take(&mut self.changes) {
-            self.ledger.apply(client, &change)?;
+            let prepared = self.tables.get(change.stream);
+            let table = prepared.map(|prepared| &prepared.table);
+            self.ledger.apply(client, &change, table)?;
         }
         Ok(())
     }
@@ -201,7 +248,7 @@ impl PostgresSink {
         let mut rows = Rows::default();
         for record in records {
             let prepared = self.tables.get(stream).ok_or_else(|| unannounced(stream))?;
-            rows.push(&prepared.table, record)?;
+            rows.push(&prepared.table, prepared.mark, record)?;
             if rows.size() >= BUFFER {
                 self.store(stream, &mut rows, &mut written)?;
             }
@@ -217,13 +264,45 @@ impl PostgresSink {
         let failed = |error| self.ledger.server.failed(error, "store rows");
         let client = &mut self.session.as_mut().ok_or_else(not_loaded)?.client;
         let prepared = self.tables.get_mut(stream);
-        let Prepared { table, statements } = prepared.ok_or_else(|| unannounced(stream))?;
+        let prepared = prepared.ok_or_else(|| unannounced(stream))?;
+        let Prepared {
+            table,
+            mark,
+            statements,
+        } = prepared;
         let statements = match statements {
             Some(statements) => statements,
             missing => missing.insert(Statements::prepare(client, table).map_err(failed)?),
         };
-        rows.store(client, table, statements, written)
+        rows.store(client, table, *mark, statements, written)
             .map_err(failed)
+    }
+
+    /// Deals with the rows that the pass did not see.
+    fn sweep(&mut self, stream: &str) -> Result<Option<Unseen>> {
+        self.begin()?;
+        let failed = |error| {
+            self.ledger
+                .server
+                .failed(error, "look for rows that were not seen")
+        };
+        let client = &mut self.session.as_mut().ok_or_else(not_loaded)?.client;
+        let Prepared { table, mark, .. } =
+            self.tables.get(stream).ok_or_else(|| unannounced(stream))?;
+        let Some(mark) = mark.filter(|_| table.is_keyed()) else {
+            return Ok(None);
+        };
+        let sweep = table.sweep();
+        let rows = if table.deletes == Deletes::Keep {
+            let row = client.query_one(&sweep, &[&mark]).map_err(failed)?;
+            u64::try_from(row.get::<_, i64>(0)).unwrap_or(0)
+        } else {
+            client.execute(&sweep, &[&mark]).map_err(failed)?
+        };
+        Ok(Some(Unseen {
+            rows,
+            deletes: table.deletes,
+        }))
     }
 
     fn commit_with(&mut self, state: &State) -> Result<()> {
@@ -277,22 +356,36 @@ impl Sink for PostgresSink {
         Ok(Some(state))
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
         let mut session = self.session.take().ok_or_else(not_loaded)?;
         let planned = streams
             .iter()
-            .map(|spec| self.plan(&mut session.client, spec))
+            .map(|spec| self.plan(&mut session.client, spec, state))
             .collect::<Result<Vec<_>>>();
         self.session = Some(session);
         for (table, change) in planned? {
             self.changes.extend(change);
             let prepared = Prepared {
                 table,
+                mark: None,
                 statements: None,
             };
             self.tables.insert(prepared.table.stream, prepared);
         }
         Ok(())
+    }
+
+    fn begin_pass(&mut self, stream: &str, mark: u64) -> Result<()> {
+        let prepared = self.tables.get_mut(stream);
+        prepared.ok_or_else(|| unannounced(stream))?.mark = i64::try_from(mark).ok();
+        Ok(())
+    }
+
+    fn end_pass(&mut self, stream: &str) -> Result<Option<Unseen>> {
+        self.check_whole()?;
+        let swept = self.sweep(stream);
+        self.is_broken = swept.is_err();
+        swept.map_err(of_output)
     }
 
     fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {

@@ -9,6 +9,7 @@
 mod file;
 mod problem;
 mod row;
+mod rows;
 mod tables;
 
 #[cfg(test)]
@@ -20,8 +21,8 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, Written};
-use rusqlite::{CachedStatement, Connection, params};
+use headwater_host::{Delivery, Sink, State, Unseen, Written};
+use rusqlite::{Connection, params};
 
 use crate::TableOptions;
 use file::Run;
@@ -39,6 +40,8 @@ pub struct SqliteSink {
     is_new: bool,
     /// By stream.
     tables: BTreeMap<String, Table>,
+    /// The marks of the passes under way, by stream.
+    marks: BTreeMap<String, i64>,
     /// Whether the file has the tables as they are planned.
     are_tables_made: bool,
     /// What was written since the last commit is incomplete, so that nothing may be committed any more.
@@ -59,6 +62,7 @@ impl SqliteSink {
             run: None,
             is_new: false,
             tables: BTreeMap::new(),
+            marks: BTreeMap::new(),
             are_tables_made: false,
             has_failed: false,
         })
@@ -84,6 +88,7 @@ impl SqliteSink {
         &self,
         connection: &Connection,
         streams: &[StreamSpec],
+        state: &State,
     ) -> Result<BTreeMap<String, Table>> {
         tables::plan(
             connection,
@@ -91,6 +96,7 @@ impl SqliteSink {
             &self.connection_name,
             &self.options,
             streams,
+            state,
         )
     }
 
@@ -103,7 +109,7 @@ impl SqliteSink {
                 self.connection_name,
                 self.path.display()
             );
-            return Err(Error::new(Kind::ConfigInvalid, text));
+            return Err(Error::new(Kind::Unavailable, text));
         }
         self.run = Some(run);
         self.is_new = false;
@@ -117,6 +123,12 @@ impl SqliteSink {
             return Ok(());
         }
         let failed = |error: rusqlite::Error| problem(&self.path, error);
+        let is_rebuilt = !self.are_tables_made && self.tables.values().any(Table::is_rebuilt);
+        if is_rebuilt {
+            // A table that is replaced by its copy must not take rows along that refer to it.
+            let pragma = connection.pragma_update(None, "foreign_keys", false);
+            pragma.map_err(failed)?;
+        }
         connection
             .execute_batch("BEGIN IMMEDIATE")
             .map_err(failed)?;
@@ -143,29 +155,34 @@ impl SqliteSink {
             return Err(Error::new(Kind::Unexpected, text));
         };
         let failed = |error: rusqlite::Error| problem(&self.path, error);
-        let mut insert = connection.prepare_cached(&table.insert).map_err(failed)?;
-        let mut update: Option<CachedStatement<'_>> = None;
-        let mut written = Written::default();
+        let mut writer = rows::Writer::new(connection, table, self.marks.get(stream).copied());
+        let mut insert = connection
+            .prepare_cached(&table.statements.insert)
+            .map_err(failed)?;
         let mut row = table.layout.row();
         for record in records {
             row.read(record)
                 .map_err(|error| error.with("stream", stream))?;
-            let has_overflow = row.bind(&mut insert).map_err(failed)?;
-            written.overflowed += u64::from(has_overflow);
-            if insert.raw_execute().map_err(failed)? == 1 {
-                written.records += 1;
-                continue;
-            }
-            // The key is there already.
-            let update = match &mut update {
-                Some(update) => update,
-                None => update.insert(connection.prepare_cached(&table.update).map_err(failed)?),
-            };
-            row.bind(update).map_err(failed)?;
-            update.raw_execute().map_err(failed)?;
-            written.deduplicated += 1;
+            writer.write(&mut insert, &row, record).map_err(failed)?;
         }
-        Ok(written)
+        Ok(writer.written)
+    }
+
+    /// Deals with the rows that the pass did not see.
+    fn sweep(&mut self, stream: &str) -> Result<Option<Unseen>> {
+        self.begin()?;
+        let (Some(table), Some(mark)) = (self.tables.get(stream), self.marks.get(stream)) else {
+            return Ok(None);
+        };
+        if !table.is_keyed() {
+            return Ok(None);
+        }
+        let swept = table.sweep(&self.run()?.connection, *mark);
+        let rows = swept.map_err(|error| problem(&self.path, error))? as u64;
+        Ok(Some(Unseen {
+            rows,
+            deletes: table.deletes(),
+        }))
     }
 
     fn commit_state(&mut self, state: &State) -> Result<()> {
@@ -237,16 +254,27 @@ impl Sink for SqliteSink {
 
     fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
         if self.is_new {
-            self.plan(&file::look(&self.path)?, streams)?;
+            self.plan(&file::look(&self.path)?, streams, state)?;
             self.take_new(state)?;
         }
         let connection = &self.run()?.connection;
-        let planned = self.plan(connection, streams)?;
-        // One statement to insert and one to update, and our own.
-        connection.set_prepared_statement_cache_capacity(2 * planned.len() + 4);
+        let planned = self.plan(connection, streams, state)?;
+        // Those of each table, and our own.
+        connection.set_prepared_statement_cache_capacity(4 * planned.len() + 4);
         self.tables = planned;
         self.are_tables_made = false;
         Ok(())
+    }
+
+    fn begin_pass(&mut self, stream: &str, mark: u64) -> Result<()> {
+        let mark = i64::try_from(mark).unwrap_or(i64::MAX);
+        self.marks.insert(stream.to_owned(), mark);
+        Ok(())
+    }
+
+    fn end_pass(&mut self, stream: &str) -> Result<Option<Unseen>> {
+        let swept = self.sweep(stream);
+        self.stop_after_failure(swept)
     }
 
     fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {

@@ -80,7 +80,7 @@ fn streams_are_described(connector: &dyn AnyConnector) -> Vec<String> {
         if spec.description.is_empty() || spec.key.is_empty() {
             problems.push(format!("{} lacks a description or a key", spec.name));
         }
-        for name in spec.key.iter().chain(&spec.cursor) {
+        for name in spec.key.iter().copied().chain(spec.cursor) {
             if !has_property(name) {
                 problems.push(format!("{} has no field {name} in its schema", spec.name));
             }
@@ -148,8 +148,8 @@ fn redacted_keys_tell_records_apart(connector: &dyn AnyConnector) -> Vec<String>
     let mut problems = Vec::new();
     for spec in connector.catalog() {
         let schema = (spec.schema)();
-        for name in spec.key.iter().chain(&spec.cursor) {
-            let class = DataClass::of(&schema["properties"][*name]);
+        for name in spec.key.iter().copied().chain(spec.cursor) {
+            let class = DataClass::of(&schema["properties"][name]);
             if !matches!(class, Ok(None | Some(DataClass::Email | DataClass::Phone))) {
                 problems.push(format!("{}.{name} cannot have its class", spec.name));
             }

@@ -12,7 +12,7 @@ use memchr::memrchr;
 use serde_json::value::RawValue;
 
 use super::RejectReason;
-use crate::{Locked, jsonl::push_line};
+use crate::{Locked, busy, jsonl::push_line};
 
 /// Written to the file at once.
 const BUFFER: usize = 128 << 10;
@@ -102,11 +102,7 @@ impl DeadLetters {
         // Held until the process ends, however it ends. Two runs would cut each other's lines.
         let locked = file.and_then(Locked::take_if_possible).map_err(fail)?;
         let Some(mut file) = locked else {
-            let text = format!(
-                "{} is being written by another run; wait for it to end",
-                self.path.display()
-            );
-            return Err(Error::new(Kind::ConfigInvalid, text));
+            return Err(busy(self.path.display(), None));
         };
         let length = file.metadata().map_err(fail)?.len();
         let length = vouched.map_or(length, |vouched| vouched.min(length));

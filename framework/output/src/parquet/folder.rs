@@ -8,7 +8,7 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::Locked;
+use headwater_host::{Locked, busy};
 
 #[cfg(test)]
 use super::faults::step;
@@ -55,6 +55,10 @@ impl Place for Folder {
         self.root.display().to_string()
     }
 
+    fn destination(&self) -> String {
+        format!("parquet:{}", self.root.display())
+    }
+
     fn manifest_name(&self, sequence: u64) -> String {
         self.manifest(sequence).display().to_string()
     }
@@ -72,11 +76,7 @@ impl Place for Folder {
         let locked = file.and_then(Locked::take_if_possible);
         self.lock = locked.map_err(|error| failed(&path, &error))?;
         if self.lock.is_none() {
-            let text = format!(
-                "{} is being written by another run; wait for it to end",
-                self.name()
-            );
-            return Err(Error::new(Kind::ConfigInvalid, text));
+            return Err(busy(self.name(), None));
         }
         make_names_durable(&self.root)
     }

@@ -12,6 +12,11 @@ pub(crate) trait Place: Send {
     /// What it is called, for people.
     fn name(&self) -> String;
 
+    /// What `--to` calls it.
+    fn destination(&self) -> String {
+        self.name()
+    }
+
     /// What a manifest is called, for people.
     fn manifest_name(&self, sequence: u64) -> String;
 

@@ -7,12 +7,13 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::State;
+use headwater_host::{State, busy};
 use postgres::{Client, types::ToSql};
 
 use super::{
     server::Server,
     table::{Remembered, Table, qualified, quoted},
+    upgrade::add_digests,
 };
 
 /// The version of these tables.
@@ -44,8 +45,10 @@ pub(super) struct KnownTable {
 /// What makes a table, or makes it what its stream needs now.
 pub(super) struct Change {
     statement: String,
-    table: String,
-    stream: &'static str,
+    /// Whether the key has to be given a digest after that.
+    pub(super) is_upgrade: bool,
+    pub(super) table: String,
+    pub(super) stream: &'static str,
     key: String,
     columns: String,
 }
@@ -57,6 +60,7 @@ impl Change {
         };
         Ok(Self {
             statement,
+            is_upgrade: false,
             table: table.name.clone(),
             stream: table.stream,
             key: serde_json::to_string(&table.key_fields()).map_err(unserialised)?,
@@ -81,10 +85,8 @@ impl Ledger {
                 return Ok(());
             }
             if started.elapsed() >= TURN_WITHIN {
-                return Err(self.invalid(format!(
-                    "another run of {} is writing to it; wait for that one to end",
-                    self.connection
-                )));
+                let place = format!("PostgreSQL at {}", self.server.place());
+                return Err(busy(place, Some(&self.connection)));
             }
             thread::sleep(TURN_STEP);
         }
@@ -235,12 +237,20 @@ impl Ledger {
     }
 
     /// Makes or changes a table, and remembers it.
-    pub(super) fn apply(&self, client: &mut Client, change: &Change) -> Result<()> {
+    pub(super) fn apply(
+        &self,
+        client: &mut Client,
+        change: &Change,
+        table: Option<&Table>,
+    ) -> Result<()> {
         let failed = |error| self.server.failed(error, "make its tables");
         client.batch_execute(&change.statement).map_err(failed)?;
+        if let Some(table) = table.filter(|_| change.is_upgrade) {
+            add_digests(client, table).map_err(failed)?;
+        }
         let statement = format!(
             "INSERT INTO {} (table_name, connection, stream, key, columns) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (table_name) DO UPDATE SET columns = excluded.columns",
+             ON CONFLICT (table_name) DO UPDATE SET key = excluded.key, columns = excluded.columns",
             self.table(TABLES_TABLE)
         );
         let values: [&(dyn ToSql + Sync); 5] = [
@@ -257,6 +267,24 @@ impl Ledger {
     /// Whether a name is taken in the schema, by whatever.
     pub(super) fn is_taken(&self, client: &mut Client, name: &str) -> Result<bool> {
         Ok(self.count_relations(client, &[name])? > 0)
+    }
+
+    /// Whether a table has no rows.
+    pub(super) fn is_empty(&self, client: &mut Client, table: &str) -> Result<bool> {
+        let question = format!("SELECT NOT EXISTS (SELECT 1 FROM {})", self.table(table));
+        let row = client.query_one(&question, &[]);
+        Ok(row
+            .map_err(|error| self.server.failed(error, "look at its tables"))?
+            .get(0))
+    }
+
+    /// What `headwater state` takes for the connection, without a password.
+    pub(super) fn place(&self) -> String {
+        format!(
+            "postgres://{} --connection {}",
+            self.server.place(),
+            self.connection
+        )
     }
 
     fn count_relations(&self, client: &mut Client, names: &[&str]) -> Result<i64> {

@@ -4,16 +4,22 @@ use std::{error::Error as StdError, io::Write, ops::Range};
 
 use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result};
-use headwater_host::{Written, fields::for_each_field};
+use headwater_host::{
+    Written,
+    canonical::{digest, key_part},
+    fields::for_each_field,
+};
 use postgres::{
     Client, Statement,
     types::{IsNull, ToSql, Type, to_sql_checked},
 };
 
 use super::{
+    fates::{Fate, Fates, Found},
     table::Table,
     value::{fields, push, push_bytes, push_null},
 };
+use crate::columns::ColumnKind;
 
 /// What a stream of COPY begins with: a mark, no flags, no extension.
 const COPY_START: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -33,6 +39,7 @@ pub(super) struct Statements {
 
 struct Replace {
     look_up: Statement,
+    examine: Statement,
     update: Statement,
 }
 
@@ -42,8 +49,13 @@ impl Statements {
         let mut replace = None;
         if !table.key.is_empty() {
             let look_up = client.prepare(&table.look_up())?;
+            let examine = client.prepare(&table.examine())?;
             let update = client.prepare(&table.update())?;
-            replace = Some(Replace { look_up, update });
+            replace = Some(Replace {
+                look_up,
+                examine,
+                update,
+            });
         }
         Ok(Self { copy, replace })
     }
@@ -60,18 +72,10 @@ pub(super) struct Rows {
 struct Row {
     /// Its fields; COPY's count of them stands in front.
     span: Range<usize>,
+    /// The record as it was sent.
+    record: Range<usize>,
     has_overflow: bool,
     has_key: bool,
-}
-
-/// What becomes of a row.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    New,
-    /// Replaces the one with its key.
-    Known,
-    /// A later one of the same rows has its key.
-    Superseded,
 }
 
 impl Rows {
@@ -85,7 +89,7 @@ impl Rows {
     }
 
     /// Makes a row of a record.
-    pub(super) fn push(&mut self, table: &Table, record: &[u8]) -> Result<()> {
+    pub(super) fn push(&mut self, table: &Table, mark: Option<i64>, record: &[u8]) -> Result<()> {
         let stream = table.stream;
         if str::from_utf8(record).is_err() || record.contains(&0) {
             let text = format!("a record of the stream {stream} is not text in UTF-8");
@@ -107,7 +111,8 @@ impl Rows {
         })
         .map_err(|error| error.with("stream", stream))?;
 
-        let count = u16::try_from(values.len() + 2).unwrap_or(u16::MAX);
+        let own = 2 + usize::from(table.is_keyed()) + usize::from(table.has_digest);
+        let count = u16::try_from(values.len() + own).unwrap_or(u16::MAX);
         self.bytes.extend_from_slice(&count.to_be_bytes());
         let start = self.bytes.len();
         self.overflow.clear();
@@ -119,7 +124,12 @@ impl Rows {
                 continue;
             };
             let before = self.bytes.len();
-            let mut fits = push(&mut self.bytes, column.kind, value);
+            // Two spellings of one id are one key.
+            let mut fits = if column.is_key && column.kind == ColumnKind::Json {
+                push(&mut self.bytes, column.kind, &key_part(value))
+            } else {
+                push(&mut self.bytes, column.kind, value)
+            };
             if fits && column.is_key && !table.has_room_in_key(self.bytes.len() - before) {
                 self.bytes.truncate(before);
                 fits = false;
@@ -131,6 +141,7 @@ impl Rows {
             }
         }
         push_bytes(&mut self.bytes, record);
+        let end = self.bytes.len();
         let has_overflow = !self.overflow.is_empty();
         if has_overflow {
             self.overflow.push(b'}');
@@ -138,8 +149,20 @@ impl Rows {
         } else {
             push_null(&mut self.bytes);
         }
+        if table.is_keyed() {
+            match mark {
+                Some(mark) => drop(push_bytes(&mut self.bytes, &mark.to_be_bytes())),
+                None => push_null(&mut self.bytes),
+            }
+        }
+        if table.has_digests {
+            push_bytes(&mut self.bytes, digest(record).as_bytes());
+        } else if table.has_digest {
+            push_bytes(&mut self.bytes, b"");
+        }
         self.rows.push(Row {
             span: start..self.bytes.len(),
+            record: end - record.len()..end,
             has_overflow,
             has_key,
         });
@@ -151,22 +174,26 @@ impl Rows {
         &mut self,
         client: &mut Client,
         table: &Table,
+        mark: Option<i64>,
         statements: &Statements,
         written: &mut Written,
     ) -> Result<(), postgres::Error> {
         let fates = match &statements.replace {
-            Some(replace) => self.fates(client, table, &replace.look_up)?,
-            None => vec![Fate::New; self.rows.len()],
+            Some(replace) => self.fates(client, table, mark, replace)?,
+            None => Fates {
+                rows: vec![Fate::New; self.rows.len()],
+                ..Fates::default()
+            },
         };
-        if fates.contains(&Fate::New) {
+        if fates.rows.contains(&Fate::New) {
             self.copy(client, &statements.copy, &fates)?;
         }
         if let Some(replace) = &statements.replace
-            && fates.contains(&Fate::Known)
+            && fates.rows.contains(&Fate::Known)
         {
             self.update(client, table, &replace.update, &fates)?;
         }
-        for (row, fate) in self.rows.iter().zip(&fates) {
+        for (row, fate) in self.rows.iter().zip(&fates.rows) {
             match fate {
                 Fate::New => written.records += 1,
                 Fate::Known | Fate::Superseded => written.deduplicated += 1,
@@ -174,6 +201,8 @@ impl Rows {
             let is_stored = *fate != Fate::Superseded;
             written.overflowed += u64::from(is_stored && row.has_overflow);
         }
+        written.collisions += fates.collisions;
+        written.merged += fates.merged;
         self.bytes.clear();
         self.rows.clear();
         Ok(())
@@ -184,35 +213,92 @@ impl Rows {
         &self,
         client: &mut Client,
         table: &Table,
-        look_up: &Statement,
-    ) -> Result<Vec<Fate>, postgres::Error> {
+        mark: Option<i64>,
+        replace: &Replace,
+    ) -> Result<Fates, postgres::Error> {
         let with_key: Vec<usize> = (0..self.rows.len())
             .filter(|at| self.rows[*at].has_key)
             .collect();
-        let mut keys: Vec<Vec<Field>> = vec![Vec::new(); table.key.len()];
-        for at in &with_key {
+        let mut fates = Fates {
+            rows: self.rows.iter().map(Row::fate_without_key).collect(),
+            ..Fates::default()
+        };
+        let keys = self.keys(table, &with_key);
+        let mut given = parameters(&keys);
+        given.push(&mark);
+        let record = |row: usize| &self.bytes[self.rows[row].record.clone()];
+        // Keys with rows that have to be looked at.
+        let mut suspects: Vec<Vec<usize>> = Vec::new();
+        for answer in client.query(&replace.look_up, &given)? {
+            let (places, is_known): (Vec<i64>, bool) = (answer.get(0), answer.get(1));
+            let (is_current, has_others): (bool, bool) = (answer.get(2), answer.get(3));
+            // Places count from one, and come once for each row of the table.
+            let mut places: Vec<usize> = places
+                .into_iter()
+                .filter_map(|place| with_key.get(usize::try_from(place - 1).ok()?).copied())
+                .collect();
+            places.dedup();
+            if !table.has_digests && (is_current || has_others) {
+                suspects.push(places);
+                continue;
+            }
+            let found = is_known.then(|| Found {
+                digest: String::new(),
+                is_current,
+                record: None,
+            });
+            let found = found.into_iter().collect();
+            fates.decide(table, mark.is_some(), &places, found, record);
+        }
+        if suspects.is_empty() {
+            return Ok(fates);
+        }
+        let firsts: Vec<usize> = suspects
+            .iter()
+            .filter_map(|rows| rows.first().copied())
+            .collect();
+        let keys = self.keys(table, &firsts);
+        let mut given = parameters(&keys);
+        given.push(&mark);
+        let mut found: Vec<Vec<Found>> = vec![Vec::new(); suspects.len()];
+        for answer in client.query(&replace.examine, &given)? {
+            let place: i64 = answer.get(0);
+            let place = usize::try_from(place - 1).ok();
+            if let Some(rows) = place.and_then(|place| found.get_mut(place)) {
+                rows.push(Found {
+                    digest: answer.get(1),
+                    is_current: answer.get(2),
+                    record: Some(answer.get::<_, String>(3).into_bytes()),
+                });
+            }
+        }
+        for (places, found) in suspects.iter().zip(found) {
+            fates.decide(table, mark.is_some(), places, found, record);
+        }
+        Ok(fates)
+    }
+
+    /// The keys of rows, as one array per column.
+    fn keys(&self, table: &Table, rows: &[usize]) -> Vec<Vec<Field<'_>>> {
+        let mut columns = table.key.clone();
+        if table.has_digests {
+            columns.push(table.columns.len() + 3);
+        }
+        let mut keys: Vec<Vec<Field>> = vec![Vec::with_capacity(rows.len()); columns.len()];
+        for at in rows {
             let row: Vec<Field> = self.fields(*at).collect();
-            for (column, values) in table.key.iter().zip(&mut keys) {
+            for (column, values) in columns.iter().zip(&mut keys) {
                 values.push(row[*column]);
             }
         }
-        let mut fates: Vec<Fate> = self.rows.iter().map(Row::fate_without_key).collect();
-        for answer in client.query(look_up, &parameters(&keys))? {
-            let (place, is_known): (i64, bool) = (answer.get(0), answer.get(1));
-            // Places count from one.
-            let place = usize::try_from(place - 1).ok();
-            if let Some(at) = place.and_then(|place| with_key.get(place)) {
-                fates[*at] = if is_known { Fate::Known } else { Fate::New };
-            }
-        }
-        Ok(fates)
+        keys
     }
 
     fn copy(
         &self,
         client: &mut Client,
         copy: &Statement,
-        fates: &[Fate],
+        fates: &Fates,
     ) -> Result<(), postgres::Error> {
         let mut writer = client.copy_in(copy)?;
         // What fails here fails again, and says why, at the end.
@@ -221,15 +307,24 @@ impl Rows {
         Ok(())
     }
 
-    fn send(&self, writer: &mut impl Write, fates: &[Fate]) -> std::io::Result<()> {
+    fn send(&self, writer: &mut impl Write, fates: &Fates) -> std::io::Result<()> {
         writer.write_all(COPY_START)?;
-        if fates.iter().all(|fate| *fate == Fate::New) {
+        if fates.digests.is_empty() && fates.rows.iter().all(|fate| *fate == Fate::New) {
             send_bytes(writer, &self.bytes)?;
         } else {
-            let rows = self.rows.iter().zip(fates);
-            for (row, _) in rows.filter(|(_, fate)| **fate == Fate::New) {
+            let rows = self.rows.iter().zip(&fates.rows).enumerate();
+            for (at, (row, _)) in rows.filter(|(_, (_, fate))| **fate == Fate::New) {
                 // With the count of fields in front.
-                send_bytes(writer, &self.bytes[row.span.start - 2..row.span.end])?;
+                let start = row.span.start - 2;
+                let Some(digest) = fates.digests.get(&at) else {
+                    send_bytes(writer, &self.bytes[start..row.span.end])?;
+                    continue;
+                };
+                // In the place of the empty one at the end.
+                send_bytes(writer, &self.bytes[start..row.span.end - size_of::<i32>()])?;
+                let mut field = Vec::new();
+                push_bytes(&mut field, digest.as_bytes());
+                send_bytes(writer, &field)?;
             }
         }
         writer.write_all(COPY_END)
@@ -240,13 +335,18 @@ impl Rows {
         client: &mut Client,
         table: &Table,
         update: &Statement,
-        fates: &[Fate],
+        fates: &Fates,
     ) -> Result<(), postgres::Error> {
-        let mut columns: Vec<Vec<Field>> = vec![Vec::new(); table.columns.len() + 2];
-        let known = (0..self.rows.len()).filter(|at| fates[*at] == Fate::Known);
+        let own = 2 + usize::from(table.is_keyed()) + usize::from(table.has_digest);
+        let mut columns: Vec<Vec<Field>> = vec![Vec::new(); table.columns.len() + own];
+        let known = (0..self.rows.len()).filter(|at| fates.rows[*at] == Fate::Known);
         for at in known {
             for (values, field) in columns.iter_mut().zip(self.fields(at)) {
                 values.push(field);
+            }
+            if let (Some(digest), Some(values)) = (fates.digests.get(&at), columns.last_mut()) {
+                values.pop();
+                values.push(Field(Some(digest.as_bytes())));
             }
         }
         client.execute(update, &parameters(&columns))?;

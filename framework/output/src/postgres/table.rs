@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
+use headwater_host::Deletes;
 
 use crate::{
     columns::{Column, ColumnKind, OVERFLOW, RECORD, columns},
     destination::{Mode, TableOptions},
+    relational::{DELETED_AT, DIGEST, OURS, SEEN},
 };
 
 /// What PostgreSQL would cut off silently.
@@ -32,6 +34,15 @@ pub(super) struct Table {
     pub(super) columns: Vec<TableColumn>,
     /// Where the columns of the key are; empty where rows are appended.
     pub(super) key: Vec<usize>,
+    /// The field that tells when a record changed.
+    pub(super) cursor: Option<&'static str>,
+    /// Whether each row has the digest of its record in its key.
+    pub(super) has_digests: bool,
+    /// Whether rows of one key can be told apart by a digest. Tables of earlier versions cannot.
+    pub(super) has_digest: bool,
+    /// Whether rows can be marked as deleted.
+    has_deleted_at: bool,
+    pub(super) deletes: Deletes,
     by_field: HashMap<Vec<u8>, usize>,
 }
 
@@ -73,14 +84,22 @@ impl Table {
             }
             _ => !spec.key.is_empty(),
         };
-        let key: &[&str] = if is_keyed { spec.key } else { &[] };
+        if !is_keyed && options.deletes != Deletes::Keep {
+            return Err(invalid(format!(
+                "the stream {} is appended, so that no row of it can be told to be deleted; leave out ?deletes=",
+                spec.name
+            )));
+        }
+        let fields: Vec<&str> = spec.key.iter().copied().collect();
+        let key: &[&str] = if is_keyed { &fields } else { &[] };
         let columns = merge(&name, remembered, columns(spec), key)?;
-        if columns.len() + 2 > MOST_COLUMNS {
+        let ours = if is_keyed { OURS.len() } else { 2 };
+        if columns.len() + ours > MOST_COLUMNS {
             return Err(invalid(format!(
                 "the stream {} has {} fields, and a table of PostgreSQL takes {} at most; choose another destination",
                 spec.name,
                 columns.len(),
-                MOST_COLUMNS - 2
+                MOST_COLUMNS - ours
             )));
         }
         let place = |field: &&str| columns.iter().position(|column| column.field == **field);
@@ -90,10 +109,37 @@ impl Table {
             stream: spec.name,
             qualified: qualified(schema, &name),
             key: key.iter().filter_map(place).collect(),
+            cursor: spec.cursor,
+            has_digests: is_keyed && spec.has_digest(),
+            has_digest: is_keyed,
+            has_deleted_at: is_keyed && options.deletes == Deletes::Mark,
+            deletes: options.deletes,
             by_field: by_field.collect(),
             name,
             columns,
         })
+    }
+
+    /// Takes into account which of our own columns a table of an earlier run has. True where its key has to be given a
+    /// digest.
+    pub(super) fn know(&mut self, there: &BTreeMap<String, String>) -> bool {
+        let is_upgraded = self.has_digests && !there.contains_key(DIGEST);
+        self.has_digest &= self.has_digests || there.contains_key(DIGEST);
+        self.has_deleted_at |= self.is_keyed() && there.contains_key(DELETED_AT);
+        is_upgraded
+    }
+
+    /// Whether rows have a key, and so a mark.
+    pub(super) fn is_keyed(&self) -> bool {
+        !self.key.is_empty()
+    }
+
+    pub(super) fn qualified(&self) -> &str {
+        &self.qualified
+    }
+
+    pub(super) fn key_columns(&self) -> impl Iterator<Item = &str> {
+        self.key.iter().map(|at| self.columns[*at].name.as_str())
     }
 
     /// The column of a field, whose name is spelt as in the record.
@@ -131,27 +177,53 @@ impl Table {
             .iter()
             .map(|column| format!("{} {}, ", quoted(&column.name), column.type_name()));
         let columns: String = columns.collect();
-        let key = self.names(&self.key).join(", ");
-        let unique = if key.is_empty() {
-            String::new()
-        } else {
-            format!(", UNIQUE ({key})")
+        let mut own = String::new();
+        if self.is_keyed() {
+            own.push_str(&format!("{} bigint, ", quoted(SEEN)));
+            own.push_str(&format!("{} text NOT NULL DEFAULT '', ", quoted(DIGEST)));
+        }
+        if self.has_deleted_at {
+            own.push_str(&format!("{} timestamptz, ", quoted(DELETED_AT)));
+        }
+        let unique = match self.is_keyed() {
+            true => format!(", {}", self.unique()),
+            false => String::new(),
         };
         format!(
-            "CREATE TABLE {} ({columns}{} text NOT NULL, {} text{unique})",
+            "CREATE TABLE {} ({columns}{own}{} text NOT NULL, {} text{unique})",
             self.qualified,
             quoted(RECORD),
             quoted(OVERFLOW)
         )
     }
 
+    /// The constraint that keeps rows of one key apart.
+    pub(super) fn unique(&self) -> String {
+        let mut key = self.names(&self.key);
+        key.push(quoted(DIGEST));
+        format!("UNIQUE ({})", key.join(", "))
+    }
+
     /// Adds the columns that the table was made without.
-    pub(super) fn grow(&self, remembered: &Remembered) -> Option<String> {
+    pub(super) fn grow(
+        &self,
+        remembered: &Remembered,
+        there: &BTreeMap<String, String>,
+    ) -> Option<String> {
         let is_new = |column: &&TableColumn| !remembered.contains_key(&column.field);
         let added = self.columns.iter().filter(is_new);
         let added = added
             .map(|column| format!("ADD COLUMN {} {}", quoted(&column.name), column.type_name()));
-        let added: Vec<String> = added.collect();
+        let mut added: Vec<String> = added.collect();
+        let ours = [
+            (SEEN, "bigint", self.is_keyed()),
+            (DELETED_AT, "timestamptz", self.has_deleted_at),
+        ];
+        for (name, kind, is_wanted) in ours {
+            if is_wanted && !there.contains_key(name) {
+                added.push(format!("ADD COLUMN {} {kind}", quoted(name)));
+            }
+        }
         (!added.is_empty()).then(|| format!("ALTER TABLE {} {}", self.qualified, added.join(", ")))
     }
 
@@ -164,43 +236,111 @@ impl Table {
         )
     }
 
-    /// Says, of keys given as one array per column, where each comes last and whether the table has it.
+    /// Says, of keys given as one array per column and then the mark of the pass: where each comes, whether the table has
+    /// it, whether the pass has seen it, and whether a row has it that is not the first one.
     pub(super) fn look_up(&self) -> String {
-        let keys = self.names(&self.key);
-        let arrays = self.key.iter().map(|at| self.columns[*at].type_name());
-        let given: Vec<String> = (0..keys.len()).map(|at| format!("k{at}")).collect();
-        let of_given: Vec<String> = given.iter().map(|name| format!("given.{name}")).collect();
+        let (keys, given, arrays) = self.given_keys();
+        let of_given = of(&given);
+        let mark = arrays.len() + 1;
+        let other = match self.has_digest && !self.has_digests {
+            true => format!("kept.{} <> ''", quoted(DIGEST)),
+            false => "false".to_owned(),
+        };
         format!(
-            "SELECT max(given.place), bool_or(kept.{} IS NOT NULL) FROM unnest({}) WITH ORDINALITY AS given({}, place) \
+            "SELECT array_agg(given.place ORDER BY given.place), bool_or(kept.{} IS NOT NULL), \
+             coalesce(bool_or(kept.{seen} = ${mark}::bigint), false), coalesce(bool_or({other}), false) \
+             FROM unnest({}) WITH ORDINALITY AS given({}, place) \
              LEFT JOIN {} AS kept ON {} GROUP BY {}",
             keys[0],
-            parameters(arrays),
+            parameters(arrays.into_iter()),
             given.join(", "),
             self.qualified,
             equal("kept", &keys, &of_given),
-            of_given.join(", ")
+            of_given.join(", "),
+            seen = quoted(SEEN),
         )
+    }
+
+    /// The rows of keys that are given like those of [`look_up`](Self::look_up): which of the keys, the digest, whether
+    /// the pass has seen it, and the record.
+    pub(super) fn examine(&self) -> String {
+        let (keys, given, arrays) = self.given_keys();
+        let mark = arrays.len() + 1;
+        let digest = match self.has_digest {
+            true => format!("kept.{}", quoted(DIGEST)),
+            false => "''::text".to_owned(),
+        };
+        format!(
+            "SELECT given.place, {digest}, coalesce(kept.{} = ${mark}::bigint, false), kept.{} \
+             FROM unnest({}) WITH ORDINALITY AS given({}, place) JOIN {} AS kept ON {}",
+            quoted(SEEN),
+            quoted(RECORD),
+            parameters(arrays.into_iter()),
+            given.join(", "),
+            self.qualified,
+            equal("kept", &keys, &of(&given)),
+        )
+    }
+
+    /// The columns of what the keys of rows are looked up by, the names of what is given, and the types.
+    fn given_keys(&self) -> (Vec<String>, Vec<String>, Vec<&'static str>) {
+        let mut keys = self.names(&self.key);
+        let mut arrays: Vec<&str> = self
+            .key
+            .iter()
+            .map(|at| self.columns[*at].type_name())
+            .collect();
+        if self.has_digests {
+            keys.push(quoted(DIGEST));
+            arrays.push("text");
+        }
+        let given = (0..keys.len()).map(|at| format!("k{at}")).collect();
+        (keys, given, arrays)
     }
 
     /// Replaces rows whose keys the table has, given as one array per column.
     pub(super) fn update(&self) -> String {
         let names = self.all_names();
         let given: Vec<String> = (0..names.len()).map(|at| format!("c{at}")).collect();
-        let set: Vec<String> = names
+        let mut set: Vec<String> = names
             .iter()
             .zip(&given)
             .map(|(name, given)| format!("{name} = given.{given}"))
             .collect();
-        let key: Vec<String> = self.key.iter().map(|at| format!("given.c{at}")).collect();
-        let types = self.columns.iter().map(TableColumn::type_name);
+        if self.has_deleted_at {
+            set.push(format!("{} = NULL", quoted(DELETED_AT)));
+        }
+        let mut keys = self.names(&self.key);
+        let mut values: Vec<String> = self.key.iter().map(|at| format!("given.c{at}")).collect();
+        if self.has_digest {
+            keys.push(quoted(DIGEST));
+            values.push(format!("given.c{}", names.len() - 1));
+        }
+        let mut types: Vec<&str> = self.columns.iter().map(TableColumn::type_name).collect();
+        types.extend(["text", "text", "bigint", "text"]);
+        types.truncate(names.len());
         format!(
             "UPDATE {} AS kept SET {} FROM unnest({}) AS given({}) WHERE {}",
             self.qualified,
             set.join(", "),
-            parameters(types.chain(["text", "text"])),
+            parameters(types.into_iter()),
             given.join(", "),
-            equal("kept", &self.names(&self.key), &key)
+            equal("kept", &keys, &values)
         )
+    }
+
+    /// Deals with the rows that the pass with a mark did not see; the mark is the parameter.
+    pub(super) fn sweep(&self) -> String {
+        let table = &self.qualified;
+        let unseen = format!("{} IS DISTINCT FROM $1::bigint", quoted(SEEN));
+        let deleted_at = quoted(DELETED_AT);
+        match self.deletes {
+            Deletes::Keep => format!("SELECT count(*) FROM {table} WHERE {unseen}"),
+            Deletes::Mark => format!(
+                "UPDATE {table} SET {deleted_at} = now() WHERE {unseen} AND {deleted_at} IS NULL"
+            ),
+            Deletes::Remove => format!("DELETE FROM {table} WHERE {unseen}"),
+        }
     }
 
     fn names(&self, columns: &[usize]) -> Vec<String> {
@@ -210,7 +350,10 @@ impl Table {
 
     fn all_names(&self) -> Vec<String> {
         let fields = self.columns.iter().map(|column| column.name.as_str());
-        fields.chain([RECORD, OVERFLOW]).map(quoted).collect()
+        let mut own = vec![RECORD, OVERFLOW];
+        own.extend(self.is_keyed().then_some(SEEN));
+        own.extend(self.has_digest.then_some(DIGEST));
+        fields.chain(own).map(quoted).collect()
     }
 }
 
@@ -275,7 +418,7 @@ pub(super) fn qualified(schema: &str, table: &str) -> String {
 
 /// The field's own name wherever PostgreSQL can have it; otherwise as much of it as fits, and a fingerprint of it.
 fn column_name(field: &str) -> String {
-    let is_taken = SYSTEM_COLUMNS.contains(&field) || field == RECORD || field == OVERFLOW;
+    let is_taken = SYSTEM_COLUMNS.contains(&field) || OURS.contains(&field);
     let is_possible = !field.is_empty() && field.len() <= LONGEST_NAME && !field.contains('\0');
     if is_possible && !is_taken {
         return field.to_owned();
@@ -317,6 +460,10 @@ fn parameters<'a>(types: impl Iterator<Item = &'a str>) -> String {
     let parameters = types.enumerate();
     let parameters = parameters.map(|(at, name)| format!("${}::{name}[]", at + 1));
     parameters.collect::<Vec<_>>().join(", ")
+}
+
+fn of(given: &[String]) -> Vec<String> {
+    given.iter().map(|name| format!("given.{name}")).collect()
 }
 
 fn equal(table: &str, names: &[String], values: &[String]) -> String {

@@ -4,10 +4,9 @@
 
 use std::borrow::Cow;
 
-use headwater_core::Timestamp;
 use serde::de::IgnoredAny;
 
-use crate::columns::ColumnKind;
+use crate::{columns::ColumnKind, moment::microseconds};
 
 /// Digits that a numeric takes in front of its decimal point.
 const MOST_WHOLE_DIGITS: i64 = 131_072;
@@ -187,14 +186,7 @@ fn exponent(text: &[u8]) -> Option<i64> {
 
 /// Microseconds since the year 2000. None for what is no moment, and for what a timestamptz would round.
 fn moment(value: &[u8]) -> Option<i64> {
-    let text = text(value)?;
-    let moment: Timestamp = text.parse().ok()?;
-    // A leap second is read as the second before it.
-    let is_leap_second = text.contains(":60");
-    if is_leap_second || moment.subsec_nanosecond() % 1_000 != 0 {
-        return None;
-    }
-    let microseconds = moment.as_microsecond() - EPOCH_MICROSECONDS;
+    let microseconds = microseconds(&text(value)?)? - EPOCH_MICROSECONDS;
     (microseconds >= EARLIEST_MICROSECONDS).then_some(microseconds)
 }
 
@@ -307,6 +299,10 @@ mod tests {
             "2024-05-01T10:00:00Z",
             "2024-05-01T10:00:00.123456+02:00",
             "0001-01-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T00:00:00Z",
+            "9999-12-31T23:59:59.999999Z",
+            "9999-12-31T23:59:59-08:00",
         ] {
             assert!(fits(ColumnKind::Time, &format!("\"{value}\"")), "{value}");
         }
@@ -316,6 +312,9 @@ mod tests {
             "2024-05-01",
             "2024-05-01T10:00:00",
             "soon",
+            "infinity",
+            "-infinity",
+            "9999-12-31T24:00:00Z",
             "",
             "-006000-01-01T00:00:00Z",
         ] {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::{Locked, State};
+use headwater_host::{Locked, State, busy};
 use rusqlite::{
     Connection, MAIN_DB, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
 };
@@ -187,13 +187,7 @@ fn lock(path: &Path, name: &str) -> Result<Locked> {
         .open(&lock_path);
     // Where nothing can be locked, the epoch is enough to be safe.
     let locked = file.and_then(Locked::take_if_possible).map_err(failed)?;
-    locked.ok_or_else(|| {
-        let text = format!(
-            "{} is being written by another run of the connection {name}; wait for it to end",
-            path.display()
-        );
-        Error::new(Kind::ConfigInvalid, text)
-    })
+    locked.ok_or_else(|| busy(path.display(), Some(name)))
 }
 
 /// One lock for each connection, so that several may share a file.

@@ -27,7 +27,7 @@ pub(super) fn problem(path: &Path, error: rusqlite::Error) -> Error {
             "is damaged; put a sound copy in its place, or name another file".to_owned(),
         ),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
-            Kind::OutputFailed,
+            Kind::Unavailable,
             "is being written by another program; run again once that has ended".to_owned(),
         ),
         Some(ErrorCode::SystemIoFailure) => (

@@ -5,7 +5,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::fields::for_each_field;
+use headwater_host::{canonical::key_part, fields::for_each_field};
 use rusqlite::{
     Statement,
     types::{ToSqlOutput, Value, ValueRef},
@@ -86,7 +86,14 @@ impl<'record> Row<'_, 'record> {
     pub fn bind(&self, statement: &mut Statement<'_>) -> rusqlite::Result<bool> {
         let mut overflow = Vec::new();
         for (place, (column, value)) in self.layout.columns.iter().zip(&self.values).enumerate() {
-            let fitting = value.map_or(Some(NULL), |value| fit(column.kind, value));
+            let fitting = match value {
+                None => Some(NULL),
+                // Two spellings of one id are one key.
+                Some(value) if column.kind == ColumnKind::Json && self.is_key(place) => {
+                    Some(text_of(key_part(value)))
+                }
+                Some(value) => fit(column.kind, value),
+            };
             let bound = fitting.unwrap_or_else(|| {
                 let value = value.unwrap_or_default();
                 add_field(&mut overflow, &column.field, value);
@@ -108,11 +115,33 @@ impl<'record> Row<'_, 'record> {
     /// What stands in the column of a value that does not fit. A key has to tell records apart all the same: its JSON
     /// text is there as a blob, which is equal to no text and no number.
     fn misfit(&self, place: usize, value: &'record [u8]) -> ToSqlOutput<'record> {
-        if self.layout.key.contains(&place) {
-            ToSqlOutput::Borrowed(ValueRef::Blob(value))
-        } else {
-            NULL
+        if !self.is_key(place) {
+            return NULL;
         }
+        match key_part(value) {
+            Cow::Borrowed(value) => ToSqlOutput::Borrowed(ValueRef::Blob(value)),
+            Cow::Owned(value) => ToSqlOutput::Owned(Value::Blob(value)),
+        }
+    }
+
+    fn is_key(&self, place: usize) -> bool {
+        self.layout.key.contains(&place)
+    }
+
+    /// Binds the parts of the key, in their order, as the first parameters.
+    pub fn bind_key(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
+        for (at, place) in self.layout.key.iter().enumerate() {
+            let column = &self.layout.columns[*place];
+            let bound = match self.values[*place] {
+                None => NULL,
+                Some(value) if column.kind == ColumnKind::Json => text_of(key_part(value)),
+                Some(value) => {
+                    fit(column.kind, value).unwrap_or_else(|| self.misfit(*place, value))
+                }
+            };
+            statement.raw_bind_parameter(at + 1, bound)?;
+        }
+        Ok(())
     }
 }
 
@@ -120,6 +149,17 @@ const NULL: ToSqlOutput<'static> = ToSqlOutput::Borrowed(ValueRef::Null);
 
 fn text(bytes: &[u8]) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(ValueRef::Text(bytes))
+}
+
+fn text_of(bytes: Cow<'_, [u8]>) -> ToSqlOutput<'_> {
+    match bytes {
+        Cow::Borrowed(b"null") => NULL,
+        Cow::Borrowed(bytes) => text(bytes),
+        Cow::Owned(bytes) => ToSqlOutput::Owned(match String::from_utf8(bytes) {
+            Ok(string) => Value::Text(string),
+            Err(error) => Value::Blob(error.into_bytes()),
+        }),
+    }
 }
 
 /// A value as its column holds it; none where it does not fit.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
+use headwater_host::{Deletes, State, canonical::digest, lost};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     Mode, TableOptions,
     columns::{ColumnKind, OVERFLOW, RECORD, columns},
+    relational::{DELETED_AT, DIGEST, OURS, SEEN},
 };
 
 /// SQLite's limit for the columns of a table.
@@ -37,10 +39,32 @@ pub(super) struct Table {
     columns_json: String,
     /// Columns at the end of the layout that the file does not have yet; none where it has no such table at all.
     added: Option<usize>,
+    /// What the columns of the file's table are called, folded, before anything is done to it.
+    actual: BTreeSet<String>,
+    /// The field that tells when a record changed.
+    pub cursor: Option<&'static str>,
+    /// Whether each row has the digest of its record in its key.
+    pub has_digests: bool,
+    /// Whether rows of one key can be told apart by a digest.
+    pub has_digest: bool,
+    /// Whether rows can be marked as deleted.
+    has_deleted_at: bool,
+    deletes: Deletes,
+    pub statements: Statements,
+}
+
+/// The statements of a table. Those of rows have as parameters the columns, the record and the overflow; then, where
+/// rows have a key, the mark of the pass and, where there is one, the digest.
+#[derive(Debug)]
+pub(super) struct Statements {
     /// Adds a row, where its key is new.
     pub insert: String,
-    /// Replaces the row with the same key. The parameters are those of `insert`.
+    /// Makes a row the record; its number is the last parameter.
     pub update: String,
+    /// The rows with a key: number, mark, whether deleted, digest and record.
+    pub find: String,
+    /// Says that the pass has seen a row, by the mark and the row's number.
+    pub touch: String,
 }
 
 /// What our own table remembers of a table.
@@ -59,6 +83,7 @@ pub(super) fn plan(
     connection_name: &str,
     options: &TableOptions,
     streams: &[StreamSpec],
+    state: &State,
 ) -> Result<BTreeMap<String, Table>> {
     let remembers = has_table(connection, "_headwater_tables");
     let planner = Planner {
@@ -66,6 +91,7 @@ pub(super) fn plan(
         path,
         connection_name,
         options,
+        state,
         remembers: remembers.map_err(|error| problem(path, error))?,
     };
     let mut tables: BTreeMap<String, Table> = BTreeMap::new();
@@ -90,6 +116,7 @@ struct Planner<'run> {
     path: &'run Path,
     connection_name: &'run str,
     options: &'run TableOptions,
+    state: &'run State,
     /// Whether the file has the table in which we remember our tables.
     remembers: bool,
 }
@@ -116,34 +143,81 @@ impl Planner<'_> {
                     known.stream, known.connection
                 )));
             }
-            // Somebody took the table away: it begins anew.
             known => known.filter(|_| is_there),
         };
         self.refuse_elsewhere(stream, &name)?;
+        self.refuse_lost(stream, &name, is_there)?;
         let mode = self.mode(stream, &name, known.as_ref())?;
+        if mode == Mode::Append && self.options.deletes != Deletes::Keep {
+            return Err(invalid(format!(
+                "the stream {} is appended, so that no row of it can be told to be deleted; leave out ?deletes=",
+                stream.name
+            )));
+        }
         let actual = if known.is_some() {
             self.column_names(&name)?
         } else {
             BTreeSet::new()
         };
-        let (columns, added) = self.columns(stream, &name, known, actual)?;
-        let key_fields = match mode {
-            Mode::Upsert => stream.key,
-            Mode::Append => &[],
+        let (columns, added) = self.columns(stream, &name, known, actual.clone())?;
+        let key_fields: Vec<&str> = match mode {
+            Mode::Upsert => stream.key.iter().copied().collect(),
+            Mode::Append => Vec::new(),
         };
         let place = |field: &&str| columns.iter().position(|column| column.field == *field);
         let key: Vec<usize> = key_fields.iter().filter_map(place).collect();
+        let is_keyed = !key.is_empty();
+        let has_digests = is_keyed && stream.has_digest();
+        let has_digest = is_keyed && (has_digests || added.is_none() || actual.contains(DIGEST));
+        let deletes = self.options.deletes;
+        let has_deleted_at = is_keyed && (deletes == Deletes::Mark || actual.contains(DELETED_AT));
+        let layout = Layout::new(columns, key);
         Ok(Table {
-            insert: insert_statement(&name, &columns, &key),
-            update: update_statement(&name, &columns, &key),
+            statements: Statements::new(&name, &layout, has_digest, has_deleted_at, has_digests),
             name,
             stream: stream.name,
             mode,
             key_json: json(&key_fields)?,
-            columns_json: json(&columns)?,
-            layout: Layout::new(columns, key),
+            columns_json: json(&layout.columns)?,
+            layout,
             added,
+            actual,
+            cursor: stream.cursor,
+            has_digests,
+            has_digest,
+            has_deleted_at,
+            deletes,
         })
+    }
+
+    /// Refuses to go on where a table has lost what the state says that it has.
+    fn refuse_lost(&self, stream: &StreamSpec, table: &str, is_there: bool) -> Result<()> {
+        let path = self.path.display();
+        let what = if !is_there && self.state.vouches_for(stream.name) {
+            format!(
+                "the table {table} of the stream {} is not in {path}",
+                stream.name
+            )
+        } else if is_there
+            && self.options.mode != Some(Mode::Append)
+            && self.state.rows(stream.name) > 0
+            && self.is_empty(table)?
+        {
+            format!(
+                "the table {table} of the stream {} in {path} is empty",
+                stream.name
+            )
+        } else {
+            return Ok(());
+        };
+        let place = format!("sqlite:{path} --connection {}", self.connection_name);
+        Err(lost(&what, &place, stream.name))
+    }
+
+    fn is_empty(&self, table: &str) -> Result<bool> {
+        let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {})", quoted(table));
+        let found = self.connection.query_row(&sql, [], |row| row.get(0));
+        found.map_err(|error| problem(self.path, error))
     }
 
     fn table_name(&self, stream: &str) -> Result<String> {
@@ -268,7 +342,13 @@ impl Planner<'_> {
                 known.mode
             )));
         }
-        if made == Mode::Upsert && known.key != stream.key {
+        if made == Mode::Upsert
+            && !stream
+                .key
+                .iter()
+                .copied()
+                .eq(known.key.iter().map(String::as_str))
+        {
             return Err(invalid(format!(
                 "the key of the stream {} is another one than when the table {table} in {path} was made; name \
                  another file",
@@ -299,8 +379,17 @@ impl Planner<'_> {
                 "the table {table} in {path} lost its column {lacking}; put it back, or name another file"
             )));
         }
+        let clash = all
+            .iter()
+            .find(|column| OURS.contains(&column.column.as_str()));
+        if let Some(clash) = clash {
+            return Err(invalid(format!(
+                "the table {table} in {path} has a field's column {}, a name that is needed now; name another file",
+                clash.column
+            )));
+        }
         let mut taken = actual;
-        taken.extend([RECORD, OVERFLOW].map(str::to_owned));
+        taken.extend(OURS.map(str::to_owned));
         let had = all.len();
         for column in columns(stream) {
             if all.iter().any(|known| known.field == column.name) {
@@ -312,7 +401,8 @@ impl Planner<'_> {
                 kind: column.kind,
             });
         }
-        let count = all.len() + 2;
+        let ours = if stream.key.is_empty() { 2 } else { OURS.len() };
+        let count = all.len() + ours;
         if count > MOST_COLUMNS {
             return Err(invalid(format!(
                 "the table {table} of the stream {} would have {count} columns; SQLite's limit is {MOST_COLUMNS}",
@@ -325,27 +415,33 @@ impl Planner<'_> {
 }
 
 impl Table {
+    /// Whether the file's table has to be made anew, for a key of more columns.
+    pub fn is_rebuilt(&self) -> bool {
+        self.added.is_some() && self.has_digest && !self.actual.contains(DIGEST)
+    }
+
     /// Makes the file's table what was planned, inside of a transaction.
     pub fn make(&self, connection: &Connection, connection_name: &str) -> rusqlite::Result<()> {
         let columns = &self.layout.columns;
         let name = quoted(&self.name);
         match self.added {
-            Some(0) => return Ok(()),
             Some(added) => {
-                for column in &columns[columns.len() - added..] {
-                    let column = declaration(column);
+                let mut declared: Vec<String> = columns[columns.len() - added..]
+                    .iter()
+                    .map(declaration)
+                    .collect();
+                declared.extend(self.lacking().map(str::to_owned));
+                for column in &declared {
                     connection.execute_batch(&format!("ALTER TABLE {name} ADD COLUMN {column}"))?;
+                }
+                if self.is_rebuilt() {
+                    self.rebuild(connection)?;
+                } else if declared.is_empty() {
+                    return Ok(());
                 }
             }
             None => {
-                let mut parts: Vec<String> = columns.iter().map(declaration).collect();
-                parts.push(format!("{RECORD} TEXT NOT NULL"));
-                parts.push(format!("{OVERFLOW} TEXT"));
-                // Not a primary key, since a record without its key is kept, too.
-                if !self.layout.key.is_empty() {
-                    parts.push(format!("UNIQUE ({})", key_names(columns, &self.layout.key)));
-                }
-                connection.execute_batch(&format!("CREATE TABLE {name} ({})", parts.join(", ")))?;
+                connection.execute_batch(&self.create(&self.name))?;
             }
         }
         connection.execute(
@@ -362,46 +458,229 @@ impl Table {
         )?;
         Ok(())
     }
-}
 
-fn insert_statement(table: &str, columns: &[TableColumn], key: &[usize]) -> String {
-    let names: Vec<String> = columns
-        .iter()
-        .map(|column| quoted(&column.column))
-        .collect();
-    let parameters: Vec<String> = (1..=columns.len() + 2)
-        .map(|number| format!("?{number}"))
-        .collect();
-    let mut sql = format!(
-        "INSERT INTO {} ({}) VALUES ({})",
-        quoted(table),
-        [names, vec![RECORD.to_owned(), OVERFLOW.to_owned()]]
-            .concat()
-            .join(", "),
-        parameters.join(", ")
-    );
-    if !key.is_empty() {
-        sql.push_str(&format!(
-            " ON CONFLICT ({}) DO NOTHING",
-            key_names(columns, key)
-        ));
+    /// Our own columns that an existing table lacks and can be given.
+    fn lacking(&self) -> impl Iterator<Item = &'static str> {
+        let is_keyed = !self.layout.key.is_empty();
+        let wanted = [
+            (SEEN, "_seen INTEGER", is_keyed),
+            (DELETED_AT, "_deleted_at TEXT", self.has_deleted_at),
+        ];
+        wanted
+            .into_iter()
+            .filter(|(name, _, is_wanted)| *is_wanted && !self.actual.contains(*name))
+            .map(|(_, declared, _)| declared)
     }
-    sql
+
+    /// The statement that makes the table under a name.
+    fn create(&self, name: &str) -> String {
+        let columns = &self.layout.columns;
+        let mut parts: Vec<String> = columns.iter().map(declaration).collect();
+        if !self.layout.key.is_empty() {
+            // Before the record, so that a pass that looks for them need not step over it.
+            parts.push(format!("{SEEN} INTEGER"));
+            parts.push(format!("{DIGEST} TEXT NOT NULL DEFAULT ''"));
+        }
+        if self.has_deleted_at {
+            parts.push(format!("{DELETED_AT} TEXT"));
+        }
+        parts.push(format!("{RECORD} TEXT NOT NULL"));
+        parts.push(format!("{OVERFLOW} TEXT"));
+        // Not a primary key, since a record without its key is kept, too.
+        if !self.layout.key.is_empty() {
+            let key = key_names(columns, &self.layout.key);
+            parts.push(format!("UNIQUE ({key}, {DIGEST})"));
+        }
+        format!("CREATE TABLE {} ({})", quoted(name), parts.join(", "))
+    }
+
+    /// Moves the rows of a table whose key had no digest to one whose key has. Its indexes and triggers come along.
+    fn rebuild(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let name = quoted(&self.name);
+        let number = row_number(&self.layout.columns);
+        let moved = format!("_headwater_new_{}", self.name);
+        let others = "SELECT sql FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE AND sql IS NOT NULL \
+                      AND type IN ('index', 'trigger')";
+        let others: Vec<String> = connection
+            .prepare(others)?
+            .query_map([&self.name], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut all: Vec<String> = self
+            .layout
+            .columns
+            .iter()
+            .map(|column| quoted(&column.column))
+            .collect();
+        all.extend([SEEN, RECORD, OVERFLOW].map(str::to_owned));
+        if self.has_deleted_at {
+            all.push(DELETED_AT.to_owned());
+        }
+        let all = all.join(", ");
+        connection.execute_batch(&self.create(&moved))?;
+        connection.execute_batch(&format!(
+            "INSERT INTO {} ({number}, {all}, {DIGEST}) SELECT {number}, {all}, CAST({number} AS TEXT) FROM {name}",
+            quoted(&moved)
+        ))?;
+        // Views that name the table stay as they are while it is away.
+        connection.execute_batch(&format!(
+            "PRAGMA legacy_alter_table = ON; DROP TABLE {name}; ALTER TABLE {} RENAME TO {name}; \
+             PRAGMA legacy_alter_table = OFF;",
+            quoted(&moved)
+        ))?;
+        let mut rows = connection.prepare(&format!(
+            "SELECT {number}, {RECORD} FROM {name} WHERE {number} > ?1 ORDER BY {number} LIMIT 1000"
+        ))?;
+        let mut update = connection.prepare(&format!(
+            "UPDATE {name} SET {DIGEST} = ?1 WHERE {number} = ?2"
+        ))?;
+        let mut last = i64::MIN;
+        loop {
+            let batch: Vec<(i64, String)> = rows
+                .query_map([last], |row| {
+                    let record = row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?;
+                    Ok((row.get(0)?, digest(record)))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            let Some((number, _)) = batch.last() else {
+                break;
+            };
+            last = *number;
+            for (number, digest) in &batch {
+                update.execute(params![digest, number])?;
+            }
+        }
+        others
+            .iter()
+            .try_for_each(|sql| connection.execute_batch(sql))
+    }
+
+    /// Deals with the rows that the pass with this mark did not see, and counts them.
+    pub fn sweep(&self, connection: &Connection, mark: i64) -> rusqlite::Result<usize> {
+        let name = quoted(&self.name);
+        let unseen = format!("{SEEN} IS NOT ?1");
+        match self.deletes {
+            Deletes::Keep => {
+                let sql = format!("SELECT count(*) FROM {name} WHERE {unseen}");
+                let count: i64 = connection.query_row(&sql, [mark], |row| row.get(0))?;
+                Ok(usize::try_from(count).unwrap_or(0))
+            }
+            Deletes::Mark => connection.execute(
+                &format!(
+                    "UPDATE {name} SET {DELETED_AT} = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') \
+                     WHERE {unseen} AND {DELETED_AT} IS NULL"
+                ),
+                [mark],
+            ),
+            Deletes::Remove => {
+                connection.execute(&format!("DELETE FROM {name} WHERE {unseen}"), [mark])
+            }
+        }
+    }
+
+    /// Whether rows have a key, and so a mark.
+    pub fn is_keyed(&self) -> bool {
+        !self.layout.key.is_empty()
+    }
+
+    pub const fn deletes(&self) -> Deletes {
+        self.deletes
+    }
 }
 
-fn update_statement(table: &str, columns: &[TableColumn], key: &[usize]) -> String {
-    let equal = |place: usize| format!("{} = ?{}", quoted(&columns[place].column), place + 1);
-    let others = (0..columns.len()).filter(|place| !key.contains(place));
-    let mut values: Vec<String> = others.map(equal).collect();
-    values.push(format!("{RECORD} = ?{}", columns.len() + 1));
-    values.push(format!("{OVERFLOW} = ?{}", columns.len() + 2));
-    let condition: Vec<String> = key.iter().map(|place| equal(*place)).collect();
-    format!(
-        "UPDATE {} SET {} WHERE {}",
-        quoted(table),
-        values.join(", "),
-        condition.join(" AND ")
-    )
+impl Statements {
+    fn new(
+        table: &str,
+        layout: &Layout,
+        has_digest: bool,
+        has_deleted_at: bool,
+        has_digests: bool,
+    ) -> Self {
+        let Layout { columns, key, .. } = layout;
+        let mut names: Vec<String> = columns
+            .iter()
+            .map(|column| quoted(&column.column))
+            .collect();
+        names.extend([RECORD, OVERFLOW].map(str::to_owned));
+        if !key.is_empty() {
+            names.push(SEEN.to_owned());
+        }
+        if has_digest {
+            names.push(DIGEST.to_owned());
+        }
+        let table = quoted(table);
+        let parameters: Vec<String> = (1..=names.len())
+            .map(|number| format!("?{number}"))
+            .collect();
+        let digest = if has_digest {
+            format!(", {DIGEST}")
+        } else {
+            String::new()
+        };
+        let mut insert = format!(
+            "INSERT INTO {table} ({}) VALUES ({})",
+            names.join(", "),
+            parameters.join(", ")
+        );
+        if !key.is_empty() {
+            let key = key_names(columns, key);
+            insert.push_str(&format!(" ON CONFLICT ({key}{digest}) DO NOTHING"));
+        }
+        let mut values: Vec<String> = names
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| !key.contains(place))
+            .map(|(place, name)| format!("{name} = ?{}", place + 1))
+            .collect();
+        let back = if has_deleted_at {
+            format!(", {DELETED_AT} = NULL")
+        } else {
+            String::new()
+        };
+        let row = names.len() + 1;
+        let number = row_number(columns);
+        let update = format!(
+            "UPDATE {table} SET {}{back} WHERE {number} = ?{row}",
+            values.join(", ")
+        );
+        values.clear();
+        let of_key = key.iter().enumerate();
+        values.extend(
+            of_key.map(|(at, place)| format!("{} = ?{}", quoted(&columns[*place].column), at + 1)),
+        );
+        if has_digests {
+            values.push(format!("{DIGEST} = ?{}", key.len() + 1));
+        }
+        let deleted = if has_deleted_at {
+            format!("{DELETED_AT} IS NOT NULL")
+        } else {
+            "0".to_owned()
+        };
+        let digest = if has_digest { DIGEST } else { "''" };
+        let find = format!(
+            "SELECT {number}, {SEEN}, {deleted}, {digest}, {RECORD} FROM {table} WHERE {}",
+            values.join(" AND ")
+        );
+        let touch = format!("UPDATE {table} SET {SEEN} = ?1{back} WHERE {number} = ?2");
+        Self {
+            insert,
+            update,
+            find,
+            touch,
+        }
+    }
+}
+
+/// What SQLite calls the number of a row where no column has that name.
+fn row_number(columns: &[TableColumn]) -> &'static str {
+    let is_free = |name: &&str| {
+        columns
+            .iter()
+            .all(|column| !column.column.eq_ignore_ascii_case(name))
+    };
+    ["rowid", "_rowid_", "oid"]
+        .into_iter()
+        .find(is_free)
+        .unwrap_or("rowid")
 }
 
 fn key_names(columns: &[TableColumn], key: &[usize]) -> String {

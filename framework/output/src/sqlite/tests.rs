@@ -1,6 +1,7 @@
 //! The sink against real files: what a row holds, what is refused, and what a crash leaves.
 
 mod crash;
+mod passes;
 mod refusals;
 mod rows;
 mod schema;

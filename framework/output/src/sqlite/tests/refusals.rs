@@ -305,14 +305,14 @@ fn a_second_run_of_the_connection_is_refused_until_the_first_ends() {
     ] {
         says(
             &error,
-            Kind::ConfigInvalid,
+            Kind::Unavailable,
             "is being written by another run of the connection main; wait",
         );
     }
     first.commit(&mut state(1)).unwrap();
     drop(first);
     let error = second.restore(&[things()], &state(0)).unwrap_err();
-    says(&error, Kind::ConfigInvalid, "meanwhile; run again");
+    says(&error, Kind::Unavailable, "meanwhile; run again");
     place.sink().load(CONNECTOR).unwrap();
 }
 
@@ -495,7 +495,7 @@ fn a_file_that_another_program_keeps_is_waited_for_and_then_refused() {
     let error = write(&mut sink, "things", &[r#"{"id":"a"}"#]).unwrap_err();
     says(
         &error,
-        Kind::OutputFailed,
+        Kind::Unavailable,
         "is being written by another program",
     );
 }

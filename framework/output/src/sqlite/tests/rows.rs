@@ -12,7 +12,8 @@ fn each_value_stands_in_its_column_as_it_was_sent() {
         Written {
             records: 1,
             deduplicated: 0,
-            overflowed: 0
+            overflowed: 0,
+            ..Written::default()
         }
     );
     assert_eq!(

@@ -12,21 +12,24 @@ fn fields_that_the_schema_gained_become_columns_with_the_first_rows() {
     );
     place.write(&narrow, &[r#"{"id":"a","count":1}"#]);
     let columns = "SELECT group_concat(name, ' ') FROM pragma_table_info('things')";
-    assert_eq!(place.query(columns), ["'id _record _overflow'"]);
+    assert_eq!(
+        place.query(columns),
+        ["'id _seen _digest _record _overflow'"]
+    );
 
     let mut sink = place.sink();
     let mut position = sink.load(CONNECTOR).unwrap().unwrap();
     sink.restore(&[things()], &position).unwrap();
     assert_eq!(
         place.query(columns),
-        ["'id _record _overflow'"],
+        ["'id _seen _digest _record _overflow'"],
         "nothing changes before a write"
     );
     write(&mut sink, "things", &[r#"{"id":"b","count":2}"#]).unwrap();
     drop(sink);
     assert_eq!(
         place.query(columns),
-        ["'id _record _overflow'"],
+        ["'id _seen _digest _record _overflow'"],
         "nothing changes without a commit"
     );
 
@@ -119,7 +122,8 @@ fn any_name_can_be_a_column() {
         Written {
             records: 1,
             deduplicated: 1,
-            overflowed: 0
+            overflowed: 0,
+            ..Written::default()
         }
     );
     assert_eq!(
