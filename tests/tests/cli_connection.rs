@@ -243,7 +243,10 @@ async fn a_sync_that_is_refused_shows_in_the_health_of_its_connection() {
     let listed = home.good(&["list"]).out;
     assert!(listed.contains("needs attention"), "{listed}");
     let shown = home.good(&["show", "copilot"]).out;
-    assert!(shown.contains("last sync") && shown.contains("failed"), "{shown}");
+    assert!(
+        shown.contains("last sync") && shown.contains("failed"),
+        "{shown}"
+    );
     sandbox.set_faults(Default::default());
     home.good(&["test", "copilot"]);
     assert_eq!(health()["health"], "needs_attention");

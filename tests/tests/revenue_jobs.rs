@@ -330,6 +330,124 @@ async fn a_job_or_a_result_that_is_gone_is_ordered_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_shows_late_is_waited_for_and_not_ordered_again() {
+    for is_not_found in [false, true] {
+        for (status, result) in [(1, 0), (5, 0), (0, 1), (0, 5), (4, 4)] {
+            let mut late = RevenueOptions {
+                forecast_entries: 60,
+                ..options()
+            };
+            late.behaviour.unknown_job_not_found = is_not_found;
+            let sandbox = tenant(late).await;
+            let outcome = || JobOutcome::Late {
+                list: 3,
+                status,
+                result,
+            };
+            outside(&sandbox).script_jobs([outcome(), outcome(), outcome()]);
+            let host = Host::default();
+            let read = host.read(unhurried::context(), three_jobs(&sandbox), &THREE_JOBS);
+            let summary = read.await.unwrap();
+            let case = format!("status {status}, result {result}, 404: {is_not_found}");
+            assert!(summary.failure().is_none(), "{case}: {summary:?}");
+            assert_eq!(ordered_once(&sandbox).len(), 3, "{case}");
+            is_complete(&host, &sandbox, &THREE_JOBS, &case);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_lists_lack_for_a_while_is_found_after_a_crash_and_after_a_lost_answer() {
+    for fate in [
+        Fate::AnswerNever,
+        Fate::AnswerLost,
+        Fate::AnsweredBy(503),
+        Fate::AnsweredBy(200),
+    ] {
+        let sandbox = tenant(limited_to(1000)).await;
+        outside(&sandbox).script_jobs([JobOutcome::Late {
+            list: 5,
+            status: 2,
+            result: 2,
+        }]);
+        let host = Host::default();
+        let wanted = ["forecast_entries"];
+        let between = first_order(fate.clone());
+        dies_or_fails(&host, &between, answer(&sandbox.base_url()), &wanted).await;
+        let read = host.read(unhurried::context(), answer(&sandbox.base_url()), &wanted);
+        let summary = read.await.unwrap();
+        assert!(summary.failure().is_none(), "{fate:?}: {summary:?}");
+        // One read finds it and is done; the next one is a pass of its own.
+        let first = outside(&sandbox).jobs();
+        assert!(first.len() <= 2, "{fate:?}: {first:#?}");
+        assert!(first[0].downloads > 0, "{fate:?}: {first:#?}");
+        let entries = keys("forecast_entries", &host.records("forecast_entries"));
+        let all = truth(&sandbox, "forecast_entries", "");
+        assert_eq!(entries.len(), all.len() * first.len(), "{fate:?}");
+    }
+}
+
+/// Reads until the end, or until a request is stuck, or until an error.
+async fn dies_or_fails(host: &Host, between: &Between, answer: Value, wanted: &[&str]) {
+    let context = between.context();
+    tokio::select! {
+        biased;
+        () = between.is_stuck() => {}
+        _ = host.read(context.clone(), answer, wanted) => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_never_shows_costs_one_more_and_then_one_a_run() {
+    let never = || JobOutcome::Late {
+        list: u32::MAX,
+        status: u32::MAX,
+        result: 0,
+    };
+    let scripted = Scripted::new([never(), never(), never()], json!({})).await;
+    scripted.fails(Kind::Unavailable, "does not know").await;
+    assert_eq!(scripted.jobs(), 2);
+    scripted.fails(Kind::Unavailable, "does not know").await;
+    assert_eq!(scripted.jobs(), 3);
+    scripted.completes("the third read").await;
+    assert_eq!(scripted.jobs(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_shows_after_a_run_gave_up_is_read_by_the_next_one() {
+    let late = |status| JobOutcome::Late {
+        list: 0,
+        status,
+        result: 0,
+    };
+    let scripted = Scripted::new([late(u32::MAX), late(15)], json!({})).await;
+    scripted.fails(Kind::Unavailable, "does not know").await;
+    assert_eq!(scripted.jobs(), 2);
+    scripted.completes("the second read").await;
+    assert_eq!(scripted.jobs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_is_empty_at_first_is_waited_for() {
+    let sandbox = tenant(limited_to(1000)).await;
+    let asked = AtomicUsize::new(0);
+    let between = Between::new(move |_, request| {
+        let is_result = request.uri().path().ends_with("/results");
+        match is_result && asked.fetch_add(1, SeqCst) < 3 {
+            true => Fate::Instead(200, String::new()),
+            false => Fate::Arrives,
+        }
+    });
+    let host = Host::default();
+    let wanted = ["forecast_entries"];
+    let read = host.read(between.context(), answer(&sandbox.base_url()), &wanted);
+    let summary = read.await.unwrap();
+    assert!(summary.failure().is_none(), "{summary:?}");
+    assert_eq!(ordered_once(&sandbox).len(), 1);
+    is_complete(&host, &sandbox, &wanted, "");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_that_nobody_knows_is_waited_for_and_told() {
     let paused = JobOutcome::UnknownStatus {
         word: "PAUSED".to_owned(),

@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use headwater::{
     Note, Page, Scope,
-    http::{Client, Export, ExportStream, ExportToken, Jobs, Request, Response, Route, Seen},
+    http::{
+        Client, Export, ExportStream, ExportToken, Jobs, Request, Response, Route, Seen,
+        ServiceTime,
+    },
     prelude::*,
 };
 use serde::{Deserialize, Serialize};
@@ -138,6 +141,14 @@ impl Export for ActivityExport {
     }
 }
 
+/// The day with which the next pass starts, if Clari's clock says that it is before the last one. Asked after the first
+/// answer of the pass, which comes before all others.
+fn bounded(days: &Days, time: ServiceTime) -> Option<Date> {
+    let today = time.date()?.to_zoned(TimeZone::UTC).date();
+    let end = today.clamp(days.from, days.to.max(days.from));
+    (end < days.to).then_some(end)
+}
+
 /// The first moment of a day, as Clari counts them.
 fn midnight(day: Date) -> Option<Timestamp> {
     let zoned = day.to_zoned(TimeZone::UTC).ok()?;
@@ -195,6 +206,9 @@ pub(crate) struct Token {
     named: Seen,
     /// Activities of the last day.
     delivered: Seen,
+    /// The day with which the next pass starts, if that is before the last one: the clock that planned it was ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Date>,
 }
 
 impl Activities {
@@ -226,6 +240,11 @@ impl Activities {
         token: &mut Token,
     ) -> Result<()> {
         let mut kept = Vec::with_capacity(page.records.len());
+        let (until, is_bounded) = (token.until.unwrap_or(days.to), token.until.is_some());
+        let is_last_day = |day: Option<Date>| match is_bounded {
+            true => day >= Some(until),
+            false => day == Some(until),
+        };
         for span in std::mem::take(&mut page.records) {
             let record = &page.body[span.clone()];
             let about: About = serde_json::from_slice(record).map_err(|_| {
@@ -234,7 +253,7 @@ impl Activities {
             })?;
             let fingerprint = Seen::fingerprint(record);
             let day = about.day();
-            if day == Some(days.to) && token.delivered.len() < MOST_REMEMBERED {
+            if is_last_day(day) && token.delivered.len() < MOST_REMEMBERED {
                 token.delivered.insert(fingerprint);
             }
             if self.has_companion() {
@@ -244,7 +263,7 @@ impl Activities {
                     }
                 }
             }
-            if day == Some(days.from) && days.delivered.contains(fingerprint) {
+            if day >= Some(days.from) && days.delivered.contains(fingerprint) {
                 continue;
             }
             kept.push(span);
@@ -323,9 +342,9 @@ impl Stream for Activities {
     }
 
     async fn fetch(&self, days: Days, token: Option<Token>) -> Result<Page<Token, Bookmark>> {
-        let bookmark = |delivered: &Seen| Bookmark {
-            day: days.to,
-            delivered: delivered.clone(),
+        let bookmark = |token: &Token| Bookmark {
+            day: token.until.unwrap_or(days.to),
+            delivered: token.delivered.clone(),
         };
         let is_first = token.is_none();
         let mut token = token.unwrap_or(Token {
@@ -333,6 +352,7 @@ impl Stream for Activities {
             pending: Vec::new(),
             named: Seen::default(),
             delivered: Seen::default(),
+            until: None,
         });
         if !token.pending.is_empty() {
             let mut page = self.opportunities(token).await?;
@@ -340,18 +360,23 @@ impl Stream for Activities {
                 .next
                 .take_if(|rest| rest.export.is_none() && rest.pending.is_empty())
             {
-                page.bookmark = Some(bookmark(&rest.delivered));
+                page.bookmark = Some(bookmark(&rest));
             }
             return Ok(page);
         }
         let place = token.export.take();
         if place.is_none() && !is_first {
             return Ok(Page {
-                bookmark: Some(bookmark(&token.delivered)),
+                bookmark: Some(bookmark(&token)),
                 ..Page::empty()
             });
         }
         let mut read = Stream::fetch(&self.export, days.clone(), place).await?;
+        if is_first {
+            let time = self.export.export().jobs.client.time();
+            token.until = bounded(&days, time);
+            read.notes.extend(time.note());
+        }
         self.look(&days, &mut read, &mut token)?;
         token.export = read.next;
         let is_over = token.export.is_none() && token.pending.is_empty();
@@ -365,7 +390,7 @@ impl Stream for Activities {
             hold: read.hold,
             beside: Vec::new(),
             total: None,
-            bookmark: is_over.then(|| bookmark(&token.delivered)),
+            bookmark: is_over.then(|| bookmark(&token)),
             next: (!is_over).then_some(token),
         })
     }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use headwater::{
     Page,
     http::{
-        Client, Export, ExportStream, ExportToken, Jobs, Records, Request, Response, Route, Seen,
+        Bound, Client, Export, ExportStream, ExportToken, Jobs, Records, Request, Response, Route,
+        Seen, ServiceTime,
     },
     prelude::*,
 };
@@ -64,6 +65,9 @@ pub(crate) struct Token {
     actors: Seen,
     /// Links that were followed: one that comes back is a loop.
     links: Seen,
+    /// Where the next pass starts, if that is before the end of the range: the clock that planned it was ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -239,16 +243,22 @@ impl Audit {
     /// Takes out what was delivered before.
     fn look(&self, span: &Span, page: &mut Page<Token, Bookmark>, token: &mut Token) {
         let body = &page.body;
-        let ends = seconds_up_to(span.to);
+        let until = token.until.unwrap_or(span.to);
+        let ends = seconds_up_to(until);
+        // What the next pass meets again where the clock was ahead: whatever happened after its start.
+        let is_later = |record: &[u8]| token.until.is_some() && happened(record) >= Some(until);
         let has_one_of = |bytes: &[u8], times: &[String]| {
             std::str::from_utf8(bytes)
                 .is_ok_and(|text| times.iter().any(|time| text.contains(time)))
         };
         // Most pages of a first pass hold neither.
-        if !span.delivered.is_empty() || has_one_of(body, &minutes_of(&ends)) {
+        let is_near = token.until.is_some() || has_one_of(body, &minutes_of(&ends));
+        if !span.delivered.is_empty() || is_near {
             page.records.retain(|place: &Range<usize>| {
                 let record = &body[place.clone()];
-                if token.delivered.len() < MOST_REMEMBERED && has_one_of(record, &ends) {
+                if token.delivered.len() < MOST_REMEMBERED
+                    && (has_one_of(record, &ends) || is_later(record))
+                {
                     token.delivered.insert(Seen::fingerprint(record));
                 }
                 span.delivered.is_empty() || !span.delivered.contains(Seen::fingerprint(record))
@@ -258,6 +268,36 @@ impl Audit {
             actors.retain(|place| token.actors.insert(Seen::fingerprint(&body[place.clone()])));
         }
     }
+}
+
+/// Where the next pass starts, if Clari's clock says that it is before the end of the range. Asked after the first answer of
+/// the pass.
+fn bounded(span: &Span, time: ServiceTime) -> Option<Timestamp> {
+    let planned = span.to.checked_add(SETTLING).ok()?;
+    let settled = |at: Timestamp| at.checked_sub(SETTLING).unwrap_or(at);
+    let end = match (time.bound(planned, SignedDuration::ZERO), time.date()) {
+        (Bound::Planned, _) => return None,
+        // The whole pass comes after this answer.
+        (Bound::Unknown, Some(date)) if planned.duration_since(date) > SETTLING * 2 => {
+            Bound::At(settled(date))
+        }
+        (Bound::Unknown, _) => return None,
+        (Bound::At(at), _) => Bound::At(settled(at)),
+    };
+    let since = span.from.checked_add(OVERLAP).unwrap_or(span.from);
+    let end = end.end(span.to, since);
+    (end < span.to).then_some(end)
+}
+
+/// When an event happened.
+fn happened(record: &[u8]) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Event {
+        #[serde(rename = "eventTimestamp")]
+        at: Timestamp,
+    }
+    let event: Event = serde_json::from_slice(record).ok()?;
+    Some(event.at)
 }
 
 /// The seconds that the overlap with the next pass touches, as events spell them. An event that spells its time in
@@ -299,6 +339,7 @@ impl Stream for Audit {
     }
 
     async fn fetch(&self, span: Span, token: Option<Token>) -> Result<Page<Token, Bookmark>> {
+        let is_first = token.is_none();
         let mut token = token.unwrap_or_default();
         let mut page = match (token.place.take(), span.by_export) {
             (None, false) => self.page(&span, None, &mut token).await?,
@@ -324,12 +365,17 @@ impl Stream for Audit {
                 }
             }
         };
+        if is_first {
+            let time = self.export.export().jobs.client.time();
+            token.until = bounded(&span, time);
+            page.notes.extend(time.note());
+        }
         self.look(&span, &mut page, &mut token);
         if token.place.is_some() {
             page.next = Some(token);
         } else {
             page.bookmark = Some(Bookmark {
-                until: span.to,
+                until: token.until.unwrap_or(span.to),
                 delivered: token.delivered,
             });
         }

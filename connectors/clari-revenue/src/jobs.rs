@@ -35,6 +35,9 @@ pub(crate) struct Job {
     /// Milliseconds.
     #[serde(default)]
     pub(crate) start_time: Option<i64>,
+    /// Milliseconds; when its result is not kept any longer.
+    #[serde(default)]
+    expired_time: Option<i64>,
     #[serde(default)]
     rows_truncated: Option<bool>,
     #[serde(default)]
@@ -48,6 +51,14 @@ impl Job {
             || matches!(judge(&self.job_id, self), JobStatus::Running),
             |start| start > mark,
         )
+    }
+}
+
+impl Job {
+    /// Whether its result is not kept any longer.
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expired_time
+            .is_some_and(|expired| expired > 0 && expired <= now.as_millisecond())
     }
 }
 
@@ -96,6 +107,19 @@ pub(crate) fn code(response: &Response) -> String {
         .ok()
         .and_then(|coded| coded.code)
         .unwrap_or_default()
+}
+
+/// Whether a code says that there is no such job, or no result of it: `invalid_jobId` as documented, however it is spelled.
+fn names_no_job(code: &str) -> bool {
+    let letters: String = code
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect();
+    matches!(
+        &*letters,
+        "invalidjobid" | "invalidjob" | "jobnotfound" | "nosuchjob" | "unknownjob"
+    )
 }
 
 /// The jobs of one kind of export.
@@ -216,7 +240,10 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
             let text = format!("Clari does not say how the export job {job} is doing");
             return Err(Error::new(Kind::DataInvalid, text));
         }
-        Ok(judge(job, &found))
+        Ok(match judge(job, &found) {
+            JobStatus::Done(_) if found.is_expired(response.at) => JobStatus::Expired,
+            status => status,
+        })
     }
 
     fn result(&self, job: &str) -> Request {
@@ -224,7 +251,7 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
     }
 
     fn is_gone(&self, response: &Response) -> bool {
-        response.status.as_u16() == 404 || code(response) == "invalid_jobId"
+        response.status.as_u16() == 404 || names_no_job(&code(response))
     }
 
     async fn cancel(&self, job: &str) -> Result<bool> {
@@ -255,7 +282,7 @@ fn judge(id: &str, job: &Job) -> JobStatus {
         }
         "CANCELLED" => ended("cancelled"),
         "ABORTED" => ended("aborted"),
-        "EXPIRED" => JobStatus::Gone,
+        "EXPIRED" => JobStatus::Expired,
         _ => JobStatus::Unknown(word.chars().take(40).collect()),
     }
 }

@@ -3,7 +3,12 @@
 use headwater_core::{AnyStream, Error, Kind, Position, Result, Source, Timestamp};
 use serde::Serialize;
 
-use crate::{State, receipt::Covered, state::StreamState};
+use crate::{
+    State,
+    clock::{beyond, refuse_future},
+    receipt::Covered,
+    state::StreamState,
+};
 
 /// How far a stream got, without its positions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -103,6 +108,7 @@ impl State {
         let asked = stream;
         let stream = source.stream(stream)?;
         let name = stream.spec().name;
+        refuse_future(name, to, Timestamp::now())?;
         let bookmark = stream.rewind(to)?;
         let invalid = |text: String| Err(Error::new(Kind::ConfigInvalid, text));
         let known = self.streams().get(name);
@@ -169,32 +175,10 @@ impl State {
             let mut sentences = Vec::new();
             let state = self.streams().get(name);
             match state.and_then(|state| state.bookmark.as_ref()) {
-                Some(bookmark) => {
-                    let coverage = stream.coverage(bookmark)?;
-                    sentences.push(match coverage.until {
-                        Some(until) => match state.and_then(since) {
-                            Some(since) => format!(
-                                "everything that changed from {} and before {} was read",
-                                time(since),
-                                time(until)
-                            ),
-                            None => {
-                                format!("everything that changed before {} was read", time(until))
-                            }
-                        },
-                        None => "it was read to its end".to_owned(),
-                    });
-                    sentences.push(match (coverage.again_from, stream.spec().incremental) {
-                        (Some(from), _) => format!("the next run begins at {}", time(from)),
-                        (None, true) => "the next run goes on from there".to_owned(),
-                        (None, false) => "the next run reads all of it again".to_owned(),
-                    });
-                    sentences.extend((!coverage.reason.is_empty()).then_some(coverage.reason));
-                    if let Some(state) = state {
-                        sentences.extend(options(&*stream, state));
-                        sentences.extend(companions(&*stream, state));
-                    }
-                }
+                Some(bookmark) => match beyond(&*stream, bookmark, Timestamp::now())? {
+                    Some(sentence) => sentences.push(sentence),
+                    None => sentences.extend(covered(&*stream, bookmark, state)?),
+                },
                 None if state.is_some_and(|state| state.last_records.is_some()) => {
                     sentences.push(
                         "it was read to its end; the next run reads all of it again".to_owned(),
@@ -365,6 +349,39 @@ fn changes(one: &StreamState, two: &StreamState) -> Vec<String> {
         ));
     }
     changes
+}
+
+/// What a bookmark covers, and where the next run goes on.
+fn covered(
+    stream: &dyn AnyStream,
+    bookmark: &Position,
+    state: Option<&StreamState>,
+) -> Result<Vec<String>> {
+    let coverage = stream.coverage(bookmark)?;
+    let mut sentences = vec![
+        match coverage.until {
+            Some(until) => match state.and_then(since) {
+                Some(since) => format!(
+                    "everything that changed from {} and before {} was read",
+                    time(since),
+                    time(until)
+                ),
+                None => format!("everything that changed before {} was read", time(until)),
+            },
+            None => "it was read to its end".to_owned(),
+        },
+        match (coverage.again_from, stream.spec().incremental) {
+            (Some(from), _) => format!("the next run begins at {}", time(from)),
+            (None, true) => "the next run goes on from there".to_owned(),
+            (None, false) => "the next run reads all of it again".to_owned(),
+        },
+    ];
+    sentences.extend((!coverage.reason.is_empty()).then_some(coverage.reason));
+    if let Some(state) = state {
+        sentences.extend(options(stream, state));
+        sentences.extend(companions(stream, state));
+    }
+    Ok(sentences)
 }
 
 /// A moment for people: to the second.

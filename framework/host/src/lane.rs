@@ -13,7 +13,9 @@ use headwater_core::{
 use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
-    State, groups,
+    State,
+    clock::refuse_beyond,
+    groups,
     pass::{Leaf, Pass},
     receipt::{Covered, Ending},
 };
@@ -169,7 +171,13 @@ impl Lane {
             }
             (None, Some(only)) => planned(Pass::new(vec![only.clone()]), false),
             (None, None) if is_finished => planned(Pass::new(Vec::new()), false),
-            (_, None) => groups::plan(&*stream, state, &outlets, Timestamp::now())?,
+            (pass, None) => {
+                let now = Timestamp::now();
+                if pass.is_none() {
+                    refuse_beyond(&*stream, state.bookmark(name), now)?;
+                }
+                groups::plan(&*stream, state, &outlets, now)?
+            }
         };
         let pass = planned.pass;
         let is_first = state.bookmark(name).is_none() && only.is_none();

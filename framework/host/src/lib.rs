@@ -8,6 +8,7 @@
 mod afford;
 mod busy;
 pub mod canonical;
+mod clock;
 pub mod drift;
 mod explain;
 pub mod fields;

@@ -13,6 +13,7 @@ use url::Url;
 
 pub use crate::message::{Download, Request, Response};
 use crate::{
+    clock::{Clock, ServiceTime},
     complaint::complaint,
     envelope::{Records, Split, split_with},
     limit::{LimitHeaders, Quota, RateLimit},
@@ -55,6 +56,7 @@ struct Inner {
     policy: RetryPolicy,
     body_limit: usize,
     spares: Spares,
+    clock: Clock,
 }
 
 impl fmt::Debug for Client {
@@ -225,6 +227,7 @@ impl Client {
             policy: RetryPolicy::READ,
             body_limit: DEFAULT_BODY_LIMIT,
             spares: Spares::default(),
+            clock: Clock::default(),
         }))
     }
 
@@ -244,6 +247,11 @@ impl Client {
     /// Where requests go.
     pub fn base(&self) -> &BaseUrl {
         &self.inner.base
+    }
+
+    /// Returns the service's clock, as far as its answers told.
+    pub fn time(&self) -> ServiceTime {
+        self.inner.clock.time(self.inner.service)
     }
 
     /// Sends a request under all the rules of this crate.
@@ -473,6 +481,7 @@ impl Client {
             before_send: false,
             detail: format!("{what} for too long"),
         };
+        let asked = Timestamp::now();
         let sent = timeout(HEAD_TIMEOUT, self.inner.context.transport.send(request)).await;
         let (head, body) = match sent.unwrap_or_else(|_| Err(silent("no answer"))) {
             Ok(response) => response.into_parts(),
@@ -483,7 +492,10 @@ impl Client {
         } else {
             COMPLAINT_LIMIT
         };
-        let at = date(&head.headers).unwrap_or_else(Timestamp::now);
+        let arrived = Timestamp::now();
+        let told = date(&head.headers);
+        self.inner.clock.compare(asked, arrived, told);
+        let at = told.unwrap_or(arrived);
         let answered = |body| Response {
             status: head.status,
             at,

@@ -12,39 +12,42 @@
 //! 3. *Reading*, with the number of records that were handed over. The download is kept open between two fetches; where it
 //!    is not there any more, it is opened anew and read up to that number.
 //!
+//! # What shows late
+//!
+//! A service that was written to may answer from an older copy of itself for a while: the list lacks the job, the job is
+//! unknown, a job that is done has no result. So what was just made has a time of grace, counted in the token, in which
+//! its absence means nothing: *Looking* for the job of an order that may have arrived, *Unseen* between an order and the
+//! first sight of its job, *Unready* between a job's end and its result. What was seen before, has expired, or is absent
+//! when the grace is over is gone, and is ordered again at most once in a run.
+//!
 //! Several orders of a stream may be under way side by side. They are made one at a time, and a job that is one order's is
 //! not found for another. That is for orders whose jobs look alike; since a crash forgets it, orders that are planned
 //! together are such that [`Jobs::find`] tells their jobs apart.
 
+mod jobs;
+mod reading;
+mod token;
+mod way;
+
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
-    ops::Range,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
 use headwater_core::{
-    Coverage, Error, Extent, Hold, Kind, Note, Page, Result, Scope, Status, Stream, StreamSpec,
-    Timestamp,
+    Coverage, Error, Extent, Hold, Kind, Note, Page, Result, Scope, Stream, StreamSpec, Timestamp,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    client::{Client, Download, Request, Response},
-    cutter::{Cut, Cutter},
-    seen::Seen,
+use self::reading::{Live, Place};
+pub use self::{
+    jobs::{JobPolicy, JobStatus, Jobs, Ordered},
+    token::{ExportToken, Grace},
 };
+use crate::client::{Client, Request, Response};
 
-/// Bytes of records in one page.
-const PAGE: usize = 1 << 20;
-/// Between the first two questions for a job's status; half as much again each time.
-const FIRST_POLL: Duration = Duration::from_secs(1);
-const LONGEST_POLL: Duration = Duration::from_secs(30);
-/// Between two tries to order when the service has no room for another job.
-const BUSY: Duration = Duration::from_secs(20);
 /// How often a download that broke off is opened again for one page, and an order without an answer looked for.
 const TRIES: u32 = 4;
 
@@ -132,69 +135,6 @@ pub enum Route {
     Nothing(Note),
 }
 
-/// Ordering, watching and fetching the jobs of a service.
-#[async_trait]
-pub trait Jobs<Order>: Send + Sync {
-    /// How long and how often.
-    fn policy(&self) -> JobPolicy;
-
-    /// Something that every later job is newer than.
-    async fn mark(&self) -> Result<i64>;
-
-    /// The job that an order after the mark has made, if there is one; none of those that other orders have.
-    async fn find(&self, order: &Order, mark: i64, taken: &[String]) -> Result<Option<String>>;
-
-    /// Orders a job.
-    async fn order(&self, order: &Order) -> Result<Ordered>;
-
-    /// How a job is doing.
-    async fn status(&self, job: &str) -> Result<JobStatus>;
-
-    /// The request for a job's result, which accepts the statuses that `is_gone` knows.
-    fn result(&self, job: &str) -> Request;
-
-    /// Whether this answer to [`Jobs::result`] means that there is no such result any more.
-    fn is_gone(&self, response: &Response) -> bool;
-
-    /// Cancels a job. True when that was still possible.
-    async fn cancel(&self, job: &str) -> Result<bool>;
-}
-
-/// How long and how often.
-#[derive(Clone, Copy, Debug)]
-pub struct JobPolicy {
-    /// Jobs ordered in a run for one order, the first included.
-    pub attempts: u32,
-    /// How long one run waits for one job.
-    pub patience: Duration,
-}
-
-/// What came of an order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ordered {
-    /// A job with this id.
-    Job(String),
-    /// The service runs as many jobs as it allows.
-    Busy,
-}
-
-/// How a job is doing.
-#[derive(Debug)]
-pub enum JobStatus {
-    /// Not finished.
-    Running,
-    /// Not finished, in a state that nobody has heard of.
-    Unknown(String),
-    /// The result is there; an error where it lacks something.
-    Done(Result<()>),
-    /// The service could not do it. Another try may help.
-    Failed(Error),
-    /// Somebody ended it. Another try is not wanted by itself.
-    Ended(Error),
-    /// The service does not know it, or not any more.
-    Gone,
-}
-
 /// The stream of an [`Export`].
 pub struct ExportStream<E: Export> {
     export: E,
@@ -204,86 +144,14 @@ pub struct ExportStream<E: Export> {
     ordering: tokio::sync::Mutex<()>,
     /// Jobs, and the orders they belong to.
     taken: Mutex<HashMap<String, String>>,
+    /// Orders whose mark was made here: no earlier process has placed them.
+    marked: Mutex<HashSet<String>>,
 }
 
 impl<E: Export> fmt::Debug for ExportStream<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ExportStream({})", self.export.spec().name)
     }
-}
-
-/// A place on the way to the end of a document.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ExportToken {
-    /// About to order.
-    Ordering {
-        /// Every job that is ours is newer than this; none where that was not asked yet.
-        mark: Option<i64>,
-        /// Jobs of this order that failed.
-        failed: u32,
-        /// How often the service had no room, or did not answer.
-        refused: u32,
-    },
-    /// Waiting for a job.
-    Waiting {
-        /// Its id.
-        job: String,
-        /// Jobs of this order that failed before.
-        failed: u32,
-        /// How often this run has asked.
-        polls: u32,
-        /// Seconds between all of those.
-        waited: u64,
-    },
-    /// Reading a result.
-    Reading {
-        /// The job; none where the document came at once.
-        job: Option<String>,
-        /// Jobs of this order that failed before.
-        failed: u32,
-        /// Records that were handed over.
-        records: u64,
-        /// Fingerprint of the last one of them.
-        last: u64,
-        /// What the result lacks: the order ends with this sentence.
-        lacks: Option<String>,
-    },
-}
-
-impl ExportToken {
-    const BEGIN: Self = Self::Ordering {
-        mark: None,
-        failed: 0,
-        refused: 0,
-    };
-
-    const DIRECT: Self = Self::Reading {
-        job: None,
-        failed: 0,
-        records: 0,
-        last: 0,
-        lacks: None,
-    };
-
-    fn job(&self) -> Option<&str> {
-        match self {
-            Self::Ordering { .. } => None,
-            Self::Waiting { job, .. } => Some(job),
-            Self::Reading { job, .. } => job.as_deref(),
-        }
-    }
-}
-
-/// A download that is open, and where it stands.
-struct Live {
-    records: u64,
-    download: Download,
-    cutter: Cutter,
-    /// Of the last piece, what is not cut yet.
-    rest: Bytes,
-    /// The memory of the last page, which serves again once the host is done with it.
-    buffer: BytesMut,
 }
 
 type ExportPage<B> = Page<ExportToken, B>;
@@ -296,6 +164,7 @@ impl<E: Export> ExportStream<E> {
             live: Mutex::default(),
             ordering: tokio::sync::Mutex::default(),
             taken: Mutex::default(),
+            marked: Mutex::default(),
         }
     }
 
@@ -304,409 +173,8 @@ impl<E: Export> ExportStream<E> {
         &self.export
     }
 
-    /// Finds the job of an interrupted order, or orders one.
-    async fn order(
-        &self,
-        order: &E::Order,
-        mark: Option<i64>,
-        failed: u32,
-        refused: u32,
-    ) -> Result<ExportPage<E::Bookmark>> {
-        let jobs = self.export.jobs();
-        let Some(mark) = mark else {
-            let mark = Some(jobs.mark().await?);
-            let next = ExportToken::Ordering {
-                mark,
-                failed,
-                refused,
-            };
-            // Nothing to wait for, but to be kept before anything is ordered.
-            return Ok(Page::wait(next, Duration::ZERO, "the order of an export"));
-        };
-        let turn = self.ordering.lock().await;
-        let ordered = match jobs.find(order, mark, &self.taken_by_others(order)).await? {
-            Some(job) => Ok(Ordered::Job(job)),
-            None => jobs.order(order).await,
-        };
-        if let Ok(Ordered::Job(job)) = &ordered {
-            self.take(order, job);
-        }
-        drop(turn);
-        let again = |mark: Option<i64>, wait: Duration, reason: &str| {
-            let next = ExportToken::Ordering {
-                mark,
-                failed,
-                refused: refused + 1,
-            };
-            Page::wait(next, wait, reason)
-        };
-        match ordered {
-            Ok(Ordered::Job(job)) => {
-                let next = ExportToken::Waiting {
-                    job,
-                    failed,
-                    polls: 0,
-                    waited: 0,
-                };
-                Ok(Page::wait(next, FIRST_POLL, "an export job"))
-            }
-            Ok(Ordered::Busy) => {
-                let waited = BUSY.saturating_mul(refused);
-                if waited < jobs.policy().patience {
-                    // Certainly not ordered: what others order while this one waits is not ours.
-                    return Ok(again(None, BUSY, "a free place for an export job"));
-                }
-                let text = format!(
-                    "the service had no free place for an export job for {} minutes; end the exports that run there, or \
-                     read again later",
-                    waited.as_secs() / 60
-                );
-                Ok(next_run(
-                    ExportToken::BEGIN,
-                    Error::new(Kind::QuotaExhausted, text).retry_after(BUSY * 15),
-                ))
-            }
-            // The order may have arrived: looked for first, the next time.
-            Err(error) if error.kind() == Kind::Unavailable && refused + 1 < TRIES => Ok(again(
-                Some(mark),
-                FIRST_POLL * 2_u32.pow(refused + 1),
-                "an answer to the order",
-            )),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Keeps a job for an order.
-    fn take(&self, order: &E::Order, job: &str) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.insert(job.to_owned(), written(order));
-    }
-
-    fn taken_by_others(&self, order: &E::Order) -> Vec<String> {
-        let own = written(order);
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = taken.iter().filter(|(_, by)| **by != own);
-        others.map(|(job, _)| job.clone()).collect()
-    }
-
-    async fn watch(
-        &self,
-        job: String,
-        failed: u32,
-        polls: u32,
-        waited: u64,
-    ) -> Result<ExportPage<E::Bookmark>> {
-        let jobs = self.export.jobs();
-        let policy = jobs.policy();
-        let mut notes = Vec::new();
-        match jobs.status(&job).await? {
-            JobStatus::Running => {}
-            JobStatus::Unknown(word) => notes.push(Note {
-                code: "unknown_job_status",
-                message: format!(
-                    "the export job {job} is {word:?}, which is not known here; it was taken for running"
-                ),
-            }),
-            JobStatus::Done(whole) => {
-                let next = ExportToken::Reading {
-                    job: Some(job),
-                    failed,
-                    records: 0,
-                    last: 0,
-                    lacks: whole.err().map(|error| error.message().to_owned()),
-                };
-                return Ok(Page {
-                    next: Some(next),
-                    ..Page::empty()
-                });
-            }
-            JobStatus::Failed(error) => return Ok(self.failed(failed, error)),
-            JobStatus::Ended(error) => return Ok(next_run(ExportToken::BEGIN, error)),
-            JobStatus::Gone => return Ok(self.failed(failed, gone(&job))),
-        }
-        let patience = policy.patience.as_secs();
-        if waited >= patience {
-            let text = format!(
-                "the export job {job} is not finished after {} minutes; a later read with the same state goes on waiting \
-                 for it",
-                patience / 60
-            );
-            let next = ExportToken::Waiting {
-                job,
-                failed,
-                polls: 0,
-                waited: 0,
-            };
-            let error = Error::new(Kind::Unavailable, text)
-                .with_status(Status::Persistent)
-                .retry_after(Duration::from_secs(600));
-            return Ok(next_run(next, error));
-        }
-        let poll = FIRST_POLL
-            .mul_f64(1.5_f64.powi(polls.min(30).cast_signed()))
-            .min(LONGEST_POLL);
-        let reason = format!("the export job {job}");
-        let next = ExportToken::Waiting {
-            job,
-            failed,
-            polls: polls + 1,
-            waited: waited + poll.as_secs().max(1),
-        };
-        Ok(Page {
-            notes,
-            ..Page::wait(next, poll, reason)
-        })
-    }
-
-    /// Orders another job, as often as the policy allows in one run.
-    fn failed(&self, failed: u32, error: Error) -> ExportPage<E::Bookmark> {
-        let failed = failed + 1;
-        if failed >= self.export.jobs().policy().attempts {
-            return next_run(ExportToken::BEGIN, error);
-        }
-        let note = Note {
-            code: "job_failed",
-            message: format!("{}; it was ordered again", error.message()),
-        };
-        let next = ExportToken::Ordering {
-            mark: None,
-            failed,
-            refused: 0,
-        };
-        Page {
-            notes: vec![note],
-            next: Some(next),
-            ..Page::empty()
-        }
-    }
-
-    /// Reads on, over as many downloads as that takes.
-    async fn read(&self, order: &E::Order, place: Place) -> Result<ExportPage<E::Bookmark>> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.read_page(order, &place).await {
-                Err(error)
-                    if error.kind() == Kind::Unavailable
-                        && error.status() == Status::Temporary
-                        && tries < TRIES =>
-                {
-                    self.export.client().back_off(tries).await;
-                }
-                read => return read,
-            }
-        }
-    }
-
-    async fn read_page(&self, order: &E::Order, place: &Place) -> Result<ExportPage<E::Bookmark>> {
-        let key = written(&(order, &place.job));
-        let live = self.live().remove(&key);
-        let mut live = match live.filter(|live| live.records == place.records) {
-            Some(live) => live,
-            None => match self.open(order, place).await? {
-                Ok(live) => live,
-                Err(page) => return Ok(page),
-            },
-        };
-        let mut cut = live.cut();
-        let is_over = loop {
-            if cut.is_at_least(PAGE) {
-                break false;
-            }
-            if !live.more(&mut cut).await? {
-                break true;
-            }
-        };
-        if is_over {
-            live.cutter.finish()?;
-        }
-        cut.verify()?;
-        live.records += cut.records.len() as u64;
-        let body = cut.body.split().freeze();
-        live.buffer = cut.body;
-        let (page, last) = self.page(order, body, cut.records)?;
-        let records = live.records;
-        if !is_over {
-            self.live().insert(key, live);
-            let next = ExportToken::Reading {
-                job: place.job.clone(),
-                failed: place.failed,
-                records,
-                last: last.unwrap_or(place.last),
-                lacks: place.lacks.clone(),
-            };
-            return Ok(Page {
-                next: Some(next),
-                ..page
-            });
-        }
-        match &place.lacks {
-            Some(sentence) => Ok(Page {
-                companions: page.companions,
-                body: page.body,
-                records: page.records,
-                ..next_run(
-                    ExportToken::BEGIN,
-                    Error::new(Kind::DataInvalid, sentence.clone()),
-                )
-            }),
-            None => Ok(Page {
-                bookmark: self.export.bookmark(order),
-                ..page
-            }),
-        }
-    }
-
-    /// Opens the download and goes to the place; a page where there is no such result.
-    async fn open(
-        &self,
-        order: &E::Order,
-        place: &Place,
-    ) -> Result<Result<Live, ExportPage<E::Bookmark>>> {
-        let request = match (&place.job, self.export.route(order)) {
-            (Some(job), _) => self.export.jobs().result(job),
-            (None, Route::Direct(request)) => request,
-            (None, _) => {
-                let text = "the state has a document that the options do not give any more";
-                return Err(Error::new(Kind::ConfigInvalid, text));
-            }
-        };
-        let client = self.export.client();
-        let fields: Vec<Option<String>> = (0..=self.export.companions().len())
-            .map(|stream| self.export.field(order, stream))
-            .collect();
-        let download = match client.download(&request).await? {
-            Ok(download) => download,
-            Err(response) => {
-                let job = place.job.as_deref().unwrap_or_default();
-                return match self.export.jobs().is_gone(&response) {
-                    true if place.job.is_some() => Ok(Err(self.failed(place.failed, gone(job)))),
-                    _ => Err(self.export.refusal(order, &request, &response)),
-                };
-            }
-        };
-        let mut live = Live {
-            records: 0,
-            download,
-            cutter: Cutter::new(self.export.lists(), &fields),
-            rest: Bytes::new(),
-            buffer: BytesMut::new(),
-        };
-        if live.skip(place.records, place.last).await? {
-            return Ok(Ok(live));
-        }
-        // What was handed over is not what stands there now: everything comes again, nothing is left out.
-        let next = ExportToken::Reading {
-            job: place.job.clone(),
-            failed: place.failed,
-            records: 0,
-            last: 0,
-            lacks: place.lacks.clone(),
-        };
-        Ok(Err(Page {
-            notes: vec![Note {
-                code: "document_changed",
-                message:
-                    "a document changed between two reads of it; it was read from its start again"
-                        .to_owned(),
-            }],
-            next: Some(next),
-            ..Page::empty()
-        }))
-    }
-
-    /// The page of what was cut, and the fingerprint of its last record.
-    fn page(
-        &self,
-        order: &E::Order,
-        body: Bytes,
-        records: Vec<(usize, Range<usize>)>,
-    ) -> Result<(ExportPage<E::Bookmark>, Option<u64>)> {
-        let last = records
-            .last()
-            .map(|(_, place)| Seen::fingerprint(&body[place.clone()]));
-        let companions = self.export.companions();
-        let mut places: Vec<Vec<Range<usize>>> = vec![Vec::new(); 1 + companions.len()];
-        if let Some((stream, _)) = records.first() {
-            places[*stream].reserve(records.len());
-        }
-        for (stream, place) in records {
-            self.export.inspect(order, stream, &body[place.clone()])?;
-            places[stream].push(place);
-        }
-        let mut places = places.into_iter();
-        let mut page = Page::new(body, places.next().unwrap_or_default());
-        page.companions = companions
-            .iter()
-            .map(|spec| spec.name)
-            .zip(places)
-            .collect();
-        Ok((page, last))
-    }
-
-    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<String, Live>> {
+    fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// [`ExportToken::Reading`], taken apart.
-struct Place {
-    job: Option<String>,
-    failed: u32,
-    records: u64,
-    last: u64,
-    lacks: Option<String>,
-}
-
-impl Live {
-    /// An empty page, in the memory of the last one where that is free again.
-    fn cut(&mut self) -> Cut {
-        let mut body = std::mem::take(&mut self.buffer);
-        body.reserve(PAGE + PAGE / 8);
-        Cut::within(body)
-    }
-
-    /// Cuts one more record or takes one more piece; false at the end of the document.
-    async fn more(&mut self, cut: &mut Cut) -> Result<bool> {
-        if self.rest.is_empty() {
-            match self.download.chunk().await? {
-                Some(piece) => self.rest = piece,
-                None => return Ok(false),
-            }
-        }
-        let mut taken = 0;
-        while taken < self.rest.len() && !cut.is_at_least(PAGE) {
-            let (used, _) = self.cutter.push(&self.rest[taken..], cut)?;
-            taken += used;
-        }
-        let _ = self.rest.split_to(taken);
-        Ok(true)
-    }
-
-    /// Goes over records that were handed over before; false when they are not the same any more.
-    async fn skip(&mut self, records: u64, last: u64) -> Result<bool> {
-        let mut found = 0;
-        let mut cut = Cut::default();
-        while self.records < records {
-            if self.rest.is_empty() {
-                match self.download.chunk().await? {
-                    Some(piece) => self.rest = piece,
-                    None => return Ok(false),
-                }
-            }
-            while !self.rest.is_empty() && self.records < records {
-                let (used, is_record) = self.cutter.push(&self.rest, &mut cut)?;
-                let _ = self.rest.split_to(used);
-                if is_record {
-                    self.records += 1;
-                    if self.records == records {
-                        found = Seen::fingerprint(&cut.body);
-                    }
-                    cut.clear();
-                }
-            }
-        }
-        Ok(records == 0 || found == last)
     }
 }
 
@@ -766,7 +234,10 @@ impl<E: Export> Stream for ExportStream<E> {
             }
             // The options changed while this document was under way. What nothing was paid for begins anew.
             (Route::Job, None | Some(ExportToken::Reading { job: None, .. })) => ExportToken::BEGIN,
-            (Route::Direct(_), None | Some(ExportToken::Ordering { .. })) => ExportToken::DIRECT,
+            (
+                Route::Direct(_),
+                None | Some(ExportToken::Ordering { .. } | ExportToken::Looking { .. }),
+            ) => ExportToken::DIRECT,
             (_, Some(token)) => token,
         };
         if let Some(job) = token.job() {
@@ -775,16 +246,52 @@ impl<E: Export> Stream for ExportStream<E> {
         let place = token.clone();
         let fetched = match token {
             ExportToken::Ordering {
+                mark: None,
+                failed,
+                refused,
+            } => self.mark(&order, failed, refused).await,
+            ExportToken::Ordering {
+                mark: Some(mark),
+                failed,
+                refused,
+            } => self.order(&order, (mark, failed, refused), None).await,
+            ExportToken::Looking {
                 mark,
                 failed,
                 refused,
-            } => self.order(&order, mark, failed, refused).await,
+                grace,
+            } => {
+                self.order(&order, (mark, failed, refused), Some(grace))
+                    .await
+            }
+            ExportToken::Unseen { job, failed, grace } => {
+                self.watch(job, failed, (0, 0), grace).await
+            }
             ExportToken::Waiting {
                 job,
                 failed,
                 polls,
                 waited,
-            } => self.watch(job, failed, polls, waited).await,
+            } => {
+                self.watch(job, failed, (polls, waited), Grace::default())
+                    .await
+            }
+            ExportToken::Unready {
+                job,
+                failed,
+                lacks,
+                grace,
+            } => {
+                let place = Place {
+                    job: Some(job),
+                    failed,
+                    records: 0,
+                    last: 0,
+                    lacks,
+                    grace,
+                };
+                self.read(&order, place).await
+            }
             ExportToken::Reading {
                 job,
                 failed,
@@ -798,6 +305,7 @@ impl<E: Export> Stream for ExportStream<E> {
                     records,
                     last,
                     lacks,
+                    grace: Grace::default(),
                 };
                 self.read(&order, place).await
             }
@@ -855,15 +363,18 @@ impl<E: Export> Stream for ExportStream<E> {
     async fn release(&self, order: E::Order, token: ExportToken) -> Result<bool> {
         let jobs = self.export.jobs();
         let job = match token {
-            ExportToken::Waiting { job, .. } => Some(job),
+            ExportToken::Waiting { job, .. } | ExportToken::Unseen { job, .. } => Some(job),
             // The read may have been stopped while the order was on its way.
             ExportToken::Ordering {
                 mark: Some(mark), ..
-            } => {
+            }
+            | ExportToken::Looking { mark, .. } => {
                 let taken = self.taken_by_others(&order);
                 jobs.find(&order, mark, &taken).await?
             }
-            ExportToken::Ordering { mark: None, .. } | ExportToken::Reading { .. } => None,
+            ExportToken::Ordering { mark: None, .. }
+            | ExportToken::Unready { .. }
+            | ExportToken::Reading { .. } => None,
         };
         match job {
             Some(job) => jobs.cancel(&job).await,

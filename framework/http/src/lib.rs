@@ -32,6 +32,7 @@
 mod blocks;
 mod children;
 mod client;
+mod clock;
 mod complaint;
 mod connections;
 mod cutter;
@@ -60,8 +61,11 @@ mod windows;
 
 pub use children::{ChildStream, ChildToken};
 pub use client::{Client, ClientBuilder, Download, Request, Response};
+pub use clock::{Bound, ServiceTime};
 pub use envelope::{Records, Split, split, split_with, without};
-pub use export::{Export, ExportStream, ExportToken, JobPolicy, JobStatus, Jobs, Ordered, Route};
+pub use export::{
+    Export, ExportStream, ExportToken, Grace, JobPolicy, JobStatus, Jobs, Ordered, Route,
+};
 pub use limit::{LimitHeaders, Quota, RateLimit};
 pub use paging::Paging;
 pub use probe::{Access, Asked, Prober, Verdict};

@@ -37,6 +37,7 @@ use serde_json::Value;
 
 use crate::{
     client::{Client, Request},
+    clock::ServiceTime,
     envelope::Records,
     seen::Seen,
 };
@@ -51,6 +52,8 @@ const CHAINS: u64 = 16;
 const FEWEST_PAGES: u64 = 2;
 /// Windows that a survey asks for. What lies beyond is read like the rest, with its size unknown beforehand.
 const MOST_SURVEYED: usize = 256;
+/// The most that the clock of this machine may be ahead without moving the start of the next pass.
+const MOST_SLACK: SignedDuration = SignedDuration::from_mins(1);
 /// Statuses by which a service says that a page is too large for it.
 const TOO_LARGE: &[u16] = &[502, 504];
 
@@ -106,6 +109,9 @@ pub struct Window {
     /// Records of the overlap that the last pass delivered.
     #[serde(default, skip_serializing_if = "Seen::is_empty")]
     delivered: Seen,
+    /// The end of the last pass, or the start: the end of this one does not lie before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
 }
 
 /// A place inside a [`Window`].
@@ -118,6 +124,9 @@ pub struct WindowToken {
     at: Option<Offset>,
     #[serde(default, skip_serializing_if = "Seen::is_empty")]
     remembered: Seen,
+    /// Where the next pass starts, if that is before the end of the window: the clock that planned it was ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -544,7 +553,19 @@ impl WindowToken {
             todo: vec![window],
             at,
             remembered: Seen::default(),
+            until: None,
         }
+    }
+}
+
+impl Window {
+    /// Where the next pass starts, if the service's clock says that it is before the end of this one.
+    fn bounded(&self, time: ServiceTime, overlap: SignedDuration) -> Option<Timestamp> {
+        // Half of what is read again is left for records that show up late.
+        let slack = (overlap / 2).min(MOST_SLACK);
+        let since = self.since.unwrap_or(self.from);
+        let end = time.bound(self.pass_end, slack).end(self.pass_end, since);
+        (end < self.pass_end).then_some(end)
     }
 }
 
@@ -622,6 +643,7 @@ impl Stream for WindowedList {
     }
 
     fn plan(&self, bookmark: Option<WindowBookmark>, now: Timestamp) -> Result<Vec<Window>> {
+        let since = bookmark.as_ref().map_or(self.start, |last| last.to);
         let (from, to, delivered) = match bookmark {
             Some(last) => {
                 let from = last.to.saturating_sub(self.overlap).unwrap_or(self.start);
@@ -651,6 +673,7 @@ impl Stream for WindowedList {
             remember_from,
             pass_end: to,
             delivered: delivered.clone(),
+            since: Some(since),
         };
         if self.one_partition || from >= remember_from {
             return Ok(vec![window(from, to)]);
@@ -664,10 +687,12 @@ impl Stream for WindowedList {
         window: Window,
         token: Option<WindowToken>,
     ) -> Result<Page<WindowToken, WindowBookmark>> {
+        let is_first = token.is_none();
         let mut token = token.unwrap_or_else(|| WindowToken {
             todo: seams(&window),
             at: None,
             remembered: Seen::default(),
+            until: None,
         });
         let Some(current) = token.todo.pop() else {
             return Ok(Page::empty());
@@ -690,6 +715,12 @@ impl Stream for WindowedList {
             }
         };
         let Step { mut page, then } = step;
+        let ends_pass = window.to == window.pass_end;
+        if is_first && ends_pass {
+            let time = self.client.time();
+            token.until = window.bounded(time, self.overlap);
+            page.notes.extend(time.note());
+        }
         remember(&window, current, &mut page, &mut token.remembered);
         let is_in_order = self.is_read_in_order(&window, current.0);
         let go_on = match then {
@@ -722,9 +753,9 @@ impl Stream for WindowedList {
             token.at = Some(offset);
         }
         if token.todo.is_empty() {
-            if window.to == window.pass_end {
+            if ends_pass {
                 page.bookmark = Some(WindowBookmark {
-                    to: window.pass_end,
+                    to: token.until.unwrap_or(window.pass_end),
                     delivered: token.remembered,
                 });
             }

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use common::{Answer, Piece, Wire, spec};
 use headwater_core::{Error, Hold, Kind, Note, Page, Result, Stream, StreamSpec, Timestamp};
 use headwater_http::{
-    Client, Export, ExportStream, ExportToken, JobPolicy, JobStatus, Jobs, Ordered, Request,
+    Client, Export, ExportStream, ExportToken, Grace, JobPolicy, JobStatus, Jobs, Ordered, Request,
     Response, Route,
 };
 use tokio::{task::yield_now, time::Instant};
@@ -201,6 +201,37 @@ fn waiting(failed: u32, polls: u32, waited: u64) -> ExportToken {
     }
 }
 
+/// Grace after so many questions and seconds.
+fn grace(polls: u32, waited: u64) -> Grace {
+    serde_json::from_str(&format!(r#"{{"polls":{polls},"waited":{waited}}}"#)).unwrap()
+}
+
+/// Over.
+const LONG: u64 = 120;
+
+fn looking(failed: u32, refused: u32, grace: Grace) -> ExportToken {
+    ExportToken::Looking {
+        mark: 7,
+        failed,
+        refused,
+        grace,
+    }
+}
+
+fn unseen(failed: u32, grace: Grace) -> ExportToken {
+    let job = "j".to_owned();
+    ExportToken::Unseen { job, failed, grace }
+}
+
+fn unready(failed: u32, grace: Grace) -> ExportToken {
+    ExportToken::Unready {
+        job: "j".to_owned(),
+        failed,
+        lacks: None,
+        grace,
+    }
+}
+
 fn reading(failed: u32, lacks: Option<&str>) -> ExportToken {
     ExportToken::Reading {
         job: Some("j".to_owned()),
@@ -324,8 +355,82 @@ fn steps() -> Vec<Step> {
         (
             Some(ordering(7, 0, 0)),
             ordered(Err(error(Kind::Unavailable))),
-            Ok((ordering(7, 0, 1), "2s", &[])),
+            Ok((looking(0, 1, grace(0, 0)), "2s", &[])),
             order,
+        ),
+        // Its job may show late, so that it is looked for a while before it is ordered again.
+        (
+            Some(looking(0, 1, grace(0, 0))),
+            Answers::default(),
+            Ok((looking(0, 1, grace(1, 1)), "1s", &[])),
+            &["find 5 after 7"],
+        ),
+        (
+            Some(looking(1, 1, grace(3, 9))),
+            Answers {
+                found: Some("j"),
+                ..Answers::default()
+            },
+            Ok((waiting(1, 0, 0), "1s", &[])),
+            &["find 5 after 7"],
+        ),
+        // There is none, and a new order has a mark of its own.
+        (
+            Some(looking(0, 1, grace(9, LONG))),
+            Answers::default(),
+            Ok((ordering(None, 0, 1), "nothing", &[])),
+            &["find 5 after 7"],
+        ),
+        // So does a job that was just ordered: what does not show yet is not gone.
+        (
+            Some(waiting(0, 0, 0)),
+            status(Ok(JobStatus::Gone)),
+            Ok((unseen(0, grace(1, 1)), "1s", &[])),
+            ask,
+        ),
+        (
+            Some(unseen(0, grace(2, 2))),
+            status(Ok(JobStatus::Gone)),
+            Ok((unseen(0, grace(3, 4)), "2.25s", &[])),
+            ask,
+        ),
+        (
+            Some(unseen(0, grace(2, 2))),
+            status(Ok(JobStatus::Running)),
+            Ok((waiting(0, 1, 1), "1s", &[])),
+            ask,
+        ),
+        (
+            Some(unseen(0, grace(2, 2))),
+            status(Ok(JobStatus::Done(Ok(())))),
+            Ok((reading(0, None), "nothing", &[])),
+            ask,
+        ),
+        // Too long is gone: ordered once more, and the last one is kept for the next run.
+        (
+            Some(unseen(0, grace(9, LONG))),
+            status(Ok(JobStatus::Gone)),
+            Ok((ordering(None, 1, 0), "nothing", &["job_failed"])),
+            ask,
+        ),
+        (
+            Some(unseen(1, grace(9, LONG))),
+            status(Ok(JobStatus::Gone)),
+            Ok((unseen(0, grace(0, 0)), "Unavailable", &[])),
+            ask,
+        ),
+        // One that has expired was there.
+        (
+            Some(waiting(0, 0, 0)),
+            status(Ok(JobStatus::Expired)),
+            Ok((ordering(None, 1, 0), "nothing", &["job_failed"])),
+            ask,
+        ),
+        (
+            Some(waiting(1, 0, 0)),
+            status(Ok(JobStatus::Expired)),
+            Ok((begin(), "Unavailable", &[])),
+            ask,
         ),
         (
             Some(ordering(7, 0, 3)),
@@ -443,7 +548,17 @@ async fn every_step_on_the_way_to_a_result() {
         let told = Arc::new(Told(Mutex::new(answers)));
         let wire = Wire::new(|_, _| panic!("nothing is fetched here"));
         let start = Instant::now();
-        let fetched = stream(&wire, &told).fetch(5, from.clone()).await;
+        let stream = stream(&wire, &told);
+        if let Some(ExportToken::Ordering {
+            mark: Some(mark), ..
+        }) = from
+        {
+            // The mark is of this process.
+            told.0.lock().unwrap().mark = Some(Ok(mark));
+            stream.fetch(5, None).await.unwrap();
+            told.0.lock().unwrap().calls.clear();
+        }
+        let fetched = stream.fetch(5, from.clone()).await;
         assert_eq!(start.elapsed(), Duration::ZERO, "the host waits: {from:?}");
         match (fetched, expected) {
             (Ok(page), Ok((next, held, noted))) => {
@@ -459,6 +574,30 @@ async fn every_step_on_the_way_to_a_result() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_mark_of_another_process_may_have_been_ordered_behind() {
+    let told = Arc::new(Told::default());
+    let wire = Wire::new(|_, _| panic!("nothing is fetched here"));
+    let page = stream(&wire, &told)
+        .fetch(5, Some(ordering(7, 0, 0)))
+        .await
+        .unwrap();
+    assert_eq!(page.next, Some(looking(0, 0, grace(1, 1))));
+    assert_eq!(told.0.lock().unwrap().calls, ["find 5 after 7"]);
+    // And so may one that was placed here, and whose answer could not be read.
+    let told = Arc::new(Told(Mutex::new(Answers {
+        mark: Some(Ok(7)),
+        ordered: Some(Err(error(Kind::DataInvalid))),
+        ..Answers::default()
+    })));
+    let stream = stream(&wire, &told);
+    let mut token = None;
+    for _ in 0..3 {
+        token = stream.fetch(5, token).await.unwrap().next;
+    }
+    assert_eq!(token, Some(looking(0, 0, grace(1, 1))));
+}
+
 #[tokio::test]
 async fn jobs_are_counted_as_long_as_they_are_not_ordered() {
     let stream = stream(
@@ -470,7 +609,10 @@ async fn jobs_are_counted_as_long_as_they_are_not_ordered() {
         (5, Some(ordering(None, 0, 0)), 1),
         // It may have been ordered already.
         (5, Some(ordering(7, 0, 0)), 0),
+        (5, Some(looking(0, 0, grace(0, 0))), 0),
+        (5, Some(unseen(0, grace(0, 0))), 0),
         (5, Some(waiting(0, 0, 0)), 0),
+        (5, Some(unready(0, grace(0, 0))), 0),
         (5, Some(reading(0, None)), 0),
         (105, None, 0),
         (105, Some(ordering(None, 0, 0)), 0),
@@ -488,6 +630,13 @@ async fn jobs_are_counted_as_long_as_they_are_not_ordered() {
 async fn a_place_is_released_where_a_job_may_run() {
     for (token, found, calls) in [
         (waiting(0, 3, 9), None, &["cancel j"][..]),
+        (unseen(0, grace(1, 1)), None, &["cancel j"]),
+        (
+            looking(0, 0, grace(1, 1)),
+            Some("j"),
+            &["find 5 after 7", "cancel j"],
+        ),
+        (unready(0, grace(1, 1)), None, &[]),
         // Stopped while the order was under way: the job is looked for.
         (
             ordering(7, 0, 0),
@@ -699,14 +848,16 @@ async fn a_document_that_changed_is_read_from_its_start_and_told() {
 async fn what_is_wrong_with_a_document_ends_it_for_this_run() {
     let place = reading(0, None);
     for (status, body, next, held, noted) in [
-        // Gone: ordered again.
+        // Not there yet.
         (
             404,
             "{}",
-            Some(ordering(None, 1, 0)),
-            "nothing",
-            &["job_failed"][..],
+            Some(unready(0, grace(1, 1))),
+            "1s",
+            &[] as &[&str],
         ),
+        (200, "", Some(unready(0, grace(1, 1))), "1s", &[]),
+        (200, " \n", Some(unready(0, grace(1, 1))), "1s", &[]),
         (403, "{}", Some(place.clone()), "PermissionDenied", &[]),
         (
             200,
@@ -748,6 +899,59 @@ async fn what_is_wrong_with_a_document_ends_it_for_this_run() {
         let error = stream.fetch(order, token).await.unwrap_err();
         assert!(error.message().ends_with(": locked"), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_does_not_come_is_given_up_after_a_while() {
+    let read = |records: u64| ExportToken::Reading {
+        job: Some("j".to_owned()),
+        failed: 0,
+        records,
+        last: 9,
+        lacks: None,
+    };
+    let long = grace(9, LONG);
+    for (from, status, next, held, noted) in [
+        (
+            unready(0, grace(2, 2)),
+            404,
+            unready(0, grace(3, 4)),
+            "2.25s",
+            &[][..],
+        ),
+        (
+            unready(0, long),
+            404,
+            ordering(None, 1, 0),
+            "nothing",
+            &["job_failed"],
+        ),
+        // The second one is kept for the next run.
+        (unready(1, long), 404, reading(0, None), "Unavailable", &[]),
+        (unready(0, long), 200, reading(0, None), "DataInvalid", &[]),
+        // It was there before.
+        (
+            read(3),
+            404,
+            ordering(None, 1, 0),
+            "nothing",
+            &["job_failed"],
+        ),
+    ] {
+        let wire = Wire::new(move |_, _| Wire::reply(status, &[], ""));
+        let stream = stream(&wire, &Arc::new(Told::default()));
+        let page = stream.fetch(5, Some(from.clone())).await.unwrap();
+        assert_eq!(page.next, Some(next), "{from:?}");
+        assert_eq!(hold(&page), held, "{from:?}");
+        assert_eq!(notes(&page), noted, "{from:?}");
+    }
+    let wire = Wire::new(|_, _| Wire::reply(200, &[], "{\"entries\":[{}]}"));
+    let stream = stream(&wire, &Arc::new(Told::default()));
+    let page = stream
+        .fetch(5, Some(unready(0, grace(2, 2))))
+        .await
+        .unwrap();
+    assert_eq!((page.records.len(), page.next), (1, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -812,6 +1016,15 @@ struct Job {
     order: u32,
     made: i64,
     has_failed: bool,
+    /// How many lists lack it, and how many questions for its status do not find it.
+    late: [u32; 2],
+}
+
+/// Counts down how often something does not show yet.
+fn is_late(left: &mut u32) -> bool {
+    let is_late = *left > 0;
+    *left -= u32::from(is_late);
+    is_late
 }
 
 impl Shaky {
@@ -842,11 +1055,13 @@ impl Jobs<u32> for Shaky {
 
     async fn find(&self, order: &u32, mark: i64, _: &[String]) -> Result<Option<String>> {
         self.answers().await?;
-        let jobs = self.jobs.lock().unwrap();
-        let mut ours = jobs
-            .iter()
-            .filter(|job| job.made > mark && job.order == *order);
-        Ok(ours.next().map(|job| job.made.to_string()))
+        let mut jobs = self.jobs.lock().unwrap();
+        for job in jobs.iter_mut() {
+            if job.made > mark && job.order == *order && !is_late(&mut job.late[0]) {
+                return Ok(Some(job.made.to_string()));
+            }
+        }
+        Ok(None)
     }
 
     async fn order(&self, order: &u32) -> Result<Ordered> {
@@ -859,10 +1074,12 @@ impl Jobs<u32> for Shaky {
             let mut ours = jobs.iter().filter(|job| job.order == *order);
             assert!(ours.all(|job| job.has_failed), "ordered twice");
             let made = jobs.len() as i64 + 1;
+            let late = [0, 1].map(|_| self.rng.lock().unwrap().u32(..5));
             jobs.push(Job {
                 order: *order,
                 made,
                 has_failed: false,
+                late,
             });
             made
         };
@@ -876,6 +1093,9 @@ impl Jobs<u32> for Shaky {
         let fate = self.rng.lock().unwrap().u32(..6);
         let mut jobs = self.jobs.lock().unwrap();
         let job = jobs.iter_mut().find(|job| job.made == made).unwrap();
+        if is_late(&mut job.late[1]) {
+            return Ok(JobStatus::Gone);
+        }
         job.has_failed |= fate == 0;
         Ok(match fate {
             _ if job.has_failed => JobStatus::Failed(error(Kind::Unavailable)),
@@ -924,10 +1144,16 @@ async fn nothing_is_ordered_twice_and_nothing_read_twice_whatever_is_dropped_or_
                 order: 5,
                 made: 1,
                 has_failed: true,
+                late: [0, 0],
             }]),
         });
         let breaks = Mutex::new(rng.fork());
-        let wire = Wire::new(move |_, _| {
+        let late = rng.usize(..5);
+        let wire = Wire::new(move |nth, _| {
+            if nth < late {
+                let status = if nth % 2 == 0 { 404 } else { 200 };
+                return Wire::reply(status, &[], "");
+            }
             let mut rng = breaks.lock().unwrap();
             let breaks_after = (rng.f64() < 0.3).then(|| rng.usize(..text.len()));
             pieces(&text, &mut rng, breaks_after)

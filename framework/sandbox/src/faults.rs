@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::random::{Purpose, Rolls};
@@ -71,6 +72,10 @@ pub struct Faults {
     /// Every so many calls have no `/call-details` (404); 0 for none. clariBI: the same for single
     /// records of every kind. Text: `missing_details=7`.
     pub missing_details: u64,
+    /// Seconds by which the service's clock is ahead; behind, where they are negative. `Date` shows it
+    /// from now on; the records of a simulator that starts with it are of that time. Text:
+    /// `clock=-3600`.
+    pub clock: i64,
 }
 
 /// Requests answered with an error status.
@@ -160,6 +165,13 @@ pub(crate) enum Effect {
 }
 
 impl Faults {
+    /// The time by the service's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.checked_add(SignedDuration::from_secs(self.clock))
+            .unwrap_or(now)
+    }
+
     pub(crate) fn of_data(&self) -> DataFaults {
         DataFaults {
             changing: self.changing,
@@ -285,11 +297,12 @@ impl Faults {
             "deny" => self.deny.push(path(value)?),
             "changing" => self.changing = number(value)?,
             "missing_details" => self.missing_details = number(value)?,
+            "clock" => self.clock = number(value)?,
             _ => {
                 return Err(format!(
                     "there is no fault {name:?}; the faults are latency, per_second, random, status, \
                      reset, stall, truncate, html, other_json, error_body, redirect, retry_after, deny, \
-                     changing and missing_details"
+                     changing, missing_details and clock"
                 ));
             }
         }
@@ -377,7 +390,7 @@ mod tests {
     fn every_fault_can_be_written_as_text() {
         let text = "latency=200ms, per_second=3, random=10:7, status=503:3:/calls, reset=2, stall=1, truncate=4, html=5, \
                     other_json=6, error_body=7, redirect=8:http://127.0.0.1:9, retry_after=9, \
-                    deny=/a, deny=/b, changing=10, missing_details=11";
+                    deny=/a, deny=/b, changing=10, missing_details=11, clock=-12";
         let expected = Faults {
             latency_ms: 200,
             per_second: Some(3),
@@ -406,6 +419,7 @@ mod tests {
             deny: vec!["/a".to_owned(), "/b".to_owned()],
             changing: 10,
             missing_details: 11,
+            clock: -12,
         };
         assert_eq!(text.parse(), Ok(expected));
         assert_eq!("".parse(), Ok(Faults::default()));

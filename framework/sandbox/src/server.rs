@@ -13,7 +13,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -250,6 +250,21 @@ fn with_retry_after(reply: Reply, retry_after: Option<u64>) -> Reply {
     }
 }
 
+/// Tells the service's time where it differs from ours, which the server tells by itself.
+fn with_date(reply: Reply, faults: &Faults) -> Reply {
+    if faults.clock == 0 {
+        return reply;
+    }
+    let date = faults
+        .now()
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    match HeaderValue::from_str(&date) {
+        Ok(date) => reply.with_header(DATE, date),
+        Err(_) => reply,
+    }
+}
+
 fn redirect(origin: &str, request: &ApiRequest) -> Reply {
     let separator = if request.query.is_empty() { "" } else { "?" };
     let location = format!("{origin}{}{separator}{}", request.path, request.query);
@@ -266,6 +281,7 @@ fn finish(site: &Site, is_control: bool, reply: Reply) -> Response<ReplyBody> {
     if !is_control {
         lock(&site.recorder).answered(reply.status);
     }
+    let reply = with_date(reply, &lock(&site.faults));
     let body = match reply.body {
         Content::Whole(bytes) => Full::new(bytes)
             .map_err(|never| match never {})

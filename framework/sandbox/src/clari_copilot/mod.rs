@@ -149,6 +149,11 @@ impl ClariCopilot {
         }
     }
 
+    /// The workspace's clock.
+    fn now(&self) -> Timestamp {
+        self.options.faults.now()
+    }
+
     fn users(&self) -> Value {
         let workspace = self.read();
         let users: Vec<Value> = workspace
@@ -233,7 +238,7 @@ impl ClariCopilot {
         };
         let mut workspace = self.write();
         let new_call = NewCall::parse(&body, &workspace.population)?;
-        match workspace.create_call(new_call, now().as_millisecond()) {
+        match workspace.create_call(new_call, self.now().as_millisecond()) {
             CreateCallOutcome::Stored { id } => Ok(json!({"call_id": id})),
             // The document gives the answer an `error` but not its wording: proposed.
             CreateCallOutcome::Exists { id } => {
@@ -293,7 +298,7 @@ impl ClariCopilot {
                 file,
                 expires,
                 signature,
-                now().as_second(),
+                self.now().as_second(),
             )
         });
         if !is_valid {
@@ -309,21 +314,21 @@ impl ClariCopilot {
     /// Moves `count` calls to another status, as of so long ago.
     pub(crate) fn change_calls(&self, count: u64, late: Duration) {
         let late = i64::try_from(late.as_millis()).unwrap_or(i64::MAX);
-        let then = now().as_millisecond().saturating_sub(late);
+        let then = self.now().as_millisecond().saturating_sub(late);
         self.write().change_calls(count, then);
     }
 
     /// Moves one call to another status, as of now; false when there is no such call.
     pub(crate) fn touch_call(&self, index: u64, status: &str) -> bool {
         self.write()
-            .touch_call(index, status, now().as_millisecond())
+            .touch_call(index, status, self.now().as_millisecond())
     }
 
     fn media(&self, audio: bool, video: bool) -> MediaRequest<'_> {
         MediaRequest {
             base_url: &self.base_url,
             seed: self.options.seed,
-            now: now().as_second(),
+            now: self.now().as_second(),
             audio,
             video,
         }
@@ -392,10 +397,6 @@ impl Api for ClariCopilot {
             Err(error) => bad_request(&error.to_string()),
         }
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 fn parse_body(body: &[u8]) -> Result<Value, Invalid> {

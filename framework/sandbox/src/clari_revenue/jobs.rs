@@ -13,7 +13,8 @@ use crate::random::{Purpose, draw};
 
 /// How an export job ends, or what else becomes of it.
 ///
-/// As JSON: `"failed"` or `{"unknown_status": {"word": "PAUSED", "polls": 3}}`.
+/// As JSON: `"failed"` or `{"unknown_status": {"word": "PAUSED", "polls": 3}}`, or
+/// `{"late": {"list": 2, "status": 3, "result": 1}}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobOutcome {
@@ -48,6 +49,15 @@ pub enum JobOutcome {
     },
     /// It is done, and its result is sent as `application/octet-stream`.
     WrongContentType,
+    /// It is done, and shows late: read after write lags.
+    Late {
+        /// How many lists of the jobs lack it.
+        list: u32,
+        /// How many questions for its status find no such job.
+        status: u32,
+        /// How many questions for its result, once it is done, find none.
+        result: u32,
+    },
 }
 
 /// An export job that was ordered.
@@ -103,7 +113,17 @@ pub(crate) struct Job<W> {
     cancelled: Option<(Instant, Status)>,
     polls: u64,
     unknown_polls: u32,
+    /// How many lists, statuses and results lacked it.
+    missed: Missed,
     pub(crate) downloads: u64,
+}
+
+/// How often a job did not show yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Missed {
+    lists: u32,
+    statuses: u32,
+    results: u32,
 }
 
 /// The status of a job.
@@ -231,6 +251,7 @@ impl<W: Clone> Jobs<W> {
             cancelled: None,
             polls: 0,
             unknown_polls: 0,
+            missed: Missed::default(),
             downloads: 0,
         });
         Ok(id)
@@ -245,6 +266,12 @@ impl<W: Clone> Jobs<W> {
     /// The job object after counting the poll; `None` for an unknown job.
     pub(crate) fn poll(&mut self, id: &str, now: Instant) -> Option<Value> {
         let position = self.position(id, now)?;
+        let job = self.jobs.get_mut(position)?;
+        if let JobOutcome::Late { status, .. } = job.outcome
+            && is_missed(&mut job.missed.statuses, status)
+        {
+            return None;
+        }
         let object = self.object(self.jobs.get(position)?, now);
         let options = self.options;
         let job = self.jobs.get_mut(position)?;
@@ -256,8 +283,14 @@ impl<W: Clone> Jobs<W> {
     }
 
     /// Every job that the service knows, the newest first.
-    pub(crate) fn list(&self, now: Instant) -> Vec<Value> {
-        let known = self.jobs.iter().rev();
+    pub(crate) fn list(&mut self, now: Instant) -> Vec<Value> {
+        let shows = |job: &mut Job<W>| match job.outcome {
+            JobOutcome::Late { list, .. } => !is_missed(&mut job.missed.lists, list),
+            _ => true,
+        };
+        let shown: Vec<bool> = self.jobs.iter_mut().map(shows).collect();
+        let known = self.jobs.iter().zip(shown).rev();
+        let known = known.filter(|(_, is_shown)| *is_shown).map(|(job, _)| job);
         let known = known.filter(|job| job.status(&self.options, now).0 != Status::Gone);
         known.map(|job| self.object(job, now)).collect()
     }
@@ -285,6 +318,11 @@ impl<W: Clone> Jobs<W> {
         let age = now.saturating_duration_since(job.ordered);
         let is_expired = job.outcome == JobOutcome::Expired || age >= end? + options.result_life;
         if status != Status::Done || is_expired {
+            return None;
+        }
+        if let JobOutcome::Late { result, .. } = job.outcome
+            && is_missed(&mut job.missed.results, result)
+        {
             return None;
         }
         job.downloads += 1;
@@ -393,6 +431,15 @@ impl<W: Clone> Jobs<W> {
         }
         object
     }
+}
+
+/// Counts one more look that finds nothing, up to `most`.
+const fn is_missed(missed: &mut u32, most: u32) -> bool {
+    let is_early = *missed < most;
+    if is_early {
+        *missed += 1;
+    }
+    is_early
 }
 
 fn milliseconds(duration: Duration) -> i64 {

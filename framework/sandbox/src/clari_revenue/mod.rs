@@ -83,10 +83,10 @@ struct Data {
 }
 
 impl Data {
-    fn new(tenant: Tenant, today: Option<Date>) -> Self {
+    fn new(tenant: Tenant, today: Option<Date>, clock: Timestamp) -> Self {
         let now = match today {
             Some(today) => day_of(today) * DAY_MILLISECONDS + DAY_MILLISECONDS / 2,
-            None => Timestamp::now().as_millisecond(),
+            None => clock.as_millisecond(),
         };
         Self {
             now,
@@ -130,7 +130,7 @@ impl ClariRevenue {
             errors: Errors::new(options.seed),
             window: Mutex::new(SlidingWindow::new(per_second, Duration::from_secs(1))),
             jobs: Mutex::new(Jobs::new(options.seed, options.jobs)),
-            data: Mutex::new(Data::new(tenant, options.today)),
+            data: Mutex::new(Data::new(tenant, options.today, options.faults.now())),
             ingested: Mutex::default(),
             options,
         }
@@ -152,7 +152,7 @@ impl ClariRevenue {
         let mut data = lock(&self.data);
         let now = match data.is_fixed {
             true => data.now,
-            false => Timestamp::now().as_millisecond(),
+            false => self.options.faults.now().as_millisecond(),
         };
         data.audit.add(count, now);
     }
@@ -166,7 +166,7 @@ impl ClariRevenue {
     pub fn set_today(&self, today: Date) {
         let mut data = lock(&self.data);
         let revision = data.revision;
-        *data = Data::new(self.tenant, Some(today));
+        *data = Data::new(self.tenant, Some(today), self.options.faults.now());
         data.revision = revision;
     }
 

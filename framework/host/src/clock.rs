@@ -1,0 +1,66 @@
+//! Bookmarks that lie beyond now: a clock was ahead when they were written, or is behind.
+
+use headwater_core::{AnyStream, Error, Kind, Position, Result, SignedDuration, Timestamp};
+
+/// Clocks of machines that take turns differ by this much, and what a bookmark covers begins earlier.
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
+/// How far back the command goes that mends it: a clock that is set to another zone is ahead by less.
+const REMEDY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Refuses to plan from a bookmark beyond now: what happened between the true time of its pass and the bookmark was not
+/// read, and would never be.
+pub(crate) fn refuse_beyond(
+    stream: &dyn AnyStream,
+    bookmark: Option<&Position>,
+    now: Timestamp,
+) -> Result<()> {
+    match bookmark {
+        Some(bookmark) => match beyond(stream, bookmark, now)? {
+            Some(sentence) => Err(Error::new(Kind::ConfigInvalid, sentence)),
+            None => Ok(()),
+        },
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a bookmark beyond now, and the ways on.
+pub(crate) fn beyond(
+    stream: &dyn AnyStream,
+    bookmark: &Position,
+    now: Timestamp,
+) -> Result<Option<String>> {
+    let Some(until) = stream.coverage(bookmark)?.until else {
+        return Ok(None);
+    };
+    if until.duration_since(now) <= TOLERANCE {
+        return Ok(None);
+    }
+    let name = stream.spec().name;
+    let back = now.checked_sub(REMEDY).unwrap_or(now);
+    Ok(Some(format!(
+        "{name} was read up to {} by its state, and the clock of this machine says {}: either this clock is behind, then \
+         set it right; or the clock of an earlier run was ahead, and what happened since that run is not read: read it \
+         again with `headwater state rewind --stream {name} --to {}`, or from before that run on where it is longer ago",
+        written(until),
+        written(now),
+        written(back),
+    )))
+}
+
+/// Refuses to rewind a stream to a moment that has not come.
+pub(crate) fn refuse_future(stream: &str, to: Timestamp, now: Timestamp) -> Result<()> {
+    if to.duration_since(now) <= TOLERANCE {
+        return Ok(());
+    }
+    let text = format!(
+        "{stream} cannot be read again from {} on: the clock of this machine says {}",
+        written(to),
+        written(now)
+    );
+    Err(Error::new(Kind::ConfigInvalid, text))
+}
+
+/// A moment to the second, as commands take it.
+fn written(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
