@@ -7,6 +7,7 @@ use acceptance::{
     service::{Answer, Service},
     unlimited_sandbox,
 };
+use headwater_sandbox::{CopilotOptions, Sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -139,6 +140,45 @@ async fn a_sync_that_failed_shows_in_the_health_of_its_connection_everywhere() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_moved_to_another_account_is_refused_until_that_is_said() {
+    let (sandbox, service) = (unlimited_sandbox(60).await, service());
+    let other = sandbox_of_another_account().await;
+    let saved = service
+        .post("/api/v1/connections", &new(&sandbox, "Calls"))
+        .await;
+    let sync = async |body: Value| {
+        let started = service.post("/api/v1/connections/calls/syncs", &body).await;
+        assert_eq!(started.status, 202, "{}", started.text);
+        ended(&service, started.json()["id"].as_str().unwrap()).await
+    };
+    let body = json!({ "streams": ["calls"] });
+    assert_eq!(sync(body.clone()).await["status"], "complete");
+    let moved = json!({ "config": new(&other, "")["config"] });
+    let path = "/api/v1/connections/calls";
+    let changed = service.patch(path, &saved.tag.unwrap(), &moved).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let refused = sync(body).await;
+    assert_eq!(refused["status"], "failed", "{refused}");
+    let said = refused["receipt"]["message"].as_str().unwrap();
+    assert!(
+        said.contains("another account") && said.contains("same_account"),
+        "{said}"
+    );
+    let same = sync(json!({ "streams": ["calls"], "same_account": true })).await;
+    assert_eq!(same["status"], "complete", "{same}");
+}
+
+async fn sandbox_of_another_account() -> Sandbox {
+    let mut options = CopilotOptions {
+        calls: 60,
+        seed: 2,
+        ..CopilotOptions::default()
+    };
+    options.limits.per_second = None;
+    acceptance::sandbox(options).await
+}
+
+#[tokio::test]
 async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receipt() {
     let (sandbox, service) = (unlimited_sandbox(250).await, service());
     service
@@ -213,7 +253,7 @@ fn numbers_of(page: &str, stream: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
-    let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
+    let sandbox = acceptance::sandbox(CopilotOptions {
         calls: 50_000,
         ..Default::default()
     })
@@ -257,7 +297,7 @@ async fn a_second_sync_waits_its_turn_and_a_cancelled_one_keeps_what_it_has() {
 
 #[tokio::test]
 async fn a_service_that_is_stopped_lets_its_syncs_keep_what_they_have() {
-    let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
+    let sandbox = acceptance::sandbox(CopilotOptions {
         calls: 50_000,
         ..Default::default()
     })
@@ -283,7 +323,7 @@ async fn a_service_that_is_stopped_lets_its_syncs_keep_what_they_have() {
 
 #[tokio::test]
 async fn of_many_syncs_that_are_started_at_once_as_many_run_as_may() {
-    let sandbox = acceptance::sandbox(headwater_sandbox::CopilotOptions {
+    let sandbox = acceptance::sandbox(CopilotOptions {
         calls: 50_000,
         ..Default::default()
     })
