@@ -809,7 +809,7 @@ impl Stream for WindowedList {
         let Some(start) = self.scope.since else {
             return Ok(None);
         };
-        let window = (Timestamp::UNIX_EPOCH, start);
+        let window = (long_ago(), start);
         let Some(paging) = &self.paging else {
             let response = self.client.send(&self.request(window)).await?;
             let cut = self.client.split(&response.body, self.records, &[])?;
@@ -864,6 +864,11 @@ impl Stream for WindowedList {
             requests: requests.map(|requests| requests + splits),
         }])
     }
+}
+
+/// 2000-01-01T00:00:00Z: before everything that these services have. Not all of them understand what lies before 1970.
+fn long_ago() -> Timestamp {
+    Timestamp::from_second(946_684_800).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// A length of time in its largest whole unit.
