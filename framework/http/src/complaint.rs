@@ -30,25 +30,27 @@ pub(crate) fn complaint(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     match &body {
         Value::String(_) => None,
-        body => sentence(body, DEPTH),
+        body => sentence(body, DEPTH, false),
     }
 }
 
-fn sentence(value: &Value, depth: u32) -> Option<String> {
+/// `is_error`: the value lies in a field for errors.
+fn sentence(value: &Value, depth: u32, is_error: bool) -> Option<String> {
     let depth = depth.checked_sub(1)?;
     match value {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-        Value::Array(list) => sentence(list.first()?, depth),
+        Value::Array(list) => sentence(list.first()?, depth, is_error),
         Value::Object(fields) => {
             let text = |name: &&str| fields.get(*name)?.as_str().filter(|text| !text.is_empty());
             let own = SENTENCES.iter().find_map(text).map(str::to_owned);
             own.or_else(|| {
                 let mut nested = NESTED.iter().filter_map(|name| fields.get(*name));
-                nested.find_map(|within| sentence(within, depth))
+                nested.find_map(|within| sentence(within, depth, true))
             })
             .or_else(|| {
                 // A record may have a title as well; that of a problem comes with its status or its type.
-                let is_problem = fields.contains_key("status") || fields.contains_key("type");
+                let is_problem =
+                    is_error || fields.contains_key("status") || fields.contains_key("type");
                 is_problem.then(|| text(&"title").map(str::to_owned))?
             })
             .or_else(|| {
@@ -116,7 +118,9 @@ mod tests {
             (r#"{"errors":{"email":["u"]}}"#, Some("email: u")),
             (r#"{"detail":[{"loc":["query"],"msg":"v"}]}"#, Some("v")),
             (r#"{"message":{"message":"w"}}"#, Some("w")),
+            (r#"{"errors":[{"title":"n"}]}"#, Some("n")),
             (r#"{"title":"a record of its own"}"#, None),
+            (r#"[{"title":"a record of its own"}]"#, None),
             (r#"{"error":{"a":{"b":{"message":"deep"}}}}"#, None),
             (r#""text""#, None),
             ("<html>", None),
