@@ -68,10 +68,7 @@ struct Told {
 
 /// A client that decodes nothing and follows nothing.
 pub fn plain_client() -> reqwest::Client {
-    // Without it no client is made, not even for plain HTTP. The second one to install it is told so.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .no_proxy()
+    acceptance::client()
         .no_gzip()
         .redirect(reqwest::redirect::Policy::none())
         .build()
