@@ -639,6 +639,39 @@ async fn later_passes_of_audit_events_bring_each_new_one_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_is_ahead_brings_each_audit_event_once() {
+    for days in [0, 1] {
+        let sandbox = tenant(RevenueOptions {
+            forecast_entries: 300,
+            faults: "clock=-1200".parse().unwrap(),
+            ..options()
+        })
+        .await;
+        let fields = json!({ "audit_export_days": days });
+        let stream = open(answer_with(&sandbox.base_url(), fields))
+            .stream("audit_events")
+            .unwrap();
+        let mut delivered: Vec<String> = Vec::new();
+        let mut bookmark = None;
+        for pass in 0..4 {
+            let read = read_pass(&stream, bookmark.clone(), Timestamp::now());
+            let read = read.await.unwrap();
+            assert!(read.notes.contains(&"clock_ahead"), "{:?}", read.notes);
+            let brought = read.of_stream("audit_events");
+            let again: Vec<&String> = brought
+                .iter()
+                .filter(|record| delivered.contains(record))
+                .collect();
+            assert!(again.is_empty(), "{days}, pass {pass}: {again:?}");
+            delivered.extend_from_slice(brought);
+            bookmark = read.bookmark;
+            outside(&sandbox).add_audit_events(3);
+            thread::sleep(Duration::from_millis(700));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn audit_events_that_happen_during_a_read_push_no_other_out_of_it() {
     for audit_offset_cursor in [false, true] {
         let sandbox = tenant(RevenueOptions {

@@ -375,6 +375,9 @@ impl Stream for Activities {
         if is_first {
             let time = self.export.export().jobs.client.time();
             token.until = bounded(&days, time);
+            if token.until.is_some() {
+                token.delivered.clone_from(&days.delivered);
+            }
             read.notes.extend(time.note());
         }
         self.look(&days, &mut read, &mut token)?;

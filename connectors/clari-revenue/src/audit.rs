@@ -278,11 +278,9 @@ fn bounded(span: &Span, time: ServiceTime) -> Option<Timestamp> {
     let end = match (time.bound(planned, SignedDuration::ZERO), time.date()) {
         (Bound::Planned, _) => return None,
         // The whole pass comes after this answer.
-        (Bound::Unknown, Some(date)) if planned.duration_since(date) > SETTLING * 2 => {
-            Bound::At(settled(date))
-        }
-        (Bound::Unknown, _) => return None,
+        (Bound::Unknown, Some(date)) => Bound::At(settled(date)),
         (Bound::At(at), _) => Bound::At(settled(at)),
+        (Bound::Unknown, None) => Bound::Unknown,
     };
     let since = span.from.checked_add(OVERLAP).unwrap_or(span.from);
     let end = end.end(span.to, since);
@@ -368,6 +366,10 @@ impl Stream for Audit {
         if is_first {
             let time = self.export.export().jobs.client.time();
             token.until = bounded(&span, time);
+            if token.until.is_some() {
+                // The next pass may meet again also what this one does not reach.
+                token.delivered.clone_from(&span.delivered);
+            }
             page.notes.extend(time.note());
         }
         self.look(&span, &mut page, &mut token);
