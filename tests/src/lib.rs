@@ -73,6 +73,8 @@ pub struct ReadThrough {
     pub bookmark: Option<Position>,
     /// Codes of the notes.
     pub notes: Vec<&'static str>,
+    /// Codes of the gaps, each with the number of records at most.
+    pub gaps: Vec<(&'static str, Option<u64>)>,
     /// Pages fetched, empty ones included.
     pub fetches: usize,
 }
@@ -99,6 +101,8 @@ impl ReadThrough {
                 .map(|record| String::from_utf8_lossy(record).into_owned()),
         );
         self.notes.extend(page.notes.iter().map(|note| note.code));
+        let gaps = page.gaps.iter().map(|gap| (gap.code, gap.at_most));
+        self.gaps.extend(gaps);
         self.bookmark = page.bookmark.or(self.bookmark.take());
     }
 }

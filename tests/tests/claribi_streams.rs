@@ -343,8 +343,11 @@ async fn where_there_are_no_details_the_list_is_what_comes() {
             .unwrap();
         assert_eq!(read.records, list.records, "{name}");
         assert_eq!(read.notes, ["no_details"], "{name}");
+        let without: u64 = read.gaps.iter().filter_map(|(_, at_most)| *at_most).sum();
+        assert_eq!(without, read.records.len() as u64, "{name}");
+        assert!(read.gaps.iter().all(|(code, _)| *code == "no_details"));
     }
-    assert_eq!(sandbox.stats().by_status[&404], 9, "three tries a list");
+    assert_eq!(sandbox.stats().by_status[&404], 30, "ten tries a list");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use headwater::{
     Page,
     http::{
-        Bound, Client, Export, ExportStream, ExportToken, Jobs, Records, Request, Response, Route,
-        Seen, ServiceTime,
+        Bound, Client, Export, ExportStream, ExportToken, Jobs, Progress, Records, Request,
+        Response, Route, Seen, ServiceTime,
     },
     prelude::*,
 };
@@ -63,11 +63,15 @@ pub(crate) struct Token {
     delivered: Seen,
     /// Actors of this pass: every page names its own again.
     actors: Seen,
-    /// Links that were followed: one that comes back is a loop.
+    /// Links that an older state says were followed.
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
     links: Seen,
     /// Where the next pass starts, if that is before the end of the range: the clock that planned it was ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
+    /// The pages of this pass.
+    #[serde(default)]
+    pages: Progress,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -217,25 +221,26 @@ impl Audit {
                 .query("dateTo", span.to),
         };
         let response = client.send(&request).await?;
-        let split = client.split_with(&response.body, EVENTS, &[ACTORS], &[NEXT])?;
+        let mut split = client.cut(&response, EVENTS, &[ACTORS], &[NEXT])?;
+        let notes = split.notes(export.specs[0].name);
+        if !token.links.is_empty() {
+            token.pages = Progress::after(std::mem::take(&mut token.links));
+        }
+        let pages = &mut token.pages;
+        pages.take(&response.body, &mut split.records, None, false);
         let next = match split.found.into_iter().next().flatten() {
             None | Some(Value::Null) => None,
             Some(Value::String(link)) if link.is_empty() => None,
-            Some(Value::String(link)) => Some(link),
+            Some(Value::String(link)) => pages.goes_on(Some(&link))?.then_some(link),
             Some(_) => {
                 let text = "the link to the next page of audit events is not text";
                 return Err(Error::new(Kind::DataInvalid, text));
             }
         };
-        if let Some(link) = &next
-            && !token.links.insert(Seen::fingerprint(link.as_bytes()))
-        {
-            let text = "Clari gave a page of audit events that it gave before as the next one; reading on would never end";
-            return Err(Error::new(Kind::DataInvalid, text));
-        }
         token.place = next.map(Place::Link);
         let actors = split.companions.into_iter().next().unwrap_or_default();
         let mut page = Page::new(response.body, split.records);
+        page.notes = notes;
         page.companions = vec![(export.specs[1].name, actors)];
         Ok(page)
     }

@@ -65,7 +65,12 @@ impl Job {
 /// All jobs of the key's user.
 pub(crate) async fn list(client: &Client) -> Result<Vec<Job>> {
     let response = client.send(&Request::get("/export/jobs")).await?;
-    let split = client.split(&response.body, JOBS, &[])?;
+    let split = client.cut(&response, JOBS, &[], &[])?;
+    // An order would follow from a list without jobs, so that has to be one.
+    if split.taken_as_empty {
+        let text = "Clari answers without a list where the list of export jobs belongs";
+        return Err(Error::new(Kind::DataInvalid, text));
+    }
     split
         .records
         .into_iter()

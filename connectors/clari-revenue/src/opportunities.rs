@@ -28,8 +28,10 @@ pub(crate) fn records() -> Records {
 /// One request for some ids.
 pub(crate) async fn fetch(client: &Client, ids: &[String]) -> Result<Page<(), ()>> {
     let response = client.send(&request(ids)).await?;
-    let split = client.split(&response.body, OPPORTUNITIES, &[])?;
+    let split = client.cut(&response, OPPORTUNITIES, &[], &[])?;
+    let notes = split.notes("opportunities");
     let mut page = Page::new(response.body, split.records);
+    page.notes = notes;
     if page.records.len() < ids.len() {
         page.notes.push(Note {
             code: "missing",

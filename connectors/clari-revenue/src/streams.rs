@@ -221,7 +221,8 @@ impl Stream for ExportJobList {
 
     async fn fetch(&self, (): (), _: Option<()>) -> Result<Page<(), ()>> {
         let response = self.client.send(&Request::get("/export/jobs")).await?;
-        let split = self.client.split(&response.body, jobs::JOBS, &[])?;
+        let split = self.client.cut(&response, jobs::JOBS, &[], &[])?;
+        let notes = split.notes(self.spec.name);
         let mut body = Vec::with_capacity(response.body.len());
         let mut records = Vec::with_capacity(split.records.len());
         for span in split.records {
@@ -229,7 +230,10 @@ impl Stream for ExportJobList {
             body.extend_from_slice(&without(&response.body[span], LINKS));
             records.push(from..body.len());
         }
-        Ok(Page::new(body.into(), records))
+        Ok(Page {
+            notes,
+            ..Page::new(body.into(), records)
+        })
     }
 
     async fn survey(&self, (): ()) -> Result<Vec<Part<()>>> {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::records::Id;
 
-/// How many items without a detail, the first ones of a list, mean that there are no details.
-pub(crate) const MISSES_THAT_TELL: usize = 3;
+/// How many items without a detail, from all over a page, let the list be asked whether it still shows them.
+pub(crate) const MISSES_THAT_TELL: usize = 10;
 
 /// What a pass knows of details.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,19 @@ pub(crate) enum Details {
     Unknown,
     /// One was read: from now on, one that is not there was deleted meanwhile.
     There,
-    /// They are not served, or not wanted.
+    /// They are not wanted.
     Absent,
+    /// They are not served.
+    Unserved,
+}
+
+/// The places of so many items in an order in which any few that follow each other come from all over them, without a
+/// period that others could have too.
+pub(crate) fn spread(items: usize) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..items).collect();
+    // Multiples of the golden ratio spread evenly over the numbers.
+    places.sort_by_key(|place| (*place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    places
 }
 
 /// The id of a record, read without the rest of it.
@@ -45,6 +56,26 @@ pub(crate) fn id_of(record: &[u8]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_spread_and_none_is_left_out() {
+        assert_eq!(spread(0), [0; 0]);
+        for every in 2..20 {
+            for from in 0..every {
+                let first = &spread(120)[..MISSES_THAT_TELL];
+                let is_hit = |place: &usize| place % every == from;
+                assert!(
+                    !first.iter().all(is_hit),
+                    "each {every} from {from}: {first:?}"
+                );
+            }
+        }
+        for items in 0..250 {
+            let mut places = spread(items);
+            places.sort_unstable();
+            assert_eq!(places, (0..items).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn ids_are_numbers_or_text() {

@@ -7,7 +7,7 @@ use headwater::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::list::{List, RECORDS};
+use crate::list::{List, Place, RECORDS};
 
 /// What the check is called.
 pub(crate) const NAME: &str = "health:data_sources";
@@ -43,19 +43,20 @@ struct Listed {
 /// Reads the list page by page, each within the time that a person waits.
 pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
     let stream = "data_sources";
-    let asked = prober.access(stream, &list.request(None), RECORDS).await;
+    let first = list.request(&Place::default());
+    let asked = prober.access(stream, &first, RECORDS).await;
     let mut sources = Sources {
         asked: asked.clone(),
         listed: Vec::new(),
         cut: Cut::No,
     };
-    let (mut page, mut place) = (asked, None);
+    let (mut page, mut place) = (asked, Place::default());
     for number in 1.. {
         let (Access::Granted, Some(response)) = (&page.access, &page.response) else {
             sources.cut = Cut::Failed;
             break;
         };
-        let Ok(cut) = list.cut(place, &response.body) else {
+        let Ok(cut) = list.cut(place, response, stream) else {
             sources.cut = Cut::Failed;
             break;
         };
@@ -63,15 +64,16 @@ pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
         sources
             .listed
             .extend(records.map(|span| Listed::read(&response.body[span])));
-        place = cut.next;
-        if place.is_none() {
-            break;
+        // One reading is enough to look at.
+        match cut.next {
+            Some(next) if !next.is_start() => place = next,
+            _ => break,
         }
         if number == MOST_PAGES {
             sources.cut = Cut::TooMany;
             break;
         }
-        let request = list.request(place.as_ref());
+        let request = list.request(&place);
         page = prober.access(stream, &request, RECORDS).await;
         if page
             .response

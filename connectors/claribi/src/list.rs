@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use headwater::{
-    http::{Client, Records, Request, Response, Seen},
+    Gap, Note,
+    http::{Client, Ending, Progress, Records, Request, Response, cursor, total},
     prelude::*,
 };
 use serde::{Deserialize, Serialize};
@@ -25,23 +26,27 @@ pub(crate) struct List {
 }
 
 /// A place in a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
     at: At,
-    /// Cursors and links that were used: one that comes back is a loop, however long.
-    used: Seen,
-    /// The last page's first record: a service that ignores where to go on sends it again.
-    first: Option<u64>,
-    /// Records before this place.
-    read: u64,
+    #[serde(flatten)]
+    progress: Progress,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum At {
+    /// At the first page.
+    #[default]
+    Start,
     /// The query of the link to the next page.
     Query(String),
     Offset(u64),
+    /// Behind so many records and pages of a list that says how many records it has, but not how to go on.
+    Untold {
+        offset: u64,
+        page: u64,
+    },
     Cursor(String),
 }
 
@@ -49,16 +54,34 @@ enum At {
 pub(crate) struct Cut {
     pub records: Vec<Range<usize>>,
     pub next: Option<Place>,
-    /// Whether the list has another number of records than it says.
-    pub is_miscounted: bool,
+    pub notes: Vec<Note>,
+    pub gaps: Vec<Gap>,
 }
 
 /// The values at [`WANTED`]; null is told from missing.
 struct Found {
     next: Option<Value>,
     cursor: Option<Value>,
-    count: Option<Value>,
+    total: Option<u64>,
     offset: Option<Value>,
+}
+
+impl Place {
+    /// Whether this is the first page of the list, be it for the second time.
+    pub(crate) const fn is_start(&self) -> bool {
+        matches!(self.at, At::Start)
+    }
+}
+
+impl Cut {
+    fn end(&mut self, ending: Ending) {
+        self.notes.extend(ending.notes);
+        self.gaps = ending.gaps;
+        self.next = ending.again.map(|progress| Place {
+            at: At::Start,
+            progress,
+        });
+    }
 }
 
 impl List {
@@ -83,19 +106,25 @@ impl List {
         Request::get(format!("{}{}/", self.path, escape(id)))
     }
 
-    /// The question for a page; for the first one without a place.
-    pub(crate) fn request(&self, place: Option<&Place>) -> Request {
+    /// The question for a page.
+    pub(crate) fn request(&self, place: &Place) -> Request {
         let first = Request::get(self.path);
-        match place.map(|place| &place.at) {
-            None => first.query("page_size", PAGE_SIZE),
-            Some(At::Query(query)) => {
+        match &place.at {
+            At::Start => first.query("page_size", PAGE_SIZE),
+            At::Query(query) => {
                 // Only the link's query is used, on the path that is ours: behind a proxy the link may have another
                 // scheme, host or prefix, and credentials go nowhere else.
                 let prefix = self.client.base().as_url().path().trim_end_matches('/');
                 Request::link(format!("{prefix}{}?{query}", self.path)).accept(&[404])
             }
-            Some(At::Offset(offset)) => first.query("limit", PAGE_SIZE).query("offset", offset),
-            Some(At::Cursor(cursor)) => first
+            At::Offset(offset) => first.query("limit", PAGE_SIZE).query("offset", offset),
+            At::Untold { offset, page } => first
+                .query("limit", PAGE_SIZE)
+                .query("offset", offset)
+                .query("page_size", PAGE_SIZE)
+                .query("page", page)
+                .accept(&[404]),
+            At::Cursor(cursor) => first
                 .query("page_size", PAGE_SIZE)
                 .query("limit", PAGE_SIZE)
                 .query("cursor", cursor),
@@ -108,83 +137,110 @@ impl List {
         response.status.as_u16() == 404 && said.to_ascii_lowercase().contains("invalid page")
     }
 
-    /// Cuts a page, and finds the next one.
-    pub(crate) fn cut(&self, place: Option<Place>, body: &[u8]) -> Result<Cut> {
-        let split = self.client.split(body, RECORDS, &WANTED)?;
-        let [next, cursor, count, total, offset] = <[_; 5]>::try_from(split.found)
-            .map_err(|_| Error::new(Kind::Unexpected, "a page was not cut as asked"))?;
+    /// Cuts a page of the list of `name`, and finds the next one.
+    pub(crate) fn cut(&self, place: Place, response: &Response, name: &str) -> Result<Cut> {
+        let mut split = self.client.cut(response, RECORDS, &[], &WANTED)?;
+        let mut notes = split.notes(name);
+        let [next, cursor, count, whole, offset] =
+            <[_; 5]>::try_from(std::mem::take(&mut split.found))
+                .map_err(|_| Error::new(Kind::Unexpected, "a page was not cut as asked"))?;
         let found = Found {
             next,
             cursor,
-            count: count.or(total),
+            total: total(count.or(whole).as_ref(), name, &mut notes),
             offset,
         };
-        let first = split
-            .records
-            .first()
-            .map(|span| Seen::fingerprint(&body[span.clone()]));
-        let read = place.as_ref().map_or(0, |place| place.read) + split.records.len() as u64;
-        let next = self.next(place, split.records.len(), first, &found, read)?;
-        let counted = found.count.as_ref().and_then(Value::as_u64);
-        Ok(Cut {
-            is_miscounted: next.is_none() && counted.is_some_and(|counted| counted != read),
+        let Place { at, mut progress } = place;
+        progress.require_list(&split, found.total)?;
+        let count = split.records.len();
+        progress.take(&response.body, &mut split.records, found.total, true);
+        let next = self.next(&at, &mut progress, count, &found)?;
+        let mut cut = Cut {
             records: split.records,
-            next,
-        })
+            next: None,
+            notes,
+            gaps: Vec::new(),
+        };
+        match next {
+            Some(at) => cut.next = Some(Place { at, progress }),
+            None => cut.end(progress.end(name, false)),
+        }
+        Ok(cut)
+    }
+
+    /// The records of a page alone.
+    pub(crate) fn records(&self, response: &Response) -> Result<Vec<Range<usize>>> {
+        Ok(self.client.cut(response, RECORDS, &[], &[])?.records)
+    }
+
+    /// The end of the list of `name` at a page that is not there any more, because the list has become shorter.
+    pub(crate) fn cut_short(&self, place: Place, name: &str) -> Cut {
+        let mut cut = Cut {
+            records: Vec::new(),
+            next: None,
+            notes: Vec::new(),
+            gaps: Vec::new(),
+        };
+        // Where the list did not name the page, it need not be there.
+        let was_named = !matches!(place.at, At::Untold { .. });
+        cut.end(place.progress.end(name, was_named));
+        cut
     }
 
     fn next(
         &self,
-        place: Option<Place>,
+        at: &At,
+        progress: &mut Progress,
         count: usize,
-        first: Option<u64>,
         found: &Found,
-        read: u64,
-    ) -> Result<Option<Place>> {
-        if first.is_some() && first == place.as_ref().and_then(|place| place.first) {
-            return Err(Error::new(
-                Kind::DataInvalid,
-                "the same page came twice in a row; the service seems to ignore where to go on",
-            ));
-        }
-        let Some(at) = self.goes_on_at(place.as_ref(), count, found)? else {
+    ) -> Result<Option<At>> {
+        let Some(next) = self.goes_on_at(at, progress, count, found)? else {
             return Ok(None);
         };
-        let mut used = place.map(|place| place.used).unwrap_or_default();
-        if let At::Query(token) | At::Cursor(token) = &at
-            && !used.insert(Seen::fingerprint(token.as_bytes()))
-        {
-            return Err(Error::new(
-                Kind::DataInvalid,
-                "the service gave a page that it gave before as the next one; reading on would never end",
-            ));
-        }
-        Ok(Some(Place {
-            at,
-            used,
-            first,
-            read,
-        }))
+        let goes_on = match &next {
+            At::Query(token) | At::Cursor(token) => progress.goes_on(Some(token))?,
+            // A service that knows no offset gives the same page again.
+            At::Untold { .. } => !progress.is_stuck() && progress.goes_on(None)?,
+            At::Start | At::Offset(_) => progress.goes_on(None)?,
+        };
+        Ok(goes_on.then_some(next))
     }
 
     /// A link or a cursor leads on. Where neither is spoken of but an offset is, the list goes on until a page is empty:
-    /// a total may lie, and a short page may come from a service that gives fewer than asked for.
-    fn goes_on_at(&self, place: Option<&Place>, count: usize, found: &Found) -> Result<Option<At>> {
-        if let Some(cursor) = text(found.cursor.as_ref(), "cursor")? {
+    /// a total may lie, and a short page may come from a service that gives fewer than asked for. Where nothing is
+    /// spoken of but a total, it goes on until that is reached.
+    fn goes_on_at(
+        &self,
+        at: &At,
+        progress: &Progress,
+        count: usize,
+        found: &Found,
+    ) -> Result<Option<At>> {
+        if let Some(cursor) = cursor(found.cursor.as_ref(), "cursor")? {
             return Ok(Some(At::Cursor(cursor)));
         }
-        if let Some(link) = text(found.next.as_ref(), "link to the next page")? {
+        if let Some(link) = cursor(found.next.as_ref(), "link to the next page")? {
             return Ok(Some(At::Query(self.query_of(&link)?)));
         }
-        let is_by_offset = found.next.is_none() && found.cursor.is_none() && found.offset.is_some();
-        if !is_by_offset || count == 0 {
+        if found.next.is_some() || found.cursor.is_some() || count == 0 {
             return Ok(None);
         }
-        let offset = match place.map(|place| &place.at) {
-            Some(At::Offset(offset)) => *offset,
-            _ => 0,
+        let (offset, page) = match at {
+            At::Offset(offset) => (*offset, 1),
+            At::Untold { offset, page } => (*offset, *page),
+            _ => (0, 1),
         };
-        Ok(Some(At::Offset(offset + count as u64)))
+        let offset = offset.saturating_add(progress.step(count));
+        if found.offset.is_some() {
+            return Ok(Some(At::Offset(offset)));
+        }
+        let has_more = progress
+            .total()
+            .is_some_and(|total| total > progress.distinct());
+        Ok(has_more.then_some(At::Untold {
+            offset,
+            page: page.saturating_add(1),
+        }))
     }
 
     /// The query of a link to another page of this list.
@@ -206,20 +262,6 @@ impl List {
             return bad("names no page");
         }
         Ok(query.to_owned())
-    }
-}
-
-/// A cursor or link as text. Numbers are cursors too; anything else is not.
-fn text(found: Option<&Value>, what: &str) -> Result<Option<String>> {
-    match found {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(_) => Err(Error::new(
-            Kind::DataInvalid,
-            format!("the {what} is neither text nor a number"),
-        )),
     }
 }
 

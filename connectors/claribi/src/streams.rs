@@ -2,18 +2,22 @@
 //!
 //! Lists are read page after page, since they shift while they are read. The details of a page are read side by side.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use headwater::{
-    Chosen, Note, Scope,
-    http::{Client, Records, Response, Snapshot},
+    Chosen, Gap, Mend, Note, Scope,
+    http::{Client, Records, Request, Response, Snapshot},
     prelude::*,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    details::{Details, MISSES_THAT_TELL, id_of},
+    details::{Details, MISSES_THAT_TELL, id_of, spread},
     list::{List, Place},
     records::{AccountStatus, BillingUsage, Dashboard, DataSource, Report},
 };
@@ -24,6 +28,9 @@ pub(crate) const REPORTS: &str = "/api/reports/";
 pub(crate) const DASHBOARDS: &str = "/api/dashboards/";
 pub(crate) const STATUS: &str = "/api/auth/status/";
 pub(crate) const USAGE: &str = "/api/billing/usage/";
+
+/// Statuses by which the service says that an item, or the details of any, is not there.
+const NOT_THERE: &[u16] = &[404, 405, 410];
 
 /// The streams as known without credentials, in the order they are read.
 pub(crate) fn specs() -> Vec<StreamSpec> {
@@ -117,29 +124,26 @@ struct Token {
 impl ListStream {
     async fn page(&self, token: Option<Token>) -> Result<Page<Token, ()>> {
         let (place, details) = match token {
-            Some(token) => (token.page, token.details),
-            None if self.read_details => (None, Details::Unknown),
-            None => (None, Details::Absent),
+            Some(token) => (token.page.unwrap_or_default(), token.details),
+            None if self.read_details => (Place::default(), Details::Unknown),
+            None => (Place::default(), Details::Absent),
         };
         let client = self.list.client();
-        let request = self.list.request(place.as_ref());
+        let name = self.spec.name;
+        let request = self.list.request(&place);
         let response = client.send(&request).await?;
-        if self.list.is_past_the_end(&response) {
-            let mut page = Page::empty();
-            page.notes.push(self.note(
-                "list_shrank",
-                "became fewer while they were read; some may have been passed over, and come with the next read",
-            ));
-            return Ok(page);
-        }
-        if !response.status.is_success() {
+        let is_past_the_end = self.list.is_past_the_end(&response);
+        if !is_past_the_end && !response.status.is_success() {
             return Err(client.refusal(&request, &response));
         }
-        let cut = self.list.cut(place, &response.body)?;
-        let mut notes = Vec::new();
-        if cut.is_miscounted {
-            let what = "were listed in another number than the list says; it was read to its end";
-            notes.push(self.note("count_differs", what));
+        let mut cut = match is_past_the_end {
+            true => self.list.cut_short(place, name),
+            false => self.list.cut(place, &response, name)?,
+        };
+        if is_past_the_end {
+            let what = "became fewer while they were read; some may have been passed over, and come with the next read";
+            let shrank = cut.next.is_none().then(|| self.note("list_shrank", what));
+            cut.notes = shrank.into_iter().collect();
         }
         let token = Token {
             page: cut.next,
@@ -147,53 +151,118 @@ impl ListStream {
             details,
         };
         let list_page = Page::new(response.body, cut.records);
-        let mut page = if details == Details::Absent {
-            finish(token, list_page)
-        } else {
-            self.with_details(token, list_page).await?
-        };
-        notes.append(&mut page.notes);
-        Ok(Page { notes, ..page })
+        let mut page = self.with_details(token, list_page, &request).await?;
+        page.notes.splice(0..0, cut.notes);
+        page.gaps.extend(cut.gaps);
+        Ok(page)
     }
 
-    /// Details in the place of a page of the list. Until one was found, they are looked for at once, since the records of
-    /// the list are what there is without them.
+    /// Details in the place of a page of the list, where there are any.
     async fn with_details(
         &self,
         mut token: Token,
         list_page: Page<Token, ()>,
+        request: &Request,
     ) -> Result<Page<Token, ()>> {
-        token.pending = list_page.iter().map(id_of).collect::<Result<_>>()?;
-        if token.details == Details::There {
-            return Ok(finish(token, Page::empty()));
+        match token.details {
+            Details::Absent => Ok(finish(token, list_page)),
+            Details::Unserved => {
+                let without = list_page.records.len();
+                Ok(self.with_gap(finish(token, list_page), without))
+            }
+            Details::There => {
+                token.pending = list_page.iter().map(id_of).collect::<Result<_>>()?;
+                Ok(finish(token, Page::empty()))
+            }
+            Details::Unknown => self.look_for_details(token, list_page, request).await,
         }
-        let ids = token.pending.clone();
-        for (missed, id) in ids.iter().take(MISSES_THAT_TELL).enumerate() {
-            token.pending.pop_front();
-            if let Some(mut page) = self.detail(id).await? {
+    }
+
+    /// Asks for details one by one until one is there. What is missing may have been deleted, so nothing follows from it
+    /// alone: only where items from all over the page have no details, and the list shows some of these still, are
+    /// details not served. The records of the list are then what there is.
+    async fn look_for_details(
+        &self,
+        mut token: Token,
+        list_page: Page<Token, ()>,
+        request: &Request,
+    ) -> Result<Page<Token, ()>> {
+        let ids: Vec<String> = list_page.iter().map(id_of).collect::<Result<_>>()?;
+        let order = spread(ids.len());
+        let mut gone: HashSet<usize> = HashSet::new();
+        let mut without: Vec<usize> = Vec::new();
+        for (number, batch) in order.chunks(MISSES_THAT_TELL).enumerate() {
+            for (asked, index) in batch.iter().enumerate() {
+                let Some(detail) = self.detail(&ids[*index]).await? else {
+                    continue;
+                };
+                let misses = number * MISSES_THAT_TELL + asked;
+                let left = order[misses + 1..].iter();
+                token.pending = left.map(|index| ids[*index].clone()).collect();
                 token.details = Details::There;
-                page.notes.extend((0..missed).map(|_| self.missing()));
-                return Ok(finish(token, page));
+                let mut page = finish(token, detail);
+                page.notes.extend((0..misses).map(|_| self.missing()));
+                return Ok(page);
+            }
+            let listed = self.listed(request).await?;
+            let is_live = |index: &&usize| listed.contains(&ids[**index]);
+            gone.extend(batch.iter().filter(|index| !is_live(index)));
+            without = batch.iter().filter(is_live).copied().collect();
+            if !without.is_empty() && batch.len() == MISSES_THAT_TELL {
+                token.details = Details::Unserved;
+                without = (0..ids.len())
+                    .filter(|index| !gone.contains(index))
+                    .collect();
+                break;
             }
         }
-        token.pending.clear();
-        if ids.len() >= MISSES_THAT_TELL {
-            token.details = Details::Absent;
-        }
         let mut page = finish(token, list_page);
-        if !ids.is_empty() {
+        let mut index = 0;
+        page.records.retain(|_| {
+            index += 1;
+            without.contains(&(index - 1))
+        });
+        page.notes.extend(gone.iter().map(|_| self.missing()));
+        if !without.is_empty() {
             let what = "have no details here; they were read as the list shows them";
             page.notes.push(self.note("no_details", what));
         }
-        Ok(page)
+        Ok(self.with_gap(page, without.len()))
+    }
+
+    /// The ids that a page of the list shows now.
+    async fn listed(&self, request: &Request) -> Result<HashSet<String>> {
+        let client = self.list.client();
+        let response = client.send(request).await?;
+        if self.list.is_past_the_end(&response) {
+            return Ok(HashSet::new());
+        }
+        let records = self.list.records(&response)?.into_iter();
+        records.map(|span| id_of(&response.body[span])).collect()
+    }
+
+    /// The page, with so many records that lack their details.
+    fn with_gap(&self, mut page: Page<Token, ()>, without: usize) -> Page<Token, ()> {
+        if without > 0 {
+            page.gaps.push(Gap {
+                code: "no_details",
+                message: format!(
+                    "{} are in the list, but could not be read one by one, so their details are missing",
+                    self.spec.name
+                ),
+                at_most: Some(without as u64),
+                mend: Mend::Run,
+            });
+        }
+        page
     }
 
     /// One item by itself; none where it is not there.
     async fn detail(&self, id: &str) -> Result<Option<Page<Token, ()>>> {
         let client = self.list.client();
-        let request = self.list.item(id).accept(&[404]);
+        let request = self.list.item(id).accept(NOT_THERE);
         let Response { status, body, .. } = client.send(&request).await?;
-        if !status.is_success() {
+        if !status.is_success() || body.trim_ascii().is_empty() {
             return Ok(None);
         }
         let cut = client.split(&body, Records::One(""), &[])?;

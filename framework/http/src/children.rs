@@ -132,9 +132,9 @@ impl ChildStream {
     ) -> Result<Page<ChildToken, WindowBookmark>> {
         token.pending.pop_front();
         // 400 has been seen for an id that is gone; an id that the service named itself is not malformed.
-        let request = (self.request)(id).accept(&[400, 404]);
+        let request = (self.request)(id).accept(&[400, 404, 410]);
         let response = self.parents.client().send(&request).await?;
-        if !response.status.is_success() {
+        if !response.status.is_success() || response.has_no_content() {
             let mut page = Page::empty();
             page.notes.push(Note {
                 code: "missing",

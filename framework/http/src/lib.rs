@@ -29,6 +29,7 @@
 //! read one request per parent, [`ExportStream`] for documents that export jobs deliver, [`Snapshot`] for how things
 //! stand now; and [`Prober`] for the checks that every probe begins with.
 
+mod answer;
 mod blocks;
 mod children;
 mod client;
@@ -45,6 +46,7 @@ mod message;
 mod pace;
 mod paging;
 mod probe;
+mod progress;
 mod refusal;
 mod resolver;
 mod rest;
@@ -67,8 +69,9 @@ pub use export::{
     Export, ExportStream, ExportToken, Grace, JobPolicy, JobStatus, Jobs, Ordered, Route,
 };
 pub use limit::{LimitHeaders, Quota, RateLimit};
-pub use paging::Paging;
+pub use paging::{Paging, cursor};
 pub use probe::{Access, Asked, Prober, Verdict};
+pub use progress::{Ending, Progress, total};
 pub use resolver::Resolver;
 pub use rest::{RestStream, RestToken};
 pub use retry::RetryPolicy;

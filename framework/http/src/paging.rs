@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{client::Request, seen::Seen};
+use crate::{client::Request, progress::Progress};
 
 /// How a service pages. Parameter and header names are the service's, pointers are JSON Pointers into the body.
 #[derive(Clone, Copy, Debug)]
@@ -56,19 +56,21 @@ pub enum Paging {
 }
 
 /// A place in a paged list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// Where the next page is.
+    #[serde(default)]
     at: At,
-    /// Cursors and links that were used in this pass: one that comes back is a loop, however long.
-    used: Seen,
-    /// The last page's first record: a service that ignores its paging parameters sends it again.
-    last: Option<u64>,
+    #[serde(flatten)]
+    pub(crate) progress: Progress,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum At {
+    /// At the first page.
+    #[default]
+    Start,
     Number(u64),
     Cursor(String),
     Link(String),
@@ -83,9 +85,9 @@ impl Paging {
         }
     }
 
-    /// The request for a place; the first without one.
-    pub(crate) fn request(&self, first: Request, place: Option<&Place>) -> Request {
-        match (self, place.map(|place| &place.at)) {
+    /// The request for a place.
+    pub(crate) fn request(&self, first: Request, place: &Place) -> Request {
+        match (self, &place.at) {
             (
                 Self::PageNumber {
                     page,
@@ -95,7 +97,7 @@ impl Paging {
                 },
                 at,
             ) => {
-                let number = if let Some(At::Number(number)) = at {
+                let number = if let At::Number(number) = at {
                     *number
                 } else {
                     *number
@@ -110,7 +112,7 @@ impl Paging {
                 },
                 at,
             ) => {
-                let offset = if let Some(At::Number(offset)) = at {
+                let offset = if let At::Number(offset) = at {
                     *offset
                 } else {
                     0
@@ -119,78 +121,76 @@ impl Paging {
             }
             (
                 Self::CursorInBody { parameter, .. } | Self::CursorInHeader { parameter, .. },
-                Some(At::Cursor(cursor)),
+                At::Cursor(cursor),
             ) => first.query(parameter, cursor),
-            (_, Some(At::Link(link))) => Request::link(link),
+            (_, At::Link(link)) => Request::link(link),
             _ => first,
         }
     }
 
-    /// The place after a page of `count` records, the first of which has the given fingerprint.
+    /// The place after a page of `count` records, which the progress of this one has taken in; none where the list is
+    /// over.
     pub(crate) fn next(
         &self,
-        place: Option<Place>,
+        place: &mut Place,
         count: usize,
-        first_record: Option<u64>,
         found: Option<&Value>,
         headers: &HeaderMap,
     ) -> Result<Option<Place>> {
-        let (mut used, last) = place
-            .as_ref()
-            .map_or_else(Default::default, |place| (place.used.clone(), place.last));
-        if first_record.is_some() && first_record == last {
-            return Err(Error::new(
-                Kind::DataInvalid,
-                "the same page came twice in a row; the service seems to ignore the paging parameters",
-            ));
-        }
         let at = match self {
             Self::Single => None,
             Self::PageNumber { first, .. } => {
-                let number = if let Some(At::Number(number)) = place.map(|place| place.at) {
+                let number = if let At::Number(number) = place.at {
                     number
                 } else {
                     *first
                 };
-                (count > 0).then_some(At::Number(number + 1))
+                (count > 0).then_some(At::Number(number.saturating_add(1)))
             }
             Self::Offset { .. } => {
-                let offset = if let Some(At::Number(offset)) = place.map(|place| place.at) {
+                let offset = if let At::Number(offset) = place.at {
                     offset
                 } else {
                     0
                 };
-                (count > 0).then_some(At::Number(offset + count as u64))
+                let step = place.progress.step(count);
+                (count > 0).then_some(At::Number(offset.saturating_add(step)))
             }
-            Self::CursorInBody { .. } => text(found, "cursor")?.map(At::Cursor),
+            Self::CursorInBody { .. } => cursor(found, "cursor")?.map(At::Cursor),
             Self::CursorInHeader { header, .. } => {
                 let cursor = headers.get(*header).and_then(|value| value.to_str().ok());
                 cursor
                     .filter(|cursor| !cursor.is_empty())
                     .map(|cursor| At::Cursor(cursor.to_owned()))
             }
-            Self::NextLinkInBody { .. } => text(found, "link to the next page")?.map(At::Link),
+            Self::NextLinkInBody { .. } => cursor(found, "link to the next page")?.map(At::Link),
             Self::LinkHeader => next_link(headers).map(At::Link),
         };
         let Some(at) = at else { return Ok(None) };
-        if let At::Cursor(token) | At::Link(token) = &at
-            && !used.insert(Seen::fingerprint(token.as_bytes()))
-        {
-            return Err(Error::new(
-                Kind::DataInvalid,
-                "the service gave a page that it gave before as the next one; reading on would never end",
-            ));
-        }
-        Ok(Some(Place {
+        let token = match &at {
+            At::Cursor(token) | At::Link(token) => Some(token.as_str()),
+            At::Start | At::Number(_) => None,
+        };
+        let goes_on = place.progress.goes_on(token)?;
+        Ok(goes_on.then(|| Place {
             at,
-            used,
-            last: first_record,
+            progress: std::mem::take(&mut place.progress),
         }))
     }
 }
 
-/// A cursor as text. Numbers are cursors too; anything else is not.
-fn text(found: Option<&Value>, what: &str) -> Result<Option<String>> {
+impl Place {
+    /// The start of the list, with what is known of it.
+    pub(crate) fn start(progress: Progress) -> Self {
+        Self {
+            at: At::Start,
+            progress,
+        }
+    }
+}
+
+/// A cursor or link as text. Numbers are cursors too; anything else is not.
+pub fn cursor(found: Option<&Value>, what: &str) -> Result<Option<String>> {
     match found {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.is_empty() => Ok(None),

@@ -13,7 +13,7 @@ use crate::{
     client::{Client, Request},
     envelope::Records,
     paging::{Paging, Place},
-    seen::Seen,
+    progress::total,
 };
 
 /// A list that is read in full each time.
@@ -24,6 +24,7 @@ pub struct RestStream {
     records: Records,
     paging: Paging,
     query: Vec<(&'static str, String)>,
+    total: Option<&'static str>,
 }
 
 impl fmt::Debug for RestStream {
@@ -46,7 +47,16 @@ impl RestStream {
             records,
             paging: Paging::Single,
             query: Vec::new(),
+            total: None,
         }
+    }
+
+    /// Where the body says how many records the list has, a JSON Pointer. A list whose total moves while it is read, or is
+    /// larger than what came, is read once more, and what may still be missing is told.
+    #[must_use]
+    pub fn total(mut self, pointer: &'static str) -> Self {
+        self.total = Some(pointer);
+        self
     }
 
     /// How the list pages.
@@ -79,31 +89,47 @@ impl Stream for RestStream {
     }
 
     async fn fetch(&self, (): (), token: Option<RestToken>) -> Result<Page<RestToken, ()>> {
-        let place = token.map(|RestToken(place)| place);
+        let mut place = token.map(|RestToken(place)| place).unwrap_or_default();
         let first = self
             .query
             .iter()
             .fold(Request::get(self.path), |request, (name, value)| {
                 request.query(name, value)
             });
-        let request = self.paging.request(first, place.as_ref());
+        let request = self.paging.request(first, &place);
         let response = self.client.send(&request).await?;
-        let wanted: Vec<&str> = self.paging.wanted().into_iter().collect();
-        let cut = self.client.split(&response.body, self.records, &wanted)?;
-        let first_record = cut
-            .records
-            .first()
-            .map(|span| Seen::fingerprint(&response.body[span.clone()]));
-        let found = cut.found.first().and_then(Option::as_ref);
-        let next = self.paging.next(
-            place,
-            cut.records.len(),
-            first_record,
-            found,
-            &response.headers,
-        )?;
+        let wanted: Vec<&str> = self.total.into_iter().chain(self.paging.wanted()).collect();
+        let mut cut = self.client.cut(&response, self.records, &[], &wanted)?;
+        let name = self.spec.name;
+        let mut notes = cut.notes(name);
+        let mut found = cut.found.iter().map(Option::as_ref);
+        let total = match self.total {
+            Some(_) => total(found.next().flatten(), name, &mut notes),
+            None => None,
+        };
+        let next = found.next().flatten();
+        let count = cut.records.len();
+        place.progress.require_list(&cut, total)?;
+        let has_key = !self.spec.key.is_empty();
+        let is_guarded = self.total.is_some() || !matches!(self.paging, Paging::Single);
+        if is_guarded {
+            let progress = &mut place.progress;
+            progress.take(&response.body, &mut cut.records, total, has_key);
+        }
+        let next = self
+            .paging
+            .next(&mut place, count, next, &response.headers)?;
         let mut page = Page::new(response.body, cut.records);
+        page.notes = notes;
         page.next = next.map(RestToken);
+        if page.next.is_none() && is_guarded {
+            let ending = place.progress.end(name, false);
+            page.notes.extend(ending.notes);
+            page.gaps = ending.gaps;
+            page.next = ending
+                .again
+                .map(|progress| RestToken(Place::start(progress)));
+        }
         Ok(page)
     }
 

@@ -5,6 +5,17 @@ use std::{collections::HashSet, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const NO_DIGIT: u8 = u8::MAX;
+/// What each character stands for.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 /// Characters of one fingerprint: 64 bits at six a character.
 const WIDTH: usize = 11;
 
@@ -38,6 +49,12 @@ impl Seen {
     /// Whether it was added.
     pub fn contains(&self, fingerprint: u64) -> bool {
         self.set.contains(&fingerprint)
+    }
+
+    /// Keeps those that are wanted.
+    pub(crate) fn retain(&mut self, is_wanted: impl Fn(u64) -> bool) {
+        self.order.retain(|print| is_wanted(*print));
+        self.set.retain(|print| is_wanted(*print));
     }
 
     /// How many there are.
@@ -88,10 +105,11 @@ impl<'de> Deserialize<'de> for Seen {
         for chunk in text.as_bytes().chunks_exact(WIDTH) {
             let mut fingerprint: u64 = 0;
             for byte in chunk {
-                let digit = DIGITS.iter().position(|digit| digit == byte);
-                let digit = digit
-                    .ok_or_else(|| de::Error::custom("a fingerprint has an unknown character"))?;
-                fingerprint = (fingerprint << 6) | digit as u64;
+                let digit = VALUES[usize::from(*byte)];
+                if digit == NO_DIGIT {
+                    return Err(de::Error::custom("a fingerprint has an unknown character"));
+                }
+                fingerprint = (fingerprint << 6) | u64::from(digit);
             }
             seen.insert(fingerprint);
         }

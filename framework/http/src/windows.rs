@@ -25,6 +25,9 @@
 //! again. What is remembered for the next pass travels in the token, so the end of a pass, where records are
 //! remembered, is one chain.
 
+mod bounds;
+mod place;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -36,11 +39,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    client::{Client, Request},
+    client::{Client, Request, Response},
     clock::ServiceTime,
-    envelope::Records,
+    envelope::{Records, taken_as_empty},
+    progress::total,
     seen::Seen,
 };
+
+use bounds::{in_words, rfc3339, seams, split_window};
+use place::{Look, Offset, Step, Then, again, distinct, halves, is_default, repeats_first};
 
 /// Fingerprints of boundary records kept in a bookmark. Beyond that they are read twice, not lost.
 const MOST_REMEMBERED: usize = 10_000;
@@ -50,6 +57,8 @@ const MOST_ROUNDS: u8 = 3;
 const CHAINS: u64 = 16;
 /// Pages of a chain: one that comes twice shows only to who reads two.
 const FEWEST_PAGES: u64 = 2;
+/// Rows that a service may put on top of a page that is as large as was asked for.
+const MOST_ON_TOP: u64 = 10;
 /// Windows that a survey asks for. What lies beyond is read like the rest, with its size unknown beforehand.
 const MOST_SURVEYED: usize = 256;
 /// The most that the clock of this machine may be ahead without moving the start of the next pass.
@@ -127,34 +136,9 @@ pub struct WindowToken {
     /// Where the next pass starts, if that is before the end of the window: the clock that planned it was ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Offset {
-    /// Records in the window when it was opened, or the fewest since.
-    total: u64,
-    /// Records before this offset are still to be read.
-    end: u64,
-    /// Those before this one are another chain's.
+    /// The windows are parts of one that was split.
     #[serde(default, skip_serializing_if = "is_default")]
-    floor: u64,
-    /// The offset where this chain began; 0 for a window that is read in one.
-    #[serde(default, skip_serializing_if = "is_default")]
-    top: u64,
-    /// Index into the page sizes.
-    size: usize,
-    /// The first record of the last page.
-    #[serde(default, skip_serializing_if = "is_default")]
-    last: Option<u64>,
-    /// The last page was shorter than asked for, or the one before once more: ask for it again, with the total.
-    #[serde(default, skip_serializing_if = "is_default")]
-    recount: bool,
-    /// How often the window was read again.
-    #[serde(default, skip_serializing_if = "is_default")]
-    round: u8,
-    /// Records were seen to leave.
-    #[serde(default, skip_serializing_if = "is_default")]
-    is_restless: bool,
+    is_part: bool,
 }
 
 /// Where the next pass starts.
@@ -267,9 +251,13 @@ impl WindowedList {
 
     async fn read_whole(&self, window: (Timestamp, Timestamp)) -> Result<Step> {
         let response = self.client.send(&self.request(window)).await?;
-        let cut = self.client.split(&response.body, self.records, &[])?;
+        let cut = self.client.cut(&response, self.records, &[], &[])?;
+        let notes = cut.notes(self.spec.name);
         Ok(Step {
-            page: Page::new(response.body, cut.records),
+            page: Page {
+                notes,
+                ..Page::new(response.body, cut.records)
+            },
             then: Then::NextWindow,
         })
     }
@@ -280,6 +268,7 @@ impl WindowedList {
         window: (Timestamp, Timestamp),
         paging: &OffsetPaging,
         offset: Offset,
+        is_part: bool,
     ) -> Result<Step> {
         let Some((found, total)) = self
             .page(window, paging, &offset, 0, paging.sizes[offset.size], true)
@@ -287,22 +276,39 @@ impl WindowedList {
         else {
             return self.shrink(paging, offset);
         };
-        if total <= found.records.len() as u64 {
+        let given = found.records.len() as u64;
+        let repeats_first = repeats_first(&found);
+        let size = u64::from(paging.sizes[offset.size]);
+        let is_whole = match given > size {
+            // More than was asked for: all there is, or a page with a few rows on top of it.
+            true => given > size + MOST_ON_TOP && total <= distinct(&found),
+            false => total <= given && !repeats_first,
+        };
+        let is_whole = is_whole || total <= given.min(size) && !repeats_first;
+        if is_whole {
             return Ok(Step {
                 page: found,
                 then: Then::NextWindow,
             });
         }
         if total > paging.cap {
+            if is_part {
+                self.require_sum(window, paging, total).await?;
+            }
             return Ok(Step {
                 page: Page::empty(),
                 then: Then::Split(split_window(window, total, paging.cap)?),
             });
         }
+        let look = Look::of(&found);
         let offset = Offset {
             total,
             end: total,
             last: None,
+            page: None,
+            head: look.first,
+            head_page: look.page.filter(|_| given <= size),
+            is_overlapping: repeats_first,
             recount: false,
             ..offset
         };
@@ -329,9 +335,20 @@ impl WindowedList {
             true => offset.end,
             false => offset.end - offset.floor,
         };
-        let wanted = u64::from(paging.sizes[offset.size]).min(left);
-        let skip = offset.end - wanted;
-        let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let size = u64::from(paging.sizes[offset.size]);
+        let step = match offset.is_overlapping {
+            true => size.div_ceil(2).min(left),
+            false => size.min(left),
+        };
+        let skip = offset.end - step;
+        let wanted = match offset.is_overlapping {
+            true => size.min(offset.total.saturating_sub(skip)).max(step),
+            false => step,
+        };
+        let limit = match offset.is_overlapping {
+            true => paging.sizes[offset.size],
+            false => u32::try_from(step).unwrap_or(u32::MAX),
+        };
         let with_total = skip <= offset.floor || offset.recount;
         let Some((page, total)) = self
             .page(window, paging, &offset, skip, limit, with_total)
@@ -340,16 +357,34 @@ impl WindowedList {
             return self.shrink(paging, offset);
         };
         let given = page.records.len() as u64;
-        let first = page.iter().next().map(Seen::fingerprint);
-        let came_twice = first.is_some() && first == offset.last;
+        let look = Look::of(&page);
+        let is_first_page = skip > 0 && u64::from(limit) == size && look.is_head(&offset);
+        let came_twice = is_first_page || look.came_before(&offset);
+        // A row that leads pages it does not belong to: where it takes the place of others, these are behind the page.
+        let is_led = skip > 0 && look.first.is_some() && look.first == offset.head;
+        let is_led = is_led || look.is_led_as_before(&offset);
+        if is_led && !came_twice && !offset.is_overlapping && given <= wanted && size > 1 {
+            return Ok(Step {
+                page: Page::empty(),
+                then: Then::At(Offset {
+                    end: offset.begin(),
+                    last: None,
+                    page: None,
+                    is_overlapping: true,
+                    recount: false,
+                    ..offset
+                }),
+            });
+        }
         if !with_total {
-            let as_expected = given == wanted && !came_twice;
+            let as_expected = given >= wanted && !came_twice;
             return Ok(if as_expected {
                 Step {
                     page,
                     then: Then::At(Offset {
                         end: skip,
-                        last: first,
+                        last: look.first,
+                        page: look.page,
                         ..offset
                     }),
                 }
@@ -376,17 +411,42 @@ impl WindowedList {
                 total: total.min(offset.total),
                 end,
                 floor,
-                last: first,
+                last: look.first,
+                page: look.page,
                 recount: false,
                 is_restless: offset.is_restless || have_left > 0,
                 ..offset
             })
         } else if total > offset.total {
-            again(offset, total)
+            again(offset, total, paging.cap)
         } else {
             Then::NextWindow
         };
         Ok(Step { page, then })
+    }
+
+    /// Refuses to split parts of a window for ever: the halves of one have no more records than the whole, unless the
+    /// service does not go by the time, or its totals grow with every answer.
+    async fn require_sum(
+        &self,
+        window: (Timestamp, Timestamp),
+        paging: &OffsetPaging,
+        total: u64,
+    ) -> Result<()> {
+        let mut sum: u64 = 0;
+        for half in halves(window).into_iter().flatten() {
+            sum = sum.saturating_add(self.count(half, paging).await?);
+        }
+        // Records on the seam count twice.
+        if sum <= total.saturating_add(total / 4) {
+            return Ok(());
+        }
+        let text = format!(
+            "the halves of {} to {} have {sum} records, and both together {total}: the service does not go by the time, or \
+             its totals grow with every answer; reading on would never end",
+            window.0, window.1
+        );
+        Err(Error::new(Kind::DataInvalid, text))
     }
 
     /// Cuts a window that was just opened into chains; none where that saves nothing.
@@ -403,7 +463,9 @@ impl WindowedList {
         let mut cut = Vec::new();
         let mut top = offset.total;
         while top > 0 {
+            // A page alone shows nothing of a row that leads every page.
             let floor = top.saturating_sub(length);
+            let floor = if floor <= size { 0 } else { floor };
             cut.push(Offset {
                 end: top,
                 floor,
@@ -438,7 +500,7 @@ impl WindowedList {
         let size = paging.sizes.len() - 1;
         let offset = Offset {
             size,
-            ..Offset::unopened()
+            ..Offset::default()
         };
         let counted = self
             .page(window, paging, &offset, 0, paging.sizes[size], true)
@@ -471,21 +533,53 @@ impl WindowedList {
             return Ok(None);
         }
         let wanted = [paging.total];
-        let cut = self.client.split(
-            &response.body,
-            self.records,
-            if with_total { &wanted } else { &[] },
-        )?;
-        let total = match cut.found.first() {
-            Some(found) => found.as_ref().and_then(Value::as_u64).ok_or_else(|| {
-                Error::new(
-                    Kind::DataInvalid,
-                    format!("the answer has no total at {}", paging.total),
-                )
-            })?,
-            None => 0,
+        let wanted: &[&str] = if with_total { &wanted } else { &[] };
+        let cut = self.client.cut(&response, self.records, &[], wanted)?;
+        let name = self.spec.name;
+        let mut notes = cut.notes(name);
+        let mut told = 0;
+        if with_total {
+            let found = cut.found.into_iter().next().flatten();
+            told = match total(found.as_ref(), name, &mut notes) {
+                Some(total) => total,
+                // Nothing is counted where nothing is.
+                None if offset.total == 0
+                    && cut.records.is_empty()
+                    && self.is_uncounted(&response, paging)? =>
+                {
+                    if !cut.taken_as_empty {
+                        notes.push(taken_as_empty(name));
+                    }
+                    0
+                }
+                None => {
+                    let text = format!("the answer has no total at {}", paging.total);
+                    return Err(Error::new(Kind::DataInvalid, text));
+                }
+            };
+            if cut.taken_as_empty && told > skip {
+                let text = format!("the answer has no list, though its total is {told}");
+                return Err(Error::new(Kind::DataInvalid, text));
+            }
+        }
+        let page = Page {
+            notes,
+            ..Page::new(response.body, cut.records)
         };
-        Ok(Some((Page::new(response.body, cut.records), total)))
+        Ok(Some((page, told)))
+    }
+
+    /// Whether the object that has the total is missing or null, rather than of another form.
+    fn is_uncounted(&self, response: &Response, paging: &OffsetPaging) -> Result<bool> {
+        let (object, _) = paging.total.rsplit_once('/').unwrap_or_default();
+        let pointer = if object.is_empty() {
+            paging.total
+        } else {
+            object
+        };
+        let cut = self.client.cut(response, self.records, &[], &[pointer])?;
+        let found = cut.found.first().and_then(Option::as_ref);
+        Ok(found.is_none_or(Value::is_null))
     }
 
     /// The same place with the next smaller page size.
@@ -508,44 +602,6 @@ impl WindowedList {
 
 type Found = Page<WindowToken, WindowBookmark>;
 
-struct Step {
-    page: Found,
-    then: Then,
-}
-
-enum Then {
-    /// This window is done.
-    NextWindow,
-    /// This window is too full: read these instead.
-    Split(Vec<(Timestamp, Timestamp)>),
-    /// Go on here.
-    At(Offset),
-    /// The same with the next run, for this reason.
-    AtNextRun(Offset, Error),
-    /// Go on here, or in chains of it: the service has just told the total.
-    Opened(Offset),
-}
-
-impl Offset {
-    const fn unopened() -> Self {
-        Self {
-            total: 0,
-            end: 0,
-            floor: 0,
-            top: 0,
-            size: 0,
-            last: None,
-            recount: false,
-            round: 0,
-            is_restless: false,
-        }
-    }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 impl WindowToken {
     /// A place of its own: a window, and how far it was read.
     fn alone(window: (Timestamp, Timestamp), at: Option<Offset>) -> Self {
@@ -554,6 +610,7 @@ impl WindowToken {
             at,
             remembered: Seen::default(),
             until: None,
+            is_part: false,
         }
     }
 }
@@ -567,69 +624,6 @@ impl Window {
         let end = time.bound(self.pass_end, slack).end(self.pass_end, since);
         (end < self.pass_end).then_some(end)
     }
-}
-
-/// Reads a window, or a chain of it, again from its end; with the next run where that was done too often. By then the
-/// list may hold still, whatever it did in this one.
-fn again(offset: Offset, total: u64) -> Then {
-    let is_enough = offset.round + 1 >= MOST_ROUNDS;
-    let anew = Offset {
-        round: if is_enough { 0 } else { offset.round + 1 },
-        size: offset.size,
-        ..Offset::unopened()
-    };
-    let have_entered = total - offset.total.min(total);
-    let top = offset.top.saturating_add(have_entered).min(total);
-    let anew = match offset.top {
-        0 => anew,
-        _ => Offset {
-            total,
-            end: top,
-            top,
-            floor: offset.floor,
-            ..anew
-        },
-    };
-    if is_enough {
-        let text = "the list does not hold still: records entered a closed window; the next run goes on there";
-        return Then::AtNextRun(anew, Error::new(Kind::DataInvalid, text));
-    }
-    Then::At(anew)
-}
-
-/// Equal parts that should each fit, on whole seconds: services have been seen to drop the fraction of a bound.
-fn split_window(
-    (from, to): (Timestamp, Timestamp),
-    total: u64,
-    cap: u64,
-) -> Result<Vec<(Timestamp, Timestamp)>> {
-    let (first, last) = (from.as_second(), to.as_second());
-    let seconds = last.saturating_sub(first);
-    if seconds < 2 {
-        return Err(Error::new(
-            Kind::DataInvalid,
-            format!(
-                "{total} records share the second {from}; the service pages no further than {cap}"
-            ),
-        ));
-    }
-    // Four fifths of the cap leave room for an uneven spread.
-    let parts = i64::try_from(total.div_ceil((cap * 4 / 5).max(1)))
-        .unwrap_or(64)
-        .clamp(2, 64)
-        .min(seconds);
-    let mut bounds = vec![from];
-    for part in 1..parts {
-        let second = first + seconds * part / parts;
-        bounds.push(Timestamp::from_second(second).unwrap_or(to));
-    }
-    bounds.push(to);
-    bounds.dedup();
-    Ok(bounds.windows(2).map(|pair| (pair[0], pair[1])).collect())
-}
-
-fn rfc3339(at: Timestamp) -> String {
-    format!("{at:.3}")
 }
 
 #[async_trait]
@@ -693,6 +687,7 @@ impl Stream for WindowedList {
             at: None,
             remembered: Seen::default(),
             until: None,
+            is_part: false,
         });
         let Some(current) = token.todo.pop() else {
             return Ok(Page::empty());
@@ -710,7 +705,7 @@ impl Stream for WindowedList {
                 self.step_down(current, paging, offset).await?
             }
             (Some(paging), offset) => {
-                self.open(current, paging, offset.unwrap_or(Offset::unopened()))
+                self.open(current, paging, offset.unwrap_or_default(), token.is_part)
                     .await?
             }
         };
@@ -726,12 +721,17 @@ impl Stream for WindowedList {
         let go_on = match then {
             Then::NextWindow => None,
             Then::Split(parts) if is_in_order => {
+                token.is_part = true;
                 token.todo.extend(parts.into_iter().rev());
                 None
             }
             Then::Split(parts) => {
                 let parts = parts.into_iter();
-                page.beside = parts.map(|part| WindowToken::alone(part, None)).collect();
+                let part = |part| WindowToken {
+                    is_part: true,
+                    ..WindowToken::alone(part, None)
+                };
+                page.beside = parts.map(part).collect();
                 None
             }
             Then::At(offset) => Some(offset),
@@ -871,27 +871,6 @@ fn long_ago() -> Timestamp {
     Timestamp::from_second(946_684_800).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// A length of time in its largest whole unit.
-fn in_words(length: SignedDuration) -> String {
-    const UNITS: [(i64, &str); 3] = [(24 * 60 * 60, "days"), (60 * 60, "hours"), (60, "minutes")];
-    let seconds = length.as_secs();
-    let unit = UNITS
-        .into_iter()
-        .find(|(unit, _)| seconds % unit == 0 && seconds / unit > 1);
-    let (unit, name) = unit.unwrap_or((1, "seconds"));
-    format!("{} {name}", seconds / unit)
-}
-
-/// A window cut where remembering begins, the part to read first last.
-fn seams(window: &Window) -> Vec<(Timestamp, Timestamp)> {
-    let seam = window.remember_from;
-    if window.from < seam && seam < window.to {
-        vec![(seam, window.to), (window.from, seam)]
-    } else {
-        vec![(window.from, window.to)]
-    }
-}
-
 /// Leaves out what the last pass delivered, and notes what the next one may meet again.
 fn remember(
     window: &Window,
@@ -911,37 +890,4 @@ fn remember(
         }
         !window.delivered.contains(fingerprint)
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn parts_touch_and_cover_the_window() {
-        let window = (at("2025-01-01T00:00:00.5Z"), at("2026-01-01T00:00:00.25Z"));
-        let parts = split_window(window, 200_000, 10_000).unwrap();
-        assert_eq!(parts.len(), 25);
-        assert_eq!((parts[0].0, parts[24].1), window);
-        assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0));
-        assert!(parts.iter().all(|(from, to)| from < to));
-    }
-
-    #[test]
-    fn a_full_second_is_an_error_and_not_a_loop() {
-        let window = (at("2025-01-01T00:00:00Z"), at("2025-01-01T00:00:01Z"));
-        let error = split_window(window, 10_001, 10_000).unwrap_err();
-        assert!(
-            error
-                .message()
-                .contains("share the second 2025-01-01T00:00:00Z"),
-            "{error}"
-        );
-        let two = split_window((window.0, at("2025-01-01T00:00:02Z")), 1_000_000, 10_000).unwrap();
-        assert_eq!(two.len(), 2);
-    }
 }
