@@ -896,7 +896,13 @@ async fn what_is_wrong_with_a_document_ends_it_for_this_run() {
     let wire = Wire::new(|_, _| Wire::reply(409, &[], r#"{"message":"locked"}"#));
     let stream = stream(&wire, &Arc::new(Told::default()));
     for (order, token) in [(5, Some(place)), (105, None)] {
-        let error = stream.fetch(order, token).await.unwrap_err();
+        let error = match stream.fetch(order, token).await {
+            Ok(page) => match page.hold {
+                Some(Hold::NextRun(error)) => error,
+                other => panic!("{other:?}"),
+            },
+            Err(error) => error,
+        };
         assert!(error.message().ends_with(": locked"), "{error}");
     }
 }
