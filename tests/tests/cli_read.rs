@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -444,4 +445,171 @@ async fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
     let ran: Ran = child.wait_with_output().unwrap().into();
     assert_eq!(ran.err, "");
+}
+
+/// A shell that runs the binary with its streams as `redirects` say.
+fn in_a_shell(folder: &Path, arguments: &str, redirects: &str) -> Ran {
+    let mut shell = Command::new("sh");
+    shell
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .env("HEADWATER_STORE", "store.db")
+        .env("HEADWATER", HEADWATER)
+        .args(["-c", &format!("\"$HEADWATER\" {arguments} {redirects}")]);
+    shell.output().unwrap().into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_is_closed_or_full_keeps_the_state_where_it_is() {
+    let sandbox = unlimited_sandbox(60).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("config.json"), config(&sandbox)).unwrap();
+    let of = |what: &str| format!("{what} {ID} --config config.json");
+    let read = |rest: &str| format!("{} --stream calls --state state.json {rest}", of("read"));
+    let ran = in_a_shell(folder, &read("--quiet"), ">&-");
+    assert_eq!(ran.code, Some(74), "{}", ran.all());
+    assert!(ran.err.contains("standard output is closed"), "{}", ran.err);
+    assert!(!folder.join("state.json").exists());
+    assert_eq!(sandbox.stats().requests, 0);
+    let ran = in_a_shell(folder, &read("--quiet"), ">/dev/full");
+    assert_eq!(ran.code, Some(74), "{}", ran.all());
+    let state: Value =
+        serde_json::from_slice(&fs::read(folder.join("state.json")).unwrap()).unwrap();
+    assert!(
+        state["streams"]["calls"].get("bookmark").is_none(),
+        "{state}"
+    );
+    // What was not written comes with the next read, and a record is no worse for progress that nobody sees.
+    for redirects in ["2>&-", "</dev/null 2>/dev/full"] {
+        fs::remove_file(folder.join("state.json")).unwrap();
+        let ran = in_a_shell(folder, &read(""), redirects);
+        assert_eq!(ran.code, Some(0), "{redirects}: {}", ran.all());
+        assert_eq!(keys(&ran.out, "id"), sandbox.keys("calls").unwrap());
+    }
+    // The null device is an output like any other one, and a folder needs none.
+    fs::remove_file(folder.join("state.json")).unwrap();
+    for (arguments, redirects) in [
+        (read("--quiet"), ">/dev/null"),
+        (format!("{} --out out --stream users", of("read")), ">&-"),
+        (
+            format!("{} --to sqlite:records.db --stream users", of("sync")),
+            ">&-",
+        ),
+    ] {
+        let ran = in_a_shell(folder, &arguments, redirects);
+        assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.all());
+    }
+    let ran = in_a_shell(folder, &of("read"), "--stream users <&- >/dev/null");
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    let empty = format!("read {ID} --config -");
+    let ran = in_a_shell(folder, &empty, "<&-");
+    assert_eq!(ran.code, Some(2), "{}", ran.all());
+    // Whatever does nothing but write.
+    for arguments in [
+        "list".to_owned(),
+        format!("spec {ID}"),
+        format!("discover {ID}"),
+        of("plan"),
+        "state show state.json".to_owned(),
+        format!("{} --at state.json", of("state explain")),
+        "state diff state.json state.json".to_owned(),
+        format!("{} --to jsonl:-", of("sync")),
+        "connection list".to_owned(),
+        "token list".to_owned(),
+        "token add one --scope read".to_owned(),
+        "--help".to_owned(),
+    ] {
+        let redirects: &[&str] = match arguments.as_str() {
+            "--help" => &[">/dev/full"],
+            // Where there are none, that is said on standard error.
+            "connection list" | "token list" => &[">&-"],
+            _ => &[">&-", ">/dev/full"],
+        };
+        for redirects in redirects {
+            let ran = in_a_shell(folder, &arguments, redirects);
+            assert_eq!(ran.code, Some(74), "{arguments} {redirects}: {}", ran.all());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_behind_a_link_stays_behind_it() {
+    let sandbox = unlimited_sandbox(30).await;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("real")).unwrap();
+    symlink("real/state.json", at("state.json")).unwrap();
+    let state = at("state.json");
+    for _ in 0..2 {
+        let ran = read(
+            &sandbox,
+            &["--stream", "users", "--state", state.to_str().unwrap()],
+        );
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        assert!(fs::symlink_metadata(&state).unwrap().is_symlink());
+        assert_eq!(files(&at("real")), ["state.json"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_a_mount_point_is_written_over() {
+    let sandbox = unlimited_sandbox(30).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for name in ["state.json", "elsewhere.json"] {
+        let empty = format!("{{\"headwater_state\":1,\"connector\":\"{ID}\"}}");
+        fs::write(folder.join(name), empty).unwrap();
+    }
+    fs::write(folder.join("config.json"), config(&sandbox)).unwrap();
+    let script = format!(
+        "mount --bind elsewhere.json state.json || exit 99; \"$0\" read {ID} --config config.json --stream users --state \
+         state.json"
+    );
+    let mut shell = Command::new("unshare");
+    shell
+        .args(["--mount", "--map-root-user", "sh", "-c", &script, HEADWATER])
+        .current_dir(folder);
+    let Ok(output) = shell.output() else {
+        return eprintln!("skipped: there is no unshare here");
+    };
+    let ran: Ran = output.into();
+    if matches!(ran.code, Some(1 | 99)) {
+        return eprintln!("skipped: nothing can be mounted here: {}", ran.err);
+    }
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert_eq!(keys(&ran.out, "id"), sandbox.keys("users").unwrap());
+    let kept = fs::read_to_string(folder.join("elsewhere.json")).unwrap();
+    assert!(kept.contains("last_records"), "{kept}");
+    assert_eq!(
+        files(folder),
+        ["config.json", "elsewhere.json", "state.json"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_moved_goes_on_with_its_own_state() {
+    let sandbox = unlimited_sandbox(60).await;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let sync = |out: &str| {
+        let to = format!("jsonl:{}", at(out));
+        let all = [
+            "sync", ID, "--config", "-", "--stream", "calls", "--to", &to,
+        ];
+        run_with_input(HEADWATER, all, config(&sandbox).as_bytes())
+    };
+    assert_eq!(sync("one").code, Some(0));
+    fs::rename(at("one"), at("two")).unwrap();
+    symlink(at("two"), at("three")).unwrap();
+    for out in ["two", "three", "two"] {
+        sandbox.change_calls(2);
+        let ran = sync(out);
+        assert_eq!(ran.code, Some(0), "{out}: {}", ran.all());
+    }
+    let lines = fs::read_to_string(folder.path().join("two/calls.jsonl")).unwrap();
+    assert_eq!(
+        lines.lines().count(),
+        sandbox.keys("calls").unwrap().len() + 6
+    );
 }

@@ -97,6 +97,14 @@ impl Place {
             .into()
     }
 
+    /// Whether the state says of a stream that it was read to its end, yes or not yet.
+    fn shows(&self, stream: &str, is_read: &str) -> bool {
+        let destination = self.destination();
+        let ran = self.state(&["show", &destination, "--connection", self.connector]);
+        let is_so = |line: &str| line.starts_with(stream) && line.contains(is_read);
+        ran.out.lines().any(is_so)
+    }
+
     fn explain(&self) -> String {
         let config = self.config();
         let ran = self.state(&[
@@ -564,10 +572,18 @@ async fn a_page_that_fails_in_three_runs_is_set_aside_named_and_brought_back() {
         assert!(explained.contains("headwater state retry"), "{explained}");
 
         // It is not asked for again, and every receipt says that it is missing.
-        let fourth = place.sync(&only_calls);
-        let receipt = fourth.json();
-        let calls = receipt_of(&receipt, "calls");
-        assert_eq!(calls["flags"][0]["code"], "missing", "{}", fourth.all());
+        for _ in 0..2 {
+            let later = place.sync(&only_calls);
+            assert_eq!(later.code, Some(8), "{}", later.all());
+            let receipt = later.json();
+            assert_eq!(receipt["outcome"], "partial");
+            let calls = receipt_of(&receipt, "calls");
+            assert_eq!(calls["status"], "partial");
+            assert_eq!(calls["places_missing"], 1);
+            assert_eq!(calls["flags"][0]["code"], "missing", "{calls}");
+            let mend = "headwater state retry --stream calls";
+            assert_eq!(calls["flags"][0]["mend"], mend);
+        }
 
         sandbox.set_faults(Faults::default());
         let destination = place.destination();
@@ -715,6 +731,59 @@ async fn a_stopped_sync_keeps_what_it_has_and_the_next_one_completes_it() {
             );
         }
     }
+}
+
+/// Every version of the calls that are stored, against a read from the start.
+fn assert_up_to_date(place: &Place, stream: &str) {
+    let version = ["id", "status", "last_modified_time"];
+    let records = fields(&place.records(stream), &version);
+    assert_eq!(records, fields(&place.truth(stream), &version), "{stream}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_run_after_a_crash_brings_what_is_newer_than_the_crash() {
+    let sandbox = acceptance::unlimited_sandbox(600).await;
+    let place = Place::of_copilot(&sandbox);
+    sandbox.set_faults("latency=20ms".parse().unwrap());
+    let mut child = place.sync_command(&[]).spawn().unwrap();
+    until_asked(&sandbox, &mut child, 150);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    sandbox.set_faults(Faults::default());
+    sandbox.change_calls(40);
+    let ran = place.sync(&[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert_eq!(ran.json()["outcome"], "complete");
+    for stream in ["calls", "call_details"] {
+        assert_up_to_date(&place, stream);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_selection_is_read_up_to_now_whatever_a_crash_left_of_other_streams() {
+    let sandbox = acceptance::unlimited_sandbox(300).await;
+    let place = Place::of_copilot(&sandbox);
+    // The calls are there when the run dies over their details.
+    sandbox.set_faults("latency=30ms".parse().unwrap());
+    let streams = ["--stream", "calls", "--stream", "call_details"];
+    let mut child = place.sync_command(&streams).spawn().unwrap();
+    let patience = Instant::now();
+    while place.database().exists() && !place.shows("calls", "yes") || !place.database().exists() {
+        assert!(patience.elapsed().as_secs() < 60, "the calls never end");
+        assert_eq!(child.try_wait().unwrap(), None, "the run ended by itself");
+        sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    sandbox.set_faults(Faults::default());
+    sandbox.change_calls(40);
+    let ran = place.sync(&["--stream", "calls"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert_eq!(receipt_of(&ran.json(), "calls")["status"], "complete");
+    assert_up_to_date(&place, "calls");
+    let ran = place.sync(&streams);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert_up_to_date(&place, "call_details");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,6 +115,92 @@ async fn killed_again_and_again_no_export_is_ordered_twice() {
     assert!(opportunities == once && !once.is_empty(), "seed {seed}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_feeds_several_streams_costs_one_job() {
+    let sandbox = tenant(200, Duration::from_millis(100)).await;
+    let fields = json!({ "forecast_ids": ["net_arr"] });
+    let answer = answer_with(&sandbox.base_url(), fields);
+    let host = Host::default();
+    let config = host.state().with_file_name("config.json");
+    fs::write(&config, answer.to_string()).unwrap();
+    let planned = || {
+        let mut plan = command(HEADWATER);
+        plan.args([
+            "plan",
+            ID,
+            "--json",
+            "--stream",
+            "forecast_entries",
+            "--config",
+        ]);
+        let plan = run({
+            plan.arg(&config);
+            plan
+        });
+        assert_eq!(plan.code, Some(0), "{}", plan.all());
+        plan.json()["streams"][0]["partitions"][0]["partition"].to_string()
+    };
+    let partition = planned();
+    let group = [
+        "forecast_entries",
+        "forecast_adjustments",
+        "forecast_users",
+        "forecast_fields",
+        "time_frames",
+    ];
+    let with = |streams: &[&str]| -> Vec<String> {
+        let streams = streams.iter().map(|name| format!("--stream={name}"));
+        streams
+            .chain([format!("--partition={partition}")])
+            .collect()
+    };
+    let arguments = with(&group);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ran = run(read(&host, &answer, &arguments));
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert_eq!(ordered_once(&sandbox).len(), 1);
+    for stream in group {
+        assert_eq!(
+            keys(stream, &host.records(stream)),
+            truth(&sandbox, stream, "/net_arr"),
+            "{stream}"
+        );
+    }
+    // Streams that are read apart share no partition, and a partition of another stream is told as that.
+    for (streams, says) in [
+        (&["forecast_entries", "audit_events"][..], "are read apart"),
+        (
+            &["audit_events"],
+            "the partition given with --partition is not one of audit_events",
+        ),
+        (&[], "needs a --stream"),
+    ] {
+        let arguments = with(streams);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let ran = run(read(&Host::default(), &answer, &arguments));
+        assert_eq!(ran.code, Some(2), "{}", ran.all());
+        assert!(ran.err.contains(says), "{}", ran.err);
+        assert!(!ran.err.contains("state"), "{}", ran.err);
+    }
+    assert_eq!(ordered_once(&sandbox).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_fails_is_told_once_and_not_once_for_each_stream() {
+    let sandbox = tenant(50, Duration::from_millis(100)).await;
+    outside(&sandbox).script_jobs([JobOutcome::Failed, JobOutcome::Failed]);
+    let fields = json!({ "forecast_ids": ["net_arr"] });
+    let answer = answer_with(&sandbox.base_url(), fields);
+    let ran = run(read(
+        &Host::default(),
+        &answer,
+        &["--stream", "forecast_entries", "--stream", "time_frames"],
+    ));
+    assert_ne!(ran.code, Some(0), "{}", ran.all());
+    let errors = ran.err.lines().filter(|line| line.starts_with("error: "));
+    assert_eq!(errors.count(), 1, "{}", ran.err);
+}
+
 /// Waits until a job has been asked for, then sends the signal that Ctrl-C sends.
 fn interrupt(child: Child, sandbox: &Sandbox) -> Ran {
     let patience = Instant::now();

@@ -12,7 +12,7 @@ use headwater_sandbox::{Faults, simulations};
 use headwater_server::Origin;
 use headwater_store::{Scope, read_expiry};
 
-const EXIT_CODES: &str = "\
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   2    an argument, a config or a state file cannot be used
@@ -21,10 +21,10 @@ Exit codes:
   5    the service is out of reach, asks to wait, or its allowance is used up
   6    the service answered with something that does not follow its own API
   7    this program or this connector cannot do what was asked
-  8    done in part: a stream, or places of one, are missing
+  8    a run got to its end with something missing
   70   a defect in this program
   74   records or state cannot be written
-  130  stopped by the user";
+  130  stopped by the user, or the reader of the records went away";
 
 /// Reads SaaS products through connectors: form, check, streams of records.
 #[derive(Debug, Parser)]
@@ -68,6 +68,28 @@ pub(crate) enum Command {
     Sandbox(Sandbox),
     /// See the whole way in a minute, without an account: form, check, read, crash, resume.
     Demo(Demo),
+}
+
+impl Command {
+    /// Whether it does nothing but to write to standard output.
+    pub(crate) const fn is_for_output(&self) -> bool {
+        match self {
+            Self::List | Self::Spec(_) | Self::Discover(_) | Self::Plan(_) => true,
+            Self::Read(read) => read.out.is_none(),
+            Self::State(state) => matches!(
+                state,
+                StateCommand::Show(_) | StateCommand::Explain { .. } | StateCommand::Diff { .. }
+            ),
+            Self::Connection(connection) => matches!(
+                connection.command,
+                ConnectionCommand::List | ConnectionCommand::Show(_)
+            ),
+            Self::Token(token) => {
+                matches!(token.command, TokenCommand::Add(_) | TokenCommand::List)
+            }
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

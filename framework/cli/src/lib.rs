@@ -88,6 +88,9 @@ pub fn main(context: NewContext) -> ExitCode {
 fn run(args: Args, context: NewContext) -> Outcome {
     let registry = Registry::collect()?;
     let terminal = Terminal::new(args.json);
+    if args.command.is_for_output() {
+        terminal::require_output()?;
+    }
     match args.command {
         Command::List => show::list(&registry, &terminal),
         Command::Spec(spec) => show::spec(&registry, &spec, &terminal),
@@ -114,9 +117,11 @@ fn usage(error: &clap::Error) -> ExitCode {
     } else {
         0
     };
-    // Nothing is left to do when even this cannot be written.
-    let _ = error.print();
-    ExitCode::from(code)
+    match error.print() {
+        Err(_) if code == 0 => ExitCode::from(Kind::OutputFailed.exit_code()),
+        // Nothing is left to do when even this cannot be written.
+        _ => ExitCode::from(code),
+    }
 }
 
 fn report(failure: &Failure, json: bool) -> u8 {
@@ -160,4 +165,54 @@ fn report(failure: &Failure, json: bool) -> u8 {
         terminal::say(&format!("{mark} {text}"));
     }
     kind.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every kind of error; one more does not compile without a place here.
+    fn kinds() -> Vec<Kind> {
+        let next = |kind: Option<Kind>| match kind {
+            None => Some(Kind::ConfigInvalid),
+            Some(Kind::ConfigInvalid) => Some(Kind::Unauthenticated),
+            Some(Kind::Unauthenticated) => Some(Kind::PermissionDenied),
+            Some(Kind::PermissionDenied) => Some(Kind::NotFound),
+            Some(Kind::NotFound) => Some(Kind::RateLimited),
+            Some(Kind::RateLimited) => Some(Kind::Unavailable),
+            Some(Kind::Unavailable) => Some(Kind::QuotaExhausted),
+            Some(Kind::QuotaExhausted) => Some(Kind::DataInvalid),
+            Some(Kind::DataInvalid) => Some(Kind::Unsupported),
+            Some(Kind::Unsupported) => Some(Kind::OutputFailed),
+            Some(Kind::OutputFailed) => Some(Kind::Cancelled),
+            Some(Kind::Cancelled) => Some(Kind::Unexpected),
+            Some(Kind::Unexpected) => None,
+        };
+        std::iter::successors(next(None), |kind| next(Some(*kind))).collect()
+    }
+
+    #[test]
+    fn the_help_and_the_document_have_the_same_exit_codes_with_the_same_words() {
+        let failures = kinds().into_iter().map(Failure::Said);
+        let failures = failures.chain([Failure::Partial]);
+        let codes = failures.map(|failure| report(&failure, true));
+        let mut codes: Vec<u8> = codes.chain([0]).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        let read = |line: &str, part: char| -> Option<(u8, String)> {
+            let line = line.trim_matches(['|', ' ']);
+            let (code, meaning) = line.split_once(part)?;
+            Some((code.trim().parse().ok()?, meaning.trim().to_owned()))
+        };
+        let document = include_str!("../../../docs/command-line.md");
+        let table = document
+            .lines()
+            .skip_while(|line| !line.starts_with("| exit code"));
+        let table = table.take_while(|line| line.starts_with('|'));
+        let table: Vec<_> = table.filter_map(|line| read(line, '|')).collect();
+        let help = args::EXIT_CODES.lines();
+        let help: Vec<_> = help.filter_map(|line| read(line, ' ')).collect();
+        assert_eq!(help, table);
+        assert_eq!(table.iter().map(|one| one.0).collect::<Vec<_>>(), codes);
+    }
 }

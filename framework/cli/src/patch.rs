@@ -1,13 +1,9 @@
 //! Changing a config file in a few places, with everything else of it kept byte for byte.
 
-use std::{
-    fmt,
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::{fmt, fs, path::Path};
 
 use headwater_core::{ConfigPatch, Error, Kind};
+use headwater_host::replace_file;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -38,7 +34,7 @@ pub(crate) fn apply(patch: &ConfigPatch, path: &Path) -> Result<(), Error> {
             .ok_or_else(|| failed(&format_args!("it has no place for {pointer}")))?;
         text.replace_range(at.., &changed);
     }
-    replace(path, &text).map_err(|error| failed(&error))
+    replace_file(path, text.as_bytes()).map_err(|error| failed(&error))
 }
 
 /// The text of an object with another value at a place inside it; none where the way leads through something else.
@@ -92,25 +88,6 @@ impl<'de> Deserialize<'de> for Fields<'de> {
         }
         deserializer.deserialize_map(Collect)
     }
-}
-
-/// Written beside it with its permissions, made durable, renamed. A link stays a link.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let mut beside = path.clone().into_os_string();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let written = File::create(&beside).and_then(|mut file| {
-        // Before the first byte: it may hold secrets.
-        file.set_permissions(fs::metadata(&path)?.permissions())?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()
-    });
-    let replaced = written.and_then(|()| fs::rename(&beside, &path));
-    if replaced.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    replaced
 }
 
 #[cfg(test)]

@@ -126,14 +126,14 @@ impl Progress {
             .max(0.001);
         let rate = receipt.records as f64 / seconds;
         let left = receipt
-            .expected
+            .expected()
             .filter(|expected| *expected > receipt.read && rate > 0.0)
             .map(|expected| {
                 let seconds = (expected - receipt.read) as f64 / rate;
                 format!(", about {} left", duration(seconds as u64))
             })
             .unwrap_or_default();
-        let waited = self.meter.limit_wait() + self.meter.backoff_wait();
+        let waited = self.meter.limit_pause() + self.meter.backoff_pause();
         format!(
             "{}: {} records, {} pages, {rate:.0}/s{left}, requests waited {} for the limit",
             receipt.stream,

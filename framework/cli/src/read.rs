@@ -98,8 +98,10 @@ fn only(options: &Run) -> Result<Option<Position>, Error> {
         return Ok(None);
     };
     let invalid = |what: String| Error::new(Kind::ConfigInvalid, format!("--partition {what}"));
-    if options.streams.len() != 1 {
-        return Err(invalid("takes one --stream".to_owned()));
+    if options.streams.is_empty() {
+        return Err(invalid(
+            "needs a --stream: that of the partition, or several that are read together".to_owned(),
+        ));
     }
     let read;
     let text = if text.trim_start().starts_with('{') {

@@ -1,7 +1,9 @@
 //! The receipt of a run, for people and for machines.
 
+use std::collections::BTreeSet;
+
 use headwater_core::{DataClass, Kind};
-use headwater_host::{Action, Deletes, Ending, Receipt, Unseen};
+use headwater_host::{Action, Deletes, Ending, Flag, Receipt, Unseen};
 
 use crate::{
     Outcome,
@@ -99,7 +101,7 @@ fn show(receipt: &Receipt) {
     let retries = usize::try_from(receipt.retries).unwrap_or(usize::MAX);
     let requests = usize::try_from(receipt.requests).unwrap_or(usize::MAX);
     say(&format!(
-        "{} in {:.1} s, {}; they waited {:.1} s for the limit in all, and {:.1} s before retries",
+        "{} in {:.1} s, {}; during {:.1} s some of them waited for the limit, and during {:.1} s for a retry",
         count(requests, "request"),
         receipt.seconds,
         if retries == 1 {
@@ -159,11 +161,31 @@ fn redacted(receipt: &Receipt) -> Option<String> {
     Some(format!("redacted {way}: {}", parts.join(", ")))
 }
 
+/// The streams of which a flag says the same, as those do that are read together.
+fn flagged(receipt: &Receipt, flag: &Flag) -> String {
+    let names = receipt.streams.iter().filter_map(|stream| {
+        let is_told = stream
+            .flags
+            .iter()
+            .any(|other| other.message == flag.message);
+        is_told.then_some(stream.stream.as_str())
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
 /// What must be told even when nothing else is.
 fn show_failures(receipt: &Receipt) {
+    // Streams that are read together fail together, and with the same words.
+    let mut told = BTreeSet::new();
+    let mut tell = |line: String| {
+        if !told.contains(&line) {
+            say(&line);
+            told.insert(line);
+        }
+    };
     for stream in &receipt.streams {
         for (times, message) in stream.notes.values() {
-            say(&format!(
+            tell(format!(
                 "note: {}: {message} ({})",
                 stream.stream,
                 count(usize::try_from(*times).unwrap_or(usize::MAX), "time")
@@ -177,12 +199,16 @@ fn show_failures(receipt: &Receipt) {
         } = &stream.ending
         {
             let wait = duration(*retry_after_seconds);
-            say(&format!(
+            tell(format!(
                 "suspended until {until}: {message}; try again in {wait}"
             ));
         }
         for flag in &stream.flags {
-            say(&format!("note: {}: {}", stream.stream, flag.message));
+            tell(format!(
+                "note: {}: {}",
+                flagged(receipt, flag),
+                flag.message
+            ));
         }
         if let Ending::Failed {
             message,
@@ -194,7 +220,7 @@ fn show_failures(receipt: &Receipt) {
         {
             let wait =
                 retry_after_seconds.map(|seconds| format!("; try again in {}", duration(seconds)));
-            say(&format!("error: {message}{}", wait.unwrap_or_default()));
+            tell(format!("error: {message}{}", wait.unwrap_or_default()));
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     receipt::tell,
     runtime::runtime,
     saved::{Chosen, choose},
-    terminal::{Terminal, until_stopped},
+    terminal::{Terminal, require_output, until_stopped},
 };
 
 pub(crate) fn sync(
@@ -39,6 +39,9 @@ pub(crate) fn sync(
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     };
     let destination = destination(&to, &env_file)?;
+    if destination.is_output() {
+        require_output()?;
+    }
     let redaction = redaction(&options.run.redact, &env_file)?;
     let context = context(&Egress::Anywhere)?;
     let source = connector.open(&config, &context)?;

@@ -6,6 +6,10 @@ use std::{
 };
 
 use headwater_core::{Error, Kind};
+use rustix::{
+    fs::{self, OFlags},
+    stdio,
+};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -78,6 +82,25 @@ impl Terminal {
         })?;
         self.print(&text)
     }
+}
+
+/// Refuses to work for a standard output that is closed.
+///
+/// In place of one, the process opens the null device when it starts, for reading and writing; `>/dev/null` opens it for
+/// writing only.
+pub(crate) fn require_output() -> Result<(), Error> {
+    let output = stdio::stdout();
+    let is_null = || {
+        let (about, null) = (fs::fstat(output).ok()?, fs::stat("/dev/null").ok()?);
+        Some((about.st_dev, about.st_ino) == (null.st_dev, null.st_ino))
+    };
+    let access = fs::fcntl_getfl(output).map(|flags| flags & OFlags::ACCMODE);
+    let is_closed = access.is_err() || (access == Ok(OFlags::RDWR) && is_null() == Some(true));
+    if is_closed {
+        let text = "standard output is closed; nothing was read";
+        return Err(Error::new(Kind::OutputFailed, text));
+    }
+    Ok(())
 }
 
 /// Work that Ctrl-C and SIGTERM end early, with everything that it has started. From then on these signals have no

@@ -40,6 +40,7 @@ mod stream;
 mod suggest;
 mod transport;
 mod validate;
+mod waits;
 
 pub use base_url::BaseUrl;
 pub use class::DataClass;

@@ -7,13 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::metered::also;
+use crate::{metered::also, waits::Waits};
 
 /// The decoded body of a response, as it arrives.
 pub type Body = Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, TransportError>> + Send>>;
@@ -106,6 +106,8 @@ pub struct Meter {
     retries: AtomicU64,
     limit_wait_micros: AtomicU64,
     backoff_wait_micros: AtomicU64,
+    limit_waits: Waits,
+    backoff_waits: Waits,
 }
 
 impl Meter {
@@ -119,19 +121,28 @@ impl Meter {
         also(self, count);
     }
 
-    /// Adds time spent waiting for the service's documented limit.
-    pub fn count_limit_wait(&self, waited: Duration) {
+    /// Adds time spent waiting for the service's documented limit, until this moment.
+    pub fn count_limit_wait(&self, waited: Duration, until: Instant) {
+        if waited.is_zero() {
+            return;
+        }
         let count = |meter: &Self| {
             meter.limit_wait_micros.fetch_add(micros(waited), Relaxed);
+            if let Some(from) = until.checked_sub(waited) {
+                meter.limit_waits.add(from, until);
+            }
         };
         count(self);
         also(self, count);
     }
 
-    /// Adds time spent waiting before a retry.
-    pub fn count_backoff_wait(&self, waited: Duration) {
+    /// Adds time spent waiting before a retry, from this moment on.
+    pub fn count_backoff_wait(&self, waits: Duration, from: Instant) {
         let count = |meter: &Self| {
-            meter.backoff_wait_micros.fetch_add(micros(waited), Relaxed);
+            meter.backoff_wait_micros.fetch_add(micros(waits), Relaxed);
+            if let Some(until) = from.checked_add(waits) {
+                meter.backoff_waits.add(from, until);
+            }
         };
         count(self);
         also(self, count);
@@ -147,14 +158,24 @@ impl Meter {
         self.retries.load(Relaxed)
     }
 
-    /// Time waited for the service's documented limit.
+    /// Time waited for the service's documented limit, added up over requests that waited side by side.
     pub fn limit_wait(&self) -> Duration {
         Duration::from_micros(self.limit_wait_micros.load(Relaxed))
     }
 
-    /// Time waited before retries.
+    /// Time waited before retries, added up over requests that waited side by side.
     pub fn backoff_wait(&self) -> Duration {
         Duration::from_micros(self.backoff_wait_micros.load(Relaxed))
+    }
+
+    /// Time during which at least one request waited for the service's documented limit.
+    pub fn limit_pause(&self) -> Duration {
+        self.limit_waits.total()
+    }
+
+    /// Time during which at least one request waited before a retry.
+    pub fn backoff_pause(&self) -> Duration {
+        self.backoff_waits.total()
     }
 }
 

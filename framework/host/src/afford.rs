@@ -6,14 +6,14 @@ use headwater_core::{Error, Kind, Result, Source, Timestamp};
 
 use crate::{lane::Lane, receipt::Event, runner::is_own_trouble};
 
-/// Compares the export jobs that a read will order with what the service says is left, before anything is ordered.
+/// Compares the export jobs that lanes to come will order with what the service says is left, before anything is ordered.
 pub(crate) async fn afford(
     source: &dyn Source,
     lanes: &[Lane],
     on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<()> {
     let mut jobs = 0;
-    for lane in lanes {
+    for lane in lanes.iter().filter(|lane| lane.is_to_come()) {
         jobs += lane.jobs()?;
     }
     if jobs == 0 {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     State,
     clock::{beyond, refuse_future},
+    pass::Pass,
     receipt::Covered,
     state::StreamState,
 };
@@ -87,7 +88,11 @@ impl State {
         let state = self.stream(stream);
         let aside = std::mem::take(&mut state.aside);
         let count = aside.len();
-        let pass = state.pass.get_or_insert_default();
+        let began = state.read_at;
+        let pass = state.pass.get_or_insert_with(|| Pass {
+            began,
+            ..Pass::default()
+        });
         for one in aside {
             pass.put_back(one.partition, one.token);
         }

@@ -10,8 +10,11 @@ use std::{
 use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec};
 
 use crate::{
-    Delivery, Locked, Sink, State, Written, busy, line_key::push_key, lost,
-    state::make_names_durable,
+    Delivery, Locked, Sink, State, Written, busy,
+    line_key::push_key,
+    lost,
+    outputs::{digest, extend, tail, vouched},
+    replace::make_names_durable,
 };
 
 /// Written to the file at once.
@@ -37,6 +40,10 @@ struct Output {
     buffer: Vec<u8>,
     /// Bytes in the file, the buffer not counted.
     written: u64,
+    /// The name that the state has for the file, where that is another one.
+    known_as: Option<String>,
+    /// The last of these bytes.
+    tail: Vec<u8>,
 }
 
 impl JsonLinesFolder {
@@ -70,8 +77,7 @@ impl Sink for JsonLinesFolder {
         for spec in streams {
             let stream = spec.name;
             let path = self.folder.join(format!("{stream}.jsonl"));
-            let vouched = state.output(&path);
-            if vouched.is_some_and(|bytes| bytes > 0)
+            if state.output(&path).is_some_and(|bytes| bytes > 0)
                 && state.vouches_for(stream)
                 && matches!(path.try_exists(), Ok(false))
             {
@@ -88,10 +94,11 @@ impl Sink for JsonLinesFolder {
             let Some(file) = locked else {
                 return Err(busy(path.display(), None));
             };
-            let written = match vouched {
+            let vouched = vouched(state, &path, &file).map_err(|error| failed(&path, &error))?;
+            let (written, known_as) = match vouched {
                 // A shorter file was taken away or rotated by its reader: what is new goes on at its end.
-                Some(vouched) => vouched.min(length),
-                None if length == 0 => 0,
+                Some(vouched) => (vouched.bytes.min(length), vouched.known_as),
+                None if length == 0 => (0, None),
                 None => {
                     let text = format!(
                         "{} holds records that this state knows nothing of; choose another folder, or give the \
@@ -109,11 +116,15 @@ impl Sink for JsonLinesFolder {
                     key: self.is_keyed.then(|| line_key(spec)),
                     buffer: Vec::new(),
                     written,
+                    known_as,
+                    tail: Vec::new(),
                 },
             );
         }
         // Only now that no file is refused, so that a refusal leaves everything as it was.
         for output in self.files.values_mut() {
+            let tail = tail(&output.file, output.written);
+            output.tail = tail.map_err(|error| failed(&output.path, &error))?;
             let cut = output.file.set_len(output.written);
             let placed = cut.and_then(|()| output.file.seek(SeekFrom::Start(output.written)));
             placed.map_err(|error| failed(&output.path, &error))?;
@@ -154,7 +165,9 @@ impl Sink for JsonLinesFolder {
 
     fn commit(&mut self, state: &mut State) -> Result<()> {
         for output in self.files.values_mut() {
-            if output.buffer.is_empty() && state.output(&output.path) == Some(output.written) {
+            let is_known = state.output(&output.path) == Some(output.written);
+            let has_end = state.end(&output.path.to_string_lossy()).is_some();
+            if output.buffer.is_empty() && is_known && has_end {
                 continue;
             }
             output.flush()?;
@@ -162,7 +175,10 @@ impl Sink for JsonLinesFolder {
                 .file
                 .sync_data()
                 .map_err(|error| failed(&output.path, &error))?;
-            state.set_output(&output.path, output.written);
+            if let Some(before) = output.known_as.take() {
+                state.forget_output(&before);
+            }
+            state.set_lines(&output.path, output.written, digest(&output.tail));
         }
         Ok(())
     }
@@ -174,6 +190,7 @@ impl Output {
             .write_all(&self.buffer)
             .map_err(|error| failed(&self.path, &error))?;
         self.written += self.buffer.len() as u64;
+        extend(&mut self.tail, &self.buffer);
         self.buffer.clear();
         Ok(())
     }
@@ -189,6 +206,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(path)?;
     let length = file.metadata()?.len();
@@ -368,6 +386,64 @@ mod tests {
             fs::read_to_string(&path).unwrap(),
             "{\"id\":1}\n{\"id\":2}\n"
         );
+    }
+
+    /// Writes a record to a folder and commits; the file is that of the folder as the state calls it.
+    fn append(folder: &Path, state: &mut State, id: u32) -> Result<()> {
+        let mut sink = JsonLinesFolder::new(folder)?;
+        sink.restore(&[spec()], state)?;
+        sink.commit(state)?;
+        let record = format!("{{\"id\":{id}}}");
+        sink.write("calls", &mut [record.as_bytes()].into_iter())?;
+        sink.commit(state)
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_copied_or_linked_goes_on_with_its_state() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let read = |name: &str| fs::read_to_string(at(name).join("calls.jsonl")).unwrap();
+        let mut state = State::new("x");
+        append(&at("a"), &mut state, 1).unwrap();
+        // A link to the folder, and then the folder again.
+        std::os::unix::fs::symlink(at("a"), at("link")).unwrap();
+        append(&at("link"), &mut state, 2).unwrap();
+        append(&at("a"), &mut state, 3).unwrap();
+        fs::rename(at("a"), at("b")).unwrap();
+        append(&at("b"), &mut state, 4).unwrap();
+        let before = state.clone();
+        // A crash has left something behind it, which is cut off in the copy.
+        let torn = format!("{}{{\"id\":", read("b"));
+        fs::create_dir(at("c")).unwrap();
+        fs::write(at("c").join("calls.jsonl"), torn).unwrap();
+        append(&at("c"), &mut state, 5).unwrap();
+        let lines: String = (1..=5).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+        assert_eq!(read("c"), lines);
+        assert_eq!(state.outputs().count(), 1);
+        // Somebody else's file of the same name is as safe as ever, also where it is as long.
+        fs::create_dir(at("other")).unwrap();
+        let foreign = "{\"mine\":1}\n".repeat(9);
+        fs::write(at("other").join("calls.jsonl"), &foreign).unwrap();
+        let mut state = before;
+        let error = append(&at("other"), &mut state, 6).unwrap_err();
+        assert_eq!(error.kind(), Kind::ConfigInvalid);
+        assert_eq!(read("other"), foreign);
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_version_goes_on_in_a_moved_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let mut state = State::new("x");
+        append(&at("a"), &mut state, 1).unwrap();
+        let mut old: serde_json::Value = serde_json::to_value(&state).unwrap();
+        old.as_object_mut().unwrap().remove("ends");
+        let old = old.to_string();
+        fs::rename(at("a"), at("b")).unwrap();
+        let mut state = State::from_json(old.as_bytes(), "the state", "x").unwrap();
+        append(&at("b"), &mut state, 2).unwrap();
+        let lines = fs::read_to_string(at("b").join("calls.jsonl")).unwrap();
+        assert_eq!(lines, "{\"id\":1}\n{\"id\":2}\n");
     }
 
     #[test]

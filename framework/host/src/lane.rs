@@ -17,7 +17,7 @@ use crate::{
     clock::refuse_beyond,
     groups,
     pass::{Leaf, Pass},
-    receipt::{Covered, Ending},
+    receipt::{Covered, Ending, StreamReceipt},
 };
 
 /// The streams that give what is wanted, in the source's order.
@@ -30,6 +30,25 @@ pub(crate) fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<d
         wanted.is_empty() || wanted.iter().any(|name| names.contains(&name.as_str()))
     };
     Ok(source.streams().into_iter().filter(gives).collect())
+}
+
+/// Refuses a single partition that is not one of the group of streams that is wanted.
+pub(crate) fn of_one_group(streams: &[Arc<dyn AnyStream>], only: &Position) -> Result<()> {
+    let [stream] = streams else {
+        let names: Vec<&str> = streams.iter().map(|stream| stream.spec().name).collect();
+        let text = format!(
+            "a single partition is read of one stream, or of several that are read together; {} are read apart",
+            names.join(" and ")
+        );
+        return Err(Error::new(Kind::ConfigInvalid, text));
+    };
+    stream.verify(None, &[(only, None)]).map_err(|error| {
+        let text = format!(
+            "the partition given with --partition is not one of {}; take it from `headwater plan --json` of this version",
+            stream.names().join(", ")
+        );
+        Error::new(Kind::ConfigInvalid, text).caused_by(error)
+    })
 }
 
 /// What the streams give of which something is wanted: the streams themselves, and what comes along.
@@ -65,8 +84,8 @@ pub(crate) struct Lane {
     pub(crate) outlets: Vec<LaneOutlet>,
     /// How far fetching got. The writer's state follows it.
     pub(crate) pass: Pass,
-    /// Whether the run that this one goes on with has read it to its end.
-    pub(crate) was_read_before: bool,
+    /// Whether an interrupted run has read it to its end.
+    pub(crate) is_finished: bool,
     /// Whether the pass was under way when the run began.
     pub(crate) is_resumed: bool,
     /// Whether the state does not have the pass as it is.
@@ -75,6 +94,8 @@ pub(crate) struct Lane {
     pub(crate) first_since: Option<Timestamp>,
     /// What is to be told of the plan: code and sentence.
     pub(crate) told: Vec<(&'static str, String)>,
+    /// Whether a new pass follows within the run once this one is complete.
+    pub(crate) is_read_on: bool,
     /// What is being fetched: partition and place.
     pub(crate) in_flight: BTreeMap<(usize, u64), AbortHandle>,
     /// Places that wait.
@@ -92,6 +113,8 @@ pub(crate) struct Lane {
     pub(crate) is_partial: bool,
     /// How it ends, once the writer confirms.
     pub(crate) ending: Option<Ending>,
+    /// Partitions that have not told yet how much they hold.
+    pub(crate) untold: BTreeSet<usize>,
 }
 
 /// A stream whose records are wanted.
@@ -101,12 +124,16 @@ pub(crate) struct LaneOutlet {
     pub(crate) receipt: usize,
     /// Records of the last complete pass of a stream that is read in full.
     pub(crate) last_records: Option<u64>,
+    /// Records that the run had read when this pass began.
+    pub(crate) read_before: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Nothing was asked for yet.
     Ready,
+    /// The second round of the run reads it.
+    Later,
     Reading,
     /// Nothing is fetched any more; the writer has not confirmed the end yet.
     Closing,
@@ -135,6 +162,13 @@ pub(crate) enum Turn {
     Busy,
     /// Nothing is left in this run.
     Done,
+}
+
+impl LaneOutlet {
+    /// Records that this pass has read so far.
+    pub(crate) fn read(&self, receipts: &[StreamReceipt]) -> u64 {
+        receipts[self.receipt].read - self.read_before
+    }
 }
 
 impl Lane {
@@ -170,7 +204,6 @@ impl Lane {
                 planned(pass.clone(), true)
             }
             (None, Some(only)) => planned(Pass::new(vec![only.clone()]), false),
-            (None, None) if is_finished => planned(Pass::new(Vec::new()), false),
             (pass, None) => {
                 let now = Timestamp::now();
                 if pass.is_none() {
@@ -183,6 +216,7 @@ impl Lane {
         let is_first = state.bookmark(name).is_none() && only.is_none();
         let first_since = pass.scope.as_ref().and_then(|scope| scope.since);
         let first_since = first_since.filter(|_| is_first);
+        let untold = pass.partitions.iter().map(|one| one.number).collect();
         let mut covered = Covered::default();
         for progress in &pass.partitions {
             covered.extend(&stream.extent(&progress.partition)?);
@@ -192,8 +226,9 @@ impl Lane {
             name,
             outlets: Vec::new(),
             pass,
-            was_read_before: is_finished,
+            is_finished,
             is_resumed: planned.is_resumed,
+            is_read_on: false,
             is_new: planned.is_new,
             first_since,
             told: planned.told,
@@ -207,6 +242,7 @@ impl Lane {
             failures: 0,
             is_partial: false,
             ending: None,
+            untold,
         })
     }
 
@@ -215,6 +251,33 @@ impl Lane {
         let mut partitions = self.pass.partitions.iter();
         let progress = partitions.find(|one| one.number == partition);
         progress.is_none_or(|progress| groups::goes_to(progress, outlet))
+    }
+
+    /// The lane of the pass that follows this one, for the same outlets.
+    pub(crate) fn next_pass(&mut self, state: &State) -> Result<Self> {
+        let names = self.outlets.iter().map(|outlet| outlet.name.to_owned());
+        let wanted: Vec<String> = names.collect();
+        let next = Self::new(Arc::clone(&self.stream), state, &wanted, None)?;
+        let mut covered = self.covered;
+        covered.join(next.covered);
+        Ok(Self {
+            outlets: std::mem::take(&mut self.outlets),
+            meter: Arc::clone(&self.meter),
+            is_partial: self.is_partial,
+            first_since: self.first_since,
+            covered,
+            ..next
+        })
+    }
+
+    /// Whether a partition of its pass is read by an export job, ordered already or not.
+    pub(crate) fn orders(&self) -> Result<bool> {
+        for progress in &self.pass.partitions {
+            if self.stream.jobs(&progress.partition, None)? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Export jobs that this lane will order.
@@ -226,6 +289,11 @@ impl Lane {
                 .jobs(&progress.partition, progress.token.as_ref())?;
         }
         Ok(jobs)
+    }
+
+    /// Whether reading it lies ahead.
+    pub(crate) const fn is_to_come(&self) -> bool {
+        matches!(self.stage, Stage::Ready | Stage::Later)
     }
 
     /// Whether something may still be fetched.

@@ -236,6 +236,11 @@ impl Pass {
         }
     }
 
+    /// Whether something of a partition is left.
+    pub fn has(&self, number: usize) -> bool {
+        self.partitions.iter().any(|one| one.number == number)
+    }
+
     pub fn partition(&mut self, number: usize) -> Option<&mut Progress> {
         self.partitions.iter_mut().find(|one| one.number == number)
     }

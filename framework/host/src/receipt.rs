@@ -67,9 +67,9 @@ impl Event<'_> {
                     "bytes": receipt.bytes,
                     "requests": receipt.requests,
                     "retries": receipt.retries,
-                    "limit_wait_seconds": meter.limit_wait().as_secs_f64(),
+                    "limit_wait_seconds": meter.limit_pause().as_secs_f64(),
                 });
-                if let Some(expected) = receipt.expected {
+                if let Some(expected) = receipt.expected() {
                     event["expected"] = expected.into();
                 }
                 event
@@ -128,7 +128,7 @@ pub enum Ending {
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_seconds: Option<u64>,
     },
-    /// The run that this one goes on with had read it.
+    /// The run that this one goes on with had read it, too recently to read all of it again.
     ReadBefore,
     /// An earlier stream's error made it pointless to begin, or the user ended the run before that.
     NotRead,
@@ -168,14 +168,23 @@ pub struct StreamReceipt {
     /// Records that went to the dead letters instead of the sink.
     #[serde(skip_serializing_if = "is_zero")]
     pub rejected: u64,
-    /// Records that are expected, where that is known beforehand.
+    /// Places that are missing because this run or an earlier one set them aside.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub places_missing: u64,
+    /// Records that the parts which have told so far hold.
     #[serde(skip)]
-    pub expected: Option<u64>,
+    pub(crate) told: Option<u64>,
+    /// Records that are expected where no part tells: the limit, or as many as the last time.
+    #[serde(skip)]
+    pub(crate) guessed: Option<u64>,
+    /// Whether every part has told how much it holds.
+    #[serde(skip)]
+    pub(crate) is_expected: bool,
     /// Requests sent for this stream, retries included. Of streams that come along with another, none.
     pub requests: u64,
     /// How many of them were retries.
     pub retries: u64,
-    /// Seconds that its requests waited for the service's limit, added up over what ran side by side.
+    /// Seconds during which at least one of its requests waited for the service's limit.
     pub limit_wait_seconds: f64,
     /// What the pass covers, where the stream is read by time.
     #[serde(flatten)]
@@ -211,6 +220,15 @@ pub struct Covered {
 }
 
 impl Covered {
+    /// Takes in what another pass covers.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.extend(&Extent {
+            from: other.from,
+            to: other.to,
+            ..Extent::default()
+        });
+    }
+
     /// Takes in what a partition covers.
     pub(crate) fn extend(&mut self, extent: &Extent) {
         self.from = match (self.from, extent.from) {
@@ -251,9 +269,9 @@ pub struct Receipt {
     pub started_at: Timestamp,
     /// Seconds in all.
     pub seconds: f64,
-    /// Seconds that requests waited for the service's limit, added up over what ran side by side.
+    /// Seconds during which at least one request waited for the service's limit.
     pub limit_wait_seconds: f64,
-    /// Seconds waited before retries.
+    /// Seconds during which at least one request waited before a retry.
     pub backoff_wait_seconds: f64,
     /// Export jobs that were cancelled because the run was stopped.
     #[serde(skip_serializing_if = "is_zero")]
@@ -306,7 +324,9 @@ impl Receipt {
             (true, false) => Outcome::Failed,
             (true, true) => Outcome::Partial,
             _ if any(|ending| matches!(ending, Ending::Partial))
-                || streams.iter().any(|one| one.rejected > 0) =>
+                || streams
+                    .iter()
+                    .any(|one| one.rejected > 0 || one.places_missing > 0) =>
             {
                 Outcome::Partial
             }
@@ -347,6 +367,14 @@ pub(crate) fn command(mend: &Mend, stream: &str) -> Option<String> {
     }
 }
 
+/// The end of a flag's message: what brings the records.
+fn remedy(command: Option<&str>) -> String {
+    command.map_or_else(
+        || "; the next run reads them again".to_owned(),
+        |command| format!("; `{command}`, then a run, reads them again"),
+    )
+}
+
 /// Now and a delay, on the whole second after it.
 fn later(delay: Duration) -> Timestamp {
     let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
@@ -371,7 +399,10 @@ impl StreamReceipt {
             merged: 0,
             unseen: None,
             rejected: 0,
-            expected: None,
+            places_missing: 0,
+            told: None,
+            guessed: None,
+            is_expected: false,
             requests: 0,
             retries: 0,
             limit_wait_seconds: 0.0,
@@ -383,6 +414,16 @@ impl StreamReceipt {
             notes: BTreeMap::new(),
             redaction: None,
         }
+    }
+
+    /// Records that are expected in all; none before every part of the stream has told how much it holds, and none once
+    /// that has turned out wrong.
+    pub fn expected(&self) -> Option<u64> {
+        let expected = match self.told {
+            Some(told) => Some(told).filter(|_| self.is_expected),
+            None => self.guessed,
+        };
+        expected.filter(|expected| *expected >= self.read)
     }
 
     pub(crate) fn count(&mut self, counts: Counts) {
@@ -398,7 +439,7 @@ impl StreamReceipt {
     pub(crate) fn measure(&mut self, meter: &Meter) {
         self.requests = meter.requests();
         self.retries = meter.retries();
-        self.limit_wait_seconds = meter.limit_wait().as_secs_f64();
+        self.limit_wait_seconds = meter.limit_pause().as_secs_f64();
     }
 
     pub(crate) fn note(&mut self, notes: Vec<Note>) {
@@ -408,6 +449,41 @@ impl StreamReceipt {
                 .or_insert_with(|| (0, note.message))
                 .0 += 1;
         }
+    }
+
+    /// Counts and flags what earlier runs have set aside. `stream` is the one that the state knows.
+    pub(crate) fn places_set_aside(&mut self, places: usize, stream: &str) {
+        if places == 0 {
+            return;
+        }
+        self.places_missing += places as u64;
+        let mend = command(&Mend::Retry, stream);
+        self.flags.push(Flag {
+            code: "missing",
+            message: format!(
+                "{} that earlier runs set aside {} missing{}",
+                counted(places, "place"),
+                if places == 1 { "is" } else { "are" },
+                remedy(mend.as_deref()),
+            ),
+            at_most: None,
+            mend,
+        });
+    }
+
+    /// Counts and flags a place that this run sets aside. `stream` is the one that the state knows.
+    pub(crate) fn sets_aside(&mut self, stream: &str, runs: u32, message: &str) {
+        self.places_missing += 1;
+        let mend = command(&Mend::Retry, stream);
+        self.flags.push(Flag {
+            code: "set_aside",
+            message: format!(
+                "a place failed in {runs} runs in a row and was set aside: {message}{}",
+                remedy(mend.as_deref()),
+            ),
+            at_most: None,
+            mend,
+        });
     }
 
     pub(crate) fn flag(&mut self, code: &'static str, message: String) {
@@ -474,10 +550,7 @@ impl StreamReceipt {
                 let s = if at_most == 1 { "" } else { "s" };
                 message.push_str(&format!("; at most {at_most} record{s}"));
             }
-            message.push_str(&mend.as_ref().map_or_else(
-                || "; the next run reads them again".to_owned(),
-                |command| format!("; `{command}`, then a run, reads them again"),
-            ));
+            message.push_str(&remedy(mend.as_deref()));
             self.flags.push(Flag {
                 code: gap.code,
                 message,

@@ -5,11 +5,9 @@
 //! into the sink and changes the state. A page that asks to be kept before its partition goes on is committed first. While
 //! pages wait for a slow sink, nothing more is asked for than fits into the memory that the options allow.
 
-use std::{mem, path::PathBuf, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
-use headwater_core::{
-    Error, Hold, Kind, Meter, Metered, Page, Position, Result, Source, Timestamp,
-};
+use headwater_core::{Error, Hold, Kind, Metered, Page, Position, Result, Source, Timestamp};
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
@@ -17,16 +15,16 @@ use tokio::{
 };
 
 use crate::{
-    Redaction, Redactor, Sink, State,
+    Redactor, RunOptions, Sink, State,
     afford::afford,
-    drift::{DeadLetters, DriftPolicy, DriftRule, DriftWatch},
-    explain::counted,
+    drift::{DriftRule, DriftWatch},
     groups,
-    guarantee::{Guarantee, Level},
+    guarantee::Guarantee,
     identity,
-    lane::{Lane, LaneOutlet, Pause, Stage, Turn, outlets, records, select},
+    lane::{Lane, LaneOutlet, Pause, Stage, Turn, of_one_group, outlets, records, select},
     pass::{Leaf, Step},
     receipt::{Ending, Event, Receipt, StreamReceipt},
+    rounds::Rounds,
     writer::{Done, Inlet, Job, Outlet, Report, Worked, Writer},
 };
 
@@ -38,90 +36,6 @@ const MOST_FAILURES: usize = 3;
 const SHORTEST_STAY: Duration = Duration::from_secs(1);
 /// A stream that brought at least so many records in its last pass is not expected to be empty.
 pub(crate) const MANY: u64 = 10;
-
-/// What to read and how.
-#[derive(Debug)]
-pub struct RunOptions {
-    /// At most so many records of each stream. Read one page after the other then.
-    pub limit: Option<u64>,
-    /// Where the state is kept, unless the sink keeps it; without either, it is forgotten at the end.
-    pub state_path: Option<PathBuf>,
-    /// The longest time between two commits; what the sink wants, without one. Zero commits after every page: for
-    /// sinks that cannot be cut back.
-    pub commit_every: Option<Duration>,
-    /// Becomes true when the user wants to stop: the run commits and ends. Nobody stops it once the sender is gone.
-    pub stop: watch::Receiver<bool>,
-    /// Cancel the export jobs that a stopped run leaves running. Without it, a later run goes on with them.
-    pub release: bool,
-    /// What the client counts.
-    pub meter: Arc<Meter>,
-    /// Whether and how personal data is replaced before it gets to the sink.
-    pub redaction: Option<Redaction>,
-    /// Pages fetched at once, over all streams.
-    pub concurrency: usize,
-    /// Bytes of fetched pages that may wait for the sink. One more page than fits is let in.
-    pub memory: usize,
-    /// Wait where the service asks to come back later, however long that is, instead of ending the run.
-    pub stay: bool,
-    /// Read this one partition of the one stream that is wanted. Its bookmark stays where it is.
-    pub only: Option<Position>,
-    /// Go on although the state seems to be about another account.
-    pub same_account: bool,
-    /// Whether records are compared with their schemas, and what becomes of those that differ.
-    pub drift: Option<DriftOptions>,
-    /// Refuse to run where less than this can be promised.
-    pub guarantee: Option<Level>,
-}
-
-/// What becomes of records that are not what their schema says.
-#[derive(Clone, Debug, Default)]
-pub struct DriftOptions {
-    /// Which policy holds for which stream.
-    pub rules: Vec<DriftRule>,
-    /// The file for records that are rejected; without one, no policy may reject.
-    pub dead_letters: Option<PathBuf>,
-}
-
-impl DriftOptions {
-    /// Refuses rules that cannot be followed.
-    fn check(&self, source: &dyn Source) -> Result<Option<DeadLetters>> {
-        for stream in self.rules.iter().filter_map(|rule| rule.stream.as_deref()) {
-            source.stream(stream)?;
-        }
-        let rejects = self
-            .rules
-            .iter()
-            .any(|rule| rule.policy == DriftPolicy::Reject);
-        if rejects && self.dead_letters.is_none() {
-            let text = "rejected records need a file to go to; name one for the dead letters";
-            return Err(Error::new(Kind::ConfigInvalid, text));
-        }
-        let path = self.dead_letters.as_deref();
-        path.map(DeadLetters::new).transpose()
-    }
-}
-
-impl RunOptions {
-    /// Everything, eight pages at once, committed as often as the sink wants, with no state but the sink's.
-    pub fn new(meter: Arc<Meter>, stop: watch::Receiver<bool>) -> Self {
-        Self {
-            limit: None,
-            state_path: None,
-            commit_every: None,
-            stop,
-            release: false,
-            meter,
-            redaction: None,
-            concurrency: 8,
-            memory: 6 << 20,
-            stay: false,
-            only: None,
-            same_account: false,
-            drift: None,
-            guarantee: None,
-        }
-    }
-}
 
 /// Reads streams into a sink. Many runs may share a process, each as a task.
 ///
@@ -144,6 +58,9 @@ pub async fn run(
     on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<Receipt> {
     let streams = select(source, wanted)?;
+    if let Some(only) = &options.only {
+        of_one_group(&streams, only)?;
+    }
     let drift = options.drift.take();
     let dead_letters = match &drift {
         Some(drift) => drift.check(source)?,
@@ -156,6 +73,7 @@ pub async fn run(
     let mut lanes = Vec::new();
     let mut receipts = Vec::new();
     let mut inlets = Vec::new();
+    let rounds = Rounds::new(&state, &streams, wanted, &options, sink.delivery());
     for stream in streams {
         state.verify(&*stream)?;
         let mut lane = Lane::new(Arc::clone(&stream), &state, wanted, options.only.as_ref())?;
@@ -164,6 +82,8 @@ pub async fn run(
             outlets: Vec::new(),
             sees_all: stream.sees_all(),
         };
+        let set_aside = state.places_set_aside(lane.name);
+        lane.is_partial = set_aside > 0;
         for spec in outlets(&*stream, wanted) {
             let guarantee = Guarantee::of(spec, sink.delivery(), keeps_position);
             if let Some(level) = options.guarantee {
@@ -173,25 +93,18 @@ pub async fn run(
                 name: spec.name,
                 receipt: receipts.len(),
                 last_records: state.last_records(spec.name).filter(|_| !spec.incremental),
+                read_before: 0,
             });
             let mut receipt = StreamReceipt::new(spec.name, guarantee);
-            receipt.expected = options
+            receipt.guessed = options
                 .limit
                 .or_else(|| state.last_records(spec.name).filter(|_| !spec.incremental));
-            let set_aside = state.places_set_aside(lane.name);
             if lane.outlets.len() == 1 {
                 for (code, text) in mem::take(&mut lane.told) {
                     receipt.notes.insert(code, (1, text));
                 }
             }
-            if set_aside > 0 && lane.outlets.len() == 1 {
-                let text = format!(
-                    "{} that earlier runs set aside {} missing; `headwater state retry` reads again",
-                    counted(set_aside, "place"),
-                    if set_aside == 1 { "is" } else { "are" },
-                );
-                receipt.flag("missing", text);
-            }
+            receipt.places_set_aside(set_aside, lane.name);
             receipts.push(receipt);
             inlet.outlets.push(Outlet {
                 spec: spec.clone(),
@@ -207,6 +120,7 @@ pub async fn run(
                 }),
             });
         }
+        rounds.place(&mut lane, &mut receipts)?;
         lanes.push(lane);
         inlets.push(inlet);
     }
@@ -245,7 +159,7 @@ pub async fn run(
     }
     let (started, started_at) = (Instant::now(), Timestamp::now());
     let meter = Arc::clone(&options.meter);
-    let (before_limit, before_backoff) = (meter.limit_wait(), meter.backoff_wait());
+    let (before_limit, before_backoff) = (meter.limit_pause(), meter.backoff_pause());
     let (before_requests, before_retries) = (meter.requests(), meter.retries());
     let mut running = Running {
         lanes,
@@ -263,6 +177,7 @@ pub async fn run(
         is_sink_broken: false,
     };
     running.all(on_event).await?;
+    running.second_round(source, on_event).await?;
     let (receipts, cancelled_jobs) = running.conclude().await?;
     Ok(Receipt {
         outcome: Receipt::outcome(&receipts),
@@ -271,10 +186,15 @@ pub async fn run(
         retries: meter.retries() - before_retries,
         started_at,
         seconds: started.elapsed().as_secs_f64(),
-        limit_wait_seconds: (meter.limit_wait() - before_limit).as_secs_f64(),
-        backoff_wait_seconds: (meter.backoff_wait() - before_backoff).as_secs_f64(),
+        limit_wait_seconds: seconds(meter.limit_pause(), before_limit),
+        backoff_wait_seconds: seconds(meter.backoff_pause(), before_backoff),
         cancelled_jobs,
     })
+}
+
+/// What was added to a count of time.
+fn seconds(now: Duration, before: Duration) -> f64 {
+    now.saturating_sub(before).as_secs_f64()
 }
 
 /// Gets hold of the sink; the state is the one that it keeps, where it keeps one.
@@ -330,28 +250,29 @@ struct Fetched {
     failed_before: Option<Error>,
 }
 
-struct Running {
-    lanes: Vec<Lane>,
-    receipts: Vec<StreamReceipt>,
-    options: RunOptions,
+pub(crate) struct Running {
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) receipts: Vec<StreamReceipt>,
+    pub(crate) options: RunOptions,
     fetching: JoinSet<Fetched>,
     /// For the writer, once it is free.
     queue: Vec<Job>,
     queued_bytes: usize,
     writing_bytes: usize,
     /// The writer while it has nothing to do.
-    writer: Option<Box<Writer>>,
+    pub(crate) writer: Option<Box<Writer>>,
     writing: Option<JoinHandle<Worked>>,
     /// Until when the service wants to be left alone, where we stay.
     closed_until: Option<Instant>,
     /// Whether the service has answered anything in this run.
     has_answered: bool,
-    is_over: bool,
+    pub(crate) is_over: bool,
     is_sink_broken: bool,
 }
 
 impl Running {
-    async fn all(&mut self, on_event: &mut (dyn FnMut(Event<'_>) + Send)) -> Result<()> {
+    /// Reads the lanes that are ready, until nothing is left to do.
+    pub(crate) async fn all(&mut self, on_event: &mut (dyn FnMut(Event<'_>) + Send)) -> Result<()> {
         // A run that was stopped before it began orders nothing.
         self.is_over = *self.options.stop.borrow();
         loop {
@@ -444,13 +365,6 @@ impl Running {
 
     fn begin(&mut self, index: usize, on_event: &mut dyn FnMut(Event<'_>)) {
         let lane = &mut self.lanes[index];
-        if lane.was_read_before {
-            lane.stage = Stage::Ended;
-            for outlet in &lane.outlets {
-                self.receipts[outlet.receipt].ending = Ending::ReadBefore;
-            }
-            return;
-        }
         lane.stage = Stage::Reading;
         on_event(Event::Started {
             stream: lane.outlets[0].name,
@@ -538,7 +452,8 @@ impl Running {
             receipt.gap(gap.clone());
         }
         if let Some(total) = page.total.filter(|_| self.options.limit.is_none()) {
-            *receipt.expected.get_or_insert(receipt.read) += total;
+            *receipt.told.get_or_insert(receipt.read) += total;
+            lane.untold.remove(&place.0);
         }
         let limit = self.options.limit.unwrap_or(u64::MAX);
         let mut most = Vec::with_capacity(lane.outlets.len());
@@ -568,6 +483,10 @@ impl Running {
             bookmark: page.bookmark.take(),
         };
         lane.pass.advance(step.clone());
+        if !lane.pass.has(place.0) {
+            lane.untold.remove(&place.0);
+        }
+        self.receipts[lane.outlets[0].receipt].is_expected = lane.untold.is_empty();
         lane.waits.remove(&place);
         self.queued_bytes += page.body.len();
         self.queue.push(Job::Page {
@@ -631,10 +550,10 @@ impl Running {
             if lane.pass.fail(place, MOST_FAILED_RUNS) {
                 lane.pass.set_aside(place);
                 lane.is_partial = true;
-                let text = format!(
-                    "a place failed in {MOST_FAILED_RUNS} runs in a row and was set aside: {message}"
-                );
-                self.receipts[lane.outlets[0].receipt].flag("set_aside", text);
+                for outlet in &lane.outlets {
+                    let receipt = &mut self.receipts[outlet.receipt];
+                    receipt.sets_aside(lane.name, MOST_FAILED_RUNS, &message);
+                }
                 return;
             }
         }
@@ -664,8 +583,8 @@ impl Running {
         }
         let is_finished = matches!(ending, Ending::Complete | Ending::Partial);
         let is_whole = is_finished && !lane.is_resumed;
-        let receipts = lane.outlets.iter().map(|outlet| outlet.receipt);
-        let counts = receipts.map(|one| self.receipts[one].read).collect();
+        let read = |outlet: &LaneOutlet| outlet.read(&self.receipts);
+        let counts = lane.outlets.iter().map(read).collect();
         lane.ending = Some(ending);
         self.queue.push(Job::Close {
             lane: index,
@@ -676,7 +595,7 @@ impl Running {
     }
 
     /// Nothing more is fetched at all.
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.is_over = true;
         for index in 0..self.lanes.len() {
             if self.lanes[index].stage == Stage::Reading {
@@ -757,11 +676,20 @@ impl Running {
         }
     }
 
-    fn end(&mut self, index: usize, reports: Vec<Report>, on_event: &mut dyn FnMut(Event<'_>)) {
+    pub(crate) fn end(
+        &mut self,
+        index: usize,
+        reports: Vec<Report>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) {
         let lane = &mut self.lanes[index];
-        lane.stage = Stage::Ended;
         let ending = lane.ending.take().unwrap_or(Ending::Stopped);
         self.receipts[lane.outlets[0].receipt].measure(&lane.meter);
+        if lane.is_read_on && matches!(ending, Ending::Complete | Ending::Partial) {
+            lane.stage = Stage::Later;
+            return;
+        }
+        lane.stage = Stage::Ended;
         let mut reports = reports.into_iter();
         for outlet in &lane.outlets {
             let receipt = &mut self.receipts[outlet.receipt];
@@ -781,7 +709,8 @@ impl Running {
                 receipt.notes.extend(report.notes);
             }
             let before = outlet.last_records.filter(|before| *before >= MANY);
-            if let (Some(before), Ending::Complete, 0) = (before, &ending, receipt.read) {
+            let read = receipt.read - outlet.read_before;
+            if let (Some(before), Ending::Complete, 0) = (before, &ending, read) {
                 let text = format!("no records, where the last run had {before}");
                 receipt.flag("empty", text);
             }
@@ -870,7 +799,7 @@ async fn release(lanes: &[Lane], mut writer: Box<Writer>) -> Result<(Box<Writer>
 }
 
 /// Waits until the user wants to stop; false once nobody can want that any more.
-async fn is_stopped(stop: &mut watch::Receiver<bool>) -> bool {
+pub(crate) async fn is_stopped(stop: &mut watch::Receiver<bool>) -> bool {
     stop.wait_for(|stop| *stop).await.is_ok()
 }
 

@@ -2,16 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
+    fs, io,
+    path::Path,
 };
 
 use headwater_core::{AnyStream, Error, Kind, Position, Result, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{drift::Baseline, groups, identity::Known, pass::Pass};
+use crate::{
+    drift::Baseline,
+    groups,
+    identity::Known,
+    pass::Pass,
+    replace::{beside, replace_file},
+};
 
 /// The version of the file's layout.
 const FORMAT: u32 = 3;
@@ -26,7 +30,7 @@ pub struct State {
     connector: String,
     #[serde(default)]
     streams: BTreeMap<String, StreamState>,
-    /// Streams that an interrupted run has finished; the run that goes on leaves them out.
+    /// Streams that an interrupted run has finished; the run that goes on reads them after the others.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     finished: BTreeSet<String>,
     /// Bytes of each output file that this state vouches for.
@@ -38,6 +42,9 @@ pub struct State {
     /// New rows that each stream has brought since it was last read from the start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     rows: BTreeMap<String, u64>,
+    /// What stands for the last bytes of these, so that a file which was moved is known again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ends: BTreeMap<String, String>,
 }
 
 /// How far one stream got.
@@ -56,6 +63,9 @@ pub(crate) struct StreamState {
     /// Records of the last complete pass, to notice when there are none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_records: Option<u64>,
+    /// When the last complete pass began, also one without a bookmark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
     /// How records differed from their schema in earlier runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Baseline>,
@@ -109,6 +119,7 @@ impl State {
             outputs: BTreeMap::new(),
             identity: None,
             rows: BTreeMap::new(),
+            ends: BTreeMap::new(),
         }
     }
 
@@ -118,7 +129,18 @@ impl State {
             return Ok(Self::new(connector));
         };
         let place = place(path);
-        let state = Self::from_json(&bytes, &place, connector)?;
+        let state = Self::from_json(&bytes, &place, connector).map_err(|error| {
+            // A file that is written over, as a mount point is, has a copy until that has gone well.
+            let copy = beside(path);
+            let is_copy = fs::read(&copy).is_ok_and(|bytes| Self::parse(&bytes, &place).is_ok());
+            match is_copy {
+                true => error.with(
+                    "copy",
+                    format_args!("{} holds the whole state", copy.display()),
+                ),
+                false => error,
+            }
+        })?;
         state.belongs_to(streams, &place)?;
         Ok(state)
     }
@@ -226,7 +248,7 @@ impl State {
         })
     }
 
-    /// Replaces the file in one step: written beside it, made durable, renamed.
+    /// Replaces the file in one step.
     pub fn save(&self, path: &Path) -> Result<()> {
         let failed = |error: io::Error| {
             let text = format!(
@@ -235,22 +257,7 @@ impl State {
             );
             Error::new(Kind::OutputFailed, text)
         };
-        let text = self.to_json()?;
-        let beside = beside(path);
-        let written = File::create(&beside).and_then(|mut file| {
-            file.write_all(&text)?;
-            file.sync_data()
-        });
-        let replaced = written.and_then(|()| fs::rename(&beside, path));
-        if replaced.is_err() {
-            let _ = fs::remove_file(&beside);
-        }
-        replaced.map_err(failed)?;
-        // The rename itself is durable once its folder is.
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        folder.map_or(Ok(()), make_names_durable).map_err(failed)
+        replace_file(path, &self.to_json()?).map_err(failed)
     }
 
     /// The unfinished pass of a stream.
@@ -268,6 +275,13 @@ impl State {
         self.streams
             .get(stream)
             .map_or(0, |stream| stream.aside.len())
+    }
+
+    /// When the pass of a stream began that is under way, or else the last complete one.
+    pub(crate) fn began(&self, stream: &str) -> Option<Timestamp> {
+        let state = self.streams.get(stream)?;
+        let under_way = state.pass.as_ref();
+        under_way.map_or(state.read_at, |pass| pass.began)
     }
 
     /// Records of the last complete pass of a stream.
@@ -413,28 +427,33 @@ impl State {
         self.outputs.get(path.to_string_lossy().as_ref()).copied()
     }
 
+    /// The output files that this state vouches for, and their bytes.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = (&str, u64)> {
+        let outputs = self.outputs.iter();
+        outputs.map(|(path, bytes)| (path.as_str(), *bytes))
+    }
+
+    /// What stands for the last bytes that this state vouches for.
+    pub(crate) fn end(&self, path: &str) -> Option<&str> {
+        self.ends.get(path).map(String::as_str)
+    }
+
+    /// Vouches for a file of lines up to here; `end` stands for its last bytes.
+    pub(crate) fn set_lines(&mut self, path: &Path, bytes: u64, end: String) {
+        self.set_output(path, bytes);
+        self.ends.insert(path.to_string_lossy().into_owned(), end);
+    }
+
+    /// Forgets an output file, which has another name now.
+    pub(crate) fn forget_output(&mut self, path: &str) {
+        self.outputs.remove(path);
+        self.ends.remove(path);
+    }
+
     pub(crate) fn set_output(&mut self, path: &Path, bytes: u64) {
         self.outputs
             .insert(path.to_string_lossy().into_owned(), bytes);
     }
-}
-
-/// A new name outlives a power cut once its folder is durable, too. Not every file system can do that.
-pub(crate) fn make_names_durable(folder: &Path) -> io::Result<()> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.or_else(|error| match error.kind() {
-        io::ErrorKind::InvalidInput
-        | io::ErrorKind::Unsupported
-        // Who may enter a folder and not list it may still have files in it.
-        | io::ErrorKind::PermissionDenied => Ok(()),
-        _ => Err(error),
-    })
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(".new");
-    PathBuf::from(name)
 }
 
 fn place(path: &Path) -> String {

@@ -470,20 +470,21 @@ impl Writer {
     fn finish(&mut self, lane: usize, is_only: bool, counts: &[u64]) {
         let Inlet { name, outlets, .. } = &self.inlets[lane];
         let state = self.state.stream(name);
-        if let Some(pass) = state.pass.take()
-            && !is_only
-        {
+        let pass = state.pass.take();
+        self.is_dirty = true;
+        if is_only {
+            return;
+        }
+        if let Some(pass) = pass {
+            state.read_at = pass.began;
             groups::leave(state, pass);
         }
-        if !is_only {
-            for (outlet, count) in outlets.iter().zip(counts) {
-                self.state.stream(outlet.spec.name).last_records = Some(*count);
-            }
+        for (outlet, count) in outlets.iter().zip(counts) {
+            self.state.stream(outlet.spec.name).last_records = Some(*count);
         }
         for outlet in outlets {
             self.state.finish(outlet.spec.name);
         }
-        self.is_dirty = true;
     }
 
     /// First the records, then the state.

@@ -16,8 +16,8 @@ use headwater_core::{
     StreamSpec, Timestamp,
 };
 use headwater_host::{
-    Delivery, Ending, Event, JsonLinesFolder, Receipt, RunOptions, Sink, State, StreamReceipt,
-    Written,
+    Delivery, Ending, Event, JsonLinesFolder, Outcome, Receipt, RunOptions, Sink, State,
+    StreamReceipt, Written,
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
@@ -422,8 +422,238 @@ async fn a_stop_ends_a_wait_at_once_and_the_next_run_goes_on_with_it() {
     assert_eq!(source.asked(), ["a 0.0", "a 1.0", "b 0.0"]);
 
     let summary = run(&source, &[], &state, sink.clone()).await.unwrap();
-    assert_eq!(endings(&summary), ["a complete 2", "b read_before 0"]);
-    assert_eq!(source.asked(), ["a 0.1", "a 1.1"]);
+    // What was interrupted comes first; what is newer after it.
+    assert_eq!(endings(&summary), ["a complete 4", "b complete 1"]);
+    assert_eq!(
+        source.asked(),
+        [
+            "a 0.1", "a 1.1", "a 0.0", "a 1.0", "b 0.0", "a 0.1", "a 1.1"
+        ]
+    );
+}
+
+/// Puts another time into what a state says of when passes began; none takes it out, as older versions left it.
+fn began(path: &Path, at: Option<&str>) {
+    let mut state = saved(path);
+    for stream in state["streams"].as_object_mut().unwrap().values_mut() {
+        let stream = stream.as_object_mut().unwrap();
+        if stream.contains_key("read_at") {
+            match at {
+                Some(at) => stream.insert("read_at".to_owned(), json!(at)),
+                None => stream.remove("read_at"),
+            };
+        }
+        if let Some(Value::Object(pass)) = stream.get_mut("pass") {
+            match at {
+                Some(at) => pass.insert("began".to_owned(), json!(at)),
+                None => pass.remove("began"),
+            };
+        }
+    }
+    fs::write(path, state.to_string()).unwrap();
+}
+
+/// A finished stream, one that a run is killed in, and one that it never came to.
+fn interrupted(is_incremental: bool, has_jobs: bool) -> Fakes {
+    let of = |name| {
+        let mut stream = Fake::new(name, 1, move |_, token| match token {
+            0 => Ok(Page {
+                bookmark: Some(7),
+                ..page(&[1], Some(1))
+            }),
+            _ => Ok(page(&[2], None)),
+        });
+        stream.spec.incremental = is_incremental;
+        stream.has_jobs = has_jobs;
+        stream.takes = Duration::from_secs(1);
+        stream
+    };
+    Fakes::new([of("a"), of("b"), of("c")])
+}
+
+#[tokio::test]
+async fn what_was_set_aside_makes_every_run_partial_until_it_is_brought_back() {
+    let source = with_users();
+    let at = |value: u32| json!({ "version": 1, "value": value });
+    let kept = json!({
+        "headwater_state": 1,
+        "connector": "x",
+        "streams": { "a": { "aside": [
+            { "partition": at(0), "message": "read a: broken" },
+            { "partition": at(0), "token": at(3), "message": "read a: broken" },
+        ] } },
+    });
+    // A stream that comes along misses what its group has set aside, also where it alone is wanted.
+    for (wanted, flagged) in [
+        (&["a"][..], &["a"][..]),
+        (&["users"], &["users"]),
+        (&["a", "users"], &["a", "users"]),
+        (&[], &["a", "users"]),
+        (&["b"], &[]),
+    ] {
+        let (_folder, state) = place();
+        fs::write(&state, kept.to_string()).unwrap();
+        for _ in 0..2 {
+            let receipt = run(&source, wanted, &state, Lines::default())
+                .await
+                .unwrap();
+            let is_whole = flagged.is_empty();
+            assert_eq!(receipt.outcome == Outcome::Complete, is_whole, "{wanted:?}");
+            assert_eq!(receipt.outcome == Outcome::Partial, !is_whole, "{wanted:?}");
+            assert_eq!(receipt.failure(), None);
+            let missing = receipt.streams.iter().filter(|one| one.places_missing == 2);
+            let missing: Vec<&str> = missing.map(|one| one.stream.as_str()).collect();
+            assert_eq!(missing, flagged);
+            for stream in receipt.streams.iter().filter(|one| one.places_missing > 0) {
+                assert!(matches!(stream.ending, Ending::Partial), "{stream:?}");
+                let flag = &stream.flags[0];
+                assert_eq!(flag.code, "missing");
+                assert_eq!(
+                    flag.mend.as_deref(),
+                    Some("headwater state retry --stream a")
+                );
+                assert!(flag.message.starts_with("2 places"), "{flag:?}");
+            }
+        }
+        let mut retried = load(&source, &state);
+        assert_eq!(retried.retry("a").unwrap(), 2);
+        retried.save(&state).unwrap();
+        let receipt = run(&source, wanted, &state, Lines::default())
+            .await
+            .unwrap();
+        assert_eq!(receipt.outcome, Outcome::Complete, "{wanted:?}");
+    }
+}
+
+/// A run that is stopped after the first page of `b`.
+async fn interrupt(source: &Fakes, state: &Path) {
+    let (stop, options) = options(state);
+    let stopped = run_with(source, &[], Lines::default(), options, &mut |event| {
+        if let Event::Progress(receipt) = event
+            && receipt.stream == "b"
+        {
+            stop.send_replace(true);
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        endings(&stopped),
+        ["a complete 2", "b stopped 1", "c not_read 0"]
+    );
+    source.asked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_an_older_pass_goes_straight_on_with_the_newer_one() {
+    const LONG_AGO: Option<&str> = Some("2020-01-01T00:00:00Z");
+    let new_pass = |name: &str| {
+        [
+            format!("{name} after 7"),
+            format!("{name} 0.0"),
+            format!("{name} 0.1"),
+        ]
+    };
+    let old_pass = |name: &str| [format!("{name} 0.0"), format!("{name} 0.1")];
+    // What changed is always read. A whole list is read again where it is old, and an export is not ordered for nothing.
+    for (is_incremental, has_jobs, at, is_again) in [
+        (true, false, Some("2100-01-01T00:00:00Z"), true),
+        (true, false, LONG_AGO, true),
+        (true, true, Some("2100-01-01T00:00:00Z"), false),
+        (true, true, LONG_AGO, true),
+        (false, false, Some("2100-01-01T00:00:00Z"), false),
+        (false, false, LONG_AGO, true),
+        (false, false, None, true),
+        (false, true, LONG_AGO, false),
+    ] {
+        let source = interrupted(is_incremental, has_jobs);
+        let (_folder, state) = place();
+        interrupt(&source, &state).await;
+        began(&state, at);
+        let summary = run(&source, &[], &state, Lines::default()).await.unwrap();
+        let mut asked = source.asked();
+        asked.retain(|one| one != "allowances" && !one.ends_with("after 7"));
+        let mut expected = vec!["b 0.1".to_owned()];
+        expected.extend(old_pass("c"));
+        if is_again {
+            expected.extend(new_pass("a")[1..].to_vec());
+            expected.extend(new_pass("b")[1..].to_vec());
+            assert_eq!(
+                endings(&summary),
+                ["a complete 2", "b complete 3", "c complete 2"]
+            );
+        } else {
+            assert_eq!(
+                endings(&summary),
+                ["a read_before 0", "b complete 1", "c complete 2"]
+            );
+        }
+        assert_eq!(asked, expected, "{is_incremental} {has_jobs} {at:?}");
+        // The run after it is one like any other.
+        run(&source, &[], &state, Lines::default()).await.unwrap();
+        let asked = source.asked();
+        let read = asked.iter().filter(|one| one.contains('.')).count();
+        assert_eq!(read, 6, "{asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_selection_is_not_bound_by_the_unfinished_pass_of_another_stream() {
+    for is_incremental in [true, false] {
+        let source = interrupted(is_incremental, false);
+        let (_folder, state) = place();
+        interrupt(&source, &state).await;
+        let summary = run(&source, &["a"], &state, Lines::default())
+            .await
+            .unwrap();
+        assert_eq!(endings(&summary), ["a complete 2"]);
+        assert_eq!(source.asked(), ["a after 7", "a 0.0", "a 0.1"]);
+        // The pass of the other one is where it was.
+        assert_eq!(token(&saved(&state), "b", 0), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_between_the_two_passes_is_no_complete_run() {
+    let source = interrupted(true, false);
+    let (_folder, state) = place();
+    interrupt(&source, &state).await;
+    let (stop, options) = options(&state);
+    let summary = run_with(&source, &["b"], Lines::default(), options, &mut |event| {
+        if matches!(event, Event::Progress(_)) {
+            stop.send_replace(true);
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(endings(&summary), ["b stopped 1"]);
+    assert_eq!(summary.failure(), Some(Kind::Cancelled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_export_that_cannot_be_paid_for_suspends_its_stream_alone() {
+    let mut source = interrupted(true, true);
+    let (_folder, state) = place();
+    interrupt(&source, &state).await;
+    began(&state, Some("2020-01-01T00:00:00Z"));
+    // Enough for what the first round orders.
+    source.allowances = Some(Ok(vec![allowance("export_jobs", 2.0, 0.0)]));
+    let summary = run(&source, &["b", "c"], &state, Lines::default())
+        .await
+        .unwrap();
+    assert_eq!(endings(&summary), ["b complete 3", "c complete 2"]);
+    source.allowances = Some(Ok(vec![allowance("export_jobs", 0.0, 0.0)]));
+    let (_folder, state) = place();
+    source.allowances.take();
+    interrupt(&source, &state).await;
+    began(&state, Some("2020-01-01T00:00:00Z"));
+    source.allowances = Some(Ok(vec![allowance("export_jobs", 0.0, 0.0)]));
+    let summary = run(&source, &["b"], &state, Lines::default())
+        .await
+        .unwrap();
+    assert_eq!(endings(&summary), ["b failed 1"]);
+    assert_eq!(summary.failure(), Some(Kind::QuotaExhausted));
+    assert_eq!(source.asked(), ["b 0.1", "b after 7", "allowances"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -448,7 +678,7 @@ async fn a_partition_that_is_over_for_this_run_keeps_nothing_else_from_being_rea
         let source = Fakes::new([
             Fake::new("a", 3, move |partition, token| {
                 let page = match (partition, token) {
-                    (1, 0) => next_run(page(&[10], Some(5)), kind),
+                    (1, 0) if !*is_mended.lock().unwrap() => next_run(page(&[10], Some(5)), kind),
                     (1, _) if !*is_mended.lock().unwrap() => next_run(
                         Page {
                             next: Some(token + 1),
@@ -487,10 +717,11 @@ async fn a_partition_that_is_over_for_this_run_keeps_nothing_else_from_being_rea
         assert_eq!(source.asked(), ["a 1.5", "b 0.0"]);
         *mends.lock().unwrap() = true;
         let summary = run(&source, &[], &state, sink.clone()).await.unwrap();
-        assert_eq!(endings(&summary), ["a complete 1", "b complete 1"]);
-        assert_eq!(source.asked(), ["a 1.6", "b 0.0"]);
-        run(&source, &["a"], &state, sink.clone()).await.unwrap();
-        assert_eq!(source.asked()[0], "a after 2");
+        assert_eq!(endings(&summary), ["a complete 4", "b complete 1"]);
+        assert_eq!(
+            source.asked(),
+            ["a 1.6", "b 0.0", "a after 2", "a 0.0", "a 1.0", "a 2.0"]
+        );
     }
 }
 
@@ -510,8 +741,13 @@ async fn trouble_with_the_service_ends_the_read() {
     );
 }
 
+/// Lists, which are read in full.
 fn with_users() -> Fakes {
-    Fakes::new([
+    let list = |mut stream: Fake| {
+        stream.spec.incremental = false;
+        stream
+    };
+    let streams = [
         Fake::new("a", 1, |_, token| match token {
             0 => Ok(both(&[1, 2, 3], &[], Some(1))),
             1 => Ok(both(&[4], &[21, 22], Some(2))),
@@ -520,7 +756,8 @@ fn with_users() -> Fakes {
         })
         .with("users"),
         Fake::new("b", 1, |_, _| Ok(page(&[7], None))),
-    ])
+    ];
+    Fakes::new(streams.map(list))
 }
 
 #[tokio::test]
@@ -640,6 +877,7 @@ async fn what_lies_beyond_a_cut_page_is_read_of_its_own_partition() {
     .with("users");
     // The wait of the first partition is over when the page of the second one is there.
     stream.takes = Duration::from_secs(2);
+    stream.spec.incremental = false;
     let source = Fakes::new([stream]);
     let (_folder, state) = place();
     let (_stop, options) = options(&state);
@@ -980,6 +1218,8 @@ async fn a_pass_that_an_older_version_left_is_read_to_its_end() {
     fs::write(&state, old.to_string()).unwrap();
     let sink = Lines::default();
     run(&source, &[], &state, sink.clone()).await.unwrap();
-    assert_eq!(sink.written(), ["a 15", "a 20", "a 30"]);
-    assert_eq!(saved(&state)["streams"]["a"]["bookmark"], at(3));
+    let (left, newer) = (["a 15", "a 20", "a 30"], ["a 0", "a 10", "a 20"]);
+    assert_eq!(sink.written(), [left, newer].concat());
+    assert_eq!(source.asked()[3], "a after 3");
+    assert_eq!(saved(&state)["streams"]["a"]["bookmark"], at(2));
 }
