@@ -288,7 +288,10 @@ impl Client {
         loop {
             tries += 1;
             let waited = self.turns.until_open(deadline).await?;
-            inner.context.meter.count_limit_wait(waited, Instant::now().into_std());
+            inner
+                .context
+                .meter
+                .count_limit_wait(waited, Instant::now().into_std());
             self.turn_by(deadline).await?;
             let sent = Instant::now();
             let tried = self.try_once(request, tries > 1, deadline, take).await?;
@@ -332,7 +335,10 @@ impl Client {
                     None => error,
                 });
             }
-            inner.context.meter.count_backoff_wait(delay, Instant::now().into_std());
+            inner
+                .context
+                .meter
+                .count_backoff_wait(delay, Instant::now().into_std());
             tokio::time::sleep(delay).await;
         }
     }
@@ -340,14 +346,20 @@ impl Client {
     /// Waits as long as before trying something for the given time again.
     pub(crate) async fn back_off(&self, failed_try: u32) {
         let delay = self.inner.policy.backoff(failed_try, false);
-        self.inner.context.meter.count_backoff_wait(delay, Instant::now().into_std());
+        self.inner
+            .context
+            .meter
+            .count_backoff_wait(delay, Instant::now().into_std());
         tokio::time::sleep(delay).await;
     }
 
     /// Waits for the service's rate limit.
     pub(crate) async fn turn(&self) {
         let waited = self.turns.turn(self.urgency).await;
-        self.inner.context.meter.count_limit_wait(waited, Instant::now().into_std());
+        self.inner
+            .context
+            .meter
+            .count_limit_wait(waited, Instant::now().into_std());
     }
 
     /// The same, unless that takes longer than until the deadline, as it may where many share a rate that a service
