@@ -105,7 +105,8 @@ async fn try_seed(seed: u64, postgres: Option<String>) -> Tried {
     let is_binary = seed.is_multiple_of(BINARY);
     let moves = dice.u8(..4) == 0;
     let lies = draw(connector, is_binary, moves, &mut dice);
-    let is_exact = lies.iter().all(|lie| lie.honesty() == Honesty::Exact);
+    // A record that changes while its list is read again is two records of one key, and the receipt says so.
+    let is_exact = !moves && lies.iter().all(|lie| lie.honesty() == Honesty::Exact);
     let honesty = if is_exact {
         Honesty::Exact
     } else {

@@ -88,7 +88,10 @@ pub const CATALOGUE: &[Draw] = &[
     limits::Forbidden::draw,
     limits::RetryAfter::draw,
     limits::EndedToken::draw,
-    lists::Pinned::draw,
+    lists::TextTotal::draw,
+    lists::Endless::draw,
+    lists::NullForNothing::draw,
+    lists::NoContent::draw,
     lag::LateJob::draw,
     lag::LateResult::draw,
     lag::LateInList::draw,
@@ -104,40 +107,31 @@ pub const CATALOGUE: &[Draw] = &[
 pub const HELD_BACK: &[(Draw, &str)] = &[
     (
         wire::Marked::draw,
-        "an answer with a byte order mark is refused",
+        "a login, a detail and a result with a byte order mark are refused",
+    ),
+    (
+        lists::WrongTotal::draw,
+        "calls of a window whose total is too small have no details, no deals and no flag",
+    ),
+    (
+        lists::Repeats::draw,
+        "a row that comes twice in a window pushes another one out without a flag",
+    ),
+    (
+        lists::Pinned::draw,
+        "a row on top of each page of a window pushes another one out without a flag",
+    ),
+    (
+        lists::SamePage::draw,
+        "a page of a window in the place of another one hides what belongs there without a flag",
+    ),
+    (
+        lag::LateDetail::draw,
+        "a detail that was late once is missing for good, with a note and no flag",
     ),
     (
         wire::Escaped::draw,
         "a list whose name has escapes is not found in an export and passes for empty",
-    ),
-    (
-        lists::WrongTotal::draw,
-        "a window whose total is too small is taken for read",
-    ),
-    (
-        lists::Repeats::draw,
-        "a row that comes twice in a window pushes another one out",
-    ),
-    (
-        lists::SamePage::draw,
-        "a page in the place of another one hides what stands there",
-    ),
-    (lists::TextTotal::draw, "a total as text ends a stream"),
-    (
-        lists::Endless::draw,
-        "a list without an end is read for ever",
-    ),
-    (
-        lists::NullForNothing::draw,
-        "null for an empty list ends a stream",
-    ),
-    (
-        lists::NoContent::draw,
-        "204 for an empty list ends a stream",
-    ),
-    (
-        lag::LateDetail::draw,
-        "a detail that was late once is missing for good",
     ),
 ];
 

@@ -135,6 +135,15 @@ impl Lie for Dated {
     }
 
     fn answer(&mut self, _: &Ask, answer: &mut Answer, dice: &mut Dice) -> bool {
+        // An answer that names a time counts from its own date: with another one it would ask for a wait of an hour.
+        let names_a_time = ["retry-after", "x-ratelimit-reset"];
+        let names_a_time = answer
+            .headers
+            .iter()
+            .any(|(name, _)| names_a_time.contains(&name.as_str()));
+        if names_a_time {
+            return false;
+        }
         answer.headers.retain(|(name, _)| name != "date");
         if chance(dice, self.percent_missing) {
             return true;
