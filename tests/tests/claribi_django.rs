@@ -265,15 +265,14 @@ async fn a_page_that_is_gone_ends_the_list() {
     for _ in 0..2 {
         reading.step().await.unwrap();
     }
-    // The same place where there are fewer: the third page does not exist.
+    // The same place where there are fewer: the third page does not exist. The list is read once more, and shows nothing
+    // that is not known.
     let rest = Reading::resume(&stream_of(&short), &reading.place())
         .finish()
         .await
         .unwrap();
-    assert_eq!(
-        (rest.records.len(), &rest.notes[..]),
-        (0, &["list_shrank"][..])
-    );
+    assert_eq!((rest.records.len(), &rest.notes[..]), (0, &[][..]));
+    assert_eq!(rest.gaps, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,8 +284,12 @@ async fn details_are_read_and_deleted_items_left_out() {
         let details = read(with_details(answer(&app.base_url)), "reports")
             .await
             .unwrap();
-        // Here the single record has the fields of the list, in the same bytes.
-        assert_eq!(details.records, list.records);
+        // Here the single record has the fields of the list, in the same bytes. Some are asked for before the others.
+        let sorted = |mut records: Vec<String>| {
+            records.sort();
+            records
+        };
+        assert_eq!(sorted(details.records), sorted(list.records));
     }
     let (Some(long), Some(short)) = (app(&["--records", "8"]), app(&["--records", "5"])) else {
         return;

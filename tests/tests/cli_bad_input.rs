@@ -329,8 +329,8 @@ async fn state_files() {
         (b"{}".to_vec(), "is not a state file of headwater"),
         (b"[1]".to_vec(), "is not a state file"),
         (
-            b"{\"headwater_state\":3,\"canary9b1e\":1}".to_vec(),
-            "newer version (format 3)",
+            b"{\"headwater_state\":4,\"canary9b1e\":1}".to_vec(),
+            "newer version (format 4)",
         ),
         (
             b"{\"headwater_state\":1,\"connector\":\"acme\"}".to_vec(),

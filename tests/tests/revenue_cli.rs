@@ -143,7 +143,7 @@ async fn a_partition_that_feeds_several_streams_costs_one_job() {
     let partition = planned();
     let group = [
         "forecast_entries",
-        "forecast_adjustments",
+        "time_periods",
         "forecast_users",
         "forecast_fields",
         "time_frames",

@@ -112,7 +112,7 @@ fn push_object(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Res
             match cursor.decode(&spelt) {
                 Some(decoded) => push_text(&mut name, &decoded),
                 None => {
-                    name.extend_from_slice(&cursor.input[spelt.span.start - 1..=spelt.span.end])
+                    name.extend_from_slice(&cursor.input[spelt.span.start - 1..=spelt.span.end]);
                 }
             }
             let mut value = Vec::new();

@@ -22,7 +22,8 @@ const RECENT: SignedDuration = SignedDuration::from_mins(5);
 /// Which streams a run reads when.
 pub(crate) struct Rounds<'a> {
     state: &'a State,
-    /// Whether the run goes on with one that was interrupted: the others of its streams were finished by that.
+    /// Whether the run goes on with one that was interrupted: the others of its streams were finished by that. A run over all
+    /// streams does so even where all of them were finished and only the end was missing.
     goes_on: bool,
     is_only: bool,
     delivery: Delivery,
@@ -42,7 +43,7 @@ impl<'a> Rounds<'a> {
         };
         Self {
             state,
-            goes_on: streams.iter().any(is_open),
+            goes_on: wanted.is_empty() || streams.iter().any(is_open),
             is_only: options.only.is_some(),
             delivery,
             now: Timestamp::now(),

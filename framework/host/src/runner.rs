@@ -130,6 +130,10 @@ pub async fn run(
         true = is_stopped(&mut options.stop) => {}
         afforded = afford(source, &lanes, on_event) => afforded?,
     }
+    let (started, started_at) = (Instant::now(), Timestamp::now());
+    let meter = Arc::clone(&options.meter);
+    let (before_limit, before_backoff) = (meter.limit_pause(), meter.backoff_pause());
+    let (before_requests, before_retries) = (meter.requests(), meter.retries());
     let commit_every = options.commit_every.unwrap_or(sink.commit_every());
     let mut writer = Writer::new(
         sink,
@@ -157,10 +161,6 @@ pub async fn run(
     if options.limit.is_some() {
         options.concurrency = 1;
     }
-    let (started, started_at) = (Instant::now(), Timestamp::now());
-    let meter = Arc::clone(&options.meter);
-    let (before_limit, before_backoff) = (meter.limit_pause(), meter.backoff_pause());
-    let (before_requests, before_retries) = (meter.requests(), meter.retries());
     let mut running = Running {
         lanes,
         receipts,

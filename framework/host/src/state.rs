@@ -386,10 +386,17 @@ impl State {
 
     /// Whether the state says of a stream that something of it was read, so that it has to be where the records are.
     pub fn vouches_for(&self, stream: &str) -> bool {
+        // What leads a group has a bookmark also where only others of the group were read.
+        let is_among = |names: &Option<BTreeSet<String>>| {
+            names.as_ref().is_none_or(|names| names.contains(stream))
+        };
         let has_read = |state: &StreamState| {
-            state.bookmark.is_some()
+            (state.bookmark.is_some() && is_among(&state.covers))
                 || state.last_records.is_some_and(|records| records > 0)
-                || state.pass.as_ref().is_some_and(Pass::has_begun)
+                || state
+                    .pass
+                    .as_ref()
+                    .is_some_and(|pass| pass.has_begun() && is_among(&pass.outlets))
         };
         self.rows(stream) > 0 || self.streams.get(stream).is_some_and(has_read)
     }

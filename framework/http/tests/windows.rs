@@ -1117,7 +1117,7 @@ async fn totals_that_grow_or_do_not_go_by_the_time_never_keep_a_read() {
             match read {
                 Ok(read) => assert_none_lost(&in_a_row(count), &read, what),
                 Err(error) => {
-                    assert_eq!(error.kind(), Kind::DataInvalid, "{what} {count}: {error}")
+                    assert_eq!(error.kind(), Kind::DataInvalid, "{what} {count}: {error}");
                 }
             }
         }

@@ -292,6 +292,9 @@ impl PostgresSink {
         let Some(mark) = mark.filter(|_| table.is_keyed()) else {
             return Ok(None);
         };
+        if let Some(drop_outdated) = table.drop_outdated() {
+            client.execute(&drop_outdated, &[&mark]).map_err(failed)?;
+        }
         let sweep = table.sweep();
         let rows = if table.deletes == Deletes::Keep {
             let row = client.query_one(&sweep, &[&mark]).map_err(failed)?;

@@ -26,10 +26,9 @@ pub(crate) const OURS: [&str; 5] = [RECORD, OVERFLOW, SEEN, DIGEST, DELETED_AT];
 pub(crate) enum Relation {
     /// It says the same.
     Same,
-    /// It is a later version.
-    Newer,
-    /// It is an earlier version.
-    Older,
+    /// It is another version, by its time of change. Of two answers the one that came last counts, also where its time
+    /// lies before: services keep the time of a change that shows late.
+    Version,
     /// Neither tells: of two passes a later version, of one pass another record.
     Other,
 }
@@ -49,8 +48,6 @@ pub(crate) struct Kept {
 pub(crate) enum Fate {
     /// This row is the record.
     Touch(usize),
-    /// This row is a later version.
-    Leave,
     /// This row becomes the record.
     Replace(usize),
     /// One more row, with its digest.
@@ -71,11 +68,8 @@ pub(crate) fn rule(kept: &[Kept], digest: impl FnOnce() -> String) -> (Fate, boo
             !kept[same].is_current && is_beside_another(),
         );
     }
-    if let Some(earlier) = find(&|row| row.is_current && row.relation == Relation::Newer) {
+    if let Some(earlier) = find(&|row| row.is_current && row.relation == Relation::Version) {
         return (Fate::Replace(earlier), false);
-    }
-    if find(&|row| row.is_current && row.relation == Relation::Older).is_some() {
-        return (Fate::Leave, false);
     }
     let is_collision = is_beside_another();
     let Some(outdated) = find(&|row| !row.is_current && row.digest.is_empty())
@@ -104,9 +98,8 @@ pub(crate) fn relation(cursor: Option<&str>, kept: &[u8], came: &[u8]) -> Relati
         return Relation::Other;
     };
     match compare(kept, came) {
-        Ordering::Less => Relation::Newer,
         Ordering::Equal => Relation::Other,
-        Ordering::Greater => Relation::Older,
+        Ordering::Less | Ordering::Greater => Relation::Version,
     }
 }
 
@@ -155,12 +148,11 @@ mod tests {
 
     #[test]
     fn a_row_of_an_earlier_pass_becomes_the_record() {
-        use Relation::{Newer, Older, Other, Same};
+        use Relation::{Other, Same, Version};
         assert_eq!(ruled(&[kept(false, "", Other)]), (Fate::Replace(0), false));
         assert_eq!(ruled(&[kept(false, "", Same)]), (Fate::Touch(0), false));
         assert_eq!(ruled(&[kept(true, "", Same)]), (Fate::Touch(0), false));
-        assert_eq!(ruled(&[kept(true, "", Newer)]), (Fate::Replace(0), false));
-        assert_eq!(ruled(&[kept(true, "", Older)]), (Fate::Leave, false));
+        assert_eq!(ruled(&[kept(true, "", Version)]), (Fate::Replace(0), false));
     }
 
     #[test]
@@ -193,8 +185,8 @@ mod tests {
             r#"{"at":"2026-01-31T10:00:00Z"}"#,
             r#"{"at":"2026-01-31T11:30:00+01:00"}"#,
         );
-        assert_eq!(related(at, old, new), Relation::Newer);
-        assert_eq!(related(at, new, old), Relation::Older);
+        assert_eq!(related(at, old, new), Relation::Version);
+        assert_eq!(related(at, new, old), Relation::Version);
         assert_eq!(
             related(at, old, r#"{"at":"2026-01-31T10:00:00Z","n":1}"#),
             Relation::Other
@@ -205,7 +197,7 @@ mod tests {
         );
         assert_eq!(
             related(at, r#"{"at":999}"#, r#"{"at":"1000"}"#),
-            Relation::Newer
+            Relation::Version
         );
         assert_eq!(related(None, old, new), Relation::Other);
         assert_eq!(related(at, old, r#"{"at":null}"#), Relation::Other);

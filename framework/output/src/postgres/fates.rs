@@ -82,7 +82,6 @@ impl Fates {
             let taken = match fate {
                 relational::Fate::Touch(at) if kept[at].is_current => None,
                 relational::Fate::Touch(at) | relational::Fate::Replace(at) => Some(at),
-                relational::Fate::Leave => None,
                 relational::Fate::Insert if slots.is_empty() || table.has_digest => {
                     let mut own = String::new();
                     if !slots.is_empty() {

@@ -90,7 +90,7 @@ impl Table {
                 spec.name
             )));
         }
-        let fields: Vec<&str> = spec.key.iter().copied().collect();
+        let fields: Vec<&str> = spec.key.to_vec();
         let key: &[&str] = if is_keyed { &fields } else { &[] };
         let columns = merge(&name, remembered, columns(spec), key)?;
         let ours = if is_keyed { OURS.len() } else { 2 };
@@ -327,6 +327,19 @@ impl Table {
             given.join(", "),
             equal("kept", &keys, &values)
         )
+    }
+
+    /// Drops second rows of a key that the pass with a mark did not see; the mark is the parameter. None of them is a
+    /// record that is gone: they are what a record was while an earlier pass met it twice.
+    pub(super) fn drop_outdated(&self) -> Option<String> {
+        (self.has_digest && !self.has_digests).then(|| {
+            format!(
+                "DELETE FROM {} WHERE {} <> '' AND {} IS DISTINCT FROM $1::bigint",
+                self.qualified,
+                quoted(DIGEST),
+                quoted(SEEN)
+            )
+        })
     }
 
     /// Deals with the rows that the pass with a mark did not see; the mark is the parameter.

@@ -53,14 +53,10 @@ impl<'run> Writer<'run> {
         let (kept, places) = self.find(row, record, &own)?;
         let (fate, is_collision) = if self.table.has_digests {
             // The digest says that it is the same.
-            (
-                if kept.is_empty() {
-                    Fate::Leave
-                } else {
-                    Fate::Touch(0)
-                },
-                false,
-            )
+            if kept.is_empty() {
+                return Ok(());
+            }
+            (Fate::Touch(0), false)
         } else {
             rule(&kept, || digest(record))
         };
@@ -77,7 +73,6 @@ impl<'run> Writer<'run> {
                 touch.raw_bind_parameter(2, places[at].number)?;
                 touch.raw_execute()?;
             }
-            Fate::Leave => {}
             Fate::Replace(at) => {
                 let is_first = kept[at].digest.is_empty();
                 let own = if is_first {

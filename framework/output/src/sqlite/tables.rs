@@ -161,7 +161,7 @@ impl Planner<'_> {
         };
         let (columns, added) = self.columns(stream, &name, known, actual.clone())?;
         let key_fields: Vec<&str> = match mode {
-            Mode::Upsert => stream.key.iter().copied().collect(),
+            Mode::Upsert => stream.key.to_vec(),
             Mode::Append => Vec::new(),
         };
         let place = |field: &&str| columns.iter().position(|column| column.field == *field);
@@ -558,6 +558,13 @@ impl Table {
     pub fn sweep(&self, connection: &Connection, mark: i64) -> rusqlite::Result<usize> {
         let name = quoted(&self.name);
         let unseen = format!("{SEEN} IS NOT ?1");
+        if self.has_digest && !self.has_digests {
+            // Not a record that is gone: what a record was while an earlier pass met it twice.
+            connection.execute(
+                &format!("DELETE FROM {name} WHERE {DIGEST} <> '' AND {unseen}"),
+                [mark],
+            )?;
+        }
         match self.deletes {
             Deletes::Keep => {
                 let sql = format!("SELECT count(*) FROM {name} WHERE {unseen}");
