@@ -353,15 +353,15 @@ async fn an_hour_that_is_used_up_ends_the_read_with_the_time_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_ends_is_renewed() {
-    let Some(app) = app(&["--records", "230", "--access-seconds", "1"]) else {
+    let Some(app) = app(&["--records", "230", "--access-seconds", "3"]) else {
         return;
     };
     let context = headwater::http::context(&Egress::Anywhere).unwrap();
     let stream = stream(&context, by_login(&app.base_url), "reports");
     let mut reading = Reading::begin(&stream, None, Timestamp::now()).unwrap();
     reading.step().await.unwrap();
-    // A token is good to the end of its second.
-    tokio::time::sleep(Duration::from_millis(2200)).await;
+    // A token is good to the end of its last second. Its successor has to last for the rest of the list.
+    tokio::time::sleep(Duration::from_millis(4200)).await;
     let before = context.meter.requests();
     reading.step().await.unwrap();
     // The refused one, the renewal, and the page.

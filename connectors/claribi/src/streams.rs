@@ -34,11 +34,11 @@ const NOT_THERE: &[u16] = &[404, 405, 410];
 
 /// The streams as known without credentials, in the order they are read.
 pub(crate) fn specs() -> Vec<StreamSpec> {
-    let full = |name, description, key, schema| StreamSpec {
+    let full = |name, description, key, cursor, schema| StreamSpec {
         name,
         description,
         key,
-        cursor: None,
+        cursor,
         incremental: false,
         schema,
     };
@@ -47,30 +47,35 @@ pub(crate) fn specs() -> Vec<StreamSpec> {
             "data_sources",
             "A connected data source and how its sync goes.",
             &["id"],
+            Some("updated_at"),
             record_schema::<DataSource>,
         ),
         full(
             "reports",
             "A generated report.",
             &["id"],
+            Some("updated_at"),
             record_schema::<Report>,
         ),
         full(
             "dashboards",
             "A dashboard.",
             &["id"],
+            Some("updated_at"),
             record_schema::<Dashboard>,
         ),
         full(
             "account_status",
             "The user and the organization, as of now.",
             &["fetched_at"],
+            None,
             record_schema::<AccountStatus>,
         ),
         full(
             "billing_usage",
             "The use of the plan's limits, as of now.",
             &["fetched_at"],
+            None,
             record_schema::<BillingUsage>,
         ),
     ]

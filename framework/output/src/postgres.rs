@@ -292,8 +292,9 @@ impl PostgresSink {
         let Some(mark) = mark.filter(|_| table.is_keyed()) else {
             return Ok(None);
         };
-        if let Some(drop_outdated) = table.drop_outdated() {
-            client.execute(&drop_outdated, &[&mark]).map_err(failed)?;
+        if let Some([drop, promote]) = table.drop_outdated() {
+            client.execute(&drop, &[&mark]).map_err(failed)?;
+            client.execute(&promote, &[]).map_err(failed)?;
         }
         let sweep = table.sweep();
         let rows = if table.deletes == Deletes::Keep {

@@ -329,17 +329,31 @@ impl Table {
         )
     }
 
-    /// Drops second rows of a key that the pass with a mark did not see; the mark is the parameter. None of them is a
-    /// record that is gone: they are what a record was while an earlier pass met it twice.
-    pub(super) fn drop_outdated(&self) -> Option<String> {
-        (self.has_digest && !self.has_digests).then(|| {
+    /// Drops rows that the pass with a mark did not see, where it saw another one with the key: what a record was while an
+    /// earlier pass met it twice, and no record that is gone. The mark is the parameter.
+    pub(super) fn drop_outdated(&self) -> Option<[String; 2]> {
+        if !self.has_digest || self.has_digests {
+            return None;
+        }
+        let (table, seen, digest) = (&self.qualified, quoted(SEEN), quoted(DIGEST));
+        let keys = self.columns.iter().filter(|column| column.is_key);
+        let equal = keys.map(|column| {
+            let name = quoted(&column.name);
+            format!("o.{name} = kept.{name}")
+        });
+        let equal: Vec<String> = equal.collect();
+        let beside = format!("SELECT 1 FROM {table} AS o WHERE {}", equal.join(" AND "));
+        Some([
             format!(
-                "DELETE FROM {} WHERE {} <> '' AND {} IS DISTINCT FROM $1::bigint",
-                self.qualified,
-                quoted(DIGEST),
-                quoted(SEEN)
-            )
-        })
+                "DELETE FROM {table} AS kept WHERE {seen} IS DISTINCT FROM $1::bigint AND EXISTS ({beside} AND o.{seen} = \
+                 $1::bigint)"
+            ),
+            // Rows of a key are found by the one without a digest.
+            format!(
+                "UPDATE {table} AS kept SET {digest} = '' WHERE {digest} <> '' AND NOT EXISTS ({beside} AND o.{digest} < \
+                 kept.{digest})"
+            ),
+        ])
     }
 
     /// Deals with the rows that the pass with a mark did not see; the mark is the parameter.

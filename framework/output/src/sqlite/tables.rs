@@ -559,11 +559,22 @@ impl Table {
         let name = quoted(&self.name);
         let unseen = format!("{SEEN} IS NOT ?1");
         if self.has_digest && !self.has_digests {
-            // Not a record that is gone: what a record was while an earlier pass met it twice.
+            // What a record was while an earlier pass met it twice: no record that is gone.
+            let names = self.layout.key.iter();
+            let names = names.map(|place| quoted(&self.layout.columns[*place].column));
+            let beside: Vec<String> = names.map(|key| format!("o.{key} = {name}.{key}")).collect();
+            let beside = format!("SELECT 1 FROM {name} AS o WHERE {}", beside.join(" AND "));
             connection.execute(
-                &format!("DELETE FROM {name} WHERE {DIGEST} <> '' AND {unseen}"),
+                &format!(
+                    "DELETE FROM {name} WHERE {unseen} AND EXISTS ({beside} AND o.{SEEN} = ?1)"
+                ),
                 [mark],
             )?;
+            // Rows of a key are found by the one without a digest.
+            connection.execute_batch(&format!(
+                "UPDATE {name} SET {DIGEST} = '' WHERE {DIGEST} <> '' AND NOT EXISTS ({beside} AND o.{DIGEST} < \
+                 {name}.{DIGEST})"
+            ))?;
         }
         match self.deletes {
             Deletes::Keep => {
