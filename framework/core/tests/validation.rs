@@ -350,7 +350,7 @@ fn addresses_that_could_leak_credentials_are_refused() {
         "https://",
         "https:///v1",
         "https:/api.example.com",
-        "HTTPS://api.example.com",
+        "HTTPS://user@api.example.com",
         "http://api.example.com",
         "http://169.254.169.254/latest/meta-data",
         "http://127.0.0.1.example.com",

@@ -43,8 +43,12 @@ fn large_document() -> Vec<u8> {
         .unwrap();
     let mut document = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     document.extend(block.repeat(64));
-    // An empty last block, the checksum that nobody needs to be right here, and the length.
+    // An empty last block, the checksum and the length.
     document.extend([3, 0]);
+    let mut checksum = flate2::Crc::new();
+    (0..64).for_each(|_| checksum.update(&vec![b' '; 1 << 20]));
+    document.extend(checksum.sum().to_le_bytes());
+    document.extend((64_u32 << 20).to_le_bytes());
     document
 }
 
