@@ -11,7 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use headwater_core::{
-    Coverage, Error, Extent, Kind, Note, Page, Part, Result, Scope, Stream, StreamSpec, Timestamp,
+    Coverage, Error, Extent, Gap, Kind, Mend, Note, Page, Part, Result, Scope, Stream, StreamSpec,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
@@ -142,6 +143,16 @@ impl ChildStream {
                     "{} named by a parent record no longer exist and were left out",
                     self.spec.name
                 ),
+            });
+            // One answer does not tell a record that is gone from one that the service does not show yet.
+            page.gaps.push(Gap {
+                code: "missing",
+                message: format!(
+                    "the service names {} in its list and answers that they are not there",
+                    self.spec.name
+                ),
+                at_most: Some(1),
+                mend: Mend::Reset,
             });
             return Ok(finish(token, page));
         }
