@@ -107,7 +107,7 @@ async fn more_calls_in_one_second_than_an_offset_reaches_are_an_error() {
         "{error}"
     );
     let requests = script.requests().len();
-    assert!(requests < 120, "the search for the second ends: {requests}");
+    assert!(requests < 100, "the search for the second ends: {requests}");
 }
 
 /// A workspace whose pages of 50 calls and more are too large, and those of 25 are not.
