@@ -114,7 +114,7 @@ pub(crate) fn code(response: &Response) -> String {
         .unwrap_or_default()
 }
 
-/// Whether a code says that there is no such job, or no result of it: `invalid_jobId` as documented, however it is spelled.
+/// Whether a code means an unknown job or a missing result: `invalid_jobId` as documented, in any spelling.
 fn names_no_job(code: &str) -> bool {
     let letters: String = code
         .chars()

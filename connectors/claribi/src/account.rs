@@ -55,7 +55,7 @@ impl Account {
     }
 }
 
-/// Facts of the organization, or, where none is told, of the user. A number means something together with the address or
+/// Facts of the organization, or of the user where the answer names no organization. A number means something together with the address or
 /// with the name, so that an organization is known again after its name or the address has changed, not after both.
 pub(crate) fn facts(address: &str, body: &[u8]) -> Option<Vec<String>> {
     let answer: Value = serde_json::from_slice(body).ok()?;

@@ -42,7 +42,7 @@ enum At {
     /// The query of the link to the next page.
     Query(String),
     Offset(u64),
-    /// Behind so many records and pages of a list that says how many records it has, but not how to go on.
+    /// The next offset and page of a list that has a total, and neither link nor cursor.
     Untold {
         offset: u64,
         page: u64,

@@ -246,7 +246,7 @@ impl ListStream {
         records.map(|span| id_of(&response.body[span])).collect()
     }
 
-    /// The page, with so many records that lack their details.
+    /// The page, with the gap of the records that lack their details.
     fn with_gap(&self, mut page: Page<Token, ()>, without: usize) -> Page<Token, ()> {
         if without > 0 {
             page.gaps.push(Gap {

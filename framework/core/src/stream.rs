@@ -36,7 +36,7 @@ pub struct StreamSpec {
 }
 
 impl StreamSpec {
-    /// Whether the connector has composed the key, and nobody promises that it tells all records apart. The schema of
+    /// Whether the connector has composed the key, and the vendor does not promise that it tells all records apart. The schema of
     /// the records says so, `"x-headwater": {"key": "composed"}`. A digest of the record is part of the key then, so that
     /// two records which share all of its fields stay two; sinks compute it.
     pub fn has_digest(&self) -> bool {

@@ -104,7 +104,7 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
     }
 }
 
-/// What a value is told of that has spaces or quotes around it after it was tidied.
+/// The notice of a value that has spaces or quotes around it after it was tidied.
 pub(crate) const WRAPPED: &str = "has spaces or quotes around it, which are kept as part of it; remove them if copying brought them along";
 
 /// Whether spaces or quotes are around a text.

@@ -1,4 +1,4 @@
-//! How long somebody waits, where several wait side by side.
+//! The time during which at least one of several requests waits.
 
 use std::{
     sync::{Mutex, PoisonError},
