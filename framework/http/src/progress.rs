@@ -239,20 +239,13 @@ impl Progress {
             };
         }
         if !self.is_second {
-            let note = Note {
-                code: "read_again",
-                message: format!(
-                    "{name} changed while they were listed, or came in another number than the list says; the list was read \
-                     once more"
-                ),
-            };
             return Ending {
                 again: Some(Self {
                     is_second: true,
                     delivered: self.records,
                     ..Self::default()
                 }),
-                notes: vec![note],
+                notes: vec![read_again(name)],
                 ..Ending::default()
             };
         }
@@ -288,6 +281,17 @@ impl Progress {
     /// Different records of this reading.
     pub const fn distinct(&self) -> u64 {
         self.read.saturating_sub(self.repeated)
+    }
+}
+
+/// Says that a list was read a second time.
+pub fn read_again(name: &str) -> Note {
+    Note {
+        code: "read_again",
+        message: format!(
+            "{name} changed while they were listed, or came in another number than the list says; the list was read once \
+             more"
+        ),
     }
 }
 

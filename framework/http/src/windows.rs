@@ -26,28 +26,29 @@
 //! remembered, is one chain.
 
 mod bounds;
+mod met;
 mod place;
+mod reading;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use headwater_core::{
-    Coverage, Error, Extent, Hold, Kind, Note, Page, Part, Result, Scope, SignedDuration, Stream,
+    Coverage, Error, Extent, Hold, Kind, Page, Part, Result, Scope, SignedDuration, Stream,
     StreamSpec, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
-    client::{Client, Request, Response},
+    client::{Client, Request},
     clock::ServiceTime,
-    envelope::{Records, taken_as_empty},
-    progress::total,
+    envelope::Records,
     seen::Seen,
 };
 
 use bounds::{in_words, rfc3339, seams, split_window};
-use place::{Look, Offset, Step, Then, again, distinct, halves, is_default, repeats_first};
+use met::Met;
+use place::{Offset, Step, Then, is_default};
 
 /// Fingerprints of boundary records kept in a bookmark. Beyond that they are read twice, not lost.
 const MOST_REMEMBERED: usize = 10_000;
@@ -55,16 +56,10 @@ const MOST_REMEMBERED: usize = 10_000;
 const MOST_ROUNDS: u8 = 3;
 /// Chains of pages that a window is cut into.
 const CHAINS: u64 = 16;
-/// Pages of a chain: one that comes twice shows only to who reads two.
-const FEWEST_PAGES: u64 = 2;
-/// Rows that a service may put on top of a page that is as large as was asked for.
-const MOST_ON_TOP: u64 = 10;
 /// Windows that a survey asks for. What lies beyond is read like the rest, with its size unknown beforehand.
 const MOST_SURVEYED: usize = 256;
 /// The most that the clock of this machine may be ahead without moving the start of the next pass.
 const MOST_SLACK: SignedDuration = SignedDuration::from_mins(1);
-/// Statuses by which a service says that a page is too large for it.
-const TOO_LARGE: &[u16] = &[502, 504];
 
 /// Offset paging under a cap.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +93,7 @@ pub struct WindowedList {
     one_partition: bool,
     chains: u64,
     scope: Scope,
+    met: Met,
 }
 
 impl fmt::Debug for WindowedList {
@@ -153,10 +149,11 @@ impl OffsetPaging {
     /// Requests that reading so many records takes: the first page, and where that is not all, each page.
     fn requests(&self, records: u64) -> u64 {
         let size = u64::from(self.sizes.first().copied().unwrap_or(1)).max(1);
-        if records <= size {
+        if records < size {
             return 1;
         }
-        1 + records.div_ceil(size)
+        // The last page asks for one more than there should be.
+        1 + (records + 1).div_ceil(size)
     }
 }
 
@@ -188,6 +185,7 @@ impl WindowedList {
             one_partition: false,
             chains: CHAINS,
             scope: Scope::default(),
+            met: Met::default(),
         }
     }
 
@@ -247,361 +245,6 @@ impl WindowedList {
         self.query
             .iter()
             .fold(request, |request, (name, value)| request.query(name, value))
-    }
-
-    async fn read_whole(&self, window: (Timestamp, Timestamp)) -> Result<Step> {
-        let response = self.client.send(&self.request(window)).await?;
-        let cut = self.client.cut(&response, self.records, &[], &[])?;
-        let notes = cut.notes(self.spec.name);
-        Ok(Step {
-            page: Page {
-                notes,
-                ..Page::new(response.body, cut.records)
-            },
-            then: Then::NextWindow,
-        })
-    }
-
-    /// The first request of a window: its first page and its total. Enough where they are the same.
-    async fn open(
-        &self,
-        window: (Timestamp, Timestamp),
-        paging: &OffsetPaging,
-        offset: Offset,
-        is_part: bool,
-    ) -> Result<Step> {
-        let Some((found, total)) = self
-            .page(window, paging, &offset, 0, paging.sizes[offset.size], true)
-            .await?
-        else {
-            return self.shrink(paging, offset);
-        };
-        let given = found.records.len() as u64;
-        let repeats_first = repeats_first(&found);
-        let size = u64::from(paging.sizes[offset.size]);
-        let is_whole = match given > size {
-            // More than was asked for: all there is, or a page with a few rows on top of it.
-            true => given > size + MOST_ON_TOP && total <= distinct(&found),
-            false => total <= given && !repeats_first,
-        };
-        let is_whole = is_whole || total <= given.min(size) && !repeats_first;
-        if is_whole {
-            return Ok(Step {
-                page: found,
-                then: Then::NextWindow,
-            });
-        }
-        if total > paging.cap {
-            if is_part {
-                self.require_sum(window, paging, total).await?;
-            }
-            return Ok(Step {
-                page: Page::empty(),
-                then: Then::Split(split_window(window, total, paging.cap)?),
-            });
-        }
-        let look = Look::of(&found);
-        let offset = Offset {
-            total,
-            end: total,
-            last: None,
-            page: None,
-            head: look.first,
-            head_page: look.page.filter(|_| given <= size),
-            is_overlapping: repeats_first,
-            recount: false,
-            ..offset
-        };
-        Ok(Step {
-            page: Page {
-                total: Some(total),
-                ..Page::empty()
-            },
-            then: Then::Opened(offset),
-        })
-    }
-
-    /// The page before `offset.end`. Where it is not what was expected it is asked for once more, with the total: one
-    /// answer tells then whether records left the window or the service gives others than it was asked for. A count
-    /// of its own would be outdated by the time that the page comes, and a busy list would never be read.
-    async fn step_down(
-        &self,
-        window: (Timestamp, Timestamp),
-        paging: &OffsetPaging,
-        offset: Offset,
-    ) -> Result<Step> {
-        // A list that goes on changing would be followed down in ever smaller steps, so it is not asked for less then.
-        let left = match offset.is_restless {
-            true => offset.end,
-            false => offset.end - offset.floor,
-        };
-        let size = u64::from(paging.sizes[offset.size]);
-        let step = match offset.is_overlapping {
-            true => size.div_ceil(2).min(left),
-            false => size.min(left),
-        };
-        let skip = offset.end - step;
-        let wanted = match offset.is_overlapping {
-            true => size.min(offset.total.saturating_sub(skip)).max(step),
-            false => step,
-        };
-        let limit = match offset.is_overlapping {
-            true => paging.sizes[offset.size],
-            false => u32::try_from(step).unwrap_or(u32::MAX),
-        };
-        let with_total = skip <= offset.floor || offset.recount;
-        let Some((page, total)) = self
-            .page(window, paging, &offset, skip, limit, with_total)
-            .await?
-        else {
-            return self.shrink(paging, offset);
-        };
-        let given = page.records.len() as u64;
-        let look = Look::of(&page);
-        let is_first_page = skip > 0 && u64::from(limit) == size && look.is_head(&offset);
-        let came_twice = is_first_page || look.came_before(&offset);
-        // A row that leads pages it does not belong to: where it takes the place of others, these are behind the page.
-        let is_led = skip > 0 && look.first.is_some() && look.first == offset.head;
-        let is_led = is_led || look.is_led_as_before(&offset);
-        if is_led && !came_twice && !offset.is_overlapping && given <= wanted && size > 1 {
-            return Ok(Step {
-                page: Page::empty(),
-                then: Then::At(Offset {
-                    end: offset.begin(),
-                    last: None,
-                    page: None,
-                    is_overlapping: true,
-                    recount: false,
-                    ..offset
-                }),
-            });
-        }
-        if !with_total {
-            let as_expected = given >= wanted && !came_twice;
-            return Ok(if as_expected {
-                Step {
-                    page,
-                    then: Then::At(Offset {
-                        end: skip,
-                        last: look.first,
-                        page: look.page,
-                        ..offset
-                    }),
-                }
-            } else {
-                Step {
-                    page: Page::empty(),
-                    then: Then::At(Offset {
-                        recount: true,
-                        ..offset
-                    }),
-                }
-            });
-        }
-        let is_cut = given < wanted && skip + given < total;
-        if is_cut || (came_twice && total >= offset.total) {
-            return self.distrust(paging, offset);
-        }
-        // Nothing is behind this page, or the records from `offset.end` on have been read.
-        let end = skip.min(total);
-        let have_left = offset.total.saturating_sub(total);
-        let floor = offset.floor.saturating_sub(have_left);
-        let then = if end > floor {
-            Then::At(Offset {
-                total: total.min(offset.total),
-                end,
-                floor,
-                last: look.first,
-                page: look.page,
-                recount: false,
-                is_restless: offset.is_restless || have_left > 0,
-                ..offset
-            })
-        } else if total > offset.total {
-            again(offset, total, paging.cap)
-        } else {
-            Then::NextWindow
-        };
-        Ok(Step { page, then })
-    }
-
-    /// Refuses to split parts of a window for ever: the halves of one have no more records than the whole, unless the
-    /// service does not go by the time, or its totals grow with every answer.
-    async fn require_sum(
-        &self,
-        window: (Timestamp, Timestamp),
-        paging: &OffsetPaging,
-        total: u64,
-    ) -> Result<()> {
-        let mut sum: u64 = 0;
-        for half in halves(window).into_iter().flatten() {
-            let count = self.count(half, paging).await?;
-            // A service that finds nothing in a half goes by the time, and its totals do not grow with every answer.
-            if count == 0 {
-                return Ok(());
-            }
-            sum = sum.saturating_add(count);
-        }
-        // Records on the seam count twice.
-        if sum <= total.saturating_add(total / 4) {
-            return Ok(());
-        }
-        let text = format!(
-            "the halves of {} to {} have {sum} records, and both together {total}: the service does not go by the time, or \
-             its totals grow with every answer; reading on would never end",
-            window.0, window.1
-        );
-        Err(Error::new(Kind::DataInvalid, text))
-    }
-
-    /// Cuts a window that was just opened into chains; none where that saves nothing.
-    fn cut(&self, offset: Offset) -> Vec<Offset> {
-        let size = self
-            .paging
-            .map_or(1, |paging| u64::from(paging.sizes[offset.size]).max(1));
-        let pages = offset.total.div_ceil(size);
-        let chains = self.chains.min(pages / FEWEST_PAGES);
-        if chains < 2 {
-            return Vec::new();
-        }
-        let length = pages.div_ceil(chains) * size;
-        let mut cut = Vec::new();
-        let mut top = offset.total;
-        while top > 0 {
-            // A page alone shows nothing of a row that leads every page.
-            let floor = top.saturating_sub(length);
-            let floor = if floor <= size { 0 } else { floor };
-            cut.push(Offset {
-                end: top,
-                floor,
-                top,
-                ..offset
-            });
-            top = floor;
-        }
-        cut
-    }
-
-    /// The records are there, but the service gives fewer at a time than it was asked for, or others.
-    fn distrust(&self, paging: &OffsetPaging, offset: Offset) -> Result<Step> {
-        if offset.size + 1 == paging.sizes.len() {
-            return Err(Error::new(
-                Kind::DataInvalid,
-                "the pages do not add up to the total of the list: one was too short, or came twice",
-            ));
-        }
-        Ok(Step {
-            page: Page::empty(),
-            then: Then::At(Offset {
-                size: offset.size + 1,
-                recount: false,
-                ..offset
-            }),
-        })
-    }
-
-    /// How many records a window has.
-    async fn count(&self, window: (Timestamp, Timestamp), paging: &OffsetPaging) -> Result<u64> {
-        let size = paging.sizes.len() - 1;
-        let offset = Offset {
-            size,
-            ..Offset::default()
-        };
-        let counted = self
-            .page(window, paging, &offset, 0, paging.sizes[size], true)
-            .await?;
-        Ok(counted.map_or(0, |(_, total)| total))
-    }
-
-    /// One page and, where asked for, the total. None when the page is too large for the service but can be smaller.
-    async fn page(
-        &self,
-        window: (Timestamp, Timestamp),
-        paging: &OffsetPaging,
-        offset: &Offset,
-        skip: u64,
-        limit: u32,
-        with_total: bool,
-    ) -> Result<Option<(Found, u64)>> {
-        let mut request = self
-            .request(window)
-            .query(paging.skip, skip)
-            .query(paging.limit, limit);
-        if let (false, Some((name, value))) = (with_total, paging.without_total) {
-            request = request.query(name, value);
-        }
-        if offset.size + 1 < paging.sizes.len() {
-            request = request.accept(TOO_LARGE);
-        }
-        let response = self.client.send(&request).await?;
-        if !response.status.is_success() {
-            return Ok(None);
-        }
-        let wanted = [paging.total];
-        let wanted: &[&str] = if with_total { &wanted } else { &[] };
-        let cut = self.client.cut(&response, self.records, &[], wanted)?;
-        let name = self.spec.name;
-        let mut notes = cut.notes(name);
-        let mut told = 0;
-        if with_total {
-            let found = cut.found.into_iter().next().flatten();
-            told = match total(found.as_ref(), name, &mut notes) {
-                Some(total) => total,
-                // Nothing is counted where nothing is.
-                None if offset.total == 0
-                    && cut.records.is_empty()
-                    && self.is_uncounted(&response, paging)? =>
-                {
-                    if !cut.taken_as_empty {
-                        notes.push(taken_as_empty(name));
-                    }
-                    0
-                }
-                None => {
-                    let text = format!("the answer has no total at {}", paging.total);
-                    return Err(Error::new(Kind::DataInvalid, text));
-                }
-            };
-            if cut.taken_as_empty && told > skip {
-                let text = format!("the answer has no list, though its total is {told}");
-                return Err(Error::new(Kind::DataInvalid, text));
-            }
-        }
-        let page = Page {
-            notes,
-            ..Page::new(response.body, cut.records)
-        };
-        Ok(Some((page, told)))
-    }
-
-    /// Whether the object that has the total is missing or null, rather than of another form.
-    fn is_uncounted(&self, response: &Response, paging: &OffsetPaging) -> Result<bool> {
-        let (object, _) = paging.total.rsplit_once('/').unwrap_or_default();
-        let pointer = if object.is_empty() {
-            paging.total
-        } else {
-            object
-        };
-        let cut = self.client.cut(response, self.records, &[], &[pointer])?;
-        let found = cut.found.first().and_then(Option::as_ref);
-        Ok(found.is_none_or(Value::is_null))
-    }
-
-    /// The same place with the next smaller page size.
-    fn shrink(&self, paging: &OffsetPaging, offset: Offset) -> Result<Step> {
-        let size = (offset.size + 1).min(paging.sizes.len() - 1);
-        let mut page = Page::empty();
-        page.notes.push(Note {
-            code: "page_too_large",
-            message: format!(
-                "{} could not send a page this large; it was asked for a smaller one",
-                self.client.service()
-            ),
-        });
-        Ok(Step {
-            page,
-            then: Then::At(Offset { size, ..offset }),
-        })
     }
 }
 
@@ -701,11 +344,15 @@ impl Stream for WindowedList {
         let largest = self.paging.map_or(0, |paging| paging.sizes.len() - 1);
         let place = token.at.take().map(|place| Offset {
             size: place.size.min(largest),
-            floor: place.floor.min(place.end.saturating_sub(1)),
+            floor: place.floor.min(place.begin().saturating_sub(1)),
+            end: place.end.min(place.begin()),
             ..place
         });
         let step = match (&self.paging, place) {
             (None, _) => self.read_whole(current).await?,
+            (Some(paging), Some(offset)) if offset.up > 0 => {
+                self.step_up(current, paging, offset).await?
+            }
             (Some(paging), Some(offset)) if offset.end > 0 => {
                 self.step_down(current, paging, offset).await?
             }
@@ -746,7 +393,9 @@ impl Stream for WindowedList {
             }
             Then::Opened(offset) if is_in_order => Some(offset),
             Then::Opened(offset) => {
-                let chains = self.cut(offset).into_iter();
+                let chains = self.cut(offset);
+                self.met.begin(current, &chains);
+                let chains = chains.into_iter();
                 page.beside = chains
                     .map(|chain| WindowToken::alone(current, Some(chain)))
                     .collect();

@@ -547,15 +547,15 @@ async fn pages_side_by_side_take_no_more_requests_than_one_after_the_other() {
     let bench = Bench::new(Service::with(in_one_window(60, 12))).await;
     let read = bench.first_pass().await.unwrap();
     assert_eq!(sorted(read), (0..60).collect::<Vec<_>>());
-    // The first page with the total, twelve pages, and the empty end of the pass.
-    assert_eq!(bench.script.requests().len(), 1 + 12 + 1);
+    // The first page with the total, twelve pages, one record that is asked for behind them, and the empty end of the pass.
+    assert_eq!(bench.script.requests().len(), 1 + 13 + 1);
     let how = Gather {
         at_once: 16,
         seed: 1,
         crash_every: None,
     };
     let gathered = bench.gather(None, NOW, how).await.unwrap();
-    assert_eq!(gathered.fetches, 1 + 12 + 1);
+    assert_eq!(gathered.fetches, 1 + 13 + 1);
     assert!(gathered.longest_state < 3_000, "{}", gathered.longest_state);
 }
 
@@ -1074,6 +1074,69 @@ async fn a_row_that_leads_every_page_hides_no_other() {
             read.retain(|id| *id < 99_999);
             assert_eq!(read, (0..count).collect::<Vec<_>>(), "{case}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_total_that_is_too_small_hides_no_record() {
+    for count in [3, 4, 5, 6, 9, 10, 11, 14, 16, 31, 47, 55] {
+        for less in [1, 2, 4, 5, 9, 10, 30, 60] {
+            let items = in_a_row(count);
+            let answer = move |request: &Request| {
+                let (page, total) = asked_for(request, &items);
+                let matched = total.saturating_sub(less);
+                let body = json!({ "items": page, "pagination": { "matched": matched } });
+                Reply::json(200, &body.to_string())
+            };
+            let (_, read) = pass_of(answer).await;
+            let mut read = sorted(read.unwrap());
+            read.dedup();
+            let case = format!("{count} without {less}");
+            assert_eq!(read, (0..count).collect::<Vec<_>>(), "{case}");
+        }
+    }
+}
+
+/// A service that gives another page in the place of one, or a row in the place of another, now and then.
+#[tokio::test]
+async fn what_takes_the_place_of_records_hides_none_without_a_gap() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..60 {
+        let (count, percent) = (random.usize(2..56), random.u8(5..60));
+        let items = in_a_row(count);
+        let dice = Mutex::new(random.fork());
+        let last = Mutex::new(Vec::<Value>::new());
+        let answer = move |request: &Request| {
+            let (mut page, total) = asked_for(request, &items);
+            let mut dice = dice.lock().unwrap();
+            if dice.u8(..100) < percent && page.len() > 1 {
+                let (from, to) = (dice.usize(..page.len()), dice.usize(..page.len()));
+                page[to] = page[from].clone();
+            }
+            let mut last = last.lock().unwrap();
+            if dice.u8(..100) < percent && last.len() == page.len() {
+                page.clone_from(&last);
+            }
+            last.clone_from(&page);
+            let body = json!({ "items": page, "pagination": { "matched": total } });
+            Reply::json(200, &body.to_string())
+        };
+        let script = Script::start(answer).await.unwrap();
+        let stream: Arc<dyn AnyStream> = Arc::new(list(&script).paging(PAGING));
+        let (mut read, mut gaps) = (BTreeSet::new(), 0);
+        let mut has_failed = false;
+        for partition in stream.plan(None, at(NOW)).unwrap() {
+            let Ok(pages) = pages(&stream, &partition, None).await else {
+                has_failed = true;
+                break;
+            };
+            gaps += pages.iter().map(|page| page.gaps.len()).sum::<usize>();
+            read.extend(ids(&texts(&pages)));
+        }
+        let is_told = has_failed || gaps > 0;
+        assert!(is_told || read.len() == count, "{count}: {read:?}");
     }
 }
 

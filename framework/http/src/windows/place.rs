@@ -18,24 +18,30 @@ pub(super) struct Offset {
     /// The offset where this chain began; 0 for a window that is read in one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) top: u64,
+    /// Records in the window when it was opened, for one that is read in one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) opened: u64,
     /// Index into the page sizes.
     pub(super) size: usize,
-    /// The first record of the last page.
+    /// Different records that were read.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) last: Option<u64>,
-    /// A digest of the last page.
+    pub(super) read: u64,
+    /// Records of this reading that came before.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) page: Option<u64>,
-    /// The first record of the window when it was opened.
+    pub(super) repeated: u64,
+    /// Records that have left the window since it was opened.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) head: Option<u64>,
-    /// A digest of its first page then, of the largest size.
+    pub(super) left: u64,
+    /// The offset of the next page behind the total, which turned out to be too small; 0 where there is none.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) head_page: Option<u64>,
+    pub(super) up: u64,
+    /// More records are behind the largest offset of the service.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) is_open: bool,
     /// Each page is half a page of steps from the next: a row that leads every page takes the place of others.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_overlapping: bool,
-    /// The last page was shorter than asked for, or the one before once more: ask for it again, with the total.
+    /// The last page was not what was expected: ask for it again, with the total.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) recount: bool,
     /// How often the window was read again.
@@ -51,6 +57,29 @@ pub(super) struct Step {
     pub(super) then: Then,
 }
 
+impl From<Then> for Step {
+    fn from(then: Then) -> Self {
+        let page = Found::empty();
+        Self { page, then }
+    }
+}
+
+impl Step {
+    /// The same with the records of a page.
+    pub(super) fn with(self, page: Found) -> Self {
+        let notes = [page.notes, self.page.notes].concat();
+        let gaps = self.page.gaps;
+        Self {
+            page: Found {
+                notes,
+                gaps,
+                ..page
+            },
+            ..self
+        }
+    }
+}
+
 pub(super) enum Then {
     /// This window is done.
     NextWindow,
@@ -64,57 +93,74 @@ pub(super) enum Then {
     Opened(Offset),
 }
 
-/// What a page looks like beside the one before it.
-#[derive(Clone, Copy)]
-pub(super) struct Look {
-    pub(super) first: Option<u64>,
-    pub(super) page: Option<u64>,
-}
-
-impl Look {
-    /// The first record, and the page by three of its records and their number: pages that differ behind a row that leads
-    /// them all differ in the others.
-    pub(super) fn of(page: &Found) -> Self {
-        let print = |index: usize| {
-            let record = page.records.get(index)?;
-            Some(Seen::fingerprint(&page.body[record.clone()]))
-        };
-        let count = page.records.len();
-        let first = print(0);
-        let digest = first.map(|first| {
-            let others = [print(count / 2), print(count - 1), Some(count as u64)];
-            let parts = others.into_iter().flatten();
-            parts.fold(first, |digest, part| {
-                Seen::fingerprint(&[digest.to_le_bytes(), part.to_le_bytes()].concat())
-            })
-        });
-        Self {
-            first,
-            page: digest,
-        }
-    }
-
-    /// Whether this is the page before once more.
-    pub(super) fn came_before(self, offset: &Offset) -> bool {
-        // An older state knows the first record only.
-        self.is_led_as_before(offset) && (offset.page.is_none() || self.page == offset.page)
-    }
-
-    /// Whether this is the page that the window was opened with.
-    pub(super) fn is_head(self, offset: &Offset) -> bool {
-        offset.size == 0 && self.page.is_some() && self.page == offset.head_page
-    }
-
-    /// Whether the same record leads this page and the one before.
-    pub(super) fn is_led_as_before(self, offset: &Offset) -> bool {
-        self.first.is_some() && self.first == offset.last
-    }
+/// The next request.
+pub(super) struct Ask {
+    pub(super) skip: u64,
+    /// Records that it gives where nothing has changed.
+    pub(super) wanted: u64,
+    pub(super) limit: u64,
+    /// Nothing is behind it, as far as the total says.
+    pub(super) is_last: bool,
 }
 
 impl Offset {
+    pub(super) fn of_size(size: usize) -> Self {
+        Self {
+            size,
+            ..Self::default()
+        }
+    }
+
     /// Where the chain, or the window, begins.
     pub(super) const fn begin(&self) -> u64 {
-        if self.top == 0 { self.total } else { self.top }
+        match (self.top, self.opened) {
+            (0, 0) => self.total,
+            (0, opened) => opened,
+            (top, _) => top,
+        }
+    }
+
+    /// The offset that it is read down to: records that left have moved the others.
+    pub(super) const fn floor(&self) -> u64 {
+        self.floor.saturating_sub(self.left)
+    }
+
+    /// The page before `end`.
+    pub(super) fn ask(&self, size: u64) -> Ask {
+        // A list that goes on changing would be followed down in ever smaller steps, so it is not asked for less then.
+        let left = match self.is_restless {
+            true => self.end,
+            false => self.end - self.floor().min(self.end),
+        };
+        let is_last = self.end >= self.total;
+        let step = match (self.is_overlapping, is_last) {
+            (true, _) => size.div_ceil(2),
+            // One more than there should be is asked for: totals have been seen to be too small.
+            (false, true) if size > 1 => size - 1,
+            (false, _) => size,
+        };
+        let step = step.min(left);
+        let skip = self.end - step;
+        match self.is_overlapping {
+            true => Ask {
+                skip,
+                wanted: size.min(self.total.saturating_sub(skip)).max(step),
+                limit: size,
+                is_last,
+            },
+            false => Ask {
+                skip,
+                wanted: step,
+                limit: (step + u64::from(is_last)).min(size),
+                is_last,
+            },
+        }
+    }
+
+    /// How many records are missing that have not left.
+    pub(super) const fn short(&self) -> u64 {
+        let expected = self.begin().saturating_sub(self.floor);
+        expected.saturating_sub(self.left).saturating_sub(self.read)
     }
 }
 
@@ -141,7 +187,8 @@ pub(super) fn again(offset: Offset, total: u64, cap: u64) -> Then {
             end: top,
             top,
             floor: offset.floor.min(top.saturating_sub(1)),
-            head: offset.head,
+            read: if is_enough { 0 } else { offset.read },
+            left: offset.left,
             is_overlapping: offset.is_overlapping,
             ..anew
         },
@@ -151,13 +198,6 @@ pub(super) fn again(offset: Offset, total: u64, cap: u64) -> Then {
         return Then::AtNextRun(anew, Error::new(Kind::DataInvalid, text));
     }
     Then::At(anew)
-}
-
-/// A page has the record that leads it once more.
-pub(super) fn repeats_first(page: &Found) -> bool {
-    let mut records = page.iter();
-    let first = records.next();
-    first.is_some_and(|first| records.any(|record| record == first))
 }
 
 /// Different records of a page.

@@ -1,0 +1,135 @@
+//! The records that a window gave so far, by which a record that takes the place of another one shows.
+//!
+//! They are kept in this process only: a run that goes on where another was killed knows how many there were.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::BuildHasher,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use foldhash::fast::RandomState;
+use headwater_core::Timestamp;
+
+use super::{Found, place::Offset};
+
+type Window = (Timestamp, Timestamp);
+type Prints = HashSet<u64, RandomState>;
+
+/// Of all windows that are being read.
+#[derive(Default)]
+pub(super) struct Met {
+    hasher: RandomState,
+    windows: Mutex<HashMap<Window, InWindow>>,
+}
+
+/// Of one window, which is read whole or in chains.
+#[derive(Default)]
+struct InWindow {
+    /// By its floor, each chain that is not done: the place that its records lead up to.
+    chains: HashMap<u64, (Option<Offset>, Prints)>,
+    /// Records of the chains that are done.
+    done: Prints,
+    /// Records that the window had when it was cut; none where a part of it was read by another process.
+    expected: Option<u64>,
+    /// Records that have left since.
+    left: u64,
+}
+
+impl Met {
+    /// A window is read in these chains from now on.
+    pub(super) fn begin(&self, window: Window, chains: &[Offset]) {
+        let places = chains
+            .iter()
+            .map(|chain| (chain.floor, (Some(*chain), Prints::default())));
+        let met = InWindow {
+            chains: places.collect(),
+            expected: chains.first().map(|chain| chain.total),
+            ..InWindow::default()
+        };
+        self.windows().insert(window, met);
+    }
+
+    /// The place to read on at: the same, unless the records that led up to a second reading are not known here, which
+    /// begins anew then.
+    pub(super) fn place(&self, window: Window, offset: Offset) -> Offset {
+        let mut windows = self.windows();
+        let met = windows.entry(window).or_default();
+        let (at, prints) = met.chains.entry(offset.floor).or_default();
+        if *at == Some(offset) {
+            return offset;
+        }
+        // A page that was given and not kept comes again.
+        prints.clear();
+        if offset.read > 0 {
+            met.expected = None;
+        }
+        let is_second = offset.is_overlapping || offset.round > 0;
+        match is_second && offset.read > 0 {
+            true => Offset {
+                end: offset.begin(),
+                read: 0,
+                repeated: 0,
+                up: 0,
+                recount: false,
+                ..offset
+            },
+            false => offset,
+        }
+    }
+
+    /// Fingerprints of the records of a page.
+    pub(super) fn prints(&self, page: &Found) -> Vec<u64> {
+        let prints = page.iter().map(|record| self.hasher.hash_one(record));
+        prints.collect()
+    }
+
+    /// How many different ones a chain has not met yet.
+    pub(super) fn count_new(&self, window: Window, floor: u64, prints: &[u64]) -> u64 {
+        let windows = self.windows();
+        let met = windows
+            .get(&window)
+            .and_then(|met| Some(&met.chains.get(&floor)?.1));
+        let new = prints
+            .iter()
+            .filter(|print| met.is_none_or(|met| !met.contains(print)));
+        new.collect::<HashSet<_>>().len() as u64
+    }
+
+    /// Takes the records of a page of a chain in.
+    pub(super) fn add(&self, window: Window, floor: u64, prints: Vec<u64>) {
+        let mut windows = self.windows();
+        let met = windows.entry(window).or_default();
+        met.chains.entry(floor).or_default().1.extend(prints);
+    }
+
+    /// Notes where a chain goes on.
+    pub(super) fn go_on(&self, window: Window, offset: &Offset) {
+        let mut windows = self.windows();
+        let met = windows.entry(window).or_default();
+        met.chains.entry(offset.floor).or_default().0 = Some(*offset);
+    }
+
+    /// Notes that a chain is done. With the last one the window is: how many of its records came in none of them.
+    pub(super) fn end(&self, window: Window, floor: u64, left: u64) -> u64 {
+        let mut windows = self.windows();
+        let Some(met) = windows.get_mut(&window) else {
+            return 0;
+        };
+        if let Some((_, prints)) = met.chains.remove(&floor) {
+            met.done.extend(prints);
+        }
+        met.left = met.left.max(left);
+        if !met.chains.is_empty() {
+            return 0;
+        }
+        let expected = met.expected.unwrap_or(0).saturating_sub(met.left);
+        let short = expected.saturating_sub(met.done.len() as u64);
+        windows.remove(&window);
+        short
+    }
+
+    fn windows(&self) -> MutexGuard<'_, HashMap<Window, InWindow>> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
