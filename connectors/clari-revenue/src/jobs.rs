@@ -55,10 +55,12 @@ impl Job {
 }
 
 impl Job {
-    /// Whether its result is not kept any longer.
+    /// Whether its result is not kept any longer. The time is from the service's `Date`, which leaves out the part of a
+    /// second.
     fn is_expired(&self, now: Timestamp) -> bool {
+        let now = now.as_millisecond() + 999;
         self.expired_time
-            .is_some_and(|expired| expired > 0 && expired <= now.as_millisecond())
+            .is_some_and(|expired| expired > 0 && expired <= now)
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result};
 
-use crate::blocks::BLOCK;
+use crate::{blocks::BLOCK, message::BYTE_ORDER_MARK};
 
 /// The longest record; a service whose list does not end must not fill the memory.
 const LONGEST_RECORD: usize = 16 << 20;
@@ -34,12 +34,16 @@ pub(crate) struct Cutter {
     /// Bytes taken when the last record ended.
     last_record: u64,
     has_lists: bool,
+    /// Lists that were null: nothing is there.
+    nulls: Vec<usize>,
 }
 
 /// Where the next byte stands.
 #[derive(Debug)]
 enum At {
     Start,
+    /// In the byte order mark before the document, after so many bytes of it.
+    Mark(usize),
     /// Before a name, or before the end of the object where that is allowed.
     Name {
         may_end: bool,
@@ -54,6 +58,8 @@ enum At {
     Value {
         name: Vec<u8>,
     },
+    /// In a null in the place of a list, after so many bytes of it.
+    Null(usize),
     /// In a value that nobody asked for.
     Skip(Skip),
     /// In a list, before a record, a comma or the end.
@@ -153,6 +159,7 @@ impl Cutter {
             offset: 0,
             last_record: 0,
             has_lists: false,
+            nulls: Vec::new(),
         }
     }
 
@@ -210,6 +217,11 @@ impl Cutter {
         Ok((taken, false))
     }
 
+    /// The streams whose lists were null.
+    pub(crate) fn nulls(&self) -> &[usize] {
+        &self.nulls
+    }
+
     /// Whether the document may end here.
     pub(crate) fn finish(&self) -> Result<()> {
         match self.at {
@@ -241,7 +253,9 @@ impl Cutter {
                 } else if byte == b'\\' {
                     *is_escaped = true;
                 } else if byte == b'"' {
-                    let name = std::mem::take(name);
+                    let Some(name) = decoded(std::mem::take(name)) else {
+                        return Err(self.wrong("has a name that is not valid JSON"));
+                    };
                     self.at = At::Colon { name };
                     return Ok(true);
                 }
@@ -251,7 +265,28 @@ impl Cutter {
                 }
                 return Ok(true);
             }
+            At::Null(taken) => {
+                if byte != b"null"[*taken] {
+                    return Err(self.wrong("is not valid JSON"));
+                }
+                *taken += 1;
+                if *taken == b"null".len() {
+                    self.at = At::AfterValue;
+                }
+                return Ok(true);
+            }
+            At::Mark(taken) => {
+                if byte != BYTE_ORDER_MARK[*taken] {
+                    return Err(self.wrong("does not begin like JSON"));
+                }
+                *taken += 1;
+                if *taken == BYTE_ORDER_MARK.len() {
+                    self.at = At::Start;
+                }
+                return Ok(true);
+            }
             _ if is_space => return Ok(true),
+            At::Start if byte == BYTE_ORDER_MARK[0] && self.offset == 0 => self.at = At::Mark(1),
             At::Start => match byte {
                 b'{' => self.at = At::Name { may_end: true },
                 b'[' => match self.list(b"") {
@@ -282,6 +317,12 @@ impl Cutter {
                 let name = std::mem::take(name);
                 match (self.list(&name), byte) {
                     (Some(stream), b'[') => self.open(stream, false),
+                    (Some(stream), b'n') => {
+                        self.has_lists = true;
+                        self.nulls.push(stream);
+                        self.at = At::Null(0);
+                        return Ok(false);
+                    }
                     (Some(_), _) => {
                         let name = String::from_utf8_lossy(&name).into_owned();
                         return Err(
@@ -343,6 +384,16 @@ impl Cutter {
     fn wrong(&self, what: &str) -> Error {
         Error::new(Kind::DataInvalid, format!("the answer {what}")).with("byte", self.offset)
     }
+}
+
+/// A name with its escapes read; none where they are none of JSON's.
+fn decoded(name: Vec<u8>) -> Option<Vec<u8>> {
+    if !name.contains(&b'\\') {
+        return Some(name);
+    }
+    let text = [b"\"", &name[..], b"\""].concat();
+    let name: String = serde_json::from_slice(&text).ok()?;
+    Some(name.into_bytes())
 }
 
 impl Skip {
@@ -540,6 +591,30 @@ mod tests {
             .collect())
     }
 
+    #[test]
+    fn names_with_escapes_marks_and_nulls_are_understood() {
+        let document = b"\xef\xbb\xbf {\"\\u0065ntri\\u0065s\":[{\"a\":1}],\"users\":null}";
+        for at in 0..document.len() {
+            let found = cut(&[&document[..at], &document[at..]]).unwrap();
+            assert_eq!(found, [(0, r#"{"a":1}"#.to_owned())], "{at}");
+        }
+        let mut cutter = Cutter::new(LISTS, &[]);
+        let mut rest = &document[..];
+        while !rest.is_empty() {
+            rest = &rest[cutter.push(rest, &mut Cut::default()).unwrap().0..];
+        }
+        assert_eq!(cutter.nulls(), [1]);
+        for wrong in [
+            &b"\xef\xbb{}"[..],
+            b"{\"\\x\":1}",
+            b"{\"users\":nil}",
+            b"{\"users\":nu",
+            b"{} \xef\xbb\xbf",
+        ] {
+            cut(&[wrong]).unwrap_err();
+        }
+    }
+
     /// A random value whose objects may be records.
     fn value(rng: &mut fastrand::Rng, depth: u32) -> String {
         let blank = |rng: &mut fastrand::Rng| " ".repeat(rng.usize(..3));
@@ -672,7 +747,7 @@ mod tests {
             (b"{\"entries\":[{} {}]}", "other than records"),
             (b"{\"entries\":[{},]}", "other than records"),
             (b"{\"entries\":[1]}", "other than records"),
-            (b"{\"entries\":null}", "other than a list at entries"),
+            (b"{\"entries\":7}", "other than a list at entries"),
             (b"{\"entries\":[{\"a\":\"\xff\"}]}", "not UTF-8"),
             (b"{\"errorMessage\":\"no\"}", "none of the lists"),
             (b"{\"x\":[{\"entries\":[{}]}]}", "none of the lists"),

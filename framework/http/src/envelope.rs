@@ -52,9 +52,6 @@ pub(crate) fn taken_as_empty(name: &str) -> Note {
     }
 }
 
-/// The mark that some services put before their text.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Finds the records of a page, and the values at `wanted` (total, cursor, next link), in one pass over the body.
 ///
 /// Its errors quote nothing of the body; [`Client::split`](crate::Client::split) adds what the service says.
@@ -64,23 +61,6 @@ pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
 
 /// [`split`] for a body that has more lists of records beside the main one, at the pointers `companions`.
 pub fn split_with(
-    body: &[u8],
-    records: Records,
-    companions: &[&str],
-    wanted: &[&str],
-) -> Result<Split> {
-    let Some(text) = body.strip_prefix(BYTE_ORDER_MARK) else {
-        return split_text(body, records, companions, wanted);
-    };
-    let mut split = split_text(text, records, companions, wanted)?;
-    let companions = split.companions.iter_mut().flatten();
-    for span in split.records.iter_mut().chain(companions) {
-        *span = span.start + BYTE_ORDER_MARK.len()..span.end + BYTE_ORDER_MARK.len();
-    }
-    Ok(split)
-}
-
-fn split_text(
     body: &[u8],
     records: Records,
     companions: &[&str],

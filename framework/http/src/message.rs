@@ -10,6 +10,9 @@ use tokio::time::timeout;
 
 use crate::spares::Spares;
 
+/// The mark that some services put before their text.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Between two chunks of a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -121,7 +124,7 @@ pub struct Response {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The decoded body.
+    /// The decoded body, without a byte order mark.
     pub body: Bytes,
     /// The service's clock when it answered; ours where it does not tell.
     pub at: Timestamp,
@@ -192,12 +195,20 @@ pub(crate) async fn collect(
     let mut collected = spares.take(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
     loop {
         let Some(chunk) = next_chunk(&mut body).await? else {
-            return Ok(Some(spares.freeze(collected)));
+            return Ok(Some(without_mark(spares.freeze(collected))));
         };
         if collected.len() + chunk.len() > limit {
             return Ok(None);
         }
         collected.extend_from_slice(&chunk);
+    }
+}
+
+/// The text without the byte order mark that some services put before it.
+fn without_mark(body: Bytes) -> Bytes {
+    match body.starts_with(BYTE_ORDER_MARK) {
+        true => body.slice(BYTE_ORDER_MARK.len()..),
+        false => body,
     }
 }
 

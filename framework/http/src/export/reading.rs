@@ -11,6 +11,7 @@ use super::{
 use crate::{
     client::Download,
     cutter::{Cut, Cutter},
+    envelope::taken_as_empty,
     seen::Seen,
 };
 
@@ -88,10 +89,15 @@ impl<E: Export> ExportStream<E> {
             live.cutter.finish()?;
         }
         cut.verify()?;
+        let nulls = match is_over {
+            true => self.taken_as_empty(live.cutter.nulls()),
+            false => Vec::new(),
+        };
         live.records += cut.records.len() as u64;
         let body = cut.body.split().freeze();
         live.buffer = cut.body;
-        let (page, last) = self.page(order, body, cut.records)?;
+        let (mut page, last) = self.page(order, body, cut.records)?;
+        page.notes.extend(nulls);
         let records = live.records;
         if !is_over {
             self.live().insert(key, live);
@@ -112,6 +118,7 @@ impl<E: Export> ExportStream<E> {
                 companions: page.companions,
                 body: page.body,
                 records: page.records,
+                notes: page.notes,
                 ..next_run(
                     ExportToken::BEGIN,
                     Error::new(Kind::DataInvalid, sentence.clone()),
@@ -122,6 +129,14 @@ impl<E: Export> ExportStream<E> {
                 ..page
             }),
         }
+    }
+
+    /// Says of which streams the list was null.
+    fn taken_as_empty(&self, streams: &[usize]) -> Vec<Note> {
+        let specs = std::iter::once(self.export.spec()).chain(self.export.companions());
+        let names: Vec<&str> = specs.map(|spec| spec.name).collect();
+        let names = streams.iter().filter_map(|stream| names.get(*stream));
+        names.map(|name| taken_as_empty(name)).collect()
     }
 
     /// Opens the download and goes to the place; a page where there is no such result.
