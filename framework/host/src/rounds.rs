@@ -16,8 +16,10 @@ use crate::{
     runner::{Running, is_own_trouble, is_stopped},
 };
 
-/// A list that an interrupted run began so recently is not read again in full, and an export not ordered again.
+/// A list that an interrupted run began so recently is not read again in full, nor an export of changes ordered again.
 const RECENT: SignedDuration = SignedDuration::from_mins(5);
+/// The same of an export that gives everything: it takes a job of the month for each order.
+const RECENT_EXPORT: SignedDuration = SignedDuration::from_hours(1);
 
 /// Which streams a run reads when.
 pub(crate) struct Rounds<'a> {
@@ -57,7 +59,7 @@ impl<'a> Rounds<'a> {
         }
         if lane.is_resumed {
             lane.is_read_on = self.is_due(lane)?;
-        } else if self.goes_on && lane.is_finished {
+        } else if lane.is_finished && (self.goes_on || lane.orders()?) {
             lane.stage = Stage::Later;
             if !self.is_due(lane)? {
                 lane.stage = Stage::Ended;
@@ -71,7 +73,7 @@ impl<'a> Rounds<'a> {
 
     /// Whether a new pass is worth it after one that an interrupted run began. What changed is always read, except that an
     /// export of a few minutes is not ordered. A whole list is read again where its copies replace each other, or where
-    /// it is old by now. An export that is no list of changes is not ordered twice.
+    /// it is old by now, and an export that gives everything where it is older still.
     fn is_due(&self, lane: &Lane) -> Result<bool> {
         let has_jobs = lane.orders()?;
         let is_incremental = lane.stream.spec().incremental;
@@ -79,11 +81,12 @@ impl<'a> Rounds<'a> {
             return Ok(true);
         }
         let began = self.state.began(lane.name);
-        let is_recent = began.is_some_and(|began| self.now.duration_since(began) < RECENT);
+        let is_within = |limit| began.is_some_and(|began| self.now.duration_since(began) < limit);
+        let is_recent = is_within(RECENT);
         Ok(match (is_incremental, has_jobs) {
             (_, false) => self.delivery == Delivery::Together || !is_recent,
             (true, true) => !is_recent,
-            (false, true) => false,
+            (false, true) => !is_within(RECENT_EXPORT),
         })
     }
 }

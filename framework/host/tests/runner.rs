@@ -555,7 +555,7 @@ async fn a_run_that_ends_an_older_pass_goes_straight_on_with_the_newer_one() {
         ]
     };
     let old_pass = |name: &str| [format!("{name} 0.0"), format!("{name} 0.1")];
-    // What changed is always read. A whole list is read again where it is old, and an export is not ordered for nothing.
+    // What changed is always read. A whole list is read again where it is old, and an export is ordered again then.
     for (is_incremental, has_jobs, at, is_again) in [
         (true, false, Some("2100-01-01T00:00:00Z"), true),
         (true, false, LONG_AGO, true),
@@ -564,7 +564,8 @@ async fn a_run_that_ends_an_older_pass_goes_straight_on_with_the_newer_one() {
         (false, false, Some("2100-01-01T00:00:00Z"), false),
         (false, false, LONG_AGO, true),
         (false, false, None, true),
-        (false, true, LONG_AGO, false),
+        (false, true, Some("2100-01-01T00:00:00Z"), false),
+        (false, true, LONG_AGO, true),
     ] {
         let source = interrupted(is_incremental, has_jobs);
         let (_folder, state) = place();
