@@ -35,7 +35,7 @@ pub struct Faults {
     /// with 429. For a limit that changes while a client reads. Text: `per_second=3`.
     pub per_second: Option<u32>,
     /// Let some requests fail at random, each in one of the ways in which services do.
-    /// Text: `random=10:7`, 10 of 100 with the seed 7.
+    /// Text: `random=10:7` or `random=10:7:/calls`, 10 of 100 with the seed 7.
     pub random: Option<RandomFault>,
     /// Answer some requests with a status, without what was asked for. Text: `status=503:3`,
     /// `status=503:3:/calls` or `status=503:3:/calls?skip=200`.
@@ -106,10 +106,16 @@ pub struct RandomFault {
     /// How many requests were decided on.
     #[serde(default)]
     pub decided: u64,
+    /// Only requests to paths that start with this fail.
+    #[serde(default)]
+    pub path: Option<String>,
 }
 
 impl RandomFault {
-    fn take(&mut self) -> Option<Effect> {
+    fn take(&mut self, path: &str, query: &str) -> Option<Effect> {
+        if !is_meant(self.path.as_deref().unwrap_or_default(), path, query) {
+            return None;
+        }
         let mut rolls = Rolls::new(self.seed, Purpose::Fault, self.decided);
         self.decided += 1;
         if !rolls.chance(u64::from(self.percent)) {
@@ -193,7 +199,8 @@ impl Faults {
                 };
             }
         }
-        if let Some(effect) = self.random.as_mut().and_then(RandomFault::take) {
+        let random = self.random.as_mut();
+        if let Some(effect) = random.and_then(|random| random.take(path, query)) {
             return effect;
         }
         let counted = [
@@ -346,10 +353,11 @@ fn status(text: &str) -> Result<StatusFault, String> {
 }
 
 fn random(text: &str) -> Result<RandomFault, String> {
-    let (percent, seed) = text
-        .split_once(':')
+    let mut fields = text.splitn(3, ':');
+    let percent = number(fields.next().unwrap_or_default())?;
+    let seed = fields
+        .next()
         .ok_or("expected a percentage, a colon and a seed")?;
-    let percent = number(percent)?;
     if percent > 100 {
         return Err(format!("{percent} is more than 100 percent"));
     }
@@ -357,6 +365,7 @@ fn random(text: &str) -> Result<RandomFault, String> {
         percent,
         seed: number(seed)?,
         decided: 0,
+        path: fields.next().map(path).transpose()?,
     })
 }
 
@@ -388,7 +397,7 @@ mod tests {
 
     #[test]
     fn every_fault_can_be_written_as_text() {
-        let text = "latency=200ms, per_second=3, random=10:7, status=503:3:/calls, reset=2, stall=1, truncate=4, html=5, \
+        let text = "latency=200ms, per_second=3, random=10:7:/users, status=503:3:/calls, reset=2, stall=1, truncate=4, html=5, \
                     other_json=6, error_body=7, redirect=8:http://127.0.0.1:9, retry_after=9, \
                     deny=/a, deny=/b, changing=10, missing_details=11, clock=-12";
         let expected = Faults {
@@ -398,6 +407,7 @@ mod tests {
                 percent: 10,
                 seed: 7,
                 decided: 0,
+                path: Some("/users".to_owned()),
             }),
             status: Some(StatusFault {
                 code: 503,
@@ -491,5 +501,8 @@ mod tests {
         }
         assert_eq!(some, effects("random=20:7"));
         assert_ne!(some, effects("random=20:8"));
+        assert_eq!(some, effects("random=20:7:/calls"));
+        let none = effects("random=100:7:/users");
+        assert!(none.iter().all(|one| *one == Effect::None));
     }
 }

@@ -230,6 +230,10 @@ impl<W: Clone> Jobs<W> {
         self.script.extend(outcomes);
     }
 
+    pub(crate) fn scripted(&self) -> usize {
+        self.script.len()
+    }
+
     /// Orders a job and tells its id.
     pub(crate) fn order(&mut self, order: Order<W>, now: Instant) -> Result<String, NoQuota> {
         if self.free_slots(now) == 0 || self.free_quota(now) == 0 {

@@ -142,6 +142,11 @@ impl ClariRevenue {
         lock(&self.jobs).script(outcomes);
     }
 
+    /// How many of the outcomes have met no order yet.
+    pub fn scripted_jobs(&self) -> usize {
+        lock(&self.jobs).scripted()
+    }
+
     /// Every export job that was ever ordered, in their order.
     pub fn jobs(&self) -> Vec<OrderedJob> {
         lock(&self.jobs).ordered(Instant::now())

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{Dice, Fate, Honesty, Lie, chance};
 use crate::exchange::{About, Answer, Ask};
 
-/// Totals are wrong, always in the same way or in another one each time.
+/// Totals are wrong, always in the same way or in another one each time. They are never the number of rows that a page
+/// happens to have: together with short pages no client could tell that from the end of a list.
 #[derive(Debug)]
 pub struct WrongTotal {
     by: i64,
@@ -38,12 +39,17 @@ impl Lie for WrongTotal {
         } else {
             self.by
         };
+        let rows = answer.records().map_or(0, |rows| rows.len());
         let Some(total) = answer.total().filter(|_| ask.is_list()) else {
             return false;
         };
-        let told = total.as_i64().map_or(0, |total| (total + by).max(0));
+        let real = total.as_i64().unwrap_or(0);
+        let mut told = (real + by).max(0);
+        if told < real && told == i64::try_from(rows).unwrap_or(0) {
+            told += 1;
+        }
         *total = json!(told);
-        by != 0
+        told != real
     }
 }
 

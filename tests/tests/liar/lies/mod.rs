@@ -85,6 +85,8 @@ pub const CATALOGUE: &[Draw] = &[
     wire::Reused::draw,
     wire::Dated::draw,
     wire::Stumbles::draw,
+    wire::Marked::draw,
+    wire::Escaped::draw,
     limits::Forbidden::draw,
     limits::RetryAfter::draw,
     limits::EndedToken::draw,
@@ -92,47 +94,20 @@ pub const CATALOGUE: &[Draw] = &[
     lists::Endless::draw,
     lists::NullForNothing::draw,
     lists::NoContent::draw,
+    lists::WrongTotal::draw,
+    lists::Repeats::draw,
+    lists::Pinned::draw,
+    lists::SamePage::draw,
     lag::LateJob::draw,
     lag::LateResult::draw,
     lag::LateInList::draw,
     lag::LateRows::draw,
+    lag::LateDetail::draw,
     moving::Vanishing::draw,
     data::OddMembers::draw,
     data::Future::draw,
     data::SharedKeys::draw,
     data::ReusedIds::draw,
-];
-
-/// Lies that are known to be believed, each with what they do. They are told when `HEADWATER_LIAR_LIES` names them.
-pub const HELD_BACK: &[(Draw, &str)] = &[
-    (
-        wire::Marked::draw,
-        "a login, a detail and a result with a byte order mark are refused",
-    ),
-    (
-        lists::WrongTotal::draw,
-        "calls of a window whose total is too small have no details, no deals and no flag",
-    ),
-    (
-        lists::Repeats::draw,
-        "a row that comes twice in a window pushes another one out without a flag",
-    ),
-    (
-        lists::Pinned::draw,
-        "a row on top of each page of a window pushes another one out without a flag",
-    ),
-    (
-        lists::SamePage::draw,
-        "a page of a window in the place of another one hides what belongs there without a flag",
-    ),
-    (
-        lag::LateDetail::draw,
-        "a detail that was late once is missing for good, with a note and no flag",
-    ),
-    (
-        wire::Escaped::draw,
-        "a list whose name has escapes is not found in an export and passes for empty",
-    ),
 ];
 
 /// Pages of fewer records than were asked for. Half of all seeds have them, since most lies need several pages.
