@@ -423,9 +423,20 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub require_token: bool,
 
-    /// A name that browsers may call the service by.
+    /// A name that browsers may call the service by. With one that is not this machine's, requests need a token, since a
+    /// proxy passes them on for others.
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+
+    /// Ask for no token on this machine's own addresses, also where a proxy passes requests on: whoever the proxy lets in
+    /// may do everything.
+    #[arg(long, conflicts_with = "require_token")]
+    pub open: bool,
+
+    /// The address of a proxy that says in `X-Forwarded-For` whose requests it passes on. Wrong tokens are counted by
+    /// that address then.
+    #[arg(long = "trusted-proxy", value_name = "ADDRESS")]
+    pub trusted_proxies: Vec<IpAddr>,
 
     /// An address that the service calls from, which forms name for lists of allowed ones.
     #[arg(long = "calls-from", value_name = "ADDRESS")]

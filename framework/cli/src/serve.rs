@@ -37,6 +37,8 @@ pub(crate) fn serve(
         bind: options.listen,
         needs_token: options.require_token || is_on_a_network,
         hosts: options.hosts.clone(),
+        is_open: options.open,
+        trusted_proxies: options.trusted_proxies.clone(),
         calls_from: options.calls_from.clone(),
         embed_origins: options.embed_origins.clone(),
         tls,
@@ -55,6 +57,12 @@ pub(crate) fn serve(
             say(
                 "tokens and secrets cross the network in the clear; put a TLS proxy before it or give --tls-certificate \
                  and --tls-key",
+            );
+        }
+        if options.open {
+            say(
+                "no request needs a token, since --open was given; whoever reaches this address or its proxy may do \
+                 everything",
             );
         }
         if terminal.json {

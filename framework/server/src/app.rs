@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    embeds::Embeds, frequency::Frequency, guard::Caller, metrics::Metrics, origin::Origin,
-    runs::Runs, sessions::Sessions,
+    body::Budget, embeds::Embeds, frequency::Frequency, guard::Caller, metrics::Metrics,
+    origin::Origin, runs::Runs, sessions::Sessions,
 };
 
 /// How many probes may be under way. Each holds a connection to a service, and little else.
@@ -34,8 +34,13 @@ pub struct Options {
     pub bind: SocketAddr,
     /// Whether requests need a token. Everywhere but on the loopback address they always do.
     pub needs_token: bool,
-    /// Names that browsers may call it by, beside those of this machine.
+    /// Names that browsers may call it by, beside those of this machine. With one that is not this machine's, requests
+    /// need a token, unless `is_open`.
     pub hosts: Vec<String>,
+    /// Whether requests on the loopback address need no token, by whatever name and through whatever proxy they come.
+    pub is_open: bool,
+    /// Proxies that say whose requests they pass on, in `X-Forwarded-For`.
+    pub trusted_proxies: Vec<IpAddr>,
     /// The addresses that services see, for their lists of allowed ones.
     pub calls_from: Vec<IpAddr>,
     /// Pages of which origins may show forms of this service in a frame; without any, none may.
@@ -63,6 +68,8 @@ impl Options {
             bind: (Ipv4Addr::LOCALHOST, 0).into(),
             needs_token: false,
             hosts: Vec::new(),
+            is_open: false,
+            trusted_proxies: Vec::new(),
             calls_from: Vec::new(),
             embed_origins: Vec::new(),
             tls: None,
@@ -90,6 +97,8 @@ pub(crate) struct App {
     /// The texts of the console.
     pub texts: Messages,
     pub probes: Arc<Semaphore>,
+    /// What all bodies under way may take.
+    pub bodies: Budget,
     pub frequency: Frequency,
     /// Opens the store once more, for a run that works with it from a thread of its own.
     pub open_store: OpenStore,
@@ -107,13 +116,14 @@ impl App {
         let store = open_store()?;
         Ok(Self {
             registry: Arc::new(registry),
-            options,
             metrics: Metrics::new(),
             runs: Runs::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(options.tls.is_some()),
             embeds: Arc::new(Embeds::new()?),
             texts: Messages::english()?,
+            options,
             probes: Arc::new(Semaphore::new(MOST_PROBES)),
+            bodies: Budget::default(),
             frequency: Frequency::new()?,
             open_store,
             context,

@@ -1,27 +1,99 @@
 //! What a request brings: JSON that says everything once, and parameters that are known.
+//!
+//! A body takes many times its bytes once it is parsed: two bytes of a form are a pair of texts, two of JSON a value. All
+//! bodies under way share one [`Budget`], which counts what they may become while they are read, and what they have become
+//! until they are answered. What does not fit is refused and not read.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, Request},
 };
-use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header, request::Parts};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use serde::{
     Deserializer,
     de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
-use crate::problem::Problem;
+use crate::{guard::Caller, problem::Problem};
 
 /// A config and its description are small; anything larger is something else.
 pub(crate) const LARGEST_BODY: usize = 1 << 20;
+/// The same from a caller that is not known: a token, the name of a theme.
+const LARGEST_OPEN: usize = 8 << 10;
 /// How long a client may take for a body. It holds a place meanwhile that others could have.
 const LONGEST_BODY: Duration = Duration::from_secs(15);
+/// Values of a body of JSON, and pairs of a form.
+const MOST_VALUES: usize = 20_000;
+const MOST_PAIRS: usize = 2_000;
+/// What all bodies under way may take, in KiB.
+const BUDGET: usize = 40 << 10;
+/// Bytes that one byte of a body may become, and those that a value or a pair takes at most beside its text.
+const GROWTH: usize = 24;
+const PER_VALUE: usize = 128;
+
+/// What all bodies under way may take.
+#[derive(Clone)]
+pub(crate) struct Budget(Arc<Semaphore>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BUDGET)))
+    }
+}
+
+/// What the body of one request takes of the budget, until it is answered.
+#[derive(Clone)]
+pub(crate) struct Held {
+    budget: Budget,
+    share: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Held {
+    pub(crate) fn new(budget: &Budget) -> Self {
+        Self {
+            budget: budget.clone(),
+            share: Arc::default(),
+        }
+    }
+
+    /// Takes up so many bytes in all, more or fewer than before.
+    fn resize(&self, bytes: usize) -> Result<(), Problem> {
+        let wanted = bytes.div_ceil(1 << 10);
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if let (Some(share), Some(less)) = (share.as_mut(), taken.checked_sub(wanted)) {
+            drop(share.split(less));
+            return Ok(());
+        }
+        let more = u32::try_from(wanted.saturating_sub(taken)).unwrap_or(u32::MAX);
+        let budget = Arc::clone(&self.budget.0);
+        let more = budget.try_acquire_many_owned(more).map_err(|_| {
+            let text = "too many large bodies are under way; send this one again in a moment";
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
+            problem.retry_after(1)
+        })?;
+        match share.as_mut() {
+            Some(share) => share.merge(more),
+            None => *share = Some(more),
+        }
+        Ok(())
+    }
+}
 
 /// A body of JSON.
 pub(crate) struct Json<T>(pub T);
@@ -32,14 +104,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
         expect(&head.headers, "application/json")?;
-        Self::of(&read(body).await?)
+        let body = read(&head, body).await?;
+        Self::of(&body)
     }
 }
 
 impl<T: DeserializeOwned> Json<T> {
     /// Reads what a body says.
-    pub(crate) fn of(bytes: &[u8]) -> Result<Self, Problem> {
-        let value = parse(bytes)?;
+    pub(crate) fn of(body: &Whole) -> Result<Self, Problem> {
+        let (value, values) = parse(&body.bytes)?;
+        body.became(values)?;
         let read = serde_path_to_error::deserialize(value);
         read.map(Self).map_err(|error| {
             let path = path_of(error.path());
@@ -128,49 +202,107 @@ pub(crate) fn expect(headers: &HeaderMap, kind: &str) -> Result<(), Problem> {
     }
 }
 
-/// The whole body, up to the limits of its size and of its time.
-pub(crate) async fn read(body: Body) -> Result<bytes::Bytes, Problem> {
-    let collected = timeout(LONGEST_BODY, Limited::new(body, LARGEST_BODY).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            format!("the body is larger than {LARGEST_BODY} bytes"),
-        )),
-        Ok(Err(_)) => Err(Problem::bad_request("the body broke off")),
-        Err(_) => Err(Problem::new(
+/// A body that has come.
+pub(crate) struct Whole {
+    pub bytes: Bytes,
+    held: Option<Held>,
+}
+
+impl Whole {
+    /// The pairs of a form.
+    pub(crate) fn pairs(&self) -> Result<Vec<(String, String)>, Problem> {
+        let count = 1 + self.bytes.iter().filter(|byte| **byte == b'&').count();
+        if count > MOST_PAIRS {
+            let text = format!("the form has more than {MOST_PAIRS} fields");
+            return Err(too_large(text));
+        }
+        let pairs = form_urlencoded::parse(&self.bytes).into_owned().collect();
+        self.became(count)?;
+        Ok(pairs)
+    }
+
+    /// It was parsed to so many values, which are kept until the answer.
+    fn became(&self, values: usize) -> Result<(), Problem> {
+        let Some(held) = &self.held else {
+            return Ok(());
+        };
+        let most = self.bytes.len() * GROWTH;
+        held.resize((2 * self.bytes.len() + values * PER_VALUE).min(most))
+    }
+}
+
+/// Reads a whole body, up to the limits of its size and of its time, and as far as the budget of all bodies goes.
+pub(crate) async fn read(head: &Parts, body: Body) -> Result<Whole, Problem> {
+    let limit = match head.extensions.get::<Caller>() {
+        Some(_) => LARGEST_BODY,
+        None => LARGEST_OPEN,
+    };
+    let held = head.extensions.get::<Held>().cloned();
+    let bytes = timeout(LONGEST_BODY, collect(body, limit, held.as_ref()));
+    let bytes = bytes.await.unwrap_or_else(|_| {
+        Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "timeout",
             format!(
                 "the body did not come within {} seconds; send it again",
                 LONGEST_BODY.as_secs()
             ),
-        )),
-    }
+        ))
+    })?;
+    Ok(Whole { bytes, held })
 }
 
-/// Reads JSON in which no field stands twice.
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    let mut path = Vec::new();
-    read_at(bytes, &mut path).map_err(|error| {
+async fn collect(mut body: Body, limit: usize, held: Option<&Held>) -> Result<Bytes, Problem> {
+    let too_large = || too_large(format!("the body is larger than {limit} bytes"));
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::bad_request("the body broke off"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if bytes.len() + data.len() > limit {
+            return Err(too_large());
+        }
+        if let Some(held) = held {
+            held.resize((bytes.len() + data.len()) * GROWTH)?;
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}
+
+fn too_large(text: String) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
+}
+
+/// Reads JSON in which no field stands twice, and counts its values.
+fn parse(bytes: &[u8]) -> Result<(Value, usize), Problem> {
+    let mut at = Place::default();
+    let value = read_at(bytes, &mut at).map_err(|error| {
+        if at.values > MOST_VALUES {
+            return too_large(format!("the body has more than {MOST_VALUES} values"));
+        }
         let problem = Problem::bad_request(format!("the body is not JSON: {error}"));
         match error.is_data() {
-            true => problem.at(&path, "duplicate", TWICE),
+            true => problem.at(&at.path, "duplicate", TWICE),
             false => problem,
         }
-    })
+    })?;
+    Ok((value, at.values))
 }
 
 /// Reads JSON in which no field stands twice, or says where it is none.
 pub(crate) fn read_once(bytes: &[u8]) -> Result<Value, serde_json::Error> {
-    read_at(bytes, &mut Vec::new())
+    read_at(bytes, &mut Place::default())
 }
 
 /// The same. After a refusal, the path leads to what was refused.
-fn read_at(bytes: &[u8], path: &mut Vec<String>) -> Result<Value, serde_json::Error> {
+fn read_at(bytes: &[u8], at: &mut Place) -> Result<Value, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = Once { path }.deserialize(&mut json)?;
+    let value = Once { at }.deserialize(&mut json)?;
     json.end()?;
     Ok(value)
 }
@@ -191,14 +323,24 @@ const TWICE: &str = "a field stands there twice";
 
 /// Reads a value whose objects name each field once.
 struct Once<'p> {
-    /// Leads to where it reads.
-    path: &'p mut Vec<String>,
+    at: &'p mut Place,
+}
+
+/// How far reading has come.
+#[derive(Default)]
+struct Place {
+    path: Vec<String>,
+    values: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for Once<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.at.values += 1;
+        if self.at.values > MOST_VALUES {
+            return Err(de::Error::custom("too many values"));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -237,9 +379,9 @@ impl<'de> Visitor<'de> for Once<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
         loop {
-            self.path.push(values.len().to_string());
-            let next = sequence.next_element_seed(Once { path: self.path })?;
-            self.path.pop();
+            self.at.path.push(values.len().to_string());
+            let next = sequence.next_element_seed(Once { at: self.at })?;
+            self.at.path.pop();
             match next {
                 Some(value) => values.push(value),
                 None => return Ok(Value::Array(values)),
@@ -251,12 +393,12 @@ impl<'de> Visitor<'de> for Once<'_> {
         let mut fields = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             let is_there = fields.contains_key(&name);
-            self.path.push(name.clone());
+            self.at.path.push(name.clone());
             if is_there {
                 return Err(de::Error::custom(TWICE));
             }
-            fields.insert(name, map.next_value_seed(Once { path: self.path })?);
-            self.path.pop();
+            fields.insert(name, map.next_value_seed(Once { at: self.at })?);
+            self.at.path.pop();
         }
         Ok(Value::Object(fields))
     }

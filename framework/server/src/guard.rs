@@ -44,9 +44,67 @@ pub(crate) struct Caller {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub SocketAddr);
 
+/// Who asks, as far as the network tells: the other end of the connection, or the client of a trusted proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client(pub IpAddr);
+
+impl Client {
+    fn of(app: &App, request: &Parts) -> Option<Self> {
+        let peer = request.extensions.get::<Peer>()?.0.ip();
+        Some(Self(client(
+            peer,
+            &app.options.trusted_proxies,
+            &request.headers,
+        )))
+    }
+}
+
+/// The last address before those of trusted proxies: what stands before it was written by the client itself.
+fn client(peer: IpAddr, trusted: &[IpAddr], headers: &HeaderMap) -> IpAddr {
+    if !trusted.contains(&peer) {
+        return peer;
+    }
+    let all = headers.get_all("x-forwarded-for").iter();
+    let passed: Vec<&str> = all
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    let mut known = peer;
+    for text in passed.into_iter().rev() {
+        let Some(address) = address(text.trim()) else {
+            return known;
+        };
+        known = address;
+        if !trusted.contains(&known) {
+            return known;
+        }
+    }
+    known
+}
+
+/// An address, also with a port and in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim_matches('"');
+    text.parse()
+        .or_else(|_| text.parse().map(|socket: SocketAddr| socket.ip()))
+        .or_else(|_| text.trim_start_matches('[').trim_end_matches(']').parse())
+        .ok()
+}
+
+/// Whether a proxy has passed a request on: its connection comes from this machine, and it does not.
+fn is_passed_on(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    })
+}
+
 /// Refuses what no page of ours and no client of ours asks, and finds out who asks.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
+    if let Some(client) = Client::of(&app, &head) {
+        head.extensions.insert(client);
+    }
     match admit(&app, &head).await {
         Ok(Some(mut caller)) => {
             let id = head.extensions.get::<RequestId>();
@@ -100,8 +158,8 @@ async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
                 .admit(token, &request.method, &request.uri, Instant::now());
             return admitted.map(Some);
         }
-        let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
-        let known = known(app, TokenHash::of(token), peer).await;
+        let client = request.extensions.get::<Client>().map(|client| client.0);
+        let known = known(app, TokenHash::of(token), client).await;
         return known.map(Some);
     }
     if let Some(token) = app.sessions.token(&request.headers) {
@@ -110,7 +168,9 @@ async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
         }
         app.sessions.end(&request.headers);
     }
-    let is_open = !app.options.needs_token;
+    let options = &app.options;
+    let is_local = options.is_open || !is_passed_on(&request.headers);
+    let is_open = !options.needs_token && is_local;
     Ok(is_open.then(|| Caller {
         name: "local".to_owned(),
         scope: Scope::Admin,
@@ -133,19 +193,13 @@ fn host(app: &App, request: &Parts) -> Result<Authority, Problem> {
         ));
     };
     let name = host.host();
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = bare
-        .parse::<IpAddr>()
-        .map_or(bare.eq_ignore_ascii_case("localhost"), |ip| {
-            ip.is_loopback()
-        });
     let is_named = app
         .options
         .hosts
         .iter()
         .any(|known| known.eq_ignore_ascii_case(name));
     let is_known = match app.options.bind.ip().is_loopback() {
-        true => is_loopback || is_named,
+        true => is_loopback(name) || is_named,
         // Everybody needs a token there, and a page elsewhere has none.
         false => is_named || app.options.hosts.is_empty(),
     };
@@ -157,6 +211,15 @@ fn host(app: &App, request: &Parts) -> Result<Authority, Problem> {
             "this service is not called by that name; add it with --host",
         )),
     }
+}
+
+/// Whether a name or address is this machine's own.
+pub(crate) fn is_loopback(name: &str) -> bool {
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>()
+        .map_or(bare.eq_ignore_ascii_case("localhost"), |ip| {
+            ip.is_loopback()
+        })
 }
 
 /// Whether a page of another site loads the script that embeds a form, or the empty frame of one. Nothing else is let in
@@ -245,13 +308,13 @@ fn wrong_token() -> Problem {
 pub(crate) async fn known(
     app: &App,
     token: TokenHash,
-    peer: Option<IpAddr>,
+    client: Option<IpAddr>,
 ) -> Result<Caller, Problem> {
     if let Some(caller) = app.caller(token).await? {
         return Ok(caller);
     }
-    if let Some(peer) = peer {
-        WRONG.count(peer)?;
+    if let Some(client) = client {
+        WRONG.count(client)?;
     }
     Err(wrong_token())
 }
@@ -280,5 +343,59 @@ impl Guesses {
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text)
                 .retry_after(60),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_whose_request_it_passes_on() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let proxies = [ip("127.0.0.1"), ip("10.0.0.7")];
+        let named = |values: &[(&'static str, &'static str)]| {
+            client(ip("127.0.0.1"), &proxies, &headers(values))
+        };
+        let by = "x-forwarded-for";
+        assert_eq!(named(&[(by, "203.0.113.9")]), ip("203.0.113.9"));
+        assert_eq!(named(&[(by, "1.2.3.4, 203.0.113.9")]), ip("203.0.113.9"));
+        assert_eq!(named(&[(by, "203.0.113.9, 10.0.0.7")]), ip("203.0.113.9"));
+        assert_eq!(
+            named(&[(by, "1.2.3.4"), (by, "203.0.113.9:4711")]),
+            ip("203.0.113.9")
+        );
+        assert_eq!(named(&[(by, "[2001:db8::1]:443")]), ip("2001:db8::1"));
+        assert_eq!(named(&[(by, "203.0.113.9, unknown")]), ip("127.0.0.1"));
+        assert_eq!(named(&[]), ip("127.0.0.1"));
+        let other = client(ip("192.0.2.1"), &proxies, &headers(&[(by, "127.0.0.1")]));
+        assert_eq!(other, ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn what_a_proxy_adds_is_seen() {
+        for name in [
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-forwarded-by-something",
+        ] {
+            assert!(is_passed_on(&headers(&[(name, "")])), "{name}");
+        }
+        assert!(!is_passed_on(&headers(&[
+            ("host", "localhost"),
+            ("x-request-id", "1")
+        ])));
     }
 }

@@ -22,6 +22,7 @@ mod openapi;
 mod operations;
 mod origin;
 mod pages;
+mod places;
 mod probing;
 mod problem;
 mod request_id;
@@ -45,6 +46,8 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     app::App,
+    body::Held,
+    guard::is_loopback,
     listen::{Metered, listen, serve, tls},
     problem::Problem,
 };
@@ -68,21 +71,38 @@ pub struct Service {
 }
 
 impl Service {
-    /// Listens where the options say; refused where anybody could ask without a token.
+    /// Listens where the options say; refused where anybody could ask without a token. A name that is not this machine's
+    /// means a proxy, whose clients are anywhere.
     pub async fn bind(
         registry: Registry,
         open_store: OpenStore,
         context: Context,
-        options: Options,
+        mut options: Options,
     ) -> Result<Self> {
-        let is_safe = options.bind.ip().is_loopback()
-            || (options.needs_token && !open_store()?.tokens()?.is_empty());
-        if !is_safe {
-            let text = format!(
-                "everybody on the network could use the connections through {}; make a token with `headwater token add`, \
-                 or listen on 127.0.0.1",
-                options.bind
-            );
+        let is_own = options.bind.ip().is_loopback();
+        let foreign = match is_own && options.is_open {
+            true => None,
+            false => options
+                .hosts
+                .iter()
+                .find(|host| !is_loopback(host))
+                .cloned(),
+        };
+        options.needs_token |= foreign.is_some();
+        let has_tokens =
+            || -> Result<bool> { Ok(options.needs_token && !open_store()?.tokens()?.is_empty()) };
+        if (!is_own || foreign.is_some()) && !has_tokens()? {
+            let text = match foreign.filter(|_| is_own) {
+                Some(host) => format!(
+                    "everybody who reaches the service as {host} could use its connections; make a token with `headwater \
+                     token add`, or give --open where the proxy lets in no others"
+                ),
+                None => format!(
+                    "everybody on the network could use the connections through {}; make a token with `headwater token \
+                     add`, or listen on 127.0.0.1",
+                    options.bind
+                ),
+            };
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
         let tls = options
@@ -153,14 +173,18 @@ async fn unknown(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 /// What every answer has, and what is counted of it.
-async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("unknown", MatchedPath::as_str)
         .to_owned();
+    // Until the answer is made, its body counts.
+    let held = Held::new(&app.bodies);
+    request.extensions_mut().insert(held.clone());
     let mut answer = next.run(request).await.into_response();
+    drop(held);
     app.metrics
         .request(&method, &route, answer.status().as_u16());
     let headers = answer.headers_mut();
@@ -170,6 +194,9 @@ async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
             .or_insert(HeaderValue::from_static(value));
     };
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if app.options.tls.is_some() {
+        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
     set(header::REFERRER_POLICY, "no-referrer");
     set(header::CACHE_CONTROL, "no-store");
     set(

@@ -17,6 +17,7 @@ use std::{
 use axum::{Router, body::Body, extract::Request, response::IntoResponse};
 use bytes::Bytes;
 use headwater_core::{Error, Kind, Result};
+use headwater_host::files::read_regular;
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::{
     body::{Body as _, Frame, Incoming, SizeHint},
@@ -38,11 +39,18 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    guard::Peer, metrics::Metrics, problem::Problem, request_id::RequestId, stalled::Impatient,
+    guard::Peer,
+    metrics::Metrics,
+    places::{Activity, Busy, Places},
+    problem::Problem,
+    request_id::RequestId,
+    stalled::Impatient,
 };
 
 /// How long a client may take for the head of a request, and for its part of the handshake of TLS.
 const LONGEST_HEAD: Duration = Duration::from_secs(10);
+/// The same where all places are taken and the request will be refused.
+const LONGEST_REFUSED: Duration = Duration::from_secs(1);
 /// The largest head of a request, in bytes, and the most headers in it.
 const LARGEST_HEAD: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
@@ -54,6 +62,8 @@ const MOST_REFUSED: usize = 64;
 /// How long, and how many bytes, a client may send on after it was answered.
 const LONGEST_LINGER: Duration = Duration::from_secs(5);
 const MOST_LINGERING: usize = 16 << 20;
+/// Bytes of a certificate with its chain, or of a key.
+const LARGEST_PEM: u64 = 1 << 20;
 /// How long a stop waits for answers that are under way.
 const LONGEST_STOP: Duration = Duration::from_secs(8);
 
@@ -79,10 +89,8 @@ pub(crate) async fn serve(
     metrics: impl Fn() -> Metered + Send + Sync + 'static,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (full, refused) = (
-        Arc::new(Semaphore::new(most)),
-        Arc::new(Semaphore::new(MOST_REFUSED)),
-    );
+    let places = Places::new(most);
+    let waiting = Arc::new(Semaphore::new(MOST_REFUSED));
     let mut connections = JoinSet::new();
     let stopped = stop.clone();
     loop {
@@ -99,19 +107,36 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let (place, is_full) = match Arc::clone(&full).try_acquire_owned() {
-            Ok(place) => (place, false),
-            Err(_) => match Arc::clone(&refused).try_acquire_owned() {
-                Ok(place) => (place, true),
+        let client = peer.ip();
+        let place = places.take(client);
+        let waits = match place.is_some() {
+            true => None,
+            false => match Arc::clone(&waiting).try_acquire_owned() {
+                Ok(waits) => Some(waits),
                 Err(_) => continue,
             },
         };
-        let (router, tls, stopped, metered) =
-            (router.clone(), tls.clone(), stopped.clone(), metrics());
+        let (places, router, tls) = (places.clone(), router.clone(), tls.clone());
+        let (stopped, metered) = (stopped.clone(), metrics());
         connections.spawn(async move {
-            let _held = (place, metered);
+            let _metered = metered;
+            let place = match place {
+                Some(place) => Some(place),
+                None => places.take_soon(client).await,
+            };
+            let _waits = waits.filter(|_| place.is_none());
             let _ = stream.set_nodelay(true);
-            connection(stream, peer, tls, router, is_full, stopped).await;
+            let activity = place.as_ref().map(|place| Arc::clone(&place.activity));
+            let made_room = async {
+                match &place {
+                    Some(place) => place.activity.is_to_end().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = connection(stream, peer, tls, router, activity, stopped) => {}
+                () = made_room => {}
+            }
         });
     }
     let end = async { while connections.join_next().await.is_some() {} };
@@ -140,17 +165,18 @@ async fn connection(
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
-    is_full: bool,
+    activity: Option<Arc<Activity>>,
     stopped: watch::Receiver<bool>,
 ) {
+    let longest_head = longest_head(activity.as_ref());
     let stream = Impatient::new(stream);
     match tls {
-        None => answer(stream, peer, router, is_full, stopped).await,
+        None => answer(stream, peer, router, activity, stopped).await,
         // A session of TLS is large, and connections in the clear would each have room for one.
         Some(tls) => {
             let session = async {
-                if let Ok(Ok(stream)) = timeout(LONGEST_HEAD, tls.accept(stream)).await {
-                    answer(stream, peer, router, is_full, stopped).await;
+                if let Ok(Ok(stream)) = timeout(longest_head, tls.accept(stream)).await {
+                    answer(stream, peer, router, activity, stopped).await;
                 }
             };
             Box::pin(session).await;
@@ -162,17 +188,22 @@ async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     router: Router,
-    is_full: bool,
+    activity: Option<Arc<Activity>>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let longest_head = longest_head(activity.as_ref());
+    let is_full = activity.is_none();
     let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(answered(request, peer, router, is_full).await) }
+        let (router, busy) = (router.clone(), activity.as_ref().map(Activity::begin));
+        async move {
+            let answer = answered(request, peer, router, is_full).await;
+            Ok::<_, Infallible>(answer.map(|body| Body::new(Answering { body, _busy: busy })))
+        }
     });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(LONGEST_HEAD)
+        .header_read_timeout(longest_head)
         .max_buf_size(LARGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .keep_alive(!is_full);
@@ -241,6 +272,40 @@ async fn answered(
     answer
 }
 
+/// How long the head of a request may take: a second where it will be refused.
+fn longest_head(activity: Option<&Arc<Activity>>) -> Duration {
+    match activity {
+        Some(_) => LONGEST_HEAD,
+        None => LONGEST_REFUSED,
+    }
+}
+
+/// The body of an answer, which keeps its connection busy until it has gone out.
+struct Answering {
+    body: Body,
+    _busy: Option<Busy>,
+}
+
+impl hyper::body::Body for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The body of a request, and whether all of it was read.
 struct Followed {
     body: Incoming,
@@ -277,7 +342,8 @@ pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
         Error::new(Kind::ConfigInvalid, format!("{} {what}", path.display()))
     };
     let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| unusable(path, &format!("cannot be read: {error}")))
+        read_regular(path, LARGEST_PEM)
+            .map_err(|error| unusable(path, &format!("cannot be read: {error}")))
     };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<_, _>>()

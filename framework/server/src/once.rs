@@ -45,15 +45,15 @@ where
 {
     let (head, body) = request.into_parts();
     body::expect(&head.headers, "application/json")?;
-    let bytes = body::read(body).await?;
+    let body = body::read(&head, body).await?;
     let Some(key) = key(&head.headers, caller)? else {
-        let Json(wanted) = Json::of(&bytes)?;
+        let Json(wanted) = Json::of(&body)?;
         return answer(carry_out(wanted, None).await?).await;
     };
     // The key goes in as well, so that the same body has another hash each time.
     let mut hash = Sha256::new_with_prefix(&key);
     hash.update(head.uri.path());
-    hash.update(&bytes);
+    hash.update(&body.bytes);
     let hash: String = hash
         .finalize()
         .iter()
@@ -63,7 +63,7 @@ where
         Ok(under_way) => under_way,
         Err(body) => return answer(made(body)?).await,
     };
-    let done = match Json::of(&bytes) {
+    let done = match Json::of(&body) {
         Ok(Json(wanted)) => carry_out(wanted, Some(key)).await,
         Err(problem) => Err(problem),
     };

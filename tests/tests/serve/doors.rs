@@ -591,8 +591,16 @@ async fn a_connection_that_is_about_to_be_closed_says_so() {
 async fn too_many_connections_are_told_so_while_health_answers() {
     let service = acceptance::service::Service::start(HEADWATER, &["--most-connections", "4"]);
     let host = service.address.trim_start_matches("http://").to_owned();
-    let held: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(&host).unwrap()).collect();
-    // They are accepted and counted in their order, so before this one.
+    let head = "POST /login HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+                content-length: 9\r\n\r\n";
+    let hold = |_| {
+        let mut stream = TcpStream::connect(&host).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let held: Vec<TcpStream> = (0..4).map(hold).collect();
+    // Their requests have come before this one.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let busy = service.get("/api/v1/connectors").await;
     assert_eq!(busy.problem(), (503, "busy".to_owned()));
     let busy = service.request(Method::GET, "/api/v1/connectors");

@@ -313,7 +313,7 @@ async fn a_password_is_tested_and_saved_as_it_was_given() {
 #[tokio::test]
 async fn a_body_of_nothing_but_mistakes_gets_a_small_answer() {
     let service = service();
-    let members: Vec<String> = (0..100_000)
+    let members: Vec<String> = (0..15_000)
         .map(|number| format!("\"{number:x}\":1"))
         .collect();
     let config = format!("{{{}}}", members.join(","));
@@ -335,7 +335,7 @@ async fn a_body_of_nothing_but_mistakes_gets_a_small_answer() {
         assert_eq!(errors.len(), 101);
         // Two fields that are required are missing as well.
         let more = errors[100]["message"].as_str().unwrap();
-        assert!(more.contains("99902 errors more"), "{more}");
+        assert!(more.contains("14902 errors more"), "{more}");
     }
     assert_eq!(
         service.get("/api/v1/connections").await.json()["items"],

@@ -19,6 +19,7 @@ mod sessions;
 mod store;
 mod syncs;
 mod tls;
+mod walls;
 
 use std::{fs, path::Path, time::Duration};
 

@@ -8,7 +8,7 @@ use acceptance::{
     unlimited_sandbox,
 };
 use headwater_sandbox::{CopilotOptions, Sandbox};
-use reqwest::Method;
+use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{HEADWATER, new, service};
@@ -166,6 +166,23 @@ async fn a_connection_that_was_moved_to_another_account_is_refused_until_that_is
     );
     let same = sync(json!({ "streams": ["calls"], "same_account": true })).await;
     assert_eq!(same["status"], "complete", "{same}");
+
+    // The same in the console, whose form says it once.
+    let tag = service.get(path).await.tag.unwrap();
+    let back = json!({ "config": new(&sandbox, "")["config"] });
+    let changed = service.patch(path, &tag, &back).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    for (same, status) in [("", "failed"), ("&same_account=true", "complete")] {
+        let form = format!("stream=calls&destination=default&action=run{same}");
+        let request = service.request(Method::POST, "/connections/calls/streams");
+        let kind = "application/x-www-form-urlencoded";
+        let request = request.header(header::CONTENT_TYPE, kind).body(form);
+        let started = request.send().await.unwrap();
+        assert_eq!(started.status(), 303);
+        let page = started.headers()[header::LOCATION].to_str().unwrap();
+        let id = page.strip_prefix("/syncs/").unwrap();
+        assert_eq!(ended(&service, id).await["status"], status);
+    }
 }
 
 async fn sandbox_of_another_account() -> Sandbox {

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io::{self, Read},
     path::PathBuf,
 };
@@ -19,6 +18,7 @@ use headwater_core::{
     About, AnyConnector, FieldError, FieldKind, Finding, FormModel, Notice, ProbeClass, Timestamp,
     lint, simulate, tidy, validate,
 };
+use headwater_host::files::open_regular;
 use headwater_store::Scope;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -323,7 +323,7 @@ async fn read(path: PathBuf) -> Result<String, Problem> {
     let read = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
         let most = LARGEST_SCHEMA as u64 + 1;
-        File::open(path)?.take(most).read_to_string(&mut text)?;
+        open_regular(&path)?.take(most).read_to_string(&mut text)?;
         Ok::<_, io::Error>(text)
     });
     match read.await {

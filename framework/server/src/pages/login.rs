@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{Posted, THEME_COOKIE, Visit, local, see_other};
 use crate::{
     body::Query,
-    guard::{Peer, known},
+    guard::{Client, known},
     problem::Problem,
 };
 
@@ -37,21 +37,21 @@ pub(super) async fn show(
 /// Exchanges a token for a session.
 pub(super) async fn enter(
     Extension(visit): Extension<Visit>,
-    peer: Option<Extension<Peer>>,
+    client: Option<Extension<Client>>,
     posted: Posted,
 ) -> Result<Response, Problem> {
     let next = local(posted.text("next"));
-    let peer = peer.map(|Extension(peer)| peer.0.ip());
+    let client = client.map(|Extension(client)| client.0);
     let app = &visit.app;
     let token = TokenHash::of(posted.text("token").trim());
-    if let Err(problem) = known(app, token.clone(), peer).await {
+    if let Err(problem) = known(app, token.clone(), client).await {
         let view = Login {
             next: next.to_owned(),
             error: Some(problem.detail.clone()),
         };
         return Ok(visit.show(problem.status(), login(&view, &app.texts)));
     }
-    let cookie = app.sessions.begin(token, app.options.tls.is_some())?;
+    let cookie = app.sessions.begin(token)?;
     Ok(with_cookie(see_other(next), &cookie))
 }
 

@@ -255,8 +255,8 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
         body::expect(&head.headers, "application/x-www-form-urlencoded")?;
-        let bytes = body::read(body).await?;
-        Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
+        let body = body::read(&head, body).await?;
+        Ok(Self(body.pairs()?))
     }
 }
 

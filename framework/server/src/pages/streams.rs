@@ -48,6 +48,7 @@ struct Chosen {
     streams: BTreeSet<String>,
     destination: String,
     is_redacted: bool,
+    is_same_account: bool,
     schedule: Schedule,
     version: String,
     done: Option<ScheduleChange>,
@@ -98,6 +99,7 @@ fn saved(visit: &Visit, found: &Found) -> Chosen {
             .collect(),
         destination: destination.or_else(first).unwrap_or_default(),
         is_redacted: scheduled.is_some_and(|schedule| schedule.is_redacted),
+        is_same_account: false,
         schedule: Schedule {
             frequency,
             cron,
@@ -123,6 +125,7 @@ pub(super) async fn chosen(
         streams: posted.all("stream").map(str::to_owned).collect(),
         destination: posted.text("destination").trim().to_owned(),
         is_redacted: posted.text("redact") == "true",
+        is_same_account: posted.text("same_account") == "true",
         schedule: Schedule {
             frequency: match posted.text("schedule") {
                 "manual" | "" => Frequency::Manual,
@@ -173,7 +176,7 @@ async fn run(
         streams: chosen.streams.iter().cloned().collect(),
         destination: chosen.destination.clone(),
         redact: chosen.is_redacted,
-        same_account: false,
+        same_account: chosen.is_same_account,
         actor: actor(caller),
     };
     let sync = start(&visit.app, order).await?;
@@ -284,6 +287,7 @@ fn show(visit: &Visit, status: StatusCode, found: &Found, chosen: Chosen) -> Res
         schedule: chosen.schedule,
         can_schedule: visit.app.options.schedules && visit.may(Scope::Admin).is_ok(),
         is_redacted: chosen.is_redacted,
+        is_same_account: chosen.is_same_account,
         version: chosen.version,
         done: chosen.done,
         errors: chosen.errors,

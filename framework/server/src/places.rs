@@ -1,0 +1,203 @@
+//! The connections that are open: which of them makes room when there is none.
+//!
+//! A connection that waits for a request costs its client nothing. When all places are taken, the silent one makes room
+//! that has waited longest, of the address that has most of them: whoever opens many connections loses their own.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+/// A connection is silent from then on: its request may be on its way before.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// The places for connections.
+#[derive(Clone)]
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    last: u64,
+    connections: HashMap<u64, Connection>,
+}
+
+struct Connection {
+    client: IpAddr,
+    activity: Arc<Activity>,
+}
+
+/// What a connection does.
+pub(crate) struct Activity {
+    /// Requests that are not answered yet.
+    requests: AtomicUsize,
+    /// When the last answer was given, or the connection was opened.
+    silent_since: Mutex<Instant>,
+    make_room: Notify,
+}
+
+/// A place that is taken, until this is dropped.
+pub(crate) struct Place {
+    number: u64,
+    places: Places,
+    _permit: OwnedSemaphorePermit,
+    pub activity: Arc<Activity>,
+}
+
+impl Places {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(most)),
+            taken: Arc::default(),
+        }
+    }
+
+    /// Takes a place. Where none is free, a silent connection is asked to make room for the next one.
+    pub(crate) fn take(&self, client: IpAddr) -> Option<Place> {
+        let permit = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
+                self.make_room();
+                return None;
+            }
+        };
+        let activity = Arc::new(Activity {
+            requests: AtomicUsize::new(0),
+            silent_since: Mutex::new(Instant::now()),
+            make_room: Notify::new(),
+        });
+        let mut taken = self.taken();
+        taken.last += 1;
+        let number = taken.last;
+        let connection = Connection {
+            client,
+            activity: Arc::clone(&activity),
+        };
+        taken.connections.insert(number, connection);
+        drop(taken);
+        Some(Place {
+            number,
+            places: self.clone(),
+            _permit: permit,
+            activity,
+        })
+    }
+
+    /// Takes a place as soon as a silent connection has made room for it; none where all are busy.
+    pub(crate) async fn take_soon(&self, client: IpAddr) -> Option<Place> {
+        const TRIES: u32 = 20;
+        for _ in 0..TRIES {
+            if let Some(place) = self.take(client) {
+                return Some(place);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        None
+    }
+
+    fn make_room(&self) {
+        let taken = self.taken();
+        let mut by_client: HashMap<IpAddr, usize> = HashMap::new();
+        for connection in taken.connections.values() {
+            *by_client.entry(connection.client).or_default() += 1;
+        }
+        let silent = taken.connections.values().filter_map(|connection| {
+            let since = connection.activity.silent_since()?;
+            Some((connection, since))
+        });
+        let next = silent.max_by_key(|(connection, since)| {
+            (by_client[&connection.client], std::cmp::Reverse(*since))
+        });
+        if let Some((connection, _)) = next {
+            connection.activity.make_room.notify_one();
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken().connections.remove(&self.number);
+    }
+}
+
+/// A request, until its answer has gone out.
+pub(crate) struct Busy(Arc<Activity>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        *self.0.since() = Instant::now();
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Activity {
+    /// Counts a request that has come.
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Waits until the connection, silent still, is to make room.
+    pub(crate) async fn is_to_end(&self) {
+        loop {
+            self.make_room.notified().await;
+            if self.requests.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+    }
+
+    fn silent_since(&self) -> Option<Instant> {
+        let is_idle = self.requests.load(Ordering::Relaxed) == 0;
+        let since = *self.since();
+        (is_idle && since.elapsed() >= SILENT).then_some(since)
+    }
+
+    fn since(&self) -> MutexGuard<'_, Instant> {
+        self.silent_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_silent_one_of_who_has_most_makes_room() {
+        let [flood, other] = ["203.0.113.1", "203.0.113.2"].map(|ip| ip.parse().unwrap());
+        let places = Places::new(4);
+        let lone = places.take(other).unwrap();
+        let busy = places.take(flood).unwrap();
+        let request = busy.activity.begin();
+        let silent: Vec<Place> = (0..2).map(|_| places.take(flood).unwrap()).collect();
+        for place in [&lone, &busy].into_iter().chain(&silent) {
+            *place.activity.since() -= SILENT;
+        }
+        *silent[1].activity.since() -= SILENT;
+        assert!(places.take(other).is_none());
+        silent[1].activity.is_to_end().await;
+        drop(silent);
+        let taken: Vec<Place> = (0..2).map(|_| places.take(other).unwrap()).collect();
+        // Those that came just now may have a request on its way.
+        assert!(places.take(flood).is_none());
+        lone.activity.is_to_end().await;
+        drop(request);
+        drop(taken);
+        assert!(places.take(flood).is_some());
+    }
+}
