@@ -38,6 +38,7 @@ mod secret;
 mod simulate;
 mod stream;
 mod suggest;
+mod text;
 mod transport;
 mod validate;
 mod waits;
@@ -63,6 +64,7 @@ pub use secret::Secret;
 pub use simulate::{ProbeClass, simulate};
 pub use stream::{AnyStream, Coverage, DIGEST, Extent, Part, Position, Stream, StreamSpec};
 pub use suggest::nearest;
+pub use text::{is_hidden, one_line};
 pub use transport::{Body, Context, Failure, Meter, NewConnection, Transport, TransportError};
 pub use validate::{FieldError, Notice, bare, tidy, validate};
 

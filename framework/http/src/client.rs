@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use headwater_core::{
     BaseUrl, Body, Context, Error, Failure, Kind, NewConnection, Result, Secret, Status, Timestamp,
-    TransportError,
+    TransportError, one_line,
 };
 use http::{HeaderName, HeaderValue, header};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -16,9 +16,10 @@ use crate::{
     clock::{Clock, ServiceTime},
     complaint::complaint,
     envelope::{Records, Split, split_with},
+    hide::hide,
     limit::{LimitHeaders, Quota, RateLimit},
     limiter::{Share, Urgency},
-    message::{Target, collect, date},
+    message::{Speed, Target, collect, date},
     refusal::Refusal,
     retry::RetryPolicy,
     spares::Spares,
@@ -32,6 +33,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_BODY_LIMIT: usize = 32 << 20;
 /// What is read of the body of a refusal, to find its message.
 const COMPLAINT_LIMIT: usize = 64 << 10;
+/// Characters of its message that are shown, and those among which secrets are looked for.
+const SAID: usize = 200;
+const LOOKED_AT: usize = 4_000;
 
 /// A client of one service with one set of credentials. Clones share the counts; limits and the budget for retries are
 /// shared by everything in the process that uses the same credentials.
@@ -267,6 +271,7 @@ impl Client {
             (_, Some(body)) => Ok(Download {
                 service: self.inner.service,
                 body,
+                speed: Speed::default(),
             }),
             (response, None) => Err(response),
         })
@@ -674,25 +679,16 @@ impl Client {
     /// pages and anything else without one.
     pub fn said(&self, body: &[u8]) -> Option<String> {
         // Before the cut: half a secret is one that no search finds any more.
-        let text = self.redacted(complaint(body)?);
-        let line: String = text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(200)
-            .collect();
-        let line = line.trim().to_owned();
+        let text: String = complaint(body)?.chars().take(LOOKED_AT).collect();
+        let line = one_line(&self.redacted(text), SAID);
         (!line.is_empty()).then_some(line)
     }
 
-    /// A text of the service without anything that is secret here.
-    pub(crate) fn redacted(&self, mut text: String) -> String {
+    /// A text of the service without anything that is secret here, however it is spelt.
+    pub(crate) fn redacted(&self, text: String) -> String {
         let tokens = self.inner.tokens.iter().flat_map(Tokens::known);
-        for secret in self.inner.secrets.iter().cloned().chain(tokens) {
-            if !secret.expose().is_empty() {
-                text = text.replace(secret.expose(), "[redacted]");
-            }
-        }
-        text
+        let secrets: Vec<Secret> = self.inner.secrets.iter().cloned().chain(tokens).collect();
+        hide(text, &secrets)
     }
 }
 

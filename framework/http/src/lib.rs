@@ -40,6 +40,7 @@ mod cutter;
 mod encoding;
 mod envelope;
 mod export;
+mod hide;
 mod limit;
 mod limiter;
 mod message;

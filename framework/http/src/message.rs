@@ -6,7 +6,7 @@ use bytes::Bytes;
 use headwater_core::{Body, Error, Failure, Kind, Result, Timestamp, TransportError};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::spares::Spares;
 
@@ -15,6 +15,9 @@ pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Between two chunks of a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes a second that a body has to bring, on average of so long a wait.
+const LEAST_SPEED: u64 = 1_000;
+const SPAN: Duration = Duration::from_secs(60);
 
 /// One request: a method, a path below the base URL, a query, perhaps a JSON body.
 #[derive(Clone)]
@@ -149,6 +152,7 @@ impl fmt::Debug for Response {
 pub struct Download {
     pub(crate) service: &'static str,
     pub(crate) body: Body,
+    pub(crate) speed: Speed,
 }
 
 impl fmt::Debug for Download {
@@ -161,7 +165,8 @@ impl Download {
     /// The next piece; none at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let service = self.service;
-        next_chunk(&mut self.body)
+        self.speed
+            .next_chunk(&mut self.body)
             .await
             .map_err(|failed| match failed.failure {
                 // Damaged for good: opening it again brings the same bytes.
@@ -192,9 +197,10 @@ pub(crate) async fn collect(
     if announced.is_some_and(|announced| announced > limit) {
         return Ok(None);
     }
+    let mut speed = Speed::default();
     let mut collected = spares.take(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
     loop {
-        let Some(chunk) = next_chunk(&mut body).await? else {
+        let Some(chunk) = speed.next_chunk(&mut body).await? else {
             return Ok(Some(without_mark(spares.freeze(collected))));
         };
         if collected.len() + chunk.len() > limit {
@@ -209,6 +215,36 @@ fn without_mark(body: Bytes) -> Bytes {
     match body.starts_with(BYTE_ORDER_MARK) {
         true => body.slice(BYTE_ORDER_MARK.len()..),
         false => body,
+    }
+}
+
+/// How fast a body comes, counted while it is waited for: one that drips keeps nobody for ever.
+#[derive(Default)]
+pub(crate) struct Speed {
+    waited: Duration,
+    bytes: usize,
+}
+
+impl Speed {
+    /// The next piece; an error where the last minute of waiting brought too little.
+    async fn next_chunk(&mut self, body: &mut Body) -> Result<Option<Bytes>, TransportError> {
+        let began = Instant::now();
+        let chunk = next_chunk(body).await?;
+        self.waited += began.elapsed();
+        self.bytes += chunk.as_ref().map_or(0, Bytes::len);
+        if self.waited < SPAN {
+            return Ok(chunk);
+        }
+        let is_slow = (self.bytes as u64) < LEAST_SPEED * SPAN.as_secs();
+        *self = Self::default();
+        match is_slow && chunk.is_some() {
+            false => Ok(chunk),
+            true => Err(TransportError {
+                failure: Failure::Timeout,
+                before_send: false,
+                detail: "the answer came more slowly than 1 kB a second for a minute".to_owned(),
+            }),
+        }
     }
 }
 

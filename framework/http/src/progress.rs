@@ -19,7 +19,7 @@ use crate::{envelope::Split, seen::Seen};
 const MOST_EMPTY: u32 = 10;
 /// Pages in a row whose records all came before: more than a burst of new records pushes into view again.
 const MOST_REPEATED: u32 = 3;
-/// Records that a list may have beyond twice its largest total.
+/// Records that a list may have beyond twice the total that it began with.
 const MARGIN: u64 = 10_000;
 /// Pages of a list that tells no total.
 const MOST_PAGES: u64 = 100_000;
@@ -46,11 +46,11 @@ pub struct Progress {
     empty_pages: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     repeated_pages: u32,
-    /// The last total and the largest one.
+    /// The last total and the first one: a list that grows with every answer is not followed for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    largest_total: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_total: Option<u64>,
     /// What the totals of this reading differ by, added up.
     #[serde(default, skip_serializing_if = "is_default")]
     moved: u64,
@@ -130,7 +130,7 @@ impl Progress {
             let last = self.total.replace(total);
             let moved = last.map_or(0, |last| last.abs_diff(total));
             self.moved = self.moved.saturating_add(moved);
-            self.largest_total = self.largest_total.max(total);
+            self.first_total.get_or_insert(total);
         }
         self.pages = self.pages.saturating_add(1);
         self.read = self.read.saturating_add(records.len() as u64);
@@ -199,11 +199,12 @@ impl Progress {
                 "{MOST_EMPTY} pages in a row were empty, and the service names one more"
             ));
         }
-        let bound = self.largest_total.saturating_mul(2).saturating_add(MARGIN);
-        if self.total.is_some() && self.read > bound {
+        if let Some(total) = self.first_total
+            && self.read > total.saturating_mul(2).saturating_add(MARGIN)
+        {
             return endless(&format!(
-                "the list has a total of {}, and gave {} records",
-                self.largest_total, self.read
+                "the list had a total of {total} when it was begun, and gave {} records",
+                self.read
             ));
         }
         if self.pages >= MOST_PAGES {

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use headwater_core::{SignedDuration, Timestamp};
+use headwater_core::{SignedDuration, Timestamp, one_line};
 use http::{HeaderMap, header::RETRY_AFTER};
 
 /// No wait is longer than a year: beyond that, adding it to a clock overflows sooner or later.
@@ -61,9 +61,7 @@ impl Asked {
         match read {
             Some(delay) => self.delay = self.delay.max(Some(delay)),
             None => {
-                let printable = text.chars().filter(|c| !c.is_control());
-                let shown = printable.take(SHOWN).collect();
-                self.unread.get_or_insert((header, shown));
+                self.unread.get_or_insert((header, one_line(text, SHOWN)));
             }
         }
     }

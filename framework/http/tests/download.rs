@@ -166,7 +166,8 @@ async fn a_document_that_breaks_off_is_an_error_after_what_arrived() {
 
 #[tokio::test(start_paused = true)]
 async fn a_document_may_take_hours_but_never_pause_for_long() {
-    let data = || Piece::Data(Bytes::from_static(b"x"));
+    const PIECE: usize = 32_000;
+    let data = || Piece::Data(Bytes::from_static(&[b'x'; PIECE]));
     let wire = Wire::new(move |_, _| {
         let slow = (0..500).flat_map(|_| [data(), Piece::Pause(Duration::from_secs(29))]);
         Wire::pieces(200, &[], slow.collect())
@@ -175,8 +176,20 @@ async fn a_document_may_take_hours_but_never_pause_for_long() {
     let download = opened(wire.client().download(&document()).await);
     let (length, ended) = drain(download).await;
     ended.unwrap();
-    assert_eq!(length, 500);
+    assert_eq!(length, 500 * PIECE);
     assert_eq!(start.elapsed().as_secs(), 500 * 29);
+
+    // A byte now and then is no document.
+    let wire = Wire::new(move |_, _| {
+        let drop = || Piece::Data(Bytes::from_static(b"x"));
+        let drips = (0..500).flat_map(|_| [drop(), Piece::Pause(Duration::from_secs(5))]);
+        Wire::pieces(200, &[], drips.collect())
+    });
+    let start = Instant::now();
+    let download = opened(wire.client().download(&document()).await);
+    let (_, ended) = drain(download).await;
+    assert_broken_off(&ended.unwrap_err());
+    assert_eq!(start.elapsed().as_secs(), 60);
 
     let wire = Wire::new(move |_, _| {
         let pause = Piece::Pause(Duration::from_secs(3600));
@@ -186,5 +199,5 @@ async fn a_document_may_take_hours_but_never_pause_for_long() {
     let download = opened(wire.client().download(&document()).await);
     let (length, ended) = drain(download).await;
     assert_broken_off(&ended.unwrap_err());
-    assert_eq!((length, start.elapsed().as_secs()), (1, 30));
+    assert_eq!((length, start.elapsed().as_secs()), (PIECE, 30));
 }

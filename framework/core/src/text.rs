@@ -1,0 +1,41 @@
+//! Texts of others that people are to read.
+
+/// Whether a character is not seen and changes what is seen around it: marks of direction, which let a text show as
+/// another one, and blanks of no width. The two joiners are none, without which some scripts and emoji cannot be written.
+pub const fn is_hidden(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Returns a text in one line that moves no cursor and hides nothing, cut after so many characters.
+pub fn one_line(text: &str, most: usize) -> String {
+    let is_shown = |c: &char| !is_hidden(*c);
+    let line: String = text
+        .chars()
+        .filter(is_shown)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(most)
+        .collect();
+    line.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_moves_no_cursor_and_turns_no_text_around() {
+        let text = " a\u{1b}[31mb\r\nc\u{202e}txt.exe\u{2066}\u{200b}\u{feff}\u{e0041} \u{9b}1m";
+        assert_eq!(one_line(text, 100), "a [31mb  ctxt.exe  1m");
+        assert_eq!(one_line("abcdef", 3), "abc");
+        assert_eq!(one_line("👩\u{200d}💻", 9), "👩\u{200d}💻");
+    }
+}

@@ -1,0 +1,171 @@
+//! Hiding secrets in what a service says: it may repeat what it was sent, in the spelling in which it came or in another.
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use headwater_core::Secret;
+
+const INSTEAD: &str = "[redacted]";
+/// Shorter ones are hidden as they are only: their spellings would be found by chance.
+const SHORTEST: usize = 6;
+/// So many bytes of a spelling in a row give it away.
+const FRAGMENT: usize = 12;
+
+/// Hides these secrets in a text: as they are, escaped for JSON, an address or a form, in hexadecimal digits and in base64,
+/// alone or within something longer, and longer fragments of all of these.
+pub(crate) fn hide(text: String, secrets: &[Secret]) -> String {
+    let mut is_secret = vec![false; text.len()];
+    for secret in secrets {
+        for spelling in spellings(secret.expose()) {
+            mark(&text, &spelling, &mut is_secret);
+        }
+    }
+    if !is_secret.contains(&true) {
+        return text;
+    }
+    let mut shown = String::new();
+    let mut was_secret = false;
+    for (at, c) in text.char_indices() {
+        let is_part = is_secret[at..at + c.len_utf8()].contains(&true);
+        match (is_part, was_secret) {
+            (true, false) => shown.push_str(INSTEAD),
+            (true, true) => {}
+            (false, _) => shown.push(c),
+        }
+        was_secret = is_part;
+    }
+    shown
+}
+
+/// Marks where a spelling is, or a fragment of it.
+fn mark(text: &str, spelling: &str, is_secret: &mut [bool]) {
+    if spelling.is_empty() {
+        return;
+    }
+    let length = spelling.len().min(FRAGMENT);
+    let (text, spelling) = (text.as_bytes(), spelling.as_bytes());
+    for fragment in spelling.windows(length) {
+        for at in 0..(text.len() + 1).saturating_sub(length) {
+            if text[at..at + length].eq_ignore_ascii_case(fragment)
+                && (text[at..at + length] == *fragment || is_caseless(fragment))
+            {
+                is_secret[at..at + length].fill(true);
+            }
+        }
+    }
+}
+
+/// Whether letter case says nothing in a fragment: digits of hexadecimal numbers.
+fn is_caseless(fragment: &[u8]) -> bool {
+    fragment
+        .iter()
+        .all(|byte| byte.is_ascii_hexdigit() || *byte == b'%')
+}
+
+fn spellings(secret: &str) -> Vec<String> {
+    let mut all = vec![secret.to_owned()];
+    if secret.len() < SHORTEST {
+        return all;
+    }
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let json = json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'))
+        .unwrap_or_default();
+    // Some escape the slash as well, and every character that is not ASCII.
+    let in_ascii = |c: char| match c {
+        c if c.is_ascii() => c.to_string(),
+        c => {
+            let mut units = [0; 2];
+            let units = c.encode_utf16(&mut units).iter();
+            units.map(|unit| format!("\\u{unit:04x}")).collect()
+        }
+    };
+    for json in [json.to_owned(), json.chars().map(in_ascii).collect()] {
+        all.push(json.replace('/', "\\/"));
+        all.push(json);
+    }
+    all.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
+    let percent = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    };
+    all.push(secret.bytes().map(percent).collect());
+    all.push(secret.bytes().map(|byte| format!("%{byte:02x}")).collect());
+    all.push(secret.bytes().map(|byte| format!("{byte:02x}")).collect());
+    // Within something longer, three bytes decide about four characters: the secret begins at one of three places.
+    for before in 0..3 {
+        let within = [&vec![0; before][..], secret.as_bytes()].concat();
+        let text = STANDARD_NO_PAD.encode(within);
+        let own = (before * 8).div_ceil(6)..(before + secret.len()) * 8 / 6;
+        let text = &text[own];
+        all.push(text.to_owned());
+        all.push(text.replace('+', "-").replace('/', "_"));
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+    use super::*;
+
+    const SECRET: &str = "sk/Live+7~é\"\\~0aZ?>k9Qx-plus";
+
+    fn hidden(text: &str) -> String {
+        hide(text.to_owned(), &[Secret::new(SECRET)])
+    }
+
+    #[test]
+    fn no_spelling_of_a_secret_is_shown() {
+        let json = serde_json::to_string(SECRET).unwrap();
+        let percent: String = SECRET.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let form: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+        let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for spelt in [
+            SECRET.to_owned(),
+            json.trim_matches('"').to_owned(),
+            json.replace('/', "\\/").trim_matches('"').to_owned(),
+            json.replace('é', "\\u00e9").trim_matches('"').to_owned(),
+            percent.clone(),
+            percent.to_uppercase(),
+            form,
+            hex.clone(),
+            hex.to_uppercase(),
+        ] {
+            assert_eq!(
+                hidden(&format!("key {spelt} is wrong")),
+                "key [redacted] is wrong"
+            );
+        }
+        for user in ["", "u", "me", "you", "user@example.com"] {
+            for engine in [&STANDARD, &URL_SAFE] {
+                let sent = engine.encode(format!("{user}:{SECRET}:{user}"));
+                let shown = hidden(&format!("Basic {sent}!"));
+                assert!(shown.starts_with("Basic "), "{shown}");
+                let left = shown.replace("[redacted]", "");
+                assert!(
+                    left.len() <= "Basic !".len() + 2 * user.len() + 16,
+                    "{shown}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_fragment_is_hidden_and_a_short_one_is_no_secret() {
+        for from in 0..4 {
+            let fragment: String = SECRET.chars().skip(from).take(16).collect();
+            assert_eq!(hidden(&format!("({fragment})")), "([redacted])");
+        }
+        assert_eq!(
+            hidden("sk/Live is the kind of key"),
+            "sk/Live is the kind of key"
+        );
+        let short = [Secret::new("abc"), Secret::new("")];
+        assert_eq!(hide("abc YWJj".to_owned(), &short), "[redacted] YWJj");
+    }
+}
