@@ -184,6 +184,13 @@ impl State {
                     Some(sentence) => sentences.push(sentence),
                     None => sentences.extend(covered(&*stream, bookmark, state)?),
                 },
+                None if self.is_finished(name) => {
+                    sentences.push(
+                        "a run that was interrupted has read it to its end; the next run ends that one first, and reads all \
+                         of it again unless that was a short time ago"
+                            .to_owned(),
+                    );
+                }
                 None if state.is_some_and(|state| state.last_records.is_some()) => {
                     sentences.push(
                         "it was read to its end; the next run reads all of it again".to_owned(),

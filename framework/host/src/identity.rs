@@ -77,7 +77,8 @@ fn refused(connector: &str, difference: &str) -> Error {
     let text = format!(
         "the state is about another account of {connector}: {difference}. Nothing was read. To read this account, use \
          another destination, or begin anew with `headwater state reset --all`. If it is the same account, say so once: \
-         --same-account, or same_account in a request to the service"
+         --same-account, same_account in a request to the service, or \"The account has moved\" beside the streams in the \
+         console"
     );
     Error::new(Kind::ConfigInvalid, text)
 }

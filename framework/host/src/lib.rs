@@ -12,6 +12,7 @@ mod clock;
 pub mod drift;
 mod explain;
 pub mod fields;
+pub mod files;
 mod groups;
 mod guarantee;
 mod identity;

@@ -5,10 +5,13 @@ mod env_file;
 #[cfg(feature = "aws-sm")]
 mod secrets_manager;
 
-use std::{env, fmt, fs, io::Read, time::Duration};
+use std::{env, fmt, io, path::PathBuf, thread, time::Duration};
 
 use headwater_core::{Field, FieldError, FieldKind, FormModel};
 use serde_json::Value;
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::files::read_regular;
 
 pub use env_file::EnvFile;
 
@@ -219,7 +222,7 @@ impl<'e> Resolver<'e> {
     async fn resolve(&mut self, reference: &Reference<'_>) -> Result<String, String> {
         let resolved = match reference {
             Reference::Variable(name) => self.variable(name),
-            Reference::File(path) => file(path),
+            Reference::File(path) => file(path, TIME_LIMIT).await,
             Reference::Command(line) => command::run(line, TIME_LIMIT).await,
             #[cfg(feature = "aws-sm")]
             Reference::Secret(address) => self.vault.fetch(address, TIME_LIMIT).await,
@@ -238,15 +241,24 @@ impl<'e> Resolver<'e> {
     }
 }
 
-fn file(path: &str) -> Result<String, String> {
-    let file = fs::File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST_SECRET + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > LARGEST_SECRET {
-        return Err("is far too large for a secret".to_owned());
-    }
+/// Reads a file on a thread of its own, which is left alone where the file does not answer: it may be on a device or in a
+/// file system that hangs.
+async fn file(path: &str, limit: Duration) -> Result<String, String> {
+    let (tell, told) = oneshot::channel();
+    let path = PathBuf::from(path);
+    thread::spawn(move || tell.send(read_regular(&path, LARGEST_SECRET)));
+    let read = match timeout(limit, told).await {
+        Ok(Ok(read)) => read,
+        Ok(Err(_)) => return Err("cannot be read".to_owned()),
+        Err(_) => return Err(format!("did not answer within {} seconds", limit.as_secs())),
+    };
+    let bytes = read.map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => "is far too large for a secret".to_owned(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+            format!("cannot be opened: {error}")
+        }
+        _ => format!("cannot be read: {error}"),
+    })?;
     let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
@@ -288,7 +300,7 @@ mod tests {
     fn what_a_reference_leads_to_is_not_followed_further() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        fs::write(&path, "env:PATH\n").unwrap();
+        std::fs::write(&path, "env:PATH\n").unwrap();
         let mut answer =
             json!({ "auth": { "by": "key", "secret": format!("file:{}", path.display()) } });
         assert_eq!(

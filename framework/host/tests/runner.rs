@@ -615,6 +615,29 @@ async fn a_selection_is_not_bound_by_the_unfinished_pass_of_another_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_interrupted_run_has_finished_is_not_promised_to_come_again() {
+    let of = |name| {
+        let mut stream = Fake::new(name, 1, |_, token| match token {
+            0 => Ok(page(&[1], Some(1))),
+            _ => Ok(page(&[2], None)),
+        });
+        stream.takes = Duration::from_secs(1);
+        stream
+    };
+    let source = Fakes::new([of("a"), of("b"), of("c")]);
+    let (_folder, state) = place();
+    interrupt(&source, &state).await;
+    let said = |stream: usize| {
+        let explained = load(&source, &state).explain(&source).unwrap();
+        explained[stream].sentences.join("\n")
+    };
+    assert!(said(0).contains("interrupted"), "{}", said(0));
+    assert!(said(1).contains("a pass is under way"), "{}", said(1));
+    run(&source, &[], &state, Lines::default()).await.unwrap();
+    assert!(said(0).ends_with("the next run reads all of it again"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_between_the_two_passes_is_no_complete_run() {
     let source = interrupted(true, false);
     let (_folder, state) = place();

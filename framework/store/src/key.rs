@@ -11,7 +11,10 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use headwater_core::{Error, Kind, Result, Secret};
-use headwater_host::references::{self, EnvFile};
+use headwater_host::{
+    files::open_regular,
+    references::{self, EnvFile},
+};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -147,7 +150,7 @@ impl Keyring {
 
     /// Reads a key file; none where there is no file.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>> {
-        let file = match File::open(path) {
+        let file = match open_regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(refused(path, &format!("cannot be opened: {error}"))),

@@ -1,6 +1,6 @@
 //! What connections may be called, for machines and for people.
 
-use headwater_core::{Error, Kind, Result};
+use headwater_core::{Error, Kind, Result, is_hidden};
 
 use crate::{connections::Label, database::first, refusal::Refusal, store::Store};
 
@@ -30,20 +30,6 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
 
 fn is_plain(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit()
-}
-
-/// Characters that nobody sees and that change what is seen around them: marks of direction, which let a text show as
-/// another one, and blanks of no width. The two joiners stay, without which some scripts and emoji cannot be written.
-fn is_hidden(c: char) -> bool {
-    matches!(
-        c,
-        '\u{61c}'
-            | '\u{200b}'
-            | '\u{200e}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-    )
 }
 
 /// Whether a character leaves nothing to see where it stands alone.

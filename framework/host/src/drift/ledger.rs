@@ -5,6 +5,8 @@ use std::{
     mem,
 };
 
+use headwater_core::is_hidden;
+
 use super::{
     baseline::Baseline,
     event::{DriftEvent, DriftKind},
@@ -241,7 +243,7 @@ impl Ledger {
 fn shown(name: &[u8]) -> String {
     let mut shown = String::new();
     for character in String::from_utf8_lossy(name).chars().take(LONGEST_NAME) {
-        if character.is_control() {
+        if character.is_control() || is_hidden(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);

@@ -1,8 +1,10 @@
 //! A file of `KEY=VALUE` lines that `env:` looks into first. It changes no environment, so nothing else sees it.
 
-use std::{collections::BTreeMap, fmt, fs::File, io::Read, path::Path};
+use std::{collections::BTreeMap, fmt, io, path::Path};
 
 use headwater_core::{Error, Kind, Result, Secret};
+
+use crate::files::read_regular;
 
 /// Far more than a file of settings; anything larger is the wrong file.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -28,13 +30,12 @@ impl EnvFile {
             let text = format!("the environment file {} {what}", path.display());
             Error::new(Kind::ConfigInvalid, text)
         };
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|error| complain(format!("cannot be read: {error}")))?;
-        if bytes.len() as u64 > LARGEST_FILE {
-            return Err(complain("is larger than 1 MiB".to_owned()));
-        }
+        let bytes = read_regular(path, LARGEST_FILE).map_err(|error| {
+            complain(match error.kind() {
+                io::ErrorKind::FileTooLarge => "is larger than 1 MiB".to_owned(),
+                _ => format!("cannot be read: {error}"),
+            })
+        })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let place = error.utf8_error().valid_up_to();
             complain(format!("is not UTF-8 text (byte {place})"))
