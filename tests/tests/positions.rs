@@ -6,8 +6,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 use acceptance::{
     binary::{Ran, command},
     claribi, copilot,
+    postgres::Postgres,
     revenue::{self, outside, truth},
 };
+use headwater::Registry;
+use headwater_connectors as _;
 use headwater_sandbox::{
     ClaribiOptions, CopilotOptions, RevenueOptions, Sandbox, claribi::RateLimit,
 };
@@ -465,12 +468,30 @@ async fn the_position_of_one_account_is_not_used_for_another() {
     let (one, other) = (workspace(1).await, workspace(2).await);
     let (acme, umbrella) = (of_claribi(1).await, of_claribi(2).await);
     let (north, south) = (of_revenue(1).await, of_revenue(2).await);
-    for (connector, stream, mine, others) in [
+    let all = [
         ("clari-copilot", "calls", &one, &other),
-        ("claribi", "reports", &acme, &umbrella),
         (revenue::ID, "audit_events", &north, &south),
-    ] {
-        for to in ["sqlite:kept.db", "jsonl:kept", "parquet:rows"] {
+        ("claribi", "reports", &acme, &umbrella),
+    ];
+    let registry = Registry::collect().unwrap();
+    let registered = registry.iter().map(|connector| connector.about().id);
+    assert!(
+        registered.eq(all.iter().map(|one| one.0)),
+        "every connector is tried"
+    );
+    for (connector, stream, mine, others) in all {
+        let (source, _) = acceptance::open(connector, mine.1.clone());
+        assert!(
+            source.identity().is_some(),
+            "{connector} tells where it reads"
+        );
+        let facts = source.account().await.unwrap();
+        assert!(facts.is_some(), "{connector} tells whose account it reads");
+        let files = ["sqlite:kept.db", "jsonl:kept", "parquet:rows"].map(str::to_owned);
+        let server = Postgres::shared();
+        let tables = server.map(Postgres::database);
+        for to in files.into_iter().chain(tables) {
+            let to = &*to;
             let home = Home::new(connector, &mine.1);
             home.complete(to, &[stream]);
             home.configure(&others.1);

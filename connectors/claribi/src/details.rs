@@ -23,8 +23,8 @@ pub(crate) enum Details {
     Unserved,
 }
 
-/// The places of so many items in an order in which any few that follow each other come from all over them, without a
-/// period that others could have too.
+/// Returns the indices of a list of this length in an order that spreads any few neighbours over the whole list, and that
+/// has no period.
 pub(crate) fn spread(items: usize) -> Vec<usize> {
     let mut places: Vec<usize> = (0..items).collect();
     // Multiples of the golden ratio spread evenly over the numbers.

@@ -428,6 +428,8 @@ pub(crate) struct StreamsTexts {
     pub destination_hint: String,
     pub redact: String,
     pub redact_hint: String,
+    pub same_account: String,
+    pub same_account_hint: String,
     pub when: String,
     pub schedule: String,
     pub manual: String,

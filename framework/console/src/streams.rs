@@ -81,6 +81,8 @@ pub struct StreamChoice {
     pub can_schedule: bool,
     /// Whether personal data is replaced before it is written.
     pub is_redacted: bool,
+    /// Whether the run goes on although the position seems to be about another account.
+    pub is_same_account: bool,
     /// The version of the connection, to notice that somebody else changed it.
     pub version: String,
     /// What was done just now.
@@ -131,6 +133,13 @@ pub fn streams(view: &StreamChoice, text: &Messages) -> Page {
                         span { (own.redact) }
                     }
                     p.hint #redact-hint { (own.redact_hint) }
+                }
+                div.field.switch {
+                    label for="same-account" {
+                        input #same-account type="checkbox" name="same_account" value="true" checked[view.is_same_account] aria-describedby="same-account-hint";
+                        span { (own.same_account) }
+                    }
+                    p.hint #same-account-hint { (own.same_account_hint) }
                 }
             }
             @if view.can_schedule { (schedule(view, text)) }

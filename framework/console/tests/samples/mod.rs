@@ -537,6 +537,7 @@ fn stream_choice() -> StreamChoice {
         version: "3".to_owned(),
         done: Some(ScheduleChange::Saved),
         is_redacted: true,
+        is_same_account: false,
         errors: Vec::new(),
     }
 }
