@@ -555,7 +555,7 @@ async fn a_page_that_fails_in_three_runs_is_set_aside_named_and_brought_back() {
     for (code, exit_code) in [(500, 5), (200, 6)] {
         let sandbox = acceptance::unlimited_sandbox(1_000).await;
         let place = Place::of_copilot(&sandbox);
-        let skip = windowed(&place) - 300;
+        let skip = windowed(&place) - 299;
         sandbox.set_faults(poison(code, skip));
         let only_calls = ["--stream", "calls"];
         for run in 1..=2 {
@@ -629,7 +629,7 @@ fn closed(skip: u64, next: u32, retry_after: u64) -> Faults {
 async fn a_run_that_is_asked_to_come_back_in_an_hour_ends_with_what_it_has() {
     let sandbox = acceptance::unlimited_sandbox(1_000).await;
     let place = Place::of_copilot(&sandbox);
-    let skip = windowed(&place) - 900;
+    let skip = windowed(&place) - 899;
     sandbox.set_faults(closed(skip, u32::MAX, 3600));
     let begun = Instant::now();
     let one_by_one = [
@@ -678,7 +678,7 @@ async fn a_run_that_is_asked_to_come_back_in_an_hour_ends_with_what_it_has() {
 async fn a_run_that_is_to_stay_goes_on_by_itself() {
     let sandbox = acceptance::unlimited_sandbox(500).await;
     let place = Place::of_copilot(&sandbox);
-    let skip = windowed(&place) - 300;
+    let skip = windowed(&place) - 299;
     // More than the tries of one request.
     sandbox.set_faults(closed(skip, 7, 1));
     let ran = place.sync(&["--stream", "calls", "--stay"]);

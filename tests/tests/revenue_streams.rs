@@ -228,7 +228,7 @@ async fn odd_records_come_as_they_are() {
             "/v4/opportunity" => format!(" [ {ODD} ]\n"),
             "/v4/export/jobs" => format!("[{ODD}]"),
             "/v4/forecast/net_arr" => format!(
-                "\n{{\"new\":{{\"entries\":[1]}},\"timeFrames\":[{ODD}] ,\"timePeriods\":[{ODD}],\"\\u0065ntries\":7,\
+                "\n{{\"new\":{{\"entries\":[1]}},\"timeFrames\":[{ODD}] ,\"timePeriods\":[{ODD}],\"\\u0065ntry\":7,\
                  \"entries\": [ {ODD} , {ODD} ],\"users\":[{ODD}],\"fields\":[{ODD}]}} "
             ),
             _ => return Fate::Arrives,

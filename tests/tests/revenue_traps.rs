@@ -200,7 +200,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
         (
             result,
             200,
-            r#"{"entries":null}"#,
+            r#"{"entries":7}"#,
             export,
             Kind::DataInvalid,
             "other than a list at entries",
@@ -481,6 +481,20 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_null_in_an_export_is_empty_and_said_so() {
+    let body = r#"{"entries":null,"timePeriods":null}"#;
+    let (sandbox, host, _, summary) = read_with_answers(result, 200, body, json!({})).await;
+    assert!(summary.failure().is_none(), "{summary:?}");
+    for stream in ["forecast_entries", "time_periods"] {
+        assert!(host.records(stream).is_empty());
+    }
+    let notes = |stream: usize| summary.streams[stream].notes.keys().copied();
+    let all: Vec<&str> = notes(0).chain(notes(1)).collect();
+    assert!(all.contains(&"taken_as_empty"), "{summary:?}");
+    ordered_once(&sandbox);
+}
+
 /// What a stream that failed told, and what it should have.
 struct Told<'a> {
     found: Option<(Kind, String)>,
@@ -564,7 +578,7 @@ async fn the_other_streams_tell_what_was_wrong_as_well() {
             "activities",
             result,
             200,
-            r#"{"activities":null}"#,
+            r#"{"activities":7}"#,
             Kind::DataInvalid,
             "other than a list",
         ),
