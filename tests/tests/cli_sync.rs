@@ -258,3 +258,26 @@ async fn postgresql_is_given_by_reference_and_a_password_never_as_an_argument() 
     let keys = home.sandbox.keys("calls").unwrap();
     assert_eq!(usize::try_from(count).unwrap(), keys.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_the_size_of_files_is_an_error_and_the_next_run_completes() {
+    let home = Home::new(300).await;
+    for to in ["jsonl:records", "sqlite:records.db"] {
+        let limited = command("sh")
+            .args(["-c", "ulimit -f 64; exec \"$0\" \"$@\"", HEADWATER])
+            .args(["sync", ID, "--config", "copilot.json", "--stream", "calls"])
+            .args(["--to", to])
+            .current_dir(home.path())
+            .env("HEADWATER_HOME", home.path().join("home"))
+            .output()
+            .unwrap();
+        let limited = Ran::from(limited);
+        assert_eq!(limited.code, Some(74), "{to}: {}", limited.all());
+        let ran = home.sync(&["--stream", "calls", "--to", to]);
+        assert_eq!(ran.code, Some(0), "{to}: {}", ran.all());
+    }
+    assert_eq!(
+        home.keys("records.db", "calls"),
+        home.sandbox.keys("calls").unwrap()
+    );
+}

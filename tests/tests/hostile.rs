@@ -708,7 +708,7 @@ fn until_asked(sandbox: &Sandbox, child: &mut Child, requests: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_sync_keeps_what_it_has_and_the_next_one_completes_it() {
-    for which in [Signal::TERM, Signal::INT] {
+    for which in [Signal::TERM, Signal::INT, Signal::HUP] {
         let sandbox = acceptance::unlimited_sandbox(600).await;
         sandbox.set_faults("latency=20ms".parse().unwrap());
         let place = Place::of_copilot(&sandbox);

@@ -28,6 +28,7 @@ mod sandbox;
 mod saved;
 mod serve;
 mod show;
+mod signals;
 mod state;
 mod sync;
 mod terminal;

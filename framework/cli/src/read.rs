@@ -8,10 +8,7 @@ use headwater_host::{
     references::EnvFile,
 };
 use headwater_store::Lease;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use crate::{
     Failure, NewContext, Outcome,
@@ -21,6 +18,7 @@ use crate::{
     receipt::tell,
     runtime::runtime,
     saved::{Chosen, choose},
+    signals::Stops,
     terminal::{Terminal, until_stopped},
 };
 
@@ -168,27 +166,18 @@ pub(crate) fn treatment(options: &Treatment) -> Option<Redaction> {
     })
 }
 
-/// Stops after the first Ctrl-C or SIGTERM; the second one, or too long a wait, ends the process at once.
+/// Stops after the first Ctrl-C, SIGTERM or SIGHUP; the second one, or too long a wait, ends the process at once.
 pub(crate) fn on_signal(stop: watch::Sender<bool>) {
     // At once, and not in the task: whoever is told next that this runs may end it. Without a handler a signal keeps its usual
     // effect, which is a stop as well.
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+    let Ok(mut stops) = Stops::new() else {
         return;
     };
     tokio::spawn(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        next().await;
+        stops.next().await;
         let _ = stop.send(true);
         // A sink that hangs loses nothing by this: what it has not committed is read again.
-        let _ = tokio::time::timeout(LONGEST_STOP, next()).await;
+        let _ = tokio::time::timeout(LONGEST_STOP, stops.next()).await;
         std::process::exit(i32::from(Kind::Cancelled.exit_code()));
     });
 }

@@ -3,6 +3,8 @@
 use headwater_core::{Error, Kind};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::signals::outlive_file_limits;
+
 /// One thread, for a command that does its work and ends.
 pub(crate) fn runtime() -> Result<Runtime, Error> {
     build(Builder::new_current_thread())
@@ -14,8 +16,11 @@ pub(crate) fn server_runtime() -> Result<Runtime, Error> {
 }
 
 fn build(mut builder: Builder) -> Result<Runtime, Error> {
-    builder
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Kind::Unexpected, "the runtime cannot start").caused_by(error))
+    let runtime = builder.enable_all().build().map_err(|error| {
+        Error::new(Kind::Unexpected, "the runtime cannot start").caused_by(error)
+    })?;
+    let entered = runtime.enter();
+    outlive_file_limits();
+    drop(entered);
+    Ok(runtime)
 }

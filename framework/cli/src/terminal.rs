@@ -11,9 +11,8 @@ use rustix::{
     stdio,
 };
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, signals::Stops};
 
 /// Standard output, and what it can show.
 #[derive(Debug)]
@@ -103,22 +102,15 @@ pub(crate) fn require_output() -> Result<(), Error> {
     Ok(())
 }
 
-/// Work that Ctrl-C and SIGTERM end early, with everything that it has started. From then on these signals have no
+/// Work that Ctrl-C, SIGTERM and SIGHUP end early, with everything that it has started. From then on these signals have no
 /// other effect, so whatever comes after it has to be wrapped as well, or look for them itself.
 pub(crate) async fn until_stopped<T>(work: impl Future<Output = T>) -> Result<T, Error> {
-    let signal = |kind| {
-        signal(kind).map_err(|error| {
-            Error::new(Kind::Unexpected, "signals cannot be looked for").caused_by(error)
-        })
-    };
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
+    let mut stops = Stops::new().map_err(|error| {
+        Error::new(Kind::Unexpected, "signals cannot be looked for").caused_by(error)
+    })?;
     tokio::select! {
         done = work => return Ok(done),
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = stops.next() => {}
     }
     Err(Error::new(Kind::Cancelled, "stopped by the user"))
 }
