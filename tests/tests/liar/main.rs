@@ -27,7 +27,7 @@ use acceptance::postgres::Postgres;
 
 use crate::{
     judge::{Verdict, judge},
-    lies::{CATALOGUE, Honesty, Lie, SHORT_PAGES},
+    lies::{CATALOGUE, HELD_BACK, Honesty, Lie, SHORT_PAGES},
     runs::{Place, Run},
     stage::{CONNECTORS, Stage},
 };
@@ -69,11 +69,13 @@ fn draw(
 ) -> Vec<Box<dyn Lie>> {
     let count = dice.usize(1..=MOST_LIES);
     let mut all: Vec<Box<dyn Lie>> = CATALOGUE.iter().map(|draw| draw(dice)).collect();
+    let held_back: Vec<Box<dyn Lie>> = HELD_BACK.iter().map(|(draw, _)| draw(dice)).collect();
     let short_pages = dice.bool().then(|| SHORT_PAGES(dice));
     let fits = |lie: &dyn Lie| {
         lie.applies_to(connector) && !(is_binary && lie.waits()) && !(moves && lie.keeps_versions())
     };
     if let Ok(only) = env::var("HEADWATER_LIAR_LIES") {
+        all.extend(held_back);
         all.retain(|lie| fits(&**lie) && only.split(',').any(|name| name == lie.name()));
         all.extend(short_pages);
         return all;

@@ -194,7 +194,7 @@ pub(super) fn again(offset: Offset, total: u64, cap: u64) -> Then {
         },
     };
     if is_enough {
-        let text = "the list does not hold still: records entered a closed window; the next run goes on there";
+        let text = "the list does not hold still: records entered or left a closed window; the next run goes on there";
         return Then::AtNextRun(anew, Error::new(Kind::DataInvalid, text));
     }
     Then::At(anew)

@@ -148,6 +148,11 @@ impl WindowedList {
         if with_total && is_repeated && total >= offset.total && total > skip {
             return Ok(self.kept(window, offset, self.read_again(offset)));
         }
+        // A list that has become so much shorter is looked at from its start, where its records show.
+        if with_total && given == 0 && total < skip && offset.top == 0 {
+            let anew = again(offset, total, paging.cap);
+            return Ok(self.kept(window, offset, anew.into()));
+        }
         self.met.add(window, offset.floor, prints);
         let have_left = match with_total {
             true => offset.total.saturating_sub(total),
