@@ -153,14 +153,14 @@ impl Keyring {
         let file = match open_regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(refused(path, "is not a regular file"));
+            }
             Err(error) => return Err(refused(path, &format!("cannot be opened: {error}"))),
         };
         let about = file
             .metadata()
             .map_err(|error| refused(path, &format!("cannot be read: {error}")))?;
-        if !about.is_file() {
-            return Err(refused(path, "is not a regular file"));
-        }
         if about.uid() != rustix::process::geteuid().as_raw() {
             return Err(refused(path, "belongs to another user"));
         }
