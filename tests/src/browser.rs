@@ -288,10 +288,6 @@ impl Browser {
 
     /// Presses keys together: `Tab`, `Shift+Tab`, `Control+Enter`, `a`.
     pub async fn press(&self, keys: &str) {
-        // A window that was opened just now takes no keys yet.
-        let script = "return document.readyState === 'complete' && document.hasFocus()";
-        self.until("the focus of the window", script, json!([]))
-            .await;
         let keys: Vec<String> = keys.split('+').map(key).collect();
         let action = |kind: &'static str| move |key: &String| json!({ "type": kind, "value": key });
         let down = keys.iter().map(action("keyDown"));

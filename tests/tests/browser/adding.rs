@@ -339,6 +339,11 @@ async fn the_guide_follows_the_field_and_help_is_one_key_away() {
         return;
     };
     browser.go("/sources/clari-copilot").await;
+    // A window that was opened just now takes no keys yet.
+    let is_focused = "return document.hasFocus()";
+    browser
+        .until("the focus of the window", is_focused, json!([]))
+        .await;
     browser.press("?").await;
     browser.focus_is_at("Keyboard shortcuts").await;
     browser.sees("Save the open form").await;
