@@ -1,21 +1,28 @@
 //! Hiding secrets in what a service says: it may repeat what it was sent, in the spelling in which it came or in another.
 
+use std::collections::HashMap;
+
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use headwater_core::Secret;
 
 const INSTEAD: &str = "[redacted]";
 /// Shorter ones are hidden as they are only: their spellings would be found by chance.
 const SHORTEST: usize = 6;
-/// So many bytes of a spelling in a row give it away.
+/// The number of consecutive bytes of a spelling that count as the secret.
 const FRAGMENT: usize = 12;
 
 /// Hides these secrets in a text: as they are, escaped for JSON, an address or a form, in hexadecimal digits and in base64,
 /// alone or within something longer, and longer fragments of all of these.
 pub(crate) fn hide(text: String, secrets: &[Secret]) -> String {
     let mut is_secret = vec![false; text.len()];
+    let folded = text.to_ascii_lowercase();
+    let mut fragments: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for (at, fragment) in folded.as_bytes().windows(FRAGMENT).enumerate() {
+        fragments.entry(fragment).or_default().push(at);
+    }
     for secret in secrets {
         for spelling in spellings(secret.expose()) {
-            mark(&text, &spelling, &mut is_secret);
+            mark(&text, &fragments, &spelling, &mut is_secret);
         }
     }
     if !is_secret.contains(&true) {
@@ -35,19 +42,29 @@ pub(crate) fn hide(text: String, secrets: &[Secret]) -> String {
     shown
 }
 
-/// Marks where a spelling is, or a fragment of it.
-fn mark(text: &str, spelling: &str, is_secret: &mut [bool]) {
+/// Marks where a spelling is, or a fragment of it. `fragments` are those of the text in lower case, with their offsets.
+fn mark(
+    text: &str,
+    fragments: &HashMap<&[u8], Vec<usize>>,
+    spelling: &str,
+    is_secret: &mut [bool],
+) {
     if spelling.is_empty() {
         return;
     }
-    let length = spelling.len().min(FRAGMENT);
-    let (text, spelling) = (text.as_bytes(), spelling.as_bytes());
-    for fragment in spelling.windows(length) {
-        for at in 0..(text.len() + 1).saturating_sub(length) {
-            if text[at..at + length].eq_ignore_ascii_case(fragment)
-                && (text[at..at + length] == *fragment || is_caseless(fragment))
-            {
-                is_secret[at..at + length].fill(true);
+    if spelling.len() < FRAGMENT {
+        for (at, found) in text.match_indices(spelling) {
+            is_secret[at..at + found.len()].fill(true);
+        }
+        return;
+    }
+    let folded = spelling.to_ascii_lowercase();
+    let exact = spelling.as_bytes().windows(FRAGMENT);
+    for (exact, folded) in exact.zip(folded.as_bytes().windows(FRAGMENT)) {
+        for at in fragments.get(folded).into_iter().flatten() {
+            let place = *at..*at + FRAGMENT;
+            if text.as_bytes()[place.clone()] == *exact || is_caseless(exact) {
+                is_secret[place].fill(true);
             }
         }
     }
