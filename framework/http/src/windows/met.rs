@@ -110,6 +110,18 @@ impl Met {
         met.chains.entry(offset.floor).or_default().0 = Some(*offset);
     }
 
+    /// Notes that a chain goes on in another run, so that this one cannot count the window.
+    pub(super) fn leave(&self, window: Window, floor: u64) {
+        let mut windows = self.windows();
+        if let Some(met) = windows.get_mut(&window) {
+            met.expected = None;
+            met.chains.remove(&floor);
+            if met.chains.is_empty() {
+                windows.remove(&window);
+            }
+        }
+    }
+
     /// Notes that a chain is done. With the last one the window is: how many of its records came in none of them.
     pub(super) fn end(&self, window: Window, floor: u64, left: u64) -> u64 {
         let mut windows = self.windows();

@@ -175,7 +175,7 @@ impl WindowedList {
         Ok(self.kept(window, next, step.with(page)))
     }
 
-    /// A page behind what the total says that there is.
+    /// Reads the next page behind the total.
     pub(super) async fn step_up(
         &self,
         window: (Timestamp, Timestamp),
@@ -276,13 +276,17 @@ impl WindowedList {
 
     /// Remembers what was met up to a place for the one where reading goes on.
     fn kept(&self, window: (Timestamp, Timestamp), at: Offset, mut step: Step) -> Step {
-        if let Then::At(offset) = &step.then {
-            self.met.go_on(window, offset);
-            return step;
-        }
-        let short = self.met.end(window, at.floor, at.left);
-        if short > 0 && step.page.gaps.is_empty() && matches!(step.then, Then::NextWindow) {
-            step.page.gaps.push(self.others(window, Some(short)));
+        match &step.then {
+            Then::At(offset) => self.met.go_on(window, offset),
+            Then::NextWindow => {
+                let short = self.met.end(window, at.floor, at.left);
+                if short > 0 && step.page.gaps.is_empty() {
+                    step.page.gaps.push(self.others(window, Some(short)));
+                }
+            }
+            Then::Split(_) | Then::Opened(_) | Then::AtNextRun(..) => {
+                self.met.leave(window, at.floor);
+            }
         }
         step
     }
