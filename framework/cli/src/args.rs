@@ -428,7 +428,7 @@ pub(crate) struct Serve {
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
 
-    /// Ask for no token on this machine's own addresses, also where a proxy passes requests on: whoever the proxy lets in
+    /// Ask for no token on this machine's own addresses, also where a proxy passes requests on: every client of the proxy
     /// may do everything.
     #[arg(long, conflicts_with = "require_token")]
     pub open: bool,

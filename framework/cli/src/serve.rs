@@ -61,8 +61,8 @@ pub(crate) fn serve(
         }
         if options.open {
             say(
-                "no request needs a token, since --open was given; whoever reaches this address or its proxy may do \
-                 everything",
+                "no request needs a token, since --open was given; every client that reaches this address or its proxy \
+                 may do everything",
             );
         }
         if terminal.json {

@@ -15,7 +15,7 @@ pub const fn is_hidden(c: char) -> bool {
     )
 }
 
-/// Returns a text in one line that moves no cursor and hides nothing, cut after so many characters.
+/// Returns the first `most` characters of a text in one line, without control characters and hidden ones.
 pub fn one_line(text: &str, most: usize) -> String {
     let is_shown = |c: &char| !is_hidden(*c);
     let line: String = text

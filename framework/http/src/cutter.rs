@@ -42,7 +42,7 @@ pub(crate) struct Cutter {
 #[derive(Debug)]
 enum At {
     Start,
-    /// In the byte order mark before the document, after so many bytes of it.
+    /// In the byte order mark before the document, with the number of its bytes that came.
     Mark(usize),
     /// Before a name, or before the end of the object where that is allowed.
     Name {
@@ -58,7 +58,7 @@ enum At {
     Value {
         name: Vec<u8>,
     },
-    /// In a null in the place of a list, after so many bytes of it.
+    /// In a null in the place of a list, with the number of its bytes that came.
     Null(usize),
     /// In a value that nobody asked for.
     Skip(Skip),

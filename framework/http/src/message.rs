@@ -218,7 +218,7 @@ fn without_mark(body: Bytes) -> Bytes {
     }
 }
 
-/// How fast a body comes, counted while it is waited for: one that drips keeps nobody for ever.
+/// The speed of a body, measured while the client waits for it. A body that drips is an error.
 #[derive(Default)]
 pub(crate) struct Speed {
     waited: Duration,

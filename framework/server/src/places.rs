@@ -1,7 +1,7 @@
 //! The connections that are open: which of them makes room when there is none.
 //!
 //! A connection that waits for a request costs its client nothing. When all places are taken, the silent one makes room
-//! that has waited longest, of the address that has most of them: whoever opens many connections loses their own.
+//! that has waited longest, of the address that has most of them: a client that opens many connections loses its own.
 
 use std::{
     collections::HashMap,
