@@ -226,8 +226,10 @@ impl Progress {
         let distinct = self.distinct();
         let missing = self.total.unwrap_or(0).saturating_sub(distinct);
         let has_changed = self.moved > 0 || is_cut;
-        if !has_changed && missing == 0 {
-            let is_more = self.total.is_some_and(|total| total < distinct);
+        let is_more = self.total.is_some_and(|total| total < distinct);
+        // Neither the total nor the last page tells the end.
+        let is_doubtful = is_more && self.is_stuck();
+        if !has_changed && missing == 0 && !is_doubtful {
             let note = is_more.then(|| Note {
                 code: "count_differs",
                 message: format!(
@@ -250,24 +252,33 @@ impl Progress {
                 ..Ending::default()
             };
         }
-        let (code, message) = match has_changed {
-            true => (
+        let (code, message) = match (has_changed, is_doubtful) {
+            (true, _) => (
                 "list_changed",
                 format!(
                     "the list of {name} changed each time while it was read, so some of them may be missing"
                 ),
             ),
-            false => (
+            (false, true) => (
+                "count_differs",
+                format!(
+                    "the list of {name} gives more of them than it says that there are, and ends with a page that came \
+                     before"
+                ),
+            ),
+            (false, false) => (
                 "count_differs",
                 format!("the list of {name} gives fewer of them than it says that there are"),
             ),
         };
+        // The rest of the list may hide behind a page that came again.
+        let is_known = !self.is_stuck();
         let at_most = self.moved.saturating_add(missing);
         Ending {
             gaps: vec![Gap {
                 code,
                 message,
-                at_most: (at_most > 0).then_some(at_most),
+                at_most: (is_known && at_most > 0).then_some(at_most),
                 mend: Mend::Run,
             }],
             ..Ending::default()

@@ -27,7 +27,7 @@ use acceptance::postgres::Postgres;
 
 use crate::{
     judge::{Verdict, judge},
-    lies::{CATALOGUE, HELD_BACK, Honesty, Lie, SHORT_PAGES},
+    lies::{CATALOGUE, Honesty, Lie, SHORT_PAGES},
     runs::{Place, Run},
     stage::{CONNECTORS, Stage},
 };
@@ -69,13 +69,11 @@ fn draw(
 ) -> Vec<Box<dyn Lie>> {
     let count = dice.usize(1..=MOST_LIES);
     let mut all: Vec<Box<dyn Lie>> = CATALOGUE.iter().map(|draw| draw(dice)).collect();
-    let held_back: Vec<Box<dyn Lie>> = HELD_BACK.iter().map(|(draw, _)| draw(dice)).collect();
     let short_pages = dice.bool().then(|| SHORT_PAGES(dice));
     let fits = |lie: &dyn Lie| {
         lie.applies_to(connector) && !(is_binary && lie.waits()) && !(moves && lie.keeps_versions())
     };
     if let Ok(only) = env::var("HEADWATER_LIAR_LIES") {
-        all.extend(held_back);
         all.retain(|lie| fits(&**lie) && only.split(',').any(|name| name == lie.name()));
         all.extend(short_pages);
         return all;
@@ -116,8 +114,9 @@ async fn try_seed(seed: u64, postgres: Option<String>) -> Tried {
     let place = Place::new(postgres, is_binary, &stage);
     let calm = stage.truth().await;
     let streams: Vec<String> = calm.keys().cloned().collect();
-    // A run asks for what there is, tries again, and asks the details of what was listed.
-    let most_requests = 15 * stage.proxy.requests() + 300;
+    // A run asks for what there is, tries again, and asks the details of what was listed; each record can be a page.
+    let records: u64 = calm.values().map(|stream| stream.len() as u64).sum();
+    let most_requests = 15 * (stage.proxy.requests() + records) + 300;
     let mut verdict = Verdict::default();
     let mut runs: Vec<Run> = Vec::new();
     let (mut before, mut calm_runs) = (None, 0);

@@ -170,6 +170,24 @@ fn a_total_beyond_what_came_is_told_and_one_below_it_is_harmless() {
 }
 
 #[test]
+fn a_page_that_came_before_is_no_end_where_the_total_is_too_small() {
+    let mut progress = Progress::default();
+    for _ in 0..2 {
+        take(&mut progress, &[1, 2, 3], Some(2), true);
+        take(&mut progress, &[1, 2, 3], Some(2), true);
+        assert!(!progress.goes_on(Some("next")).unwrap());
+        let ending = progress.clone().end("items", false);
+        let Some(again) = ending.again else {
+            assert_eq!(ending.gaps[0].code, "count_differs");
+            assert_eq!(ending.gaps[0].at_most, None);
+            return;
+        };
+        progress = again;
+    }
+    panic!("the list ended without a gap");
+}
+
+#[test]
 fn records_without_a_key_are_left_out_by_the_page_only() {
     let mut progress = Progress::default();
     assert_eq!(take(&mut progress, &[1, 1, 2], None, false), 3);

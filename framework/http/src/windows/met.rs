@@ -28,12 +28,45 @@ pub(super) struct Met {
 struct InWindow {
     /// By its floor, each chain that is not done: the place that its records lead up to.
     chains: HashMap<u64, (Option<Offset>, Prints)>,
-    /// Records of the chains that are done.
-    done: Prints,
+    /// The chains that are done.
+    done: Vec<Done>,
     /// Records that the window had when it was cut; none where a part of it was read by another process.
     expected: Option<u64>,
     /// Records that have left since.
     left: u64,
+}
+
+/// A chain that is done.
+struct Done {
+    prints: Prints,
+    /// It was read once, in a list that held still: each of its records stood in its place.
+    is_single: bool,
+}
+
+impl InWindow {
+    /// Records that are missing, as far as the total and the records themselves tell.
+    fn short(&self) -> u64 {
+        let union: HashSet<&u64, RandomState> =
+            self.done.iter().flat_map(|chain| &chain.prints).collect();
+        let expected = self.expected.unwrap_or(0).saturating_sub(self.left);
+        let short = expected.saturating_sub(union.len() as u64);
+        short.max(self.strangers())
+    }
+
+    /// Records of one chain that came in another one, too. In one of them they took the place of others.
+    fn strangers(&self) -> u64 {
+        let is_still = self.left == 0 && self.expected.is_some();
+        let singles = self.done.iter().enumerate();
+        let singles = singles.filter(|(_, chain)| is_still && chain.is_single);
+        let strangers = singles.flat_map(|(index, chain)| {
+            let others = move |print: &&u64| {
+                let mut others = self.done.iter().enumerate();
+                others.any(|(other, done)| other != index && done.prints.contains(print))
+            };
+            chain.prints.iter().filter(others)
+        });
+        strangers.collect::<HashSet<_>>().len() as u64
+    }
 }
 
 impl Met {
@@ -103,6 +136,13 @@ impl Met {
         met.chains.entry(floor).or_default().1.extend(prints);
     }
 
+    /// Notes that a window has so many records more than its total told.
+    pub(super) fn grow(&self, window: Window, by: u64) {
+        if let Some(met) = self.windows().get_mut(&window) {
+            met.expected = met.expected.map(|expected| expected.saturating_add(by));
+        }
+    }
+
     /// Notes where a chain goes on.
     pub(super) fn go_on(&self, window: Window, offset: &Offset) {
         let mut windows = self.windows();
@@ -123,20 +163,22 @@ impl Met {
     }
 
     /// Notes that a chain is done. With the last one the window is: how many of its records came in none of them.
-    pub(super) fn end(&self, window: Window, floor: u64, left: u64) -> u64 {
+    pub(super) fn end(&self, window: Window, at: &Offset) -> u64 {
         let mut windows = self.windows();
         let Some(met) = windows.get_mut(&window) else {
             return 0;
         };
-        if let Some((_, prints)) = met.chains.remove(&floor) {
-            met.done.extend(prints);
+        if let Some((_, prints)) = met.chains.remove(&at.floor) {
+            met.done.push(Done {
+                prints,
+                is_single: !at.is_overlapping && !at.is_restless && at.round == 0,
+            });
         }
-        met.left = met.left.max(left);
+        met.left = met.left.max(at.left);
         if !met.chains.is_empty() {
             return 0;
         }
-        let expected = met.expected.unwrap_or(0).saturating_sub(met.left);
-        let short = expected.saturating_sub(met.done.len() as u64);
+        let short = met.short();
         windows.remove(&window);
         short
     }

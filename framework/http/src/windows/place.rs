@@ -29,6 +29,9 @@ pub(super) struct Offset {
     /// Records of this reading that came before.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) repeated: u64,
+    /// Records that the totals of the window leave out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) uncounted: u64,
     /// Records that have left the window since it was opened.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) left: u64,
@@ -125,6 +128,26 @@ impl Offset {
         self.floor.saturating_sub(self.left)
     }
 
+    /// Whether no other chain reads what is behind this one.
+    pub(super) const fn is_last_chain(&self) -> bool {
+        self.top == 0 || self.top >= self.total
+    }
+
+    /// The same of a list that turned out to end there.
+    pub(super) fn ending_at(self, end: u64) -> Self {
+        let end = end.max(self.begin());
+        let (top, opened) = match self.top {
+            0 => (0, end),
+            _ => (end, 0),
+        };
+        Self {
+            top,
+            opened,
+            up: 0,
+            ..self
+        }
+    }
+
     /// The page before `end`.
     pub(super) fn ask(&self, size: u64) -> Ask {
         // A list that goes on changing would be followed down in ever smaller steps, so it is not asked for less then.
@@ -189,6 +212,7 @@ pub(super) fn again(offset: Offset, total: u64, cap: u64) -> Then {
             floor: offset.floor.min(top.saturating_sub(1)),
             read: if is_enough { 0 } else { offset.read },
             left: offset.left,
+            uncounted: offset.uncounted,
             is_overlapping: offset.is_overlapping,
             ..anew
         },

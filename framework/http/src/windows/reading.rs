@@ -74,6 +74,8 @@ impl WindowedList {
                 round: offset.round,
                 ..Offset::of_size(offset.size)
             };
+            self.met.add(window, offset.floor, self.met.prints(&found));
+            self.met.go_on(window, &offset);
             return Ok(Step {
                 page: found,
                 then: Then::At(offset),
@@ -88,11 +90,15 @@ impl WindowedList {
                 then: Then::Split(split_window(window, total, paging.cap)?),
             });
         }
-        let total = total.max(distinct);
+        let uncounted = distinct.saturating_sub(total);
+        let total = total + uncounted;
         let offset = Offset {
             total,
+            uncounted,
             end: total,
             opened: total,
+            // A service that gives fewer than it is asked for may leave the one out that is beyond its total.
+            up: if given < size { total } else { 0 },
             round: offset.round,
             ..Offset::of_size(offset.size)
         };
@@ -129,6 +135,7 @@ impl WindowedList {
         else {
             return Ok(self.kept(window, offset, self.shrink(paging, offset)));
         };
+        let total = total.saturating_add(offset.uncounted);
         let given = page.records.len() as u64;
         let prints = self.met.prints(&page);
         let new = self.met.count_new(window, offset.floor, &prints);
@@ -158,7 +165,9 @@ impl WindowedList {
             true => offset.total.saturating_sub(total),
             false => 0,
         };
-        let is_untold = is_beyond && total <= offset.total;
+        // A page of one record has no room for one more than there should be.
+        let is_unproven = is_last && limit == 1 && given == 1;
+        let is_untold = (is_beyond && total <= offset.total) || is_unproven;
         let next = Offset {
             total: offset.total - have_left,
             // Nothing is behind an empty page, or the records from `offset.end` on have been read.
@@ -166,7 +175,7 @@ impl WindowedList {
             read: offset.read + new,
             repeated: offset.repeated + (given - new),
             left: offset.left.saturating_add(have_left),
-            up: if is_untold { offset.end } else { offset.up },
+            up: if is_untold { skip + given } else { offset.up },
             recount: false,
             is_restless: offset.is_restless || have_left > 0,
             ..offset
@@ -175,7 +184,7 @@ impl WindowedList {
         Ok(self.kept(window, next, step.with(page)))
     }
 
-    /// Reads the next page behind the total.
+    /// Reads the next page behind the total. A page with known records is asked for once more.
     pub(super) async fn step_up(
         &self,
         window: (Timestamp, Timestamp),
@@ -202,11 +211,32 @@ impl WindowedList {
         let given = page.records.len() as u64;
         let prints = self.met.prints(&page);
         let new = self.met.count_new(window, offset.floor, &prints);
+        let has_known = new < given;
+        if has_known && !offset.recount {
+            let again = Then::At(Offset {
+                recount: true,
+                ..offset
+            });
+            return Ok(self.kept(window, offset, again.into()));
+        }
         self.met.add(window, offset.floor, prints);
         let next = Offset {
             read: offset.read + new,
-            up: if new == 0 { 0 } else { offset.up + given },
+            recount: false,
+            // Known records stand where new ones should: the end is not known.
+            is_open: offset.is_open || has_known,
             ..offset
+        };
+        let next = match new {
+            0 => {
+                self.met
+                    .grow(window, offset.up.saturating_sub(offset.begin()));
+                next.ending_at(offset.up)
+            }
+            _ => Offset {
+                up: offset.up + given,
+                ..next
+            },
         };
         let step = self.after(window, paging, next, None)?;
         Ok(self.kept(window, next, step.with(page)))
@@ -279,7 +309,7 @@ impl WindowedList {
         match &step.then {
             Then::At(offset) => self.met.go_on(window, offset),
             Then::NextWindow => {
-                let short = self.met.end(window, at.floor, at.left);
+                let short = self.met.end(window, &at);
                 if short > 0 && step.page.gaps.is_empty() {
                     step.page.gaps.push(self.others(window, Some(short)));
                 }
@@ -343,6 +373,7 @@ impl WindowedList {
                 floor,
                 top,
                 opened: 0,
+                up: if is_last > 0 { offset.up } else { 0 },
                 ..offset
             });
             top = floor;
@@ -463,6 +494,12 @@ fn distrust(paging: &OffsetPaging, offset: Offset) -> Result<Then> {
     }
     Ok(Then::At(Offset {
         size: offset.size + 1,
+        // The last page may have had no room for records beyond the total.
+        up: if offset.is_last_chain() {
+            offset.begin()
+        } else {
+            0
+        },
         recount: false,
         ..offset
     }))

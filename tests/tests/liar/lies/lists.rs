@@ -1,14 +1,14 @@
 //! Lies of lists: totals, rows and links.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
 use super::{Dice, Fate, Honesty, Lie, chance};
 use crate::exchange::{About, Answer, Ask};
 
-/// Totals are wrong, always in the same way or in another one each time. They are never the number of rows that a page
-/// happens to have: together with short pages no client could tell that from the end of a list.
+/// Totals are wrong, always in the same way or in another one each time. They are never the number of different rows that a
+/// page happens to have: together with short pages no client could tell that from the end of a list.
 #[derive(Debug)]
 pub struct WrongTotal {
     by: i64,
@@ -39,7 +39,7 @@ impl Lie for WrongTotal {
         } else {
             self.by
         };
-        let rows = answer.records().map_or(0, |rows| rows.len());
+        let rows = answer.records().map_or(0, |rows| different(rows));
         let Some(total) = answer.total().filter(|_| ask.is_list()) else {
             return false;
         };
@@ -51,6 +51,12 @@ impl Lie for WrongTotal {
         *total = json!(told);
         told != real
     }
+}
+
+/// How many different rows there are.
+fn different(rows: &[Value]) -> usize {
+    let texts: HashSet<String> = rows.iter().map(Value::to_string).collect();
+    texts.len()
 }
 
 /// Totals are texts.

@@ -91,11 +91,14 @@ pub const CATALOGUE: &[Draw] = &[
     limits::RetryAfter::draw,
     limits::EndedToken::draw,
     lists::TextTotal::draw,
+    lists::SamePage::draw,
     lists::Endless::draw,
     lists::NullForNothing::draw,
     lists::NoContent::draw,
     lists::Repeats::draw,
     lists::Pinned::draw,
+    // It sees how many rows a page has in the end.
+    lists::WrongTotal::draw,
     lag::LateJob::draw,
     lag::LateResult::draw,
     lag::LateInList::draw,
@@ -106,19 +109,6 @@ pub const CATALOGUE: &[Draw] = &[
     data::Future::draw,
     data::SharedKeys::draw,
     data::ReusedIds::draw,
-];
-
-/// Lies that are known to be believed now and then, each with what they do. They are told when `HEADWATER_LIAR_LIES` names
-/// them.
-pub const HELD_BACK: &[(Draw, &str)] = &[
-    (
-        lists::WrongTotal::draw,
-        "a total that is another one in each answer hides records of a window about once in a hundred seeds",
-    ),
-    (
-        lists::SamePage::draw,
-        "a page in the place of another one, where pages are short as well, hides a record about once in a hundred seeds",
-    ),
 ];
 
 /// Pages of fewer records than were asked for. Half of all seeds have them, since most lies need several pages.
