@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Serve(Box<Serve>),
     /// Keep the tokens that the service asks for.
     Token(Token),
+    /// See who did what, and whether the list is whole.
+    Audit(Audit),
     /// Run a local simulator of a service, for trying things out.
     Sandbox(Sandbox),
     /// See the whole way in a minute, without an account: form, check, read, crash, resume.
@@ -87,6 +89,7 @@ impl Command {
             Self::Token(token) => {
                 matches!(token.command, TokenCommand::Add(_) | TokenCommand::List)
             }
+            Self::Audit(_) => true,
             _ => false,
         }
     }
@@ -621,6 +624,31 @@ pub(crate) enum TokenCommand {
         /// The token, as `headwater token list` names it.
         name: String,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    pub place: StorePlace,
+
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List what was done, the newest first.
+    List {
+        /// Of this connection or token only.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+
+        /// How many rows at most.
+        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        most: u32,
+    },
+    /// Look through all rows; exit code 6 where one was changed, added or taken away.
+    Verify,
 }
 
 #[derive(Debug, ClapArgs)]

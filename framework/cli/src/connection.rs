@@ -562,7 +562,7 @@ fn along(contents: &Contents) -> String {
 }
 
 fn rekey(store: &mut Store, terminal: &Terminal) -> Outcome {
-    let rekeyed = store.rekey()?;
+    let rekeyed = store.rekey(&Actor::local())?;
     if terminal.json {
         let unreadable: Vec<Value> = rekeyed
             .unreadable

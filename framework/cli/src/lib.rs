@@ -15,6 +15,7 @@
 
 mod answers;
 mod args;
+mod audit;
 mod check;
 mod connection;
 mod demo;
@@ -106,6 +107,7 @@ fn run(args: Args, context: NewContext) -> Outcome {
         }
         Command::Serve(options) => serve::serve(registry, &options, context, &terminal),
         Command::Token(options) => token::token(&options, &terminal),
+        Command::Audit(options) => audit::audit(&options, &terminal),
         Command::Sandbox(options) => sandbox::sandbox(&options, &terminal),
         Command::Demo(options) => demo::demo(registry, &options, context, &terminal),
     }

@@ -1,15 +1,28 @@
 //! Who did what: a list that only grows, and that never holds a value.
 //!
 //! A row is written in the transaction of the change that it tells of, so that neither is there without the other. The
-//! number of a row is taken first, which makes all changes wait for each other and the numbers grow without a gap.
+//! ledger is held first, which makes all changes wait for each other and the numbers grow without a gap. Each row has a
+//! digest of itself and of the one before, and the ledger seals the last one.
 
 use headwater_core::{Result, Timestamp};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::{
     connections::timestamp,
     database::{Database, Row, Value, first, transaction},
-    store::Store,
+    key::{Key, Keyring, hex},
+    ledger::Ledger,
+    store::{Store, sealing_key},
+    stored::Stored,
 };
+
+/// The columns that [`row`] reads.
+pub(crate) const COLUMNS: &str =
+    "id, time, who, what, connection_id, name, version, outcome, request_id";
+/// How many rows are looked through in one go.
+const ROWS_AT_ONCE: i64 = 10_000;
 
 /// On whose behalf something is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,35 +128,142 @@ impl Event {
     }
 }
 
+/// A change of the store under way, in one transaction.
+pub(crate) struct Change<'a> {
+    pub database: &'a mut dyn Database,
+    pub ledger: Ledger,
+    pub keyring: &'a Keyring,
+    /// The key that is sealed with.
+    pub key: Key,
+    /// The names of the connections that are sealed anew at the end.
+    touched: Vec<String>,
+}
+
+impl Change<'_> {
+    /// Seals a connection anew once the change is made, and notes its revision.
+    pub(crate) fn touch(&mut self, name: &str) {
+        self.touched.push(name.to_owned());
+    }
+
+    fn seal_touched(&mut self) -> Result<()> {
+        for name in std::mem::take(&mut self.touched) {
+            let Some(mut stored) = Stored::find(self.database, &name)? else {
+                continue;
+            };
+            stored.seal_whole(&self.key)?;
+            stored.write_whole(self.database)?;
+            self.ledger.connections.insert(stored.id, stored.revision);
+        }
+        Ok(())
+    }
+}
+
 /// Carries out some work and tells of it, as a whole or not at all.
 pub(crate) fn audited<T>(
-    database: &mut dyn Database,
+    store: &mut Store,
     actor: &Actor,
-    work: impl FnOnce(&mut dyn Database) -> Result<(T, Event)>,
+    work: impl FnOnce(&mut Change) -> Result<(T, Event)>,
 ) -> Result<T> {
-    let now = database.now()?;
-    transaction(database, |database| {
-        let statement = "UPDATE headwater_store SET audited = audited + 1 RETURNING audited";
-        let rows = database.query(statement, &[])?;
-        let id = rows.first().map_or(Ok(0), |row| row.integer(0))?;
-        let (done, event) = work(database)?;
+    let keyring = &store.keyring;
+    let database = &mut *store.database;
+    let time = database.now()?;
+    let (done, last) = transaction(database, |database| {
+        let ledger = Ledger::hold(database, keyring)?;
+        let key = sealing_key(database, keyring)?;
+        let mut change = Change {
+            database,
+            ledger,
+            keyring,
+            key,
+            touched: Vec::new(),
+        };
+        let (done, event) = work(&mut change)?;
+        change.seal_touched()?;
+        let Change {
+            database,
+            mut ledger,
+            key,
+            ..
+        } = change;
+        let row = Audited {
+            id: ledger.audited + 1,
+            time: timestamp(time)?,
+            who: actor.who.clone(),
+            what: event.what,
+            connection_id: event.connection_id,
+            name: event.name,
+            version: event.version,
+            outcome: event.outcome,
+            request_id: actor.request_id.clone(),
+        };
+        (ledger.audited, ledger.head) = (row.id, row.digest(&ledger.head));
+        row.write(database, &ledger.head)?;
+        ledger.write(database, &key)?;
+        Ok((done, row.id))
+    })?;
+    store.seen = store.seen.max(last);
+    Ok(done)
+}
+
+impl Audited {
+    /// What tells this row, after the rows that ended with another digest, from any other.
+    pub(crate) fn digest(&self, before: &str) -> String {
+        let Self {
+            id,
+            time,
+            who,
+            what,
+            connection_id,
+            name,
+            version,
+            outcome,
+            request_id,
+        } = self;
+        let time = time.as_millisecond();
+        let row = json!([
+            before,
+            id,
+            time,
+            who,
+            what,
+            connection_id,
+            name,
+            version,
+            outcome,
+            request_id
+        ]);
+        hex(&Sha256::digest(row.to_string()))
+    }
+
+    fn write(&self, database: &mut dyn Database, digest: &str) -> Result<()> {
         let statement = "INSERT INTO headwater_audit \
-                         (id, time, who, what, connection_id, name, version, outcome, request_id) \
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                         (id, time, who, what, connection_id, name, version, outcome, request_id, digest) \
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let parameters = [
-            id.into(),
-            now.into(),
-            actor.who.as_str().into(),
-            event.what.as_str().into(),
-            event.connection_id.as_deref().into(),
-            event.name.as_deref().into(),
-            event.version.into(),
-            event.outcome.as_str().into(),
-            actor.request_id.as_deref().into(),
+            self.id.into(),
+            self.time.as_millisecond().into(),
+            self.who.as_str().into(),
+            self.what.as_str().into(),
+            self.connection_id.as_deref().into(),
+            self.name.as_deref().into(),
+            self.version.into(),
+            self.outcome.as_str().into(),
+            self.request_id.as_deref().into(),
+            digest.into(),
         ];
-        database.execute(statement, &parameters)?;
-        Ok(done)
-    })
+        database.execute(statement, &parameters).map(drop)
+    }
+}
+
+/// Whether the audit is as headwater wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditProof {
+    /// How many rows there are.
+    pub rows: i64,
+    /// How many rows were written, as the ledger says.
+    pub expected: i64,
+    /// The first row that was changed, added or left out.
+    pub broken_at: Option<i64>,
 }
 
 impl Store {
@@ -155,13 +275,13 @@ impl Store {
         connection: Option<&str>,
         outcome: &str,
     ) -> Result<()> {
-        audited(&mut *self.database, actor, |database| {
+        audited(self, actor, |change| {
             let event = Event::new(what).ended(outcome);
             let Some(name) = connection else {
                 return Ok(((), event));
             };
             let statement = "SELECT id, version FROM headwater_connections WHERE name = ?1";
-            let event = match first(database.query(statement, &[name.into()])?) {
+            let event = match first(change.database.query(statement, &[name.into()])?) {
                 Some(row) => event.of(&row.text(0)?, name, row.integer(1)?),
                 None => event.named(name),
             };
@@ -183,15 +303,55 @@ impl Store {
         parameters.extend(name.map(Value::from));
         let of_name = name.map_or("", |_| "AND name = ?3");
         let statement = format!(
-            "SELECT id, time, who, what, connection_id, name, version, outcome, request_id FROM headwater_audit \
-             WHERE id < ?1 {of_name} ORDER BY id DESC LIMIT ?2"
+            "SELECT {COLUMNS} FROM headwater_audit WHERE id < ?1 {of_name} ORDER BY id DESC LIMIT ?2"
         );
         let rows = self.database.query(&statement, &parameters)?;
         rows.iter().map(row).collect()
     }
+
+    /// Looks through the whole audit: whether each row follows from the one before, up to the last one, which the ledger
+    /// knows.
+    pub fn verify_audit(&mut self) -> Result<AuditProof> {
+        self.with_ledger(|store, ledger| {
+            let mut proof = AuditProof {
+                rows: 0,
+                expected: ledger.audited,
+                broken_at: None,
+            };
+            let (mut last, mut head) = (0, String::new());
+            let statement = format!(
+                "SELECT {COLUMNS}, digest FROM headwater_audit WHERE id > ?1 ORDER BY id LIMIT ?2"
+            );
+            loop {
+                let rows = store
+                    .database
+                    .query(&statement, &[last.into(), ROWS_AT_ONCE.into()])?;
+                for found in &rows {
+                    // A row that cannot be read is one that was changed.
+                    last = found.integer(0)?;
+                    proof.rows += 1;
+                    let digest = row(found).map(|row| row.digest(&head)).unwrap_or_default();
+                    let is_good =
+                        last == proof.rows && found.text(9).is_ok_and(|kept| kept == digest);
+                    if !is_good && proof.broken_at.is_none() {
+                        proof.broken_at = Some(last.min(proof.rows));
+                    }
+                    head = digest;
+                }
+                if rows.is_empty() {
+                    break;
+                }
+            }
+            let is_whole = proof.rows == ledger.audited && head == ledger.head;
+            if !is_whole && proof.broken_at.is_none() {
+                proof.broken_at = Some(ledger.audited.min(proof.rows) + 1);
+            }
+            Ok(proof)
+        })
+    }
 }
 
-fn row(row: &Row) -> Result<Audited> {
+pub(crate) fn row(row: &Row) -> Result<Audited> {
     Ok(Audited {
         id: row.integer(0)?,
         time: timestamp(row.integer(1)?)?,

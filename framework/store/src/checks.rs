@@ -65,7 +65,7 @@ impl Store {
         actor: &Actor,
     ) -> Result<bool> {
         let said = json!(check.said).to_string();
-        audited(&mut *self.database, actor, |database| {
+        audited(self, actor, |change| {
             let statement = "UPDATE headwater_connections SET checked = ?1, last_check = ?2 \
                              WHERE name = ?3 AND deleted IS NULL AND version = ?4 AND (checked IS NULL OR checked <= ?1) \
                              RETURNING id";
@@ -75,7 +75,7 @@ impl Store {
                 name.into(),
                 version.into(),
             ];
-            let rows = database.query(statement, &parameters)?;
+            let rows = change.database.query(statement, &parameters)?;
             let event = Event::new("checked").named(name).at(version);
             let event = event.ended(&check.said.outcome);
             match rows.first() {

@@ -6,21 +6,20 @@ use headwater_core::{Date, Error, FormModel, Kind, Result, Timestamp, put};
 use serde_json::Value;
 
 use crate::{
-    audit::{Actor, Event, audited},
+    audit::{Actor, Change, Event, audited},
     checks::{LastCheck, last_check},
     database::{Database, Row, first},
     health::LastSync,
     key::{fill, hex},
+    ledger::Ledger,
     names::taken,
     refusal::Refusal,
     requests::{self, Reply},
     runs::Holder,
     schedules::Scheduled,
     secrets::{identity, take_out},
-    store::{Store, claim_key},
-    stored::{
-        COLUMNS, DAMAGED, JOINED, Stored, changed, changed_meanwhile, hold, missing, unreadable,
-    },
+    store::Store,
+    stored::{COLUMNS, DAMAGED, JOINED, Stored, changed, changed_meanwhile, missing, unreadable},
     undo,
 };
 
@@ -165,7 +164,6 @@ impl Store {
         Self::check_name(new.name)?;
         new.label.check()?;
         let (config, secrets) = take_out(form, new.answer)?;
-        let key = self.sealing_key()?;
         let mut id = [0; 16];
         fill(&mut id)?;
         let now = self.database.now()?;
@@ -194,9 +192,9 @@ impl Store {
             expires: new.label.expires,
             seals: BTreeMap::new(),
         };
-        stored.seal(&secrets, &key)?;
-        audited(&mut *self.database, actor, |database| {
-            claim_key(database, &key)?;
+        audited(self, actor, |change| {
+            stored.seal_secrets(&secrets, &change.key)?;
+            let database = &mut *change.database;
             let statement = "INSERT INTO headwater_connections \
                              (id, name, connector, config, identity, version, created, updated, epoch, title, description, \
                              created_by, updated_by, revision, expires) \
@@ -226,6 +224,7 @@ impl Store {
                 let text = "this request was given up meanwhile; send it again";
                 return Err(Error::new(Kind::Unavailable, text));
             }
+            change.touch(new.name);
             Ok(((), Event::new("created").of(&stored.id, new.name, 1)))
         })
     }
@@ -248,14 +247,17 @@ impl Store {
             "SELECT {COLUMNS} FROM (SELECT * FROM headwater_connections \
              WHERE deleted IS NULL AND name > ?1 {of_connector} ORDER BY name LIMIT ?2) c {JOINED} ORDER BY c.name"
         );
-        let rows = self.database.query(&statement, &parameters)?;
-        let listed = rows.chunk_by(|left, right| left.0[0] == right.0[0]);
-        Ok(listed.map(|rows| self.listed(rows)).collect())
+        self.with_ledger(|store, ledger| {
+            let rows = store.database.query(&statement, &parameters)?;
+            let listed = rows.chunk_by(|left, right| left.0[0] == right.0[0]);
+            Ok(listed.map(|rows| store.listed(rows, ledger)).collect())
+        })
     }
 
-    fn listed(&self, rows: &[Row]) -> Listed {
+    fn listed(&self, rows: &[Row], ledger: &Ledger) -> Listed {
         let readable = Stored::of(rows).and_then(|stored| {
-            let problem = stored.secrets(&self.keyring).err();
+            let verified = stored.verify(&self.keyring, ledger);
+            let problem = verified.and_then(|()| stored.secrets(&self.keyring)).err();
             let updated = timestamp(stored.updated)?;
             Ok((problem, updated, last_check(&stored)?, stored))
         });
@@ -300,17 +302,17 @@ impl Store {
 
     /// One connection without its secrets.
     pub fn get(&mut self, name: &str) -> Result<Connection> {
-        let read = self.read(name);
+        let read = self.with_ledger(|store, ledger| store.read(name, ledger));
         read.map_err(|error| match error.kind() {
             Kind::DataInvalid => unreadable(name, DAMAGED),
             _ => error,
         })
     }
 
-    fn read(&mut self, name: &str) -> Result<Connection> {
+    fn read(&mut self, name: &str, ledger: &Ledger) -> Result<Connection> {
         let stored = self.stored(name)?;
         let unreadable = |what: String| unreadable(name, &what);
-        stored.verify(&self.keyring).map_err(unreadable)?;
+        stored.verify(&self.keyring, ledger).map_err(unreadable)?;
         let config = serde_json::from_str(&stored.config).map_err(|_| unreadable(changed()))?;
         Ok(Connection {
             name: stored.name.clone(),
@@ -380,18 +382,15 @@ impl Store {
         actor: &Actor,
     ) -> Result<()> {
         label.map_or(Ok(()), |label| label.check())?;
-        let key = self.sealing_key()?;
         let now = self.database.now()?;
-        let new = connection
-            .stored
-            .with_config(form, answer, now, actor, &key)?;
-        audited(&mut *self.database, actor, |database| {
-            claim_key(database, &key)?;
-            hold_as_read(database, connection)?;
-            undo::keep(database, &new.name, new.updated)?;
-            new.write_config(database)?;
+        audited(self, actor, |change| {
+            let stored = &connection.stored;
+            let new = stored.with_config(form, answer, now, actor, &change.key)?;
+            hold_as_read(change, connection)?;
+            undo::keep(change, &new)?;
+            new.write_config(change.database)?;
             if let Some(label) = label {
-                write_label(database, &new.id, &new.name, label)?;
+                write_label(change.database, &new.id, &new.name, label)?;
             }
             Ok((
                 (),
@@ -407,9 +406,9 @@ impl Store {
     pub fn describe(&mut self, connection: &Connection, label: Label, actor: &Actor) -> Result<()> {
         label.check()?;
         let stored = &connection.stored;
-        audited(&mut *self.database, actor, |database| {
-            hold_as_read(database, connection)?;
-            write_label(database, &stored.id, &stored.name, label)?;
+        audited(self, actor, |change| {
+            hold_as_read(change, connection)?;
+            write_label(change.database, &stored.id, &stored.name, label)?;
             let event = Event::new("described").of(&stored.id, &stored.name, stored.version);
             Ok(((), event))
         })
@@ -424,10 +423,11 @@ impl Store {
         if known.as_deref() == Some(destination) {
             return Ok(());
         }
-        audited(&mut *self.database, actor, |database| {
-            let held = hold(database, name, None)?;
+        audited(self, actor, |change| {
+            let held = change.hold(name, None)?;
             let statement = "UPDATE headwater_connections SET destination = ?1 WHERE id = ?2";
-            database.execute(statement, &[destination.into(), held.id.as_str().into()])?;
+            let parameters = [destination.into(), held.id.as_str().into()];
+            change.database.execute(statement, &parameters)?;
             Ok((
                 (),
                 Event::new("sent elsewhere").of(&held.id, name, held.version),
@@ -437,8 +437,8 @@ impl Store {
 }
 
 /// Begins a change of a connection that is still as it was read.
-fn hold_as_read(database: &mut dyn Database, connection: &Connection) -> Result<()> {
-    let held = hold(database, &connection.name, Some(connection.revision))?;
+fn hold_as_read(change: &mut Change, connection: &Connection) -> Result<()> {
+    let held = change.hold(&connection.name, Some(connection.revision))?;
     match held.id == connection.stored.id {
         true => Ok(()),
         // Another one of the same name.

@@ -42,7 +42,7 @@ impl From<Option<Date>> for Value {
 }
 
 /// The values of a row, by the place of their column in the statement.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row(pub Vec<Value>);
 
 impl Row {

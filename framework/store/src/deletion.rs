@@ -10,7 +10,7 @@ use crate::{
     refusal::Refusal,
     runs::refuse_in_use,
     store::Store,
-    stored::{WHOLE, hold, missing},
+    stored::{WHOLE, missing},
     undo,
 };
 
@@ -56,13 +56,15 @@ impl Store {
         let id = self.id(name)?;
         let lock = self.lock(&id, name)?;
         let now = self.database.now()?;
-        audited(&mut *self.database, actor, |database| {
-            let held = hold(database, name, revision)?;
-            refuse_in_use(database, &held.id, name, lock.as_ref())?;
+        audited(self, actor, |change| {
+            let held = change.hold_any(name, revision)?;
+            refuse_in_use(change.database, &held.id, name, lock.as_ref())?;
             // Who held it before commits nothing any more.
             let statement = "UPDATE headwater_connections SET deleted = ?1, epoch = epoch + 1, holder = NULL, since = NULL, \
                              until = NULL WHERE id = ?2";
-            database.execute(statement, &[now.into(), held.id.as_str().into()])?;
+            change
+                .database
+                .execute(statement, &[now.into(), held.id.as_str().into()])?;
             Ok(((), Event::new("deleted").of(&held.id, name, held.version)))
         })
     }
@@ -70,14 +72,18 @@ impl Store {
     /// Brings a deleted connection back as it was.
     pub fn restore(&mut self, name: &str, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
-        audited(&mut *self.database, actor, |database| {
+        audited(self, actor, |change| {
+            let is_good = change.verify(name).is_ok();
             let statement = "UPDATE headwater_connections SET deleted = NULL, revision = revision + 1 \
                              WHERE name = ?1 AND deleted IS NOT NULL RETURNING id, version";
-            let Some(row) = first(database.query(statement, &[name.into()])?) else {
+            let Some(row) = first(change.database.query(statement, &[name.into()])?) else {
                 let text =
                     format!("there is no deleted connection {name:?} that could be restored");
                 return Err(Refusal::Missing.error(Kind::NotFound, text));
             };
+            if is_good {
+                change.touch(name);
+            }
             let event = Event::new("restored").of(&row.text(0)?, name, row.integer(1)?);
             Ok(((), event))
         })
@@ -96,8 +102,9 @@ impl Store {
         let rows = self.database.query(statement, &[name.into()])?;
         let id = first(rows).ok_or_else(|| missing(name))?.text(0)?;
         let lock = self.lock(&id, name)?;
-        audited(&mut *self.database, actor, |database| {
-            // Whoever wants to run it, or to restore it, has to wait.
+        audited(self, actor, |change| {
+            let database = &mut *change.database;
+            // A run of it, and its restoration, have to wait.
             let statement = "UPDATE headwater_connections SET epoch = epoch \
                              WHERE id = ?1 AND (CAST(?2 AS BIGINT) IS NULL OR deleted < ?2)";
             let parameters = [id.as_str().into(), deleted_before.into()];
@@ -107,6 +114,7 @@ impl Store {
             refuse_in_use(database, &id, name, lock.as_ref())?;
             let statement = "DELETE FROM headwater_connections WHERE id = ?1";
             database.execute(statement, &[id.as_str().into()])?;
+            change.ledger.connections.remove(&id);
             Ok(((), Event::new("removed").id(&id).named(name)))
         })?;
         if let Some(locks) = &self.locks {

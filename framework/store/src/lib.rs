@@ -1,8 +1,9 @@
 //! Saved connections: configs with sealed secrets, their runs, who runs them and when, and who did what.
 //!
 //! A [`Store`] is a SQLite file, or a PostgreSQL database that several hosts share. Secrets are sealed one by one with a
-//! key that is never in the store; everything else is in clear, and a seal over it shows when somebody changed it. What
-//! a seal is bound to (row, field, version, destination) is in `stored.rs`, how one key replaces another in `rekey.rs`.
+//! key that is never in the store. Everything else that a run obeys is in clear under a seal of its own: a change by other
+//! hands shows. What a seal is bound to is in `stored.rs`, what tells a row from an older copy of it in `ledger.rs`, how one
+//! key replaces another in `rekey.rs`.
 //!
 //! A run holds a lease with an epoch: a number that grows with each run of a connection. Everything that a run writes is
 //! refused once the epoch is another one, so two runs of one connection cannot both commit.
@@ -18,6 +19,7 @@ mod expiry;
 mod health;
 mod key;
 mod lease;
+mod ledger;
 mod lock;
 mod names;
 mod place;
@@ -38,7 +40,7 @@ mod stored;
 mod tokens;
 mod undo;
 
-pub use audit::{Actor, Audited};
+pub use audit::{Actor, AuditProof, Audited};
 pub use checks::{LastCheck, Said};
 pub use connections::{Connection, Label, Listed, NewConnection};
 pub use deletion::Contents;

@@ -7,7 +7,14 @@
 use headwater_core::{Error, Kind, Result};
 use headwater_host::Locked;
 
-use crate::{database::transaction, key::Keyring, store::Store, stored::Stored};
+use crate::{
+    audit::{Actor, Event, audited},
+    database::transaction,
+    key::Keyring,
+    ledger::Ledger,
+    store::{Store, sealing_key},
+    stored::Stored,
+};
 
 /// What a rotation of the key did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +29,7 @@ pub struct Rekeyed {
 
 impl Store {
     /// Seals everything with another key, or goes on with that where it was interrupted. Earlier configs are forgotten.
-    pub fn rekey(&mut self) -> Result<Rekeyed> {
+    pub fn rekey(&mut self, actor: &Actor) -> Result<Rekeyed> {
         let _lock = self.lock_keys()?;
         let mut rekeyed = Rekeyed {
             key_id: String::new(),
@@ -36,6 +43,7 @@ impl Store {
             }
         }
         rekeyed.key_id = self.keyring.primary().id.clone();
+        audited(self, actor, |_| Ok(((), Event::new("key replaced"))))?;
         self.end_rekey()?;
         Ok(rekeyed)
     }
@@ -54,7 +62,7 @@ impl Store {
 
     /// Makes the new key the store's, and returns the connections that are still sealed with another one.
     fn begin_rekey(&mut self) -> Result<Vec<String>> {
-        let before = self.sealing_key()?;
+        let before = sealing_key(&mut *self.database, &self.keyring)?;
         if self.has_given_keys {
             if !self.keyring.is_rotating() {
                 let text = "give the new key and the old one, as in NEW,OLD, where the store's key is given now";
@@ -71,13 +79,17 @@ impl Store {
                 None => Keyring::create(&path)?,
             };
         }
-        let key = self.keyring.primary().id.clone();
-        let statement = "UPDATE headwater_store SET key_id = ?1 WHERE key_id IS NULL OR key_id = ?2 OR key_id = ?1";
-        let parameters = [key.as_str().into(), before.id.as_str().into()];
-        if self.database.execute(statement, &parameters)? == 0 {
-            let text = "another process is changing the store's key; wait for it to end";
-            return Err(Error::new(Kind::Unavailable, text));
-        }
+        let (keyring, key) = (self.keyring.clone(), self.keyring.primary().clone());
+        transaction(&mut *self.database, |database| {
+            let ledger = Ledger::hold(database, &keyring)?;
+            let now = sealing_key(database, &keyring)?.id;
+            if now != before.id && now != key.id {
+                let text = "another process is changing the store's key; wait for it to end";
+                return Err(Error::new(Kind::Unavailable, text));
+            }
+            ledger.write(database, &key)
+        })?;
+        let key = key.id;
         let statement = "SELECT DISTINCT c.name FROM headwater_connections c \
                          JOIN headwater_secrets s ON s.connection = c.id WHERE s.key_id <> ?1 ORDER BY c.name";
         let rows = self.database.query(statement, &[key.as_str().into()])?;
@@ -88,9 +100,8 @@ impl Store {
     fn reseal(&mut self, name: &str) -> Result<Result<(), String>> {
         let (keyring, key) = (self.keyring.clone(), self.keyring.primary().clone());
         transaction(&mut *self.database, |database| {
-            // Whoever wants to change it has to wait.
-            let statement = "UPDATE headwater_connections SET updated = updated WHERE name = ?1";
-            database.execute(statement, &[name.into()])?;
+            // A change of it has to wait.
+            let ledger = Ledger::hold(database, &keyring)?;
             let mut stored = match Stored::find(database, name) {
                 Ok(Some(stored)) => stored,
                 Ok(None) => return Ok(Ok(())),
@@ -99,11 +110,13 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             };
-            let secrets = match stored.secrets(&keyring) {
+            let verified = stored.verify(&keyring, &ledger);
+            let secrets = match verified.and_then(|()| stored.secrets(&keyring)) {
                 Ok(secrets) => secrets,
                 Err(what) => return Ok(Err(what)),
             };
-            stored.seal(&secrets, &key)?;
+            stored.seal_secrets(&secrets, &key)?;
+            stored.seal_whole(&key)?;
             stored.write_seals(database)?;
             Ok(Ok(()))
         })

@@ -1,7 +1,7 @@
 //! Connections that cannot be read: what is left of them, and entering them again.
 //!
-//! Nothing vouches for what is left. It is there to be looked at by whoever enters the connection again with all of its
-//! secrets; no seal of it is opened, and no reference in it is followed.
+//! No seal vouches for what is left. It is shown to the person who enters the connection again with all of its secrets; no
+//! seal of it is opened, and no reference in it is followed.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::{
     connections::{Label, timestamp, write_label},
     database::Row,
     schedules::Scheduled,
-    store::{Store, claim_key},
-    stored::{DAMAGED, Stored, changed_meanwhile, hold, missing, unreadable},
+    store::Store,
+    stored::{DAMAGED, Stored, changed_meanwhile, missing, raise, unreadable},
 };
 
 /// What is left of a connection that cannot be read.
@@ -96,40 +96,41 @@ impl Store {
         actor: &Actor,
     ) -> Result<i64> {
         label.check()?;
-        let key = self.sealing_key()?;
         let now = self.database.now()?;
-        let new = remains.stored.with_config(form, answer, now, actor, &key)?;
-        audited(&mut *self.database, actor, |database| {
-            claim_key(database, &key)?;
-            let held = hold(database, &new.name, Some(remains.revision))?;
+        let version = audited(self, actor, |change| {
+            let stored = &remains.stored;
+            let new = stored.with_config(form, answer, now, actor, &change.key)?;
+            let database = &mut *change.database;
+            let held = raise(database, &new.name, Some(remains.revision))?;
             if held.id != new.id {
                 // Another one of the same name.
                 return Err(changed_meanwhile(&new.name));
             }
-            // What is damaged beside the config as well is written anew.
-            let statement = "UPDATE headwater_connections SET connector = ?1, destination = ?2, created = ?3, created_by = ?4 \
-                             WHERE id = ?5";
+            // What is damaged beside the config as well is written anew. Where records go, and when, is given again: what is
+            // left of it may be of other hands.
+            let statement = "UPDATE headwater_connections SET connector = ?1, destination = NULL, created = ?2, \
+                             created_by = ?3 WHERE id = ?4";
             let parameters = [
                 new.connector.as_str().into(),
-                new.destination.as_deref().into(),
                 new.created.into(),
                 new.created_by.as_str().into(),
                 new.id.as_str().into(),
             ];
             database.execute(statement, &parameters)?;
-            if new.schedule.is_none() {
-                let statement = "DELETE FROM headwater_schedules WHERE connection = ?1";
+            for statement in [
+                "DELETE FROM headwater_schedules WHERE connection = ?1",
+                "DELETE FROM headwater_previous WHERE connection = ?1",
+            ] {
                 database.execute(statement, &[new.id.as_str().into()])?;
             }
-            let statement = "DELETE FROM headwater_previous WHERE connection = ?1";
-            database.execute(statement, &[new.id.as_str().into()])?;
             new.write_config(database)?;
             write_label(database, &new.id, &new.name, label)?;
+            change.touch(&new.name);
             let event = Event::new("entered again").of(&new.id, &new.name, new.version);
-            Ok(((), event))
+            Ok((new.version, event))
         })?;
         self.database.forget_deleted();
-        Ok(new.version)
+        Ok(version)
     }
 }
 

@@ -1,6 +1,7 @@
 //! When connections run by themselves. What is kept here is which run is due; who claims it runs it.
 
 use headwater_core::{Error, Kind, Result, SignedDuration, Timestamp};
+use serde_json::json;
 
 use crate::{
     audit::{Actor, Event, audited},
@@ -8,7 +9,6 @@ use crate::{
     database::Row,
     refusal::Refusal,
     store::Store,
-    stored::hold,
 };
 
 /// How long a schedule is left alone that cannot be kept.
@@ -41,6 +41,24 @@ pub struct Schedule {
     pub is_redacted: bool,
     /// Whether nothing is due for now.
     pub is_paused: bool,
+}
+
+impl Schedule {
+    /// The text that a seal covers.
+    pub(crate) fn as_sealed(&self) -> String {
+        let when = match &self.when {
+            When::Every(seconds) => json!(seconds),
+            When::Cron { expression, zone } => json!([expression, zone]),
+        };
+        json!([
+            when,
+            self.streams,
+            self.destination,
+            self.is_redacted,
+            self.is_paused
+        ])
+        .to_string()
+    }
 }
 
 /// A schedule with what became of it.
@@ -106,9 +124,9 @@ impl Store {
             When::Every(seconds) => (Some(i64::from(*seconds)), None, None),
             When::Cron { expression, zone } => (None, Some(&**expression), Some(&**zone)),
         };
-        let streams = serde_json::json!(schedule.streams).to_string();
-        audited(&mut *self.database, actor, |database| {
-            let held = hold(database, name, revision)?;
+        let streams = json!(schedule.streams).to_string();
+        audited(self, actor, |change| {
+            let held = change.hold(name, revision)?;
             let statement = "INSERT INTO headwater_schedules \
                              (connection, every, cron, zone, streams, destination, redacted, paused, due) \
                              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (connection) DO UPDATE \
@@ -126,7 +144,7 @@ impl Store {
                 i64::from(schedule.is_paused).into(),
                 due.as_millisecond().into(),
             ];
-            database.execute(statement, &parameters)?;
+            change.database.execute(statement, &parameters)?;
             Ok(((), Event::new("scheduled").of(&held.id, name, held.version)))
         })
     }
@@ -139,10 +157,13 @@ impl Store {
         actor: &Actor,
     ) -> Result<()> {
         Self::check_name(name)?;
-        audited(&mut *self.database, actor, |database| {
-            let held = hold(database, name, revision)?;
+        audited(self, actor, |change| {
+            let held = change.hold(name, revision)?;
             let statement = "DELETE FROM headwater_schedules WHERE connection = ?1";
-            match database.execute(statement, &[held.id.as_str().into()])? {
+            match change
+                .database
+                .execute(statement, &[held.id.as_str().into()])?
+            {
                 0 => {
                     let text = format!("the connection {name} has no schedule");
                     Err(Refusal::Missing.error(Kind::NotFound, text))
@@ -155,8 +176,8 @@ impl Store {
         })
     }
 
-    /// The runs that are due by now, the longest due first. What another build, or somebody's hand, wrote there is set
-    /// aside, or it would stand before all others for ever.
+    /// The runs that are due by now, the longest due first. A schedule that headwater did not write, or that another build
+    /// wrote, is set aside, or it would stand before all others for ever.
     pub fn due(&mut self, most: usize) -> Result<Vec<Scheduled>> {
         let now = self.database.now()?;
         let statement = "SELECT h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
@@ -167,10 +188,17 @@ impl Store {
         let mut due = Vec::new();
         for row in &rows {
             let connection = row.text(9)?;
-            match Scheduled::of(row, 0, &connection) {
-                Ok(Some(scheduled)) => due.push(scheduled),
-                // SQLite also holds times that are no whole numbers.
-                Ok(None) | Err(_) => self.leave_alone(&connection)?,
+            // SQLite also holds times that are no whole numbers.
+            let found = Scheduled::of(row, 0, &connection).ok().flatten();
+            // The connection vouches for its schedule.
+            match self.get(&connection).map(|connection| connection.schedule) {
+                Ok(known) if found.is_some() && known == found => due.extend(known),
+                Err(error) if Refusal::of(&error) == Some(&Refusal::Unreadable) => {
+                    self.leave_alone(&connection)?;
+                }
+                Ok(_) if found.is_none() => self.leave_alone(&connection)?,
+                // It was changed this very moment.
+                _ => {}
             }
         }
         Ok(due)

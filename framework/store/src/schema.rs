@@ -2,10 +2,16 @@
 
 use headwater_core::{Error, Kind, Result};
 
-use crate::database::{Database, end, first};
+use crate::{
+    database::{Database, end, first},
+    key::Keyring,
+    ledger,
+};
 
 /// What makes each format out of the one before, in the words of both databases.
-const FORMATS: &[&[&str]] = &[FIRST, SECOND];
+const FORMATS: &[&[&str]] = &[FIRST, SECOND, THIRD];
+/// The formats that need no key.
+const WITHOUT_KEYS: usize = 2;
 
 const FIRST: &[&str] = &[
     // One row: the format, and which key the next secret is sealed with.
@@ -124,24 +130,55 @@ const SECOND: &[&str] = &[
     "CREATE INDEX headwater_runs_started ON headwater_runs (started)",
 ];
 
-/// Makes the tables, or brings older ones to today's format; a newer store is refused.
-pub(crate) fn prepare(database: &mut dyn Database, name: &str) -> Result<()> {
-    upgrade(database, name, FORMATS)
+const THIRD: &[&str] = &[
+    // The sealed text of `ledger.rs`, and its key; none in a store that holds nothing.
+    "ALTER TABLE headwater_store ADD COLUMN ledger TEXT",
+    "ALTER TABLE headwater_store ADD COLUMN ledger_key TEXT",
+    "ALTER TABLE headwater_audit ADD COLUMN digest TEXT",
+    // The config before the one of today, sealed as a whole. What an earlier version kept there lasts half an hour.
+    "DROP TABLE headwater_previous",
+    "CREATE TABLE headwater_previous (
+        connection TEXT PRIMARY KEY REFERENCES headwater_connections (id) ON DELETE CASCADE,
+        key_id TEXT NOT NULL,
+        sealed TEXT NOT NULL,
+        replaced BIGINT NOT NULL
+    )",
+];
+
+/// Makes the tables, or upgrades older ones as far as that takes no key; a newer store is refused.
+pub(crate) fn begin(database: &mut dyn Database, name: &str) -> Result<()> {
+    upgrade(database, name, FORMATS, WITHOUT_KEYS, |_| Ok(()))
 }
 
-fn upgrade(database: &mut dyn Database, name: &str, formats: &[&[&str]]) -> Result<()> {
-    // Most of the time there is nothing to do, and then nobody has to wait.
-    if format(database, name, formats.len())? == formats.len() {
+/// Upgrades the tables to the format of today.
+pub(crate) fn prepare(database: &mut dyn Database, name: &str, keyring: &Keyring) -> Result<()> {
+    let seal = |database: &mut dyn Database| ledger::begin(database, keyring);
+    upgrade(database, name, FORMATS, FORMATS.len(), seal)
+}
+
+fn upgrade(
+    database: &mut dyn Database,
+    name: &str,
+    formats: &[&[&str]],
+    to: usize,
+    seal: impl FnOnce(&mut dyn Database) -> Result<()>,
+) -> Result<()> {
+    // Most of the time there is nothing to do, and no process has to wait.
+    if format(database, name, formats.len())? >= to {
         return Ok(());
     }
     database.begin_alone()?;
     end(database, |database| {
         let present = format(database, name, formats.len())?;
-        for statement in formats.iter().skip(present).copied().flatten() {
+        if present >= to {
+            return Ok(());
+        }
+        for statement in formats[present..to].iter().copied().flatten() {
             database.execute(statement, &[])?;
         }
-        let today = i64::try_from(formats.len()).unwrap_or(i64::MAX);
-        database.execute("UPDATE headwater_store SET format = ?1", &[today.into()])?;
+        seal(database)?;
+        let reached = i64::try_from(to).unwrap_or(i64::MAX);
+        database.execute("UPDATE headwater_store SET format = ?1", &[reached.into()])?;
         Ok(())
     })
 }
@@ -181,17 +218,20 @@ mod tests {
     fn an_older_store_is_upgraded_as_a_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        upgrade(&mut Sqlite::open(&path).unwrap(), "s", &[FIRST]).unwrap();
+        let upgrade = |database: &mut Sqlite, formats: &[&[&str]]| {
+            upgrade(database, "s", formats, formats.len(), |_| Ok(()))
+        };
+        upgrade(&mut Sqlite::open(&path).unwrap(), &[FIRST]).unwrap();
         let good: &[&str] = &["CREATE TABLE later (id BIGINT)"];
         let bad: &[&str] = &["CREATE TABLE half (id BIGINT)", "CREATE NONSENSE"];
         let mut database = Sqlite::open(&path).unwrap();
-        upgrade(&mut database, "s", &[FIRST, bad]).unwrap_err();
+        upgrade(&mut database, &[FIRST, bad]).unwrap_err();
         assert!(!database.tables().unwrap().contains(&"half".to_owned()));
         assert_eq!(format(&mut database, "s", 1).unwrap(), 1);
-        upgrade(&mut database, "s", &[FIRST, good]).unwrap();
+        upgrade(&mut database, &[FIRST, good]).unwrap();
         assert!(database.tables().unwrap().contains(&"later".to_owned()));
         // And what was written by it is too new for those before.
-        let refused = upgrade(&mut database, "s", &[FIRST]).unwrap_err();
+        let refused = upgrade(&mut database, &[FIRST]).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "the store s was written by a newer version (format 2); use that version"
@@ -206,7 +246,7 @@ mod tests {
         database
             .execute("CREATE TABLE theirs (id INT)", &[])
             .unwrap();
-        let refused = prepare(&mut database, "theirs.db").unwrap_err();
+        let refused = begin(&mut database, "theirs.db").unwrap_err();
         assert_eq!(
             refused.to_string(),
             "the store theirs.db is a SQLite database of something else; name another file"

@@ -5,6 +5,7 @@ use headwater_core::{Error, Kind, Result, Secret};
 use crate::{
     database::{Database, Value, first},
     key::{Key, Keyring},
+    ledger::Opened,
     lock::Locks,
     place::{Place, with_ending},
     schema,
@@ -20,6 +21,10 @@ pub struct Store {
     pub(crate) has_given_keys: bool,
     /// Only where all users of the store are on one host.
     pub(crate) locks: Option<Locks>,
+    /// The ledger that was read last.
+    pub(crate) opened: Option<Opened>,
+    /// The most rows of the audit that this process has seen.
+    pub(crate) seen: i64,
 }
 
 impl Store {
@@ -46,6 +51,7 @@ impl Store {
             );
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
+        schema::prepare(&mut *database, &place.to_string(), &keyring)?;
         let locks = match place {
             Place::File(path) => Some(Locks(with_ending(path, "-locks"))),
             Place::Server(_) => None,
@@ -56,6 +62,8 @@ impl Store {
             place: place.clone(),
             has_given_keys,
             locks,
+            opened: None,
+            seen: 0,
         })
     }
 
@@ -63,30 +71,18 @@ impl Store {
     pub fn place(&self) -> &Place {
         &self.place
     }
-
-    /// The key that the next secret is sealed with: the store's, once it has one.
-    pub(crate) fn sealing_key(&mut self) -> Result<Key> {
-        let id = key_id(&mut *self.database)?;
-        let key = match &id {
-            Some(id) => self.keyring.get(id),
-            None => Some(self.keyring.primary().clone()),
-        };
-        key.ok_or_else(another_key)
-    }
 }
 
-/// Holds on to the store's key until the transaction ends; fails where the key has become another one.
-pub(crate) fn claim_key(database: &mut dyn Database, key: &Key) -> Result<()> {
-    let statement = "UPDATE headwater_store SET key_id = ?1 WHERE key_id IS NULL OR key_id = ?1";
-    match database.execute(statement, &[key.id.as_str().into()])? {
-        0 => Err(another_key()),
-        _ => Ok(()),
-    }
-}
-
-fn another_key() -> Error {
-    let text = "the store has got another key meanwhile; try again with that one";
-    Error::new(Kind::ConfigInvalid, text)
+/// The key that the next seal is made with: the store's, once it has one.
+pub(crate) fn sealing_key(database: &mut dyn Database, keyring: &Keyring) -> Result<Key> {
+    let key = match key_id(database)? {
+        Some(id) => keyring.get(&id),
+        None => Some(keyring.primary().clone()),
+    };
+    key.ok_or_else(|| {
+        let text = "the store has got another key meanwhile; try again with that one";
+        Error::new(Kind::ConfigInvalid, text)
+    })
 }
 
 fn key_id(database: &mut dyn Database) -> Result<Option<String>> {
@@ -120,14 +116,14 @@ fn database(place: &Place) -> Result<Box<dyn Database>> {
     match place {
         Place::File(path) => {
             let mut database = Sqlite::open(path)?;
-            schema::prepare(&mut database, &place.to_string())?;
+            schema::begin(&mut database, &place.to_string())?;
             database.keep_log()?;
             Ok(Box::new(database))
         }
         #[cfg(feature = "postgres")]
         Place::Server(url) => {
             let mut database = crate::postgres::Postgres::open(url)?;
-            schema::prepare(&mut database, &place.to_string())?;
+            schema::begin(&mut database, &place.to_string())?;
             Ok(Box::new(database))
         }
         #[cfg(not(feature = "postgres"))]

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use headwater_core::{Date, Error, FormModel, Kind, Result, Secret};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    audit::Actor,
+    audit::{Actor, Change},
     connections::timestamp,
     database::{Database, Row},
     health::LastSync,
     key::{Key, Keyring},
+    ledger::Ledger,
     refusal::Refusal,
     runs::Holder,
     schedules::Scheduled,
@@ -145,36 +146,66 @@ impl Stored {
     }
 
     /// What a seal of this connection is bound to. That of the whole covers everything in clear that decides what a run
-    /// does, and which secrets there are.
+    /// does and what people know the connection by, and which secrets there are.
     fn binding(&self, pointer: &str) -> Binding {
-        let version = self.version.to_string();
-        let mut parts = vec![&*self.id, &*version, pointer, &*self.identity];
-        if pointer == WHOLE {
-            parts.extend([&*self.name, &*self.connector, &*self.config]);
-            parts.extend(self.pointers());
+        let obeyed = json!([
+            self.revision,
+            self.destination,
+            self.title,
+            self.description,
+            self.expires.map(|day| day.to_string()),
+            self.deleted.is_some(),
+            self.schedule
+                .as_ref()
+                .map(|scheduled| scheduled.schedule.as_sealed()),
+        ]);
+        match pointer {
+            WHOLE => self.binding_of_whole(Some(&obeyed.to_string())),
+            _ => Binding::new(&[&self.id, &self.version.to_string(), pointer, &self.identity]),
         }
+    }
+
+    fn binding_of_whole(&self, obeyed: Option<&str>) -> Binding {
+        let version = self.version.to_string();
+        let mut parts = vec![&*self.id, &*version, WHOLE, &*self.identity];
+        parts.extend([&*self.name, &*self.connector, &*self.config]);
+        parts.extend(obeyed);
+        parts.extend(self.pointers());
         Binding::new(&parts)
+    }
+
+    /// The keys that its seals need.
+    pub(crate) fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.seals.values().map(|sealed| sealed.key_id.as_str())
     }
 
     /// Opens the seal of a field.
     pub(crate) fn reveal(&self, pointer: &str, keyring: &Keyring) -> Result<Secret, String> {
+        self.open(pointer, keyring, &self.binding(pointer))
+    }
+
+    fn open(&self, pointer: &str, keyring: &Keyring, binding: &Binding) -> Result<Secret, String> {
         let sealed = self.seals.get(pointer).ok_or_else(changed)?;
-        let id = &sealed.key_id;
-        let key = keyring
-            .get(id)
-            .ok_or_else(|| format!("is sealed with the key {id}, which was not given"))?;
-        let text = open(&key, &sealed.sealed, &self.binding(pointer)).ok_or_else(changed)?;
-        Ok(Secret::new(text.as_str()))
+        sealed.open(keyring, binding)
     }
 
-    /// Whether nobody changed what stands in clear.
-    pub(crate) fn verify(&self, keyring: &Keyring) -> Result<(), String> {
-        self.reveal(WHOLE, keyring).map(drop)
+    /// Fails where the row is not as headwater wrote it last.
+    pub(crate) fn verify(&self, keyring: &Keyring, ledger: &Ledger) -> Result<(), String> {
+        self.reveal(WHOLE, keyring)?;
+        match ledger.connections.get(&self.id) {
+            Some(revision) if *revision == self.revision => Ok(()),
+            _ => Err(changed()),
+        }
     }
 
-    /// All its secrets by their place, if nobody changed anything.
+    /// The same for a row of a store before its third format, which had no ledger.
+    pub(crate) fn verify_without_ledger(&self, keyring: &Keyring) -> Result<(), String> {
+        let binding = self.binding_of_whole(None);
+        self.open(WHOLE, keyring, &binding).map(drop)
+    }
+
+    /// All its secrets by their place.
     pub(crate) fn secrets(&self, keyring: &Keyring) -> Result<Vec<(String, Secret)>, String> {
-        self.verify(keyring)?;
         let secret = |pointer: &str| Ok((pointer.to_owned(), self.reveal(pointer, keyring)?));
         self.pointers().map(secret).collect()
     }
@@ -197,28 +228,24 @@ impl Stored {
             updated_by: actor.who.clone(),
             ..self.clone()
         };
-        new.seal(&secrets, key)?;
+        new.seal_secrets(&secrets, key)?;
         Ok(new)
     }
 
-    /// Seals these secrets, and the whole.
-    pub(crate) fn seal(&mut self, secrets: &[(String, Secret)], key: &Key) -> Result<()> {
-        let pointers = secrets.iter().map(|(pointer, _)| pointer.as_str());
-        // First the places, which the seal of the whole counts.
-        self.seals = pointers
-            .chain([WHOLE])
-            .map(|pointer| (pointer.to_owned(), nothing()))
-            .collect();
-        let texts = secrets
-            .iter()
-            .map(|(pointer, secret)| (pointer.as_str(), secret.expose()));
-        for (pointer, text) in texts.chain([(WHOLE, "")]) {
-            let sealed = Sealed {
-                key_id: key.id.clone(),
-                sealed: seal(key, text, &self.binding(pointer))?,
-            };
-            self.seals.insert(pointer.to_owned(), sealed);
+    /// Seals these secrets, and no others.
+    pub(crate) fn seal_secrets(&mut self, secrets: &[(String, Secret)], key: &Key) -> Result<()> {
+        self.seals.clear();
+        for (pointer, secret) in secrets {
+            let sealed = Sealed::new(key, secret.expose(), &self.binding(pointer))?;
+            self.seals.insert(pointer.clone(), sealed);
         }
+        Ok(())
+    }
+
+    /// Seals everything else.
+    pub(crate) fn seal_whole(&mut self, key: &Key) -> Result<()> {
+        let sealed = Sealed::new(key, "", &self.binding(WHOLE))?;
+        self.seals.insert(WHOLE.to_owned(), sealed);
         Ok(())
     }
 
@@ -242,19 +269,42 @@ impl Stored {
     pub(crate) fn write_seals(&self, database: &mut dyn Database) -> Result<()> {
         let statement = "DELETE FROM headwater_secrets WHERE connection = ?1";
         database.execute(statement, &[self.id.as_str().into()])?;
+        let mut seals = self.seals.iter();
+        seals.try_for_each(|(pointer, one)| self.write_seal(database, pointer, one))
+    }
+
+    /// Puts its seal of the whole in the place of the one that the database has.
+    pub(crate) fn write_whole(&self, database: &mut dyn Database) -> Result<()> {
+        let statement = "DELETE FROM headwater_secrets WHERE connection = ?1 AND pointer = ?2";
+        database.execute(statement, &[self.id.as_str().into(), WHOLE.into()])?;
+        let mut whole = self.seals.get(WHOLE).into_iter();
+        whole.try_for_each(|one| self.write_seal(database, WHOLE, one))
+    }
+
+    fn write_seal(&self, database: &mut dyn Database, pointer: &str, one: &Sealed) -> Result<()> {
         let statement = "INSERT INTO headwater_secrets (connection, pointer, key_id, sealed) VALUES (?1, ?2, ?3, ?4)";
-        for (pointer, one) in &self.seals {
-            let texts = [&self.id, pointer, &one.key_id, &one.sealed];
-            database.execute(statement, &texts.map(|text| text.as_str().into()))?;
-        }
-        Ok(())
+        let texts = [&self.id, pointer, &one.key_id, &one.sealed];
+        database
+            .execute(statement, &texts.map(Into::into))
+            .map(drop)
     }
 }
 
-fn nothing() -> Sealed {
-    Sealed {
-        key_id: String::new(),
-        sealed: String::new(),
+impl Sealed {
+    pub(crate) fn new(key: &Key, text: &str, binding: &Binding) -> Result<Self> {
+        Ok(Self {
+            key_id: key.id.clone(),
+            sealed: seal(key, text, binding)?,
+        })
+    }
+
+    pub(crate) fn open(&self, keyring: &Keyring, binding: &Binding) -> Result<Secret, String> {
+        let id = &self.key_id;
+        let key = keyring
+            .get(id)
+            .ok_or_else(|| format!("is sealed with the key {id}, which was not given"))?;
+        let text = open(&key, &self.sealed, binding).ok_or_else(changed)?;
+        Ok(Secret::new(text.as_str()))
     }
 }
 
@@ -295,9 +345,42 @@ pub(crate) struct Held {
     pub version: i64,
 }
 
-/// Begins a change of a connection. Every change goes through here, so that the revision grows with each. Fails where
-/// the connection is of another revision than the caller knows, if it knows one.
-pub(crate) fn hold(database: &mut dyn Database, name: &str, revision: Option<i64>) -> Result<Held> {
+impl Change<'_> {
+    /// Begins a change of a connection, which is sealed anew at its end. Every change goes through here, so that the
+    /// revision grows with each. Fails where the row is not as headwater wrote it last, or where the connection is of
+    /// another revision than the caller knows, if it knows one.
+    pub(crate) fn hold(&mut self, name: &str, revision: Option<i64>) -> Result<Held> {
+        let verified = self.verify(name);
+        let held = raise(self.database, name, revision)?;
+        verified.map_err(|what| unreadable(name, &what))?;
+        self.touch(name);
+        Ok(held)
+    }
+
+    /// The same of a connection that may be unreadable, and stays so.
+    pub(crate) fn hold_any(&mut self, name: &str, revision: Option<i64>) -> Result<Held> {
+        let verified = self.verify(name);
+        let held = raise(self.database, name, revision)?;
+        if verified.is_ok() {
+            self.touch(name);
+        }
+        Ok(held)
+    }
+
+    /// Fails where the row of a connection, also of a deleted one, is not as headwater wrote it last.
+    pub(crate) fn verify(&mut self, name: &str) -> Result<(), String> {
+        let found = Stored::find(self.database, name);
+        let stored = found.ok().flatten().ok_or_else(|| DAMAGED.to_owned())?;
+        stored.verify(self.keyring, &self.ledger)
+    }
+}
+
+/// Raises the revision of a connection.
+pub(crate) fn raise(
+    database: &mut dyn Database,
+    name: &str,
+    revision: Option<i64>,
+) -> Result<Held> {
     let statement = "UPDATE headwater_connections SET revision = revision + 1 \
                      WHERE name = ?1 AND deleted IS NULL AND (CAST(?2 AS BIGINT) IS NULL OR revision = ?2) \
                      RETURNING id, version";

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use headwater_core::{Error, Kind, Result, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -12,8 +13,9 @@ use zeroize::Zeroizing;
 use crate::{
     audit::{Actor, Event, audited},
     connections::timestamp,
-    database::Row,
+    database::{Database, Row},
     key::{fill, hex},
+    ledger::Ledger,
     names::check_name,
     refusal::Refusal,
     store::Store,
@@ -22,6 +24,8 @@ use crate::{
 /// What every token starts with, so that one is known for what it is wherever it turns up.
 const PREFIX: &str = "hw_";
 const BYTES: usize = 32;
+/// The actors of the audit that are no tokens.
+const RESERVED: [&str; 5] = ["anonymous", "embed", "local", "schedule", "service"];
 /// Each request looks at all of them.
 const MOST: i64 = 1000;
 /// The last use is known to the minute, so that not every request writes.
@@ -106,8 +110,10 @@ impl Store {
         fill(&mut bytes[..])?;
         let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(&bytes[..]));
         let text = Zeroizing::new(format!("{PREFIX}{}", &*text));
-        let now = self.database.now()?;
-        audited(&mut *self.database, actor, |database| {
+        refuse_reserved(name)?;
+        let created = timestamp(self.database.now()?)?;
+        audited(self, actor, |change| {
+            let database = &mut *change.database;
             let rows = database.query("SELECT count(*) FROM headwater_tokens", &[])?;
             if rows.first().map_or(Ok(0), |row| row.integer(0))? >= MOST {
                 let text =
@@ -116,34 +122,48 @@ impl Store {
             }
             let statement = "INSERT INTO headwater_tokens (name, hash, scope, created, expires) \
                              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO NOTHING";
+            let hash = TokenHash::of(&text);
+            let token = Token {
+                name: name.to_owned(),
+                scope,
+                created,
+                last_used: None,
+                expires,
+            };
             let parameters = [
                 name.into(),
-                TokenHash::of(&text).0.as_str().into(),
+                hash.0.as_str().into(),
                 scope.to_string().as_str().into(),
-                now.into(),
+                created.as_millisecond().into(),
                 expires.map(Timestamp::as_millisecond).into(),
             ];
             if database.execute(statement, &parameters)? == 0 {
                 let text = format!("there is a token {name} already; remove it first");
                 return Err(Refusal::Taken.error(Kind::ConfigInvalid, text));
             }
+            let digest = token.digest(&hash);
+            change.ledger.tokens.insert(name.to_owned(), digest);
             Ok(((), Event::new("token added").named(name)))
         })?;
         Ok(Secret::new(text.as_str()))
     }
 
-    /// All tokens by name, also those that have ended.
+    /// All tokens by name, also those that have ended. A row that headwater did not write is none.
     pub fn tokens(&mut self) -> Result<Vec<Token>> {
-        let rows = self.token_rows()?;
-        rows.iter().map(token).collect()
+        self.with_ledger(|store, ledger| {
+            let rows = token_rows(&mut *store.database)?;
+            let known = rows.iter().filter_map(|row| known(row, ledger));
+            Ok(known.map(|(token, _)| token).collect())
+        })
     }
 
     /// Takes a token away, at once.
     pub fn remove_token(&mut self, name: &str, actor: &Actor) -> Result<()> {
         check_name("token", name)?;
-        audited(&mut *self.database, actor, |database| {
+        audited(self, actor, |change| {
             let statement = "DELETE FROM headwater_tokens WHERE name = ?1";
-            match database.execute(statement, &[name.into()])? {
+            change.ledger.tokens.remove(name);
+            match change.database.execute(statement, &[name.into()])? {
                 0 => {
                     let text = format!(
                         "there is no token {name:?}; `headwater token list` shows those there are"
@@ -159,12 +179,17 @@ impl Store {
 
     /// The token of a hash, unless it has ended. How long that takes says nothing about the tokens there are.
     pub fn find_token(&mut self, hash: &TokenHash) -> Result<Option<Token>> {
-        let mut found = None;
-        for row in self.token_rows()? {
-            if bool::from(row.text(5)?.as_bytes().ct_eq(hash.0.as_bytes())) {
-                found = Some(token(&row)?);
+        let found = self.with_ledger(|store, ledger| {
+            let mut found = None;
+            for row in token_rows(&mut *store.database)? {
+                if let Some((token, kept)) = known(&row, ledger)
+                    && bool::from(kept.0.as_bytes().ct_eq(hash.0.as_bytes()))
+                {
+                    found = Some(token);
+                }
             }
-        }
+            Ok(found)
+        })?;
         let now = self.database.now()?;
         let is_over = |expires: Timestamp| expires.as_millisecond() <= now;
         let Some(found) = found.filter(|token| !token.expires.is_some_and(is_over)) else {
@@ -178,20 +203,53 @@ impl Store {
         }
         Ok(Some(found))
     }
+}
 
-    fn token_rows(&mut self) -> Result<Vec<Row>> {
-        let statement = "SELECT name, scope, created, last_used, expires, hash FROM headwater_tokens ORDER BY name";
-        self.database.query(statement, &[])
+impl Token {
+    /// What tells this token from any other, and its scope and end from any others.
+    pub(crate) fn digest(&self, hash: &TokenHash) -> String {
+        let expires = self.expires.map(Timestamp::as_millisecond);
+        let created = self.created.as_millisecond();
+        let row = json!([self.name, hash.0, self.scope, created, expires]);
+        hex(&Sha256::digest(row.to_string()))
     }
 }
 
-fn token(row: &Row) -> Result<Token> {
+/// The rows of all tokens.
+pub(crate) fn token_rows(database: &mut dyn Database) -> Result<Vec<Row>> {
+    let statement =
+        "SELECT name, scope, created, last_used, expires, hash FROM headwater_tokens ORDER BY name";
+    database.query(statement, &[])
+}
+
+/// The token of a row, with its hash.
+pub(crate) fn token(row: &Row) -> Result<(Token, TokenHash)> {
     let time = |column| row.optional_integer(column)?.map(timestamp).transpose();
-    Ok(Token {
+    let token = Token {
         name: row.text(0)?,
         scope: row.text(1)?.parse()?,
         created: timestamp(row.integer(2)?)?,
         last_used: time(3)?,
         expires: time(4)?,
-    })
+    };
+    Ok((token, TokenHash(row.text(5)?)))
+}
+
+/// The same of a row that the ledger vouches for.
+fn known(row: &Row, ledger: &Ledger) -> Option<(Token, TokenHash)> {
+    let (token, hash) = token(row).ok()?;
+    let digest = ledger.tokens.get(&token.name)?;
+    let is_known = *digest == token.digest(&hash);
+    is_known.then_some((token, hash))
+}
+
+/// The audit names these where no token asks.
+fn refuse_reserved(name: &str) -> Result<()> {
+    if !RESERVED.contains(&name) {
+        return Ok(());
+    }
+    let text = format!(
+        "a token cannot be called {name}, which stands for headwater itself in the audit; take another name"
+    );
+    Err(Error::new(Kind::ConfigInvalid, text))
 }

@@ -3,38 +3,60 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use headwater_core::{Kind, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
-    audit::{Actor, Event, audited},
+    audit::{Actor, Change, Event, audited},
     connections::timestamp,
     database::{Database, first},
     refusal::Refusal,
-    store::{Store, claim_key},
-    stored::{Sealed, Stored, changed, hold, unreadable},
+    seal::Binding,
+    store::Store,
+    stored::{Sealed, Stored, changed, unreadable},
 };
 
 const UNDO_MILLISECONDS: i64 = 30 * 60 * 1000;
 
-/// Keeps the config of a connection as it stands, instead of an earlier one. Its seals stay as they are.
-pub(crate) fn keep(database: &mut dyn Database, name: &str, now: i64) -> Result<()> {
-    let Some(stored) = Stored::find(database, name)? else {
+/// A config that another one took the place of. It is sealed as a whole, for that other one alone.
+#[derive(Deserialize, Serialize)]
+struct Previous {
+    version: i64,
+    config: String,
+    identity: String,
+    seals: BTreeMap<String, Sealed>,
+    expires: Option<String>,
+}
+
+fn binding(id: &str, version: i64) -> Binding {
+    Binding::new(&["previous", id, &version.to_string()])
+}
+
+/// Keeps the config of a connection as it stands, instead of an earlier one, before `new` takes its place. Its seals stay as
+/// they are.
+pub(crate) fn keep(change: &mut Change, new: &Stored) -> Result<()> {
+    let Some(stored) = Stored::find(change.database, &new.name)? else {
         return Ok(());
     };
-    let seals = serde_json::json!(stored.seals).to_string();
-    let statement = "INSERT INTO headwater_previous (connection, version, config, identity, seals, expires, replaced) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (connection) DO UPDATE \
-                     SET version = excluded.version, config = excluded.config, identity = excluded.identity, \
-                     seals = excluded.seals, expires = excluded.expires, replaced = excluded.replaced";
+    let previous = json!(Previous {
+        version: stored.version,
+        config: stored.config,
+        identity: stored.identity,
+        seals: stored.seals,
+        expires: stored.expires.map(|day| day.to_string()),
+    });
+    let binding = binding(&stored.id, new.version);
+    let sealed = Sealed::new(&change.key, &previous.to_string(), &binding)?;
+    let statement = "INSERT INTO headwater_previous (connection, key_id, sealed, replaced) VALUES (?1, ?2, ?3, ?4) \
+                     ON CONFLICT (connection) DO UPDATE \
+                     SET key_id = excluded.key_id, sealed = excluded.sealed, replaced = excluded.replaced";
     let parameters = [
         stored.id.as_str().into(),
-        stored.version.into(),
-        stored.config.as_str().into(),
-        stored.identity.as_str().into(),
-        seals.as_str().into(),
-        stored.expires.into(),
-        now.into(),
+        sealed.key_id.as_str().into(),
+        sealed.sealed.as_str().into(),
+        new.updated.into(),
     ];
-    database.execute(statement, &parameters).map(drop)
+    change.database.execute(statement, &parameters).map(drop)
 }
 
 /// Until when there is something to bring back.
@@ -68,20 +90,18 @@ impl Store {
     /// too long ago, where there is none, and where the connection is of another revision than the one that is given.
     pub fn undo(&mut self, name: &str, revision: Option<i64>, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
-        let key = self.sealing_key()?;
         let now = self.database.now()?;
-        let keyring = &self.keyring;
-        audited(&mut *self.database, actor, |database| {
-            claim_key(database, &key)?;
-            let held = hold(database, name, revision)?;
-            let mut previous =
-                previous(database, name, now)?.ok_or_else(|| nothing_to_undo(name))?;
-            let secrets = previous.secrets(keyring);
+        audited(self, actor, |change| {
+            let held = change.hold(name, revision)?;
+            let previous = previous(change, name, now)?;
+            let mut previous = previous.ok_or_else(|| nothing_to_undo(name))?;
+            let secrets = previous.secrets(change.keyring);
             let secrets = secrets.map_err(|what| unreadable(name, &what))?;
             previous.version = held.version + 1;
             previous.updated = now;
             previous.updated_by = actor.who.clone();
-            previous.seal(&secrets, &key)?;
+            previous.seal_secrets(&secrets, &change.key)?;
+            let database = &mut *change.database;
             previous.write_config(database)?;
             let statement = "UPDATE headwater_connections SET expires = ?1 WHERE id = ?2";
             database.execute(
@@ -101,24 +121,33 @@ impl Store {
 }
 
 /// A connection with the config that it had before.
-fn previous(database: &mut dyn Database, name: &str, now: i64) -> Result<Option<Stored>> {
-    let Some(stored) = Stored::find(database, name)? else {
+fn previous(change: &mut Change, name: &str, now: i64) -> Result<Option<Stored>> {
+    let Some(stored) = Stored::find(change.database, name)? else {
         return Ok(None);
     };
-    let statement = "SELECT version, config, identity, seals, expires FROM headwater_previous WHERE connection = ?1 AND replaced > ?2";
+    let statement =
+        "SELECT key_id, sealed FROM headwater_previous WHERE connection = ?1 AND replaced > ?2";
     let earliest = now.saturating_sub(UNDO_MILLISECONDS);
-    let rows = database.query(statement, &[stored.id.as_str().into(), earliest.into()])?;
+    let parameters = [stored.id.as_str().into(), earliest.into()];
+    let rows = change.database.query(statement, &parameters)?;
     let Some(row) = first(rows) else {
         return Ok(None);
     };
-    let seals: BTreeMap<String, Sealed> =
-        serde_json::from_str(&row.text(3)?).map_err(|_| unreadable(name, &changed()))?;
+    let sealed = Sealed {
+        key_id: row.text(0)?,
+        sealed: row.text(1)?,
+    };
+    let text = sealed.open(change.keyring, &binding(&stored.id, stored.version));
+    let text = text.map_err(|what| unreadable(name, &what))?;
+    let previous: Previous =
+        serde_json::from_str(text.expose()).map_err(|_| unreadable(name, &changed()))?;
+    let expires = previous.expires.map(|day| day.parse()).transpose();
     Ok(Some(Stored {
-        version: row.integer(0)?,
-        config: row.text(1)?,
-        identity: row.text(2)?,
-        seals,
-        expires: row.optional_date(4)?,
+        version: previous.version,
+        config: previous.config,
+        identity: previous.identity,
+        seals: previous.seals,
+        expires: expires.map_err(|_| unreadable(name, &changed()))?,
         ..stored
     }))
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod service;
 mod stage;
+mod tampering;
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, thread};
 
@@ -259,12 +260,12 @@ fn another_key_is_refused_when_the_store_is_opened() {
 fn a_newer_store_is_refused() {
     of_both(|stage| {
         add(&mut stage.open(), "a");
-        stage.tamper("UPDATE headwater_store SET format = 3");
+        stage.tamper("UPDATE headwater_store SET format = 4");
         let refused = stage.try_open().map(|_| ()).unwrap_err();
         assert!(
             refused
                 .to_string()
-                .contains("was written by a newer version (format 3)"),
+                .contains("was written by a newer version (format 4)"),
             "{refused}"
         );
     });
@@ -588,7 +589,7 @@ fn a_new_key_takes_over_from_the_old_one() {
         add(&mut store, name);
     }
     let old = fs::read_to_string(stage.key_file()).unwrap();
-    let rekeyed = store.rekey().unwrap();
+    let rekeyed = store.rekey(&Actor::local()).unwrap();
     assert_eq!((rekeyed.resealed, rekeyed.unreadable.len()), (3, 0));
     let new = fs::read_to_string(stage.key_file()).unwrap();
     assert!(new.lines().count() == 1 && new != old);
@@ -607,7 +608,7 @@ fn whoever_has_a_store_open_follows_a_rotation_of_its_key() {
         add(&mut running, name);
     }
     let read_before = running.get("c").unwrap();
-    stage.open().rekey().unwrap();
+    stage.open().rekey(&Actor::local()).unwrap();
     assert!(running.list(None, 10, None).unwrap()[0].problem.is_none());
     assert_eq!(revealed(&mut running, "a").unwrap(), answer());
     let connection = running.get("b").unwrap();
@@ -618,7 +619,7 @@ fn whoever_has_a_store_open_follows_a_rotation_of_its_key() {
     running.reveal(&form(), &read_before, &mut shown).unwrap();
     assert_eq!(shown, answer());
     // Again, and everything is sealed with the one key that is left.
-    stage.open().rekey().unwrap();
+    stage.open().rekey(&Actor::local()).unwrap();
     running.undo("b", None, &Actor::local()).unwrap_err();
     for name in ["a", "b", "c", "d"] {
         assert_eq!(revealed(&mut running, name).unwrap(), answer());
@@ -633,7 +634,7 @@ fn a_key_that_is_given_is_rotated_with_the_new_one_before_it() {
     });
     let Some(server) = Server::new() else { return };
     add(&mut server.open(), "a");
-    let refused = server.open().rekey().unwrap_err();
+    let refused = server.open().rekey(&Actor::local()).unwrap_err();
     assert!(refused.to_string().contains("NEW,OLD"), "{refused}");
     let both = Server {
         url: server.url.clone(),
@@ -643,7 +644,7 @@ fn a_key_that_is_given_is_rotated_with_the_new_one_before_it() {
     add(&mut both.open(), "b");
     assert_eq!(revealed(&mut server.open(), "b").unwrap(), answer());
     let mut late = server.open();
-    assert_eq!(both.open().rekey().unwrap().resealed, 2);
+    assert_eq!(both.open().rekey(&Actor::local()).unwrap().resealed, 2);
     // Who still has the old key only adds nothing that nobody could read later.
     let refused = try_add(&mut late, "c", &answer()).unwrap_err();
     assert!(refused.to_string().contains("another key"), "{refused}");
@@ -663,7 +664,7 @@ fn a_connection_that_cannot_be_read_keeps_the_old_key_and_stops_no_rotation() {
         add(&mut store, name);
     }
     stage.tamper("UPDATE headwater_connections SET config = '{}' WHERE name = 'a'");
-    let rekeyed = store.rekey().unwrap();
+    let rekeyed = store.rekey(&Actor::local()).unwrap();
     assert_eq!(rekeyed.resealed, 1);
     assert_eq!(rekeyed.unreadable[0].0, "a");
     assert_eq!(
@@ -677,7 +678,7 @@ fn a_connection_that_cannot_be_read_keeps_the_old_key_and_stops_no_rotation() {
     // Once it is out of the way, the same rotation comes to its end.
     let mut store = stage.open();
     remove(&mut store, "a").unwrap();
-    let ended = store.rekey().unwrap();
+    let ended = store.rekey(&Actor::local()).unwrap();
     assert_eq!((ended.key_id, ended.resealed), (rekeyed.key_id, 0));
     assert_eq!(
         fs::read_to_string(stage.key_file())
@@ -702,7 +703,7 @@ fn a_rotation_that_ends_at_any_connection_goes_on() {
             "CREATE TRIGGER stop BEFORE DELETE ON headwater_secrets WHEN old.connection = \
              (SELECT id FROM headwater_connections WHERE name = '{stop}') BEGIN SELECT RAISE(ABORT, 'stop'); END"
         ));
-        store.rekey().unwrap_err();
+        store.rekey(&Actor::local()).unwrap_err();
         drop(store);
         for name in &names {
             assert_eq!(
@@ -721,7 +722,7 @@ fn a_rotation_that_ends_at_any_connection_goes_on() {
         stage.tamper("DROP TRIGGER stop");
         let mut store = stage.open();
         let left = names.iter().filter(|name| *name >= stop).count();
-        assert_eq!(store.rekey().unwrap().resealed, left);
+        assert_eq!(store.rekey(&Actor::local()).unwrap().resealed, left);
         assert_eq!(
             fs::read_to_string(stage.key_file())
                 .unwrap()

@@ -1,0 +1,189 @@
+//! The ledger: one sealed text that holds the newest revision of every connection, a digest of every token and the head
+//! of the audit.
+//!
+//! A seal of its own vouches for each row, and so it does for an older copy of that row. The ledger tells the newest one
+//! from a copy. It is written in the transaction of each change, by [`audited`](crate::audit::audited) alone. A store
+//! whose rows and ledger are all of one earlier moment cannot be told from what it was then, except by a process that has
+//! seen a later one.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use headwater_core::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    audit,
+    database::{Database, Row, first},
+    key::{Key, Keyring},
+    refusal::Refusal,
+    seal::{Binding, open, seal},
+    store::{Store, sealing_key},
+    stored::Stored,
+    tokens::{token, token_rows},
+};
+
+/// How often rows and ledger are read again where a change came between them.
+const TRIES: usize = 5;
+/// The columns of `headwater_store` that [`Ledger::of`] reads.
+const COLUMNS: &str = "audited, ledger, ledger_key";
+
+/// What the newest state of a store consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ledger {
+    /// The number of the last row of the audit.
+    pub audited: i64,
+    /// The digest of that row, which covers all rows before it.
+    pub head: String,
+    /// The revision of each connection, by its id.
+    pub connections: BTreeMap<String, i64>,
+    /// The digest of each token, by its name.
+    pub tokens: BTreeMap<String, String>,
+}
+
+impl Ledger {
+    /// Opens the ledger of a row with [`COLUMNS`]. A store without one holds nothing yet.
+    fn of(row: &Row, keyring: &Keyring) -> Result<Self> {
+        let audited = row.integer(0)?;
+        let ledger = match row.optional_text(1)? {
+            None => Self::default(),
+            Some(text) => {
+                let key = row.text(2)?;
+                let key = keyring.get(&key).ok_or_else(|| another_key(&key))?;
+                let opened = open(&key, &text, &Self::binding());
+                let opened = opened.and_then(|text| serde_json::from_str(&text).ok());
+                opened.ok_or_else(damaged)?
+            }
+        };
+        match ledger.audited == audited {
+            true => Ok(ledger),
+            false => Err(damaged()),
+        }
+    }
+
+    fn binding() -> Binding {
+        Binding::new(&["ledger"])
+    }
+
+    /// Puts it in the place of the one that the database has.
+    pub(crate) fn write(&self, database: &mut dyn Database, key: &Key) -> Result<()> {
+        let text = serde_json::to_string(self).map_err(|error| {
+            Error::new(Kind::Unexpected, "the ledger has no text").caused_by(error)
+        })?;
+        let statement =
+            "UPDATE headwater_store SET ledger = ?1, ledger_key = ?2, audited = ?3, key_id = ?2";
+        let parameters = [
+            seal(key, &text, &Self::binding())?.as_str().into(),
+            key.id.as_str().into(),
+            self.audited.into(),
+        ];
+        database.execute(statement, &parameters).map(drop)
+    }
+
+    /// Holds the ledger until the transaction ends, so that changes wait for each other.
+    pub(crate) fn hold(database: &mut dyn Database, keyring: &Keyring) -> Result<Self> {
+        let statement = format!("UPDATE headwater_store SET audited = audited RETURNING {COLUMNS}");
+        let rows = database.query(&statement, &[])?;
+        Self::of(&first(rows).ok_or_else(damaged)?, keyring)
+    }
+}
+
+/// Writes the first ledger of a store, of what an earlier version left there. A connection that cannot be read by then is
+/// unreadable from then on.
+pub(crate) fn begin(database: &mut dyn Database, keyring: &Keyring) -> Result<()> {
+    let key = sealing_key(database, keyring)?;
+    let mut ledger = Ledger::default();
+    let names = database.query("SELECT name FROM headwater_connections", &[])?;
+    for name in &names {
+        let Ok(Some(mut stored)) = Stored::find(database, &name.text(0)?) else {
+            continue;
+        };
+        if let Some(id) = stored.key_ids().find(|id| keyring.get(id).is_none()) {
+            let text = format!(
+                "the store has secrets that are sealed with the key {id}; give that one, too, this time"
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        if stored.verify_without_ledger(keyring).is_ok() {
+            stored.seal_whole(&key)?;
+            stored.write_whole(database)?;
+            ledger.connections.insert(stored.id, stored.revision);
+        }
+    }
+    for row in token_rows(database)? {
+        let (token, hash) = token(&row)?;
+        let digest = token.digest(&hash);
+        ledger.tokens.insert(token.name, digest);
+    }
+    let statement = format!("SELECT {} FROM headwater_audit ORDER BY id", audit::COLUMNS);
+    for row in &database.query(&statement, &[])? {
+        let row = audit::row(row)?;
+        (ledger.audited, ledger.head) = (row.id, row.digest(&ledger.head));
+        let statement = "UPDATE headwater_audit SET digest = ?1 WHERE id = ?2";
+        database.execute(statement, &[ledger.head.as_str().into(), row.id.into()])?;
+    }
+    match ledger == Ledger::default() {
+        true => Ok(()),
+        false => ledger.write(database, &key),
+    }
+}
+
+/// A ledger with the text that it was opened from.
+pub(crate) struct Opened {
+    text: Row,
+    ledger: Arc<Ledger>,
+}
+
+impl Store {
+    /// The ledger as it stands. A ledger with fewer rows of the audit than this process has seen is an earlier copy.
+    pub(crate) fn ledger(&mut self) -> Result<Arc<Ledger>> {
+        let statement = format!("SELECT {COLUMNS} FROM headwater_store");
+        let row = first(self.database.query(&statement, &[])?).ok_or_else(damaged)?;
+        let known = self.opened.as_ref().filter(|opened| opened.text == row);
+        let ledger = match known {
+            Some(opened) => Arc::clone(&opened.ledger),
+            None => Arc::new(Ledger::of(&row, &self.keyring)?),
+        };
+        if ledger.audited < self.seen {
+            let text = format!(
+                "the store {} is an earlier copy of itself: its audit has {} rows and had {}; put the newest copy back, or \
+                 restart to go on with this one",
+                self.place, ledger.audited, self.seen
+            );
+            return Err(Error::new(Kind::ConfigInvalid, text));
+        }
+        self.seen = ledger.audited;
+        self.opened = Some(Opened {
+            text: row,
+            ledger: Arc::clone(&ledger),
+        });
+        Ok(ledger)
+    }
+
+    /// Reads rows together with the ledger of the same moment.
+    pub(crate) fn with_ledger<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self, &Ledger) -> Result<T>,
+    ) -> Result<T> {
+        let mut tries = 0;
+        loop {
+            let ledger = self.ledger()?;
+            let done = read(self, &ledger);
+            tries += 1;
+            if tries >= TRIES || Arc::ptr_eq(&ledger, &self.ledger()?) {
+                return done;
+            }
+        }
+    }
+}
+
+fn another_key(id: &str) -> Error {
+    let text = format!("the store has got another key, {id}, meanwhile; try again with that one");
+    Error::new(Kind::ConfigInvalid, text)
+}
+
+/// The refusal of a store whose ledger does not fit to it.
+pub(crate) fn damaged() -> Error {
+    let text = "the store's ledger was changed by something else than headwater, or comes from another place; restore the \
+                store from a copy";
+    Refusal::Unreadable.error(Kind::ConfigInvalid, text.to_owned())
+}
