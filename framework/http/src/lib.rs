@@ -55,6 +55,7 @@ mod retry;
 mod seen;
 mod snapshot;
 mod spares;
+mod spelling;
 mod tokens;
 mod transport;
 mod urls;

@@ -13,7 +13,7 @@ use headwater_core::{Error, Gap, Kind, Mend, Note, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{envelope::Split, seen::Seen};
+use crate::{envelope::Split, seen::Seen, spelling::plain};
 
 /// Empty pages in a row that name a next one.
 const MOST_EMPTY: u32 = 10;
@@ -141,7 +141,7 @@ impl Progress {
         self.empty_pages = 0;
         let prints = records
             .iter()
-            .map(|place| Seen::fingerprint(&body[place.clone()]));
+            .map(|place| Seen::fingerprint(&plain(&body[place.clone()])));
         let prints: Vec<u64> = prints.collect();
         let came_before: Vec<Option<bool>> = prints
             .iter()

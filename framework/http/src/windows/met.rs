@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use headwater_core::Timestamp;
 
 use super::{Found, place::Offset};
+use crate::spelling::plain;
 
 type Window = (Timestamp, Timestamp);
 type Prints = HashSet<u64, RandomState>;
@@ -113,7 +114,9 @@ impl Met {
 
     /// Fingerprints of the records of a page.
     pub(super) fn prints(&self, page: &Found) -> Vec<u64> {
-        let prints = page.iter().map(|record| self.hasher.hash_one(record));
+        let prints = page
+            .iter()
+            .map(|record| self.hasher.hash_one(plain(record)));
         prints.collect()
     }
 

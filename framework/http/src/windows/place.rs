@@ -4,7 +4,7 @@ use headwater_core::{Error, Kind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Found, MOST_ROUNDS};
-use crate::seen::Seen;
+use crate::{seen::Seen, spelling::plain};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Offset {
@@ -227,7 +227,7 @@ pub(super) fn again(offset: Offset, total: u64, cap: u64) -> Then {
 /// Different records of a page.
 pub(super) fn distinct(page: &Found) -> u64 {
     let mut seen = Seen::default();
-    let prints = page.iter().map(Seen::fingerprint);
+    let prints = page.iter().map(|record| Seen::fingerprint(&plain(record)));
     prints.filter(|print| seen.insert(*print)).count() as u64
 }
 
