@@ -15,7 +15,6 @@ use crate::{
     key::{Key, Keyring, hex},
     ledger::Ledger,
     store::{Store, sealing_key},
-    stored::Stored,
 };
 
 /// The columns that [`row`] reads.
@@ -135,27 +134,6 @@ pub(crate) struct Change<'a> {
     pub keyring: &'a Keyring,
     /// The key that is sealed with.
     pub key: Key,
-    /// The names of the connections that are sealed anew at the end.
-    touched: Vec<String>,
-}
-
-impl Change<'_> {
-    /// Seals a connection anew once the change is made, and notes its revision.
-    pub(crate) fn touch(&mut self, name: &str) {
-        self.touched.push(name.to_owned());
-    }
-
-    fn seal_touched(&mut self) -> Result<()> {
-        for name in std::mem::take(&mut self.touched) {
-            let Some(mut stored) = Stored::find(self.database, &name)? else {
-                continue;
-            };
-            stored.seal_whole(&self.key)?;
-            stored.write_whole(self.database)?;
-            self.ledger.connections.insert(stored.id, stored.revision);
-        }
-        Ok(())
-    }
 }
 
 /// Carries out some work and tells of it, as a whole or not at all.
@@ -175,10 +153,8 @@ pub(crate) fn audited<T>(
             ledger,
             keyring,
             key,
-            touched: Vec::new(),
         };
         let (done, event) = work(&mut change)?;
-        change.seal_touched()?;
         let Change {
             database,
             mut ledger,

@@ -224,8 +224,9 @@ impl Store {
                 let text = "this request was given up meanwhile; send it again";
                 return Err(Error::new(Kind::Unavailable, text));
             }
-            change.touch(new.name);
-            Ok(((), Event::new("created").of(&stored.id, new.name, 1)))
+            let event = Event::new("created").of(&stored.id, new.name, 1);
+            change.seal(stored)?;
+            Ok(((), event))
         })
     }
 
@@ -384,18 +385,16 @@ impl Store {
         label.map_or(Ok(()), |label| label.check())?;
         let now = self.database.now()?;
         audited(self, actor, |change| {
-            let stored = &connection.stored;
-            let new = stored.with_config(form, answer, now, actor, &change.key)?;
-            hold_as_read(change, connection)?;
-            undo::keep(change, &new)?;
+            let held = hold_as_read(change, connection)?;
+            let mut new = held.with_config(form, answer, now, actor, &change.key)?;
+            undo::keep(change, &held, &new)?;
             new.write_config(change.database)?;
             if let Some(label) = label {
-                write_label(change.database, &new.id, &new.name, label)?;
+                new.write_label(change.database, label)?;
             }
-            Ok((
-                (),
-                Event::new("replaced").of(&new.id, &new.name, new.version),
-            ))
+            let event = Event::new("replaced").of(&new.id, &new.name, new.version);
+            change.seal(new)?;
+            Ok(((), event))
         })?;
         self.database.forget_deleted();
         Ok(())
@@ -405,11 +404,11 @@ impl Store {
     /// changed the connection since it was read.
     pub fn describe(&mut self, connection: &Connection, label: Label, actor: &Actor) -> Result<()> {
         label.check()?;
-        let stored = &connection.stored;
         audited(self, actor, |change| {
-            hold_as_read(change, connection)?;
-            write_label(change.database, &stored.id, &stored.name, label)?;
-            let event = Event::new("described").of(&stored.id, &stored.name, stored.version);
+            let mut held = hold_as_read(change, connection)?;
+            held.write_label(change.database, label)?;
+            let event = Event::new("described").of(&held.id, &held.name, held.version);
+            change.seal(held)?;
             Ok(((), event))
         })
     }
@@ -424,43 +423,43 @@ impl Store {
             return Ok(());
         }
         audited(self, actor, |change| {
-            let held = change.hold(name, None)?;
+            let mut held = change.hold(name, None)?;
+            held.destination = Some(destination.to_owned());
             let statement = "UPDATE headwater_connections SET destination = ?1 WHERE id = ?2";
             let parameters = [destination.into(), held.id.as_str().into()];
             change.database.execute(statement, &parameters)?;
-            Ok((
-                (),
-                Event::new("sent elsewhere").of(&held.id, name, held.version),
-            ))
+            let event = Event::new("sent elsewhere").of(&held.id, name, held.version);
+            change.seal(held)?;
+            Ok(((), event))
         })
     }
 }
 
 /// Begins a change of a connection that is still as it was read.
-fn hold_as_read(change: &mut Change, connection: &Connection) -> Result<()> {
+fn hold_as_read(change: &mut Change, connection: &Connection) -> Result<Stored> {
     let held = change.hold(&connection.name, Some(connection.revision))?;
     match held.id == connection.stored.id {
-        true => Ok(()),
+        true => Ok(held),
         // Another one of the same name.
         false => Err(changed_meanwhile(&connection.name)),
     }
 }
 
-pub(crate) fn write_label(
-    database: &mut dyn Database,
-    id: &str,
-    name: &str,
-    label: Label,
-) -> Result<()> {
-    let statement =
-        "UPDATE headwater_connections SET title = ?1, description = ?2, expires = ?3 WHERE id = ?4";
-    let parameters = [
-        label.kept_title(name).into(),
-        label.description.into(),
-        label.expires.into(),
-        id.into(),
-    ];
-    database.execute(statement, &parameters).map(drop)
+impl Stored {
+    /// Takes another label.
+    pub(crate) fn write_label(&mut self, database: &mut dyn Database, label: Label) -> Result<()> {
+        self.title = label.kept_title(&self.name).map(str::to_owned);
+        self.description = label.description.to_owned();
+        self.expires = label.expires;
+        let statement = "UPDATE headwater_connections SET title = ?1, description = ?2, expires = ?3 WHERE id = ?4";
+        let parameters = [
+            self.title.as_deref().into(),
+            label.description.into(),
+            label.expires.into(),
+            self.id.as_str().into(),
+        ];
+        database.execute(statement, &parameters).map(drop)
+    }
 }
 
 fn is_deleted(database: &mut dyn Database, name: &str) -> Result<bool> {

@@ -10,7 +10,7 @@ use crate::{
     refusal::Refusal,
     runs::refuse_in_use,
     store::Store,
-    stored::{WHOLE, missing},
+    stored::{Stored, WHOLE, missing, raise},
     undo,
 };
 
@@ -57,7 +57,9 @@ impl Store {
         let lock = self.lock(&id, name)?;
         let now = self.database.now()?;
         audited(self, actor, |change| {
-            let held = change.hold_any(name, revision)?;
+            // One that cannot be read is deleted as it is.
+            let verified = change.verified(name).ok();
+            let held = raise(change.database, name, revision)?;
             refuse_in_use(change.database, &held.id, name, lock.as_ref())?;
             // Who held it before commits nothing any more.
             let statement = "UPDATE headwater_connections SET deleted = ?1, epoch = epoch + 1, holder = NULL, since = NULL, \
@@ -65,6 +67,13 @@ impl Store {
             change
                 .database
                 .execute(statement, &[now.into(), held.id.as_str().into()])?;
+            if let Some(stored) = verified {
+                change.seal(Stored {
+                    revision: held.revision,
+                    deleted: Some(now),
+                    ..stored
+                })?;
+            }
             Ok(((), Event::new("deleted").of(&held.id, name, held.version)))
         })
     }
@@ -73,16 +82,20 @@ impl Store {
     pub fn restore(&mut self, name: &str, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
         audited(self, actor, |change| {
-            let is_good = change.verify(name).is_ok();
+            let verified = change.verified(name).ok();
             let statement = "UPDATE headwater_connections SET deleted = NULL, revision = revision + 1 \
-                             WHERE name = ?1 AND deleted IS NOT NULL RETURNING id, version";
+                             WHERE name = ?1 AND deleted IS NOT NULL RETURNING id, version, revision";
             let Some(row) = first(change.database.query(statement, &[name.into()])?) else {
                 let text =
                     format!("there is no deleted connection {name:?} that could be restored");
                 return Err(Refusal::Missing.error(Kind::NotFound, text));
             };
-            if is_good {
-                change.touch(name);
+            if let Some(stored) = verified {
+                change.seal(Stored {
+                    revision: row.integer(2)?,
+                    deleted: None,
+                    ..stored
+                })?;
             }
             let event = Event::new("restored").of(&row.text(0)?, name, row.integer(1)?);
             Ok(((), event))

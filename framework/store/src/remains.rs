@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     audit::{Actor, Event, audited},
-    connections::{Label, timestamp, write_label},
+    connections::{Label, timestamp},
     database::Row,
     schedules::Scheduled,
     store::Store,
@@ -99,7 +99,7 @@ impl Store {
         let now = self.database.now()?;
         let version = audited(self, actor, |change| {
             let stored = &remains.stored;
-            let new = stored.with_config(form, answer, now, actor, &change.key)?;
+            let mut new = stored.with_config(form, answer, now, actor, &change.key)?;
             let database = &mut *change.database;
             let held = raise(database, &new.name, Some(remains.revision))?;
             if held.id != new.id {
@@ -124,10 +124,13 @@ impl Store {
                 database.execute(statement, &[new.id.as_str().into()])?;
             }
             new.write_config(database)?;
-            write_label(database, &new.id, &new.name, label)?;
-            change.touch(&new.name);
-            let event = Event::new("entered again").of(&new.id, &new.name, new.version);
-            Ok((new.version, event))
+            new.write_label(database, label)?;
+            new.revision = held.revision;
+            (new.destination, new.schedule, new.deleted) = (None, None, None);
+            let (version, event) = (new.version, Event::new("entered again"));
+            let event = event.of(&new.id, &new.name, version);
+            change.seal(new)?;
+            Ok((version, event))
         })?;
         self.database.forget_deleted();
         Ok(version)

@@ -126,7 +126,14 @@ impl Store {
         };
         let streams = json!(schedule.streams).to_string();
         audited(self, actor, |change| {
-            let held = change.hold(name, revision)?;
+            let mut held = change.hold(name, revision)?;
+            let started = held.schedule.and_then(|before| before.started);
+            held.schedule = Some(Scheduled {
+                connection: name.to_owned(),
+                schedule: schedule.clone(),
+                due,
+                started,
+            });
             let statement = "INSERT INTO headwater_schedules \
                              (connection, every, cron, zone, streams, destination, redacted, paused, due) \
                              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (connection) DO UPDATE \
@@ -145,7 +152,9 @@ impl Store {
                 due.as_millisecond().into(),
             ];
             change.database.execute(statement, &parameters)?;
-            Ok(((), Event::new("scheduled").of(&held.id, name, held.version)))
+            let event = Event::new("scheduled").of(&held.id, name, held.version);
+            change.seal(held)?;
+            Ok(((), event))
         })
     }
 
@@ -158,7 +167,8 @@ impl Store {
     ) -> Result<()> {
         Self::check_name(name)?;
         audited(self, actor, |change| {
-            let held = change.hold(name, revision)?;
+            let mut held = change.hold(name, revision)?;
+            held.schedule = None;
             let statement = "DELETE FROM headwater_schedules WHERE connection = ?1";
             match change
                 .database
@@ -168,10 +178,11 @@ impl Store {
                     let text = format!("the connection {name} has no schedule");
                     Err(Refusal::Missing.error(Kind::NotFound, text))
                 }
-                _ => Ok((
-                    (),
-                    Event::new("unscheduled").of(&held.id, name, held.version),
-                )),
+                _ => {
+                    let event = Event::new("unscheduled").of(&held.id, name, held.version);
+                    change.seal(held)?;
+                    Ok(((), event))
+                }
             }
         })
     }

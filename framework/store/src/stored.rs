@@ -339,39 +339,41 @@ impl Store {
     }
 }
 
-/// A connection that nobody else changes until the transaction ends.
+/// A connection that no other process changes until the transaction ends.
 pub(crate) struct Held {
     pub id: String,
     pub version: i64,
+    pub revision: i64,
 }
 
 impl Change<'_> {
-    /// Begins a change of a connection, which is sealed anew at its end. Every change goes through here, so that the
-    /// revision grows with each. Fails where the row is not as headwater wrote it last, or where the connection is of
-    /// another revision than the caller knows, if it knows one.
-    pub(crate) fn hold(&mut self, name: &str, revision: Option<i64>) -> Result<Held> {
-        let verified = self.verify(name);
+    /// Begins a change of a connection, and returns it with its new revision. Every change goes through here and ends with
+    /// [`Change::seal`]. Fails where the row is not as headwater wrote it last, or where the connection is of another
+    /// revision than the caller knows, if it knows one.
+    pub(crate) fn hold(&mut self, name: &str, revision: Option<i64>) -> Result<Stored> {
+        let verified = self.verified(name);
         let held = raise(self.database, name, revision)?;
-        verified.map_err(|what| unreadable(name, &what))?;
-        self.touch(name);
-        Ok(held)
+        let stored = verified.map_err(|what| unreadable(name, &what))?;
+        Ok(Stored {
+            revision: held.revision,
+            ..stored
+        })
     }
 
-    /// The same of a connection that may be unreadable, and stays so.
-    pub(crate) fn hold_any(&mut self, name: &str, revision: Option<i64>) -> Result<Held> {
-        let verified = self.verify(name);
-        let held = raise(self.database, name, revision)?;
-        if verified.is_ok() {
-            self.touch(name);
-        }
-        Ok(held)
-    }
-
-    /// Fails where the row of a connection, also of a deleted one, is not as headwater wrote it last.
-    pub(crate) fn verify(&mut self, name: &str) -> Result<(), String> {
+    /// The connection of a name, also a deleted one, where its row is as headwater wrote it last.
+    pub(crate) fn verified(&mut self, name: &str) -> Result<Stored, String> {
         let found = Stored::find(self.database, name);
         let stored = found.ok().flatten().ok_or_else(|| DAMAGED.to_owned())?;
-        stored.verify(self.keyring, &self.ledger)
+        stored.verify(self.keyring, &self.ledger)?;
+        Ok(stored)
+    }
+
+    /// Ends a change of a connection: seals it as it is meant to be, whatever the database made of that.
+    pub(crate) fn seal(&mut self, mut stored: Stored) -> Result<()> {
+        stored.seal_whole(&self.key)?;
+        stored.write_whole(self.database)?;
+        self.ledger.connections.insert(stored.id, stored.revision);
+        Ok(())
     }
 }
 
@@ -383,12 +385,13 @@ pub(crate) fn raise(
 ) -> Result<Held> {
     let statement = "UPDATE headwater_connections SET revision = revision + 1 \
                      WHERE name = ?1 AND deleted IS NULL AND (CAST(?2 AS BIGINT) IS NULL OR revision = ?2) \
-                     RETURNING id, version";
+                     RETURNING id, version, revision";
     let rows = database.query(statement, &[name.into(), revision.into()])?;
     if let Some(row) = rows.first() {
         return Ok(Held {
             id: row.text(0)?,
             version: row.integer(1)?,
+            revision: row.integer(2)?,
         });
     }
     let statement = "SELECT id FROM headwater_connections WHERE name = ?1 AND deleted IS NULL";

@@ -32,17 +32,13 @@ fn binding(id: &str, version: i64) -> Binding {
     Binding::new(&["previous", id, &version.to_string()])
 }
 
-/// Keeps the config of a connection as it stands, instead of an earlier one, before `new` takes its place. Its seals stay as
-/// they are.
-pub(crate) fn keep(change: &mut Change, new: &Stored) -> Result<()> {
-    let Some(stored) = Stored::find(change.database, &new.name)? else {
-        return Ok(());
-    };
+/// Keeps the config of a connection, instead of an earlier one, before `new` takes its place. Its seals stay as they are.
+pub(crate) fn keep(change: &mut Change, stored: &Stored, new: &Stored) -> Result<()> {
     let previous = json!(Previous {
         version: stored.version,
-        config: stored.config,
-        identity: stored.identity,
-        seals: stored.seals,
+        config: stored.config.clone(),
+        identity: stored.identity.clone(),
+        seals: stored.seals.clone(),
         expires: stored.expires.map(|day| day.to_string()),
     });
     let binding = binding(&stored.id, new.version);
@@ -93,7 +89,7 @@ impl Store {
         let now = self.database.now()?;
         audited(self, actor, |change| {
             let held = change.hold(name, revision)?;
-            let previous = previous(change, name, now)?;
+            let previous = previous(change, &held, now)?;
             let mut previous = previous.ok_or_else(|| nothing_to_undo(name))?;
             let secrets = previous.secrets(change.keyring);
             let secrets = secrets.map_err(|what| unreadable(name, &what))?;
@@ -110,10 +106,9 @@ impl Store {
             )?;
             let statement = "DELETE FROM headwater_previous WHERE connection = ?1";
             database.execute(statement, &[held.id.as_str().into()])?;
-            Ok((
-                (),
-                Event::new("undone").of(&held.id, name, previous.version),
-            ))
+            let event = Event::new("undone").of(&held.id, name, previous.version);
+            change.seal(previous)?;
+            Ok(((), event))
         })?;
         self.database.forget_deleted();
         Ok(())
@@ -121,10 +116,8 @@ impl Store {
 }
 
 /// A connection with the config that it had before.
-fn previous(change: &mut Change, name: &str, now: i64) -> Result<Option<Stored>> {
-    let Some(stored) = Stored::find(change.database, name)? else {
-        return Ok(None);
-    };
+fn previous(change: &mut Change, stored: &Stored, now: i64) -> Result<Option<Stored>> {
+    let name = &*stored.name;
     let statement =
         "SELECT key_id, sealed FROM headwater_previous WHERE connection = ?1 AND replaced > ?2";
     let earliest = now.saturating_sub(UNDO_MILLISECONDS);
@@ -148,7 +141,7 @@ fn previous(change: &mut Change, name: &str, now: i64) -> Result<Option<Stored>>
         identity: previous.identity,
         seals: previous.seals,
         expires: expires.map_err(|_| unreadable(name, &changed()))?,
-        ..stored
+        ..stored.clone()
     }))
 }
 
