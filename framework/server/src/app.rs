@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     body::Budget, embeds::Embeds, frequency::Frequency, guard::Caller, metrics::Metrics,
-    origin::Origin, runs::Runs, sessions::Sessions,
+    notes::Notes, origin::Origin, runs::Runs, sessions::Sessions,
 };
 
 /// How many probes may be under way. Each holds a connection to a service, and little else.
@@ -100,6 +100,8 @@ pub(crate) struct App {
     /// What all bodies under way may take.
     pub bodies: Budget,
     pub frequency: Frequency,
+    /// Rows of the audit that wait to be written.
+    pub notes: Notes,
     /// Opens the store once more, for a run that works with it from a thread of its own.
     pub open_store: OpenStore,
     context: Context,
@@ -125,6 +127,7 @@ impl App {
             probes: Arc::new(Semaphore::new(MOST_PROBES)),
             bodies: Budget::default(),
             frequency: Frequency::new()?,
+            notes: Notes::default(),
             open_store,
             context,
             store: Arc::new(Mutex::new(store)),

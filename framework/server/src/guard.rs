@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater_console::EMBED_SCRIPT_PATH;
-use headwater_store::{Scope, TokenHash};
+use headwater_store::{Actor, Noted, Scope, TokenHash};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 
 use crate::{
@@ -314,7 +314,20 @@ pub(crate) async fn known(
         return Ok(caller);
     }
     if let Some(client) = client {
-        WRONG.count(client)?;
+        let (number, counted) = WRONG.count(client);
+        // The first of a minute, and that of the last one that is looked at.
+        if number == 1 || number == MOST_WRONG {
+            app.notes.add(Noted {
+                actor: Actor {
+                    who: "anonymous".to_owned(),
+                    request_id: None,
+                },
+                what: "wrong token",
+                connection: None,
+                outcome: format!("refused, number {number} of a minute from {client}"),
+            });
+        }
+        counted?;
     }
     Err(wrong_token())
 }
@@ -326,8 +339,8 @@ static WRONG: LazyLock<Guesses> = LazyLock::new(Guesses::default);
 struct Guesses(Mutex<HashMap<IpAddr, Vec<Instant>>>);
 
 impl Guesses {
-    /// Counts a wrong token; refused where there were too many before it.
-    fn count(&self, peer: IpAddr) -> Result<(), Problem> {
+    /// Counts a wrong token; refused where there were too many before it. Returns its number as well.
+    fn count(&self, peer: IpAddr) -> (usize, Result<(), Problem>) {
         let mut guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         guesses.retain(|_, times| {
             times.retain(|time| time.elapsed() < MINUTE);
@@ -336,13 +349,11 @@ impl Guesses {
         let times = guesses.entry(peer).or_default();
         if times.len() < MOST_WRONG {
             times.push(Instant::now());
-            return Ok(());
+            return (times.len(), Ok(()));
         }
         let text = "too many wrong tokens came from this address; wait a minute";
-        Err(
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text)
-                .retry_after(60),
-        )
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text);
+        (MOST_WRONG + 1, Err(problem.retry_after(60)))
     }
 }
 

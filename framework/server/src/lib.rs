@@ -17,6 +17,7 @@ mod frequency;
 mod guard;
 mod listen;
 mod metrics;
+mod notes;
 mod once;
 mod openapi;
 mod operations;
@@ -137,11 +138,14 @@ impl Service {
             let _ = stopped.wait_for(|stop| *stop).await;
             self.app.runs.stop_all(LONGEST_STOP).await;
         };
-        let (served, (), ()) = tokio::join!(
+        let (served, (), (), ()) = tokio::join!(
             serve(self.listener, self.tls, router, most, metrics, stop.clone()),
-            schedule::keep(Arc::clone(&self.app), stop),
+            schedule::keep(Arc::clone(&self.app), stop.clone()),
+            notes::keep(Arc::clone(&self.app), stop),
             end_syncs,
         );
+        // What the last requests told.
+        notes::write(&self.app).await;
         served.map_err(|error| {
             Error::new(Kind::Unexpected, "the service broke down").caused_by(error)
         })

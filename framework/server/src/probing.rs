@@ -7,7 +7,7 @@ use headwater_core::{
     Source, Validated, bare, tidy,
 };
 use headwater_host::references;
-use headwater_store::Connection;
+use headwater_store::{Actor, Connection, Noted};
 use http::StatusCode;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -208,12 +208,21 @@ pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem>
 pub(crate) struct Admitted {
     connector: &'static str,
     source: Arc<dyn Source>,
+    tester: Tester,
     _place: OwnedSemaphorePermit,
+}
+
+/// On whose behalf a probe is made.
+pub(crate) enum Tester {
+    /// A check of what is saved, which is kept with its row of the audit.
+    Kept,
+    /// A test of a draft, or of a change of the connection with this name.
+    Draft(Actor, Option<String>),
 }
 
 /// Lets a probe begin, unless too many are under way or this credential was tested too often. There is no other way to
 /// a probe.
-pub(crate) fn admit(app: &App, ready: &Ready) -> Result<Admitted, Problem> {
+pub(crate) fn admit(app: &App, ready: &Ready, tester: Tester) -> Result<Admitted, Problem> {
     let source = ready.open(&app.context())?;
     let Ok(place) = Arc::clone(&app.probes).try_acquire_owned() else {
         let text = "too many probes are under way; try again in a moment";
@@ -224,6 +233,7 @@ pub(crate) fn admit(app: &App, ready: &Ready) -> Result<Admitted, Problem> {
     Ok(Admitted {
         connector: ready.connector.about().id,
         source,
+        tester,
         _place: place,
     })
 }
@@ -243,11 +253,23 @@ impl Admitted {
         };
         let seconds = started.elapsed().as_secs_f64();
         app.metrics.probe(self.connector, outcome, seconds);
+        if let Tester::Draft(actor, connection) = self.tester {
+            app.notes.add(Noted {
+                actor,
+                what: "tested",
+                connection,
+                outcome: outcome.to_owned(),
+            });
+        }
         report
     }
 }
 
-/// Probes, watched by nobody.
-pub(crate) async fn probe(app: &App, ready: &Ready) -> Result<ProbeReport, Problem> {
-    Ok(admit(app, ready)?.watched(app, |_| {}).await)
+/// Probes without a watcher.
+pub(crate) async fn probe(
+    app: &App,
+    ready: &Ready,
+    tester: Tester,
+) -> Result<ProbeReport, Problem> {
+    Ok(admit(app, ready, tester)?.watched(app, |_| {}).await)
 }

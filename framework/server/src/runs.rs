@@ -359,6 +359,10 @@ async fn begin(app: Arc<App>, ready: Ready) -> Result<Arc<Sync>, Problem> {
     begun.on_loss(move || {
         stop.send_replace(true);
     });
+    let (actor, name) = (order.actor.clone(), sync.connection.clone());
+    app.store(move |store| store.note(&actor, "sync started", Some(&name), "started"))
+        .await
+        .map_err(Problem::of_store)?;
     app.runs.begin(Arc::clone(&sync));
     app.metrics.running.inc();
     let told = Arc::clone(&sync);

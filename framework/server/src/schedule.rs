@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     app::App,
+    notes::service,
     runs::{self, Order},
     times::Times,
 };
@@ -130,11 +131,7 @@ async fn start(app: Arc<App>, claimed: Claimed) {
 
 async fn purge(app: &App) {
     let before = Timestamp::now() - Store::RESTORE;
-    let service = Actor {
-        who: "service".to_owned(),
-        request_id: None,
-    };
-    let purged = app.store(move |store| store.purge_deleted(before, &service));
+    let purged = app.store(move |store| store.purge_deleted(before, &service()));
     // What could not be removed now is tried again with the rest.
     let _: Result<usize> = purged.await;
 }

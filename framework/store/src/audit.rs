@@ -161,24 +161,35 @@ pub(crate) fn audited<T>(
             key,
             ..
         } = change;
-        let row = Audited {
-            id: ledger.audited + 1,
-            time: timestamp(time)?,
-            who: actor.who.clone(),
-            what: event.what,
-            connection_id: event.connection_id,
-            name: event.name,
-            version: event.version,
-            outcome: event.outcome,
-            request_id: actor.request_id.clone(),
-        };
-        (ledger.audited, ledger.head) = (row.id, row.digest(&ledger.head));
-        row.write(database, &ledger.head)?;
+        append(database, &mut ledger, time, actor, event)?;
         ledger.write(database, &key)?;
-        Ok((done, row.id))
+        Ok((done, ledger.audited))
     })?;
     store.seen = store.seen.max(last);
     Ok(done)
+}
+
+/// Writes the next row.
+fn append(
+    database: &mut dyn Database,
+    ledger: &mut Ledger,
+    time: i64,
+    actor: &Actor,
+    event: Event,
+) -> Result<()> {
+    let row = Audited {
+        id: ledger.audited + 1,
+        time: timestamp(time)?,
+        who: actor.who.clone(),
+        what: event.what,
+        connection_id: event.connection_id,
+        name: event.name,
+        version: event.version,
+        outcome: event.outcome,
+        request_id: actor.request_id.clone(),
+    };
+    (ledger.audited, ledger.head) = (row.id, row.digest(&ledger.head));
+    row.write(database, &ledger.head)
 }
 
 impl Audited {
@@ -231,6 +242,47 @@ impl Audited {
     }
 }
 
+/// A row that tells of something that changes nothing in the store.
+#[derive(Clone, Debug)]
+pub struct Noted {
+    /// On whose behalf it was done.
+    pub actor: Actor,
+    /// What was done.
+    pub what: &'static str,
+    /// The connection that it was done to.
+    pub connection: Option<String>,
+    /// How it ended.
+    pub outcome: String,
+}
+
+impl Noted {
+    fn event(&self, database: &mut dyn Database) -> Result<Event> {
+        told(
+            database,
+            self.what,
+            self.connection.as_deref(),
+            &self.outcome,
+        )
+    }
+}
+
+fn told(
+    database: &mut dyn Database,
+    what: &str,
+    connection: Option<&str>,
+    outcome: &str,
+) -> Result<Event> {
+    let event = Event::new(what).ended(outcome);
+    let Some(name) = connection else {
+        return Ok(event);
+    };
+    let statement = "SELECT id, version FROM headwater_connections WHERE name = ?1";
+    Ok(match first(database.query(statement, &[name.into()])?) {
+        Some(row) => event.of(&row.text(0)?, name, row.integer(1)?),
+        None => event.named(name),
+    })
+}
+
 /// Whether the audit is as headwater wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuditProof {
@@ -252,16 +304,25 @@ impl Store {
         outcome: &str,
     ) -> Result<()> {
         audited(self, actor, |change| {
-            let event = Event::new(what).ended(outcome);
-            let Some(name) = connection else {
-                return Ok(((), event));
-            };
-            let statement = "SELECT id, version FROM headwater_connections WHERE name = ?1";
-            let event = match first(change.database.query(statement, &[name.into()])?) {
-                Some(row) => event.of(&row.text(0)?, name, row.integer(1)?),
-                None => event.named(name),
-            };
-            Ok(((), event))
+            Ok(((), told(change.database, what, connection, outcome)?))
+        })
+    }
+
+    /// The same of several, in one transaction.
+    pub fn note_all(&mut self, notes: &[Noted]) -> Result<()> {
+        let Some((last, notes)) = notes.split_last() else {
+            return Ok(());
+        };
+        let time = self.database.now()?;
+        audited(self, &last.actor, |change| {
+            let Change {
+                database, ledger, ..
+            } = change;
+            for note in notes {
+                let event = note.event(*database)?;
+                append(*database, ledger, time, &note.actor, event)?;
+            }
+            Ok(((), last.event(*database)?))
         })
     }
 

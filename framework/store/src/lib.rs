@@ -40,7 +40,7 @@ mod stored;
 mod tokens;
 mod undo;
 
-pub use audit::{Actor, AuditProof, Audited};
+pub use audit::{Actor, AuditProof, Audited, Noted};
 pub use checks::{LastCheck, Said};
 pub use connections::{Connection, Label, Listed, NewConnection};
 pub use deletion::Contents;

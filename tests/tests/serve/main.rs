@@ -1,5 +1,6 @@
 //! `headwater serve`: the API as a platform uses it, against the shipped binary and the simulators.
 
+mod audit;
 mod author;
 mod canary;
 mod connections;

@@ -4,9 +4,11 @@ use acceptance::{
     binary::command,
     service::{Answer, Service},
 };
+use headwater::{SignedDuration, Timestamp};
+use headwater_store::{Actor, Place, Scope, Store};
 use reqwest::{Method, header};
 
-use crate::{HEADWATER, token};
+use crate::{HEADWATER, token, until};
 
 const API: &str = "/api/v1/connections";
 
@@ -15,7 +17,7 @@ fn service(home: tempfile::TempDir) -> Service {
 }
 
 /// Signs in and returns the cookie.
-async fn sign_in(service: &Service, token: &str) -> String {
+pub async fn sign_in(service: &Service, token: &str) -> String {
     let kind = "application/x-www-form-urlencoded";
     let request = service.request(Method::POST, "/login");
     let request = request.header(header::CONTENT_TYPE, kind);
@@ -75,15 +77,23 @@ async fn a_session_ends_with_its_token() {
 #[tokio::test]
 async fn a_token_whose_time_is_over_opens_nothing_and_neither_does_its_session() {
     let home = tempfile::tempdir().unwrap();
-    let (admin, reader) = (token(home.path(), "admin"), token(home.path(), "read"));
+    let reader = token(home.path(), "read");
+    let place = Place::File(home.path().join("home/store.db"));
+    let expires = Timestamp::now() + SignedDuration::from_secs(5);
+    let admin = Store::open(&place, None)
+        .unwrap()
+        .add_token("admin", Scope::Admin, Some(expires), &Actor::local())
+        .unwrap();
+    let admin = admin.expose();
     let service = service(home);
-    let cookie = sign_in(&service, &admin).await;
+    let cookie = sign_in(&service, admin).await;
     assert_eq!(seen(&service, &cookie).await, (200, 200, String::new()));
-    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
-    let statement = "UPDATE headwater_tokens SET expires = 1 WHERE name = 'admin'";
-    assert_eq!(store.execute(statement, []).unwrap(), 1);
-    assert_eq!(seen(&service, &cookie).await, is_over());
-    for (token, status) in [(&admin, 401), (&reader, 200)] {
+    until("the end of the token", async || {
+        seen(&service, &cookie).await == is_over()
+    })
+    .await;
+    assert!(Timestamp::now() >= expires);
+    for (token, status) in [(admin, 401), (&*reader, 200)] {
         let request = service.request(Method::GET, API).bearer_auth(token);
         assert_eq!(request.send().await.unwrap().status(), status);
     }

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::connections::actor;
 use crate::{
     answer::json,
     app::{App, form},
@@ -19,7 +20,7 @@ use crate::{
     events::AreWanted,
     guard::Caller,
     operations::Operation,
-    probing::{Permitted, connector, ready},
+    probing::{Permitted, Tester, connector, ready},
     problem::Problem,
 };
 
@@ -222,5 +223,6 @@ async fn probe_draft(
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
     let ready = ready(&app, &caller, &connector, draft.config).await?;
-    super::answer_probe(app, &ready, wanted, |_| async {}).await
+    let tester = Tester::Draft(actor(&caller), None);
+    super::answer_probe(app, &ready, wanted, tester, |_| async {}).await
 }

@@ -19,7 +19,7 @@ use crate::{
     app::App,
     events::{self, AreWanted},
     operations::Operation,
-    probing::{Ready, admit},
+    probing::{Ready, Tester, admit},
     problem::Problem,
 };
 
@@ -41,9 +41,10 @@ async fn answer_probe<F: Future<Output = ()> + Send>(
     app: Arc<App>,
     ready: &Ready,
     wanted: AreWanted,
+    tester: Tester,
     keep: impl FnOnce(ProbeReport) -> F + Send + 'static,
 ) -> Result<Response, Problem> {
-    let admitted = admit(&app, ready)?;
+    let admitted = admit(&app, ready, tester)?;
     if !wanted.0 {
         let report = admitted.watched(&app, |_| {}).await;
         keep(report.clone()).await;

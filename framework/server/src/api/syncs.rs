@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use headwater_core::Timestamp;
-use headwater_store::{ListedRun, RunsAfter, Scope, Store};
+use headwater_store::{ListedRun, Noted, RunsAfter, Scope, Store};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -355,10 +355,25 @@ async fn watch(
     }))
 }
 
-async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let view = find(&app, &id).await?;
-    if let Some(sync) = app.runs.find(&id) {
-        sync.stop();
-    }
+    stop(&app, &caller, &id);
     Ok(json(StatusCode::ACCEPTED, &view))
+}
+
+/// Asks a sync to keep what it has and to end, where it is under way here.
+pub(crate) fn stop(app: &App, caller: &Caller, id: &str) {
+    if let Some(sync) = app.runs.find(id) {
+        sync.stop();
+        app.notes.add(Noted {
+            actor: actor(caller),
+            what: "sync cancelled",
+            connection: Some(sync.connection.clone()),
+            outcome: "asked".to_owned(),
+        });
+    }
 }

@@ -30,7 +30,7 @@ use crate::{
         syncs::of_connection,
     },
     body::Path,
-    probing::{self, probe},
+    probing::{self, Tester, probe},
     problem::Problem,
 };
 
@@ -77,7 +77,7 @@ pub(super) async fn act(
 pub(super) async fn test(visit: &Visit, name: &str) -> Result<bool, Problem> {
     let (app, actor) = (&visit.app, actor(visit.may(Scope::Use)?));
     let (connection, ready) = probing::saved(app, name).await?;
-    let report = probe(app, &ready).await?;
+    let report = probe(app, &ready, Tester::Kept).await?;
     let is_working = report.failure().is_none();
     let (name, version) = (name.to_owned(), connection.version);
     let check = LastCheck::of(&report);

@@ -31,13 +31,13 @@ use super::{
 };
 use crate::{
     api::connections::{
-        Change, New, Unreadable, changed_config, failing, find, leads_elsewhere, merge, remove,
-        save_change, save_new, unreadable, unwatched, view,
+        Change, New, Unreadable, actor, changed_config, failing, find, leads_elsewhere, merge,
+        remove, save_change, save_new, unreadable, unwatched, view,
     },
     app::form,
     body::{Path, Query},
     guard::Caller,
-    probing::{connector, probe, ready},
+    probing::{Tester, connector, probe, ready},
     problem::Problem,
 };
 
@@ -414,7 +414,8 @@ async fn test(
                 .config
         }
     };
-    probe(app, &config).await
+    let name = place.saved.as_ref().map(|saved| saved.name.clone());
+    probe(app, &config, Tester::Draft(actor(caller), name)).await
 }
 
 /// Takes over what a test offered: values of fields that are no secrets, and which alternative is meant.

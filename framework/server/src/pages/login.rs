@@ -5,14 +5,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater_console::{Login, SCRIPT, STYLE, Theme, login};
-use headwater_store::TokenHash;
+use headwater_store::{Noted, TokenHash};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use super::{Posted, THEME_COOKIE, Visit, local, see_other};
 use crate::{
+    api::connections::actor,
+    app::App,
     body::Query,
-    guard::{Client, known},
+    guard::{Caller, Client, known},
     problem::Problem,
 };
 
@@ -44,23 +46,42 @@ pub(super) async fn enter(
     let client = client.map(|Extension(client)| client.0);
     let app = &visit.app;
     let token = TokenHash::of(posted.text("token").trim());
-    if let Err(problem) = known(app, token.clone(), client).await {
-        let view = Login {
-            next: next.to_owned(),
-            error: Some(problem.detail.clone()),
-        };
-        return Ok(visit.show(problem.status(), login(&view, &app.texts)));
-    }
+    let caller = match known(app, token.clone(), client).await {
+        Ok(caller) => caller,
+        Err(problem) => {
+            let view = Login {
+                next: next.to_owned(),
+                error: Some(problem.detail.clone()),
+            };
+            return Ok(visit.show(problem.status(), login(&view, &app.texts)));
+        }
+    };
+    note(app, &caller, "signed in");
     let cookie = app.sessions.begin(token)?;
     Ok(with_cookie(see_other(next), &cookie))
 }
 
 pub(super) async fn leave(Extension(visit): Extension<Visit>, headers: HeaderMap) -> Response {
+    let app = &visit.app;
+    if app.sessions.token(&headers).is_some()
+        && let Some(caller) = &visit.caller
+    {
+        note(app, caller, "signed out");
+    }
     let answer = see_other("/login");
     match visit.app.sessions.end(&headers) {
         Some(cookie) => with_cookie(answer, &cookie),
         None => answer,
     }
+}
+
+fn note(app: &App, caller: &Caller, what: &'static str) {
+    app.notes.add(Noted {
+        actor: actor(caller),
+        what,
+        connection: None,
+        outcome: "done".to_owned(),
+    });
 }
 
 pub(super) async fn theme(Extension(visit): Extension<Visit>, posted: Posted) -> Response {

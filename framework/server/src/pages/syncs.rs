@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Posted, Visit, see_other, with_query};
 use crate::{
-    api::syncs::{View, find, page},
+    api::syncs::{View, find, page, stop},
     body::{Path, Query},
     problem::Problem,
 };
@@ -156,15 +156,13 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
     posted: Posted,
 ) -> Result<Response, Problem> {
-    visit.may(Scope::Use)?;
+    let caller = visit.may(Scope::Use)?;
     let view = find(&visit.app, &id).await?;
     if posted.text("action") != "cancel" {
         return Err(Problem::bad_request(
             "a sync can be cancelled, and nothing else",
         ));
     }
-    if let Some(sync) = visit.app.runs.find(&view.id) {
-        sync.stop();
-    }
+    stop(&visit.app, caller, &view.id);
     Ok(see_other(&format!("/syncs/{}", view.id)))
 }

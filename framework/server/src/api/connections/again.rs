@@ -16,7 +16,7 @@ use crate::{
     answer::changed,
     app::{App, form},
     guard::Caller,
-    probing::{Permitted, Ready, connector},
+    probing::{Permitted, Ready, Tester, connector},
     problem::Problem,
 };
 
@@ -123,7 +123,10 @@ pub(crate) async fn enter_again(
     };
     let mut new = whole_config(app, caller, &left, patch).await?;
     let report = match change.test {
-        true => Some(accepted(app, &new.config, &mut new.answer, watch).await?),
+        true => {
+            let tester = Tester::Draft(actor(caller), Some(left.remains.name.clone()));
+            Some(accepted(app, &new.config, &mut new.answer, tester, watch).await?)
+        }
         false => None,
     };
     let (actor, remains) = (actor(caller), left.remains);

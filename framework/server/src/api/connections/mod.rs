@@ -38,7 +38,7 @@ use crate::{
     guard::Caller,
     once::{HEADER, once},
     operations::Operation,
-    probing::{connector, saved},
+    probing::{Tester, connector, saved},
     problem::{Problem, Told},
 };
 
@@ -463,7 +463,7 @@ async fn probe_saved(
         // The answer is worth telling even where it cannot be kept.
         let _: headwater_core::Result<bool> = kept.await;
     };
-    super::answer_probe(app, &ready, wanted, keep).await
+    super::answer_probe(app, &ready, wanted, Tester::Kept, keep).await
 }
 
 async fn probe_change(
@@ -473,6 +473,7 @@ async fn probe_change(
     wanted: AreWanted,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
+    let tester = Tester::Draft(actor(&caller), Some(name.clone()));
     let new = changed_config(&app, &caller, name.clone(), draft.config.clone()).await;
     let ready = match new {
         Ok(new) => new.config,
@@ -483,7 +484,7 @@ async fn probe_change(
                 .config
         }
     };
-    super::answer_probe(app, &ready, wanted, |_| async {}).await
+    super::answer_probe(app, &ready, wanted, tester, |_| async {}).await
 }
 
 async fn streams(

@@ -22,7 +22,7 @@ use crate::{
     app::{App, form},
     embeds::Claim,
     guard::Caller,
-    probing::{Permitted, Ready, admit, connector},
+    probing::{Permitted, Ready, Tester, admit, connector},
     problem::Problem,
 };
 
@@ -113,7 +113,13 @@ pub(crate) async fn save_new(
     permitted.judge()?;
     let mut answer = permitted.answer().clone();
     let report = match new.test {
-        true => Some(accepted(app, &permitted.follow(app).await?, &mut answer, watch).await?),
+        true => {
+            let (ready, tester) = (
+                permitted.follow(app).await?,
+                Tester::Draft(actor(caller), None),
+            );
+            Some(accepted(app, &ready, &mut answer, tester, watch).await?)
+        }
         false => None,
     };
     let (actor, id) = (actor(caller), connector.about().id);
@@ -152,9 +158,10 @@ pub(super) async fn accepted(
     app: &App,
     config: &Ready,
     answer: &mut Value,
+    tester: Tester,
     watch: Watch,
 ) -> Result<ProbeReport, Problem> {
-    let report = admit(app, config)?.watched(app, watch).await;
+    let report = admit(app, config, tester)?.watched(app, watch).await;
     if let Some(failed) = report.failure() {
         return Err(Problem::test_failed(failed, &report));
     }
@@ -224,7 +231,10 @@ pub(crate) async fn save_change(
     let is_final = test && inputs.iter().any(|field| field.single && is_new(field));
     let mut new = changed_config(app, caller, name.clone(), patch).await?;
     let report = match test {
-        true => Some(accepted(app, &new.config, &mut new.answer, watch).await?),
+        true => {
+            let tester = Tester::Draft(actor.clone(), Some(name.clone()));
+            Some(accepted(app, &new.config, &mut new.answer, tester, watch).await?)
+        }
         false => None,
     };
     app.store(move |store| {

@@ -1,0 +1,99 @@
+//! Rows of the audit that tell of what changes nothing in the store: tests of drafts, wrong tokens, the end of a session.
+//!
+//! No request waits for them. They are collected and written together, many in one transaction; where more come than are
+//! written, a row says how many were left out.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use headwater_core::Error;
+use headwater_store::{Actor, Noted};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::app::App;
+
+/// Between two writes.
+const WRITE_EVERY: Duration = Duration::from_millis(200);
+/// Rows that wait to be written.
+const MOST: usize = 10_000;
+
+/// Rows that wait to be written.
+#[derive(Default)]
+pub(crate) struct Notes(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<Noted>,
+    left_out: u64,
+}
+
+impl Notes {
+    pub(crate) fn add(&self, row: Noted) {
+        let mut waiting = self.waiting();
+        match waiting.rows.len() < MOST {
+            true => waiting.rows.push(row),
+            false => waiting.left_out += 1,
+        }
+    }
+
+    fn take(&self) -> Vec<Noted> {
+        let Waiting { mut rows, left_out } = mem::take(&mut *self.waiting());
+        if left_out > 0 {
+            rows.push(Noted {
+                actor: service(),
+                what: "rows left out",
+                connection: None,
+                outcome: left_out.to_string(),
+            });
+        }
+        rows
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The service itself.
+pub(crate) fn service() -> Actor {
+    Actor {
+        who: "service".to_owned(),
+        request_id: None,
+    }
+}
+
+/// Writes what waits, until `stop` turns true and everything is written.
+pub(crate) async fn keep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut turns = interval(WRITE_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_over = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => true,
+            _ = turns.tick() => false,
+        };
+        write(&app).await;
+        if is_over {
+            return;
+        }
+    }
+}
+
+/// Writes what waits.
+pub(crate) async fn write(app: &App) {
+    let rows = app.notes.take();
+    if rows.is_empty() {
+        return;
+    }
+    let kept = rows.clone();
+    let written: Result<(), Error> = app.store(move |store| store.note_all(&kept)).await;
+    if written.is_err() {
+        // The store is out of reach; the next turn tries again.
+        rows.into_iter().for_each(|row| app.notes.add(row));
+    }
+}
