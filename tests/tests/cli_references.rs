@@ -14,8 +14,16 @@ const ID: &str = "clari-copilot";
 /// What a bad reference leads to; it must never be seen.
 const HIDDEN: &str = "Hq7canaryV2";
 
+/// What somebody may write where names are expected.
+const HIDDEN_PAIR: &str = "KEY=Hq7canaryV2";
+
 /// Runs a command in a folder that holds `config.json` with this answer.
 fn run_in(folder: &Path, answer: &Value, arguments: &[&str]) -> Ran {
+    run_naming("", folder, answer, arguments)
+}
+
+/// The same, where the operator names variables that commands get.
+fn run_naming(names: &str, folder: &Path, answer: &Value, arguments: &[&str]) -> Ran {
     fs::write(folder.join("config.json"), answer.to_string()).unwrap();
     command(HEADWATER)
         .args(arguments)
@@ -23,6 +31,10 @@ fn run_in(folder: &Path, answer: &Value, arguments: &[&str]) -> Ran {
         .current_dir(folder)
         .env("HEADWATER_TEST_PASSWORD", API_PASSWORD)
         .env("HEADWATER_TEST_HIDDEN", HIDDEN)
+        .env("HEADWATER_STORE_KEY", HIDDEN)
+        .env("HEADWATER_COMMAND_ENV", names)
+        .env("HOME", folder)
+        .env("LC_ALL", "C.UTF-8")
         .output()
         .unwrap()
         .into()
@@ -224,9 +236,53 @@ async fn an_environment_file_is_read_only_when_it_is_named_and_only_by_reference
     // The environment itself is as it was: a command sees the variable that it always had, and no other.
     answer["api_password"] =
         "command:sh -c 'printf %s \"$HEADWATER_TEST_KEY$HEADWATER_TEST_PASSWORD\"'".into();
-    let ran = run_in(folder.path(), &answer, &named);
+    let names = "HEADWATER_TEST_KEY, HEADWATER_TEST_PASSWORD";
+    let ran = run_naming(names, folder.path(), &answer, &named);
     assert_eq!(ran.code, Some(0), "{}", ran.all());
     assert_silent(&ran);
+}
+
+#[test]
+fn a_command_gets_no_secret_of_the_environment_that_is_not_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    let answer = json!({
+        "api_key": format!("command:sh -c 'env > {}; echo key'", seen.display()),
+        "api_password": "env:HEADWATER_TEST_PASSWORD",
+        "base_url": "http://127.0.0.1:1",
+    });
+    let variables = |text: String| -> Vec<String> {
+        let names = text
+            .lines()
+            .filter_map(|line| Some(line.split_once('=')?.0.to_owned()));
+        names.collect()
+    };
+    for (names, gets) in [("", false), ("OTHER,HEADWATER_TEST_HIDDEN", true)] {
+        let ran = run_naming(names, folder.path(), &answer, &["check", ID]);
+        assert_eq!(ran.code, Some(5), "{}", ran.all());
+        let seen = variables(fs::read_to_string(&seen).unwrap());
+        let has = |name: &str| seen.iter().any(|seen| seen == name);
+        assert!(has("PATH") && has("HOME") && has("LC_ALL"), "{seen:?}");
+        assert_eq!(has("HEADWATER_TEST_HIDDEN"), gets, "{seen:?}");
+        for name in ["HEADWATER_STORE_KEY", "HEADWATER_TEST_PASSWORD", "NO_COLOR"] {
+            assert!(!has(name), "{seen:?}");
+        }
+    }
+    for (names, says) in [
+        (
+            "HEADWATER_STORE_KEY",
+            "HEADWATER_COMMAND_ENV names HEADWATER_STORE_KEY, which no command gets",
+        ),
+        (
+            HIDDEN_PAIR,
+            "HEADWATER_COMMAND_ENV does not hold names parted by commas",
+        ),
+    ] {
+        let ran = run_naming(names, folder.path(), &answer, &["check", ID]);
+        assert_eq!(ran.code, Some(2), "{}", ran.all());
+        assert!(ran.err.contains(says), "{}", ran.err);
+        assert_silent(&ran);
+    }
 }
 
 #[test]

@@ -1,7 +1,16 @@
 //! No secret leaves by a side door: unique values in every secret field, every command, every fault, every place
 //! that a run leaves something in.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs::{self, Permissions},
+    io::{BufRead, BufReader},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    path::Path,
+    process::Stdio,
+};
 
 use acceptance::{
     binary::{Ran, command, run_with_input},
@@ -180,6 +189,12 @@ async fn secrets_are_neither_among_the_arguments_nor_in_the_environment() {
         assert!(patience.elapsed().as_secs() < 60, "nothing is asked");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let limit = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let limit: Vec<&str> = limit.unwrap().split_whitespace().collect();
+    assert_eq!(limit[4..], ["0", "0", "bytes"], "{limits}");
     for place in ["cmdline", "environ"] {
         let text = fs::read(format!("/proc/{}/{place}", child.id())).unwrap();
         let text = String::from_utf8_lossy(&text);
@@ -190,6 +205,37 @@ async fn secrets_are_neither_among_the_arguments_nor_in_the_environment() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// The system gives the files of a process that cannot be dumped to root, whoever runs it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_process_of_the_user_reads_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    // Root runs it as another user, so that the owner of its files tells.
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let (program, user) = match is_root {
+        true => (folder.path().join("headwater"), 65534),
+        false => (HEADWATER.into(), fs::metadata("/proc/self").unwrap().uid()),
+    };
+    if is_root {
+        fs::copy(HEADWATER, &program).unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut child = command(program.to_str().unwrap())
+        .args(["sandbox", ID, "--port", "0"])
+        .current_dir("/")
+        .uid(user)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let owner = fs::metadata(format!("/proc/{}/environ", child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(owner.unwrap().uid(), 0, "{line}");
 }
 
 #[test]

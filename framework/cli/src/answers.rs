@@ -19,6 +19,7 @@ use serde::{
     de::{self, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use crate::{
     Failure,
@@ -273,7 +274,8 @@ fn from_file(path: &Path) -> Result<Value, Failure> {
             format!("the config {name} {what}"),
         ))
     };
-    let mut bytes = Vec::new();
+    // Large enough from the start: a buffer that moves leaves a copy of its secrets behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_CONFIG as usize + 64));
     opened
         .and_then(|source| source.take(LARGEST_CONFIG + 1).read_to_end(&mut bytes))
         .map_err(|error| invalid(format!("cannot be read: {error}")))?;
@@ -282,12 +284,8 @@ fn from_file(path: &Path) -> Result<Value, Failure> {
             "is larger than 1 MiB, which no config is".to_owned(),
         ));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        invalid(format!(
-            "is not UTF-8 text (byte {})",
-            error.utf8_error().valid_up_to()
-        ))
-    })?;
+    let text = str::from_utf8(&bytes)
+        .map_err(|error| invalid(format!("is not UTF-8 text (byte {})", error.valid_up_to())))?;
     let text = text.trim_start_matches('\u{feff}');
     if text.trim().is_empty() {
         return Err(invalid(
@@ -553,11 +551,11 @@ fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
         say(&format!("  {help}"));
     }
     let prompt = format!("{}{hint}: ", field.title);
-    let text = if field.kind == FieldKind::Secret {
+    let text = Zeroizing::new(if field.kind == FieldKind::Secret {
         rpassword::prompt_password(prompt).map_err(unanswered)?
     } else {
         read_line(&prompt)?
-    };
+    });
     // The end of the line is of no answer; a password keeps everything else.
     let text = match field.kind {
         FieldKind::Secret => field.tidied(text.trim_end_matches(['\r', '\n'])),

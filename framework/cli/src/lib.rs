@@ -19,6 +19,7 @@ mod audit;
 mod check;
 mod connection;
 mod demo;
+mod dumps;
 mod patch;
 mod plan;
 mod progress;
@@ -76,6 +77,8 @@ pub(crate) type Outcome = Result<(), Failure>;
 
 /// Runs the command line. `context` gives the way to the network; it is called only by commands that need it.
 pub fn main(context: NewContext) -> ExitCode {
+    // Before anything is read: arguments, input and environment may hold secrets.
+    dumps::forbid();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return usage(&error),

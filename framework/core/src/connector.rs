@@ -18,6 +18,7 @@ use crate::{
     identity::Identity,
     probe::{Allowance, Probe},
     schema::form_schema,
+    secret::wipe,
     stream::{AnyStream, StreamSpec},
     transport::Context,
     validate::{FieldError, Notice, Rules, is_wrapped, tidy},
@@ -274,6 +275,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
         let notices = tidy(form, &mut answer);
         let errors = rules.errors(schema, &answer);
         if !errors.is_empty() {
+            wipe(&mut answer);
             return Err(errors);
         }
         let wrapped = wrapped(form, &answer);

@@ -60,7 +60,7 @@ pub use probe::{Allowance, Check, ConfigPatch, Outcome, Probe, ProbeReport, put}
 pub use registry::{Registration, Registry};
 pub use schema::{Hint, form_schema, record_schema};
 pub use scope::{Chosen, Scope, ScopeChange};
-pub use secret::Secret;
+pub use secret::{Secret, wipe};
 pub use simulate::{ProbeClass, simulate};
 pub use stream::{AnyStream, Coverage, DIGEST, Extent, Part, Position, Stream, StreamSpec};
 pub use suggest::nearest;

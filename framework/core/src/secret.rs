@@ -4,7 +4,8 @@ use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroizing;
+use serde_json::Value;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What stands where a secret would.
 const REDACTED: &str = "[redacted]";
@@ -74,9 +75,29 @@ impl JsonSchema for Secret {
     }
 }
 
+/// Overwrites every text of an answer, which may hold secrets, and leaves null.
+pub fn wipe(answer: &mut Value) {
+    match answer {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+    *answer = Value::Null;
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn wiping_reaches_every_text_of_an_answer() {
+        let mut answer = json!({ "auth": { "by": "key", "keys": ["canary-7f3a", 1] } });
+        wipe(&mut answer);
+        assert_eq!(answer, Value::Null);
+    }
 
     #[test]
     fn no_formatter_shows_the_value() {

@@ -10,6 +10,7 @@ use jsonschema::{Draft, PatternOptions, ValidationError, Validator, error::Valid
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use zeroize::Zeroize;
 
 use crate::{
     base_url::BaseUrl,
@@ -81,7 +82,9 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
                     false => "surrounding spaces or quotes were removed",
                 };
                 notice(format!("{title}: {what}"));
-                *text = tidied.to_owned();
+                let tidied = tidied.to_owned();
+                text.zeroize();
+                *text = tidied;
             }
             if is_wrapped(text) {
                 notice(format!("{title} {WRAPPED}"));

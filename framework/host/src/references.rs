@@ -1,17 +1,25 @@
 //! References in place of secrets: a secret field may name where its value is, so that no config holds it.
 
+mod child_env;
 mod command;
 mod env_file;
 #[cfg(feature = "aws-sm")]
 mod secrets_manager;
 
-use std::{env, fmt, io, path::PathBuf, thread, time::Duration};
+use std::{
+    env, fmt,
+    io::{self, Read},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
-use headwater_core::{Field, FieldError, FieldKind, FormModel};
+use headwater_core::{Field, FieldError, FieldKind, FormModel, wipe};
 use serde_json::Value;
 use tokio::{sync::oneshot, time::timeout};
+use zeroize::Zeroizing;
 
-use crate::files::read_regular;
+use crate::files::open_regular;
 
 pub use env_file::EnvFile;
 
@@ -146,8 +154,8 @@ pub fn check(form: &FormModel, answer: &Value) -> Result<Vec<Unresolved>, Vec<Fi
 }
 
 /// Replaces each reference in a secret field by what it refers to. Fields of alternatives that the answer has not chosen are
-/// no part of it, and nothing in them is followed. Every failure is reported, at its field. A command and a vault have 30
-/// seconds each; dropping the future ends a command.
+/// no part of it, and nothing in them is followed. Every failure is reported, at its field, and the answer is wiped then. A
+/// command and a vault have 30 seconds each; dropping the future ends a command.
 ///
 /// Needs a tokio runtime with its I/O and its clock.
 pub async fn resolve(
@@ -172,6 +180,7 @@ pub async fn resolve(
     if errors.is_empty() {
         Ok(())
     } else {
+        wipe(answer);
         Err(errors)
     }
 }
@@ -246,21 +255,40 @@ impl<'e> Resolver<'e> {
 async fn file(path: &str, limit: Duration) -> Result<String, String> {
     let (tell, told) = oneshot::channel();
     let path = PathBuf::from(path);
-    thread::spawn(move || tell.send(read_regular(&path, LARGEST_SECRET)));
+    thread::spawn(move || {
+        let mut bytes = buffer();
+        let read = open_regular(&path)
+            .and_then(|file| file.take(LARGEST_SECRET + 1).read_to_end(&mut bytes));
+        tell.send(read.map(|_| bytes))
+    });
     let read = match timeout(limit, told).await {
         Ok(Ok(read)) => read,
         Ok(Err(_)) => return Err("cannot be read".to_owned()),
         Err(_) => return Err(format!("did not answer within {} seconds", limit.as_secs())),
     };
     let bytes = read.map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => "is far too large for a secret".to_owned(),
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
             format!("cannot be opened: {error}")
         }
         _ => format!("cannot be read: {error}"),
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    if bytes.len() as u64 > LARGEST_SECRET {
+        return Err("is far too large for a secret".to_owned());
+    }
+    let mut text = text(bytes).ok_or("is not UTF-8 text")?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
+}
+
+/// Makes a buffer for the largest secret, which is wiped. It never grows: a buffer that moves leaves a copy behind.
+fn buffer() -> Zeroizing<Vec<u8>> {
+    // Reading to the end looks for the end with some room to spare.
+    Zeroizing::new(Vec::with_capacity(LARGEST_SECRET as usize + 64))
+}
+
+/// Returns the text that the bytes are, in a string of its own size.
+fn text(bytes: Zeroizing<Vec<u8>>) -> Option<String> {
+    std::str::from_utf8(&bytes).ok().map(str::to_owned)
 }
 
 #[cfg(test)]

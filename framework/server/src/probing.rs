@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use headwater_core::{
     AnyConnector, Check, Context, Field, FieldError, FieldKind, FormModel, Meter, ProbeReport,
-    Source, Validated, bare, tidy,
+    Source, Validated, bare, tidy, wipe,
 };
 use headwater_host::references;
 use headwater_store::{Actor, Connection, Noted};
@@ -31,6 +31,12 @@ pub(crate) struct Permitted {
     connector: Arc<dyn AnyConnector>,
     form: FormModel,
     answer: Value,
+}
+
+impl Drop for Permitted {
+    fn drop(&mut self) {
+        wipe(&mut self.answer);
+    }
 }
 
 impl Permitted {

@@ -12,8 +12,9 @@ use tokio::{
     process::{Child, Command},
     time::timeout,
 };
+use zeroize::Zeroizing;
 
-use super::LARGEST_SECRET;
+use super::{LARGEST_SECRET, buffer, child_env, text};
 
 /// The program and its arguments: a JSON array of them, or words as a shell would split them. Nothing is expanded.
 pub(super) fn split(line: &str) -> Result<Vec<String>, String> {
@@ -71,6 +72,8 @@ pub(super) async fn run(line: &[String], limit: Duration) -> Result<String, Stri
     };
     let mut child = Command::new(program)
         .args(arguments)
+        .env_clear()
+        .envs(child_env::kept()?)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -99,8 +102,8 @@ pub(super) async fn run(line: &[String], limit: Duration) -> Result<String, Stri
 }
 
 /// How a program ended and all that it printed.
-async fn finish(child: &mut Child) -> Result<(ExitStatus, Vec<u8>), String> {
-    let mut bytes = Vec::new();
+async fn finish(child: &mut Child) -> Result<(ExitStatus, Zeroizing<Vec<u8>>), String> {
+    let mut bytes = buffer();
     if let Some(out) = child.stdout.take() {
         let read = out.take(LARGEST_SECRET + 1).read_to_end(&mut bytes).await;
         read.map_err(|error| format!("cannot be read: {error}"))?;
@@ -113,15 +116,14 @@ async fn finish(child: &mut Child) -> Result<(ExitStatus, Vec<u8>), String> {
     Ok((status, bytes))
 }
 
-fn secret(status: ExitStatus, bytes: Vec<u8>) -> Result<String, String> {
+fn secret(status: ExitStatus, bytes: Zeroizing<Vec<u8>>) -> Result<String, String> {
     match (status.code(), status.signal()) {
         (Some(0), _) => {}
         (Some(code), _) => return Err(format!("ended with status {code}")),
         (None, Some(signal)) => return Err(format!("was ended by signal {signal}")),
         (None, None) => return Err("did not end as a program does".to_owned()),
     }
-    let mut text =
-        String::from_utf8(bytes).map_err(|_| "printed what is not UTF-8 text".to_owned())?;
+    let mut text = text(bytes).ok_or("printed what is not UTF-8 text")?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
