@@ -10,6 +10,7 @@ use acceptance::{
     binary::{Ran, command, run_with_input},
     claribi, sandbox, simulation,
 };
+use headwater::Registry;
 use headwater_sandbox::CopilotOptions;
 use headwater_testkit::{Ending, Reply, Request, Script};
 use serde_json::{Value, json};
@@ -125,6 +126,41 @@ async fn a_refusal_is_the_same_for_check_and_read_and_no_defect() {
         assert!(read.err.contains(said), "{status}: {}", read.err);
         assert!(!read.err.contains("defect"), "{}", read.err);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_status_is_a_defect_of_ours_for_any_connector() {
+    // Some have a meaning, some have none, some are none.
+    let statuses = [
+        101, 199, 226, 300, 304, 399, 400, 407, 418, 451, 499, 511, 599, 600, 999,
+    ];
+    let registry = Registry::collect().unwrap();
+    let connectors = registry.iter().map(|one| one.about().id);
+    let mut running = tokio::task::JoinSet::new();
+    let mut wrong = Vec::new();
+    for id in connectors {
+        for status in statuses {
+            let script = Script::start(move |_| Reply::json(status, "{}")).await;
+            let script = script.unwrap();
+            running.spawn_blocking(move || {
+                let config = (simulation(id).form)(&script.base_url());
+                let both = [&["check"][..], &["read", "--quiet"]];
+                both.map(|command| {
+                    let ran = run(id, command, &config);
+                    let is_failure = ran.code.is_some_and(|code| !matches!(code, 0 | 70 | 101));
+                    // Below 200 a status only says that the answer is still to come.
+                    let is_named = status < 300 || ran.all().contains(&status.to_string());
+                    let is_right = is_failure && is_named && !ran.all().contains("defect");
+                    let said = format!("{id} {command:?} {status} {:?}: {}", ran.code, ran.all());
+                    (!is_right).then_some(said)
+                })
+            });
+        }
+    }
+    while let Some(ran) = running.join_next().await {
+        wrong.extend(ran.unwrap().into_iter().flatten());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

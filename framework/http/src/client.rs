@@ -20,7 +20,7 @@ use crate::{
     limit::{LimitHeaders, Quota, RateLimit},
     limiter::{Share, Urgency},
     message::{Speed, Target, collect, date},
-    refusal::Refusal,
+    refusal::{Refusal, leads_elsewhere},
     retry::RetryPolicy,
     spares::Spares,
     tokens::{TokenSource, Tokens},
@@ -634,7 +634,7 @@ impl Client {
             (Kind::NotFound, _) => format!("{service} does not know this address"),
             (Kind::RateLimited, _) => format!("{service} asks to slow down"),
             (Kind::Unavailable, _) => format!("{service} has a problem of its own"),
-            (_, 300..=399) => format!(
+            (_, status) if leads_elsewhere(status) => format!(
                 "{service} answers with a redirect, which is not followed: the credentials stay with the base URL"
             ),
             _ => format!("{service} refuses the request"),

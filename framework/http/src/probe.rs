@@ -10,6 +10,7 @@ use url::Url;
 use crate::{
     client::{Client, Request, Response, Take, Tried},
     envelope::{Records, looks_like_html, split},
+    refusal::leads_elsewhere,
     retry::RetryPolicy,
 };
 
@@ -169,7 +170,9 @@ impl Prober<'_> {
                 }
                 unknown(check)
             }
-            (_, 300..=399) => unknown(target.redirected(&redirect(&response.headers))),
+            (_, status) if leads_elsewhere(status) => {
+                unknown(target.redirected(&redirect(&response.headers)))
+            }
             (Kind::NotFound, 404) => unknown(target.wrong_path()),
             (Kind::Unavailable, status) => unknown(target.service_problem(name_of(name), status)),
             (_, status) => {

@@ -90,6 +90,12 @@ impl Refusal {
     }
 }
 
+/// Whether a status leads elsewhere. Others from 300 to 399 do not: 304 says that nothing has changed since a request that
+/// nobody made.
+pub(crate) const fn leads_elsewhere(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
 /// Whether a 403 or a 400 refuses for a rate limit. Only a 403 is believed to by its headers: services send those that
 /// count with every answer.
 fn limits_the_rate(
