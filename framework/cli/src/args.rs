@@ -235,8 +235,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "MEGABYTES", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub memory: u16,
 
-    /// Where the service asks to come back later, wait for as long as it takes. Without this, the run ends there and
-    /// says when to go on.
+    /// Where the service asks to come back later, wait for it, eight days at most, and a hundred times without an answer.
+    /// Without this, the run ends there and says when to go on.
     #[arg(long)]
     pub stay: bool,
 

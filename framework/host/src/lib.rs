@@ -33,6 +33,7 @@ mod replace;
 mod rounds;
 mod runner;
 mod state;
+mod stays;
 mod writer;
 
 pub use busy::busy;

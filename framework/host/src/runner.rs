@@ -25,6 +25,7 @@ use crate::{
     pass::{Leaf, Step},
     receipt::{Ending, Event, Receipt, StreamReceipt},
     rounds::Rounds,
+    stays::Stays,
     writer::{Done, Inlet, Job, Outlet, Report, Worked, Writer},
 };
 
@@ -32,8 +33,6 @@ use crate::{
 const MOST_FAILED_RUNS: u32 = 3;
 /// Places of one stream that may fail in one run before the stream is left alone.
 const MOST_FAILURES: usize = 3;
-/// What one stop of all work waits for a service that asks to come back later, at least.
-const SHORTEST_STAY: Duration = Duration::from_secs(1);
 /// A stream that brought at least so many records in its last pass is not expected to be empty.
 pub(crate) const MANY: u64 = 10;
 
@@ -171,7 +170,7 @@ pub async fn run(
         writing_bytes: 0,
         writer: Some(writer),
         writing: None,
-        closed_until: None,
+        stays: Stays::default(),
         has_answered: false,
         is_over: false,
         is_sink_broken: false,
@@ -263,7 +262,7 @@ pub(crate) struct Running {
     pub(crate) writer: Option<Box<Writer>>,
     writing: Option<JoinHandle<Worked>>,
     /// Until when the service wants to be left alone, where we stay.
-    closed_until: Option<Instant>,
+    stays: Stays,
     /// Whether the service has answered anything in this run.
     has_answered: bool,
     pub(crate) is_over: bool,
@@ -309,11 +308,9 @@ impl Running {
         if self.is_over {
             return None;
         }
-        let now = Instant::now();
-        if let Some(until) = self.closed_until.filter(|until| *until > now) {
+        if let Some(until) = self.stays.until() {
             return Some(until);
         }
-        self.closed_until = None;
         let mut wake: Option<Instant> = None;
         let mut suspect = None;
         for index in 0..self.lanes.len() {
@@ -412,7 +409,10 @@ impl Running {
             return;
         }
         let name = lane.outlets[0].name;
-        self.has_answered |= fetched.answer.is_ok();
+        if fetched.answer.is_ok() {
+            self.has_answered = true;
+            self.stays.answered();
+        }
         match (fetched.answer, fetched.failed_before) {
             (_, Some(error)) => self.failed(fetched.lane, fetched.place, error, on_event),
             (Ok(page), None) => self.take(fetched.lane, fetched.place, page),
@@ -526,8 +526,7 @@ impl Running {
     ) {
         let lane = &mut self.lanes[index];
         let asks_to_wait = matches!(error.kind(), Kind::RateLimited | Kind::QuotaExhausted);
-        if let Some(delay) = error.delay().filter(|_| asks_to_wait && self.options.stay) {
-            self.closed_until = Some(Instant::now() + delay.max(SHORTEST_STAY));
+        if asks_to_wait && self.options.stay && self.stays.waits_for(&error) {
             self.queue.push(Job::Commit);
             on_event(Event::Waiting {
                 stream: lane.outlets[0].name,

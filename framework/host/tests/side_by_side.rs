@@ -486,6 +486,34 @@ async fn a_long_wait_suspends_the_run_or_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_asks_to_wait_for_ever_keeps_no_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, delay, most) in [
+        ("years", Duration::from_secs(366 * 86_400), 1),
+        ("again", Duration::from_secs(60), 101),
+    ] {
+        let times = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&times);
+        let tree = Tree::new(vec![leaf(1)]).answering(move |_| {
+            counted.fetch_add(1, SeqCst);
+            let error = Error::new(Kind::RateLimited, "the service asks to wait");
+            Err(error.retry_after(delay))
+        });
+        let staying = RunOptions {
+            stay: true,
+            ..options(&folder.path().join(name))
+        };
+        let tree = Arc::new(tree);
+        let run = run(&tree, Counting::default(), staying);
+        let receipt = tokio::time::timeout(Duration::from_secs(86_400), run).await;
+        let receipt = receipt.expect("it ends").unwrap();
+        assert_eq!(receipt.outcome, Outcome::Suspended, "{name}");
+        assert_eq!(receipt.failure(), Some(Kind::RateLimited), "{name}");
+        assert_eq!(times.load(SeqCst), most, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_that_drift_are_told_and_rejected_or_stop_the_stream() {
     let tree = || {
         Arc::new(Tree::new((0..6).map(leaf).collect()).answering(|id| {
