@@ -19,7 +19,7 @@ use crate::{
     hide::hide,
     limit::{LimitHeaders, Quota, RateLimit},
     limiter::{Share, Urgency},
-    message::{Speed, Target, collect, date},
+    message::{Target, collect, date},
     refusal::{Refusal, leads_elsewhere},
     retry::RetryPolicy,
     spares::Spares,
@@ -268,11 +268,7 @@ impl Client {
     /// is no success but one that the request accepts.
     pub async fn download(&self, request: &Request) -> Result<Result<Download, Response>> {
         Ok(match self.pursue(request, Take::Head).await? {
-            (_, Some(body)) => Ok(Download {
-                service: self.inner.service,
-                body,
-                speed: Speed::default(),
-            }),
+            (_, Some(body)) => Ok(Download::new(self.inner.service, body)),
             (response, None) => Err(response),
         })
     }

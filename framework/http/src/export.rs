@@ -48,7 +48,8 @@ pub use self::{
 };
 use crate::client::{Client, Request, Response};
 
-/// How often a download that broke off is opened again for one page, and an order without an answer looked for.
+/// How often a download that broke off is opened again for one page, an order without an answer looked for, and a document
+/// that changes read from its start.
 const TRIES: u32 = 4;
 
 /// What a connector says about its exports.
@@ -146,6 +147,8 @@ pub struct ExportStream<E: Export> {
     taken: Mutex<HashMap<String, String>>,
     /// Orders whose mark was made here: no earlier process has placed them.
     marked: Mutex<HashSet<String>>,
+    /// How often the document of an order was another one when it was opened again.
+    changed: Mutex<HashMap<String, u32>>,
 }
 
 impl<E: Export> fmt::Debug for ExportStream<E> {
@@ -165,6 +168,7 @@ impl<E: Export> ExportStream<E> {
             ordering: tokio::sync::Mutex::default(),
             taken: Mutex::default(),
             marked: Mutex::default(),
+            changed: Mutex::default(),
         }
     }
 
@@ -175,6 +179,14 @@ impl<E: Export> ExportStream<E> {
 
     fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts that the document of an order was another one, and says whether that was once too often.
+    fn changes_too_often(&self, order: &E::Order) -> bool {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = changed.entry(written(order)).or_default();
+        *times += 1;
+        *times >= TRIES
     }
 }
 

@@ -18,6 +18,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes a second that a body has to bring, on average of so long a wait.
 const LEAST_SPEED: u64 = 1_000;
 const SPAN: Duration = Duration::from_secs(60);
+/// The decoded bytes of one download, and the time for which the client waits for them: no export has more, and a service
+/// that never ends one must not keep the read for ever.
+const LONGEST_DOWNLOAD: u64 = 1 << 40;
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One request: a method, a path below the base URL, a query, perhaps a JSON body.
 #[derive(Clone)]
@@ -148,11 +152,13 @@ impl fmt::Debug for Response {
     }
 }
 
-/// A response whose body arrives in pieces, without a limit.
+/// A response whose body arrives in pieces. It has a terabyte at most, and a day to arrive.
 pub struct Download {
-    pub(crate) service: &'static str,
-    pub(crate) body: Body,
-    pub(crate) speed: Speed,
+    service: &'static str,
+    body: Body,
+    speed: Speed,
+    waited: Duration,
+    bytes: u64,
 }
 
 impl fmt::Debug for Download {
@@ -162,24 +168,43 @@ impl fmt::Debug for Download {
 }
 
 impl Download {
+    pub(crate) fn new(service: &'static str, body: Body) -> Self {
+        Self {
+            service,
+            body,
+            speed: Speed::default(),
+            waited: Duration::ZERO,
+            bytes: 0,
+        }
+    }
+
     /// The next piece; none at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let service = self.service;
-        self.speed
-            .next_chunk(&mut self.body)
-            .await
-            .map_err(|failed| match failed.failure {
-                // Damaged for good: opening it again brings the same bytes.
-                Failure::Undecodable => {
-                    let text =
-                        format!("the download from {service} cannot be decompressed: {failed}");
-                    Error::new(Kind::DataInvalid, text)
-                }
-                _ => {
-                    let text = format!("the download from {service} broke off: {failed}");
-                    Error::new(Kind::Unavailable, text)
-                }
-            })
+        let began = Instant::now();
+        let next = self.speed.next_chunk(&mut self.body).await;
+        self.waited += began.elapsed();
+        if let Ok(Some(piece)) = &next {
+            self.bytes += piece.len() as u64;
+            // Opening it again would go on for as long.
+            if self.bytes > LONGEST_DOWNLOAD || self.waited > LONGEST_WAIT {
+                let text = format!(
+                    "the download from {service} does not end: more than 1 TiB or a day of waiting for it"
+                );
+                return Err(Error::new(Kind::DataInvalid, text));
+            }
+        }
+        next.map_err(|failed| match failed.failure {
+            // Damaged for good: opening it again brings the same bytes.
+            Failure::Undecodable => {
+                let text = format!("the download from {service} cannot be decompressed: {failed}");
+                Error::new(Kind::DataInvalid, text)
+            }
+            _ => {
+                let text = format!("the download from {service} broke off: {failed}");
+                Error::new(Kind::Unavailable, text)
+            }
+        })
     }
 }
 

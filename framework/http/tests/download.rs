@@ -201,3 +201,32 @@ async fn a_document_may_take_hours_but_never_pause_for_long() {
     assert_broken_off(&ended.unwrap_err());
     assert_eq!((length, start.elapsed().as_secs()), (PIECE, 30));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_does_not_end_is_given_up() {
+    // As slow as is let pass, and as fast as can be.
+    let drip = || Piece::Data(Bytes::from_static(&[b'x'; 40_000]));
+    let slow = move || {
+        let pieces = (0..4_000).flat_map(|_| [drip(), Piece::Pause(Duration::from_secs(25))]);
+        pieces.collect::<Vec<_>>()
+    };
+    let block = Bytes::from(vec![0; 1 << 30]);
+    let fast = move || vec![Piece::Data(block.clone()); 1_030];
+    for (pieces, most) in [
+        (
+            Box::new(slow) as Box<dyn Fn() -> Vec<Piece> + Send + Sync>,
+            200 << 20,
+        ),
+        (Box::new(fast), 1 << 40),
+    ] {
+        let wire = Wire::new(move |_, _| Wire::pieces(200, &[], pieces()));
+        let start = Instant::now();
+        let download = opened(wire.client().download(&document()).await);
+        let (length, ended) = drain(download).await;
+        let error = ended.unwrap_err();
+        assert_eq!(error.kind(), Kind::DataInvalid, "{error}");
+        assert!(error.to_string().contains("does not end"), "{error}");
+        assert!(length <= most, "{length}");
+        assert!(start.elapsed() < Duration::from_secs(86_400 + 60));
+    }
+}

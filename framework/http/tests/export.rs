@@ -845,6 +845,38 @@ async fn a_document_that_changed_is_read_from_its_start_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_document_that_changes_whenever_it_is_opened_is_given_up() {
+    let wire = Wire::new(|nth, _| {
+        let (entries, users) = records(105, 30, 100_000 + nth);
+        let whole = document(&entries, &users);
+        let most = Piece::Data(Bytes::from(whole[..2_000_000].to_owned()));
+        Wire::pieces(200, &[], vec![most, Piece::Broken])
+    });
+    let stream = stream(&wire, &Arc::new(Told::default()));
+    let mut token = None;
+    for fetches in 0.. {
+        assert!(fetches < 20, "it does not end");
+        let page = stream.fetch(105, token).await.unwrap();
+        token = page.next.clone();
+        if hold(&page) == "DataInvalid" {
+            break;
+        }
+    }
+    assert_eq!(token, Some(reading_at_start()));
+}
+
+/// Where a document begins that comes without a job.
+fn reading_at_start() -> ExportToken {
+    ExportToken::Reading {
+        job: None,
+        failed: 0,
+        records: 0,
+        last: 0,
+        lacks: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_wrong_with_a_document_ends_it_for_this_run() {
     let place = reading(0, None);
     for (status, body, next, held, noted) in [

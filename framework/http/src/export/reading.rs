@@ -185,6 +185,10 @@ impl<E: Export> ExportStream<E> {
             last: 0,
             lacks: place.lacks.clone(),
         };
+        if self.changes_too_often(order) {
+            let text = "a document was another one each time it was opened again; the next read begins it anew";
+            return Ok(Err(next_run(next, Error::new(Kind::DataInvalid, text))));
+        }
         Ok(Err(Page {
             notes: vec![Note {
                 code: "document_changed",

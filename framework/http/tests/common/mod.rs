@@ -242,6 +242,7 @@ impl Transport for Wire {
 }
 
 /// A part of a body.
+#[derive(Clone)]
 pub enum Piece {
     Data(Bytes),
     /// Nothing for so long.
