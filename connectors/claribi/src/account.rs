@@ -1,6 +1,6 @@
 //! What `/api/auth/status/` tells of who asks.
 
-use headwater::prelude::*;
+use headwater::{http::document, prelude::*};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ struct Organization {
 impl Account {
     /// None where the answer speaks neither of a user nor of an organisation: it is some other service's.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
-        let account: Self = serde_json::from_slice(body).ok()?;
+        let account: Self = document(body)?;
         (account.user.is_some() || account.organization.is_some()).then_some(account)
     }
 
@@ -58,7 +58,7 @@ impl Account {
 /// Facts of the organization, or of the user where the answer names no organization. A number means something together with the address or
 /// with the name, so that an organization is known again after its name or the address has changed, not after both.
 pub(crate) fn facts(address: &str, body: &[u8]) -> Option<Vec<String>> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
+    let answer: Value = document(body)?;
     ["organization", "user"].into_iter().find_map(|owner| {
         let told = answer.get(owner)?;
         let id = told.get("id")?;

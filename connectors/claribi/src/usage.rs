@@ -1,7 +1,7 @@
 //! What `/api/billing/usage/` tells of the plan's limits. None of its fields is documented for this interface; the names
 //! are those of the vendor's other ones, and any of them may be missing.
 
-use headwater::{Allowance, prelude::*};
+use headwater::{Allowance, http::document, prelude::*};
 use serde_json::{Map, Value};
 
 /// Name, title, and the fields of limit, use and rest.
@@ -39,7 +39,7 @@ const TOLD: [&str; 5] = [
 
 /// The fields of the answer; none where it is no object.
 pub(crate) fn fields(body: &[u8]) -> Map<String, Value> {
-    serde_json::from_slice(body).unwrap_or_default()
+    document(body).unwrap_or_default()
 }
 
 /// What is limited and counted. A limit without its count, or of nothing, says nothing.

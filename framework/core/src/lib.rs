@@ -55,7 +55,7 @@ pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 pub use lint::{Finding, lint};
 pub use metered::Metered;
 pub use obstacle::Target;
-pub use page::{Gap, Hold, Mend, Note, Page};
+pub use page::{Gap, Hold, LONGEST_RECORD, Mend, Note, Page};
 pub use probe::{Allowance, Check, ConfigPatch, Outcome, Probe, ProbeReport, put};
 pub use registry::{Registration, Registry};
 pub use schema::{Hint, form_schema, record_schema};

@@ -38,6 +38,9 @@ pub struct Page<Token, Bookmark> {
     pub hold: Option<Hold>,
 }
 
+/// The longest record, in bytes: several copies of a record may be in memory on its way to a sink.
+pub const LONGEST_RECORD: usize = 16 << 20;
+
 /// What keeps a partition from going on at once.
 #[derive(Debug)]
 pub enum Hold {

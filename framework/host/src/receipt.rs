@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use headwater_core::{
-    Allowance, DIGEST, Error, Extent, Gap, Kind, Mend, Meter, Note, SignedDuration, Timestamp,
+    Allowance, DIGEST, Error, Extent, Gap, Kind, LONGEST_RECORD, Mend, Meter, Note, SignedDuration,
+    Timestamp,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -168,6 +169,12 @@ pub struct StreamReceipt {
     /// Records that went to the dead letters instead of the sink.
     #[serde(skip_serializing_if = "is_zero")]
     pub rejected: u64,
+    /// Records that were left out, since they are longer than a record may be.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub oversized: u64,
+    /// The length of the longest of them.
+    #[serde(skip)]
+    pub(crate) longest: u64,
     /// Places that are missing because this run or an earlier one set them aside.
     #[serde(skip_serializing_if = "is_zero")]
     pub places_missing: u64,
@@ -326,7 +333,7 @@ impl Receipt {
             _ if any(|ending| matches!(ending, Ending::Partial))
                 || streams
                     .iter()
-                    .any(|one| one.rejected > 0 || one.places_missing > 0) =>
+                    .any(|one| one.rejected + one.oversized + one.places_missing > 0) =>
             {
                 Outcome::Partial
             }
@@ -399,6 +406,8 @@ impl StreamReceipt {
             merged: 0,
             unseen: None,
             rejected: 0,
+            oversized: 0,
+            longest: 0,
             places_missing: 0,
             told: None,
             guessed: None,
@@ -434,6 +443,8 @@ impl StreamReceipt {
         self.collisions += counts.collisions;
         self.merged += counts.merged;
         self.rejected += counts.rejected;
+        self.oversized += counts.oversized;
+        self.longest = self.longest.max(counts.longest);
     }
 
     pub(crate) fn measure(&mut self, meter: &Meter) {
@@ -540,9 +551,30 @@ impl StreamReceipt {
         });
     }
 
+    /// Flags records that are too long. No command brings them: they are as long the next time.
+    fn flag_oversized(&mut self) {
+        if self.oversized == 0 {
+            return;
+        }
+        let number = usize::try_from(self.oversized).unwrap_or(usize::MAX);
+        self.flags.push(Flag {
+            code: "record_too_long",
+            message: format!(
+                "{} of {} left out for being longer than {} MiB; the longest has {} bytes",
+                counted(number, "record"),
+                self.stream,
+                LONGEST_RECORD >> 20,
+                self.longest
+            ),
+            at_most: Some(self.oversized),
+            mend: None,
+        });
+    }
+
     /// Turns the gaps and the collisions into flags, once all of them are known.
     pub(crate) fn flag_gaps(&mut self) {
         self.flag_collisions();
+        self.flag_oversized();
         for gap in std::mem::take(&mut self.gaps) {
             let mend = command(&gap.mend, &self.stream);
             let mut message = gap.message;

@@ -6,12 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater_core::{Error, Page, Position, Result, StreamSpec};
+use headwater_core::{Error, LONGEST_RECORD, Page, Position, Result, StreamSpec};
 use tokio::time::Instant;
 
 use crate::{
     Deletes, Redacted, Redactor, Sink, State, Unseen,
-    drift::{DeadLetters, DriftEvent, DriftWatch, RejectReason, Verdict},
+    drift::{DeadLetters, DriftEvent, DriftWatch, Verdict},
     groups,
     lane::records,
     pass::{Pass, Step},
@@ -97,6 +97,9 @@ pub(crate) struct Counts {
     pub deduplicated: u64,
     pub overflowed: u64,
     pub rejected: u64,
+    pub oversized: u64,
+    /// The length of the longest record that was left out for its length.
+    pub longest: u64,
     pub collisions: u64,
     pub merged: u64,
 }
@@ -344,21 +347,13 @@ impl Writer {
                 all.push(counts);
                 continue;
             }
-            let (kept, rejected) = outlet.sort(&page.body, records)?;
+            let letters = self.dead_letters.as_mut().filter(|_| !is_ahead);
+            let kept = outlet.sort(&page.body, records, letters, &mut counts)?;
             let records = kept.as_deref().unwrap_or(records);
-            counts.rejected = rejected.len() as u64;
-            if !is_ahead && (!rejected.is_empty() || !page.gaps.is_empty()) {
+            if !is_ahead && (kept.is_some() || !page.gaps.is_empty()) {
                 // What is missing would look as if it had been deleted.
                 if let Some(mark) = &mut self.state.stream(name).mark {
                     mark.whole.remove(stream);
-                }
-            }
-            if let Some(letters) = self.dead_letters.as_mut().filter(|_| !is_ahead) {
-                for (reason, span) in &rejected {
-                    let (body, spans) = outlet.redact(&page.body, slice::from_ref(span))?;
-                    let record = spans.first().map_or(&[][..], |span| &body[span.clone()]);
-                    let written = letters.write(stream, reason, record);
-                    written.map_err(Trouble::Sink)?;
                 }
             }
             let (body, records) = outlet.redact(&page.body, records)?;
@@ -541,10 +536,6 @@ enum Trouble {
 
 /// A buffer and the places of records in it.
 type Spans<'a> = (Cow<'a, Bytes>, Cow<'a, [Range<usize>]>);
-/// A record that is rejected, and why.
-type Rejected = (RejectReason, Range<usize>);
-/// The places of the records that go to the sink, none where those are all; and the others.
-type Sorted = (Option<Vec<Range<usize>>>, Vec<Rejected>);
 
 impl Inlet {
     fn names(&self) -> BTreeSet<String> {
@@ -557,27 +548,59 @@ impl Inlet {
 }
 
 impl Outlet {
-    /// Tells the records that go to the sink from those that do not.
-    fn sort(&mut self, body: &Bytes, records: &[Range<usize>]) -> Result<Sorted, Trouble> {
-        let Some(watch) = &mut self.watch else {
-            return Ok((None, Vec::new()));
-        };
-        let mut rejected = Vec::new();
-        for span in records {
-            match watch
-                .observe(&body[span.clone()])
-                .map_err(Trouble::Records)?
-            {
-                Verdict::Keep => {}
-                Verdict::Reject(reason) => rejected.push((reason, span.clone())),
+    /// Returns the places of the records that go to the sink, none where those are all. Counts the others, and writes those
+    /// that are not what their schema says to the dead letters.
+    fn sort(
+        &mut self,
+        body: &Bytes,
+        records: &[Range<usize>],
+        mut letters: Option<&mut DeadLetters>,
+        counts: &mut Counts,
+    ) -> Result<Option<Vec<Range<usize>>>, Trouble> {
+        let mut kept: Option<Vec<Range<usize>>> = None;
+        for (index, span) in records.iter().enumerate() {
+            if self.lets_pass(body, span, &mut letters, counts)? {
+                if let Some(kept) = &mut kept {
+                    kept.push(span.clone());
+                }
+            } else if kept.is_none() {
+                let mut before = Vec::with_capacity(records.len() - 1);
+                before.extend_from_slice(&records[..index]);
+                kept = Some(before);
             }
         }
-        if rejected.is_empty() {
-            return Ok((None, rejected));
+        Ok(kept)
+    }
+
+    /// Whether a record goes to the sink.
+    fn lets_pass(
+        &mut self,
+        body: &Bytes,
+        span: &Range<usize>,
+        letters: &mut Option<&mut DeadLetters>,
+        counts: &mut Counts,
+    ) -> Result<bool, Trouble> {
+        if span.len() > LONGEST_RECORD {
+            counts.oversized += 1;
+            counts.longest = counts.longest.max(span.len() as u64);
+            return Ok(false);
         }
-        let is_kept = |span: &&Range<usize>| rejected.iter().all(|(_, other)| *other != **span);
-        let kept = records.iter().filter(is_kept).cloned().collect();
-        Ok((Some(kept), rejected))
+        let Some(watch) = &mut self.watch else {
+            return Ok(true);
+        };
+        let verdict = watch.observe(&body[span.clone()]);
+        let Verdict::Reject(reason) = verdict.map_err(Trouble::Records)? else {
+            return Ok(true);
+        };
+        counts.rejected += 1;
+        if let Some(letters) = letters {
+            let stream = self.spec.name;
+            let (body, spans) = self.redact(body, slice::from_ref(span))?;
+            let record = spans.first().map_or(&[][..], |span| &body[span.clone()]);
+            let written = letters.write(stream, &reason, record);
+            written.map_err(Trouble::Sink)?;
+        }
+        Ok(false)
     }
 
     /// The records without personal data, where that is asked for.

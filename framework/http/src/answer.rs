@@ -1,11 +1,21 @@
 //! Cutting a whole answer: its status counts as well as its body.
 
 use headwater_core::Result;
+use serde::de::DeserializeOwned;
 
 use crate::{
     client::{Client, Response},
     envelope::{Records, Split},
 };
+
+/// Bytes of an answer that is parsed as a whole: a tree takes many times its text.
+const LONGEST_DOCUMENT: usize = 1 << 20;
+
+/// Parses an answer that is a small document, such as an account; none where it is another one, or longer than 1 MiB.
+pub fn document<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let is_small = body.len() <= LONGEST_DOCUMENT;
+    is_small.then(|| serde_json::from_slice(body).ok())?
+}
 
 /// No Content and Reset Content, which have no body.
 const WITHOUT_CONTENT: [u16; 2] = [204, 205];

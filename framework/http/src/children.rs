@@ -4,21 +4,18 @@
 //! of parents comes after them, so that there are never many more places than a page has parents. Where each child is
 //! asked for once in a pass, what was asked for travels along the pages of parents, which are then read in order.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt,
-};
+use std::{collections::VecDeque, fmt};
 
 use async_trait::async_trait;
 use headwater_core::{
     Coverage, Error, Extent, Gap, Kind, Mend, Note, Page, Part, Result, Scope, Stream, StreamSpec,
     Timestamp,
 };
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     client::Request,
-    envelope::Records,
+    envelope::{Records, places},
     seen::Seen,
     windows::{Window, WindowBookmark, WindowToken, WindowedList},
 };
@@ -168,8 +165,8 @@ impl ChildStream {
 
     /// Where the body itself is the record, any object looks like one, an error message too: only a record has the key.
     fn require_key(&self, body: &[u8]) -> Result<()> {
-        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
-        let missing = self.spec.key.iter().find(|key| !fields.contains_key(**key));
+        let is_missing = |key: &&&str| places(body, &[**key]).is_ok_and(|found| found.is_empty());
+        let missing = self.spec.key.iter().find(is_missing);
         let Some(key) = missing else {
             return Ok(());
         };

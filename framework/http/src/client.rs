@@ -22,6 +22,7 @@ use crate::{
     message::{Target, collect, date},
     refusal::{Refusal, leads_elsewhere},
     retry::RetryPolicy,
+    room::Room,
     spares::Spares,
     tokens::{TokenSource, Tokens},
     urls,
@@ -32,7 +33,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Decoded bytes of one body, unless the connector says otherwise.
 const DEFAULT_BODY_LIMIT: usize = 32 << 20;
 /// What is read of the body of a refusal, to find its message.
-const COMPLAINT_LIMIT: usize = 64 << 10;
+pub(crate) const COMPLAINT_LIMIT: usize = 64 << 10;
 /// Characters of its message that are shown, and those among which secrets are looked for.
 const SAID: usize = 200;
 const LOOKED_AT: usize = 4_000;
@@ -60,6 +61,7 @@ struct Inner {
     policy: RetryPolicy,
     body_limit: usize,
     spares: Spares,
+    room: Room,
     clock: Clock,
 }
 
@@ -231,6 +233,7 @@ impl Client {
             policy: RetryPolicy::READ,
             body_limit: DEFAULT_BODY_LIMIT,
             spares: Spares::default(),
+            room: Room::default(),
             clock: Clock::default(),
         }))
     }
@@ -518,7 +521,14 @@ impl Client {
         if take == Take::Head && head.status.is_success() {
             return Tried::Answered(answered(Bytes::new()), Some(body));
         }
-        match collect(body, &head.headers, limit, &self.inner.spares).await {
+        match collect(
+            body,
+            &head.headers,
+            limit,
+            (&self.inner.spares, &self.inner.room),
+        )
+        .await
+        {
             Ok(Some(body)) => Tried::Answered(answered(body), None),
             // A refusal is one without its body as well.
             Ok(None) if !head.status.is_success() => Tried::Answered(answered(Bytes::new()), None),

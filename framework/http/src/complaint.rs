@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::client::COMPLAINT_LIMIT;
+
 /// Fields that hold a sentence, the clearest first.
 const SENTENCES: &[&str] = &[
     "errorMessage",
@@ -27,6 +29,10 @@ const DEPTH: u32 = 5;
 /// The sentence in the body of a refusal: a field of the object or of one within it, of the first of its errors, of the
 /// first object of a list, or the first complaint about a field (`{"page_size": ["…"]}`).
 pub(crate) fn complaint(body: &[u8]) -> Option<String> {
+    // A tree takes many times the memory of its text.
+    if body.len() > COMPLAINT_LIMIT {
+        return None;
+    }
     let body: Value = serde_json::from_slice(body).ok()?;
     match &body {
         Value::String(_) => None,

@@ -6,12 +6,10 @@
 use std::ops::Range;
 
 use bytes::BytesMut;
-use headwater_core::{Error, Kind, Result};
+use headwater_core::{Error, Kind, LONGEST_RECORD, Result};
 
 use crate::{blocks::BLOCK, message::BYTE_ORDER_MARK};
 
-/// The longest record; a service whose list does not end must not fill the memory.
-const LONGEST_RECORD: usize = 16 << 20;
 /// The most that may stand between two records; a service that sends blanks for ever must not keep the read for ever.
 const LONGEST_GAP: u64 = 64 << 20;
 /// The longest name of a list.

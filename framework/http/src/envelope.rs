@@ -11,6 +11,14 @@ use serde_json::{Value, value::RawValue};
 
 use crate::walk::Walk;
 
+/// Records of one list of a page: as many as a body of 32 MiB has at 128 bytes each. The places of more take more memory
+/// than the body itself.
+const MOST_RECORDS: usize = 1 << 18;
+/// Bytes of a value beside the records, such as a cursor: a tree of it takes many times its text.
+const LONGEST_VALUE: usize = 64 << 10;
+/// How the error of a longer list begins.
+const TOO_MANY: &str = "a list of more than 262144 records";
+
 /// Where a page has its records.
 #[derive(Clone, Copy, Debug)]
 pub enum Records {
@@ -141,7 +149,7 @@ pub fn without<'r>(record: &'r [u8], fields: &[&str]) -> Cow<'r, [u8]> {
 }
 
 /// Where the values of these top-level fields stand, in the order of the record.
-fn places(record: &[u8], fields: &[&str]) -> Result<Vec<Range<usize>>> {
+pub(crate) fn places(record: &[u8], fields: &[&str]) -> Result<Vec<Range<usize>>> {
     struct Places<'f> {
         start: usize,
         fields: &'f [&'f str],
@@ -290,6 +298,9 @@ impl Walker<'_> {
             }
             (Some(Goal::Value(index)), _) => {
                 let text = self.walk.value(depth)?;
+                if text.len() > LONGEST_VALUE {
+                    return None;
+                }
                 self.cut.found[index] = Some(serde_json::from_slice(self.walk.text(text)).ok()?);
                 true
             }
@@ -328,6 +339,9 @@ impl Walker<'_> {
             spans.push(self.object(depth + 1)?);
         }
         while self.walk.is_before(b',') {
+            if spans.len() == MOST_RECORDS {
+                return None;
+            }
             self.walk.pass(b',')?;
             spans.push(self.object(depth + 1)?);
         }
@@ -394,8 +408,12 @@ impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
                 spans.is_none_or(|spans| self.cut.keep_companion(index, spans))
             }
             (Some(Goal::Value(index)), _) => {
-                let value = <Value as serde::Deserialize>::deserialize(deserializer)?;
-                self.cut.found[index] = Some(value);
+                let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
+                if raw.get().len() > LONGEST_VALUE {
+                    return Err(de::Error::custom("a value beside the records is too long"));
+                }
+                let value = serde_json::from_str(raw.get());
+                self.cut.found[index] = Some(value.map_err(de::Error::custom)?);
                 true
             }
         };
@@ -485,6 +503,9 @@ impl<'de> Visitor<'de> for List {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut spans = Vec::new();
         while let Some(raw) = seq.next_element::<&RawValue>()? {
+            if spans.len() == MOST_RECORDS {
+                return Err(de::Error::custom(TOO_MANY));
+            }
             spans.push(object(raw, self.start)?);
         }
         Ok(Some(spans))
@@ -532,6 +553,8 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> Error {
         "the answer is empty".to_owned()
     } else if looks_like_html(body) {
         "the answer is a web page, not JSON".to_owned()
+    } else if error.is_data() && error.to_string().starts_with(TOO_MANY) {
+        format!("the answer has {TOO_MANY}, which is the limit of a page here")
     } else if error.is_data() {
         "the answer does not have the expected form".to_owned()
     } else {

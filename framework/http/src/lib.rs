@@ -52,6 +52,7 @@ mod refusal;
 mod resolver;
 mod rest;
 mod retry;
+mod room;
 mod seen;
 mod snapshot;
 mod spares;
@@ -63,6 +64,7 @@ mod waits;
 mod walk;
 mod windows;
 
+pub use answer::document;
 pub use children::{ChildStream, ChildToken};
 pub use client::{Client, ClientBuilder, Download, Request, Response};
 pub use clock::{Bound, ServiceTime};

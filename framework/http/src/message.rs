@@ -8,7 +8,10 @@ use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use crate::spares::Spares;
+use crate::{
+    room::{LARGE, Room},
+    spares::Spares,
+};
 
 /// The mark that some services put before their text.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -213,7 +216,7 @@ pub(crate) async fn collect(
     mut body: Body,
     headers: &HeaderMap,
     limit: usize,
-    spares: &Spares,
+    (spares, room): (&Spares, &Room),
 ) -> Result<Option<Bytes>, TransportError> {
     // Absent for compressed bodies, and for those whose length nobody knew beforehand.
     let announced = headers
@@ -222,14 +225,25 @@ pub(crate) async fn collect(
     if announced.is_some_and(|announced| announced > limit) {
         return Ok(None);
     }
+    let mut held = match announced {
+        Some(announced) if announced > LARGE => Some(room.wait().await),
+        _ => None,
+    };
     let mut speed = Speed::default();
     let mut collected = spares.take(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
     loop {
         let Some(chunk) = speed.next_chunk(&mut body).await? else {
-            return Ok(Some(without_mark(spares.freeze(collected))));
+            let body = without_mark(spares.freeze(collected));
+            return Ok(Some(match held {
+                Some(held) => held.keep(body),
+                None => body,
+            }));
         };
         if collected.len() + chunk.len() > limit {
             return Ok(None);
+        }
+        if held.is_none() && collected.len() + chunk.len() > LARGE {
+            held = Some(room.wait().await);
         }
         collected.extend_from_slice(&chunk);
     }

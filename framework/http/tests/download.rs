@@ -230,3 +230,26 @@ async fn a_document_that_does_not_end_is_given_up() {
         assert!(start.elapsed() < Duration::from_secs(86_400 + 60));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_has_room_for_one_large_answer_at_a_time() {
+    let lengths = [3 << 20, 3 << 20, 1 << 20, 3 << 20];
+    let wire = Wire::new(move |nth, _| Wire::reply(200, &[], &" ".repeat(lengths[nth])));
+    let client = wire.client();
+    let ask = async || {
+        let start = Instant::now();
+        let response = client.send(&document()).await.unwrap();
+        (response, start.elapsed() >= Duration::from_secs(5))
+    };
+    let (first, has_waited) = ask().await;
+    assert!(!has_waited);
+    // What holds the first one may need the second one.
+    let (second, has_waited) = ask().await;
+    assert!(has_waited);
+    let (small, has_waited) = ask().await;
+    assert!(!has_waited);
+    drop((first, second));
+    let (last, has_waited) = ask().await;
+    assert!(!has_waited);
+    assert_eq!((small.body.len(), last.body.len()), (1 << 20, 3 << 20));
+}

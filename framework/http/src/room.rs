@@ -1,0 +1,96 @@
+//! Room for large answers: how many of them are in memory at once.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// A larger answer waits for room.
+pub(crate) const LARGE: usize = 2 << 20;
+/// Large answers at once in the process: at 32 MiB, half a gibibyte.
+const MOST: usize = 16;
+/// How long an answer waits. What has the room may wait for this very answer, as a page does whose details are read; after
+/// this time the answer is read all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MOST)));
+
+/// The room of one client: one large answer at a time.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// The room that a large answer has, until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    _own: Option<OwnedSemaphorePermit>,
+    _of_all: Option<OwnedSemaphorePermit>,
+}
+
+/// An answer with its room.
+struct Kept {
+    body: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Room {
+    /// Waits for room.
+    pub(crate) async fn wait(&self) -> Held {
+        let both = async {
+            Held {
+                _own: Arc::clone(&self.0).acquire_owned().await.ok(),
+                _of_all: Arc::clone(&ALL).acquire_owned().await.ok(),
+            }
+        };
+        timeout(PATIENCE, both).await.unwrap_or_default()
+    }
+}
+
+impl Held {
+    /// Keeps the room for as long as any part of the answer is held.
+    pub(crate) fn keep(self, body: Bytes) -> Bytes {
+        Bytes::from_owner(Kept { body, _held: self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_answer_waits_until_the_one_before_it_is_gone_and_not_for_ever() {
+        let room = Room::default();
+        let first = room.wait().await.keep(Bytes::from_static(b"first"));
+        let part = first.slice(1..);
+        drop(first);
+        let start = Instant::now();
+        let second = room.wait().await;
+        assert_eq!(start.elapsed(), PATIENCE);
+        drop(part);
+        let third = room.wait().await;
+        assert_eq!(start.elapsed(), PATIENCE);
+        // What went on without room has none to give back.
+        drop(second);
+        assert!(timeout(PATIENCE / 2, room.wait()).await.is_err());
+        drop(third);
+    }
+}
