@@ -261,7 +261,7 @@ pub(crate) struct Running {
     /// The writer while it has nothing to do.
     pub(crate) writer: Option<Box<Writer>>,
     writing: Option<JoinHandle<Worked>>,
-    /// Until when the service wants to be left alone, where we stay.
+    /// Where we stay: until when the service wants to be left alone, and how often it has asked for that.
     stays: Stays,
     /// Whether the service has answered anything in this run.
     has_answered: bool,
