@@ -5,6 +5,8 @@
  * FAIL_AT      the number of the call, from 1
  * FAIL_WITH    the error that it fails with, as a number
  * FAIL_REPORT  a file outside of the folder that gets the name of the call that failed
+ *
+ * Instead of all these, FAIL_LOCKS is the error with which every lock of a file fails, as on a file system that has none.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -88,4 +91,12 @@ int rename(const char *from, const char *to) {
     if (fails("rename", to))
         return -1;
     return REAL(rename)(from, to);
+}
+
+int flock(int file, int operation) {
+    const char *with = getenv("FAIL_LOCKS");
+    if (!with)
+        return REAL(flock)(file, operation);
+    errno = atoi(with);
+    return -1;
 }

@@ -64,6 +64,11 @@ fn an_untidy_workspace_is_told_everything() {
         "framework/sandbox/Cargo.toml",
         "[dependencies]\nheadwater-core.workspace = true\n",
     );
+    write("framework/sandbox/src/lib.rs", "// makes no files");
+    write(
+        "framework/cli/src/notes.rs",
+        "fn note() { std::fs::write(\"notes\", \"\") }\n#[cfg(test)]\nmod tests { use std::fs::File::create; }",
+    );
     let problems = headwater_dev::tidy::check(workspace.path())
         .unwrap()
         .join("\n");
@@ -73,9 +78,11 @@ fn an_untidy_workspace_is_told_everything() {
         "framework/core depends on tokio",
         "framework/sandbox depends on headwater-core",
         "connectors/acme has no README.md",
+        "framework/cli/src/notes.rs makes files by fs::write(",
     ] {
         assert!(problems.contains(problem), "{problem} in {problems}");
     }
+    assert!(!problems.contains("File::create"), "{problems}");
 }
 
 #[test]

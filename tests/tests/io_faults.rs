@@ -1,6 +1,8 @@
 //! A disk that fails: the n-th call that changes a file below the output folder ends with "no space left" or "input/output
 //! error", for every n until the run no longer makes so many. The run says so in one sentence, and the next one completes.
 //!
+//! And a disk without locks, on which two runs would write to one place.
+//!
 //! A small library is compiled with `cc` and preloaded into the real binary. Without a compiler these tests are skipped
 //! and say so.
 
@@ -302,4 +304,49 @@ async fn whichever_call_fails_a_connection_is_saved_as_a_whole_or_not_at_all() {
             assert_eq!(tested.code, Some(0), "{}: {}", failed.call, tested.all());
         },
     );
+}
+
+/// Not supported, not there in this system, and no answer from the service of a network that keeps the locks.
+const WITHOUT_LOCKS: [i32; 3] = [95, 38, 37];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_where_no_lock_keeps_a_second_run_away() {
+    let Some(library) = library() else { return };
+    let sandbox = unlimited_sandbox(6).await;
+    let read = [
+        "read",
+        ID,
+        "--config",
+        "HERE/config.json",
+        "--stream",
+        "calls",
+    ];
+    for arguments in [
+        [&SYNC[..], &["sqlite:HERE/out/records.db"]].concat(),
+        [&SYNC[..], &["jsonl:HERE/out"]].concat(),
+        [&SYNC[..], &["parquet:HERE/out"]].concat(),
+        [&read[..], &["--out", "HERE/out"]].concat(),
+        ["connection", "rekey"].to_vec(),
+    ] {
+        for error in WITHOUT_LOCKS {
+            let case = Case::new(&sandbox, &arguments);
+            // What is sealed anew.
+            let add = ["connection", "add", "copilot", ID, "--config"];
+            let mut added = command(HEADWATER);
+            added.args(add).arg(case.folder.path().join("config.json"));
+            let added = added.env("HEADWATER_HOME", case.out()).output().unwrap();
+            assert!(added.status.success());
+            let mut command = case.command();
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAIL_LOCKS", error.to_string());
+            let ran: Ran = command.output().unwrap().into();
+            assert_eq!(ran.code, Some(74), "{arguments:?}: {}", ran.all());
+            for says in ["has no locks", "choose a folder on a local disk"] {
+                assert!(ran.err.contains(says), "{arguments:?}: {}", ran.all());
+            }
+            let next = case.run();
+            assert_eq!(next.code, Some(0), "{arguments:?}: {}", next.all());
+        }
+    }
 }

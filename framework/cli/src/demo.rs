@@ -14,6 +14,7 @@ use std::{
 use headwater_core::{
     AnyConnector, Egress, Error, Kind, Outcome as Grade, ProbeReport, Registry, StreamSpec,
 };
+use headwater_host::create::{Access, make_new_folder};
 use headwater_sandbox::{Sandbox, Setup, Simulation, simulations};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, time::sleep};
@@ -55,7 +56,7 @@ pub(crate) fn demo(
     }
     for (index, (simulation, connector)) in simulated.iter().enumerate() {
         let part = folder.path.join(simulation.id);
-        fs::create_dir(&part).map_err(|error| unwritable(&part, &error))?;
+        make_new_folder(&part, Access::OWNER).map_err(|error| unwritable(&part, &error))?;
         let setup = Setup {
             size: Some(SIZE),
             ..Setup::default()
@@ -405,7 +406,7 @@ impl Folder {
             Some(path) => path.to_owned(),
             None => env::temp_dir().join(format!("headwater-demo-{}", std::process::id())),
         };
-        fs::create_dir(&path).map_err(|error| unwritable(&path, &error))?;
+        make_new_folder(&path, Access::OWNER).map_err(|error| unwritable(&path, &error))?;
         Ok(Self {
             path,
             is_kept: keep.is_some(),

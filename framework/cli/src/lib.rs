@@ -43,6 +43,7 @@ use std::{
 
 use clap::Parser;
 use headwater_core::{Context, Egress, Error, FieldError, Kind, Registry};
+use headwater_host::create::Access;
 use serde_json::json;
 
 use args::{Args, Command};
@@ -91,6 +92,8 @@ pub fn main(context: NewContext) -> ExitCode {
 }
 
 fn run(args: Args, context: NewContext) -> Outcome {
+    // Looked at before a command does half of its work.
+    Access::of_records().map_err(|error| Error::new(Kind::ConfigInvalid, error.to_string()))?;
     let registry = Registry::collect()?;
     let terminal = Terminal::new(args.json);
     if args.command.is_for_output() {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use headwater_core::{Context, Egress, Error, Guard, Kind, Registry};
+use headwater_host::create::{Access, make_folder};
 use headwater_output::Destination;
 use headwater_server::{OpenStore, Options, Service};
 use headwater_store::{Place, Store};
@@ -130,7 +131,8 @@ fn destinations(given: &[String], place: &Place) -> Result<BTreeMap<String, Stri
                 return Err(invalid(text.to_owned()));
             }
         };
-        std::fs::create_dir_all(&folder)
+        Access::of_records()
+            .and_then(|access| make_folder(&folder, access))
             .map_err(|error| invalid(format!("{} cannot be made: {error}", folder.display())))?;
         let text = format!("sqlite:{}/{{connection}}.db", folder.display());
         destinations.insert("default".to_owned(), text);

@@ -12,6 +12,7 @@ pub fn check(workspace: &Path) -> Result<Vec<String>> {
     problems.extend(core_does_no_io(workspace)?);
     problems.extend(the_simulator_shares_nothing(workspace)?);
     problems.extend(every_connector_has_a_readme(workspace)?);
+    problems.extend(files_are_made_in_one_place(workspace)?);
     Ok(problems)
 }
 
@@ -104,6 +105,38 @@ fn every_connector_has_a_readme(workspace: &Path) -> Result<Vec<String>> {
     Ok(without
         .map(|connector| format!("connectors/{connector} has no README.md"))
         .collect())
+}
+
+/// A file that is made elsewhere would follow a stranger's link, or be there for everybody to read. This package runs
+/// on the machines of those who change the framework, and the testkit in tests only.
+fn files_are_made_in_one_place(workspace: &Path) -> Result<Vec<String>> {
+    const WAYS: [&str; 6] = [
+        "File::create",
+        "fs::write(",
+        "create_dir",
+        ".create(true)",
+        ".create_new(true)",
+        "DirBuilder",
+    ];
+    let mut problems = Vec::new();
+    for package in folders(&workspace.join("framework"))? {
+        if ["dev", "testkit"].contains(&package.as_str()) {
+            continue;
+        }
+        for (path, text) in sources(&workspace.join("framework").join(&package).join("src"))? {
+            if path.contains("tests") || (package == "host" && path == "create.rs") {
+                continue;
+            }
+            let product = text.split("#[cfg(test)]\nmod tests").next();
+            let way = |way: &&str| product.is_some_and(|text| text.contains(way));
+            problems.extend(WAYS.iter().copied().filter(way).map(|way| {
+                format!(
+                    "framework/{package}/src/{path} makes files by {way}; headwater_host::create does that"
+                )
+            }));
+        }
+    }
+    Ok(problems)
 }
 
 fn connectors(workspace: &Path) -> Result<Vec<String>> {

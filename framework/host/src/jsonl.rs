@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -11,10 +11,10 @@ use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec};
 
 use crate::{
     Delivery, Locked, Sink, State, Written, busy,
+    create::{Access, make_folder, make_names_durable, open_or_make},
     line_key::push_key,
     lost,
     outputs::{digest, extend, tail, vouched},
-    replace::make_names_durable,
 };
 
 /// Written to the file at once.
@@ -73,7 +73,9 @@ impl Sink for JsonLinesFolder {
     }
 
     fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
-        fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, &error))?;
+        Access::of_records()
+            .and_then(|access| make_folder(&self.folder, access))
+            .map_err(|error| failed(&self.folder, &error))?;
         for spec in streams {
             let stream = spec.name;
             let path = self.folder.join(format!("{stream}.jsonl"));
@@ -90,7 +92,7 @@ impl Sink for JsonLinesFolder {
             }
             let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
             // Held until the process ends, however it ends. Two runs would cut each other's lines.
-            let locked = Locked::take_if_possible(file).map_err(|error| failed(&path, &error))?;
+            let locked = Locked::take(file).map_err(|error| failed(&path, &error))?;
             let Some(file) = locked else {
                 return Err(busy(path.display(), None));
             };
@@ -203,12 +205,7 @@ fn line_key(spec: &StreamSpec) -> Vec<&'static str> {
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)?;
+    let file = open_or_make(path, Access::of_records()?)?;
     let length = file.metadata()?.len();
     Ok((file, length))
 }
@@ -309,6 +306,8 @@ fn failed(path: &Path, error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+
     use super::*;
 
     fn spec() -> StreamSpec {
@@ -436,8 +435,11 @@ mod tests {
         let at = |name: &str| home.path().join(name);
         let mut state = State::new("x");
         append(&at("a"), &mut state, 1).unwrap();
-        let mut old: serde_json::Value = serde_json::to_value(&state).unwrap();
-        old.as_object_mut().unwrap().remove("ends");
+        let mut old: serde_json::Value = serde_json::from_slice(&state.to_json().unwrap()).unwrap();
+        old["headwater_state"] = 3.into();
+        for later in ["digest", "ends"] {
+            old.as_object_mut().unwrap().remove(later);
+        }
         let old = old.to_string();
         fs::rename(at("a"), at("b")).unwrap();
         let mut state = State::from_json(old.as_bytes(), "the state", "x").unwrap();

@@ -9,6 +9,7 @@ mod afford;
 mod busy;
 pub mod canonical;
 mod clock;
+pub mod create;
 pub mod drift;
 mod explain;
 pub mod fields;

@@ -1,15 +1,13 @@
 //! Replacing a file in one step.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, Metadata, OpenOptions},
     io::{self, ErrorKind, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
-    path::{Path, PathBuf},
+    os::unix::fs::{MetadataExt, fchown},
+    path::Path,
 };
 
-/// Links that may lead to each other.
-const MOST_LINKS: usize = 40;
+use crate::create::{Access, Beside, behind_links, refuse_planted};
 
 /// Replaces what a file holds: written beside it, made durable, renamed.
 ///
@@ -18,91 +16,42 @@ const MOST_LINKS: usize = 40;
 /// the writing fails.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
-    let before = match fs::metadata(&path) {
-        Ok(before) => Some(before),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
+    let mut beside = match fs::symlink_metadata(&path) {
+        Ok(before) => {
+            refuse_planted(&path, &before)?;
+            let beside = Beside::new(&path, Access::OWNER)?;
+            // Before the first byte: it may hold secrets.
+            take_after(&beside, &before)?;
+            beside
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Beside::new(&path, Access::of_records()?)?
+        }
         Err(error) => return Err(error),
     };
-    let beside = beside(&path);
-    let written = write(&beside, before.as_ref(), bytes);
-    match written.and_then(|()| fs::rename(&beside, &path)) {
-        Ok(()) => {}
+    beside.fill(bytes)?;
+    match beside.replace(&path) {
         Err(error) if is_mount_point(&error) => {
-            write_over(&path, bytes)?;
-            fs::remove_file(&beside)?;
+            let written = write_over(&path, bytes);
+            if written.is_err() {
+                beside.keep();
+            }
+            written
         }
-        Err(error) => {
-            let _ = fs::remove_file(&beside);
-            return Err(error);
-        }
+        replaced => replaced,
     }
-    // The rename itself is durable once its folder is.
-    let folder = path.parent();
-    folder
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .map_or(Ok(()), make_names_durable)
 }
 
-/// A new name outlives a power cut once its folder is durable, too. Not every file system can do that.
-pub(crate) fn make_names_durable(folder: &Path) -> io::Result<()> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.or_else(|error| match error.kind() {
-        ErrorKind::InvalidInput
-        | ErrorKind::Unsupported
-        // Who may enter a folder and not list it may still have files in it.
-        | ErrorKind::PermissionDenied => Ok(()),
-        _ => Err(error),
-    })
-}
-
-/// The file that a path leads to, there or not.
-fn behind_links(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        let Ok(to) = fs::read_link(&path) else {
-            return Ok(path);
-        };
-        path = match path.parent() {
-            Some(folder) => folder.join(to),
-            None => to,
-        };
+/// Gives a new file the owner and the mode of the one that it replaces.
+fn take_after(beside: &Beside, before: &Metadata) -> io::Result<()> {
+    let file = beside.file();
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+        // Not everybody may give a file away.
+        let _ = fchown(file, Some(before.uid()), Some(before.gid()));
     }
-    Err(io::Error::new(
-        ErrorKind::InvalidInput,
-        "its links lead round in a circle",
-    ))
+    file.set_permissions(before.permissions())
 }
-
-/// Where the next content of a file is written first.
-pub(crate) fn beside(path: &Path) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(".new");
-    PathBuf::from(name)
-}
-
-fn write(beside: &Path, before: Option<&Metadata>, bytes: &[u8]) -> io::Result<()> {
-    // What an earlier write left; a new file is never somebody else's.
-    match fs::remove_file(beside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mode = before.map_or(0o666, |before| before.mode() & 0o777);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(mode);
-    let mut file = options.open(beside)?;
-    // Before the first byte: it may hold secrets.
-    if let Some(before) = before {
-        let made = file.metadata()?;
-        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
-            // Not everybody may give a file away.
-            let _ = fchown(&file, Some(before.uid()), Some(before.gid()));
-        }
-        file.set_permissions(before.permissions())?;
-    }
-    file.write_all(bytes)?;
-    file.sync_data()
-}
-
 fn is_mount_point(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -120,6 +69,8 @@ fn write_over(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use crate::create::left_beside;
 
     use super::*;
 
@@ -150,7 +101,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "old").unwrap();
-        fs::write(beside(&path), "left over").unwrap();
+        let mut left = Beside::new(&path, Access::OWNER).unwrap();
+        left.keep();
+        drop(left);
+        assert_eq!(left_beside(&path).len(), 1);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         // Only a superuser can give a file away.
         let is_given = std::os::unix::fs::chown(&path, Some(4711), Some(4712)).is_ok();

@@ -3,18 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use headwater_core::{AnyStream, Error, Kind, Position, Result, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    create::{behind_links, left_beside, refuse_planted},
     drift::Baseline,
     groups,
     identity::Known,
     pass::Pass,
-    replace::{beside, replace_file},
+    replace::replace_file,
 };
 
 /// The version of the file's layout.
@@ -131,14 +132,16 @@ impl State {
         let place = place(path);
         let state = Self::from_json(&bytes, &place, connector).map_err(|error| {
             // A file that is written over, as a mount point is, has a copy until that has gone well.
-            let copy = beside(path);
-            let is_copy = fs::read(&copy).is_ok_and(|bytes| Self::parse(&bytes, &place).is_ok());
-            match is_copy {
-                true => error.with(
+            let beside = behind_links(path).map_or_else(|_| Vec::new(), |path| left_beside(&path));
+            let is_copy = |copy: &PathBuf| {
+                fs::read(copy).is_ok_and(|bytes| Self::parse(&bytes, &place).is_ok())
+            };
+            match beside.into_iter().find(is_copy) {
+                Some(copy) => error.with(
                     "copy",
                     format_args!("{} holds the whole state", copy.display()),
                 ),
-                false => error,
+                None => error,
             }
         })?;
         state.belongs_to(streams, &place)?;
@@ -155,17 +158,21 @@ impl State {
 
     /// What a state file holds; none where there is no such file.
     fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
-        match fs::metadata(path) {
-            Ok(about) if !about.is_file() => Err(invalid(path, "is not a regular file")),
-            Ok(about) if about.len() > LARGEST => {
-                Err(invalid(path, "is far too large for a state"))
-            }
-            Ok(_) => fs::read(path)
-                .map(Some)
-                .map_err(|error| invalid(path, &format!("cannot be read: {error}"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(invalid(path, &format!("cannot be read: {error}"))),
+        let unreadable = |error: io::Error| invalid(path, &format!("cannot be read: {error}"));
+        // A stranger's state would say that everything was read.
+        let file = behind_links(path).map_err(unreadable)?;
+        let about = match fs::metadata(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            about => about.map_err(unreadable)?,
+        };
+        refuse_planted(&file, &about).map_err(unreadable)?;
+        if !about.is_file() {
+            return Err(invalid(path, "is not a regular file"));
         }
+        if about.len() > LARGEST {
+            return Err(invalid(path, "is far too large for a state"));
+        }
+        fs::read(&file).map(Some).map_err(unreadable)
     }
 
     /// Reads a state from wherever it is kept: `place` is for people, "the state file x.json".

@@ -1,10 +1,9 @@
 //! The keys that secrets are sealed with: where they come from, and the file that keeps them.
 
 use std::{
-    env,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    env, fs,
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,13 +11,12 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use headwater_core::{Error, Kind, Result, Secret};
 use headwater_host::{
+    create::{Access, Beside},
     files::open_regular,
     references::{self, EnvFile},
 };
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
-
-use crate::place::with_ending;
 
 /// The bytes of a key.
 const LENGTH: usize = 32;
@@ -183,14 +181,8 @@ impl Keyring {
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let made = Self::of(vec![Key::random()?]).of_file(path);
         let beside = made.write_beside(path)?;
-        // Unlike a rename, a link never takes the place of a file that is there.
-        let linked = fs::hard_link(&beside, path);
-        let _ = fs::remove_file(&beside);
-        match linked {
-            Ok(()) => {
-                sync_folder(path);
-                Ok(made)
-            }
+        match beside.appear(path) {
+            Ok(()) => Ok(made),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Self::load(path)?.ok_or_else(|| refused(path, "is a link that leads nowhere"))
             }
@@ -203,38 +195,20 @@ impl Keyring {
         // A link stays a link.
         let path = fs::canonicalize(path)
             .map_err(|error| refused(path, &format!("cannot be replaced: {error}")))?;
-        let beside = self.write_beside(&path)?;
-        fs::rename(&beside, &path).map_err(|error| {
-            let _ = fs::remove_file(&beside);
-            refused(&path, &format!("cannot be replaced: {error}"))
-        })?;
-        sync_folder(&path);
-        Ok(())
+        let replaced = self.write_beside(&path)?.replace(&path);
+        replaced.map_err(|error| refused(&path, &format!("cannot be replaced: {error}")))
     }
 
     /// A whole, durable file with these keys, for its owner only.
-    fn write_beside(&self, path: &Path) -> Result<PathBuf> {
-        let mut random = [0; 8];
-        fill(&mut random)?;
-        let beside = with_ending(path, &format!(".{}", hex(&random)));
+    fn write_beside(&self, path: &Path) -> Result<Beside> {
         let mut text = Zeroizing::new(String::new());
         for key in &self.keys {
             text.push_str(&Zeroizing::new(hex(&key.bytes[..])));
             text.push('\n');
         }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let written = options.open(&beside).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        match written {
-            Ok(()) => Ok(beside),
-            Err(error) => {
-                let _ = fs::remove_file(&beside);
-                Err(unwritable(path, &error))
-            }
-        }
+        let beside = Beside::new(path, Access::OWNER);
+        let written = beside.and_then(|beside| beside.fill(text.as_bytes()).map(|()| beside));
+        written.map_err(|error| unwritable(path, &error))
     }
 }
 
@@ -293,15 +267,6 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     pairs
         .map(|pair| u8::from_str_radix(pair, 16).ok())
         .collect()
-}
-
-fn sync_folder(path: &Path) {
-    // Not every file system can do that.
-    if let Some(folder) = path.parent()
-        && let Ok(folder) = File::open(folder)
-    {
-        let _ = folder.sync_all();
-    }
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Error {

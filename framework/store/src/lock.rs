@@ -1,17 +1,13 @@
 //! Locks between processes of one host. The system gives a lock back when its holder ends, in whatever way, so nobody
 //! waits for a run that was killed, and no clock takes part.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::Locked;
-
-use crate::sqlite::make_folder;
+use headwater_host::{
+    Locked,
+    create::{Access, make_folder, open_or_make_lock},
+};
 
 /// The folder of the locks of a store.
 #[derive(Clone, Debug)]
@@ -25,18 +21,14 @@ impl Locks {
             let text = format!("the lock {} cannot be taken: {error}", path.display());
             Error::new(Kind::OutputFailed, text)
         };
-        open(&self.0, &path).and_then(Locked::take).map_err(failed)
+        make_folder(&self.0, Access::OWNER)
+            .and_then(|()| open_or_make_lock(&path, Access::OWNER))
+            .and_then(Locked::take)
+            .map_err(failed)
     }
 
     /// Removes the file of a lock that nobody will take again. What is left behind does no harm.
     pub(crate) fn remove(&self, name: &str) {
         let _ = std::fs::remove_file(self.0.join(name));
     }
-}
-
-fn open(folder: &Path, path: &Path) -> io::Result<File> {
-    make_folder(folder)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    options.open(path)
 }

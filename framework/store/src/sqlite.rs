@@ -1,15 +1,14 @@
 //! A store in a SQLite file.
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use headwater_core::{Error, Kind, Result};
+use headwater_host::create::{Access, make_folder, make_missing};
 use rusqlite::{
     Connection, ErrorCode, ToSql, params_from_iter,
     types::{ToSqlOutput, ValueRef},
@@ -75,16 +74,9 @@ fn make(path: &Path) -> io::Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
-        make_folder(folder)?;
+        make_folder(folder, Access::OWNER)?;
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map(drop)
-}
-
-/// Makes a folder that only its owner may enter; one that is there stays as it is.
-pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    make_missing(path, Access::OWNER)
 }
 
 fn failed(name: &str, error: rusqlite::Error) -> Error {

@@ -1,9 +1,8 @@
 //! Records that a policy rejected, in a file of their own.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,11 @@ use memchr::memrchr;
 use serde_json::value::RawValue;
 
 use super::RejectReason;
-use crate::{Locked, busy, jsonl::push_line};
+use crate::{
+    Locked, busy,
+    create::{Access, make_names_durable, open_or_make},
+    jsonl::push_line,
+};
 
 /// Written to the file at once.
 const BUFFER: usize = 128 << 10;
@@ -24,8 +27,8 @@ const BEGINNING: &[u8] = b"{\"stream\":";
 /// A file of JSON lines, `{"stream":…,"reason":{"kind":…,"field":…},"record":…}`, that grows from run to run.
 ///
 /// A record keeps its bytes, line breaks between its tokens left out. What is no JSON is there as the text `not_json`
-/// in place of the record. The file is opened with the first record that is rejected, and is readable by its owner
-/// only. Under redaction, records have to be redacted before they come here, as before they go to a sink.
+/// in place of the record. The file is opened with the first record that is rejected, and is for its owner only
+/// unless [`Access::of_records`] says otherwise. Under redaction, records have to be redacted before they come here, as before they go to a sink.
 #[derive(Debug)]
 pub struct DeadLetters {
     path: PathBuf,
@@ -92,15 +95,9 @@ impl DeadLetters {
 
     fn open(&self, vouched: Option<u64>) -> Result<Output> {
         let fail = |error: io::Error| failed(&self.path, &error);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(&self.path);
+        let file = Access::of_records().and_then(|access| open_or_make(&self.path, access));
         // Held until the process ends, however it ends. Two runs would cut each other's lines.
-        let locked = file.and_then(Locked::take_if_possible).map_err(fail)?;
+        let locked = file.and_then(Locked::take).map_err(fail)?;
         let Some(mut file) = locked else {
             return Err(busy(self.path.display(), None));
         };
@@ -117,12 +114,8 @@ impl DeadLetters {
         let cut = file.set_len(whole);
         let placed = cut.and_then(|()| file.seek(SeekFrom::Start(whole)));
         placed.map_err(fail)?;
-        // A new file outlives a power cut once its folder is durable, too. Not every file system can do that.
-        if let Some(folder) = self.path.parent()
-            && let Ok(folder) = File::open(folder)
-        {
-            let _ = folder.sync_all();
-        }
+        let folder = self.path.parent();
+        folder.map_or(Ok(()), make_names_durable).map_err(fail)?;
         Ok(Output {
             file,
             buffer: Vec::new(),

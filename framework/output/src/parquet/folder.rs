@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::{Locked, busy};
+use headwater_host::{
+    Locked, busy,
+    create::{self, Access, Beside, make_new, open_or_make_lock},
+};
 
 #[cfg(test)]
 use super::faults::step;
@@ -67,14 +70,10 @@ impl Place for Folder {
         let ours = self.ours();
         make_folder(&ours).map_err(|error| failed(&ours, &error))?;
         let path = ours.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path);
-        // Where nothing can be locked, the numbers of the manifests keep two runs apart.
-        let locked = file.and_then(Locked::take_if_possible);
-        self.lock = locked.map_err(|error| failed(&path, &error))?;
+        let file = Access::of_records().and_then(|access| open_or_make_lock(&path, access));
+        self.lock = file
+            .and_then(Locked::take)
+            .map_err(|error| failed(&path, &error))?;
         if self.lock.is_none() {
             return Err(busy(self.name(), None));
         }
@@ -99,21 +98,7 @@ impl Place for Folder {
 
     fn publish(&mut self, sequence: u64, text: &[u8]) -> Result<bool> {
         let path = self.manifest(sequence);
-        let beside = beside(&path);
-        let is_ours = write_whole(&beside, text).and_then(|()| {
-            if path.try_exists()? {
-                return Ok(false);
-            }
-            step("rename")?;
-            fs::rename(&beside, &path)?;
-            Ok(true)
-        });
-        if !matches!(is_ours, Ok(true)) {
-            let _ = fs::remove_file(&beside);
-        }
-        let is_ours = is_ours.map_err(|error| failed(&path, &error))?;
-        make_names_durable(&self.ours())?;
-        Ok(is_ours)
+        put(&path, text).map_err(|error| failed(&path, &error))
     }
 
     fn remove_manifest(&mut self, sequence: u64) -> Result<()> {
@@ -149,12 +134,7 @@ impl Place for Folder {
     fn create(&mut self, path: &str) -> Result<Box<dyn Part>> {
         let path = self.root.join(path);
         let beside = beside(&path);
-        let file = step("create").and_then(|()| {
-            OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .open(&beside)
-        });
+        let file = step("create").and_then(|()| make_new(&beside, Access::of_records()?));
         let file = file.map_err(|error| failed(&path, &error))?;
         Ok(Box::new(OpenFile {
             path,
@@ -203,16 +183,23 @@ impl Part for OpenFile {
 
 fn make_folder(folder: &Path) -> io::Result<()> {
     step("make folder")?;
-    fs::create_dir_all(folder)
+    create::make_folder(folder, Access::of_records()?)
 }
 
-fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Puts a whole document where there is none. False where there is one.
+fn put(path: &Path, text: &[u8]) -> io::Result<bool> {
     step("create")?;
-    let mut file = File::create(path)?;
+    let mut beside = Beside::new(path, Access::of_records()?)?;
     step("write")?;
-    file.write_all(text)?;
+    beside.fill(text)?;
     step("sync")?;
-    file.sync_all()
+    if path.try_exists()? {
+        return Ok(false);
+    }
+    step("rename")?;
+    beside.replace(path)?;
+    step("sync folder")?;
+    Ok(true)
 }
 
 /// `.NAME.tmp` in the same folder.
@@ -263,20 +250,10 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// A new name outlives a power cut once its folder is durable, too. Not every file system can do that.
+/// A new name outlives a power cut once its folder is durable, too.
 fn make_names_durable(folder: &Path) -> Result<()> {
-    let synced = step("sync folder").and_then(|()| File::open(folder)?.sync_all());
-    match synced {
-        Err(error)
-            if !matches!(
-                error.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-            ) =>
-        {
-            Err(failed(folder, &error))
-        }
-        _ => Ok(()),
-    }
+    let synced = step("sync folder").and_then(|()| create::make_names_durable(folder));
+    synced.map_err(|error| failed(folder, &error))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {

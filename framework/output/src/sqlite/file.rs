@@ -1,14 +1,16 @@
 //! Opening the file, and taking the run: from here on no other run of the connection commits to it.
 
 use std::{
-    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::{Locked, State, busy};
+use headwater_host::{
+    Locked, State, busy,
+    create::{Access, make_missing, open_or_make_lock},
+};
 use rusqlite::{
     Connection, MAIN_DB, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
 };
@@ -34,7 +36,10 @@ pub(super) struct Run {
 /// Opens the file and takes the run, together with the state that the last one left.
 pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, State)> {
     let failed = |error: rusqlite::Error| problem(path, error);
-    let mut connection = Connection::open(path).map_err(failed)?;
+    make(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     if connection.is_readonly(MAIN_DB).map_err(failed)? {
         return Err(Error::new(
             Kind::OutputFailed,
@@ -74,6 +79,18 @@ pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, Sta
         _lock: lock,
     };
     Ok((run, state))
+}
+
+/// Makes the file before SQLite does, which would let everybody read it. Its companions take its permissions.
+fn make(path: &Path) -> Result<()> {
+    match Access::of_records().and_then(|access| make_missing(path, access)) {
+        Err(error) if error.raw_os_error().is_none() => {
+            let text = format!("{} cannot be written: {error}", path.display());
+            Err(Error::new(Kind::OutputFailed, text))
+        }
+        // What the system refuses, SQLite meets too, and says what to do.
+        _ => Ok(()),
+    }
 }
 
 /// Whether a run has used the file. Looking changes nothing.
@@ -180,13 +197,8 @@ fn lock(path: &Path, name: &str) -> Result<Locked> {
         );
         Error::new(Kind::OutputFailed, text)
     };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path);
-    // Where nothing can be locked, the epoch is enough to be safe.
-    let locked = file.and_then(Locked::take_if_possible).map_err(failed)?;
+    let file = Access::of_records().and_then(|access| open_or_make_lock(&lock_path, access));
+    let locked = file.and_then(Locked::take).map_err(failed)?;
     locked.ok_or_else(|| busy(path.display(), Some(name)))
 }
 

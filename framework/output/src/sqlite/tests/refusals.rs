@@ -526,3 +526,24 @@ fn a_sink_that_was_not_loaded_says_so() {
         io::ErrorKind::NotFound
     );
 }
+
+#[test]
+fn the_file_and_what_sqlite_puts_beside_it_are_for_their_owner() {
+    let place = Place::new();
+    let mut sink = place.sink();
+    let mut state = sink.load(CONNECTOR).unwrap().unwrap();
+    sink.restore(&[things()], &state).unwrap();
+    write(&mut sink, "things", &[r#"{"id":"a"}"#]).unwrap();
+    sink.commit(&mut state).unwrap();
+    let entries = fs::read_dir(place.folder.path()).unwrap();
+    let modes = entries.map(|entry| {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        (entry.file_name().into_string().unwrap(), mode)
+    });
+    let mut modes: Vec<(String, u32)> = modes.collect();
+    modes.sort();
+    let names = ["", "-main.lock", "-shm", "-wal"];
+    let expected = names.map(|ending| (format!("records.db{ending}"), 0o600));
+    assert_eq!(modes, expected);
+}

@@ -1,0 +1,355 @@
+//! Making files, in folders that others may write to as well.
+//!
+//! What a run writes holds personal data, so a new file is for its owner only, unless `HEADWATER_FILE_MODE` says
+//! otherwise. A file that is there keeps its owner and mode.
+//!
+//! In a folder that everybody may write to, as `/tmp` is, another user may have put a link or a file where this one is
+//! about to write. Such a name is refused, unless it belongs to this user, to root or to the owner of the folder. In other
+//! folders a link is followed, whoever made it.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    ffi::{OsStr, OsString},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use rustix::{fs::OFlags, io::Errno};
+
+use crate::Locked;
+
+/// The variable that gives new files another mode.
+const FILE_MODE: &str = "HEADWATER_FILE_MODE";
+/// Links that may lead to each other.
+const MOST_LINKS: usize = 40;
+/// Names that may be taken, and files that may vanish between two looks.
+const MOST_TRIES: usize = 100;
+/// Names that are remembered as swept.
+const MOST_SWEPT: usize = 1_000;
+/// Bytes of a name that the name beside it repeats, since no name has more than 255.
+const LONGEST_NAME: usize = 200;
+/// Random bytes in a name.
+const RANDOM: usize = 8;
+/// What the name of a file ends with that is to replace another one.
+const ENDING: &str = ".new";
+
+/// Who may use a new file. The umask takes away from it, as always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access(u32);
+
+impl Access {
+    /// Its owner only, whatever the environment says: for secrets.
+    pub const OWNER: Self = Self(0o600);
+
+    /// What `HEADWATER_FILE_MODE` says, its owner only without it: for records, and how far reading got.
+    pub fn of_records() -> io::Result<Self> {
+        env::var_os(FILE_MODE).map_or(Ok(Self::OWNER), |text| Self::parse(&text))
+    }
+
+    fn parse(text: &OsStr) -> io::Result<Self> {
+        let digits = text
+            .to_str()
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+        // Its owner writes to it again, and nothing of it is a program.
+        let mode = mode.filter(|mode| mode & !0o066 == 0o600);
+        mode.map(Self).ok_or_else(|| {
+            let text = format!("{FILE_MODE} is no mode of a file; write 600, 640 or 660");
+            io::Error::new(ErrorKind::InvalidInput, text)
+        })
+    }
+
+    /// Who may read a file may enter the folder that is made for it.
+    const fn of_folder(self) -> u32 {
+        self.0 | (self.0 & 0o444) >> 2
+    }
+}
+
+/// Opens a file for reading and writing, and makes it where it is missing. A link is followed, unless another user may
+/// have put it there.
+pub fn open_or_make(path: &Path, access: Access) -> io::Result<File> {
+    open_itself(&behind_links(path)?, access)
+}
+
+/// The same for a file with a name of ours, such as that of a lock, which is never a link.
+pub fn open_or_make_lock(path: &Path, access: Access) -> io::Result<File> {
+    open_itself(path, access)
+}
+
+/// Makes an empty file where there is none. One that is there is not opened, since closing it would give back the locks
+/// that SQLite has on it in this process.
+pub fn make_missing(path: &Path, access: Access) -> io::Result<()> {
+    let path = behind_links(path)?;
+    match make_new(&path, access) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            refuse_planted(&path, &fs::symlink_metadata(&path)?)
+        }
+        made => made.map(drop),
+    }
+}
+
+/// Makes a file that is not there yet.
+pub fn make_new(path: &Path, access: Access) -> io::Result<File> {
+    // Of its own, this follows no link.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    options.mode(access.0).open(path)
+}
+
+/// Makes a folder and those above it, where they are missing. One that another user may have put there is refused, as is
+/// one below it.
+pub fn make_folder(folder: &Path, access: Access) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(access.of_folder());
+    // Without a slash at its end, which would lead through a link.
+    let folder: PathBuf = folder.components().collect();
+    let is_there = |above: &&Path| fs::symlink_metadata(above).is_ok();
+    for above in folder.ancestors().filter(is_there) {
+        refuse_planted(above, &fs::symlink_metadata(above)?)?;
+    }
+    builder.create(&folder)?;
+    behind_links(&folder).and_then(|folder| refuse_planted(&folder, &fs::metadata(&folder)?))
+}
+
+/// Makes a folder that is not there yet.
+pub fn make_new_folder(folder: &Path, access: Access) -> io::Result<()> {
+    DirBuilder::new().mode(access.of_folder()).create(folder)
+}
+
+/// A new name outlives a power cut once its folder is durable, too. Not every file system can do that.
+pub fn make_names_durable(folder: &Path) -> io::Result<()> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.or_else(|error| match error.kind() {
+        ErrorKind::InvalidInput
+        | ErrorKind::Unsupported
+        // Who may enter a folder and not list it may still have files in it.
+        | ErrorKind::PermissionDenied => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn open_itself(path: &Path, access: Access) -> io::Result<File> {
+    // Without the second flag, opening a pipe may wait for another process.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(flags);
+    for _ in 0..MOST_TRIES {
+        match make_new(path, access) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
+        match options.open(path) {
+            Ok(file) => {
+                refuse_planted(path, &file.metadata()?)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                return Err(refused("it is a link; remove it"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused("it appears and vanishes"))
+}
+
+/// The file that a path leads to, there or not.
+pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(to) = fs::read_link(&path) else {
+            return Ok(path);
+        };
+        refuse_planted(&path, &fs::symlink_metadata(&path)?)?;
+        path = match path.parent() {
+            Some(folder) => folder.join(to),
+            None => to,
+        };
+    }
+    Err(io::Error::new(
+        ErrorKind::InvalidInput,
+        "its links lead round in a circle",
+    ))
+}
+
+/// Refuses what another user may have put there for this one to write to.
+pub(crate) fn refuse_planted(path: &Path, about: &Metadata) -> io::Result<()> {
+    let Some(folder) = folder_of(path) else {
+        return Ok(());
+    };
+    let folder = fs::metadata(folder)?;
+    let is_everybodys = folder.mode() & 0o002 != 0;
+    let trusted = [rustix::process::geteuid().as_raw(), 0, folder.uid()];
+    if is_everybodys && !trusted.contains(&about.uid()) {
+        return Err(refused(
+            "it belongs to another user, in a folder that everybody may write to; remove it, or choose another folder",
+        ));
+    }
+    Ok(())
+}
+
+fn refused(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::PermissionDenied, what)
+}
+
+/// The folder that a name is in; none for a root and for `..`.
+pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
+    path.file_name()?;
+    let folder = path.parent()?;
+    Some(match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    })
+}
+
+/// A new file beside another one, to take its name once it is whole. Gone when dropped.
+///
+/// It is locked until then, so that what a killed process left is told from what another one is writing.
+#[derive(Debug)]
+pub struct Beside {
+    path: PathBuf,
+    file: Locked,
+    is_kept: bool,
+}
+
+impl Beside {
+    /// Makes `.NAME.RANDOM.new`.
+    pub fn new(target: &Path, access: Access) -> io::Result<Self> {
+        for _ in 0..MOST_TRIES {
+            let mut random = [0; RANDOM];
+            getrandom::fill(&mut random).map_err(io::Error::from)?;
+            let (before, after) = around_random(target);
+            let mut name = before;
+            random
+                .iter()
+                .for_each(|byte| name.push(format!("{byte:02x}")));
+            name.push(after);
+            let path = target.with_file_name(name);
+            let file = match make_new(&path, access) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                made => made?,
+            };
+            let locked = Locked::take_if_possible(file);
+            // Another process may have taken it for a leftover before it was locked.
+            let is_there = |file: &Locked| file.metadata().is_ok_and(|about| about.nlink() > 0);
+            match locked {
+                Ok(Some(file)) if is_there(&file) => {
+                    let is_kept = false;
+                    return Ok(Self {
+                        path,
+                        file,
+                        is_kept,
+                    });
+                }
+                other => {
+                    let _ = fs::remove_file(&path);
+                    other?;
+                }
+            }
+        }
+        Err(refused("no name beside it is free"))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes all of it, durably.
+    pub fn fill(&self, bytes: &[u8]) -> io::Result<()> {
+        self.file().write_all(bytes)?;
+        self.file().sync_all()
+    }
+
+    /// Takes the place of another file, in one step.
+    pub fn replace(&mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.is_kept = true;
+        sweep(target);
+        folder_of(target).map_or(Ok(()), make_names_durable)
+    }
+
+    /// Takes a name that no file has; never that of a file that is there.
+    pub fn appear(self, target: &Path) -> io::Result<()> {
+        fs::hard_link(&self.path, target)?;
+        sweep(target);
+        folder_of(target).map_or(Ok(()), make_names_durable)
+    }
+
+    /// Stays where it is, for people to find.
+    pub(crate) const fn keep(&mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What stands before and after the random part of a name.
+fn around_random(target: &Path) -> (OsString, &'static str) {
+    let name = target.file_name().unwrap_or_default().as_bytes();
+    let mut before = OsString::from(".");
+    before.push(OsStr::from_bytes(&name[..name.len().min(LONGEST_NAME)]));
+    before.push(".");
+    (before, ENDING)
+}
+
+/// The files beside a file that were to replace it.
+pub(crate) fn left_beside(target: &Path) -> Vec<PathBuf> {
+    let (before, after) = around_random(target);
+    let is_one = |name: &OsStr| {
+        let random = name.as_bytes().strip_prefix(before.as_bytes());
+        let random = random.and_then(|rest| rest.strip_suffix(after.as_bytes()));
+        random.is_some_and(|random| {
+            random.len() == 2 * RANDOM && random.iter().all(u8::is_ascii_hexdigit)
+        })
+    };
+    let entries = folder_of(target).and_then(|folder| fs::read_dir(folder).ok());
+    let names = entries.into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name());
+    names
+        .filter(|name| is_one(name))
+        .map(|name| target.with_file_name(name))
+        .collect()
+}
+
+/// Removes what killed processes left beside a file, once in a process, since a folder may hold many names.
+fn sweep(target: &Path) {
+    static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !swept.insert(target.to_owned()) {
+        return;
+    }
+    if swept.len() > MOST_SWEPT {
+        swept.clear();
+    }
+    for left in left_beside(target) {
+        // Another process writes to one that is locked, and may write to one that cannot be locked.
+        if let Ok(file) = crate::files::open_regular(&left)
+            && let Ok(Some(_locked)) = Locked::take(file)
+        {
+            let _ = fs::remove_file(&left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
