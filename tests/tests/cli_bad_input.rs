@@ -329,12 +329,16 @@ async fn state_files() {
         (b"{}".to_vec(), "is not a state file of headwater"),
         (b"[1]".to_vec(), "is not a state file"),
         (
-            b"{\"headwater_state\":4,\"canary9b1e\":1}".to_vec(),
-            "newer version (format 4)",
+            b"{\"headwater_state\":5,\"canary9b1e\":1}".to_vec(),
+            "newer version (format 5)",
         ),
         (
             b"{\"headwater_state\":1,\"connector\":\"acme\"}".to_vec(),
             "belongs to the connector \"acme\"",
+        ),
+        (
+            format!("{{\"headwater_state\":4,\"connector\":\"{ID}\"}}").into_bytes(),
+            "is damaged: its digest does not match",
         ),
         (good("\"tweets\":{}"), "names the stream \"tweets\""),
         (

@@ -424,9 +424,21 @@ fn good_state(place: &Place) -> Vec<u8> {
     fs::read(place.path("good.json")).unwrap()
 }
 
+/// The same state as an earlier version wrote it, which knew no digest.
+fn of_an_earlier_version(state: &[u8]) -> Value {
+    let mut state: Value = serde_json::from_slice(state).unwrap();
+    state["headwater_state"] = 3.into();
+    state.as_object_mut().unwrap().remove("digest").unwrap();
+    state
+}
+
 /// State files that no command may take.
 fn bad_states(good: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
-    let good: Value = serde_json::from_slice(good).unwrap();
+    let text = String::from_utf8(good.to_vec()).unwrap();
+    let flipped = text.replace("\"last_records\":", "\"last_recordr\":");
+    let other_number = text.replace("\"last_records\":", "\"last_records\":1");
+    assert_ne!(text, other_number);
+    let good = of_an_earlier_version(good);
     let with = |change: fn(&mut Value)| {
         let mut state = good.clone();
         change(&mut state);
@@ -440,6 +452,11 @@ fn bad_states(good: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
         (b"{}".to_vec(), "is not a state file of headwater"),
         (b"[1]".to_vec(), "is not a state file"),
         (commented, "is not a state file, or is damaged (line 1"),
+        (flipped.into_bytes(), "is not a state file, or is damaged"),
+        (
+            other_number.into_bytes(),
+            "is damaged: its digest does not match; restore a copy of it",
+        ),
         (
             with(|state| state["headwater_state"] = 99.into()),
             "newer version (format 99)",
@@ -498,6 +515,31 @@ async fn state_files_that_cannot_be_used_are_refused_by_every_command() {
         place.refuses(&[&rewind[..], &to].concat(), 2, says);
     }
     assert_eq!(sandbox.stats().requests, asked, "nobody was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_in_which_a_bit_has_flipped_is_refused() {
+    let sandbox = unlimited_sandbox(20).await;
+    let place = Place::new(&sandbox);
+    let good = good_state(&place);
+    let parse = |bytes: &[u8]| headwater_host::State::parse(bytes, "the state");
+    let state = parse(&good).unwrap();
+    let mut bytes = good.clone();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            bytes[at] ^= 1 << bit;
+            if let Ok(read) = parse(&bytes) {
+                assert_eq!(read, state, "bit {bit} of byte {at} was believed");
+            }
+            bytes[at] ^= 1 << bit;
+        }
+    }
+    // What a command changes has a digest of its own.
+    fs::write(place.path("state.json"), &good).unwrap();
+    let reset = ["state", "reset", "state.json", "--stream", "calls"];
+    assert_eq!(place.run(&reset).code, Some(0));
+    let after = fs::read(place.path("state.json")).unwrap();
+    assert_ne!(parse(&after).unwrap(), state);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -652,7 +694,7 @@ async fn a_state_is_not_changed_by_what_cannot_be_done_to_it() {
         4,
         "there is no state",
     );
-    let mut other: Value = serde_json::from_slice(&good).unwrap();
+    let mut other = of_an_earlier_version(&good);
     other["connector"] = "claribi".into();
     fs::write(place.path("other.json"), other.to_string()).unwrap();
     place.refuses(

@@ -75,9 +75,9 @@ pub(crate) fn extend(tail: &mut Vec<u8>, written: &[u8]) {
     tail.extend_from_slice(&written[written.len().saturating_sub(TAIL)..]);
 }
 
-/// What stands for a tail in a state.
-pub(crate) fn digest(tail: &[u8]) -> String {
-    let digest = Sha256::digest(tail);
+/// What stands for a tail in a state, and for all of a state in itself.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
     digest
         .iter()
         .take(16)

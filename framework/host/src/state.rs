@@ -14,20 +14,31 @@ use crate::{
     drift::Baseline,
     groups,
     identity::Known,
+    outputs::digest,
     pass::Pass,
     replace::replace_file,
 };
 
 /// The version of the file's layout.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
+/// The first version that has a digest.
+const FIRST_WITH_DIGEST: u32 = 4;
 /// Some forty times the state of a week's allowance of requests.
 const LARGEST: u64 = 64 << 20;
 
 /// Bookmarks and unfinished passes of one connector's streams.
+///
+/// A state is kept as `{"headwater_state":4,"digest":"…",…}`. The digest is that of everything behind it, without the
+/// white space between tokens, so that a state which a disk or a hand has changed is refused. States of the versions
+/// before have none, and are read as they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
+    #[serde(skip_serializing)]
     headwater_state: u32,
+    /// As it was read; [`State::to_json`] makes a new one.
+    #[serde(default, skip_serializing)]
+    digest: Option<String>,
     connector: String,
     #[serde(default)]
     streams: BTreeMap<String, StreamState>,
@@ -114,6 +125,7 @@ impl State {
     pub fn new(connector: &str) -> Self {
         Self {
             headwater_state: FORMAT,
+            digest: None,
             connector: connector.to_owned(),
             streams: BTreeMap::new(),
             finished: BTreeSet::new(),
@@ -222,7 +234,13 @@ impl State {
             _ => return Err(invalid("is not a state file of headwater")),
         }
         let mut state: Self = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
+        if !state.is_what_was_written(bytes) {
+            return Err(invalid(
+                "is damaged: its digest does not match; restore a copy of it, or start anew in another place",
+            ));
+        }
         state.headwater_state = FORMAT;
+        state.digest = None;
         let passes = state.streams.values_mut();
         passes
             .filter_map(|stream| stream.pass.as_mut())
@@ -232,11 +250,24 @@ impl State {
 
     /// The state as it is kept.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let mut text = serde_json::to_vec(self).map_err(|error| {
+        let fields = serde_json::to_vec(self).map_err(|error| {
             Error::new(Kind::Unexpected, "the state does not serialise").caused_by(error)
         })?;
+        let rest = fields.get(1..).unwrap_or_default();
+        let mut text = before_the_rest(FORMAT, &digest(rest)).into_bytes();
+        text.extend_from_slice(rest);
         text.push(b'\n');
         Ok(text)
+    }
+
+    /// Whether the digest is that of the text which was read.
+    fn is_what_was_written(&self, bytes: &[u8]) -> bool {
+        let Some(known) = &self.digest else {
+            return self.headwater_state < FIRST_WITH_DIGEST;
+        };
+        let text = without_white_space(bytes);
+        let rest = text.strip_prefix(before_the_rest(self.headwater_state, known).as_bytes());
+        rest.is_some_and(|rest| digest(rest) == *known)
     }
 
     /// Refuses a state that names a stream which the connector does not have: what it says would be forgotten.
@@ -470,6 +501,27 @@ impl State {
     }
 }
 
+/// How a state begins: all that its digest is not about.
+fn before_the_rest(format: u32, digest: &str) -> String {
+    format!("{{\"headwater_state\":{format},\"digest\":\"{digest}\",")
+}
+
+/// JSON without the white space between its tokens.
+fn without_white_space(json: &[u8]) -> Vec<u8> {
+    let (mut is_text, mut is_escaped) = (false, false);
+    let mut is_kept = |byte: &u8| {
+        let is_inside = is_text;
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'"' => is_text = !is_text,
+            b'\\' if is_text => is_escaped = true,
+            _ => {}
+        }
+        is_inside || !byte.is_ascii_whitespace()
+    };
+    json.iter().copied().filter(|byte| is_kept(byte)).collect()
+}
+
 fn place(path: &Path) -> String {
     format!("the state file {}", path.display())
 }
@@ -477,3 +529,6 @@ fn place(path: &Path) -> String {
 fn invalid(path: &Path, what: &str) -> Error {
     Error::new(Kind::ConfigInvalid, format!("{} {what}", place(path)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -450,6 +450,9 @@ fn began(path: &Path, at: Option<&str>) {
             };
         }
     }
+    // An earlier version has no digest.
+    state["headwater_state"] = json!(3);
+    state.as_object_mut().unwrap().remove("digest");
     fs::write(path, state.to_string()).unwrap();
 }
 

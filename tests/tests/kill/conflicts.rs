@@ -78,7 +78,7 @@ fn a_state_of_a_newer_version_is_refused_and_stays_as_it_is() {
         assert_eq!(round.task.carry_out(), End::Complete);
         let before = round.place.kept().records.len();
         let replace = |from: &str, to: &str| replace_in_state(&round.place, from, to);
-        replace("\"headwater_state\":3", "\"headwater_state\":99");
+        replace("\"headwater_state\":4", "\"headwater_state\":99");
         round.task.now += 1;
         let said = refusal(round.task.carry_out());
         assert!(
@@ -86,7 +86,7 @@ fn a_state_of_a_newer_version_is_refused_and_stays_as_it_is() {
             "{said}"
         );
         let replace = |from: &str, to: &str| replace_in_state(&round.place, from, to);
-        replace("\"headwater_state\":99", "\"headwater_state\":3");
+        replace("\"headwater_state\":99", "\"headwater_state\":4");
         assert_eq!(round.place.kept().records.len(), before, "{said}");
         assert!(round.conclude().is_right(), "{said}");
     }
