@@ -868,7 +868,8 @@
       this.errors(this.found, false);
       around.tested(outcome, report.checks.find((check) => check.outcome === outcome)?.code);
       const isRefused = failures.some((check) => check.code === 'not_allowed');
-      this.form.querySelector('[value="save-untested"]').hidden = outcome !== 'failed' || isRefused;
+      const untested = this.form.querySelector('[value="save-untested"]');
+      if (untested) untested.hidden = outcome !== 'failed' || isRefused;
       const wait = failures.map((check) => check.facts?.wait_seconds).find((seconds) => seconds <= LONGEST_WAIT);
       if (wait) {
         const button = make('button', { type: 'button' }, fill(own.test_later, { seconds: wait }));

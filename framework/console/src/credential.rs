@@ -88,6 +88,8 @@ pub struct CredentialForm<'a> {
     pub notices: Vec<Notice>,
     /// The last probe of what is in the form.
     pub tested: Option<Tested>,
+    /// Whether it may be saved although a probe failed.
+    pub offers_untested: bool,
     /// When that probe failed: whether it may be saved all the same.
     pub may_save_untested: bool,
     /// The addresses that the service sees, for lists of allowed ones.
@@ -196,7 +198,9 @@ fn actions(view: &CredentialForm<'_>, text: &Messages) -> Markup {
             @if let Some(tested) = &view.tested { (verdict_link(tested, text)) }
         }
         div.buttons {
-            button.quiet type="submit" name="action" value="save-untested" hidden[!may_skip] { (own.save_untested) }
+            @if view.offers_untested {
+                button.quiet type="submit" name="action" value="save-untested" hidden[!may_skip] { (own.save_untested) }
+            }
             a.button.quiet href=(view.back) data-close { (own.cancel) }
             button type="submit" name="action" value="test" { (own.test) }
             button.primary type="submit" name="action" value="save" { (own.save) }

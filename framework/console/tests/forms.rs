@@ -145,6 +145,7 @@ fn view<'a>(form: &'a FormModel, source: &'a Source, answer: Value) -> Credentia
         errors: Vec::new(),
         notices: Vec::new(),
         tested: None,
+        offers_untested: true,
         may_save_untested: false,
         egress: Vec::new(),
     }

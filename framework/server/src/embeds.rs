@@ -73,6 +73,11 @@ impl Embed {
         }
     }
 
+    /// Whether the form adds a connection.
+    pub(crate) const fn is_for_new(&self) -> bool {
+        matches!(self.wanted, Wanted::New { .. })
+    }
+
     fn may_ask(&self, method: &Method, path: &str) -> bool {
         let form = format!("/embed/{}/form", self.id);
         let (judge, test, save) = match &self.wanted {
@@ -290,7 +295,7 @@ pub(crate) fn is_token(token: &str) -> bool {
     token.starts_with(PREFIX)
 }
 
-fn limited() -> Problem {
+pub(crate) fn limited() -> Problem {
     let text = "this token is for one form in a frame; it can be used for nothing else";
     Problem::new(StatusCode::FORBIDDEN, "embed_limited", text)
 }

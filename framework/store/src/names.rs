@@ -2,10 +2,18 @@
 
 use headwater_core::{Error, Kind, Result, is_hidden};
 
-use crate::{connections::Label, database::first, refusal::Refusal, store::Store};
+use crate::{
+    connections::Label,
+    database::first,
+    key::{fill, hex},
+    refusal::Refusal,
+    store::Store,
+};
 
 const LONGEST_NAME: usize = 63;
 const LONGEST_TITLE: usize = 80;
+/// Random bytes in a name, so many that none comes twice.
+const RANDOM: usize = 8;
 const LONGEST_DESCRIPTION: usize = 500;
 
 /// Refuses what is no name, of a connection or of something else.
@@ -126,7 +134,16 @@ impl Store {
         }
     }
 
-    /// A name that is not taken, made of a title. Somebody else may take it before it is used.
+    /// A name that is made of a title and random digits: it tells nothing of the names there are.
+    pub fn random_name(title: &str) -> Result<String> {
+        let mut random = [0; RANDOM];
+        fill(&mut random)?;
+        let (slug, ending) = (slug(title), format!("-{}", hex(&random)));
+        let kept = slug.len().min(LONGEST_NAME - ending.len());
+        Ok(format!("{}{ending}", &slug[..kept]))
+    }
+
+    /// A name that is not taken, made of a title. Another process may take it before it is used.
     pub fn free_name(&mut self, title: &str) -> Result<String> {
         let slug = slug(title);
         let mut name = slug.clone();

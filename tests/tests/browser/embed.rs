@@ -151,7 +151,8 @@ async fn the_example_of_the_documentation_adds_a_credential() {
     browser.fill("API Key", API_KEY).await;
     browser.click("Save").await;
     browser.leave_frames().await;
-    browser.sees("Calls is saved as calls: working.").await;
+    browser.sees("Calls is saved as calls-").await;
+    browser.sees(": working.").await;
     browser.focus_is_at("Connect Clari Copilot").await;
     let messages = browser.run("return messages").await;
     let messages = messages.as_array().unwrap();
@@ -162,7 +163,9 @@ async fn the_example_of_the_documentation_adds_a_credential() {
     assert_eq!(kinds, ["hello", "ready", "tested", "saved", "closed"]);
     let tested = json!({ "headwater": "tested", "outcome": "failed", "class": "unauthenticated" });
     assert_eq!(messages[2]["data"], tested);
-    let saved = json!({ "headwater": "saved", "connection": "calls", "title": "Calls", "connector": "clari-copilot", "status": "working" });
+    let name = messages[3]["data"]["connection"].as_str().unwrap();
+    assert!(name.starts_with("calls-"), "{name}");
+    let saved = json!({ "headwater": "saved", "connection": name, "title": "Calls", "connector": "clari-copilot", "status": "working" });
     assert_eq!(messages[3]["data"], saved);
     for message in messages {
         assert_eq!(message["origin"], platform.service.address);

@@ -103,6 +103,39 @@ async fn framed_by(service: &Service, path: &str) -> (u16, String, String) {
 }
 
 #[tokio::test]
+async fn an_embed_chooses_no_name_skips_no_test_and_learns_no_name() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, embedding());
+    saved(&service, &sandbox).await;
+    let embed = Embed::to_add(&service).await;
+    let form = embed.form(&service).await;
+    assert!(!form.text.contains("save-untested"), "{}", form.text);
+    for (field, value) in [("name", json!("mine")), ("test", json!(false))] {
+        let mut body = new(&sandbox, "Calls");
+        body[field] = value;
+        let refused = embed.post(&service, "/api/v1/connections", &body).await;
+        assert_eq!(
+            refused.problem(),
+            (403, "embed_limited".to_owned()),
+            "{field}"
+        );
+    }
+    let wrong = json!({ "connector": "clari-copilot", "title": "Calls",
+                        "config": { "api_key": "wrong", "api_password": "wrong", "base_url": sandbox.base_url() } });
+    let refused = embed.post(&service, "/api/v1/connections", &wrong).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    // There is one of this title, whose name is `calls`.
+    let body = new(&sandbox, "Calls");
+    let added = embed.post(&service, "/api/v1/connections", &body).await;
+    assert_eq!(added.status, 201, "{}", added.text);
+    let name = added.json()["name"].as_str().unwrap().to_owned();
+    let random = name.strip_prefix("calls-").unwrap();
+    assert!(
+        random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{name}"
+    );
+}
+
+#[tokio::test]
 async fn an_embed_adds_one_connection_and_is_spent() {
     let (sandbox, service) = (unlimited_sandbox(20).await, embedding());
     let embed = Embed::to_add(&service).await;
@@ -131,9 +164,10 @@ async fn an_embed_adds_one_connection_and_is_spent() {
     // The same request again, since its answer may have been lost on the way, has the same answer.
     assert_eq!(once(&good).await.json(), saved.json());
     // What others change later is not shown to whoever filled in the form.
-    let (path, tag) = ("/api/v1/connections/calls", saved.tag.unwrap());
+    let name = saved.json()["name"].as_str().unwrap().to_owned();
+    let (path, tag) = (format!("/api/v1/connections/{name}"), saved.tag.unwrap());
     let change = json!({ "description": "not for every page" });
-    assert_eq!(service.patch(path, &tag, &change).await.status, 200);
+    assert_eq!(service.patch(&path, &tag, &change).await.status, 200);
     assert_eq!(once(&good).await.problem(), (401, "embed_spent".to_owned()));
     let another = embed.post(&service, "/api/v1/connections", &good).await;
     assert_eq!(another.problem(), (401, "embed_spent".to_owned()));

@@ -225,6 +225,7 @@ pub fn new_form<'a>(source: &'a Source, form: &'a FormModel) -> CredentialForm<'
         errors: Vec::new(),
         notices: Vec::new(),
         tested: None,
+        offers_untested: true,
         may_save_untested: false,
         egress: vec!["203.0.113.7".to_owned(), "203.0.113.8".to_owned()],
     }
@@ -625,7 +626,8 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
         })),
         ("add-failed", form(CredentialForm {
             tested: Some(failed()),
-            may_save_untested: true,
+            offers_untested: true,
+        may_save_untested: true,
             errors: vec![error("/api_key", "Clari did not accept this API key")],
             ..new_form(&revenue, &revenue_form)
         })),

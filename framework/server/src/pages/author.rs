@@ -283,6 +283,7 @@ fn page(visit: &Visit, draft: Draft, look: Look, around: Around) -> Response {
         errors: seen.errors.clone(),
         notices: seen.notices.clone(),
         tested: seen.tested.clone(),
+        offers_untested: true,
         may_save_untested: seen
             .tested
             .as_ref()

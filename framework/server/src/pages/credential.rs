@@ -264,6 +264,17 @@ fn typed(day: Option<Date>) -> String {
     day.map_or_else(String::new, |day| day.to_string())
 }
 
+/// Whether an embed adds a connection, which has to pass its test.
+fn adds_by_embed(visit: &Visit) -> bool {
+    let caller = visit.caller.as_ref();
+    caller.is_some_and(|caller| {
+        caller
+            .embed
+            .as_ref()
+            .is_some_and(|embed| embed.is_for_new())
+    })
+}
+
 /// A name for a new connection, which people may keep: the source, and who adds it.
 fn suggested_title(visit: &Visit, place: &Place) -> String {
     let source = place.connector.about().name;
@@ -572,6 +583,7 @@ fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) 
         errors: entered.errors,
         notices: entered.notices,
         tested: entered.tested,
+        offers_untested: !adds_by_embed(visit),
         may_save_untested,
         egress: visit
             .app

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     answer::changed,
     app::{App, form},
-    embeds::Claim,
+    embeds::{Claim, limited},
     guard::Caller,
     probing::{Permitted, Ready, Tester, admit, connector},
     problem::Problem,
@@ -103,7 +103,12 @@ pub(crate) async fn save_new(
     let connector = connector(app, &new.connector)?;
     if let Some(embed) = &caller.embed {
         embed.adds(&new.connector)?;
+        // The name is the service's choice, and what does not work is not saved.
+        if new.name.is_some() || !new.test {
+            return Err(limited());
+        }
     }
+    let is_embedded = caller.embed.is_some();
     let claim = app.embeds.claim(caller)?;
     let label = NewLabel::of_new(&new, connector.about().name)?;
     let form = form(&*connector)?;
@@ -127,6 +132,8 @@ pub(crate) async fn save_new(
     let saved = app.store(move |store| {
         let name = match name {
             Some(name) => name,
+            // A number would tell which names there are.
+            None if is_embedded => Store::random_name(&label.title)?,
             None => store.free_name(&label.title)?,
         };
         let new = NewConnection {
