@@ -111,6 +111,36 @@ fn every_command_is_in_the_reference() {
 }
 
 /// Relative links of the documents lead somewhere.
+/// A promise whose test is gone is none.
+#[test]
+fn every_test_that_holds_a_promise_is_there() {
+    let text = fs::read_to_string(workspace().join("docs/security.md")).unwrap();
+    let sources: String = ["tests", "framework", "connectors"]
+        .into_iter()
+        .flat_map(|folder| {
+            let folder = workspace().join(folder);
+            let names = acceptance::binary::files(&folder);
+            names.into_iter().map(move |name| folder.join(name))
+        })
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    let names = quoted.filter(|name| name.len() > 20 && name.bytes().all(is_of_a_name));
+    let mut count = 0;
+    for name in names {
+        let is_there = sources.contains(&format!("fn {name}("));
+        assert!(is_there, "docs/security.md names the test {name}, which is not there");
+        count += 1;
+    }
+    assert!(count > 50, "{count}");
+}
+
+const fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'
+}
+
 #[test]
 fn links_lead_somewhere() {
     for path in documents() {
