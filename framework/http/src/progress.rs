@@ -61,6 +61,9 @@ pub struct Progress {
     delivered: Sample,
     #[serde(default, skip_serializing_if = "is_default")]
     is_second: bool,
+    /// The last page named another one, which was not read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    is_open: bool,
 }
 
 /// The end of a list.
@@ -182,6 +185,7 @@ impl Progress {
     pub fn goes_on(&mut self, token: Option<&str>) -> Result<bool> {
         let is_idle = self.empty_pages > 0 || self.repeated_pages > 0;
         if is_idle && self.total.is_some_and(|total| self.read >= total) {
+            self.is_open = token.is_some();
             return Ok(false);
         }
         let endless = |what: &str| {
@@ -272,7 +276,7 @@ impl Progress {
             ),
         };
         // The rest of the list may hide behind a page that came again.
-        let is_known = !self.is_stuck();
+        let is_known = !(is_doubtful || self.is_open && self.is_stuck());
         let at_most = self.moved.saturating_add(missing);
         Ending {
             gaps: vec![Gap {
