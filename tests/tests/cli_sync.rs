@@ -208,6 +208,28 @@ async fn progress_for_machines_is_one_object_per_event() {
     );
 }
 
+/// More calls than the service pages through, so that they are split into parts which are counted one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_expected_is_never_less_than_there_is() {
+    let home = Home::new(12_000).await;
+    let ran = home.sync(&["--to", "jsonl:lines", "--progress", "json", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    let receipt = ran.json();
+    let events = ran.err.lines();
+    let events = events.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut told = 0;
+    for event in events.filter(|event| event["event"] == "progress") {
+        let Some(expected) = event["expected"].as_u64() else {
+            continue;
+        };
+        let name = event["stream"].as_str().unwrap();
+        let there = stream(&receipt, name)["records"].as_u64().unwrap();
+        assert!(expected >= there, "{event}: {there} records");
+        told += usize::from(name == "calls");
+    }
+    assert!(told > 0, "nothing was told of the calls");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_with_a_stream_that_may_not_be_read_is_done_in_part() {
     let home = Home::new(20).await;

@@ -131,7 +131,10 @@ fn every_test_that_holds_a_promise_is_there() {
     let mut count = 0;
     for name in names {
         let is_there = sources.contains(&format!("fn {name}("));
-        assert!(is_there, "docs/security.md names the test {name}, which is not there");
+        assert!(
+            is_there,
+            "docs/security.md names the test {name}, which is not there"
+        );
         count += 1;
     }
     assert!(count > 50, "{count}");
