@@ -135,12 +135,15 @@ impl Offset {
 
     /// The same of a list that turned out to end there.
     pub(super) fn ending_at(self, end: u64) -> Self {
-        let end = end.max(self.begin());
+        let uncounted = end.saturating_sub(self.begin());
+        let end = self.begin() + uncounted;
         let (top, opened) = match self.top {
             0 => (0, end),
             _ => (end, 0),
         };
         Self {
+            total: self.total + uncounted,
+            uncounted: self.uncounted + uncounted,
             top,
             opened,
             up: 0,

@@ -161,7 +161,8 @@ impl WindowedList {
             return Ok(self.kept(window, offset, anew.into()));
         }
         self.met.add(window, offset.floor, prints);
-        let have_left = match with_total {
+        // A total that leaves records out says nothing of those that left.
+        let have_left = match with_total && offset.uncounted == 0 {
             true => offset.total.saturating_sub(total),
             false => 0,
         };

@@ -28,6 +28,11 @@ impl Lie for Forbidden {
         "403 for a limit"
     }
 
+    /// The client slows down.
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn ask(&mut self, ask: &mut Ask, dice: &mut Dice) -> Option<Fate> {
         if ask.about == About::Other || !chance(dice, self.percent) {
             return None;
