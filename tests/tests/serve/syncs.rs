@@ -1,6 +1,6 @@
 //! Previews and syncs over the API.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use acceptance::{
     binary::command,
@@ -11,7 +11,7 @@ use headwater_sandbox::{CopilotOptions, Sandbox};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::{HEADWATER, config, new, service};
+use crate::{HEADWATER, new, service};
 
 /// The events of a stream of them: name and data.
 fn events(text: &str) -> Vec<(String, Value)> {
@@ -254,57 +254,6 @@ async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receip
         )
         .await;
     assert_eq!(elsewhere.problem(), (422, "destination_unknown".to_owned()));
-}
-
-#[tokio::test]
-async fn a_destination_that_another_process_writes_to_is_busy_for_now() {
-    let (sandbox, service) = (unlimited_sandbox(20).await, service());
-    service
-        .post("/api/v1/connections", &new(&sandbox, "Calls"))
-        .await;
-    let order = json!({ "streams": ["users"] });
-    let run = async || {
-        let started = service
-            .post("/api/v1/connections/calls/syncs", &order)
-            .await;
-        if started.status != 202 {
-            return (started.status, started.text);
-        }
-        let id = started.json()["id"].as_str().unwrap().to_owned();
-        let sync = ended(&service, &id).await;
-        (202, sync.to_string())
-    };
-    let (status, sync) = run().await;
-    assert!(status == 202 && sync.contains("\"complete\""), "{sync}");
-    // A run of the command line that waits for an answer that does not come.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut config = config(&sandbox);
-    config["base_url"] = format!("http://{}", silent.local_addr().unwrap()).into();
-    let path = service.path().join("silent.json");
-    std::fs::write(&path, config.to_string()).unwrap();
-    let to = service.path().join("home/records/calls.db");
-    let mut other = command(HEADWATER)
-        .args(["sync", "clari-copilot", "--stream", "users", "--config"])
-        .arg(&path)
-        .args([
-            "--to",
-            &format!("sqlite:{}", to.display()),
-            "--same-account",
-        ])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    silent.accept().unwrap();
-    let (status, said) = run().await;
-    assert!([409, 503].contains(&status), "{status} {said}");
-    assert!(said.contains("is being written by another run"), "{said}");
-    let health = service.get("/api/v1/connections/calls").await.json();
-    assert_ne!(health["health"], "needs_attention");
-    other.kill().unwrap();
-    other.wait().unwrap();
-    let (status, sync) = run().await;
-    assert!(status == 202 && sync.contains("\"complete\""), "{sync}");
 }
 
 /// The numbers in the line of a stream: records, bytes, requests, seconds.
