@@ -114,8 +114,8 @@ impl ChildStream {
                 ..ChildToken::parents(place)
             }),
             bookmark: parents.bookmark,
-            // About one for each parent.
-            total: parents.total,
+            // One for each parent, unless several name the same one.
+            total: parents.total.filter(|_| !self.once),
             notes: parents.notes,
             gaps: parents.gaps,
             hold: parents.hold,

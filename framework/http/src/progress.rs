@@ -276,7 +276,7 @@ impl Progress {
             ),
         };
         // The rest of the list may hide behind a page that came again.
-        let is_known = !(is_doubtful || self.is_open && self.is_stuck());
+        let is_known = has_changed || !(is_doubtful || self.is_open && self.is_stuck());
         let at_most = self.moved.saturating_add(missing);
         Ending {
             gaps: vec![Gap {

@@ -4,24 +4,26 @@ use std::borrow::Cow;
 
 /// The JSON text with each character as it is, and escaped where it has to be. What is escaped wrongly stays as it is.
 pub(crate) fn plain(json: &[u8]) -> Cow<'_, [u8]> {
-    let Some(first) = json.iter().position(|byte| *byte == b'\\') else {
+    if !json.contains(&b'\\') {
         return Cow::Borrowed(json);
-    };
+    }
     let mut text = Vec::with_capacity(json.len());
-    text.extend_from_slice(&json[..first]);
-    let mut rest = &json[first..];
-    while let [byte, after @ ..] = rest {
-        match escaped(rest).filter(|_| *byte == b'\\') {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        let (before, escape) = rest.split_at(at);
+        text.extend_from_slice(before);
+        rest = match escaped(escape) {
             Some((character, length)) => {
                 push(&mut text, character);
-                rest = &rest[length..];
+                &escape[length..]
             }
             None => {
-                text.push(*byte);
-                rest = after;
+                text.push(b'\\');
+                &escape[1..]
             }
-        }
+        };
     }
+    text.extend_from_slice(rest);
     Cow::Owned(text)
 }
 
