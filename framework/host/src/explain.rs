@@ -64,10 +64,7 @@ impl State {
     /// group takes the position of all of it along.
     pub fn reset(&mut self, stream: &str) -> Result<Vec<String>> {
         let led = self.streams().get(stream);
-        let covers = led.and_then(|state| state.covers.as_ref());
-        let of_pass = led.and_then(|state| state.pass.as_ref());
-        let of_pass = of_pass.and_then(|pass| pass.outlets.as_ref());
-        let others = covers.into_iter().chain(of_pass).flatten();
+        let others = led.into_iter().flat_map(StreamState::group);
         let mut names = vec![stream.to_owned()];
         for other in others {
             if !names.contains(other) {
@@ -80,12 +77,20 @@ impl State {
         Err(self.unknown(stream))
     }
 
-    /// Puts what was set aside back into the next run, and says how much that is.
+    /// Puts what was set aside back into the next run, and says how much that is. What is set aside of a group is with the
+    /// stream that leads it.
     pub fn retry(&mut self, stream: &str) -> Result<usize> {
-        if !self.streams().contains_key(stream) {
+        let leads = |name: &str, state: &StreamState| {
+            name == stream || state.group().any(|other| other == stream)
+        };
+        let leading = self.streams().iter();
+        let mut leading = leading.filter(|(name, state)| leads(name, state));
+        let found = leading.clone().find(|(_, state)| !state.aside.is_empty());
+        let found = found.or_else(|| leading.next());
+        let Some(leader) = found.map(|(name, _)| name.clone()) else {
             return Err(self.unknown(stream));
-        }
-        let state = self.stream(stream);
+        };
+        let state = self.stream(&leader);
         let aside = std::mem::take(&mut state.aside);
         let count = aside.len();
         let began = state.read_at;

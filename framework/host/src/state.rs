@@ -98,6 +98,15 @@ pub(crate) struct StreamState {
     pub mark: Option<Mark>,
 }
 
+impl StreamState {
+    /// The streams of the group that it leads.
+    pub(crate) fn group(&self) -> impl Iterator<Item = &String> {
+        let of_pass = self.pass.as_ref();
+        let of_pass = of_pass.and_then(|pass| pass.outlets.as_ref());
+        self.covers.iter().chain(of_pass).flatten()
+    }
+}
+
 /// What tells a pass from the earlier ones of its stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

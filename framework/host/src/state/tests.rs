@@ -87,3 +87,14 @@ fn a_state_needs_a_digest_from_the_version_on_that_has_one() {
         assert!(error.to_string().contains("digest"), "{error}");
     }
 }
+
+#[test]
+fn what_is_set_aside_of_a_group_is_read_again_by_the_name_of_any_of_its_streams() {
+    for name in ["calls", "users"] {
+        let mut state = rich();
+        assert_eq!(state.retry(name).unwrap(), 1, "{name}");
+        assert!(state.status()[0].set_aside.is_empty(), "{name}");
+        assert_eq!(state.retry(name).unwrap(), 0, "{name}");
+    }
+    assert!(rich().retry("topics").is_err());
+}
