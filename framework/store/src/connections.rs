@@ -248,7 +248,8 @@ impl Store {
             "SELECT {COLUMNS} FROM (SELECT * FROM headwater_connections \
              WHERE deleted IS NULL AND name > ?1 {of_connector} ORDER BY name LIMIT ?2) c {JOINED} ORDER BY c.name"
         );
-        self.with_ledger(|store, ledger| {
+        let agree = |listed: &Vec<Listed>| listed.iter().all(|one| one.problem.is_none());
+        self.with_ledger(agree, |store, ledger| {
             let rows = store.database.query(&statement, &parameters)?;
             let listed = rows.chunk_by(|left, right| left.0[0] == right.0[0]);
             Ok(listed.map(|rows| store.listed(rows, ledger)).collect())
@@ -303,7 +304,7 @@ impl Store {
 
     /// One connection without its secrets.
     pub fn get(&mut self, name: &str) -> Result<Connection> {
-        let read = self.with_ledger(|store, ledger| store.read(name, ledger));
+        let read = self.with_ledger(|_| true, |store, ledger| store.read(name, ledger));
         read.map_err(|error| match error.kind() {
             Kind::DataInvalid => unreadable(name, DAMAGED),
             _ => error,

@@ -159,9 +159,10 @@ impl Store {
         Ok(ledger)
     }
 
-    /// Reads rows together with the ledger of the same moment.
+    /// Reads rows and compares them with the ledger. What does not agree is read again where a change came between the two.
     pub(crate) fn with_ledger<T>(
         &mut self,
+        agrees: impl Fn(&T) -> bool,
         mut read: impl FnMut(&mut Self, &Ledger) -> Result<T>,
     ) -> Result<T> {
         let mut tries = 0;
@@ -169,7 +170,8 @@ impl Store {
             let ledger = self.ledger()?;
             let done = read(self, &ledger);
             tries += 1;
-            if tries >= TRIES || Arc::ptr_eq(&ledger, &self.ledger()?) {
+            let is_good = done.as_ref().is_ok_and(&agrees);
+            if is_good || tries >= TRIES || Arc::ptr_eq(&ledger, &self.ledger()?) {
                 return done;
             }
         }
