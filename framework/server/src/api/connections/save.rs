@@ -103,10 +103,6 @@ pub(crate) async fn save_new(
     let connector = connector(app, &new.connector)?;
     if let Some(embed) = &caller.embed {
         embed.adds(&new.connector)?;
-        // The name is the service's choice, and what does not work is not saved.
-        if new.name.is_some() || !new.test {
-            return Err(limited());
-        }
     }
     let is_embedded = caller.embed.is_some();
     let claim = app.embeds.claim(caller)?;
@@ -116,6 +112,10 @@ pub(crate) async fn save_new(
     let permitted = Permitted::entered(app, caller, known, new.config, &Value::Null);
     let permitted = permitted.map_err(Problem::form)?;
     permitted.judge()?;
+    // The name is the service's choice, and what does not work is not saved.
+    if is_embedded && (new.name.is_some() || !new.test) {
+        return Err(limited());
+    }
     let mut answer = permitted.answer().clone();
     let report = match new.test {
         true => {
