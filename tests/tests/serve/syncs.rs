@@ -1,17 +1,19 @@
 //! Previews and syncs over the API.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use acceptance::{
     binary::command,
+    connector,
     service::{Answer, Service},
     unlimited_sandbox,
 };
 use headwater_sandbox::{CopilotOptions, Sandbox};
+use headwater_store::{Actor, Label, NewConnection, Place, Store};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::{HEADWATER, new, service};
+use crate::{HEADWATER, config, new, service, until};
 
 /// The events of a stream of them: name and data.
 fn events(text: &str) -> Vec<(String, Value)> {
@@ -254,6 +256,67 @@ async fn a_sync_puts_every_record_where_the_operator_said_and_ends_with_a_receip
         )
         .await;
     assert_eq!(elsewhere.problem(), (422, "destination_unknown".to_owned()));
+}
+
+#[tokio::test]
+async fn a_destination_that_another_process_writes_to_is_busy_for_now() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    service
+        .post("/api/v1/connections", &new(&sandbox, "Calls"))
+        .await;
+    let order = json!({ "streams": ["users"] });
+    let run = async || {
+        let started = service
+            .post("/api/v1/connections/calls/syncs", &order)
+            .await;
+        if started.status != 202 {
+            return (started.status, started.text);
+        }
+        let id = started.json()["id"].as_str().unwrap().to_owned();
+        let sync = ended(&service, &id).await;
+        (202, sync.to_string())
+    };
+    // A run of the command line that waits for an answer that does not come.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = config(&sandbox);
+    config["base_url"] = format!("http://{}", silent.local_addr().unwrap()).into();
+    // A connection of the same name in another store.
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&Place::File(home.path().join("store.db")), None).unwrap();
+    let new = NewConnection {
+        name: "calls",
+        label: Label::default(),
+        connector: "clari-copilot",
+        answer: &config,
+    };
+    let form = connector("clari-copilot").form().unwrap();
+    store.add(&form, &new, &Actor::local()).unwrap();
+    drop(store);
+    let to = service.path().join("home/records/calls.db");
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let mut other = command(HEADWATER)
+        .args(["sync", "calls", "--stream", "users", "--to"])
+        .arg(format!("sqlite:{}", to.display()))
+        .env("HEADWATER_HOME", home.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    silent.set_nonblocking(true).unwrap();
+    until("a request of the other run", async || {
+        silent.accept().is_ok()
+    })
+    .await;
+    let (status, said) = run().await;
+    assert_eq!(status, 202, "{said}");
+    assert!(said.contains("\"kind\":\"unavailable\""), "{said}");
+    assert!(said.contains("is being written by another run"), "{said}");
+    let health = service.get("/api/v1/connections/calls").await.json();
+    assert_ne!(health["health"], "needs_attention");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let (status, sync) = run().await;
+    assert!(status == 202 && sync.contains("\"complete\""), "{sync}");
 }
 
 /// The numbers in the line of a stream: records, bytes, requests, seconds.
