@@ -14,7 +14,7 @@ const ID: &str = "clari-copilot";
 /// What a bad reference leads to; it must never be seen.
 const HIDDEN: &str = "Hq7canaryV2";
 
-/// What somebody may write where names are expected.
+/// Values of the variable that are not lists of names.
 const HIDDEN_PAIR: &str = "KEY=Hq7canaryV2";
 
 /// Runs a command in a folder that holds `config.json` with this answer.

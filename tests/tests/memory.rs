@@ -14,7 +14,7 @@ const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
 /// grows, the places of its records, and what the output gathers.
 const MOST_KIB: u64 = 64 << 10;
 
-/// Records of so many bytes each, up to so many bytes.
+/// Returns a list of records of one size, up to a size of the whole.
 fn records(bytes: usize, all: usize) -> String {
     let record = |number: usize| {
         let id = format!("{{\"id\":\"u{number:08}\"");

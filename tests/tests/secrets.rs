@@ -207,7 +207,7 @@ async fn secrets_are_neither_among_the_arguments_nor_in_the_environment() {
     child.wait().unwrap();
 }
 
-/// The system gives the files of a process that cannot be dumped to root, whoever runs it.
+/// The files of a process that cannot be dumped belong to root, not to the user of the process.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_other_process_of_the_user_reads_the_memory() {
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@
 //!
 //! In a folder that everybody may write to, as `/tmp` is, another user may have put a link or a file where this one is
 //! about to write. Such a name is refused, unless it belongs to this user, to root or to the owner of the folder. In other
-//! folders a link is followed, whoever made it.
+//! folders a link of any user is followed.
 
 use std::{
     collections::BTreeSet,
@@ -212,7 +212,7 @@ pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
 
 /// A new file beside another one, to take its name once it is whole. Gone when dropped.
 ///
-/// It is locked until then, so that what a killed process left is told from what another one is writing.
+/// It is locked until then: a file without a lock is the leftover of a killed process.
 #[derive(Debug)]
 pub struct Beside {
     path: PathBuf,

@@ -266,7 +266,7 @@ impl Progress {
             (false, true) => (
                 "count_differs",
                 format!(
-                    "the list of {name} gives more of them than it says that there are, and ends with a page that came \
+                    "the list of {name} has more of them than its total, and ends with a page that came \
                      before"
                 ),
             ),

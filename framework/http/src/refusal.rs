@@ -91,7 +91,7 @@ impl Refusal {
 }
 
 /// Whether a status leads elsewhere. Others from 300 to 399 do not: 304 says that nothing has changed since a request that
-/// nobody made.
+/// the client did not make.
 pub(crate) const fn leads_elsewhere(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }

@@ -17,7 +17,7 @@ use headwater_core::{AnyStream, Kind, Result, SignedDuration};
 use headwater_testkit::{Reply, Request, Script};
 use serde_json::{Value, json};
 
-/// A window of so many records, a second apart, before the overlap.
+/// Returns the records of one window, a minute apart, before the overlap.
 fn in_a_row(count: usize) -> Vec<Item> {
     let first = at("2026-01-02T00:00:00Z");
     let item = |id: usize| Item {
@@ -43,7 +43,7 @@ async fn pass_of(
     (script, Ok(read))
 }
 
-/// The different ids that are read, and the gaps that are told; none where the read fails.
+/// Returns the different ids that a read gives, and the number of its gaps; no number where the read fails.
 async fn read_and_gaps(
     answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
 ) -> (BTreeSet<usize>, Option<usize>) {

@@ -12,7 +12,7 @@ use crate::{
 
 const LONGEST_NAME: usize = 63;
 const LONGEST_TITLE: usize = 80;
-/// Random bytes in a name, so many that none comes twice.
+/// Random bytes in a name: a name of 64 random bits does not come twice.
 const RANDOM: usize = 8;
 const LONGEST_DESCRIPTION: usize = 500;
 

@@ -54,7 +54,7 @@ async fn who_signs_in_and_out_and_who_is_refused_has_a_row() {
         assert_eq!(rows.len(), 1, "{what}");
         assert_eq!(rows[0].0, "admin", "{what}");
     }
-    // Not one for each: whoever guesses writes no table full.
+    // The first and the tenth of a minute alone, so that guesses do not fill the table.
     let wrong = told("wrong token").await;
     assert_eq!(wrong.len(), 2, "{wrong:?}");
     assert!(

@@ -81,14 +81,14 @@ fn what_a_run_obeys_cannot_be_changed() {
     let schedule =
         |set: &str| format!("UPDATE headwater_schedules SET {set} WHERE connection = {OF_A}");
     let statements = [
-        connection("destination = 'sqlite:/tmp/evil.db'"),
+        connection("destination = 'sqlite:elsewhere.db'"),
         connection("destination = NULL"),
         connection("title = 'Another one'"),
         connection("description = 'Another one'"),
         connection("expires = '2999-01-01'"),
         connection("revision = revision + 1"),
         connection("deleted = 1000"),
-        schedule("destination = 'sqlite:/tmp/evil.db'"),
+        schedule("destination = 'sqlite:elsewhere.db'"),
         schedule("redacted = 0"),
         schedule("paused = 1"),
         schedule("streams = '[]'"),
@@ -103,7 +103,7 @@ fn what_a_run_obeys_cannot_be_changed() {
         scheduled(&mut store, "b");
         stage.tamper(&statement);
         if statement.contains("deleted") {
-            // Brought back by the store, it still is what nobody wrote.
+            // A restored connection keeps the seal that it had.
             store.restore("a", &actor()).unwrap();
         }
         assert_unreadable(&mut store, &statement);

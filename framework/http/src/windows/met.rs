@@ -139,7 +139,7 @@ impl Met {
         met.chains.entry(floor).or_default().1.extend(prints);
     }
 
-    /// Notes that a window has so many records more than its total told.
+    /// Adds the records that a window has beyond its total.
     pub(super) fn grow(&self, window: Window, by: u64) {
         if let Some(met) = self.windows().get_mut(&window) {
             met.expected = met.expected.map(|expected| expected.saturating_add(by));
