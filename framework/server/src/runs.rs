@@ -360,9 +360,16 @@ async fn begin(app: Arc<App>, ready: Ready) -> Result<Arc<Sync>, Problem> {
         stop.send_replace(true);
     });
     let (actor, name) = (order.actor.clone(), sync.connection.clone());
-    app.store(move |store| store.note(&actor, "sync started", Some(&name), "started"))
-        .await
-        .map_err(Problem::of_store)?;
+    let noted: Result<(), Error> = app
+        .store(move |store| store.note(&actor, "sync started", Some(&name), "started"))
+        .await;
+    if let Err(error) = noted {
+        // What the audit cannot tell is not done, and gives its connection back.
+        let (receipt, actor) = (refused(&error), order.actor);
+        let ended = tokio::task::spawn_blocking(move || begun.end(&receipt, None, &actor));
+        let _ = ended.await;
+        return Err(Problem::of_store(error));
+    }
     app.runs.begin(Arc::clone(&sync));
     app.metrics.running.inc();
     let told = Arc::clone(&sync);

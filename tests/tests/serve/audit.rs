@@ -136,3 +136,25 @@ async fn tests_and_syncs_have_rows() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_sync_that_the_audit_cannot_tell_is_not_started_and_holds_nothing() {
+    let (sandbox, service) = (unlimited_sandbox(20).await, service());
+    let added = service
+        .post("/api/v1/connections", &new(&sandbox, "Calls"))
+        .await;
+    assert_eq!(added.status, 201, "{}", added.text);
+    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON headwater_audit WHEN NEW.what = 'sync started' \
+                BEGIN SELECT RAISE(ABORT, 'full'); END";
+    store.execute(full, []).unwrap();
+    let (path, order) = (
+        "/api/v1/connections/calls/syncs",
+        json!({ "streams": ["users"] }),
+    );
+    let refused = service.post(path, &order).await;
+    assert!(refused.status >= 500, "{}", refused.text);
+    store.execute("DROP TRIGGER full", []).unwrap();
+    let started = service.post(path, &order).await;
+    assert_eq!(started.status, 202, "{}", started.text);
+}
