@@ -26,7 +26,7 @@ use acceptance::{
     cost::{Cost, measure, own_cpu},
 };
 use headwater::{Egress, StreamSpec, Timestamp};
-use headwater_host::{Delivery, Ending, RunOptions, Sink, State, Written};
+use headwater_host::{Delivery, Ending, RunOptions, Sink, State, WriteCounts};
 use nix::sys::{
     socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
     time::TimeSpec,
@@ -194,8 +194,8 @@ impl Sink for Counting {
         &mut self,
         _: &str,
         records: &mut dyn Iterator<Item = &[u8]>,
-    ) -> headwater::Result<Written> {
-        let mut written = Written::default();
+    ) -> headwater::Result<WriteCounts> {
+        let mut written = WriteCounts::default();
         for record in records {
             self.bytes += record.len() as u64;
             written.records += 1;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headwater::{AnyStream, Context, Position, Result, Source, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, CopilotOptions, Sandbox};
-use headwater_testkit::{Reply, Request, Script, Walk};
+use headwater_testkit::{PassDriver, Reply, Request, Script};
 use serde_json::{Value, json};
 
 use crate::{
@@ -74,7 +74,7 @@ pub fn stream(base_url: &str, name: &str) -> Arc<dyn AnyStream> {
 /// A pass that can be interrupted before every page and goes on from text.
 pub struct Reading {
     stream: Arc<dyn AnyStream>,
-    walk: Walk,
+    walk: PassDriver,
     /// What came so far.
     pub read: ReadThrough,
 }
@@ -88,7 +88,7 @@ impl Reading {
     ) -> Result<Self> {
         Ok(Self {
             stream: Arc::clone(stream),
-            walk: Walk::new(stream.plan(bookmark, now)?),
+            walk: PassDriver::new(stream.plan(bookmark, now)?),
             read: ReadThrough::default(),
         })
     }

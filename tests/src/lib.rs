@@ -20,7 +20,7 @@ use headwater::{
 };
 use headwater_connectors as _;
 use headwater_sandbox::{CopilotOptions, Sandbox, Simulation, simulations};
-use headwater_testkit::Walk;
+use headwater_testkit::PassDriver;
 use reqwest::{Client, ClientBuilder};
 use serde_json::Value;
 
@@ -114,7 +114,7 @@ pub async fn read_through(
     now: Timestamp,
 ) -> headwater::Result<ReadThrough> {
     let mut read = ReadThrough::default();
-    let mut walk = Walk::new(stream.plan(bookmark, now)?);
+    let mut walk = PassDriver::new(stream.plan(bookmark, now)?);
     while let Some(ready) = walk.first() {
         let page = stream.fetch(ready.partition, ready.token).await?;
         walk.arrived(ready.id, &page);

@@ -28,7 +28,7 @@ use postgres::{Client, NoTls};
 /// The superuser of every server.
 const USER: &str = "headwater";
 /// Somebody else may take the port between the moment it is found free and the start of the server.
-const MOST_STARTS: usize = 5;
+const MAX_STARTS: usize = 5;
 /// A busy machine may take its time.
 const STARTS_WITHIN: Duration = Duration::from_secs(120);
 
@@ -75,7 +75,7 @@ impl Postgres {
             return None;
         };
         let mut log = String::new();
-        for _ in 0..MOST_STARTS {
+        for _ in 0..MAX_STARTS {
             match start(&programs) {
                 Ok(server) => return Some(server),
                 Err(failed) => log = failed,

@@ -15,8 +15,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater::{
-    AnyStream, Body, Context, Error, Failure, Hold, Kind, Page, Position, Result, Source,
-    Timestamp, Transport, TransportError,
+    AnyStream, Body, Context, Error, Failure, Kind, Page, Position, Result, Source, Timestamp,
+    Transport, TransportError, Wait,
 };
 use headwater_host::{JsonLinesFolder, Receipt, RunOptions, State};
 use headwater_sandbox::{API_KEY, ClariRevenue, JobOptions, OrderedJob, RevenueOptions, Sandbox};
@@ -486,13 +486,13 @@ impl Pass {
         self.fetches += 1;
         self.keep(&page);
         self.partitions.pop_front();
-        match page.hold {
-            Some(Hold::NextRun(error)) => {
+        match page.wait {
+            Some(Wait::NextRun(error)) => {
                 self.errors.push(error);
                 self.put_off.push((partition, page.next));
                 return Ok(());
             }
-            Some(Hold::For { wait, .. }) => sleep(wait).await,
+            Some(Wait::For { wait, .. }) => sleep(wait).await,
             None => {}
         }
         if page.next.is_some() {

@@ -17,7 +17,7 @@ use acceptance::{
     unlimited_sandbox,
 };
 use headwater_sandbox::{API_KEY, API_PASSWORD};
-use headwater_store::{Actor, Label, NewConnection, Place, Store};
+use headwater_store::{Actor, Label, NewConnection, Store, StoreLocation};
 use serde_json::{Value, json};
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
@@ -81,8 +81,8 @@ impl Home {
         self.good(&["add", "copilot", ID, "--config", "copilot.json"]);
     }
 
-    fn store(&self) -> Place {
-        Place::File(self.path().join("home/store.db"))
+    fn store(&self) -> StoreLocation {
+        StoreLocation::File(self.path().join("home/store.db"))
     }
 }
 
@@ -717,7 +717,7 @@ fn a_rotation_that_is_killed_goes_on() {
         assert!(listed.iter().all(|one| one.problem.is_none()), "{listed:?}");
         let connection = store.get("c0").unwrap();
         let mut revealed = connection.config.clone();
-        store.reveal(&form, &connection, &mut revealed).unwrap();
+        store.unseal(&form, &connection, &mut revealed).unwrap();
         assert_eq!(revealed, answer);
     }
     eprintln!("killed {killed} of 40");

@@ -1,7 +1,7 @@
 //! `headwater token`, as people and scripts use it.
 
 use acceptance::binary::{Ran, command};
-use headwater_store::{Place, Scope, Store, TokenHash};
+use headwater_store::{Scope, Store, StoreLocation, TokenHash};
 
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
 
@@ -34,7 +34,7 @@ impl Home {
     }
 
     fn store(&self) -> Store {
-        let place = Place::File(self.0.path().join("store.db"));
+        let place = StoreLocation::File(self.0.path().join("store.db"));
         Store::open(&place, None).unwrap()
     }
 }

@@ -77,7 +77,7 @@ fn keep_a_time() -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 fn until(stream: &dyn AnyStream, bookmark: &headwater::Position) -> Timestamp {
-    stream.coverage(bookmark).unwrap().until.unwrap()
+    stream.watermark(bookmark).unwrap().until.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

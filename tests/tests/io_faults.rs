@@ -29,7 +29,7 @@ const ID: &str = "clari-copilot";
 /// No space left on device, and an error of the device.
 const ERRORS: [i32; 2] = [28, 5];
 /// More calls than any run makes here.
-const MOST_CALLS: usize = 2_000;
+const MAX_CALLS: usize = 2_000;
 
 /// The library that makes calls fail; none where it cannot be compiled.
 fn library() -> Option<&'static Path> {
@@ -145,7 +145,7 @@ impl Failed {
 fn every_call(case: impl Fn() -> Case, check: impl Fn(&Case, &Failed, bool)) {
     let Some(library) = library() else { return };
     let (mut failures, mut survived) = (0, Vec::new());
-    for number in 1..MOST_CALLS {
+    for number in 1..MAX_CALLS {
         for error in ERRORS {
             let case = case();
             let Some(failed) = case.run_with_failing(library, number, error) else {
@@ -161,7 +161,7 @@ fn every_call(case: impl Fn() -> Case, check: impl Fn(&Case, &Failed, bool)) {
             check(&case, &failed, was_survived);
         }
     }
-    panic!("the run made more than {MOST_CALLS} calls");
+    panic!("the run made more than {MAX_CALLS} calls");
 }
 
 /// Every call of a run fails once; the records are all there after the next one.

@@ -12,7 +12,7 @@ use serde_json::json;
 const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater-under-test");
 /// What a run takes at most for one answer, beyond what it takes for a small one: the answer itself, a copy while its buffer
 /// grows, the places of its records, and what the output gathers.
-const MOST_KIB: u64 = 64 << 10;
+const MAX_KIB: u64 = 64 << 10;
 
 /// Returns a list of records of one size, up to a size of the whole.
 fn records(bytes: usize, all: usize) -> String {
@@ -114,6 +114,6 @@ async fn no_answer_takes_more_memory_than_is_stated() {
             "{length} bytes: {more} KiB over {}; exit {ended:?}",
             floor.peak_kib
         );
-        assert!(more < MOST_KIB, "{length} bytes: {more} KiB");
+        assert!(more < MAX_KIB, "{length} bytes: {more} KiB");
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use acceptance::postgres::{Postgres, execute};
 use headwater::{Error, Kind, StreamSpec};
-use headwater_host::{Sink, State, Written};
+use headwater_host::{Sink, State, WriteCounts};
 use headwater_output::Destination;
 use postgres::{Client, NoTls};
 use serde_json::{Value, json};
@@ -65,19 +65,19 @@ fn refused(to: &str, streams: &[StreamSpec]) -> String {
     format!("{said} [{:?}]", error.kind())
 }
 
-fn write(sink: &mut dyn Sink, stream: &str, records: &[&str]) -> Result<Written, Error> {
+fn write(sink: &mut dyn Sink, stream: &str, records: &[&str]) -> Result<WriteCounts, Error> {
     sink.write(stream, &mut records.iter().map(|record| record.as_bytes()))
 }
 
 /// Writes to a new run and commits.
-fn run(to: &str, stream: &StreamSpec, records: &[&str]) -> Written {
+fn run(to: &str, stream: &StreamSpec, records: &[&str]) -> WriteCounts {
     let (mut sink, mut state) = begin(to, std::slice::from_ref(stream)).unwrap();
     let written = write(&mut *sink, stream.name, records).unwrap();
     sink.commit(&mut state).unwrap();
     written
 }
 
-fn counts(written: Written) -> (u64, u64, u64) {
+fn counts(written: WriteCounts) -> (u64, u64, u64) {
     (written.records, written.deduplicated, written.overflowed)
 }
 

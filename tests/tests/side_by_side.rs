@@ -15,7 +15,7 @@ use headwater::{AnyStream, Kind, Position, SignedDuration, Source, Timestamp};
 use headwater_sandbox::{
     ClaribiOptions, CopilotOptions, Faults, JobOptions, RevenueOptions, Sandbox,
 };
-use headwater_testkit::{Gather, Gathered, Walk};
+use headwater_testkit::{PassDriver, PassReader, PassResult};
 use serde_json::{Value, json};
 
 /// Where a test begins its random numbers.
@@ -29,8 +29,8 @@ async fn gather(
     stream: &Arc<dyn AnyStream>,
     bookmark: Option<Position>,
     now: Timestamp,
-    how: Gather,
-) -> Gathered {
+    how: PassReader,
+) -> PassResult {
     let plan = stream.plan(bookmark, now).unwrap();
     how.all(stream, plan).await.unwrap()
 }
@@ -55,7 +55,7 @@ async fn a_workspace_at_rest_gives_each_stream_once_in_whatever_order_it_is_read
     let sandbox = copilot::workspace_of(900).await;
     for name in copilot::STREAMS {
         let stream = copilot::stream(&sandbox.base_url(), name);
-        let how = Gather {
+        let how = PassReader {
             at_once: random.usize(2..24),
             seed: random.u64(..),
             crash_every: None,
@@ -95,7 +95,7 @@ async fn calls_that_change_while_they_are_read_side_by_side_come_with_this_pass_
         println!("{name}: {options:?}");
         let sandbox = copilot::workspace(options).await;
         let stream = copilot::stream(&sandbox.base_url(), name);
-        let how = Gather {
+        let how = PassReader {
             at_once: random.usize(2..20),
             seed: random.u64(..),
             crash_every: random.bool().then_some(12),
@@ -118,7 +118,7 @@ async fn calls_that_change_while_they_are_read_side_by_side_come_with_this_pass_
 async fn ten_thousand_calls_take_a_quarter_of_the_rounds_at_most() {
     let sandbox = copilot::workspace_of(10_000).await;
     let stream = copilot::stream(&sandbox.base_url(), "calls");
-    let mut walk = Walk::new(stream.plan(None, Timestamp::now()).unwrap());
+    let mut walk = PassDriver::new(stream.plan(None, Timestamp::now()).unwrap());
     let (mut rounds, mut requests, mut ids) = (0, 0, BTreeSet::new());
     while !walk.is_over() {
         // What is sent together is answered together.
@@ -167,7 +167,7 @@ async fn a_survey_says_what_reading_takes_and_every_part_can_be_read_by_itself()
             serde_json::from_str(&serde_json::to_string(&part.partition).unwrap()).unwrap();
         let stream = copilot::stream(&sandbox.base_url(), "calls");
         let before = sandbox.stats().by_path["/calls"];
-        let how = Gather {
+        let how = PassReader {
             at_once: 8,
             seed: 1,
             crash_every: None,
@@ -230,7 +230,7 @@ async fn exports_that_are_under_way_at_once_are_ordered_once_each_and_not_mixed_
     let mut random = fastrand::Rng::with_seed(seed());
     for crash_every in [None, Some(9), Some(4)] {
         let (sandbox, stream) = quarters().await;
-        let how = Gather {
+        let how = PassReader {
             at_once: 4,
             seed: random.u64(..),
             crash_every,
@@ -267,7 +267,7 @@ async fn details_of_a_list_come_in_whatever_order_they_are_read() {
             .await
             .unwrap();
         for crash_every in [None, Some(8)] {
-            let how = Gather {
+            let how = PassReader {
                 at_once: 8,
                 seed: random.u64(..),
                 crash_every,
@@ -299,10 +299,10 @@ async fn every_stream_that_goes_on_from_a_bookmark_can_be_rewound_and_says_how_f
         for stream in source.streams() {
             let name = stream.spec().name;
             for partition in stream.plan(None, now).unwrap() {
-                let extent = stream.extent(&partition).unwrap();
-                assert_eq!(extent.from.is_some(), stream.spec().incremental, "{name}");
+                let range = stream.range(&partition).unwrap();
+                assert_eq!(range.from.is_some(), stream.spec().incremental, "{name}");
                 assert!(
-                    extent.to <= Some(now + SignedDuration::from_hours(24)),
+                    range.to <= Some(now + SignedDuration::from_hours(24)),
                     "{name}"
                 );
             }
@@ -313,16 +313,19 @@ async fn every_stream_that_goes_on_from_a_bookmark_can_be_rewound_and_says_how_f
                 continue;
             }
             let bookmark = stream.rewind(to).unwrap();
-            let coverage = stream.coverage(&bookmark).unwrap();
-            assert!(coverage.until.unwrap() <= to, "{name}: {coverage:?}");
-            assert!(coverage.again_from < coverage.until, "{name}: {coverage:?}");
-            assert!(!coverage.reason.is_empty(), "{name}");
+            let watermark = stream.watermark(&bookmark).unwrap();
+            assert!(watermark.until.unwrap() <= to, "{name}: {watermark:?}");
+            assert!(
+                watermark.again_from < watermark.until,
+                "{name}: {watermark:?}"
+            );
+            assert!(!watermark.reason.is_empty(), "{name}");
             let plan = stream.plan(Some(bookmark), now).unwrap();
-            let first = stream.extent(&plan[0]).unwrap().from.unwrap();
+            let first = stream.range(&plan[0]).unwrap().from.unwrap();
             assert!(first <= to, "{name} begins at {first}");
-            let begins = coverage.again_from.or(coverage.until);
+            let begins = watermark.again_from.or(watermark.until);
             assert_eq!(Some(first), begins, "{name}: what is said is what is done");
-            let last = stream.extent(plan.last().unwrap()).unwrap().to.unwrap();
+            let last = stream.range(plan.last().unwrap()).unwrap().to.unwrap();
             assert!(
                 last > now - SignedDuration::from_mins(10),
                 "{name} ends at {last}"

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use headwater::{
-    Chosen, Scope,
+    Scope, ScopeValue,
     http::{ChildStream, Client, OffsetPaging, Records, Request, RestStream, WindowedList},
     prelude::*,
 };
@@ -232,7 +232,7 @@ fn calls(client: &Client, options: &Options, spec: StreamSpec) -> WindowedList {
     .scope(
         options
             .scope()
-            .option("include_private", Chosen::On(options.include_private)),
+            .option("include_private", ScopeValue::On(options.include_private)),
     )
     // Counting slows the list down, the vendor says; the total is needed at both ends of a window only.
     .paging(OffsetPaging {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use headwater::{
     Note, Page, Scope,
     http::{
-        Client, Export, ExportStream, ExportToken, Jobs, Request, Response, Route, Seen,
+        Client, Export, ExportStream, ExportToken, FingerprintSet, Jobs, Request, Response, Route,
         ServiceTime,
     },
     prelude::*,
@@ -21,7 +21,7 @@ use crate::{
 /// What a first read goes back without a start date.
 const FIRST_DAYS: i64 = 365;
 /// Fingerprints of a day's activities in a bookmark. Beyond that they are read twice, not lost.
-const MOST_REMEMBERED: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 
 /// Days, the last one included. Clari takes whole days only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub(crate) struct Days {
     from: Date,
     to: Date,
     /// Activities of the first day that the last pass delivered.
-    delivered: Seen,
+    delivered: FingerprintSet,
 }
 
 /// Where the next pass starts: with the last day again, for that was not over.
@@ -38,7 +38,7 @@ pub(crate) struct Days {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Bookmark {
     day: Date,
-    delivered: Seen,
+    delivered: FingerprintSet,
 }
 
 struct ActivityExport {
@@ -89,7 +89,7 @@ impl Export for ActivityExport {
         let today = now.to_zoned(TimeZone::UTC).date();
         let (from, delivered) = match bookmark {
             Some(bookmark) => (bookmark.day, bookmark.delivered),
-            None => (self.first(now), Seen::default()),
+            None => (self.first(now), FingerprintSet::default()),
         };
         Ok(vec![Days {
             // A clock that went back must not make a range without days.
@@ -103,16 +103,16 @@ impl Export for ActivityExport {
         Route::Job
     }
 
-    fn extent(&self, days: &Days) -> Extent {
-        Extent {
+    fn range(&self, days: &Days) -> PartitionRange {
+        PartitionRange {
             title: String::new(),
             from: midnight(days.from),
             to: days.to.tomorrow().ok().and_then(midnight),
         }
     }
 
-    fn coverage(&self, bookmark: &Bookmark) -> Coverage {
-        Coverage {
+    fn watermark(&self, bookmark: &Bookmark) -> Watermark {
+        Watermark {
             until: midnight(bookmark.day),
             again_from: None,
             reason: format!(
@@ -132,7 +132,7 @@ impl Export for ActivityExport {
     fn rewind(&self, to: Timestamp) -> Option<Bookmark> {
         Some(Bookmark {
             day: to.to_zoned(TimeZone::UTC).date(),
-            delivered: Seen::default(),
+            delivered: FingerprintSet::default(),
         })
     }
 
@@ -203,9 +203,9 @@ pub(crate) struct Token {
     /// Ids named by the last page and not asked for yet.
     pending: Vec<String>,
     /// Ids that were named before.
-    named: Seen,
+    named: FingerprintSet,
     /// Activities of the last day.
-    delivered: Seen,
+    delivered: FingerprintSet,
     /// The day with which the next pass starts, if that is before the last one: the clock that planned it was ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Date>,
@@ -251,14 +251,17 @@ impl Activities {
                 let text = "Clari describes an activity in a form that is not known here";
                 Error::new(Kind::DataInvalid, text)
             })?;
-            let fingerprint = Seen::fingerprint(record);
+            let fingerprint = FingerprintSet::fingerprint(record);
             let day = about.day();
-            if is_last_day(day) && token.delivered.len() < MOST_REMEMBERED {
+            if is_last_day(day) && token.delivered.len() < MAX_REMEMBERED {
                 token.delivered.insert(fingerprint);
             }
             if self.has_companion() {
                 for id in about.opportunities() {
-                    if token.named.insert(Seen::fingerprint(id.as_bytes())) {
+                    if token
+                        .named
+                        .insert(FingerprintSet::fingerprint(id.as_bytes()))
+                    {
                         token.pending.push(id);
                     }
                 }
@@ -295,11 +298,11 @@ impl Activities {
 struct About {
     /// Milliseconds; a number in the vendor's schema, text in its example.
     date: Option<Value>,
-    opportunities: Option<Vec<Named>>,
+    opportunities: Option<Vec<OpportunityRef>>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct OpportunityRef {
     #[serde(rename = "opportunityId")]
     id: Option<String>,
 }
@@ -350,8 +353,8 @@ impl Stream for Activities {
         let mut token = token.unwrap_or(Token {
             export: None,
             pending: Vec::new(),
-            named: Seen::default(),
-            delivered: Seen::default(),
+            named: FingerprintSet::default(),
+            delivered: FingerprintSet::default(),
             until: None,
         });
         if !token.pending.is_empty() {
@@ -390,7 +393,7 @@ impl Stream for Activities {
             companions: Vec::new(),
             notes: read.notes,
             gaps: read.gaps,
-            hold: read.hold,
+            wait: read.wait,
             beside: Vec::new(),
             total: None,
             bookmark: is_over.then(|| bookmark(&token)),
@@ -402,12 +405,12 @@ impl Stream for Activities {
         Stream::scope(&self.export, now)
     }
 
-    fn extent(&self, days: &Days) -> Extent {
-        Stream::extent(&self.export, days)
+    fn range(&self, days: &Days) -> PartitionRange {
+        Stream::range(&self.export, days)
     }
 
-    fn coverage(&self, bookmark: &Bookmark) -> Coverage {
-        Stream::coverage(&self.export, bookmark)
+    fn watermark(&self, bookmark: &Bookmark) -> Watermark {
+        Stream::watermark(&self.export, bookmark)
     }
 
     fn rewind(&self, to: Timestamp) -> Result<Bookmark> {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use headwater::{
     Page,
     http::{
-        Bound, Client, Export, ExportStream, ExportToken, Jobs, Progress, Records, Request,
-        Response, Route, Seen, ServiceTime,
+        BookmarkLimit, Client, Export, ExportStream, ExportToken, FingerprintSet, Jobs, Progress,
+        Records, Request, Response, Route, ServiceTime,
     },
     prelude::*,
 };
@@ -31,7 +31,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Events younger than this may not all be there yet; the next pass takes them.
 const SETTLING: SignedDuration = SignedDuration::from_mins(5);
 /// Fingerprints of events in a bookmark. Beyond that they are read twice, not lost.
-const MOST_REMEMBERED: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 /// Whether the bounds belong to the range is not documented, so passes overlap.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
 
@@ -43,7 +43,7 @@ pub(crate) struct Span {
     to: Timestamp,
     by_export: bool,
     /// Events near `from` that the last pass delivered.
-    delivered: Seen,
+    delivered: FingerprintSet,
 }
 
 /// Where the next pass starts.
@@ -52,20 +52,20 @@ pub(crate) struct Span {
 pub(crate) struct Bookmark {
     until: Timestamp,
     /// Events near that.
-    delivered: Seen,
+    delivered: FingerprintSet,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Token {
-    place: Option<Place>,
+    place: Option<AuditPosition>,
     /// Events near the end of the range.
-    delivered: Seen,
+    delivered: FingerprintSet,
     /// Actors of this pass: every page names its own again.
-    actors: Seen,
+    actors: FingerprintSet,
     /// Links that an older state says were followed.
-    #[serde(default, skip_serializing_if = "Seen::is_empty")]
-    links: Seen,
+    #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
+    links: FingerprintSet,
     /// Where the next pass starts, if that is before the end of the range: the clock that planned it was ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
@@ -76,7 +76,7 @@ pub(crate) struct Token {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Place {
+enum AuditPosition {
     Link(String),
     Export(ExportToken),
 }
@@ -119,7 +119,7 @@ impl Export for AuditExport {
             }
             None => (
                 now.checked_sub(KEPT).map_err(out_of_range)?,
-                Seen::default(),
+                FingerprintSet::default(),
             ),
         };
         if to.duration_since(from) <= OVERLAP {
@@ -140,16 +140,16 @@ impl Export for AuditExport {
         Route::Job
     }
 
-    fn extent(&self, span: &Span) -> Extent {
-        Extent {
+    fn range(&self, span: &Span) -> PartitionRange {
+        PartitionRange {
             title: String::new(),
             from: Some(span.from),
             to: Some(span.to),
         }
     }
 
-    fn coverage(&self, bookmark: &Bookmark) -> Coverage {
-        Coverage {
+    fn watermark(&self, bookmark: &Bookmark) -> Watermark {
+        Watermark {
             until: Some(bookmark.until),
             again_from: bookmark.until.checked_sub(OVERLAP).ok(),
             reason: format!(
@@ -163,7 +163,7 @@ impl Export for AuditExport {
     fn rewind(&self, to: Timestamp) -> Option<Bookmark> {
         Some(Bookmark {
             until: to,
-            delivered: Seen::default(),
+            delivered: FingerprintSet::default(),
         })
     }
 
@@ -237,7 +237,7 @@ impl Audit {
                 return Err(Error::new(Kind::DataInvalid, text));
             }
         };
-        token.place = next.map(Place::Link);
+        token.place = next.map(AuditPosition::Link);
         let actors = split.companions.into_iter().next().unwrap_or_default();
         let mut page = Page::new(response.body, split.records);
         page.notes = notes;
@@ -261,16 +261,21 @@ impl Audit {
         if !span.delivered.is_empty() || is_near {
             page.records.retain(|place: &Range<usize>| {
                 let record = &body[place.clone()];
-                if token.delivered.len() < MOST_REMEMBERED
+                if token.delivered.len() < MAX_REMEMBERED
                     && (has_one_of(record, &ends) || is_later(record))
                 {
-                    token.delivered.insert(Seen::fingerprint(record));
+                    token.delivered.insert(FingerprintSet::fingerprint(record));
                 }
-                span.delivered.is_empty() || !span.delivered.contains(Seen::fingerprint(record))
+                span.delivered.is_empty()
+                    || !span.delivered.contains(FingerprintSet::fingerprint(record))
             });
         }
         for (_, actors) in &mut page.companions {
-            actors.retain(|place| token.actors.insert(Seen::fingerprint(&body[place.clone()])));
+            actors.retain(|place| {
+                token
+                    .actors
+                    .insert(FingerprintSet::fingerprint(&body[place.clone()]))
+            });
         }
     }
 }
@@ -281,11 +286,11 @@ fn bounded(span: &Span, time: ServiceTime) -> Option<Timestamp> {
     let planned = span.to.checked_add(SETTLING).ok()?;
     let settled = |at: Timestamp| at.checked_sub(SETTLING).unwrap_or(at);
     let end = match (time.bound(planned, SignedDuration::ZERO), time.date()) {
-        (Bound::Planned, _) => return None,
+        (BookmarkLimit::Planned, _) => return None,
         // The whole pass comes after this answer.
-        (Bound::Unknown, Some(date)) => Bound::At(settled(date)),
-        (Bound::At(at), _) => Bound::At(settled(at)),
-        (Bound::Unknown, None) => Bound::Unknown,
+        (BookmarkLimit::Unknown, Some(date)) => BookmarkLimit::At(settled(date)),
+        (BookmarkLimit::At(at), _) => BookmarkLimit::At(settled(at)),
+        (BookmarkLimit::Unknown, None) => BookmarkLimit::Unknown,
     };
     let since = span.from.checked_add(OVERLAP).unwrap_or(span.from);
     let end = end.end(span.to, since);
@@ -346,21 +351,23 @@ impl Stream for Audit {
         let mut token = token.unwrap_or_default();
         let mut page = match (token.place.take(), span.by_export) {
             (None, false) => self.page(&span, None, &mut token).await?,
-            (Some(Place::Link(link)), _) => self.page(&span, Some(link), &mut token).await?,
+            (Some(AuditPosition::Link(link)), _) => {
+                self.page(&span, Some(link), &mut token).await?
+            }
             (place, _) => {
                 let place = match place {
-                    Some(Place::Export(place)) => Some(place),
+                    Some(AuditPosition::Export(place)) => Some(place),
                     _ => None,
                 };
                 let read = Stream::fetch(&self.export, span.clone(), place).await?;
-                token.place = read.next.map(Place::Export);
+                token.place = read.next.map(AuditPosition::Export);
                 Page {
                     body: read.body,
                     records: read.records,
                     companions: read.companions,
                     notes: read.notes,
                     gaps: read.gaps,
-                    hold: read.hold,
+                    wait: read.wait,
                     beside: Vec::new(),
                     total: None,
                     next: None,
@@ -389,12 +396,12 @@ impl Stream for Audit {
         Ok(page)
     }
 
-    fn extent(&self, span: &Span) -> Extent {
-        Stream::extent(&self.export, span)
+    fn range(&self, span: &Span) -> PartitionRange {
+        Stream::range(&self.export, span)
     }
 
-    fn coverage(&self, bookmark: &Bookmark) -> Coverage {
-        Stream::coverage(&self.export, bookmark)
+    fn watermark(&self, bookmark: &Bookmark) -> Watermark {
+        Stream::watermark(&self.export, bookmark)
     }
 
     fn rewind(&self, to: Timestamp) -> Result<Bookmark> {
@@ -404,15 +411,15 @@ impl Stream for Audit {
     fn jobs(&self, span: &Span, token: Option<&Token>) -> u64 {
         match token.and_then(|token| token.place.as_ref()) {
             _ if !span.by_export => 0,
-            Some(Place::Export(place)) => Stream::jobs(&self.export, span, Some(place)),
-            Some(Place::Link(_)) => 0,
+            Some(AuditPosition::Export(place)) => Stream::jobs(&self.export, span, Some(place)),
+            Some(AuditPosition::Link(_)) => 0,
             None => 1,
         }
     }
 
     async fn release(&self, span: Span, token: Token) -> Result<bool> {
         match token.place {
-            Some(Place::Export(place)) => Stream::release(&self.export, span, place).await,
+            Some(AuditPosition::Export(place)) => Stream::release(&self.export, span, place).await,
             _ => Ok(false),
         }
     }

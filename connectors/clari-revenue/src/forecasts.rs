@@ -1,7 +1,7 @@
 //! Forecast entries with the users, fields, periods and weeks that they name: one document feeds five streams.
 
 use headwater::{
-    Chosen, Note, Scope,
+    Note, Scope, ScopeValue,
     http::{Client, Export, Jobs, Request, Response, Route},
     prelude::*,
 };
@@ -102,15 +102,15 @@ impl Export for Forecasts {
         let mut types: Vec<&str> = config.export_types.iter().map(|one| one.name()).collect();
         types.sort_unstable();
         types.dedup();
-        let form = |value: &str| Chosen::As(value.to_owned());
+        let form = |value: &str| ScopeValue::As(value.to_owned());
         Scope::default()
             .option(
                 "forecast_ids",
-                Chosen::these(config.forecast_ids.iter().cloned()),
+                ScopeValue::these(config.forecast_ids.iter().cloned()),
             )
             .option(
                 "fiscal_periods",
-                Chosen::these(config.fiscal_periods.iter().cloned()),
+                ScopeValue::these(config.fiscal_periods.iter().cloned()),
             )
             .option("history", form(history))
             .option(
@@ -147,7 +147,7 @@ impl Export for Forecasts {
         }
     }
 
-    fn extent(&self, order: &Option<Order>) -> Extent {
+    fn range(&self, order: &Option<Order>) -> PartitionRange {
         let title = order.as_ref().map_or_else(
             || "no forecast".to_owned(),
             |order| {
@@ -155,9 +155,9 @@ impl Export for Forecasts {
                 format!("forecast {}, {period}", order.forecast)
             },
         );
-        Extent {
+        PartitionRange {
             title,
-            ..Extent::default()
+            ..PartitionRange::default()
         }
     }
 
@@ -305,7 +305,7 @@ pub(crate) fn refusal(
 /// Clari answers for the current quarter when it does not know the one that was asked for, and does not say so.
 fn is_of_period(record: &[u8], stream: usize, period: &str) -> Result<()> {
     #[derive(Deserialize)]
-    struct Dated {
+    struct TimeFrameRef {
         #[serde(rename = "timePeriodId")]
         period: Option<String>,
         r#type: Option<String>,
@@ -314,7 +314,7 @@ fn is_of_period(record: &[u8], stream: usize, period: &str) -> Result<()> {
     if std::str::from_utf8(record).is_ok_and(|text| text.contains(&quoted)) {
         return Ok(());
     }
-    let dated: Option<Dated> = serde_json::from_slice(record).ok();
+    let dated: Option<TimeFrameRef> = serde_json::from_slice(record).ok();
     let (found, kind) = dated.map_or((None, None), |dated| (dated.period, dated.r#type));
     let is_other_kind = stream == PERIODS && kind.as_deref().is_some_and(|kind| kind != "quarter");
     if found.as_deref() == Some(period) || is_other_kind {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use headwater::{
-    http::{Client, JobPolicy, JobStatus, Jobs, Ordered, Records, Request, Response},
+    http::{Client, JobPolicy, JobStatus, Jobs, OrderOutcome, Records, Request, Response},
     prelude::*,
 };
 use serde::Deserialize;
@@ -83,14 +83,14 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<Job>> {
 /// The users who started the jobs of the key's user: one, where there is any job.
 pub(crate) async fn users(client: &Client) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]
-    struct Started {
+    struct JobOwner {
         #[serde(rename = "userId")]
         user: Option<Value>,
     }
     let response = client.send(&Request::get("/export/jobs")).await?;
     let split = client.split(&response.body, JOBS, &[])?;
     let user = |span: Range<usize>| {
-        let job: Started = serde_json::from_slice(&response.body[span]).ok()?;
+        let job: JobOwner = serde_json::from_slice(&response.body[span]).ok()?;
         let user = job.user?;
         (user.is_number() || user.is_string()).then(|| user.to_string())
     };
@@ -107,10 +107,10 @@ fn parse(record: &[u8]) -> Result<Job> {
 /// The code of an application error.
 pub(crate) fn code(response: &Response) -> String {
     #[derive(Deserialize)]
-    struct Coded {
+    struct ErrorCode {
         code: Option<String>,
     }
-    serde_json::from_slice::<Coded>(&response.body)
+    serde_json::from_slice::<ErrorCode>(&response.body)
         .ok()
         .and_then(|coded| coded.code)
         .unwrap_or_default()
@@ -161,19 +161,19 @@ impl<Order> ExportJobs<Order> {
     }
 
     /// HTTP 400 here is what 429 is elsewhere, for both limits; what is left tells which.
-    async fn full(&self) -> Result<Ordered> {
+    async fn full(&self) -> Result<OrderOutcome> {
         let limits = match Limits::ask(&self.client).await {
             Ok(limits) => limits,
             // Who may not see the limits waits for either.
             Err(error) if matches!(error.kind(), Kind::PermissionDenied | Kind::NotFound) => {
-                return Ok(Ordered::Busy);
+                return Ok(OrderOutcome::Busy);
             }
             Err(error) => return Err(error),
         };
         if limits.available_monthly_quota == 0 {
             return Err(limits::used_up(&self.client, &limits).await);
         }
-        Ok(Ordered::Busy)
+        Ok(OrderOutcome::Busy)
     }
 }
 
@@ -202,7 +202,7 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
         Ok(ours.map(|job| job.job_id))
     }
 
-    async fn order(&self, order: &Order) -> Result<Ordered> {
+    async fn order(&self, order: &Order) -> Result<OrderOutcome> {
         let request = (self.request)(order, &self.config).accept(&[400, 401, 404, 503]);
         let response = self.client.send(&request).await?;
         // A proxy says that also of orders that arrived. Sent again by the client, it would be ordered twice.
@@ -225,7 +225,7 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
             let text = "Clari took the order of an export and did not say which job it is";
             return Err(Error::new(Kind::DataInvalid, text));
         }
-        Ok(Ordered::Job(job.job_id))
+        Ok(OrderOutcome::Job(job.job_id))
     }
 
     async fn status(&self, job: &str) -> Result<JobStatus> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use headwater::{
-    Chosen, Note, Page, Scope,
+    Note, Page, Scope, ScopeValue,
     http::{Client, Records, Request},
     prelude::*,
 };
@@ -88,7 +88,10 @@ impl Stream for Opportunities {
     }
 
     fn scope(&self, _: Timestamp) -> Scope {
-        Scope::default().option("opportunity_ids", Chosen::these(self.ids.iter().cloned()))
+        Scope::default().option(
+            "opportunity_ids",
+            ScopeValue::these(self.ids.iter().cloned()),
+        )
     }
 
     async fn fetch(&self, ids: Vec<String>, _: Option<()>) -> Result<Page<(), ()>> {
@@ -101,15 +104,15 @@ impl Stream for Opportunities {
         fetch(&self.client, &ids).await
     }
 
-    fn extent(&self, ids: &Vec<String>) -> Extent {
+    fn range(&self, ids: &Vec<String>) -> PartitionRange {
         let title = match ids.as_slice() {
             [] => "no opportunities".to_owned(),
             [id] => format!("opportunity {id}"),
             [first, .., last] => format!("{} opportunities, {first} to {last}", ids.len()),
         };
-        Extent {
+        PartitionRange {
             title,
-            ..Extent::default()
+            ..PartitionRange::default()
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headwater::{
     ConfigPatch,
-    http::{Access, Asked, Client, Prober, Records, Request, Response, Verdict},
+    http::{Access, Client, Prober, Records, Request, Response, StreamAccess, Verdict},
     prelude::*,
 };
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
     probe.push(list("export_jobs", asked));
 }
 
-fn forecast(id: &str, name: &str, asked: Asked) -> Check {
+fn forecast(id: &str, name: &str, asked: StreamAccess) -> Check {
     let code = asked.response.as_ref().map(code).unwrap_or_default();
     let status = asked.response.as_ref().map_or(0, status);
     let name = format!("access:{name}");
@@ -192,11 +192,11 @@ fn forecast(id: &str, name: &str, asked: Asked) -> Check {
     check.took(asked.latency)
 }
 
-fn list(stream: &str, asked: Asked) -> Check {
+fn list(stream: &str, asked: StreamAccess) -> Check {
     list_named(&format!("access:{stream}"), stream, asked)
 }
 
-fn list_named(name: &str, what: &str, asked: Asked) -> Check {
+fn list_named(name: &str, what: &str, asked: StreamAccess) -> Check {
     let latency = asked.latency;
     match asked.access {
         Access::Granted => Check::passed(name, format!("{what} can be read")).took(latency),

@@ -247,24 +247,27 @@ impl Stream for ExportJobList {
 
 /// The streams of a key whose profile is not known: they exist, and say what to do when they are read.
 pub(crate) fn undecided(config: &Config) -> Vec<Arc<dyn AnyStream>> {
-    let alone = |spec: StreamSpec| -> Arc<dyn AnyStream> { Arc::new(Undecided(vec![spec])) };
-    let mut streams: Vec<Arc<dyn AnyStream>> = vec![Arc::new(Undecided(forecasts()))];
+    let alone = |spec: StreamSpec| -> Arc<dyn AnyStream> { Arc::new(UnchosenStream(vec![spec])) };
+    let mut streams: Vec<Arc<dyn AnyStream>> = vec![Arc::new(UnchosenStream(forecasts()))];
     if with_activities(config) {
-        streams.push(Arc::new(Undecided(vec![activities(), opportunities()])));
+        streams.push(Arc::new(UnchosenStream(vec![
+            activities(),
+            opportunities(),
+        ])));
     } else {
         streams.push(alone(activities()));
         streams.push(alone(opportunities()));
     }
-    streams.push(Arc::new(Undecided(audit())));
+    streams.push(Arc::new(UnchosenStream(audit())));
     streams.push(alone(export_jobs()));
     streams.push(alone(limits_spec()));
     streams
 }
 
-struct Undecided(Vec<StreamSpec>);
+struct UnchosenStream(Vec<StreamSpec>);
 
 #[async_trait]
-impl Stream for Undecided {
+impl Stream for UnchosenStream {
     type Partition = ();
     type Token = ();
     type Bookmark = ();

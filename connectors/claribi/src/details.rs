@@ -35,11 +35,11 @@ pub(crate) fn spread(items: usize) -> Vec<usize> {
 /// The id of a record, read without the rest of it.
 pub(crate) fn id_of(record: &[u8]) -> Result<String> {
     #[derive(Deserialize)]
-    struct Identified {
+    struct RecordId {
         id: Option<Id>,
     }
     let bad = |what: &str| Error::new(Kind::DataInvalid, format!("a record {what}"));
-    let record: Identified = serde_json::from_slice(record)
+    let record: RecordId = serde_json::from_slice(record)
         .map_err(|_| bad("has an id that is neither text nor a number"))?;
     let id = match record.id {
         Some(Id::Text(text)) => text,

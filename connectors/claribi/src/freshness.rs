@@ -1,29 +1,29 @@
 //! How data sources are: which are in error, which were not synced for long.
 
 use headwater::{
-    http::{Access, Asked, Prober},
+    http::{Access, Prober, StreamAccess},
     prelude::*,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::list::{List, Place, RECORDS};
+use crate::list::{List, ListPosition, RECORDS};
 
 /// What the check is called.
 pub(crate) const NAME: &str = "health:data_sources";
 /// Of a hundred data sources each: more than any plan has, and the check has to end.
-const MOST_PAGES: usize = 20;
+const MAX_PAGES: usize = 20;
 
 /// The data sources as far as they were read.
 pub(crate) struct Sources {
     /// What the request for the first page told.
-    pub asked: Asked,
-    listed: Vec<Listed>,
-    cut: Cut,
+    pub asked: StreamAccess,
+    listed: Vec<SourceRow>,
+    cut: Truncation,
 }
 
 /// Why the list was not read to its end.
-enum Cut {
+enum Truncation {
     No,
     TooMany,
     Failed,
@@ -31,7 +31,7 @@ enum Cut {
 
 /// What matters of a data source. Fields that are something else than expected count as missing.
 #[derive(Default)]
-struct Listed {
+struct SourceRow {
     id: Value,
     name: Value,
     status: String,
@@ -43,34 +43,34 @@ struct Listed {
 /// Reads the list page by page, each within the time that a person waits.
 pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
     let stream = "data_sources";
-    let first = list.request(&Place::default());
+    let first = list.request(&ListPosition::default());
     let asked = prober.access(stream, &first, RECORDS).await;
     let mut sources = Sources {
         asked: asked.clone(),
         listed: Vec::new(),
-        cut: Cut::No,
+        cut: Truncation::No,
     };
-    let (mut page, mut place) = (asked, Place::default());
+    let (mut page, mut place) = (asked, ListPosition::default());
     for number in 1.. {
         let (Access::Granted, Some(response)) = (&page.access, &page.response) else {
-            sources.cut = Cut::Failed;
+            sources.cut = Truncation::Failed;
             break;
         };
         let Ok(cut) = list.cut(place, response, stream) else {
-            sources.cut = Cut::Failed;
+            sources.cut = Truncation::Failed;
             break;
         };
         let records = cut.records.into_iter();
         sources
             .listed
-            .extend(records.map(|span| Listed::read(&response.body[span])));
+            .extend(records.map(|span| SourceRow::read(&response.body[span])));
         // One reading is enough to look at.
         match cut.next {
             Some(next) if !next.is_start() => place = next,
             _ => break,
         }
-        if number == MOST_PAGES {
-            sources.cut = Cut::TooMany;
+        if number == MAX_PAGES {
+            sources.cut = Truncation::TooMany;
             break;
         }
         let request = list.request(&place);
@@ -99,7 +99,7 @@ impl Sources {
     }
 }
 
-impl Listed {
+impl SourceRow {
     fn read(record: &[u8]) -> Self {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -144,7 +144,12 @@ impl Listed {
     }
 }
 
-fn judge(listed: &[Listed], cut: &Cut, now: Timestamp, stale_after: SignedDuration) -> Check {
+fn judge(
+    listed: &[SourceRow],
+    cut: &Truncation,
+    now: Timestamp,
+    stale_after: SignedDuration,
+) -> Check {
     let in_error: Vec<Value> = listed
         .iter()
         .filter(|source| source.is_in_error())
@@ -167,9 +172,11 @@ fn judge(listed: &[Listed], cut: &Cut, now: Timestamp, stale_after: SignedDurati
     let hours = stale_after.as_hours();
     let total = listed.len();
     let counted = match cut {
-        Cut::No => format!("of {total} data sources"),
-        Cut::TooMany => format!("of the first {total} data sources; the rest was not looked at"),
-        Cut::Failed => {
+        Truncation::No => format!("of {total} data sources"),
+        Truncation::TooMany => {
+            format!("of the first {total} data sources; the rest was not looked at")
+        }
+        Truncation::Failed => {
             format!("of the {total} data sources that could be read; the list broke off")
         }
     };
@@ -184,7 +191,7 @@ fn judge(listed: &[Listed], cut: &Cut, now: Timestamp, stale_after: SignedDurati
     let text = format!("{says} {counted}");
     let is_fine = in_error.is_empty() && stale.is_empty();
     let check = match (is_fine, cut) {
-        (true, Cut::Failed) => {
+        (true, Truncation::Failed) => {
             Check::warned(NAME, Kind::Unavailable, "incomplete", text).remedy("try again later")
         }
         (true, _) => Check::passed(NAME, text),
@@ -194,7 +201,7 @@ fn judge(listed: &[Listed], cut: &Cut, now: Timestamp, stale_after: SignedDurati
     };
     check
         .fact("total", total)
-        .fact("is_complete", matches!(cut, Cut::No))
+        .fact("is_complete", matches!(cut, Truncation::No))
         .fact("in_error", in_error)
         .fact("stale", stale)
         .fact("never_synced", never_synced)
@@ -215,10 +222,10 @@ mod tests {
 
     const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-    fn checked(records: &[&str], cut: &Cut) -> Check {
-        let listed: Vec<Listed> = records
+    fn checked(records: &[&str], cut: &Truncation) -> Check {
+        let listed: Vec<SourceRow> = records
             .iter()
-            .map(|record| Listed::read(record.as_bytes()))
+            .map(|record| SourceRow::read(record.as_bytes()))
             .collect();
         let now = "2025-07-15T12:00:00Z".parse().unwrap();
         judge(&listed, cut, now, DAY)
@@ -237,7 +244,7 @@ mod tests {
                 r#"{"id":7,"name":"no zone","status":"active","last_sync_at":"2025-07-13T00:00:00.123456"}"#,
                 r#"{"id":8,"name":"odd","status":3,"last_synced_at":"yesterday"}"#,
             ],
-            &Cut::No,
+            &Truncation::No,
         );
         assert_eq!((check.outcome, check.code), (Outcome::Warned, "unhealthy"));
         let facts = Value::from(check.facts);
@@ -264,12 +271,12 @@ mod tests {
     #[test]
     fn a_list_that_was_not_read_to_its_end_is_said_to_be() {
         let fine = r#"{"id":1,"status":"active","last_synced_at":"2025-07-15T11:00:00Z"}"#;
-        let whole = checked(&[fine], &Cut::No);
+        let whole = checked(&[fine], &Truncation::No);
         assert_eq!(whole.outcome, Outcome::Passed);
-        let many = checked(&[fine], &Cut::TooMany);
+        let many = checked(&[fine], &Truncation::TooMany);
         assert_eq!(many.outcome, Outcome::Passed);
         assert!(many.message.contains("first 1"), "{}", many.message);
-        let broken = checked(&[fine], &Cut::Failed);
+        let broken = checked(&[fine], &Truncation::Failed);
         assert_eq!(
             (broken.outcome, broken.code),
             (Outcome::Warned, "incomplete")

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Where lists have their records: an array, `{count,next,previous,results}`, `{items,total,limit,offset}`,
 /// `{data,next_cursor}`.
 pub(crate) const RECORDS: Records = Records::Lists(&["", "/results", "/items", "/data"]);
-/// What else is read of a page, in the order of [`Found`].
+/// What else is read of a page, in the order of [`Envelope`].
 const WANTED: [&str; 5] = ["/next", "/next_cursor", "/count", "/total", "/offset"];
 /// Documented as the most; the default of 20 would use up an hourly limit five times as fast.
 const PAGE_SIZE: u32 = 100;
@@ -27,7 +27,7 @@ pub(crate) struct List {
 
 /// A place in a list.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct ListPosition {
     at: At,
     #[serde(flatten)]
     progress: Progress,
@@ -51,33 +51,33 @@ enum At {
 }
 
 /// A page cut up.
-pub(crate) struct Cut {
+pub(crate) struct ListPage {
     pub records: Vec<Range<usize>>,
-    pub next: Option<Place>,
+    pub next: Option<ListPosition>,
     pub notes: Vec<Note>,
     pub gaps: Vec<Gap>,
 }
 
 /// The values at [`WANTED`]; null is told from missing.
-struct Found {
+struct Envelope {
     next: Option<Value>,
     cursor: Option<Value>,
     total: Option<u64>,
     offset: Option<Value>,
 }
 
-impl Place {
+impl ListPosition {
     /// Whether this is the first page of the list, be it for the second time.
     pub(crate) const fn is_start(&self) -> bool {
         matches!(self.at, At::Start)
     }
 }
 
-impl Cut {
+impl ListPage {
     fn end(&mut self, ending: Ending) {
         self.notes.extend(ending.notes);
         self.gaps = ending.gaps;
-        self.next = ending.again.map(|progress| Place {
+        self.next = ending.again.map(|progress| ListPosition {
             at: At::Start,
             progress,
         });
@@ -107,7 +107,7 @@ impl List {
     }
 
     /// The question for a page.
-    pub(crate) fn request(&self, place: &Place) -> Request {
+    pub(crate) fn request(&self, place: &ListPosition) -> Request {
         let first = Request::get(self.path);
         match &place.at {
             At::Start => first.query("page_size", PAGE_SIZE),
@@ -138,31 +138,36 @@ impl List {
     }
 
     /// Cuts a page of the list of `name`, and finds the next one.
-    pub(crate) fn cut(&self, place: Place, response: &Response, name: &str) -> Result<Cut> {
+    pub(crate) fn cut(
+        &self,
+        place: ListPosition,
+        response: &Response,
+        name: &str,
+    ) -> Result<ListPage> {
         let mut split = self.client.cut(response, RECORDS, &[], &WANTED)?;
         let mut notes = split.notes(name);
         let [next, cursor, count, whole, offset] =
             <[_; 5]>::try_from(std::mem::take(&mut split.found))
                 .map_err(|_| Error::new(Kind::Unexpected, "a page was not cut as asked"))?;
-        let found = Found {
+        let found = Envelope {
             next,
             cursor,
             total: total(count.or(whole).as_ref(), name, &mut notes),
             offset,
         };
-        let Place { at, mut progress } = place;
+        let ListPosition { at, mut progress } = place;
         progress.require_list(&split, found.total)?;
         let count = split.records.len();
         progress.take(&response.body, &mut split.records, found.total, true);
         let next = self.next(&at, &mut progress, count, &found)?;
-        let mut cut = Cut {
+        let mut cut = ListPage {
             records: split.records,
             next: None,
             notes,
             gaps: Vec::new(),
         };
         match next {
-            Some(at) => cut.next = Some(Place { at, progress }),
+            Some(at) => cut.next = Some(ListPosition { at, progress }),
             None => cut.end(progress.end(name, false)),
         }
         Ok(cut)
@@ -174,8 +179,8 @@ impl List {
     }
 
     /// The end of the list of `name` at a page that is not there any more, because the list has become shorter.
-    pub(crate) fn cut_short(&self, place: Place, name: &str) -> Cut {
-        let mut cut = Cut {
+    pub(crate) fn cut_short(&self, place: ListPosition, name: &str) -> ListPage {
+        let mut cut = ListPage {
             records: Vec::new(),
             next: None,
             notes: Vec::new(),
@@ -192,7 +197,7 @@ impl List {
         at: &At,
         progress: &mut Progress,
         count: usize,
-        found: &Found,
+        found: &Envelope,
     ) -> Result<Option<At>> {
         let Some(next) = self.goes_on_at(at, progress, count, found)? else {
             return Ok(None);
@@ -214,7 +219,7 @@ impl List {
         at: &At,
         progress: &Progress,
         count: usize,
-        found: &Found,
+        found: &Envelope,
     ) -> Result<Option<At>> {
         if let Some(cursor) = cursor(found.cursor.as_ref(), "cursor")? {
             return Ok(Some(At::Cursor(cursor)));

@@ -40,7 +40,7 @@ pub(crate) enum Answer {
 }
 
 #[derive(Deserialize)]
-struct Tokened {
+struct TokenReply {
     access: Option<Secret>,
     refresh: Option<Secret>,
     mfa_required: Option<bool>,
@@ -105,7 +105,7 @@ impl Login {
 
 impl Answer {
     pub(crate) fn read(body: &[u8]) -> Self {
-        let Ok(answer) = serde_json::from_slice::<Tokened>(body) else {
+        let Ok(answer) = serde_json::from_slice::<TokenReply>(body) else {
             return Self::Other;
         };
         match answer.access.filter(|access| !access.expose().is_empty()) {

@@ -2,7 +2,7 @@
 
 use headwater::{
     ConfigPatch,
-    http::{Access, Asked, Client, Prober, Records, Request},
+    http::{Access, Client, Prober, Records, Request, StreamAccess},
     prelude::*,
 };
 
@@ -22,7 +22,7 @@ const WHERE: &str = "Settings > Developer";
 const OBJECT: Records = Records::One("");
 
 /// The data sources where they had to be asked for already; else the check after which nothing more can be asked.
-type Judged = Result<Option<Sources>, Box<Check>>;
+type SourcesOrCheck = Result<Option<Sources>, Box<Check>>;
 
 /// The account first: it is the cheapest question that needs credentials. Then the plan, then each list.
 pub(crate) async fn probe(source: &Claribi, probe: &mut Probe) {
@@ -70,7 +70,7 @@ async fn by_key(
     style: KeyStyle,
     others: &[(KeyStyle, Client)],
     probe: &mut Probe,
-) -> Judged {
+) -> SourcesOrCheck {
     let first = prober.first(&status(), OBJECT).await;
     let latency = first.latency;
     let is_denied = first.access == Access::Denied;
@@ -136,7 +136,7 @@ async fn takes_the_key(client: &Client) -> bool {
 }
 
 /// Judges an e-mail address and a password.
-async fn by_login(prober: &Prober<'_>, login: &Login, probe: &mut Probe) -> Judged {
+async fn by_login(prober: &Prober<'_>, login: &Login, probe: &mut Probe) -> SourcesOrCheck {
     let asking = self::prober(login.client());
     let first = asking.first(&login.request(), OBJECT).await;
     let latency = first.latency;
@@ -198,7 +198,7 @@ async fn plan(prober: &Prober<'_>, probe: &mut Probe) {
 }
 
 /// What the request for the records of a stream told.
-fn access(stream: &str, asked: &Asked) -> Check {
+fn access(stream: &str, asked: &StreamAccess) -> Check {
     let check = match &asked.access {
         Access::Granted => granted(stream),
         Access::Denied | Access::Unauthenticated => denied(stream),

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use headwater::{
-    Chosen, Gap, Mend, Note, Scope,
+    Gap, Mend, Note, Scope, ScopeValue,
     http::{Client, Records, Request, Response, Snapshot},
     prelude::*,
 };
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     details::{Details, MISSES_THAT_TELL, id_of, spread},
-    list::{List, Place},
+    list::{List, ListPosition},
     records::{AccountStatus, BillingUsage, Dashboard, DataSource, Report},
 };
 
@@ -120,7 +120,7 @@ impl fmt::Debug for ListStream {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Token {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    page: Option<Place>,
+    page: Option<ListPosition>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pending: VecDeque<String>,
     details: Details,
@@ -130,8 +130,8 @@ impl ListStream {
     async fn page(&self, token: Option<Token>) -> Result<Page<Token, ()>> {
         let (place, details) = match token {
             Some(token) => (token.page.unwrap_or_default(), token.details),
-            None if self.read_details => (Place::default(), Details::Unknown),
-            None => (Place::default(), Details::Absent),
+            None if self.read_details => (ListPosition::default(), Details::Unknown),
+            None => (ListPosition::default(), Details::Absent),
         };
         let client = self.list.client();
         let name = self.spec.name;
@@ -337,7 +337,7 @@ impl Stream for ListStream {
             true => "on",
             false => "off",
         };
-        Scope::default().option("read_details", Chosen::As(details.to_owned()))
+        Scope::default().option("read_details", ScopeValue::As(details.to_owned()))
     }
 
     async fn fetch(&self, (): (), token: Option<Token>) -> Result<Page<Token, ()>> {

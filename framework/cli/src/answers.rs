@@ -11,9 +11,9 @@ use std::{
 
 use headwater_core::{
     AnyConnector, Choice, Error, Field, FieldError, FieldKind, FormModel, Kind, Notice, Registry,
-    Validated,
+    ValidConfig,
 };
-use headwater_host::references::{self, EnvFile, Unresolved};
+use headwater_host::references::{self, EnvFile, UnfollowedReference};
 use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, MapAccess, Visitor},
@@ -31,23 +31,23 @@ use crate::{
 /// A form's answers are small; anything larger is the wrong file.
 const LARGEST_CONFIG: u64 = 1 << 20;
 /// How often a terminal is asked again.
-const MOST_ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 3;
 
 /// A config that was given, in both of its forms.
-pub(crate) struct Gathered<'r> {
+pub(crate) struct ResolvedInput<'r> {
     pub connector: &'r Arc<dyn AnyConnector>,
     pub form: FormModel,
     /// As it was given, with its references.
     pub answer: Value,
     /// With what the references led to.
-    pub config: Validated,
+    pub config: ValidConfig,
 }
 
 /// The connector that was named, and a valid config for it.
 pub(crate) fn gather<'r>(
     registry: &'r Registry,
     options: &Config,
-) -> Result<(&'r Arc<dyn AnyConnector>, Validated), Failure> {
+) -> Result<(&'r Arc<dyn AnyConnector>, ValidConfig), Failure> {
     let gathered = gather_answer(registry, options)?;
     Ok((gathered.connector, gathered.config))
 }
@@ -56,7 +56,7 @@ pub(crate) fn gather<'r>(
 pub(crate) fn gather_answer<'r>(
     registry: &'r Registry,
     options: &Config,
-) -> Result<Gathered<'r>, Failure> {
+) -> Result<ResolvedInput<'r>, Failure> {
     let connector = registry.get(&options.connector)?;
     let form = form(&**connector)?;
     let env_file = env_file(options.env_file.as_deref())?;
@@ -75,7 +75,7 @@ pub(crate) fn gather_answer<'r>(
         (answer, config)
     };
     tell(&config.notices);
-    Ok(Gathered {
+    Ok(ResolvedInput {
         connector,
         form,
         answer,
@@ -89,7 +89,7 @@ pub(crate) fn judged(
     form: &FormModel,
     answer: &Value,
     env_file: &EnvFile,
-) -> Result<Validated, Failure> {
+) -> Result<ValidConfig, Failure> {
     // A command of a reference does not get the Ctrl-C of the terminal itself.
     let judged = judge(connector, form, answer.clone(), env_file);
     runtime()?.block_on(until_stopped(judged))?
@@ -164,7 +164,7 @@ pub(crate) fn is_terminal() -> bool {
 pub(crate) fn examine<'r>(
     registry: &'r Registry,
     options: &Config,
-) -> Result<(&'r Arc<dyn AnyConnector>, Vec<Unresolved>), Failure> {
+) -> Result<(&'r Arc<dyn AnyConnector>, Vec<UnfollowedReference>), Failure> {
     let connector = registry.get(&options.connector)?;
     let form = form(&**connector)?;
     if !is_given(options) {
@@ -252,7 +252,7 @@ async fn judge(
     form: &FormModel,
     mut answer: Value,
     env_file: &EnvFile,
-) -> Result<Validated, Failure> {
+) -> Result<ValidConfig, Failure> {
     references::resolve(form, &mut answer, env_file)
         .await
         .map_err(Failure::Form)?;
@@ -428,11 +428,11 @@ fn put(answer: &mut Value, pointer: &str, value: Value) {
 }
 
 /// Asks for what is missing, then again for what was refused.
-fn ask<F: Future<Output = Result<Validated, Failure>>>(
+fn ask<F: Future<Output = Result<ValidConfig, Failure>>>(
     form: &FormModel,
     mut answer: Value,
     judge: impl Fn(Value) -> F,
-) -> Result<(Value, Validated), Failure> {
+) -> Result<(Value, ValidConfig), Failure> {
     let undecided = undecided(form, &answer);
     let is_missing = |field: &&Field, answer: &Value| {
         !field.advanced && answer.pointer(&field.pointer).is_none()
@@ -459,7 +459,7 @@ fn ask<F: Future<Output = Result<Validated, Failure>>>(
             question(field, &mut answer)?;
         }
         let errors = match runtime()?.block_on(judge(answer.clone())) {
-            Err(Failure::Form(errors)) if round < MOST_ROUNDS => errors,
+            Err(Failure::Form(errors)) if round < MAX_ROUNDS => errors,
             other => return other.map(|config| (answer, config)),
         };
         open = form

@@ -165,7 +165,7 @@ pub(crate) struct Read {
     pub config: Config,
 
     #[command(flatten)]
-    pub store: StorePlace,
+    pub store: StoreOption,
 
     #[command(flatten)]
     pub run: Run,
@@ -190,7 +190,7 @@ pub(crate) struct Sync {
     pub config: Config,
 
     #[command(flatten)]
-    pub store: StorePlace,
+    pub store: StoreOption,
 
     /// Where the records go: sqlite:FILE, postgres://HOST/DATABASE, parquet:FOLDER, s3://BUCKET/PREFIX or
     /// jsonl:FOLDER. The position is kept there, too. With a password in it, by reference only, as in env:NAME. A
@@ -276,7 +276,7 @@ pub(crate) struct Plan {
     pub config: Config,
 
     #[command(flatten)]
-    pub store: StorePlace,
+    pub store: StoreOption,
 
     /// A stream to plan; may be repeated. All of them by default.
     #[arg(long = "stream", value_name = "STREAM")]
@@ -298,20 +298,20 @@ pub(crate) struct Plan {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateCommand {
     /// Show how far each stream got.
-    Show(Place),
+    Show(StateLocation),
     /// Say in words what was read, what will be read again, and why.
     Explain {
         #[command(flatten)]
         config: Config,
         #[command(flatten)]
-        store: StorePlace,
+        store: StoreOption,
         #[command(flatten)]
         at: At,
     },
     /// Forget a stream: the next run reads it from the start. One that leads a group takes its companions along.
     Reset {
         #[command(flatten)]
-        place: Place,
+        place: StateLocation,
         /// A stream; may be repeated.
         #[arg(
             long = "stream",
@@ -326,7 +326,7 @@ pub(crate) enum StateCommand {
     /// Read again what was set aside, with the next run.
     Retry {
         #[command(flatten)]
-        place: Place,
+        place: StateLocation,
         /// The stream.
         #[arg(long)]
         stream: String,
@@ -336,7 +336,7 @@ pub(crate) enum StateCommand {
         #[command(flatten)]
         config: Config,
         #[command(flatten)]
-        store: StorePlace,
+        store: StoreOption,
         #[command(flatten)]
         at: At,
         /// The stream.
@@ -356,7 +356,7 @@ pub(crate) enum StateCommand {
 }
 
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Place {
+pub(crate) struct StateLocation {
     /// A state file, or a destination that keeps the position, such as sqlite:FILE.
     #[arg(value_name = "PLACE")]
     pub place: String,
@@ -410,7 +410,7 @@ pub(crate) enum Fate {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Connection {
     #[command(flatten)]
-    pub place: StorePlace,
+    pub place: StoreOption,
 
     #[command(subcommand)]
     pub command: ConnectionCommand,
@@ -481,19 +481,19 @@ pub(crate) struct Serve {
 
     /// How many connections may be open at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = value_parser!(u16).range(1..))]
-    pub most_connections: u16,
+    pub max_connections: u16,
 
     /// A file of variables that references to secrets may name.
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
 
     #[command(flatten)]
-    pub place: StorePlace,
+    pub place: StoreOption,
 }
 
 /// Which store to use.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct StorePlace {
+pub(crate) struct StoreOption {
     /// The store: a SQLite file, or a PostgreSQL database at `postgres://USER@HOST/DATABASE`. By default the one that
     /// HEADWATER_STORE names, else `store.db` in HEADWATER_HOME or in the data folder of this user.
     #[arg(long, value_name = "PLACE", global = true)]
@@ -607,7 +607,7 @@ pub(crate) struct RemoveConnection {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Token {
     #[command(flatten)]
-    pub place: StorePlace,
+    pub place: StoreOption,
 
     #[command(subcommand)]
     pub command: TokenCommand,
@@ -629,7 +629,7 @@ pub(crate) enum TokenCommand {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Audit {
     #[command(flatten)]
-    pub place: StorePlace,
+    pub place: StoreOption,
 
     #[command(subcommand)]
     pub command: AuditCommand,

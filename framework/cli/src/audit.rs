@@ -1,7 +1,7 @@
 //! `audit`: who did what, and whether the list is as headwater wrote it.
 
 use headwater_core::Kind;
-use headwater_store::{Audited, Store};
+use headwater_store::{AuditRow, Store};
 use serde_json::{Value, json};
 
 use crate::{
@@ -48,7 +48,7 @@ fn list(store: &mut Store, name: Option<&str>, most: u32, terminal: &Terminal) -
     table(&lines).iter().try_for_each(|row| terminal.print(row))
 }
 
-fn as_json(row: &Audited) -> Value {
+fn as_json(row: &AuditRow) -> Value {
     json!({
         "row": row.id, "time": row.time, "actor": row.who, "action": row.what, "name": row.name,
         "version": row.version, "outcome": row.outcome, "request_id": row.request_id,
@@ -71,5 +71,5 @@ fn verify(store: &mut Store, terminal: &Terminal) -> Outcome {
          compare it with a copy",
         proof.rows, proof.expected
     ));
-    Err(Failure::Said(Kind::DataInvalid))
+    Err(Failure::CheckSummary(Kind::DataInvalid))
 }

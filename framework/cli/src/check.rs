@@ -56,7 +56,9 @@ pub(crate) fn machine(connector: &str, report: &ProbeReport) -> Value {
 /// What is left to say of a report that was shown: its exit code.
 pub(crate) fn verdict(report: &ProbeReport) -> Outcome {
     match report.failure() {
-        Some(check) => Err(Failure::Said(check.kind.unwrap_or(Kind::Unexpected))),
+        Some(check) => Err(Failure::CheckSummary(
+            check.kind.unwrap_or(Kind::Unexpected),
+        )),
         None => Ok(()),
     }
 }

@@ -4,12 +4,12 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use headwater_core::{
     AnyConnector, Egress, Error, Field, FieldKind, FormModel, Kind, ProbeReport, Registry,
-    Validated, tidy,
+    ValidConfig, tidy,
 };
 use headwater_host::references::{self, EnvFile};
 use headwater_store::{
-    Actor, Connection, Contents, Holder, Label, LastCheck, LastSync, Listed, NewConnection,
-    PastRun, Store,
+    Actor, Connection, ConnectionSummary, Contents, Label, LastCheck, LastSync, NewConnection,
+    PastRun, RunHolder, Store,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,7 @@ use crate::{
     args::{self, AddConnection, ConnectionCommand, RotateConnection},
     check,
     runtime::runtime,
-    saved::{Opened, open_connection, open_store},
+    saved::{OpenConnection, open_connection, open_store},
     terminal::{Terminal, Tone, count, say, table, until_stopped},
 };
 
@@ -98,7 +98,7 @@ fn add(
 
 fn tested(
     connector: &dyn AnyConnector,
-    config: &Validated,
+    config: &ValidConfig,
     context: NewContext,
 ) -> Result<ProbeReport, Failure> {
     let source = connector.open(config, &context(&Egress::Anywhere)?)?;
@@ -166,8 +166,8 @@ fn finish(
 }
 
 /// All connections, page by page.
-fn listed(store: &mut Store) -> Result<Vec<Listed>, Error> {
-    let mut listed: Vec<Listed> = Vec::new();
+fn listed(store: &mut Store) -> Result<Vec<ConnectionSummary>, Error> {
+    let mut listed: Vec<ConnectionSummary> = Vec::new();
     loop {
         let after = listed.last().map(|one| one.name.clone());
         let page = store.list(after.as_deref(), PAGE, None)?;
@@ -241,7 +241,7 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
 }
 
 /// What a field of a saved config holds, as far as it may be shown.
-enum Held {
+enum FieldValue {
     Sealed,
     /// What a reference leads to, in words.
     Reference(String),
@@ -249,22 +249,22 @@ enum Held {
 }
 
 /// A field of a saved config.
-struct Shown<'f> {
+struct FieldRow<'f> {
     pointer: Cow<'f, str>,
     title: &'f str,
-    held: Held,
+    held: FieldValue,
 }
 
 /// What is saved, with the ways to sign in that were chosen first.
-fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<Shown<'f>> {
+fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<FieldRow<'f>> {
     let config = &connection.config;
     let chosen = form.fields.iter().filter_map(|field| {
         let FieldKind::OneOf { tag, .. } = &field.kind else {
             return None;
         };
         let pointer = format!("{}/{tag}", field.pointer);
-        Some(Shown {
-            held: Held::Plain(config.pointer(&pointer)?.clone()),
+        Some(FieldRow {
+            held: FieldValue::Plain(config.pointer(&pointer)?.clone()),
             pointer: pointer.into(),
             title: &field.title,
         })
@@ -276,15 +276,15 @@ fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<Shown<'f>> {
     let held = |field: &'f Field| {
         let reference = references.iter().find(|one| one.pointer == field.pointer);
         let held = match (reference, config.pointer(&field.pointer)) {
-            _ if connection.sealed.contains(&field.pointer) => Held::Sealed,
-            (Some(reference), _) => Held::Reference(reference.target.clone()),
+            _ if connection.sealed.contains(&field.pointer) => FieldValue::Sealed,
+            (Some(reference), _) => FieldValue::Reference(reference.target.clone()),
             // Whatever it is, it is not shown.
             (None, Some(_)) if field.kind == FieldKind::Secret => {
-                Held::Reference("a reference that cannot be followed".to_owned())
+                FieldValue::Reference("a reference that cannot be followed".to_owned())
             }
-            (None, value) => Held::Plain(value?.clone()),
+            (None, value) => FieldValue::Plain(value?.clone()),
         };
-        Some(Shown {
+        Some(FieldRow {
             pointer: (&*field.pointer).into(),
             title: &field.title,
             held,
@@ -307,9 +307,9 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
         .iter()
         .map(|field| {
             let value = match &field.held {
-                Held::Sealed => "set, sealed".to_owned(),
-                Held::Reference(target) => format!("set, {target}"),
-                Held::Plain(value) => value
+                FieldValue::Sealed => "set, sealed".to_owned(),
+                FieldValue::Reference(target) => format!("set, {target}"),
+                FieldValue::Plain(value) => value
                     .as_str()
                     .map_or_else(|| value.to_string(), str::to_owned),
             };
@@ -375,19 +375,19 @@ fn last_check(check: &LastCheck) -> Value {
     json!({ "at": check.checked, "outcome": said.outcome, "code": said.code, "message": said.message })
 }
 
-fn shown(connection: &Connection, held: &[Shown], runs: &[PastRun]) -> Value {
+fn shown(connection: &Connection, held: &[FieldRow], runs: &[PastRun]) -> Value {
     let (mut config, mut secrets) = (Map::new(), Map::new());
     for field in held {
         let pointer = field.pointer.to_string();
         match &field.held {
-            Held::Sealed => secrets.insert(pointer, json!({ "kind": "sealed" })),
-            Held::Reference(target) => {
+            FieldValue::Sealed => secrets.insert(pointer, json!({ "kind": "sealed" })),
+            FieldValue::Reference(target) => {
                 secrets.insert(pointer, json!({ "kind": "reference", "target": target }))
             }
-            Held::Plain(value) => config.insert(pointer, value.clone()),
+            FieldValue::Plain(value) => config.insert(pointer, value.clone()),
         };
     }
-    let holder = |holder: &Holder| json!({ "name": holder.name, "since": holder.since, "until": holder.until });
+    let holder = |holder: &RunHolder| json!({ "name": holder.name, "since": holder.since, "until": holder.until });
     let run = |run: &PastRun| json!({ "run": run.epoch, "by": run.holder, "started": run.started, "ended": run.ended, "receipt": run.receipt });
     json!({
         "connection": connection.name,
@@ -412,7 +412,7 @@ fn shown(connection: &Connection, held: &[Shown], runs: &[PastRun]) -> Value {
 
 fn test(
     store: &mut Store,
-    opened: &Opened<'_>,
+    opened: &OpenConnection<'_>,
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
@@ -473,7 +473,7 @@ fn rotate(
     }
     // As it was given: without the secrets that stay.
     let given = answer.clone();
-    store.reveal(&form, &connection, &mut answer)?;
+    store.unseal(&form, &connection, &mut answer)?;
     let config = judged(&**connector, &form, &answer, env_file)?;
     let tested = match options.no_test {
         true => None,
@@ -542,7 +542,7 @@ fn remove(store: &mut Store, options: &args::RemoveConnection, terminal: &Termin
         let answer = read_line(&format!("Remove {name} with {what}? [y/N]: "))?;
         if !is_yes(&answer) {
             say("nothing was removed");
-            return Err(Failure::Said(Kind::Cancelled));
+            return Err(Failure::CheckSummary(Kind::Cancelled));
         }
     }
     store.remove(name, &Actor::local())?;
@@ -588,5 +588,5 @@ fn rekey(store: &mut Store, terminal: &Terminal) -> Outcome {
     say(
         "the old key stays until every connection can be read; remove those that cannot, and run rekey again",
     );
-    Err(Failure::Said(Kind::ConfigInvalid))
+    Err(Failure::CheckSummary(Kind::ConfigInvalid))
 }

@@ -33,7 +33,7 @@ const SIZE: u64 = 60;
 /// The first read is killed once it has written so many records: in the middle of a stream of single requests.
 const KILL_AFTER: usize = 90;
 /// When even this many polls do not see them, something is wrong.
-const MOST_POLLS: usize = 2_000;
+const MAX_POLLS: usize = 2_000;
 const POLL: Duration = Duration::from_millis(30);
 
 pub(crate) fn demo(
@@ -260,7 +260,7 @@ impl Demo<'_> {
     async fn read_and_kill(&self) -> Result<(&'static str, usize), Error> {
         let catalog = self.connector.catalog();
         let mut child = self.start().await?;
-        for _ in 0..MOST_POLLS {
+        for _ in 0..MAX_POLLS {
             sleep(POLL).await;
             let written: Vec<(&str, usize)> = catalog
                 .iter()

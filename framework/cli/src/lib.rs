@@ -56,7 +56,7 @@ pub(crate) enum Failure {
     /// A form that was refused, with every error in it.
     Form(Vec<FieldError>),
     /// Everything has been said already; only the code is left.
-    Said(Kind),
+    CheckSummary(Kind),
     /// The same, for a run that got to its end with something missing.
     Partial,
 }
@@ -135,7 +135,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn report(failure: &Failure, json: bool) -> u8 {
     let (kind, text, machine) = match failure {
-        Failure::Said(kind) => return kind.exit_code(),
+        Failure::CheckSummary(kind) => return kind.exit_code(),
         Failure::Partial => return PARTIAL,
         Failure::Error(error) => {
             let delay = error.delay().map(|delay| delay.as_secs());
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_help_and_the_document_have_the_same_exit_codes_with_the_same_words() {
-        let failures = kinds().into_iter().map(Failure::Said);
+        let failures = kinds().into_iter().map(Failure::CheckSummary);
         let failures = failures.chain([Failure::Partial]);
         let codes = failures.map(|failure| report(&failure, true));
         let mut codes: Vec<u8> = codes.chain([0]).collect();

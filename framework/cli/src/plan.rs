@@ -1,6 +1,6 @@
 //! `plan`: what a run would read, and what that takes.
 
-use headwater_core::{Allowance, Egress, Extent, Registry};
+use headwater_core::{Allowance, Egress, PartitionRange, Registry};
 use headwater_host::{Delivery, Plan, PlannedPartition, State};
 use serde_json::{Value, json};
 
@@ -9,14 +9,14 @@ use crate::{
     answers::env_file,
     args::Plan as Options,
     runtime::runtime,
-    saved::{Chosen, choose},
+    saved::{Target, choose},
     state::kept_in,
     sync::destination,
     terminal::{Terminal, count, table, thousands, until_stopped},
 };
 
 /// Partitions of one stream that are listed for people.
-const MOST_SHOWN: usize = 12;
+const MAX_SHOWN: usize = 12;
 
 pub(crate) fn plan(
     registry: &Registry,
@@ -24,7 +24,7 @@ pub(crate) fn plan(
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    let Chosen {
+    let Target {
         connector,
         config,
         name,
@@ -97,11 +97,11 @@ fn show(plan: &Plan, terminal: &Terminal) -> Outcome {
                     .to_vec(),
             );
         }
-        for (index, partition) in stream.partitions.iter().take(MOST_SHOWN).enumerate() {
+        for (index, partition) in stream.partitions.iter().take(MAX_SHOWN).enumerate() {
             let name = if index == 0 { name.as_str() } else { "" };
             rows.push(row(name, partition));
         }
-        let rest = stream.partitions.len().saturating_sub(MOST_SHOWN);
+        let rest = stream.partitions.len().saturating_sub(MAX_SHOWN);
         if rest > 0 {
             let text = format!("and {}", count(rest, "more partition"));
             rows.push(["", text.as_str(), "", "", ""].map(str::to_owned).to_vec());
@@ -158,7 +158,7 @@ fn row(name: &str, partition: &PlannedPartition) -> Vec<String> {
     let number = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), thousands);
     vec![
         name.to_owned(),
-        described(&partition.extent),
+        described(&partition.range),
         number(partition.records),
         number(partition.requests),
         if partition.jobs == 0 {
@@ -170,14 +170,14 @@ fn row(name: &str, partition: &PlannedPartition) -> Vec<String> {
 }
 
 /// What a partition covers, in a few words.
-fn described(extent: &Extent) -> String {
-    let times = match (extent.from, extent.to) {
+fn described(range: &PartitionRange) -> String {
+    let times = match (range.from, range.to) {
         (Some(from), Some(to)) => format!("{} to {}", short(from), short(to)),
         (Some(from), None) => format!("from {}", short(from)),
         (None, Some(to)) => format!("to {}", short(to)),
         (None, None) => String::new(),
     };
-    match (extent.title.as_str(), times.as_str()) {
+    match (range.title.as_str(), times.as_str()) {
         ("", "") => "everything".to_owned(),
         (title, "") => title.to_owned(),
         ("", times) => times.to_owned(),

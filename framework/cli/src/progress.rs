@@ -22,14 +22,14 @@ const EVENT_EVERY: Duration = Duration::from_secs(1);
 /// What is shown while a run goes on.
 pub(crate) struct Progress {
     bars: MultiProgress,
-    streams: BTreeMap<String, Shown>,
+    streams: BTreeMap<String, StreamBar>,
     quiet: bool,
     is_json: bool,
     meter: Arc<Meter>,
 }
 
 /// What is shown of one stream.
-struct Shown {
+struct StreamBar {
     bar: ProgressBar,
     started: Instant,
     last_event: Option<Instant>,
@@ -99,7 +99,7 @@ impl Progress {
         shown.bar.set_message(text.to_owned());
     }
 
-    fn shown(&mut self, stream: &str) -> &mut Shown {
+    fn shown(&mut self, stream: &str) -> &mut StreamBar {
         let bars = &self.bars;
         self.streams.entry(stream.to_owned()).or_insert_with(|| {
             let bar = bars.add(ProgressBar::no_length());
@@ -109,7 +109,7 @@ impl Progress {
             if !bars.is_hidden() {
                 bar.enable_steady_tick(Duration::from_millis(200));
             }
-            Shown {
+            StreamBar {
                 bar,
                 started: Instant::now(),
                 last_event: None,

@@ -17,8 +17,8 @@ use crate::{
     progress::Progress,
     receipt::tell,
     runtime::runtime,
-    saved::{Chosen, choose},
-    signals::Stops,
+    saved::{Target, choose},
+    signals::StopSignals,
     terminal::{Terminal, until_stopped},
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn read(
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    let Chosen {
+    let Target {
         connector, config, ..
     } = choose(registry, &options.config, &options.store)?;
     let redaction = redaction(
@@ -65,7 +65,7 @@ pub(crate) fn read(
     let receipt = carry_out(&*source, &options.run, state, sink, run, None)?;
     tell(&receipt, &options.run, options.out.is_some(), terminal)?;
     match receipt.failure() {
-        Some(kind) => Err(Failure::Said(kind)),
+        Some(kind) => Err(Failure::CheckSummary(kind)),
         None if receipt.outcome == headwater_host::Outcome::Partial => Err(Failure::Partial),
         None => Ok(()),
     }
@@ -170,7 +170,7 @@ pub(crate) fn treatment(options: &Treatment) -> Option<Redaction> {
 pub(crate) fn on_signal(stop: watch::Sender<bool>) {
     // At once, and not in the task: whoever is told next that this runs may end it. Without a handler a signal keeps its usual
     // effect, which is a stop as well.
-    let Ok(mut stops) = Stops::new() else {
+    let Ok(mut stops) = StopSignals::new() else {
         return;
     };
     tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use headwater_core::{DataClass, Kind};
-use headwater_host::{Action, Deletes, Ending, Flag, Receipt, Unseen};
+use headwater_host::{Action, Deletes, Ending, Flag, Receipt, UnseenRows};
 
 use crate::{
     Outcome,
@@ -68,7 +68,7 @@ fn show(receipt: &Receipt) {
         }
     }
     for stream in &receipt.streams {
-        if let Some(Unseen { rows, deletes }) = stream.unseen
+        if let Some(UnseenRows { rows, deletes }) = stream.unseen
             && rows > 0
         {
             let rows = count(usize::try_from(rows).unwrap_or(usize::MAX), "row");

@@ -2,44 +2,44 @@
 
 use std::{env, sync::Arc};
 
-use headwater_core::{AnyConnector, Error, Kind, Registry, Secret, Validated};
+use headwater_core::{AnyConnector, Error, Kind, Registry, Secret, ValidConfig};
 use headwater_host::references::EnvFile;
-use headwater_store::{Connection, Place, Store, key_text};
+use headwater_store::{Connection, Store, StoreLocation, key_text};
 
 use crate::{
     Failure,
     answers::{env_file, form, gather, judged},
-    args::{Config, StorePlace},
+    args::{Config, StoreOption},
     runtime::runtime,
 };
 
 /// A saved connection with everything that a source is opened with.
-pub(crate) struct Opened<'r> {
+pub(crate) struct OpenConnection<'r> {
     pub connector: &'r Arc<dyn AnyConnector>,
     pub connection: Connection,
-    pub config: Validated,
+    pub config: ValidConfig,
 }
 
 /// The store that the options or the environment name.
-pub(crate) fn open_store(options: &StorePlace, env_file: &EnvFile) -> Result<Store, Failure> {
+pub(crate) fn open_store(options: &StoreOption, env_file: &EnvFile) -> Result<Store, Failure> {
     let (place, key) = find_store(options, env_file)?;
     Ok(Store::open(&place, key.as_ref())?)
 }
 
 /// Where the store is, and its key where that was given.
 pub(crate) fn find_store(
-    options: &StorePlace,
+    options: &StoreOption,
     env_file: &EnvFile,
-) -> Result<(Place, Option<Secret>), Failure> {
+) -> Result<(StoreLocation, Option<Secret>), Failure> {
     let place = place(options)?;
     // Ctrl-C keeps its usual effect, also on the questions that are asked later.
     let key = runtime()?.block_on(key_text(options.key.as_deref(), env_file))?;
     Ok((place, key))
 }
 
-fn place(options: &StorePlace) -> Result<Place, Error> {
+fn place(options: &StoreOption) -> Result<StoreLocation, Error> {
     if let Some(text) = &options.store {
-        let place = Place::parse(text)?;
+        let place = StoreLocation::parse(text)?;
         if place.has_password() {
             let text = "arguments can be seen by everybody on this machine; put the URL of the store with its password into \
                         HEADWATER_STORE";
@@ -48,19 +48,19 @@ fn place(options: &StorePlace) -> Result<Place, Error> {
         return Ok(place);
     }
     match env::var("HEADWATER_STORE") {
-        Ok(text) if !text.is_empty() => Place::parse(&text),
+        Ok(text) if !text.is_empty() => StoreLocation::parse(&text),
         Err(env::VarError::NotUnicode(_)) => Err(Error::new(
             Kind::ConfigInvalid,
             "HEADWATER_STORE is not UTF-8 text",
         )),
-        _ => Place::standard(),
+        _ => StoreLocation::standard(),
     }
 }
 
 /// What a command reads from: a connector with a config, or a saved connection.
-pub(crate) struct Chosen<'r> {
+pub(crate) struct Target<'r> {
     pub connector: &'r Arc<dyn AnyConnector>,
-    pub config: Validated,
+    pub config: ValidConfig,
     /// What the state and the tables of the run are kept under.
     pub name: String,
     /// The store with the connection, where it is a saved one.
@@ -71,12 +71,12 @@ pub(crate) struct Chosen<'r> {
 pub(crate) fn choose<'r>(
     registry: &'r Registry,
     options: &Config,
-    place: &StorePlace,
-) -> Result<Chosen<'r>, Failure> {
+    place: &StoreOption,
+) -> Result<Target<'r>, Failure> {
     let name = options.connector.clone();
     if registry.get(&name).is_ok() {
         let (connector, config) = gather(registry, options)?;
-        return Ok(Chosen {
+        return Ok(Target {
             connector,
             config,
             name,
@@ -99,7 +99,7 @@ pub(crate) fn choose<'r>(
     let env_file = env_file(options.env_file.as_deref())?;
     let mut store = open_store(place, &env_file)?;
     let opened = open_connection(registry, &mut store, &name, &env_file)?;
-    Ok(Chosen {
+    Ok(Target {
         connector: opened.connector,
         config: opened.config,
         name,
@@ -113,14 +113,14 @@ pub(crate) fn open_connection<'r>(
     store: &mut Store,
     name: &str,
     env_file: &EnvFile,
-) -> Result<Opened<'r>, Failure> {
+) -> Result<OpenConnection<'r>, Failure> {
     let connection = store.get(name)?;
     let connector = registry.get(&connection.connector)?;
     let form = form(&**connector)?;
     let mut answer = connection.config.clone();
-    store.reveal(&form, &connection, &mut answer)?;
+    store.unseal(&form, &connection, &mut answer)?;
     let config = judged(&**connector, &form, &answer, env_file)?;
-    Ok(Opened {
+    Ok(OpenConnection {
         connector,
         connection,
         config,

@@ -6,7 +6,7 @@ use headwater_core::{Context, Egress, Error, Guard, Kind, Registry};
 use headwater_host::create::{Access, make_folder};
 use headwater_output::Destination;
 use headwater_server::{OpenStore, Options, Service};
-use headwater_store::{Place, Store};
+use headwater_store::{Store, StoreLocation};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -47,7 +47,7 @@ pub(crate) fn serve(
         allows_references: options.allow_references,
         env_file: Arc::new(env_file),
         schedules: !options.no_schedules,
-        most_connections: usize::from(options.most_connections),
+        max_connections: usize::from(options.max_connections),
         author_file: None,
     };
     let is_in_the_clear = is_on_a_network && service.tls.is_none();
@@ -101,7 +101,10 @@ pub(crate) async fn run(
 }
 
 /// What was given as `NAME=DESTINATION`, or a file for each connection beside the store.
-fn destinations(given: &[String], place: &Place) -> Result<BTreeMap<String, String>, Error> {
+fn destinations(
+    given: &[String],
+    place: &StoreLocation,
+) -> Result<BTreeMap<String, String>, Error> {
     let invalid = |text: String| Error::new(Kind::ConfigInvalid, text);
     let mut destinations = BTreeMap::new();
     for one in given {
@@ -125,8 +128,8 @@ fn destinations(given: &[String], place: &Place) -> Result<BTreeMap<String, Stri
     }
     if destinations.is_empty() {
         let folder = match place {
-            Place::File(path) => path.parent().unwrap_or(Path::new(".")).join("records"),
-            Place::Server(_) => {
+            StoreLocation::File(path) => path.parent().unwrap_or(Path::new(".")).join("records"),
+            StoreLocation::Server(_) => {
                 let text = "say where records go with --to, as in --to default=postgres://USER@HOST/DATABASE";
                 return Err(invalid(text.to_owned()));
             }

@@ -5,13 +5,13 @@ use std::{fs, io};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Ctrl-C, SIGTERM, and SIGHUP, by which a terminal says that it is gone. While this exists they have no other effect.
-pub(crate) struct Stops {
+pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Option<Signal>,
 }
 
-impl Stops {
+impl StopSignals {
     pub(crate) fn new() -> io::Result<Self> {
         // Under `nohup` it is ignored, and stays so.
         let hang_up = match is_ignored(SignalKind::hangup()) {

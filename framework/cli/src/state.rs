@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     NewContext, Outcome,
-    args::{Place, StateCommand},
+    args::{StateCommand, StateLocation},
     saved::choose,
     terminal::{Terminal, count, table, thousands},
 };
@@ -21,15 +21,15 @@ pub(crate) fn state(
     terminal: &Terminal,
 ) -> Outcome {
     match command {
-        StateCommand::Show(place) => show(&Kept::look(place)?, terminal),
+        StateCommand::Show(place) => show(&LocatedState::look(place)?, terminal),
         StateCommand::Explain { config, store, at } => {
             let chosen = choose(registry, config, store)?;
             let (connector, answer) = (chosen.connector, chosen.config);
-            let place = Place {
+            let place = StateLocation {
                 place: at.at.clone(),
                 connection: Some(config.connector.clone()),
             };
-            let state = of_connector(Kept::look(&place)?, &**connector, &at.at)?;
+            let state = of_connector(LocatedState::look(&place)?, &**connector, &at.at)?;
             let source = connector.open(&answer, &context(&Egress::Anywhere)?)?;
             explain(&state, &*source, terminal)
         }
@@ -39,15 +39,15 @@ pub(crate) fn state(
             all,
         } => {
             // Looked at first: what is refused changes nothing, not even who wrote there last.
-            reset(&mut Kept::look(place)?, streams, *all)?;
-            let mut kept = Kept::take(place)?;
+            reset(&mut LocatedState::look(place)?, streams, *all)?;
+            let mut kept = LocatedState::take(place)?;
             let read_anew = reset(&mut kept.state, streams, *all)?;
             kept.keep()?;
             terminal.print(&format!("{read_anew} will be read from the start"))
         }
         StateCommand::Retry { place, stream } => {
-            Kept::look(place)?.retry(stream)?;
-            let mut kept = Kept::take(place)?;
+            LocatedState::look(place)?.retry(stream)?;
+            let mut kept = LocatedState::take(place)?;
             let places = kept.state.retry(stream)?;
             kept.keep()?;
             terminal.print(&format!(
@@ -66,13 +66,13 @@ pub(crate) fn state(
             let chosen = choose(registry, config, store)?;
             let (connector, answer) = (chosen.connector, chosen.config);
             let source = connector.open(&answer, &context(&Egress::Anywhere)?)?;
-            let place = Place {
+            let place = StateLocation {
                 place: at.at.clone(),
                 connection: Some(config.connector.clone()),
             };
-            of_connector(Kept::look(&place)?, &**connector, &at.at)?
+            of_connector(LocatedState::look(&place)?, &**connector, &at.at)?
                 .rewind(&*source, stream, to)?;
-            let mut kept = Kept::take(&place)?;
+            let mut kept = LocatedState::take(&place)?;
             let names = kept.state.rewind(&*source, stream, to)?;
             kept.keep()?;
             terminal.print(&format!(
@@ -113,19 +113,19 @@ fn reset(state: &mut State, streams: &[String], all: bool) -> Result<String, Err
 }
 
 /// A state, and where to put it back.
-struct Kept {
+struct LocatedState {
     state: State,
-    home: Home,
+    home: StateHome,
 }
 
-enum Home {
+enum StateHome {
     File(std::path::PathBuf),
     Sink(Box<dyn Sink>),
 }
 
-impl Kept {
+impl LocatedState {
     /// The state of a place, without getting hold of it.
-    fn look(place: &Place) -> Result<State, Error> {
+    fn look(place: &StateLocation) -> Result<State, Error> {
         let Some((destination, connection)) = destination(place)? else {
             return State::open(Path::new(&place.place));
         };
@@ -133,18 +133,18 @@ impl Kept {
     }
 
     /// The state of a place, for changing it. A run that is under way there keeps it to itself.
-    fn take(place: &Place) -> Result<Self, Error> {
+    fn take(place: &StateLocation) -> Result<Self, Error> {
         let Some((destination, connection)) = destination(place)? else {
             let path = Path::new(&place.place);
             return Ok(Self {
                 state: State::open(path)?,
-                home: Home::File(path.to_owned()),
+                home: StateHome::File(path.to_owned()),
             });
         };
         if let Some(path) = destination.state_file() {
             return Ok(Self {
                 state: State::open(&path)?,
-                home: Home::File(path),
+                home: StateHome::File(path),
             });
         }
         let known = kept_in(&destination, connection)?.ok_or_else(|| nothing(place))?;
@@ -154,20 +154,20 @@ impl Kept {
             .ok_or_else(|| nothing(place))?;
         Ok(Self {
             state,
-            home: Home::Sink(sink),
+            home: StateHome::Sink(sink),
         })
     }
 
     fn keep(mut self) -> Result<(), Error> {
         match &mut self.home {
-            Home::File(path) => self.state.save(path),
-            Home::Sink(sink) => sink.commit(&mut self.state),
+            StateHome::File(path) => self.state.save(path),
+            StateHome::Sink(sink) => sink.commit(&mut self.state),
         }
     }
 }
 
 /// The destination that a place names, and the connection; none where it is a file.
-fn destination(place: &Place) -> Result<Option<(Destination, &str)>, Error> {
+fn destination(place: &StateLocation) -> Result<Option<(Destination, &str)>, Error> {
     let text = &place.place;
     if !text.contains(':') && Path::new(text).extension().is_none_or(|one| one == "json") {
         return Ok(None);
@@ -197,7 +197,7 @@ pub(crate) fn kept_in(destination: &Destination, connection: &str) -> Result<Opt
         .transpose()
 }
 
-fn nothing(place: &Place) -> Error {
+fn nothing(place: &StateLocation) -> Error {
     let connection = place.connection.as_deref().unwrap_or_default();
     Error::new(
         Kind::NotFound,

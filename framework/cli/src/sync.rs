@@ -16,7 +16,7 @@ use crate::{
     read::{carry_out, redaction, run_options},
     receipt::tell,
     runtime::runtime,
-    saved::{Chosen, choose},
+    saved::{Target, choose},
     terminal::{Terminal, require_output, until_stopped},
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn sync(
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    let Chosen {
+    let Target {
         connector,
         config,
         name,
@@ -84,7 +84,7 @@ pub(crate) fn sync(
     match (receipt.outcome, receipt.failure()) {
         (Ended::Complete, _) => Ok(()),
         (Ended::Partial, _) => Err(Failure::Partial),
-        (_, kind) => Err(Failure::Said(kind.unwrap_or(Kind::Unexpected))),
+        (_, kind) => Err(Failure::CheckSummary(kind.unwrap_or(Kind::Unexpected))),
     }
 }
 

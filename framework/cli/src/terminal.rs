@@ -12,7 +12,7 @@ use rustix::{
 };
 use serde::Serialize;
 
-use crate::{Failure, Outcome, signals::Stops};
+use crate::{Failure, Outcome, signals::StopSignals};
 
 /// Standard output, and what it can show.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ pub(crate) fn require_output() -> Result<(), Error> {
 /// Work that Ctrl-C, SIGTERM and SIGHUP end early, with everything that it has started. From then on these signals have no
 /// other effect, so whatever comes after it has to be wrapped as well, or look for them itself.
 pub(crate) async fn until_stopped<T>(work: impl Future<Output = T>) -> Result<T, Error> {
-    let mut stops = Stops::new().map_err(|error| {
+    let mut stops = StopSignals::new().map_err(|error| {
         Error::new(Kind::Unexpected, "signals cannot be looked for").caused_by(error)
     })?;
     tokio::select! {

@@ -19,7 +19,7 @@ pub(crate) const REMOVE: &str = "remove";
 /// the field's default are absent, so a default that changes later is followed. An absent secret means that the saved
 /// one is kept; null, that it is removed. What cannot be read as its kind stays text, for validation to complain of.
 pub fn answer(form: &FormModel, pairs: impl IntoIterator<Item = (String, String)>) -> Value {
-    let mut typed = Typed::default();
+    let mut typed = TypedInputs::default();
     for (name, text) in pairs {
         let text = text.replace("\r\n", "\n");
         typed.0.entry(name).or_default().push(text);
@@ -85,9 +85,9 @@ pub fn left_empty(
 
 /// What was typed, by the names of inputs.
 #[derive(Default)]
-struct Typed(BTreeMap<String, Vec<String>>);
+struct TypedInputs(BTreeMap<String, Vec<String>>);
 
-impl Typed {
+impl TypedInputs {
     fn all(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }

@@ -12,7 +12,7 @@ use crate::{
 
 /// A probe that ended.
 #[derive(Clone, Debug)]
-pub struct Tested {
+pub struct ProbeResult {
     /// What it found.
     pub report: ProbeReport,
     /// When it ended.
@@ -33,7 +33,7 @@ pub(crate) fn name_of(name: &str, text: &Messages) -> String {
 }
 
 /// The result of a probe. The script puts the checks of a running one into the same elements.
-pub(crate) fn tested(tested: Option<&Tested>, text: &Messages) -> Markup {
+pub(crate) fn tested(tested: Option<&ProbeResult>, text: &Messages) -> Markup {
     let own = &text.checks;
     let outcome = tested.map(|tested| tested.report.outcome());
     html! {
@@ -52,7 +52,7 @@ pub(crate) fn tested(tested: Option<&Tested>, text: &Messages) -> Markup {
 }
 
 /// How a probe ended, in one sentence that leads to the rest.
-pub(crate) fn verdict_link(tested: &Tested, text: &Messages) -> Markup {
+pub(crate) fn verdict_link(tested: &ProbeResult, text: &Messages) -> Markup {
     let outcome = tested.report.outcome();
     html! {
         span data-outcome=(tone_of(outcome)) { (icon(tone_of(outcome))) }
@@ -96,7 +96,7 @@ fn took(seconds: f64, text: &Messages) -> String {
 }
 
 /// What somebody who helps has to know, as plain text: what was found, when and by which version. No value of the form.
-fn details(tested: &Tested) -> String {
+fn details(tested: &ProbeResult) -> String {
     let mut lines = vec![format!(
         "Headwater {}, {}",
         env!("CARGO_PKG_VERSION"),
@@ -121,7 +121,7 @@ pub(crate) fn to_copy(lines: &str, text: &Messages) -> Markup {
     }
 }
 
-fn after(tested: &Tested, text: &Messages) -> Markup {
+fn after(tested: &ProbeResult, text: &Messages) -> Markup {
     let own = &text.checks;
     html! {
         @if let Some(patch) = &tested.report.patch {

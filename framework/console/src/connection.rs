@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::{
-    checks::{Tested, tested},
+    checks::{ProbeResult, tested},
     command,
     credential::Source,
     expiry::{Age, age, banner},
@@ -76,7 +76,7 @@ pub struct ConnectionDetail<'a> {
     /// Whether one that cannot be read can be entered again.
     pub can_be_entered: bool,
     /// Its last check.
-    pub tested: Option<Tested>,
+    pub tested: Option<ProbeResult>,
     /// What its last sync said, where that did not read everything.
     pub last_sync: Option<String>,
     /// The day on which its secrets end, as people said.

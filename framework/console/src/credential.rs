@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     answer::as_sent,
-    checks::{Tested, tested, verdict_link},
+    checks::{ProbeResult, tested, verdict_link},
     fields::{At, Fields, SavedSecret},
     inputs::{id, name_at},
     messages::{Messages, fill},
@@ -87,7 +87,7 @@ pub struct CredentialForm<'a> {
     /// What was changed on the user's behalf, or looks odd.
     pub notices: Vec<Notice>,
     /// The last probe of what is in the form.
-    pub tested: Option<Tested>,
+    pub tested: Option<ProbeResult>,
     /// Whether it may be saved although a probe failed.
     pub offers_untested: bool,
     /// When that probe failed: whether it may be saved all the same.

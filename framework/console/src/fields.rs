@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use crate::{
     answer::REMOVE,
-    inputs::{Branch, Chosen, chosen, id, is_optional, name, tag_name, text_of},
+    inputs::{Branch, BranchChoice, chosen, id, is_optional, name, tag_name, text_of},
     messages::{Messages, fill},
     parts::{icon, moment},
 };
 
 /// From so many alternatives on they are a list to pull down instead of cards.
-const MOST_CARDS: usize = 4;
+const MAX_CARDS: usize = 4;
 
 /// What is known of a secret that was saved.
 #[derive(Clone, Debug)]
@@ -169,7 +169,7 @@ impl Fields<'_> {
         let described = described(&base, &[("error", has_error.is_some()), ("hint", true)]);
         let is_saved = |branch: &Choice| self.saved_answer.pointer(&name) == Some(&branch.value);
         let saved_number = branches.iter().position(is_saved);
-        let is_open = |number: usize| chosen == Chosen::Branch(number);
+        let is_open = |number: usize| chosen == BranchChoice::Branch(number);
         let inside = |number: usize| At {
             branch: Some(number),
             is_chosen: is_open(number),
@@ -182,11 +182,11 @@ impl Fields<'_> {
                 p.hint id={ (base) "-hint" } { (field.description) }
                 (self.error_text(&base, has_error))
                 p.notice data-leaving hidden { (icon("warn")) (self.text.secret.leaving) }
-                @if branches.len() > MOST_CARDS {
+                @if branches.len() > MAX_CARDS {
                     select id=(base) name=(name) aria-label=(field.title) aria-describedby=(described)
                         aria-invalid=[has_error.map(|_| "true")] {
-                        @if is_optional(field) || chosen == Chosen::Undecided {
-                            option value="" selected[!matches!(chosen, Chosen::Branch(_))] { (self.text.field.none) }
+                        @if is_optional(field) || chosen == BranchChoice::Undecided {
+                            option value="" selected[!matches!(chosen, BranchChoice::Branch(_))] { (self.text.field.none) }
                         }
                         @for (number, branch) in branches.iter().enumerate() {
                             option value=(text_of(&branch.value)) data-value=(branch.value) data-branch=(number)
@@ -205,7 +205,7 @@ impl Fields<'_> {
                     @if is_optional(field) {
                         div.alternative {
                             label.card {
-                                input type="radio" name=(name) value="" checked[chosen == Chosen::Nothing]
+                                input type="radio" name=(name) value="" checked[chosen == BranchChoice::Nothing]
                                     aria-describedby=(described);
                                 span { (self.text.field.none) }
                             }
@@ -243,9 +243,9 @@ impl Fields<'_> {
         field: &Field,
         name: &str,
         branches: &[Choice],
-        chosen: Chosen,
+        chosen: BranchChoice,
     ) -> Markup {
-        let Chosen::Branch(number) = chosen else {
+        let BranchChoice::Branch(number) = chosen else {
             return html! {};
         };
         let branch = &branches[number];

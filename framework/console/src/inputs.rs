@@ -47,7 +47,7 @@ pub(crate) fn text_of(value: &Value) -> String {
 
 /// Which alternative an answer has chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chosen {
+pub(crate) enum BranchChoice {
     /// The one of this number.
     Branch(usize),
     /// None, which is allowed.
@@ -58,20 +58,25 @@ pub(crate) enum Chosen {
 
 /// The alternative that an answer has chosen; where it has none yet, the one to begin with. A choice that is not
 /// there any more is never replaced by another one.
-pub(crate) fn chosen(field: &Field, tag: &str, branches: &[Choice], answer: &Value) -> Chosen {
+pub(crate) fn chosen(
+    field: &Field,
+    tag: &str,
+    branches: &[Choice],
+    answer: &Value,
+) -> BranchChoice {
     let given = answer.pointer(&field.pointer).or(field.default.as_ref());
     let Some(given) = given else {
         return if is_optional(field) {
-            Chosen::Nothing
+            BranchChoice::Nothing
         } else {
-            Chosen::Branch(0)
+            BranchChoice::Branch(0)
         };
     };
     let is_given = |branch: &Choice| given.get(tag) == Some(&branch.value);
     branches
         .iter()
         .position(is_given)
-        .map_or(Chosen::Undecided, Chosen::Branch)
+        .map_or(BranchChoice::Undecided, BranchChoice::Branch)
 }
 
 /// Whether a form may be answered without this field although it has no default.
@@ -95,7 +100,7 @@ fn inputs_at(fields: &[Field], branch: Branch, answer: &Value, pointer: &str) ->
             .or_else(|| Some(name(&fields.first()?.pointer, branch))),
         FieldKind::OneOf { tag, branches } => {
             let inside = match chosen(field, tag, branches, answer) {
-                Chosen::Branch(number) => {
+                BranchChoice::Branch(number) => {
                     inputs_at(&branches[number].fields, Some(number), answer, pointer)
                 }
                 _ => None,

@@ -32,7 +32,7 @@ mod streams;
 pub use answer::{answer, left_empty};
 pub use author::{Author, author};
 pub use chart::Sample;
-pub use checks::Tested;
+pub use checks::ProbeResult;
 pub use connection::{Access, Change, ConnectionDetail, Use, connection};
 pub use credential::{
     CredentialForm, LONGEST_DESCRIPTION, LONGEST_TITLE, Purpose, Source, credential, title_of_copy,

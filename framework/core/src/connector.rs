@@ -108,7 +108,7 @@ pub trait Source: Send + Sync {
 }
 
 /// A config that passed validation. Shows nothing of it.
-pub struct Validated {
+pub struct ValidConfig {
     connector: &'static str,
     config: Box<dyn Any + Send + Sync>,
     /// Pointers and titles of secrets that have spaces or quotes around them.
@@ -117,9 +117,9 @@ pub struct Validated {
     pub notices: Vec<Notice>,
 }
 
-impl fmt::Debug for Validated {
+impl fmt::Debug for ValidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Validated({}, [redacted])", self.connector)
+        write!(f, "ValidConfig({}, [redacted])", self.connector)
     }
 }
 
@@ -135,10 +135,10 @@ pub trait AnyConnector: Send + Sync {
     fn catalog(&self) -> Vec<StreamSpec>;
 
     /// Checks an answer against the form: every error, each at its field. Pure.
-    fn validate(&self, answer: Value) -> Result<Validated, Vec<FieldError>>;
+    fn validate(&self, answer: Value) -> Result<ValidConfig, Vec<FieldError>>;
 
     /// Builds a source. Pure.
-    fn open(&self, config: &Validated, context: &Context) -> Result<Arc<dyn Source>>;
+    fn open(&self, config: &ValidConfig, context: &Context) -> Result<Arc<dyn Source>>;
 
     /// The form model, or how the schema leaves the profile.
     fn form(&self) -> Result<FormModel, Vec<ProfileViolation>> {
@@ -159,13 +159,13 @@ fn wrapped(form: &FormModel, answer: &Value) -> Vec<(String, String)> {
 
 /// A source whose secrets have spaces or quotes around them: its probe says so where the service refuses them. Everything
 /// else is the source's own, so each method of [`Source`] is passed on.
-struct Wrapped {
+struct CheckedSecrets {
     source: Arc<dyn Source>,
     secrets: Vec<(String, String)>,
 }
 
 #[async_trait]
-impl Source for Wrapped {
+impl Source for CheckedSecrets {
     async fn probe(&self, probe: &mut Probe) {
         probe.wrapped.clone_from(&self.secrets);
         self.source.probe(probe).await;
@@ -197,7 +197,7 @@ fn form_of(about: &About, schema: &Value) -> Result<FormModel, Vec<ProfileViolat
 }
 
 /// Makes an [`AnyConnector`] of a [`Connector`].
-pub(crate) struct Erased<C> {
+pub(crate) struct ErasedConnector<C> {
     /// Made once, when it is first asked for: making it takes longer than judging an answer by it.
     description: OnceLock<Description>,
     connector: PhantomData<fn() -> C>,
@@ -209,7 +209,7 @@ struct Description {
     rules: Rules,
 }
 
-impl<C> Erased<C> {
+impl<C> ErasedConnector<C> {
     pub(crate) const fn new() -> Self {
         Self {
             description: OnceLock::new(),
@@ -218,7 +218,7 @@ impl<C> Erased<C> {
     }
 }
 
-impl<C: Connector> Erased<C> {
+impl<C: Connector> ErasedConnector<C> {
     fn description(&self) -> &Description {
         self.description.get_or_init(|| {
             let mut schema = form_schema::<C::Config>();
@@ -235,7 +235,7 @@ impl<C: Connector> Erased<C> {
     }
 }
 
-impl<C: Connector> AnyConnector for Erased<C> {
+impl<C: Connector> AnyConnector for ErasedConnector<C> {
     fn about(&self) -> &'static About {
         &C::ABOUT
     }
@@ -252,7 +252,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
         C::catalog()
     }
 
-    fn validate(&self, mut answer: Value) -> Result<Validated, Vec<FieldError>> {
+    fn validate(&self, mut answer: Value) -> Result<ValidConfig, Vec<FieldError>> {
         let whole = |message: String| {
             vec![FieldError {
                 pointer: String::new(),
@@ -284,7 +284,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
         let config: C::Config = serde_json::from_value(answer).map_err(|_| {
             whole("the form passed its schema but cannot be read as a config".to_owned())
         })?;
-        Ok(Validated {
+        Ok(ValidConfig {
             connector: C::ABOUT.id,
             config: Box::new(config),
             wrapped,
@@ -292,7 +292,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
         })
     }
 
-    fn open(&self, config: &Validated, context: &Context) -> Result<Arc<dyn Source>> {
+    fn open(&self, config: &ValidConfig, context: &Context) -> Result<Arc<dyn Source>> {
         let Some(typed) = config.config.downcast_ref::<C::Config>() else {
             return Err(Error::new(
                 Kind::Unexpected,
@@ -306,7 +306,7 @@ impl<C: Connector> AnyConnector for Erased<C> {
         let source = C::open(typed, context)?;
         Ok(match config.wrapped.is_empty() {
             true => source,
-            false => Arc::new(Wrapped {
+            false => Arc::new(CheckedSecrets {
                 source,
                 secrets: config.wrapped.clone(),
             }),

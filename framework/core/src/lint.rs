@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The most schemas, one in the other, that a form may have: nobody fills in more.
-const MOST_SCHEMAS: usize = 500;
+const MAX_SCHEMAS: usize = 500;
 
 /// The keywords of JSON Schema that a form knows.
 const KEYWORDS: [&str; 27] = [
@@ -167,8 +167,8 @@ impl Vocabulary {
             return;
         };
         self.schemas += 1;
-        if self.schemas == MOST_SCHEMAS + 1 {
-            let message = format!("the form has more than {MOST_SCHEMAS} fields");
+        if self.schemas == MAX_SCHEMAS + 1 {
+            let message = format!("the form has more than {MAX_SCHEMAS} fields");
             self.complain("", message, "ask for less; nobody fills in so much");
         }
         for (name, value) in keywords {

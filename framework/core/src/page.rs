@@ -35,7 +35,7 @@ pub struct Page<Token, Bookmark> {
     /// Records that this page cannot vouch for: missing, merged or repeated ones. The receipt flags them.
     pub gaps: Vec<Gap>,
     /// Why `next` must not be fetched at once. The host commits before it lets the time pass.
-    pub hold: Option<Hold>,
+    pub wait: Option<Wait>,
 }
 
 /// The longest record, in bytes: several copies of a record may be in memory on its way to a sink.
@@ -43,7 +43,7 @@ pub const LONGEST_RECORD: usize = 16 << 20;
 
 /// What keeps a partition from going on at once.
 #[derive(Debug)]
-pub enum Hold {
+pub enum Wait {
     /// The service is not ready: fetch the next page after this time, and read something else meanwhile.
     For {
         /// How long.
@@ -68,7 +68,7 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
             bookmark: None,
             notes: Vec::new(),
             gaps: Vec::new(),
-            hold: None,
+            wait: None,
         }
     }
 
@@ -81,7 +81,7 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
     pub fn wait(next: Token, wait: Duration, reason: impl Into<String>) -> Self {
         Self {
             next: Some(next),
-            hold: Some(Hold::For {
+            wait: Some(Wait::For {
                 wait,
                 reason: reason.into(),
             }),

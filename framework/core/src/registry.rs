@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
-    connector::{AnyConnector, Connector, Erased},
+    connector::{AnyConnector, Connector, ErasedConnector},
     error::{Error, Kind, Result},
     suggest::nearest,
 };
@@ -22,7 +22,7 @@ impl Registration {
     pub const fn of<C: Connector>() -> Self {
         Self {
             id: C::ABOUT.id,
-            make: || Arc::new(Erased::<C>::new()),
+            make: || Arc::new(ErasedConnector::<C>::new()),
         }
     }
 }

@@ -16,13 +16,13 @@ pub struct Scope {
     pub since: Option<Timestamp>,
     /// The other options, by their names in the form.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub options: BTreeMap<String, Chosen>,
+    pub options: BTreeMap<String, ScopeValue>,
 }
 
 /// The value of an option.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Chosen {
+pub enum ScopeValue {
     /// Whether more is read: on covers off.
     On(bool),
     /// Which ones are read: more of them cover fewer.
@@ -60,7 +60,7 @@ impl Scope {
 
     /// With one more option.
     #[must_use]
-    pub fn option(mut self, name: &str, value: Chosen) -> Self {
+    pub fn option(mut self, name: &str, value: ScopeValue) -> Self {
         self.options.insert(name.to_owned(), value);
         self
     }
@@ -81,9 +81,10 @@ impl Scope {
             }
             let text = format!("{name} from {} to {}", before.shown(), value.shown());
             match (before, value) {
-                (Chosen::On(true), Chosen::On(false)) => {}
-                (Chosen::These(before), Chosen::These(these)) if these.is_subset(before) => {}
-                (Chosen::As(_), Chosen::As(_)) => change.other.push(text),
+                (ScopeValue::On(true), ScopeValue::On(false)) => {}
+                (ScopeValue::These(before), ScopeValue::These(these))
+                    if these.is_subset(before) => {}
+                (ScopeValue::As(_), ScopeValue::As(_)) => change.other.push(text),
                 _ => change.wider.push(text),
             }
         }
@@ -91,7 +92,7 @@ impl Scope {
     }
 }
 
-impl Chosen {
+impl ScopeValue {
     /// A set of names.
     pub fn these<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
         Self::These(names.into_iter().map(Into::into).collect())
@@ -99,7 +100,7 @@ impl Chosen {
 
     /// The value for people, cut where it is long.
     fn shown(&self) -> String {
-        const MOST: usize = 5;
+        const MAX: usize = 5;
         match self {
             Self::On(true) => "on".to_owned(),
             Self::On(false) => "off".to_owned(),
@@ -107,8 +108,8 @@ impl Chosen {
             Self::As(text) => text.clone(),
             Self::These(names) if names.is_empty() => "none".to_owned(),
             Self::These(names) => {
-                let shown: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
-                let rest = names.len().saturating_sub(MOST);
+                let shown: Vec<&str> = names.iter().take(MAX).map(String::as_str).collect();
+                let rest = names.len().saturating_sub(MAX);
                 let rest = match rest {
                     0 => String::new(),
                     rest => format!(" and {rest} more"),
@@ -142,9 +143,9 @@ mod tests {
     fn more_is_wider_less_is_covered_and_another_form_is_neither() {
         let scope = |on: bool, ids: &[&str], currency: &str| {
             Scope::default()
-                .option("private", Chosen::On(on))
-                .option("ids", Chosen::these(ids.iter().copied()))
-                .option("currency", Chosen::As(currency.to_owned()))
+                .option("private", ScopeValue::On(on))
+                .option("ids", ScopeValue::these(ids.iter().copied()))
+                .option("currency", ScopeValue::As(currency.to_owned()))
         };
         let before = scope(false, &["a", "b"], "");
         assert!(before.change_from(&before).is_covered());

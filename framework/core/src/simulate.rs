@@ -11,8 +11,8 @@ use url::Url;
 use crate::{
     error::Kind,
     form::{Field, FieldKind, FormModel},
-    obstacle::Target,
     probe::{Allowance, Check, ProbeReport},
+    probe_messages::Target,
     transport::{Failure, TransportError},
 };
 

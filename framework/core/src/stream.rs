@@ -91,13 +91,13 @@ pub trait Stream: Send + Sync + 'static {
     ) -> Result<Page<Self::Token, Self::Bookmark>>;
 
     /// What a partition covers. Pure.
-    fn extent(&self, _partition: &Self::Partition) -> Extent {
-        Extent::default()
+    fn range(&self, _partition: &Self::Partition) -> PartitionRange {
+        PartitionRange::default()
     }
 
     /// How far a bookmark reaches. Pure.
-    fn coverage(&self, _bookmark: &Self::Bookmark) -> Coverage {
-        Coverage::default()
+    fn watermark(&self, _bookmark: &Self::Bookmark) -> Watermark {
+        Watermark::default()
     }
 
     /// The bookmark that makes the next pass read everything since this time again. Pure.
@@ -141,7 +141,7 @@ pub trait Stream: Send + Sync + 'static {
 
 /// What a partition covers, for plans and receipts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Extent {
+pub struct PartitionRange {
     /// In a few words, where the times do not say it: "forecast 4711, Q3 2026". Empty for a whole list.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub title: String,
@@ -155,7 +155,7 @@ pub struct Extent {
 
 /// How far a bookmark reaches, in words and times.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Coverage {
+pub struct Watermark {
     /// Everything that changed before this moment was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -263,11 +263,11 @@ pub trait AnyStream: Send + Sync {
         token: Option<Position>,
     ) -> Result<Page<Position, Position>>;
 
-    /// See [`Stream::extent`].
-    fn extent(&self, partition: &Position) -> Result<Extent>;
+    /// See [`Stream::range`].
+    fn range(&self, partition: &Position) -> Result<PartitionRange>;
 
-    /// See [`Stream::coverage`].
-    fn coverage(&self, bookmark: &Position) -> Result<Coverage>;
+    /// See [`Stream::watermark`].
+    fn watermark(&self, bookmark: &Position) -> Result<Watermark>;
 
     /// See [`Stream::rewind`].
     fn rewind(&self, to: Timestamp) -> Result<Position>;
@@ -373,22 +373,22 @@ impl<S: Stream> AnyStream for S {
                 .transpose()?,
             notes: page.notes,
             gaps: page.gaps,
-            hold: page.hold,
+            wait: page.wait,
         })
     }
 
-    fn extent(&self, partition: &Position) -> Result<Extent> {
+    fn range(&self, partition: &Position) -> Result<PartitionRange> {
         let partition = partition
             .clone()
             .decode(S::VERSION, Stream::spec(self).name)?;
-        Ok(Stream::extent(self, &partition))
+        Ok(Stream::range(self, &partition))
     }
 
-    fn coverage(&self, bookmark: &Position) -> Result<Coverage> {
+    fn watermark(&self, bookmark: &Position) -> Result<Watermark> {
         let bookmark = bookmark
             .clone()
             .decode(S::VERSION, Stream::spec(self).name)?;
-        Ok(Stream::coverage(self, &bookmark))
+        Ok(Stream::watermark(self, &bookmark))
     }
 
     fn rewind(&self, to: Timestamp) -> Result<Position> {

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{metered::also, waits::Waits};
+use crate::{counted_future::record_for_current_stream, waits::Waits};
 
 /// The decoded body of a response, as it arrives.
 pub type Body = Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, TransportError>> + Send>>;
@@ -118,7 +118,7 @@ impl Meter {
             meter.retries.fetch_add(u64::from(is_retry), Relaxed);
         };
         count(self);
-        also(self, count);
+        record_for_current_stream(self, count);
     }
 
     /// Adds time spent waiting for the service's documented limit, until this moment.
@@ -133,7 +133,7 @@ impl Meter {
             }
         };
         count(self);
-        also(self, count);
+        record_for_current_stream(self, count);
     }
 
     /// Adds time spent waiting before a retry, from this moment on.
@@ -145,7 +145,7 @@ impl Meter {
             }
         };
         count(self);
-        also(self, count);
+        record_for_current_stream(self, count);
     }
 
     /// Requests put on the wire, retries included.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How many errors are told. Nobody corrects more at once, and an answer of any size has to get an answer that is small.
-const MOST_ERRORS: usize = 100;
+const MAX_ERRORS: usize = 100;
 /// The most bytes that a pattern may take when it is compiled; what forms need takes a part of it.
 const LARGEST_PATTERN: usize = 64 << 10;
 
@@ -175,14 +175,14 @@ fn with_nul(value: &Value, at: String, found: &mut Vec<String>) {
 }
 
 /// How many choices of alternatives are remembered: more than a form that people fill in has.
-const MOST_NARROWED: usize = 64;
+const MAX_NARROWED: usize = 64;
 
 /// The rules of one schema, compiled when they are first needed: that takes far longer than judging by them.
 #[derive(Default)]
-pub(crate) struct Rules(Mutex<Vec<Arc<Narrowed>>>);
+pub(crate) struct Rules(Mutex<Vec<Arc<BranchRules>>>);
 
 /// The rules for one choice of alternatives.
-struct Narrowed {
+struct BranchRules {
     schema: Value,
     validator: Validator,
 }
@@ -203,21 +203,21 @@ impl Rules {
         let errors = narrowed.validator.iter_errors(answer);
         let mut errors: Vec<FieldError> = errors
             .flat_map(|error| {
-                let place = Place::find(&narrowed.schema, error.instance_path().as_str());
+                let place = SchemaField::find(&narrowed.schema, error.instance_path().as_str());
                 place.errors(error.kind(), error.instance())
             })
             .collect();
         let mut unreadable = Vec::new();
         with_nul(answer, String::new(), &mut unreadable);
         errors.extend(unreadable.iter().map(|pointer| {
-            let place = Place::find(&narrowed.schema, pointer);
+            let place = SchemaField::find(&narrowed.schema, pointer);
             place.error("pattern", place.rule(NOT_ALLOWED))
         }));
         errors.sort_by(|left, right| (&left.pointer, left.code).cmp(&(&right.pointer, right.code)));
         errors.dedup_by(|left, right| left.pointer == right.pointer);
-        let untold = errors.len().saturating_sub(MOST_ERRORS);
+        let untold = errors.len().saturating_sub(MAX_ERRORS);
         if untold > 0 {
-            errors.truncate(MOST_ERRORS);
+            errors.truncate(MAX_ERRORS);
             errors.push(FieldError {
                 pointer: String::new(),
                 code: "too_many_errors",
@@ -227,7 +227,7 @@ impl Rules {
         errors
     }
 
-    fn narrowed(&self, schema: Value) -> Result<Arc<Narrowed>, ValidationError<'static>> {
+    fn narrowed(&self, schema: Value) -> Result<Arc<BranchRules>, ValidationError<'static>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.iter().find(|one| one.schema == schema) {
             return Ok(Arc::clone(found));
@@ -237,7 +237,7 @@ impl Rules {
             .should_validate_formats(true)
             // Answers come from anybody, and the service previews schemas that do: time grows with the answer only.
             .with_pattern_options(PatternOptions::regex().size_limit(LARGEST_PATTERN))
-            // An address must be one that a config can hold: a port beyond 65535, say, is a URI but no URL.
+            // An address must be one that a config can wait: a port beyond 65535, say, is a URI but no URL.
             .with_format("uri", |text: &str| BaseUrl::parse(text).is_ok())
             // The library's own check lets a few characters pass for digits.
             .with_format("date", |text: &str| {
@@ -245,8 +245,8 @@ impl Rules {
                     .is_ok_and(|date| date.year() >= 0 && date.to_string() == text)
             })
             .build(&schema)?;
-        let narrowed = Arc::new(Narrowed { schema, validator });
-        known.truncate(MOST_NARROWED - 1);
+        let narrowed = Arc::new(BranchRules { schema, validator });
+        known.truncate(MAX_NARROWED - 1);
         known.push(Arc::clone(&narrowed));
         Ok(narrowed)
     }
@@ -286,13 +286,13 @@ fn narrow(schema: &Value, answer: &Value) -> Value {
 }
 
 /// A field as the schema knows it.
-struct Place<'a> {
+struct SchemaField<'a> {
     pointer: String,
     title: String,
     schema: Option<&'a Value>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> SchemaField<'a> {
     fn find(root: &'a Value, pointer: &str) -> Self {
         let mut place = Self {
             pointer: String::new(),

@@ -6,14 +6,14 @@ use std::{
 };
 
 /// Intervals that are kept apart; the oldest are only added up.
-const MOST_KEPT: usize = 64;
+const MAX_KEPT: usize = 64;
 
 /// The time during which at least one of several waited: the union of their waits, not the sum.
 #[derive(Debug, Default)]
-pub(crate) struct Waits(Mutex<Known>);
+pub(crate) struct Waits(Mutex<Intervals>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct Intervals {
     /// Intervals that do not touch each other, in the order of time.
     recent: Vec<(Instant, Instant)>,
     /// What the earlier ones come to.
@@ -35,7 +35,7 @@ impl Waits {
             to = to.max(*end);
         }
         recent.splice(first..after, [(from, to)]);
-        if recent.len() > MOST_KEPT {
+        if recent.len() > MAX_KEPT {
             let (start, end) = recent.remove(0);
             known.earlier += end - start;
         }
@@ -83,6 +83,6 @@ mod tests {
             known.add(from, from + Duration::from_secs(1));
         }
         assert_eq!(known.total().as_secs(), 1000);
-        assert_eq!(known.0.lock().unwrap().recent.len(), MOST_KEPT);
+        assert_eq!(known.0.lock().unwrap().recent.len(), MAX_KEPT);
     }
 }

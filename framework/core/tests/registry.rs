@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use headwater_core::{
-    About, AnyStream, Connector, Context, Error, Hint, Hold, Kind, Note, Page, Position, Probe,
-    Registration, Registry, Result, Secret, Source, Stream, StreamSpec, Timestamp,
+    About, AnyStream, Connector, Context, Error, Hint, Kind, Note, Page, Position, Probe,
+    Registration, Registry, Result, Secret, Source, Stream, StreamSpec, Timestamp, Wait,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,7 @@ fn nothing_that_is_printed_shows_a_secret() {
     let registry = orchard();
     let pear = registry.get("pear").unwrap();
     let validated = pear.validate(json!({ "key": "canary-7f3a" })).unwrap();
-    assert_eq!(format!("{validated:?}"), "Validated(pear, [redacted])");
+    assert_eq!(format!("{validated:?}"), "ValidConfig(pear, [redacted])");
     let secret = Secret::new("canary-7f3a");
     let error = Error::new(Kind::Unexpected, format!("{secret}")).with("key", &secret);
     let shown = format!("{secret:?} {secret:#?} {error} {error:?} {}", json!(secret));
@@ -350,7 +350,7 @@ impl Stream for Rich {
             code: "odd",
             message: "it is odd".to_owned(),
         }];
-        page.hold = Some(Hold::NextRun(Error::new(Kind::Unavailable, "later")));
+        page.wait = Some(Wait::NextRun(Error::new(Kind::Unavailable, "later")));
         Ok(page)
     }
 
@@ -382,7 +382,7 @@ fn a_host_sees_all_that_a_page_has() {
     assert_eq!((*name, page.spans(places).len()), ("users", 2));
     assert_eq!(page.companions[1], ("teams", vec![]));
     assert_eq!(page.notes[0].code, "odd");
-    assert!(matches!(&page.hold, Some(Hold::NextRun(error)) if error.message() == "later"));
+    assert!(matches!(&page.wait, Some(Wait::NextRun(error)) if error.message() == "later"));
     assert!(page.next.is_some() && page.bookmark.is_none());
 }
 

@@ -10,7 +10,7 @@ use headwater_core::{
     Body, Context, Error, Failure, Kind, Registry, Result, Transport, TransportError,
 };
 use headwater_server::{OpenStore, Options, Service};
-use headwater_store::{Place, Store};
+use headwater_store::{Store, StoreLocation};
 use tempfile::TempDir;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -33,7 +33,7 @@ impl Preview {
             })?;
         }
         let home = tempfile::tempdir().map_err(broken("there is no place for a store"))?;
-        let place = Place::File(home.path().join("store.db"));
+        let place = StoreLocation::File(home.path().join("store.db"));
         let open_store: OpenStore = Arc::new(move || Store::open(&place, None));
         let options = Options {
             author_file: file,

@@ -29,7 +29,7 @@ pub(crate) fn beyond(
     bookmark: &Position,
     now: Timestamp,
 ) -> Result<Option<String>> {
-    let Some(until) = stream.coverage(bookmark)?.until else {
+    let Some(until) = stream.watermark(bookmark)?.until else {
         return Ok(None);
     };
     if until.duration_since(now) <= TOLERANCE {

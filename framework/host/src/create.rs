@@ -28,11 +28,11 @@ use crate::Locked;
 /// The variable that gives new files another mode.
 const FILE_MODE: &str = "HEADWATER_FILE_MODE";
 /// Links that may lead to each other.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 /// Names that may be taken, and files that may vanish between two looks.
-const MOST_TRIES: usize = 100;
+const MAX_TRIES: usize = 100;
 /// Names that are remembered as swept.
-const MOST_SWEPT: usize = 1_000;
+const MAX_SWEPT: usize = 1_000;
 /// Bytes of a name that the name beside it repeats, since no name has more than 255.
 const LONGEST_NAME: usize = 200;
 /// Random bytes in a name.
@@ -141,7 +141,7 @@ fn open_itself(path: &Path, access: Access) -> io::Result<File> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(flags);
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         match make_new(path, access) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => return made,
@@ -164,7 +164,7 @@ fn open_itself(path: &Path, access: Access) -> io::Result<File> {
 /// The file that a path leads to, there or not.
 pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         let Ok(to) = fs::read_link(&path) else {
             return Ok(path);
         };
@@ -214,16 +214,16 @@ pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
 ///
 /// It is locked until then: a file without a lock is the leftover of a killed process.
 #[derive(Debug)]
-pub struct Beside {
+pub struct ReplacementFile {
     path: PathBuf,
     file: Locked,
     is_kept: bool,
 }
 
-impl Beside {
+impl ReplacementFile {
     /// Makes `.NAME.RANDOM.new`.
     pub fn new(target: &Path, access: Access) -> io::Result<Self> {
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_TRIES {
             let mut random = [0; RANDOM];
             getrandom::fill(&mut random).map_err(io::Error::from)?;
             let (before, after) = around_random(target);
@@ -295,7 +295,7 @@ impl Beside {
     }
 }
 
-impl Drop for Beside {
+impl Drop for ReplacementFile {
     fn drop(&mut self) {
         if !self.is_kept {
             let _ = fs::remove_file(&self.path);
@@ -338,7 +338,7 @@ fn sweep(target: &Path) {
     if !swept.insert(target.to_owned()) {
         return;
     }
-    if swept.len() > MOST_SWEPT {
+    if swept.len() > MAX_SWEPT {
         swept.clear();
     }
     for left in left_beside(target) {

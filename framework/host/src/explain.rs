@@ -7,7 +7,7 @@ use crate::{
     State,
     clock::{beyond, refuse_future},
     pass::Pass,
-    receipt::Covered,
+    receipt::PassRange,
     state::StreamState,
 };
 
@@ -142,7 +142,7 @@ impl State {
                 "no run has read {asked} yet, so there is nothing to go back from; a run reads it from the start"
             ));
         }
-        let until = stream.coverage(&current)?.until;
+        let until = stream.watermark(&current)?.until;
         if let Some(until) = until.filter(|until| to > *until) {
             return invalid(format!(
                 "{name} was read up to {until} only; going on at {to} would leave a gap"
@@ -157,7 +157,11 @@ impl State {
         }
         let mut caught = Vec::new();
         for (outlet, left) in &state.behind {
-            if stream.coverage(left)?.until.is_none_or(|until| until >= to) {
+            if stream
+                .watermark(left)?
+                .until
+                .is_none_or(|until| until >= to)
+            {
                 caught.push(outlet.clone());
             }
         }
@@ -204,9 +208,9 @@ impl State {
                 None => sentences.push("no run has read it to its end yet".to_owned()),
             }
             if let Some(pass) = state.and_then(|state| state.pass.as_ref()) {
-                let mut left = Covered::default();
+                let mut left = PassRange::default();
                 for progress in &pass.partitions {
-                    left.extend(&stream.extent(&progress.partition)?);
+                    left.extend(&stream.range(&progress.partition)?);
                 }
                 let mut text = format!(
                     "a pass is under way, with {} to read in {}",
@@ -222,9 +226,9 @@ impl State {
                 sentences.push(text);
             }
             for aside in state.iter().flat_map(|state| &state.aside) {
-                let extent = stream.extent(&aside.partition)?;
+                let range = stream.range(&aside.partition)?;
                 let mut text = format!("missing: {}", aside.message);
-                if let (Some(from), Some(to)) = (extent.from, extent.to) {
+                if let (Some(from), Some(to)) = (range.from, range.to) {
                     text.push_str(&format!(" (between {} and {})", time(from), time(to)));
                 }
                 text.push_str("; `headwater state retry` reads it again");
@@ -374,9 +378,9 @@ fn covered(
     bookmark: &Position,
     state: Option<&StreamState>,
 ) -> Result<Vec<String>> {
-    let coverage = stream.coverage(bookmark)?;
+    let watermark = stream.watermark(bookmark)?;
     let mut sentences = vec![
-        match coverage.until {
+        match watermark.until {
             Some(until) => match state.and_then(since) {
                 Some(since) => format!(
                     "everything that changed from {} and before {} was read",
@@ -387,13 +391,13 @@ fn covered(
             },
             None => "it was read to its end".to_owned(),
         },
-        match (coverage.again_from, stream.spec().incremental) {
+        match (watermark.again_from, stream.spec().incremental) {
             (Some(from), _) => format!("the next run begins at {}", time(from)),
             (None, true) => "the next run goes on from there".to_owned(),
             (None, false) => "the next run reads all of it again".to_owned(),
         },
     ];
-    sentences.extend((!coverage.reason.is_empty()).then_some(coverage.reason));
+    sentences.extend((!watermark.reason.is_empty()).then_some(watermark.reason));
     if let Some(state) = state {
         sentences.extend(options(stream, state));
         sentences.extend(companions(stream, state));
@@ -408,15 +412,15 @@ fn time(moment: Timestamp) -> String {
 
 /// A position as it is kept, cut where it is long.
 fn shown(position: Option<&Position>) -> String {
-    const MOST: usize = 120;
+    const MAX: usize = 120;
     let Some(position) = position else {
         return "none".to_owned();
     };
     let text = serde_json::to_string(position).unwrap_or_default();
-    if text.chars().count() <= MOST {
+    if text.chars().count() <= MAX {
         return text;
     }
-    let cut: String = text.chars().take(MOST).collect();
+    let cut: String = text.chars().take(MAX).collect();
     format!("{cut}…")
 }
 

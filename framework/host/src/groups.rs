@@ -21,7 +21,7 @@ use crate::{
 type Names = BTreeSet<String>;
 
 /// A pass to read, and what a run has to say of it.
-pub(crate) struct Planned {
+pub(crate) struct PlannedPass {
     pub pass: Pass,
     /// Whether it goes on with the state's pass.
     pub is_resumed: bool,
@@ -78,7 +78,7 @@ pub(crate) fn plan(
     state: &State,
     wanted: &Names,
     now: Timestamp,
-) -> Result<Planned> {
+) -> Result<PlannedPass> {
     let nothing = StreamState::default();
     let name = stream.spec().name;
     let group = Group {
@@ -103,7 +103,7 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    fn begin(&self) -> Result<Planned> {
+    fn begin(&self) -> Result<PlannedPass> {
         let scope = self.stream.scope(self.now);
         let covered: Names = match &self.known.bookmark {
             Some(_) => self.covered().intersection(self.wanted).cloned().collect(),
@@ -130,7 +130,7 @@ impl Group<'_> {
         } else {
             self.known.bookmark.clone()
         };
-        let mut planned = Planned {
+        let mut planned = PlannedPass {
             pass: Pass::new(self.stream.plan(from.clone(), self.now)?),
             is_resumed: false,
             is_new: true,
@@ -161,7 +161,7 @@ impl Group<'_> {
         Ok(planned)
     }
 
-    fn go_on(&self, mut pass: Pass) -> Result<Planned> {
+    fn go_on(&self, mut pass: Pass) -> Result<PlannedPass> {
         let scope = self.stream.scope(self.now);
         let had = pass.outlets.clone().unwrap_or_else(|| self.wanted.clone());
         let stays: Names = had.intersection(self.wanted).cloned().collect();
@@ -170,7 +170,7 @@ impl Group<'_> {
         if !change.wider.is_empty() || !change.other.is_empty() || stays.is_empty() {
             return self.begin_instead(&pass, &change);
         }
-        let mut planned = Planned {
+        let mut planned = PlannedPass {
             pass: Pass::default(),
             is_resumed: true,
             is_new: stays != had || stays != *self.wanted,
@@ -210,7 +210,7 @@ impl Group<'_> {
     }
 
     /// A new pass in the place of one whose records would be of no use. What both are to read keeps its place.
-    fn begin_instead(&self, old: &Pass, change: &ScopeChange) -> Result<Planned> {
+    fn begin_instead(&self, old: &Pass, change: &ScopeChange) -> Result<PlannedPass> {
         let mut planned = self.begin()?;
         if change.other.is_empty()
             && old
@@ -274,7 +274,7 @@ impl Group<'_> {
     /// Reads for each of these streams what lies between the place where it was left and the bookmark.
     fn catch_up(
         &self,
-        planned: &mut Planned,
+        planned: &mut PlannedPass,
         left_out: Vec<(Option<Position>, Names)>,
     ) -> Result<()> {
         for (from, outlets) in left_out {
@@ -299,7 +299,7 @@ impl Group<'_> {
 
     fn add(
         &self,
-        planned: &mut Planned,
+        planned: &mut PlannedPass,
         from: Option<Position>,
         until: Option<Timestamp>,
         outlets: Names,
@@ -312,7 +312,7 @@ impl Group<'_> {
     }
 
     /// Reads what lies between an earlier start and the one that was read from.
-    fn widen(&self, planned: &mut Planned, scope: &Scope, before: &Scope) -> Result<()> {
+    fn widen(&self, planned: &mut PlannedPass, scope: &Scope, before: &Scope) -> Result<()> {
         let (true, Some(old)) = (scope.change_from(before).is_earlier, before.since) else {
             return Ok(());
         };
@@ -351,7 +351,7 @@ impl Group<'_> {
 
     /// What the bookmark will cover: everything since the earlier start, unless the new one lies beyond what was read.
     fn merged(&self, scope: Scope, before: &Scope, from: &Position) -> Result<Scope> {
-        let until = self.stream.coverage(from)?.until;
+        let until = self.stream.watermark(from)?.until;
         let has_gap = until
             .zip(scope.since)
             .is_some_and(|(until, since)| since > until);

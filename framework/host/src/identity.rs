@@ -10,12 +10,12 @@ use crate::State;
 
 /// Facts of an account that a state keeps: the smallest digests, so that two answers of one account share some although
 /// it has changed.
-const MOST_FACTS: usize = 16;
+const MAX_FACTS: usize = 16;
 
 /// The connector's identity as a state keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Known {
+pub(crate) struct StoredIdentity {
     source: Identity,
     /// Digests of what the service told of the account; empty where it told nothing.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -30,7 +30,7 @@ pub(crate) async fn check(source: &dyn Source, state: &mut State, is_same: bool)
     };
     // Whatever is wrong with the service, the streams say it better.
     let facts = source.account().await.ok().flatten().unwrap_or_default();
-    let mut now = Known {
+    let mut now = StoredIdentity {
         source: identity,
         account: digests(state.connector(), &facts),
     };
@@ -50,7 +50,7 @@ pub(crate) async fn check(source: &dyn Source, state: &mut State, is_same: bool)
 }
 
 /// What tells two accounts apart.
-fn difference(known: &Known, now: &Known) -> Option<String> {
+fn difference(known: &StoredIdentity, now: &StoredIdentity) -> Option<String> {
     if !known.account.is_empty() && !now.account.is_empty() {
         let is_same = !known.account.is_disjoint(&now.account);
         return (!is_same).then(|| {
@@ -99,16 +99,16 @@ fn digests(connector: &str, facts: &[String]) -> BTreeSet<String> {
             .collect()
     };
     let all: BTreeSet<String> = facts.iter().map(digest).collect();
-    all.into_iter().take(MOST_FACTS).collect()
+    all.into_iter().take(MAX_FACTS).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn known(address: &str, sign_in: &str, facts: &[&str]) -> Known {
+    fn known(address: &str, sign_in: &str, facts: &[&str]) -> StoredIdentity {
         let facts: Vec<String> = facts.iter().map(|fact| (*fact).to_owned()).collect();
-        Known {
+        StoredIdentity {
             source: Identity {
                 address: address.to_owned(),
                 sign_in: sign_in.to_owned(),
@@ -142,7 +142,7 @@ mod tests {
             range.map(|number| format!("user {number}")).collect()
         };
         let before = digests("test", &names(0..100));
-        assert_eq!(before.len(), MOST_FACTS);
+        assert_eq!(before.len(), MAX_FACTS);
         assert!(!before.is_disjoint(&digests("test", &names(0..150))));
         assert!(before.is_disjoint(&digests("test", &names(100..200))));
         assert!(before.is_disjoint(&digests("other", &names(0..100))));
@@ -152,7 +152,7 @@ mod tests {
     fn a_state_keeps_digests_and_no_facts() {
         let kept = serde_json::to_string(&known("https://a", "key", &["ann@example.com"])).unwrap();
         assert!(!kept.contains("ann"), "{kept}");
-        let read: Known = serde_json::from_str(&kept).unwrap();
+        let read: StoredIdentity = serde_json::from_str(&kept).unwrap();
         assert_eq!(read, known("https://a", "key", &["ann@example.com"]));
     }
 }

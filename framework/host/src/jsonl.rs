@@ -10,7 +10,7 @@ use std::{
 use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec};
 
 use crate::{
-    Delivery, Locked, Sink, State, Written, busy,
+    Delivery, Locked, Sink, State, WriteCounts, busy,
     create::{Access, make_folder, make_names_durable, open_or_make},
     line_key::push_key,
     lost,
@@ -134,14 +134,18 @@ impl Sink for JsonLinesFolder {
         make_names_durable(&self.folder).map_err(|error| failed(&self.folder, &error))
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         let Some(output) = self.files.get_mut(stream) else {
             return Err(Error::new(
                 Kind::Unexpected,
                 format!("the stream {stream} was not announced to the folder"),
             ));
         };
-        let mut written = Written::default();
+        let mut written = WriteCounts::default();
         for record in records {
             match &output.key {
                 None => push_line(&mut output.buffer, record),
@@ -260,8 +264,12 @@ impl<W: Write + Send> Sink for JsonLinesWriter<W> {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
-        let mut written = Written::default();
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
+        let mut written = WriteCounts::default();
         for record in records {
             written.records += 1;
             if self.with_names {

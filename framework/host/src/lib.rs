@@ -5,9 +5,9 @@
 //! something again rather than losing it. A folder of JSON lines is cut back to what the state vouches for before
 //! it grows again, so there nothing is repeated either.
 
-mod afford;
 mod busy;
 pub mod canonical;
+mod check_quota;
 mod clock;
 pub mod create;
 pub mod drift;
@@ -19,7 +19,6 @@ mod guarantee;
 mod identity;
 mod json;
 mod jsonl;
-mod lane;
 mod line_key;
 mod locked;
 mod lost;
@@ -34,7 +33,8 @@ mod replace;
 mod rounds;
 mod runner;
 mod state;
-mod stays;
+mod stream_run;
+mod wait_streak;
 mod writer;
 
 pub use busy::busy;
@@ -45,8 +45,8 @@ pub use locked::Locked;
 pub use lost::lost;
 pub use options::{DriftOptions, RunOptions};
 pub use plan::{Plan, PlannedPartition, StreamPlan, plan};
-pub use receipt::{Covered, Ending, Event, Flag, Outcome, Receipt, StreamReceipt};
-pub use redact::{Action, Redacted, RedactedField, Redaction, Redactor};
+pub use receipt::{Ending, Event, Flag, Outcome, PassRange, Receipt, StreamReceipt};
+pub use redact::{Action, RedactedField, Redaction, RedactionReport, Redactor};
 pub use replace::replace_file;
 pub use runner::run;
 pub use state::State;
@@ -87,7 +87,11 @@ pub trait Sink: Send {
     fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()>;
 
     /// Takes one page of records; they may stay in a buffer until [`Sink::commit`].
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written>;
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts>;
 
     /// A pass of a stream begins, or goes on after an interruption with the same mark; the marks of one stream grow. What
     /// is written from here on was seen by this pass.
@@ -97,7 +101,7 @@ pub trait Sink: Send {
 
     /// A pass is over that read every record which the service has: deals with the rows that it did not see, and counts
     /// them. None where the sink cannot tell.
-    fn end_pass(&mut self, _stream: &str) -> Result<Option<Unseen>> {
+    fn end_pass(&mut self, _stream: &str) -> Result<Option<UnseenRows>> {
         Ok(None)
     }
 
@@ -117,7 +121,7 @@ pub enum Delivery {
 
 /// What became of the records of one page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WriteCounts {
     /// Stored as new rows or lines.
     pub records: u64,
     /// Known by their key already: they replaced what was there, or were the same.
@@ -133,7 +137,7 @@ pub struct Written {
 
 /// Rows that a complete pass did not see, since their records were deleted at the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Unseen {
+pub struct UnseenRows {
     /// How many. With [`Deletes::Mark`], those that were not marked before.
     pub rows: u64,
     /// What became of them.

@@ -16,7 +16,7 @@ const TAIL: usize = 4096;
 
 /// What a state vouches for.
 #[derive(Debug)]
-pub(crate) struct Vouched {
+pub(crate) struct KeptLength {
     /// The length.
     pub bytes: u64,
     /// The name that the state has for the file, where that is not its name of now.
@@ -25,9 +25,9 @@ pub(crate) struct Vouched {
 
 /// What a state vouches for of an open file: by its name; or of a file that was moved, mounted elsewhere or is reached by
 /// a link now, by the file itself or by what it holds.
-pub(crate) fn vouched(state: &State, path: &Path, file: &File) -> io::Result<Option<Vouched>> {
+pub(crate) fn vouched(state: &State, path: &Path, file: &File) -> io::Result<Option<KeptLength>> {
     if let Some(bytes) = state.output(path) {
-        return Ok(Some(Vouched {
+        return Ok(Some(KeptLength {
             bytes,
             known_as: None,
         }));
@@ -50,7 +50,7 @@ pub(crate) fn vouched(state: &State, path: &Path, file: &File) -> io::Result<Opt
                 None => there.is_err() && tail(file, bytes)?.ends_with(b"\n"),
             };
         if is_known {
-            return Ok(Some(Vouched {
+            return Ok(Some(KeptLength {
                 bytes,
                 known_as: Some(known_as.to_owned()),
             }));

@@ -41,7 +41,7 @@ pub(crate) struct Progress {
     pub token: Option<Position>,
     /// What is to be read before that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<Place>,
+    pub beside: Vec<PassPosition>,
     /// Runs in a row that ended at this place.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
@@ -62,7 +62,7 @@ pub(crate) struct Progress {
 /// A place inside a partition that others do not depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Place {
+pub(crate) struct PassPosition {
     /// Tells it from the others of its partition, in this run.
     #[serde(skip)]
     pub id: u64,
@@ -145,12 +145,12 @@ impl Pass {
             self.bookmark_from = number;
         }
         let last_id = &mut progress.last_id;
-        let beside: Vec<Place> = step
+        let beside: Vec<PassPosition> = step
             .beside
             .into_iter()
             .map(|token| {
                 *last_id += 1;
-                Place {
+                PassPosition {
                     id: *last_id,
                     token: Some(token),
                     beside: Vec::new(),
@@ -291,7 +291,7 @@ impl Pass {
 
     /// Every place of a partition with a token.
     pub fn tokens(progress: &Progress) -> Vec<&Position> {
-        fn walk<'a>(places: &'a [Place], tokens: &mut Vec<&'a Position>) {
+        fn walk<'a>(places: &'a [PassPosition], tokens: &mut Vec<&'a Position>) {
             for place in places {
                 tokens.extend(&place.token);
                 walk(&place.beside, tokens);
@@ -312,14 +312,14 @@ impl Pass {
     }
 }
 
-fn prune(places: &mut Vec<Place>) {
+fn prune(places: &mut Vec<PassPosition>) {
     for place in places.iter_mut() {
         prune(&mut place.beside);
     }
     places.retain(|place| place.token.is_some() || !place.beside.is_empty());
 }
 
-fn find(places: &mut [Place], id: u64) -> Option<&mut Place> {
+fn find(places: &mut [PassPosition], id: u64) -> Option<&mut PassPosition> {
     for place in places {
         if place.id == id {
             return Some(place);
@@ -331,7 +331,7 @@ fn find(places: &mut [Place], id: u64) -> Option<&mut Place> {
     None
 }
 
-fn search(places: &[Place], id: u64) -> Option<&Place> {
+fn search(places: &[PassPosition], id: u64) -> Option<&PassPosition> {
     places.iter().find_map(|place| {
         if place.id == id {
             return Some(place);
@@ -340,7 +340,7 @@ fn search(places: &[Place], id: u64) -> Option<&Place> {
     })
 }
 
-fn collect(places: &[Place], number: usize, leaves: &mut Vec<(usize, u64)>) {
+fn collect(places: &[PassPosition], number: usize, leaves: &mut Vec<(usize, u64)>) {
     for place in places {
         if place.beside.is_empty() {
             leaves.push((number, place.id));
@@ -350,7 +350,7 @@ fn collect(places: &[Place], number: usize, leaves: &mut Vec<(usize, u64)>) {
     }
 }
 
-fn number_places(places: &mut [Place], last: &mut u64) {
+fn number_places(places: &mut [PassPosition], last: &mut u64) {
     for place in places {
         *last += 1;
         place.id = *last;

@@ -1,14 +1,14 @@
 //! What a run would read, what that takes, and whether it can be had; worked out without reading anything.
 
-use headwater_core::{Allowance, Extent, Part, Position, Result, Source};
+use headwater_core::{Allowance, Part, PartitionRange, Position, Result, Source};
 use serde::Serialize;
 
 use crate::{
     Delivery, State, groups,
     guarantee::Guarantee,
     identity,
-    lane::{Lane, outlets, select},
-    runner::is_own_trouble,
+    runner::is_stream_scoped,
+    stream_run::{StreamRun, outlets, select},
 };
 
 /// What a run would read.
@@ -41,7 +41,7 @@ pub struct StreamPlan {
 pub struct PlannedPartition {
     /// What it covers.
     #[serde(flatten)]
-    pub extent: Extent,
+    pub range: PartitionRange,
     /// Its records, where the service tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
@@ -95,7 +95,7 @@ pub async fn plan(
     }
     for stream in selected {
         state.verify(&*stream)?;
-        let lane = Lane::new(stream, state, wanted, None)?;
+        let lane = StreamRun::new(stream, state, wanted, None)?;
         let guarantee = Guarantee::of(lane.stream.spec(), delivery, keeps_position);
         let mut partitions = Vec::new();
         let mut unknown = None;
@@ -110,7 +110,7 @@ pub async fn plan(
             let parts = match asked {
                 Ok(parts) => parts,
                 // Of a stream that may not be read, for example, the plan is still worth seeing.
-                Err(error) if is_own_trouble(error.kind()) => {
+                Err(error) if is_stream_scoped(error.kind()) => {
                     unknown = Some(error.to_string());
                     vec![Part::unknown(partition.clone())]
                 }
@@ -118,7 +118,7 @@ pub async fn plan(
             };
             for part in parts {
                 partitions.push(PlannedPartition {
-                    extent: lane.stream.extent(&part.partition)?,
+                    range: lane.stream.range(&part.partition)?,
                     records: part.records,
                     requests: part.requests,
                     jobs: lane.stream.jobs(&part.partition, progress.token.as_ref())?,
@@ -140,7 +140,7 @@ pub async fn plan(
             .into_iter()
             .filter(|allowance| allowance.counts_jobs)
             .collect(),
-        Err(error) if is_own_trouble(error.kind()) => Vec::new(),
+        Err(error) if is_stream_scoped(error.kind()) => Vec::new(),
         Err(error) => return Err(error.during("ask what is left of the allowance")),
     };
     Ok(Plan {

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use headwater_core::{
-    Allowance, DIGEST, Error, Extent, Gap, Kind, LONGEST_RECORD, Mend, Meter, Note, SignedDuration,
-    Timestamp,
+    Allowance, DIGEST, Error, Gap, Kind, LONGEST_RECORD, Mend, Meter, Note, PartitionRange,
+    SignedDuration, Timestamp,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    Redacted, Unseen, drift::DriftEvent, explain::counted, guarantee::Guarantee, writer::Counts,
+    RedactionReport, UnseenRows, drift::DriftEvent, explain::counted, guarantee::Guarantee,
+    writer::Counts,
 };
 
 /// What happens during a run, for progress.
@@ -165,7 +166,7 @@ pub struct StreamReceipt {
     pub merged: u64,
     /// Rows that a complete pass did not see, since their records were deleted at the service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unseen: Option<Unseen>,
+    pub unseen: Option<UnseenRows>,
     /// Records that went to the dead letters instead of the sink.
     #[serde(skip_serializing_if = "is_zero")]
     pub rejected: u64,
@@ -195,7 +196,7 @@ pub struct StreamReceipt {
     pub limit_wait_seconds: f64,
     /// What the pass covers, where the stream is read by time.
     #[serde(flatten)]
-    pub covered: Covered,
+    pub covered: PassRange,
     /// Whether an interrupted run kept its promise here, and what the promise is.
     pub guarantee: Guarantee,
     /// How records differ from their schema, where that was watched.
@@ -212,12 +213,12 @@ pub struct StreamReceipt {
     pub notes: BTreeMap<&'static str, (u64, String)>,
     /// What was done with personal data, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub redaction: Option<Redacted>,
+    pub redaction: Option<RedactionReport>,
 }
 
 /// The time that a pass covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Covered {
+pub struct PassRange {
     /// The first moment.
     #[serde(rename = "covered_from", skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
@@ -226,23 +227,23 @@ pub struct Covered {
     pub to: Option<Timestamp>,
 }
 
-impl Covered {
+impl PassRange {
     /// Takes in what another pass covers.
     pub(crate) fn join(&mut self, other: Self) {
-        self.extend(&Extent {
+        self.extend(&PartitionRange {
             from: other.from,
             to: other.to,
-            ..Extent::default()
+            ..PartitionRange::default()
         });
     }
 
     /// Takes in what a partition covers.
-    pub(crate) fn extend(&mut self, extent: &Extent) {
-        self.from = match (self.from, extent.from) {
+    pub(crate) fn extend(&mut self, range: &PartitionRange) {
+        self.from = match (self.from, range.from) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        self.to = self.to.max(extent.to);
+        self.to = self.to.max(range.to);
     }
 }
 
@@ -415,7 +416,7 @@ impl StreamReceipt {
             requests: 0,
             retries: 0,
             limit_wait_seconds: 0.0,
-            covered: Covered::default(),
+            covered: PassRange::default(),
             guarantee,
             drift: Vec::new(),
             flags: Vec::new(),

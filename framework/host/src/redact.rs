@@ -79,7 +79,7 @@ pub enum Action {
 
 /// What redaction did with the records of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Redacted {
+pub struct RedactionReport {
     /// Whether the pseudonyms were made with a key.
     pub keyed: bool,
     /// Every field that has a class, by path: `[]` for what stands in a list, `*` for any name in a map.
@@ -166,9 +166,9 @@ impl Redactor {
     }
 
     /// What was done so far.
-    pub fn report(&self) -> Redacted {
+    pub fn report(&self) -> RedactionReport {
         let fields = self.plan.fields.iter().zip(&self.counts.values);
-        Redacted {
+        RedactionReport {
             keyed: matches!(self.pseudonyms, Pseudonyms::Keyed(_)),
             fields: fields
                 .map(|(field, values)| RedactedField {

@@ -123,7 +123,7 @@ pub fn forms() -> String {
 
 /// A reference that was read but not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unresolved {
+pub struct UnfollowedReference {
     /// JSON Pointer of the field.
     pub pointer: String,
     /// What it refers to, such as `the environment variable "NAME"`.
@@ -132,14 +132,17 @@ pub struct Unresolved {
 
 /// Reads the references in the secret fields of an answer without following any, of alternatives those of the chosen one.
 /// Every one that cannot be right is reported, at its field.
-pub fn check(form: &FormModel, answer: &Value) -> Result<Vec<Unresolved>, Vec<FieldError>> {
+pub fn check(
+    form: &FormModel,
+    answer: &Value,
+) -> Result<Vec<UnfollowedReference>, Vec<FieldError>> {
     let mut references = Vec::new();
     let mut errors = Vec::new();
     for field in secrets(form, answer) {
         let text = answer.pointer(&field.pointer).and_then(Value::as_str);
         match text.and_then(Reference::parse) {
             None => {}
-            Some(Ok(reference)) => references.push(Unresolved {
+            Some(Ok(reference)) => references.push(UnfollowedReference {
                 pointer: field.pointer.clone(),
                 target: reference.to_string(),
             }),
@@ -333,7 +336,7 @@ mod tests {
             json!({ "auth": { "by": "key", "secret": format!("file:{}", path.display()) } });
         assert_eq!(
             check(&form(), &answer).unwrap(),
-            [Unresolved {
+            [UnfollowedReference {
                 pointer: "/auth/secret".to_owned(),
                 target: format!("the file {path:?}"),
             }]

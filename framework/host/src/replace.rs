@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::create::{Access, Beside, behind_links, refuse_planted};
+use crate::create::{Access, ReplacementFile, behind_links, refuse_planted};
 
 /// Replaces what a file holds: written beside it, made durable, renamed.
 ///
@@ -19,13 +19,13 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut beside = match fs::symlink_metadata(&path) {
         Ok(before) => {
             refuse_planted(&path, &before)?;
-            let beside = Beside::new(&path, Access::OWNER)?;
+            let beside = ReplacementFile::new(&path, Access::OWNER)?;
             // Before the first byte: it may hold secrets.
             take_after(&beside, &before)?;
             beside
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Beside::new(&path, Access::of_records()?)?
+            ReplacementFile::new(&path, Access::of_records()?)?
         }
         Err(error) => return Err(error),
     };
@@ -43,7 +43,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Gives a new file the owner and the mode of the one that it replaces.
-fn take_after(beside: &Beside, before: &Metadata) -> io::Result<()> {
+fn take_after(beside: &ReplacementFile, before: &Metadata) -> io::Result<()> {
     let file = beside.file();
     let made = file.metadata()?;
     if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
@@ -101,7 +101,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "old").unwrap();
-        let mut left = Beside::new(&path, Access::OWNER).unwrap();
+        let mut left = ReplacementFile::new(&path, Access::OWNER).unwrap();
         left.keep();
         drop(left);
         assert_eq!(left_beside(&path).len(), 1);

@@ -10,10 +10,10 @@ use headwater_core::{AnyStream, Result, SignedDuration, Source, Timestamp};
 
 use crate::{
     Delivery, RunOptions, State,
-    afford::afford,
-    lane::{Lane, Stage, outlets},
+    check_quota::check_quota,
     receipt::{Ending, Event, StreamReceipt},
-    runner::{Running, is_own_trouble, is_stopped},
+    runner::{Running, is_stopped, is_stream_scoped},
+    stream_run::{Stage, StreamRun, outlets},
 };
 
 /// A list that an interrupted run began so recently is not read again in full, nor an export of changes ordered again.
@@ -53,7 +53,7 @@ impl<'a> Rounds<'a> {
     }
 
     /// Says when a lane is read: at once, at once and once more, in the second round, or not at all.
-    pub(crate) fn place(&self, lane: &mut Lane, receipts: &mut [StreamReceipt]) -> Result<()> {
+    pub(crate) fn place(&self, lane: &mut StreamRun, receipts: &mut [StreamReceipt]) -> Result<()> {
         if self.is_only {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl<'a> Rounds<'a> {
     /// Whether a new pass is worth it after one that an interrupted run began. What changed is always read, except that an
     /// export of a few minutes is not ordered. A whole list is read again where its copies replace each other, or where
     /// it is old by now, and an export that gives everything where it is older still.
-    fn is_due(&self, lane: &Lane) -> Result<bool> {
+    fn is_due(&self, lane: &StreamRun) -> Result<bool> {
         let has_jobs = lane.orders()?;
         let is_incremental = lane.stream.spec().incremental;
         if is_incremental && !has_jobs {
@@ -98,7 +98,7 @@ impl Running {
         source: &dyn Source,
         on_event: &mut (dyn FnMut(Event<'_>) + Send),
     ) -> Result<()> {
-        let is_later = |lane: &Lane| lane.stage == Stage::Later;
+        let is_later = |lane: &StreamRun| lane.stage == Stage::Later;
         if !self.lanes.iter().any(is_later) {
             return Ok(());
         }
@@ -114,7 +114,7 @@ impl Running {
         let afforded = tokio::select! {
             biased;
             true = is_stopped(&mut self.options.stop) => Ok(()),
-            afforded = afford(source, &self.lanes, on_event) => afforded,
+            afforded = check_quota(source, &self.lanes, on_event) => afforded,
         };
         if let Err(error) = afforded {
             // What is left of the service's allowance keeps only those back that would use it up.
@@ -154,7 +154,7 @@ impl Running {
                 let error = error.during(format!("plan {}", lane.name));
                 lane.ending = Some(Ending::failed(&error));
                 self.end(index, Vec::new(), on_event);
-                if !is_own_trouble(error.kind()) {
+                if !is_stream_scoped(error.kind()) {
                     self.stop();
                 }
             }

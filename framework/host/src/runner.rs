@@ -7,7 +7,7 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
-use headwater_core::{Error, Hold, Kind, Metered, Page, Position, Result, Source, Timestamp};
+use headwater_core::{CountedFuture, Error, Kind, Page, Position, Result, Source, Timestamp, Wait};
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
@@ -16,23 +16,25 @@ use tokio::{
 
 use crate::{
     Redactor, RunOptions, Sink, State,
-    afford::afford,
+    check_quota::check_quota,
     drift::{DriftRule, DriftWatch},
     groups,
     guarantee::Guarantee,
     identity,
-    lane::{Lane, LaneOutlet, Pause, Stage, Turn, of_one_group, outlets, records, select},
     pass::{Leaf, Step},
     receipt::{Ending, Event, Receipt, StreamReceipt},
     rounds::Rounds,
-    stays::Stays,
-    writer::{Done, Inlet, Job, Outlet, Report, Worked, Writer},
+    stream_run::{
+        NextFetch, Pause, Stage, StreamOutput, StreamRun, of_one_group, outlets, records, select,
+    },
+    wait_streak::WaitStreak,
+    writer::{Job, Report, Writer, WriterOutput, WriterProgress, WriterResult, WriterStream},
 };
 
 /// Runs in a row that may end at the same place before it is set aside.
-const MOST_FAILED_RUNS: u32 = 3;
+const MAX_FAILED_RUNS: u32 = 3;
 /// Places of one stream that may fail in one run before the stream is left alone.
-const MOST_FAILURES: usize = 3;
+const MAX_FAILURES: usize = 3;
 /// A stream that brought at least so many records in its last pass is not expected to be empty.
 pub(crate) const MANY: u64 = 10;
 
@@ -75,8 +77,8 @@ pub async fn run(
     let rounds = Rounds::new(&state, &streams, wanted, &options, sink.delivery());
     for stream in streams {
         state.verify(&*stream)?;
-        let mut lane = Lane::new(Arc::clone(&stream), &state, wanted, options.only.as_ref())?;
-        let mut inlet = Inlet {
+        let mut lane = StreamRun::new(Arc::clone(&stream), &state, wanted, options.only.as_ref())?;
+        let mut inlet = WriterStream {
             name: lane.name,
             outlets: Vec::new(),
             sees_all: stream.sees_all(),
@@ -88,7 +90,7 @@ pub async fn run(
             if let Some(level) = options.guarantee {
                 guarantee.meets(level, spec.name)?;
             }
-            lane.outlets.push(LaneOutlet {
+            lane.outlets.push(StreamOutput {
                 name: spec.name,
                 receipt: receipts.len(),
                 last_records: state.last_records(spec.name).filter(|_| !spec.incremental),
@@ -105,7 +107,7 @@ pub async fn run(
             }
             receipt.places_set_aside(set_aside, lane.name);
             receipts.push(receipt);
-            inlet.outlets.push(Outlet {
+            inlet.outlets.push(WriterOutput {
                 spec: spec.clone(),
                 // A schema that cannot be followed is found now and not after the streams before it.
                 redactor: options
@@ -127,7 +129,7 @@ pub async fn run(
         biased;
         // What is left does not matter to a run that asks for nothing any more, and the service may take long to say it.
         true = is_stopped(&mut options.stop) => {}
-        afforded = afford(source, &lanes, on_event) => afforded?,
+        afforded = check_quota(source, &lanes, on_event) => afforded?,
     }
     let (started, started_at) = (Instant::now(), Timestamp::now());
     let meter = Arc::clone(&options.meter);
@@ -141,9 +143,9 @@ pub async fn run(
         commit_every,
         inlets,
         dead_letters,
-        MOST_FAILED_RUNS,
+        MAX_FAILED_RUNS,
     );
-    let mut writer = aside(move || {
+    let mut writer = blocking(move || {
         writer.prepare()?;
         Ok(Box::new(writer))
     })
@@ -170,7 +172,7 @@ pub async fn run(
         writing_bytes: 0,
         writer: Some(writer),
         writing: None,
-        stays: Stays::default(),
+        stays: WaitStreak::default(),
         has_answered: false,
         is_over: false,
         is_sink_broken: false,
@@ -204,7 +206,7 @@ async fn load(
     options: &RunOptions,
 ) -> Result<(Box<dyn Sink>, State, bool)> {
     let connector = state.connector().to_owned();
-    let (sink, kept) = aside(move || {
+    let (sink, kept) = blocking(move || {
         let kept = sink.load(&connector)?;
         Ok((sink, kept))
     })
@@ -219,7 +221,9 @@ async fn load(
 }
 
 /// Runs what blocks away from what must not be blocked.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(broken(error)))
 }
@@ -229,7 +233,7 @@ fn broken(error: tokio::task::JoinError) -> Error {
 }
 
 /// Whether an error says something about one stream only.
-pub(crate) const fn is_own_trouble(kind: Kind) -> bool {
+pub(crate) const fn is_stream_scoped(kind: Kind) -> bool {
     matches!(
         kind,
         Kind::PermissionDenied
@@ -241,7 +245,7 @@ pub(crate) const fn is_own_trouble(kind: Kind) -> bool {
 }
 
 /// What came of one fetch.
-struct Fetched {
+struct FetchResult {
     lane: usize,
     place: (usize, u64),
     answer: Result<Page<Position, Position>>,
@@ -250,19 +254,19 @@ struct Fetched {
 }
 
 pub(crate) struct Running {
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) lanes: Vec<StreamRun>,
     pub(crate) receipts: Vec<StreamReceipt>,
     pub(crate) options: RunOptions,
-    fetching: JoinSet<Fetched>,
+    fetching: JoinSet<FetchResult>,
     /// For the writer, once it is free.
     queue: Vec<Job>,
     queued_bytes: usize,
     writing_bytes: usize,
     /// The writer while it has nothing to do.
     pub(crate) writer: Option<Box<Writer>>,
-    writing: Option<JoinHandle<Worked>>,
+    writing: Option<JoinHandle<WriterResult>>,
     /// Where we stay: until when the service wants to be left alone, and how often it has asked for that.
-    stays: Stays,
+    stays: WaitStreak,
     /// Whether the service has answered anything in this run.
     has_answered: bool,
     pub(crate) is_over: bool,
@@ -323,17 +327,17 @@ impl Running {
                     continue;
                 }
                 match self.lanes[index].turn() {
-                    Turn::Fetch(leaf) => self.fetch(index, leaf, None),
-                    Turn::Suspect(leaf) => {
+                    NextFetch::Fetch(leaf) => self.fetch(index, leaf, None),
+                    NextFetch::Suspect(leaf) => {
                         suspect.get_or_insert((index, leaf));
                         break;
                     }
-                    Turn::Wait(at) => {
+                    NextFetch::Wait(at) => {
                         wake = wake.into_iter().chain([at]).min();
                         break;
                     }
-                    Turn::Busy => break,
-                    Turn::Done => {
+                    NextFetch::Busy => break,
+                    NextFetch::Done => {
                         let ending = self.lanes[index].conclusion();
                         self.close(index, ending);
                     }
@@ -379,14 +383,14 @@ impl Running {
         let stream = Arc::clone(&lane.stream);
         let fetch = async move {
             let answer = stream.fetch(leaf.partition, leaf.token).await;
-            Fetched {
+            FetchResult {
                 lane: index,
                 place: (number, id),
                 answer,
                 failed_before,
             }
         };
-        let metered = Metered::new(fetch, Arc::clone(&lane.meter));
+        let metered = CountedFuture::new(fetch, Arc::clone(&lane.meter));
         let handle = self.fetching.spawn(metered);
         lane.in_flight.insert((number, id), handle);
     }
@@ -402,7 +406,7 @@ impl Running {
         }
     }
 
-    fn arrived(&mut self, fetched: Fetched, on_event: &mut dyn FnMut(Event<'_>)) {
+    fn arrived(&mut self, fetched: FetchResult, on_event: &mut dyn FnMut(Event<'_>)) {
         let lane = &mut self.lanes[fetched.lane];
         lane.in_flight.remove(&fetched.place);
         if !lane.is_open() {
@@ -475,7 +479,7 @@ impl Running {
             is_enough &= receipt.read == limit;
             most.push(usize::try_from(taken).unwrap_or(usize::MAX));
         }
-        let hold = page.hold.take();
+        let hold = page.wait.take();
         let step = Step {
             place,
             next: page.next.take(),
@@ -499,12 +503,12 @@ impl Running {
             return self.close(index, Ending::Limited);
         }
         match hold {
-            Some(Hold::For { wait, reason }) => {
+            Some(Wait::For { wait, reason }) => {
                 // Whatever is waited for exists only once the state knows of it.
                 lane.waits.insert(place, Pause::Commit { wait, reason });
                 self.queue.push(Job::Keep { lane: index, place });
             }
-            Some(Hold::NextRun(error)) => {
+            Some(Wait::NextRun(error)) => {
                 lane.waits.insert(place, Pause::NextRun);
                 let error = error.during(format!("read {}", lane.outlets[0].name));
                 lane.failure.get_or_insert(error);
@@ -536,7 +540,7 @@ impl Running {
         }
         // A page that is malformed, or that breaks a service which answers otherwise, is not asked for in run after run.
         // The last time, it may be the only one that is left to ask for.
-        let is_last_time = lane.pass.failures(place) + 1 >= MOST_FAILED_RUNS;
+        let is_last_time = lane.pass.failures(place) + 1 >= MAX_FAILED_RUNS;
         let is_of_this_place = error.kind() == Kind::DataInvalid
             || (error.kind() == Kind::Unavailable && (self.has_answered || is_last_time));
         if is_of_this_place && lane.ahead.is_none() {
@@ -546,12 +550,12 @@ impl Running {
                 place,
                 message: message.clone(),
             });
-            if lane.pass.fail(place, MOST_FAILED_RUNS) {
+            if lane.pass.fail(place, MAX_FAILED_RUNS) {
                 lane.pass.set_aside(place);
                 lane.is_partial = true;
                 for outlet in &lane.outlets {
                     let receipt = &mut self.receipts[outlet.receipt];
-                    receipt.sets_aside(lane.name, MOST_FAILED_RUNS, &message);
+                    receipt.sets_aside(lane.name, MAX_FAILED_RUNS, &message);
                 }
                 return;
             }
@@ -560,7 +564,7 @@ impl Running {
             lane.waits.insert(place, Pause::NextRun);
             lane.failures += 1;
             let error = lane.failure.take().unwrap_or(error);
-            if lane.failures >= MOST_FAILURES {
+            if lane.failures >= MAX_FAILURES {
                 return self.close(index, Ending::failed(&error));
             }
             lane.failure = Some(error);
@@ -568,7 +572,7 @@ impl Running {
         }
         let ending = Ending::failed(&error);
         self.close(index, ending);
-        if !is_own_trouble(error.kind()) {
+        if !is_stream_scoped(error.kind()) {
             self.stop();
         }
     }
@@ -582,7 +586,7 @@ impl Running {
         }
         let is_finished = matches!(ending, Ending::Complete | Ending::Partial);
         let is_whole = is_finished && !lane.is_resumed;
-        let read = |outlet: &LaneOutlet| outlet.read(&self.receipts);
+        let read = |outlet: &StreamOutput| outlet.read(&self.receipts);
         let counts = lane.outlets.iter().map(read).collect();
         lane.ending = Some(ending);
         self.queue.push(Job::Close {
@@ -603,7 +607,7 @@ impl Running {
         }
     }
 
-    fn worked(&mut self, worked: Worked, on_event: &mut dyn FnMut(Event<'_>)) {
+    fn worked(&mut self, worked: WriterResult, on_event: &mut dyn FnMut(Event<'_>)) {
         self.writer = Some(worked.writer);
         self.writing_bytes = 0;
         for done in worked.done {
@@ -619,7 +623,7 @@ impl Running {
         self.fetching.abort_all();
         self.queue.clear();
         self.queued_bytes = 0;
-        let begun = |lane: &Lane| matches!(lane.stage, Stage::Reading | Stage::Closing);
+        let begun = |lane: &StreamRun| matches!(lane.stage, Stage::Reading | Stage::Closing);
         let broken = broken.or_else(|| self.lanes.iter().position(begun));
         for index in 0..self.lanes.len() {
             if begun(&self.lanes[index]) {
@@ -633,9 +637,9 @@ impl Running {
         }
     }
 
-    fn done(&mut self, done: Done, on_event: &mut dyn FnMut(Event<'_>)) {
+    fn done(&mut self, done: WriterProgress, on_event: &mut dyn FnMut(Event<'_>)) {
         match done {
-            Done::Page { lane, counts } => {
+            WriterProgress::Page { lane, counts } => {
                 let mut filled = None;
                 let asking = &self.lanes[lane];
                 self.receipts[asking.outlets[0].receipt].measure(&asking.meter);
@@ -649,7 +653,7 @@ impl Running {
                     on_event(Event::Progress(&self.receipts[receipt]));
                 }
             }
-            Done::Refused { lane, error } => {
+            WriterProgress::Refused { lane, error } => {
                 let name = self.lanes[lane].outlets[0].name;
                 let ending = Ending::failed(&error.during(format!("read {name}")));
                 if self.lanes[lane].is_open() {
@@ -659,7 +663,7 @@ impl Running {
                     self.lanes[lane].ending = Some(ending);
                 }
             }
-            Done::Kept { lane, place } => {
+            WriterProgress::Kept { lane, place } => {
                 let lane = &mut self.lanes[lane];
                 if let Some(Pause::Commit { wait, reason }) = lane.waits.remove(&place) {
                     on_event(Event::Waiting {
@@ -670,8 +674,8 @@ impl Running {
                     lane.waits.insert(place, until);
                 }
             }
-            Done::Closed { lane, reports } => self.end(lane, reports, on_event),
-            Done::Committed => on_event(Event::Committed),
+            WriterProgress::Closed { lane, reports } => self.end(lane, reports, on_event),
+            WriterProgress::Committed => on_event(Event::Committed),
         }
     }
 
@@ -753,7 +757,7 @@ impl Running {
         }
         let is_sink_broken = self.is_sink_broken;
         let is_over = self.is_over;
-        aside(move || {
+        blocking(move || {
             // A stream that failed for a reason of its own does not hold the others back for ever.
             if !is_over {
                 writer.end_run()?;
@@ -771,7 +775,7 @@ impl Running {
 }
 
 /// Cancels what a stopped run leaves running at the service.
-async fn release(lanes: &[Lane], mut writer: Box<Writer>) -> Result<(Box<Writer>, u64)> {
+async fn release(lanes: &[StreamRun], mut writer: Box<Writer>) -> Result<(Box<Writer>, u64)> {
     let mut released = 0;
     for lane in lanes {
         let places: Vec<(usize, Position, Position)> = writer
@@ -787,7 +791,7 @@ async fn release(lanes: &[Lane], mut writer: Box<Writer>) -> Result<(Box<Writer>
             }
             released += 1;
             let name = lane.name;
-            writer = aside(move || {
+            writer = blocking(move || {
                 writer.begin_anew(name, number)?;
                 Ok(writer)
             })
@@ -804,8 +808,8 @@ pub(crate) async fn is_stopped(stop: &mut watch::Receiver<bool>) -> bool {
 
 /// Waits for the writer; none where it has nothing to do.
 async fn done(
-    writing: &mut Option<JoinHandle<Worked>>,
-) -> Option<Result<Worked, tokio::task::JoinError>> {
+    writing: &mut Option<JoinHandle<WriterResult>>,
+) -> Option<Result<WriterResult, tokio::task::JoinError>> {
     match writing {
         Some(writing) => Some(writing.await),
         None => None,

@@ -13,7 +13,7 @@ use crate::{
     create::{behind_links, left_beside, refuse_planted},
     drift::Baseline,
     groups,
-    identity::Known,
+    identity::StoredIdentity,
     outputs::digest,
     pass::Pass,
     replace::replace_file,
@@ -50,7 +50,7 @@ pub struct State {
     outputs: BTreeMap<String, u64>,
     /// Whose data it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    identity: Option<Known>,
+    identity: Option<StoredIdentity>,
     /// New rows that each stream has brought since it was last read from the start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     rows: BTreeMap<String, u64>,
@@ -71,7 +71,7 @@ pub(crate) struct StreamState {
     pub pass: Option<Pass>,
     /// What is missing from what was read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub aside: Vec<Aside>,
+    pub aside: Vec<Quarantined>,
     /// Records of the last complete pass, to notice when there are none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_records: Option<u64>,
@@ -121,7 +121,7 @@ pub(crate) struct Mark {
 /// A place that was given up on, since it failed in run after run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Aside {
+pub(crate) struct Quarantined {
     pub partition: Position,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Position>,
@@ -411,11 +411,11 @@ impl State {
     }
 
     /// Whose data it is about.
-    pub(crate) const fn identity(&self) -> Option<&Known> {
+    pub(crate) const fn identity(&self) -> Option<&StoredIdentity> {
         self.identity.as_ref()
     }
 
-    pub(crate) fn set_identity(&mut self, known: Known) {
+    pub(crate) fn set_identity(&mut self, known: StoredIdentity) {
         self.identity = Some(known);
     }
 

@@ -10,13 +10,13 @@ use headwater_core::{Error, LONGEST_RECORD, Page, Position, Result, StreamSpec};
 use tokio::time::Instant;
 
 use crate::{
-    Deletes, Redacted, Redactor, Sink, State, Unseen,
+    Deletes, RedactionReport, Redactor, Sink, State, UnseenRows,
     drift::{DeadLetters, DriftEvent, DriftWatch, Verdict},
     groups,
-    lane::records,
     pass::{Pass, Step},
     runner::MANY,
-    state::Aside,
+    state::Quarantined,
+    stream_run::records,
 };
 
 /// Something for the writer to do, in the order in which things arrived.
@@ -68,7 +68,7 @@ impl Job {
 }
 
 /// What the writer has done.
-pub(crate) enum Done {
+pub(crate) enum WriterProgress {
     Page {
         lane: usize,
         counts: Vec<Counts>,
@@ -108,22 +108,22 @@ pub(crate) struct Counts {
 #[derive(Default)]
 pub(crate) struct Report {
     pub drift: Vec<DriftEvent>,
-    pub redaction: Option<Redacted>,
+    pub redaction: Option<RedactionReport>,
     pub notes: Vec<(&'static str, (u64, String))>,
     /// Rows that the pass did not see, where it read everything and the sink can tell.
-    pub unseen: Option<Unseen>,
+    pub unseen: Option<UnseenRows>,
 }
 
 /// A stream as the writer knows it.
-pub(crate) struct Inlet {
+pub(crate) struct WriterStream {
     pub name: &'static str,
-    pub outlets: Vec<Outlet>,
+    pub outlets: Vec<WriterOutput>,
     /// Whether a complete pass reads every record that the service has.
     pub sees_all: bool,
 }
 
 /// A stream whose records are wanted.
-pub(crate) struct Outlet {
+pub(crate) struct WriterOutput {
     pub spec: StreamSpec,
     pub redactor: Option<Redactor>,
     /// Whether records still are what their schema says.
@@ -131,7 +131,7 @@ pub(crate) struct Outlet {
 }
 
 /// Records that wait for the end of the run because the state will not go past them.
-struct HeldBack {
+struct DeferredRecords {
     stream: &'static str,
     body: Bytes,
     records: Vec<Range<usize>>,
@@ -142,23 +142,23 @@ pub(crate) struct Writer {
     pub state: State,
     pub state_path: Option<PathBuf>,
     pub commit_every: Duration,
-    pub inlets: Vec<Inlet>,
+    pub inlets: Vec<WriterStream>,
     /// Where records go that are rejected.
     pub dead_letters: Option<DeadLetters>,
     /// Runs in a row after which a place is set aside.
-    pub most_failures: u32,
+    pub max_failures: u32,
     last_commit: Instant,
     is_dirty: bool,
     refused: BTreeSet<usize>,
     /// Streams of which the sink knows the pass.
     begun: BTreeSet<usize>,
-    held_back: Vec<HeldBack>,
+    held_back: Vec<DeferredRecords>,
 }
 
 /// A writer with what it did, and the error that ended it for good, with the stream that it met.
-pub(crate) struct Worked {
+pub(crate) struct WriterResult {
     pub writer: Box<Writer>,
-    pub done: Vec<Done>,
+    pub done: Vec<WriterProgress>,
     pub error: Option<(Option<usize>, Error)>,
 }
 
@@ -168,9 +168,9 @@ impl Writer {
         state: State,
         state_path: Option<PathBuf>,
         commit_every: Duration,
-        inlets: Vec<Inlet>,
+        inlets: Vec<WriterStream>,
         dead_letters: Option<DeadLetters>,
-        most_failures: u32,
+        max_failures: u32,
     ) -> Self {
         Self {
             sink,
@@ -179,7 +179,7 @@ impl Writer {
             commit_every,
             inlets,
             dead_letters,
-            most_failures,
+            max_failures,
             last_commit: Instant::now(),
             is_dirty: false,
             refused: BTreeSet::new(),
@@ -216,12 +216,12 @@ impl Writer {
     }
 
     /// Does one thing after the other, until one fails for good.
-    pub fn work(mut self: Box<Self>, jobs: Vec<Job>) -> Worked {
+    pub fn work(mut self: Box<Self>, jobs: Vec<Job>) -> WriterResult {
         let mut done = Vec::new();
         for job in jobs {
             let lane = job.lane();
             if let Err(error) = self.job(job, &mut done) {
-                return Worked {
+                return WriterResult {
                     writer: self,
                     done,
                     error: Some((lane, error)),
@@ -234,14 +234,14 @@ impl Writer {
         } else {
             Ok(())
         };
-        Worked {
+        WriterResult {
             writer: self,
             done,
             error: committed.err().map(|error| (None, error)),
         }
     }
 
-    fn job(&mut self, job: Job, done: &mut Vec<Done>) -> Result<()> {
+    fn job(&mut self, job: Job, done: &mut Vec<WriterProgress>) -> Result<()> {
         match job {
             Job::Begin { lane, pass } => {
                 // Nothing to make durable yet: until the first page, a plan can as well be made anew.
@@ -266,13 +266,13 @@ impl Writer {
                 }
                 self.begin_pass(lane)?;
                 match self.page(lane, &page, &most, step.is_none()) {
-                    Ok(counts) => done.push(Done::Page { lane, counts }),
-                    Err(Trouble::Records(error)) => {
+                    Ok(counts) => done.push(WriterProgress::Page { lane, counts }),
+                    Err(WriteFailure::Records(error)) => {
                         self.refused.insert(lane);
-                        done.push(Done::Refused { lane, error });
+                        done.push(WriterProgress::Refused { lane, error });
                         return Ok(());
                     }
-                    Err(Trouble::Sink(error)) => return Err(error),
+                    Err(WriteFailure::Sink(error)) => return Err(error),
                 }
                 if let Some(step) = step {
                     self.is_dirty = true;
@@ -305,7 +305,7 @@ impl Writer {
                     self.finish(lane, is_only, &counts);
                 }
                 let outlets = &self.inlets[lane].outlets;
-                let mut reports: Vec<Report> = outlets.iter().map(Outlet::report).collect();
+                let mut reports: Vec<Report> = outlets.iter().map(WriterOutput::report).collect();
                 for (report, unseen) in reports.iter_mut().zip(unseen) {
                     report.unseen = unseen;
                 }
@@ -316,12 +316,12 @@ impl Writer {
                     }
                 }
                 self.commit(done)?;
-                done.push(Done::Closed { lane, reports });
+                done.push(WriterProgress::Closed { lane, reports });
                 Ok(())
             }
             Job::Keep { lane, place } => {
                 self.commit(done)?;
-                done.push(Done::Kept { lane, place });
+                done.push(WriterProgress::Kept { lane, place });
                 Ok(())
             }
             Job::Commit => self.commit(done),
@@ -335,8 +335,8 @@ impl Writer {
         page: &Page<Position, Position>,
         most: &[usize],
         is_ahead: bool,
-    ) -> Result<Vec<Counts>, Trouble> {
-        let Inlet { name, outlets, .. } = &mut self.inlets[lane];
+    ) -> Result<Vec<Counts>, WriteFailure> {
+        let WriterStream { name, outlets, .. } = &mut self.inlets[lane];
         let mut all = Vec::with_capacity(outlets.len());
         for (outlet, most) in outlets.iter_mut().zip(most) {
             let stream = outlet.spec.name;
@@ -360,7 +360,7 @@ impl Writer {
             counts.bytes = records.iter().map(|span| span.len() as u64).sum();
             if is_ahead {
                 counts.records = records.len() as u64;
-                self.held_back.push(HeldBack {
+                self.held_back.push(DeferredRecords {
                     stream,
                     body: Bytes::clone(&body),
                     records: records.to_vec(),
@@ -370,7 +370,7 @@ impl Writer {
                 let written = self
                     .sink
                     .write(stream, &mut records)
-                    .map_err(Trouble::Sink)?;
+                    .map_err(WriteFailure::Sink)?;
                 counts.records = written.records;
                 counts.deduplicated = written.deduplicated;
                 counts.overflowed = written.overflowed;
@@ -388,11 +388,11 @@ impl Writer {
         let state = self.state.stream(self.inlets[lane].name);
         self.is_dirty = true;
         let Some(pass) = &mut state.pass else { return };
-        if !pass.fail(place, self.most_failures) {
+        if !pass.fail(place, self.max_failures) {
             return;
         }
         if let Some((partition, token)) = pass.set_aside(place) {
-            state.aside.push(Aside {
+            state.aside.push(Quarantined {
                 partition,
                 token,
                 message,
@@ -428,7 +428,7 @@ impl Writer {
         lane: usize,
         is_only: bool,
         counts: &[u64],
-    ) -> Result<Vec<Option<Unseen>>> {
+    ) -> Result<Vec<Option<UnseenRows>>> {
         let inlet = &self.inlets[lane];
         let state = self.state.stream(inlet.name);
         let is_all = inlet.sees_all && !is_only && state.aside.is_empty();
@@ -449,7 +449,7 @@ impl Writer {
             if is_all && !is_suddenly_empty && whole.contains(name) {
                 found = self.sink.end_pass(name)?;
             }
-            if let Some(Unseen {
+            if let Some(UnseenRows {
                 rows,
                 deletes: Deletes::Remove,
             }) = found
@@ -463,7 +463,7 @@ impl Writer {
 
     /// The pass is over: the next one starts where this one leads to.
     fn finish(&mut self, lane: usize, is_only: bool, counts: &[u64]) {
-        let Inlet { name, outlets, .. } = &self.inlets[lane];
+        let WriterStream { name, outlets, .. } = &self.inlets[lane];
         let state = self.state.stream(name);
         let pass = state.pass.take();
         self.is_dirty = true;
@@ -483,7 +483,7 @@ impl Writer {
     }
 
     /// First the records, then the state.
-    fn commit(&mut self, done: &mut Vec<Done>) -> Result<()> {
+    fn commit(&mut self, done: &mut Vec<WriterProgress>) -> Result<()> {
         if let Some(letters) = &mut self.dead_letters {
             letters.commit()?;
             if let Some(position) = letters.position() {
@@ -494,7 +494,7 @@ impl Writer {
         self.save()?;
         self.last_commit = Instant::now();
         self.is_dirty = false;
-        done.push(Done::Committed);
+        done.push(WriterProgress::Committed);
         Ok(())
     }
 
@@ -529,7 +529,7 @@ impl Writer {
 }
 
 /// Whose fault it is that a page was not written.
-enum Trouble {
+enum WriteFailure {
     Records(Error),
     Sink(Error),
 }
@@ -537,7 +537,7 @@ enum Trouble {
 /// A buffer and the places of records in it.
 type Spans<'a> = (Cow<'a, Bytes>, Cow<'a, [Range<usize>]>);
 
-impl Inlet {
+impl WriterStream {
     fn names(&self) -> BTreeSet<String> {
         let names = self
             .outlets
@@ -547,7 +547,7 @@ impl Inlet {
     }
 }
 
-impl Outlet {
+impl WriterOutput {
     /// Returns the places of the records that go to the sink, none where those are all. Counts the others, and writes those
     /// that are not what their schema says to the dead letters.
     fn sort(
@@ -556,7 +556,7 @@ impl Outlet {
         records: &[Range<usize>],
         mut letters: Option<&mut DeadLetters>,
         counts: &mut Counts,
-    ) -> Result<Option<Vec<Range<usize>>>, Trouble> {
+    ) -> Result<Option<Vec<Range<usize>>>, WriteFailure> {
         let mut kept: Option<Vec<Range<usize>>> = None;
         for (index, span) in records.iter().enumerate() {
             if self.lets_pass(body, span, &mut letters, counts)? {
@@ -579,7 +579,7 @@ impl Outlet {
         span: &Range<usize>,
         letters: &mut Option<&mut DeadLetters>,
         counts: &mut Counts,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, WriteFailure> {
         if span.len() > LONGEST_RECORD {
             counts.oversized += 1;
             counts.longest = counts.longest.max(span.len() as u64);
@@ -589,7 +589,7 @@ impl Outlet {
             return Ok(true);
         };
         let verdict = watch.observe(&body[span.clone()]);
-        let Verdict::Reject(reason) = verdict.map_err(Trouble::Records)? else {
+        let Verdict::Reject(reason) = verdict.map_err(WriteFailure::Records)? else {
             return Ok(true);
         };
         counts.rejected += 1;
@@ -598,7 +598,7 @@ impl Outlet {
             let (body, spans) = self.redact(body, slice::from_ref(span))?;
             let record = spans.first().map_or(&[][..], |span| &body[span.clone()]);
             let written = letters.write(stream, &reason, record);
-            written.map_err(Trouble::Sink)?;
+            written.map_err(WriteFailure::Sink)?;
         }
         Ok(false)
     }
@@ -608,11 +608,13 @@ impl Outlet {
         &mut self,
         body: &'a Bytes,
         records: &'a [Range<usize>],
-    ) -> Result<Spans<'a>, Trouble> {
+    ) -> Result<Spans<'a>, WriteFailure> {
         let Some(redactor) = &mut self.redactor else {
             return Ok((Cow::Borrowed(body), Cow::Borrowed(records)));
         };
-        let (body, records) = redactor.records(body, records).map_err(Trouble::Records)?;
+        let (body, records) = redactor
+            .records(body, records)
+            .map_err(WriteFailure::Records)?;
         Ok((Cow::Owned(body), Cow::Owned(records)))
     }
 

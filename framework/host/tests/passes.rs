@@ -14,7 +14,9 @@ use headwater_core::{
     AnyStream, Error, Gap, Kind, Mend, Meter, Page, Probe, Result, Source, Stream, StreamSpec,
     Timestamp,
 };
-use headwater_host::{Deletes, Delivery, Receipt, RunOptions, Sink, State, Unseen, Written};
+use headwater_host::{
+    Deletes, Delivery, Receipt, RunOptions, Sink, State, UnseenRows, WriteCounts,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -137,19 +139,19 @@ impl Sink for Told {
         Ok(())
     }
 
-    fn end_pass(&mut self, stream: &str) -> Result<Option<Unseen>> {
+    fn end_pass(&mut self, stream: &str) -> Result<Option<UnseenRows>> {
         self.0.lock().unwrap().0.push(format!("end {stream}"));
-        Ok(Some(Unseen {
+        Ok(Some(UnseenRows {
             rows: 2,
             deletes: Deletes::Keep,
         }))
     }
 
-    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
-        Ok(Written {
+    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<WriteCounts> {
+        Ok(WriteCounts {
             records: records.count() as u64,
             collisions: 1,
-            ..Written::default()
+            ..WriteCounts::default()
         })
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use headwater_core::{
     AnyStream, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec, Timestamp,
 };
-use headwater_host::{Delivery, Receipt, Redaction, RunOptions, Sink, State, Written};
+use headwater_host::{Delivery, Receipt, Redaction, RunOptions, Sink, State, WriteCounts};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -65,14 +65,14 @@ impl Source for Only {
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Sink for Lines {
-    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<WriteCounts> {
         let line = |record: &[u8]| String::from_utf8_lossy(record).into_owned();
         let mut lines = self.0.lock().unwrap();
         let before = lines.len();
         lines.extend(records.map(line));
-        Ok(Written {
+        Ok(WriteCounts {
             records: (lines.len() - before) as u64,
-            ..Written::default()
+            ..WriteCounts::default()
         })
     }
 

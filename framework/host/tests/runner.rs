@@ -12,12 +12,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    Allowance, AnyStream, Error, Hold, Kind, Meter, Page, Probe, Result, Source, Stream,
-    StreamSpec, Timestamp,
+    Allowance, AnyStream, Error, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec,
+    Timestamp, Wait,
 };
 use headwater_host::{
     Delivery, Ending, Event, JsonLinesFolder, Outcome, Receipt, RunOptions, Sink, State,
-    StreamReceipt, Written,
+    StreamReceipt, WriteCounts,
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
@@ -150,7 +150,7 @@ fn wait(next: u32, seconds: u64) -> FakePage {
 fn next_run(page: FakePage, kind: Kind) -> FakePage {
     let error = Error::new(kind, "half of it is missing");
     Page {
-        hold: Some(Hold::NextRun(error.retry_after(Duration::from_secs(9)))),
+        wait: Some(Wait::NextRun(error.retry_after(Duration::from_secs(9)))),
         ..page
     }
 }
@@ -239,9 +239,13 @@ impl Sink for Lines {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         let mut kept = self.0.lock().unwrap();
-        let mut written = Written::default();
+        let mut written = WriteCounts::default();
         for record in records {
             let record: Value = serde_json::from_slice(record).unwrap();
             kept.written.push(format!("{stream} {}", record["id"]));

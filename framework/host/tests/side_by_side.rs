@@ -16,12 +16,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    AnyStream, Error, Extent, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec,
+    AnyStream, Error, Kind, Meter, Page, PartitionRange, Probe, Result, Source, Stream, StreamSpec,
     Timestamp,
 };
 use headwater_host::{
     Delivery, DriftOptions, Event, JsonLinesFolder, Level, Outcome, Receipt, RunOptions, Sink,
-    State, Written,
+    State, WriteCounts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -116,9 +116,9 @@ impl Stream for Tree {
         Ok((0..self.roots.len()).collect())
     }
 
-    fn extent(&self, partition: &usize) -> Extent {
+    fn range(&self, partition: &usize) -> PartitionRange {
         let day = |day: usize| Timestamp::from_second(86_400 * day as i64).unwrap();
-        Extent {
+        PartitionRange {
             title: String::new(),
             from: Some(day(*partition)),
             to: Some(day(*partition + 1)),
@@ -176,9 +176,9 @@ impl Sink for Counting {
         Ok(())
     }
 
-    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<WriteCounts> {
         std::thread::sleep(self.takes);
-        let mut written = Written::default();
+        let mut written = WriteCounts::default();
         for record in records {
             let record: Value = serde_json::from_slice(record).unwrap();
             let id = record["id"].as_u64().unwrap_or(u64::MAX);

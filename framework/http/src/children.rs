@@ -8,15 +8,15 @@ use std::{collections::VecDeque, fmt};
 
 use async_trait::async_trait;
 use headwater_core::{
-    Coverage, Error, Extent, Gap, Kind, Mend, Note, Page, Part, Result, Scope, Stream, StreamSpec,
-    Timestamp,
+    Error, Gap, Kind, Mend, Note, Page, Part, PartitionRange, Result, Scope, Stream, StreamSpec,
+    Timestamp, Watermark,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     client::Request,
     envelope::{Records, places},
-    seen::Seen,
+    fingerprints::FingerprintSet,
     windows::{Window, WindowBookmark, WindowToken, WindowedList},
 };
 
@@ -48,8 +48,8 @@ pub struct ChildToken {
     parents: Option<WindowToken>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pending: VecDeque<String>,
-    #[serde(default, skip_serializing_if = "Seen::is_empty")]
-    asked: Seen,
+    #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
+    asked: FingerprintSet,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bookmark: Option<WindowBookmark>,
 }
@@ -100,7 +100,7 @@ impl ChildStream {
         let mut pending = Vec::new();
         for record in parents.iter() {
             for id in (self.ids)(record)? {
-                if !self.once || asked.insert(Seen::fingerprint(id.as_bytes())) {
+                if !self.once || asked.insert(FingerprintSet::fingerprint(id.as_bytes())) {
                     pending.push(id);
                 }
             }
@@ -118,7 +118,7 @@ impl ChildStream {
             total: parents.total.filter(|_| !self.once),
             notes: parents.notes,
             gaps: parents.gaps,
-            hold: parents.hold,
+            wait: parents.wait,
             ..Page::empty()
         })
     }
@@ -187,7 +187,7 @@ impl ChildToken {
         Self {
             parents: Some(place),
             pending: VecDeque::new(),
-            asked: Seen::default(),
+            asked: FingerprintSet::default(),
             bookmark: None,
         }
     }
@@ -196,7 +196,7 @@ impl ChildToken {
         Self {
             parents: None,
             pending: VecDeque::from([id]),
-            asked: Seen::default(),
+            asked: FingerprintSet::default(),
             bookmark: None,
         }
     }
@@ -247,12 +247,12 @@ impl Stream for ChildStream {
         }
     }
 
-    fn extent(&self, window: &Window) -> Extent {
-        self.parents.extent(window)
+    fn range(&self, window: &Window) -> PartitionRange {
+        self.parents.range(window)
     }
 
-    fn coverage(&self, bookmark: &WindowBookmark) -> Coverage {
-        self.parents.coverage(bookmark)
+    fn watermark(&self, bookmark: &WindowBookmark) -> Watermark {
+        self.parents.watermark(bookmark)
     }
 
     fn rewind(&self, to: Timestamp) -> Result<WindowBookmark> {

@@ -13,17 +13,17 @@ use url::Url;
 
 pub use crate::message::{Download, Request, Response};
 use crate::{
+    buffers::BufferPool,
     clock::{Clock, ServiceTime},
-    complaint::complaint,
     envelope::{Records, Split, split_with},
+    error_message::error_message,
     hide::hide,
     limit::{LimitHeaders, Quota, RateLimit},
-    limiter::{Share, Urgency},
+    limiter::{Priority, SharedLimiter},
     message::{Target, collect, date},
     refusal::{Refusal, leads_elsewhere},
     retry::RetryPolicy,
     room::Room,
-    spares::Spares,
     tokens::{TokenSource, Tokens},
     urls,
 };
@@ -44,8 +44,8 @@ const LOOKED_AT: usize = 4_000;
 pub struct Client {
     inner: Arc<Inner>,
     /// What waits for the service's limits.
-    turns: Arc<Share>,
-    urgency: Urgency,
+    turns: Arc<SharedLimiter>,
+    priority: Priority,
 }
 
 struct Inner {
@@ -60,7 +60,7 @@ struct Inner {
     quota: Option<Quota>,
     policy: RetryPolicy,
     body_limit: usize,
-    spares: Spares,
+    buffers: BufferPool,
     room: Room,
     clock: Clock,
 }
@@ -171,11 +171,11 @@ impl ClientBuilder {
     /// The client, or what is wrong with its parts.
     pub fn build(self) -> Result<Client> {
         let inner = self.0?;
-        let share = Share::join(inner.service, &inner.base, &inner.secrets, inner.rate);
+        let share = SharedLimiter::join(inner.service, &inner.base, &inner.secrets, inner.rate);
         Ok(Client {
             inner: Arc::new(inner),
             turns: Arc::new(share),
-            urgency: Urgency::Read,
+            priority: Priority::Read,
         })
     }
 }
@@ -200,7 +200,7 @@ pub(crate) fn sensitive(scheme: &str, secret: &Secret, name: &str) -> Result<Hea
 
 /// How much of a body to wait for.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Take {
+pub(crate) enum BodyMode {
     /// All of it.
     Whole,
     /// None of it where the status is a success: the body is taken over as it arrives.
@@ -208,7 +208,7 @@ pub(crate) enum Take {
 }
 
 /// What came of one try.
-pub(crate) enum Tried {
+pub(crate) enum Attempt {
     /// A response with any status; with its body where only the head was to be taken.
     Answered(Response, Option<Body>),
     /// No complete response.
@@ -232,7 +232,7 @@ impl Client {
             quota: None,
             policy: RetryPolicy::READ,
             body_limit: DEFAULT_BODY_LIMIT,
-            spares: Spares::default(),
+            buffers: BufferPool::default(),
             room: Room::default(),
             clock: Clock::default(),
         }))
@@ -241,7 +241,7 @@ impl Client {
     /// The same client, whose requests go before those of others that wait for the service's limit.
     pub(crate) fn urgent(&self) -> Self {
         Self {
-            urgency: Urgency::Probe,
+            priority: Priority::Probe,
             ..self.clone()
         }
     }
@@ -263,14 +263,14 @@ impl Client {
 
     /// Sends a request under all the rules of this crate.
     pub async fn send(&self, request: &Request) -> Result<Response> {
-        let (response, _) = self.pursue(request, Take::Whole).await?;
+        let (response, _) = self.pursue(request, BodyMode::Whole).await?;
         Ok(response)
     }
 
     /// The same for an answer of any size, whose body is taken over as it arrives; the response itself where its status
     /// is no success but one that the request accepts.
     pub async fn download(&self, request: &Request) -> Result<Result<Download, Response>> {
-        Ok(match self.pursue(request, Take::Head).await? {
+        Ok(match self.pursue(request, BodyMode::Head).await? {
             (_, Some(body)) => Ok(Download::new(self.inner.service, body)),
             (response, None) => Err(response),
         })
@@ -284,7 +284,7 @@ impl Client {
         }
     }
 
-    async fn pursue(&self, request: &Request, take: Take) -> Result<(Response, Option<Body>)> {
+    async fn pursue(&self, request: &Request, take: BodyMode) -> Result<(Response, Option<Body>)> {
         let inner = &*self.inner;
         let policy = &inner.policy;
         let deadline = Instant::now() + policy.deadline;
@@ -359,7 +359,7 @@ impl Client {
 
     /// Waits for the service's rate limit.
     pub(crate) async fn turn(&self) {
-        let waited = self.turns.turn(self.urgency).await;
+        let waited = self.turns.turn(self.priority).await;
         self.inner
             .context
             .meter
@@ -384,8 +384,8 @@ impl Client {
         request: &Request,
         is_retry: bool,
         deadline: Instant,
-        take: Take,
-    ) -> Result<Tried> {
+        take: BodyMode,
+    ) -> Result<Attempt> {
         let Some(tokens) = &self.inner.tokens else {
             return self.try_with(request, is_retry, deadline, take, None).await;
         };
@@ -395,7 +395,7 @@ impl Client {
             .await?;
         // A token ends before its time is known to end: one new one, then the answer stands.
         match &tried {
-            Tried::Answered(response, _) if self.ends_a_token(response) => {
+            Attempt::Answered(response, _) if self.ends_a_token(response) => {
                 let token = tokens.renew(&token).await?;
                 self.turn().await;
                 self.try_with(request, true, deadline, take, Some(&token))
@@ -420,9 +420,9 @@ impl Client {
         request: &Request,
         is_retry: bool,
         deadline: Instant,
-        take: Take,
+        take: BodyMode,
         token: Option<&Secret>,
-    ) -> Result<Tried> {
+    ) -> Result<Attempt> {
         let assembled = self.assemble(request, token)?;
         let is_repeatable = request.is_repeatable;
         let mut tried = self
@@ -430,14 +430,15 @@ impl Client {
             .await;
         // The service closed a connection that it had kept open. That is no trouble of the service, so the request is
         // sent again at once, over a connection that it cannot have closed before.
-        let is_stale = matches!(&tried, Tried::Failed(failed) if failed.failure == Failure::Stale);
+        let is_stale =
+            matches!(&tried, Attempt::Failed(failed) if failed.failure == Failure::Stale);
         if is_stale && is_repeatable {
             let mut again = assembled;
             again.extensions_mut().insert(NewConnection);
             self.turn().await;
             tried = self.exchange_by(deadline, again, true, take).await;
         }
-        if let (Tried::Answered(response, _), Some(headers)) = (&tried, &self.inner.limit_headers)
+        if let (Attempt::Answered(response, _), Some(headers)) = (&tried, &self.inner.limit_headers)
             && let Some(delay) = headers.closed_for(response)
         {
             self.turns.close_for(delay);
@@ -451,12 +452,12 @@ impl Client {
         deadline: Instant,
         request: http::Request<Bytes>,
         is_retry: bool,
-        take: Take,
-    ) -> Tried {
+        take: BodyMode,
+    ) -> Attempt {
         self.inner.context.meter.count_request(is_retry);
         let exchange = self.exchange(request, take);
         timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
-            Tried::Failed(TransportError {
+            Attempt::Failed(TransportError {
                 failure: Failure::Timeout,
                 before_send: false,
                 detail: "no complete answer before the deadline".to_owned(),
@@ -491,7 +492,7 @@ impl Client {
         Ok(assembled)
     }
 
-    async fn exchange(&self, request: http::Request<Bytes>, take: Take) -> Tried {
+    async fn exchange(&self, request: http::Request<Bytes>, take: BodyMode) -> Attempt {
         let silent = |what: &str| TransportError {
             failure: Failure::Timeout,
             before_send: false,
@@ -501,7 +502,7 @@ impl Client {
         let sent = timeout(HEAD_TIMEOUT, self.inner.context.transport.send(request)).await;
         let (head, body) = match sent.unwrap_or_else(|_| Err(silent("no answer"))) {
             Ok(response) => response.into_parts(),
-            Err(error) => return Tried::Failed(error),
+            Err(error) => return Attempt::Failed(error),
         };
         let limit = if head.status.is_success() {
             self.inner.body_limit
@@ -518,34 +519,36 @@ impl Client {
             headers: head.headers.clone(),
             body,
         };
-        if take == Take::Head && head.status.is_success() {
-            return Tried::Answered(answered(Bytes::new()), Some(body));
+        if take == BodyMode::Head && head.status.is_success() {
+            return Attempt::Answered(answered(Bytes::new()), Some(body));
         }
         match collect(
             body,
             &head.headers,
             limit,
-            (&self.inner.spares, &self.inner.room),
+            (&self.inner.buffers, &self.inner.room),
         )
         .await
         {
-            Ok(Some(body)) => Tried::Answered(answered(body), None),
+            Ok(Some(body)) => Attempt::Answered(answered(body), None),
             // A refusal is one without its body as well.
-            Ok(None) if !head.status.is_success() => Tried::Answered(answered(Bytes::new()), None),
-            Err(error) if error.failure == Failure::Undecodable && !head.status.is_success() => {
-                Tried::Answered(answered(Bytes::new()), None)
+            Ok(None) if !head.status.is_success() => {
+                Attempt::Answered(answered(Bytes::new()), None)
             }
-            Ok(None) => Tried::TooLarge,
-            Err(error) => Tried::Failed(error),
+            Err(error) if error.failure == Failure::Undecodable && !head.status.is_success() => {
+                Attempt::Answered(answered(Bytes::new()), None)
+            }
+            Ok(None) => Attempt::TooLarge,
+            Err(error) => Attempt::Failed(error),
         }
     }
 
-    fn judge(&self, request: &Request, tried: Tried, tries: u32) -> Verdict {
+    fn judge(&self, request: &Request, tried: Attempt, tries: u32) -> Verdict {
         let inner = &*self.inner;
         let service = inner.service;
         let (response, body) = match tried {
-            Tried::Answered(response, body) => (response, body),
-            Tried::TooLarge => {
+            Attempt::Answered(response, body) => (response, body),
+            Attempt::TooLarge => {
                 let limit = inner.body_limit;
                 let text = format!(
                     "{service} sent more than {limit} bytes in one answer, which is the limit here"
@@ -554,19 +557,19 @@ impl Client {
                     Error::new(Kind::DataInvalid, text).with("path", request.path()),
                 );
             }
-            Tried::Failed(failed) if failed.failure == Failure::Undecodable => {
+            Attempt::Failed(failed) if failed.failure == Failure::Undecodable => {
                 let text = format!("the answer of {service} cannot be decompressed: {failed}");
                 return Verdict::Bad(
                     Error::new(Kind::DataInvalid, text).with("path", request.path()),
                 );
             }
-            Tried::Failed(failed) if failed.failure == Failure::NotAllowed => {
+            Attempt::Failed(failed) if failed.failure == Failure::NotAllowed => {
                 let text = format!(
                     "{service} was not asked: {failed}; its operator can allow the host with --allow-host"
                 );
                 return Verdict::Bad(Error::new(Kind::ConfigInvalid, text));
             }
-            Tried::Failed(failed) => {
+            Attempt::Failed(failed) => {
                 let text = format!("{service} cannot be reached: {failed}");
                 let error = Error::new(Kind::Unavailable, text).with("path", request.path());
                 // A certificate does not get better by asking again.
@@ -685,7 +688,7 @@ impl Client {
     /// pages and anything else without one.
     pub fn said(&self, body: &[u8]) -> Option<String> {
         // Before the cut: half a secret is one that no search finds any more.
-        let text: String = complaint(body)?.chars().take(LOOKED_AT).collect();
+        let text: String = error_message(body)?.chars().take(LOOKED_AT).collect();
         let line = one_line(&self.redacted(text), SAID);
         (!line.is_empty()).then_some(line)
     }

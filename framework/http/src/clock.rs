@@ -54,7 +54,7 @@ pub struct ServiceTime {
 
 /// How far a bookmark may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
+pub enum BookmarkLimit {
     /// To the time of the plan.
     Planned,
     /// Not beyond this moment, at which the pass was planned by the service's clock.
@@ -64,7 +64,7 @@ pub enum Bound {
     Unknown,
 }
 
-impl Bound {
+impl BookmarkLimit {
     /// The end of a pass that was planned up to `planned`, and began at `since`.
     pub fn end(self, planned: Timestamp, since: Timestamp) -> Timestamp {
         match self {
@@ -83,20 +83,20 @@ impl ServiceTime {
 
     /// How far the bookmark of a pass may reach that was planned at a time of this machine. Asked after the first answer.
     /// `slack` is what the next pass reads again anyway: a difference within it loses nothing.
-    pub fn bound(&self, planned: Timestamp, slack: SignedDuration) -> Bound {
+    pub fn bound(&self, planned: Timestamp, slack: SignedDuration) -> BookmarkLimit {
         let Some(Reading { date, ahead }) = self.reading else {
-            return Bound::Planned;
+            return BookmarkLimit::Planned;
         };
         let slack = slack.max(RESOLUTION);
         if ahead.0 > slack {
             return match planned.checked_sub(ahead.1) {
-                Ok(at) => Bound::At(at.min(date)),
-                Err(_) => Bound::At(date),
+                Ok(at) => BookmarkLimit::At(at.min(date)),
+                Err(_) => BookmarkLimit::At(date),
             };
         }
         match planned.duration_since(date) > slack {
-            true => Bound::Unknown,
-            false => Bound::Planned,
+            true => BookmarkLimit::Unknown,
+            false => BookmarkLimit::Planned,
         }
     }
 
@@ -187,14 +187,14 @@ mod tests {
             let planned = at(asked) - SignedDuration::from_millis(300);
             assert_eq!(
                 after(NOON, asked).bound(planned, NO_SLACK),
-                Bound::Planned,
+                BookmarkLimit::Planned,
                 "{asked}"
             );
         }
         let silent = Clock::default().time("Acme");
         assert_eq!(
             silent.bound(at("2999-01-01T00:00:00Z"), NO_SLACK),
-            Bound::Planned
+            BookmarkLimit::Planned
         );
         for unread in ["", "yesterday", "2026-11-30T12:00:00Z"] {
             let silent = after(unread, "2026-11-30T13:00:00Z");
@@ -211,11 +211,11 @@ mod tests {
             ("2026-11-30T12:50:00Z", "2026-11-30T11:49:59Z"),
         ] {
             let bound = clock.bound(at(planned), NO_SLACK);
-            assert_eq!(bound, Bound::At(at(expected)));
+            assert_eq!(bound, BookmarkLimit::At(at(expected)));
         }
         // Never beyond the answer, whatever was planned.
         let bound = clock.bound(at("2999-01-01T00:00:00Z"), NO_SLACK);
-        assert_eq!(bound, Bound::At(at("2026-11-30T12:00:00Z")));
+        assert_eq!(bound, BookmarkLimit::At(at("2026-11-30T12:00:00Z")));
     }
 
     #[test]
@@ -223,8 +223,11 @@ mod tests {
         let clock = after(NOON, "2026-11-30T12:00:40Z");
         let planned = at("2026-11-30T12:00:40Z");
         let slack = SignedDuration::from_secs(60);
-        assert_eq!(clock.bound(planned, slack), Bound::Planned);
-        assert!(matches!(clock.bound(planned, NO_SLACK), Bound::At(_)));
+        assert_eq!(clock.bound(planned, slack), BookmarkLimit::Planned);
+        assert!(matches!(
+            clock.bound(planned, NO_SLACK),
+            BookmarkLimit::At(_)
+        ));
     }
 
     #[test]
@@ -232,7 +235,7 @@ mod tests {
         let clock = after(NOON, "2026-11-30T12:00:00Z");
         let planned = at("2026-11-30T13:00:00Z");
         let bound = clock.bound(planned, NO_SLACK);
-        assert_eq!(bound, Bound::Unknown);
+        assert_eq!(bound, BookmarkLimit::Unknown);
         let since = at("2026-11-01T00:00:00Z");
         assert_eq!(bound.end(planned, since), since);
     }
@@ -240,11 +243,11 @@ mod tests {
     #[test]
     fn a_bookmark_never_goes_back_and_never_beyond_the_plan() {
         let (planned, since) = (at("2026-11-30T12:00:00Z"), at("2026-11-29T12:00:00Z"));
-        let end = |bound: Bound| bound.end(planned, since);
-        assert_eq!(end(Bound::Planned), planned);
-        assert_eq!(end(Bound::At(at("1970-01-01T00:00:00Z"))), since);
-        assert_eq!(end(Bound::At(at("2999-01-01T00:00:00Z"))), planned);
-        assert_eq!(Bound::Unknown.end(since, planned), since);
+        let end = |bound: BookmarkLimit| bound.end(planned, since);
+        assert_eq!(end(BookmarkLimit::Planned), planned);
+        assert_eq!(end(BookmarkLimit::At(at("1970-01-01T00:00:00Z"))), since);
+        assert_eq!(end(BookmarkLimit::At(at("2999-01-01T00:00:00Z"))), planned);
+        assert_eq!(BookmarkLimit::Unknown.end(since, planned), since);
     }
 
     #[test]

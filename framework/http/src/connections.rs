@@ -33,18 +33,18 @@ pub(crate) async fn watched<T>(sending: impl Future<Output = T>) -> (T, bool) {
 pub(crate) struct Watch;
 
 impl<S> Layer<S> for Watch {
-    type Service = Watched<S>;
+    type Service = WatchedConnector<S>;
 
-    fn layer(&self, inner: S) -> Watched<S> {
-        Watched(inner)
+    fn layer(&self, inner: S) -> WatchedConnector<S> {
+        WatchedConnector(inner)
     }
 }
 
 /// A connector whose connections are told.
 #[derive(Clone)]
-pub(crate) struct Watched<S>(S);
+pub(crate) struct WatchedConnector<S>(S);
 
-impl<S, R> Service<R> for Watched<S>
+impl<S, R> Service<R> for WatchedConnector<S>
 where
     S: Service<R>,
     S::Future: Send + 'static,

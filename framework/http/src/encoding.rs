@@ -15,7 +15,7 @@ use http::{HeaderMap, header};
 pub(crate) const ACCEPTED: &str = "gzip";
 
 /// How many times a body may be compressed on top of itself.
-const MOST_LAYERS: usize = 2;
+const MAX_LAYERS: usize = 2;
 /// Decoded bytes of one piece.
 const PIECE: usize = 64 << 10;
 /// The window of a gzip member, as a power of two; no larger one exists.
@@ -49,7 +49,7 @@ pub(crate) fn decoded(headers: &mut HeaderMap, body: Body) -> Body {
             headers.remove(header::CONTENT_LENGTH);
             (0..layers).fold(body, |body, _| Box::pin(Gunzip::new(body)) as Body)
         }
-        Err(detail) => Box::pin(Refused(Some(detail))),
+        Err(detail) => Box::pin(BadEncoding(Some(detail))),
     }
 }
 
@@ -71,7 +71,7 @@ fn layers(headers: &HeaderMap) -> Result<usize, String> {
             }
         }
     }
-    if layers > MOST_LAYERS {
+    if layers > MAX_LAYERS {
         return Err(format!("it is compressed {layers} times"));
     }
     Ok(layers)
@@ -86,9 +86,9 @@ fn undecodable(detail: impl Into<String>) -> TransportError {
 }
 
 /// A body that cannot be read.
-struct Refused(Option<String>);
+struct BadEncoding(Option<String>);
 
-impl Stream for Refused {
+impl Stream for BadEncoding {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
@@ -102,11 +102,11 @@ struct Gunzip {
     /// What has arrived of it and is not decoded yet.
     input: Bytes,
     inflate: Decompress,
-    place: Place,
+    place: GzipPhase,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum GzipPhase {
     /// Before the first byte. A body without any has no content.
     Start,
     Member,
@@ -124,7 +124,7 @@ impl Gunzip {
             body,
             input: Bytes::new(),
             inflate: Decompress::new_gzip(WINDOW_BITS),
-            place: Place::Start,
+            place: GzipPhase::Start,
         }
     }
 
@@ -132,21 +132,23 @@ impl Gunzip {
     fn decode(&mut self, piece: &mut Vec<u8>) -> Result<(), TransportError> {
         while !self.input.is_empty() && piece.len() < PIECE {
             match self.place {
-                Place::Start => self.place = Place::Member,
-                Place::Between if self.input[0] == 0 => self.place = Place::Padding,
-                Place::Between if self.input[0] != MAGIC => {
+                GzipPhase::Start => self.place = GzipPhase::Member,
+                GzipPhase::Between if self.input[0] == 0 => self.place = GzipPhase::Padding,
+                GzipPhase::Between if self.input[0] != MAGIC => {
                     return Err(undecodable("something else follows its compressed bytes"));
                 }
-                Place::Between => {
+                GzipPhase::Between => {
                     self.inflate = Decompress::new_gzip(WINDOW_BITS);
-                    self.place = Place::Member;
+                    self.place = GzipPhase::Member;
                 }
-                Place::Padding if self.input.iter().all(|byte| *byte == 0) => self.input.clear(),
-                Place::Padding => {
+                GzipPhase::Padding if self.input.iter().all(|byte| *byte == 0) => {
+                    self.input.clear()
+                }
+                GzipPhase::Padding => {
                     return Err(undecodable("something else follows its compressed bytes"));
                 }
-                Place::Member => self.inflate(piece)?,
-                Place::Over => self.input.clear(),
+                GzipPhase::Member => self.inflate(piece)?,
+                GzipPhase::Over => self.input.clear(),
             }
         }
         Ok(())
@@ -161,7 +163,7 @@ impl Gunzip {
         self.input
             .advance(usize::try_from(taken).unwrap_or(usize::MAX));
         match inflated {
-            Ok(Status::StreamEnd) => self.place = Place::Between,
+            Ok(Status::StreamEnd) => self.place = GzipPhase::Between,
             Ok(_) if taken > 0 || piece.len() > before.1 => {}
             Ok(_) | Err(_) => return Err(undecodable("its compressed bytes are damaged")),
         }
@@ -171,7 +173,7 @@ impl Gunzip {
     /// The error of a body that ended here, if it is one.
     fn ended(&self) -> Option<TransportError> {
         // What was cut off on its way is whole when it is asked for again.
-        (self.place == Place::Member).then(|| TransportError {
+        (self.place == GzipPhase::Member).then(|| TransportError {
             failure: Failure::Interrupted,
             before_send: false,
             detail: "the compressed body was cut short".to_owned(),
@@ -192,7 +194,7 @@ impl Stream for Gunzip {
             if piece.len() >= PIECE {
                 return Poll::Ready(Some(Ok(piece.into())));
             }
-            if this.place == Place::Over {
+            if this.place == GzipPhase::Over {
                 return Poll::Ready(None);
             }
             // What is there is handed over before more is waited for.
@@ -206,14 +208,14 @@ impl Stream for Gunzip {
                 None => match this.ended() {
                     Some(error) => break error,
                     None => {
-                        this.place = Place::Over;
+                        this.place = GzipPhase::Over;
                         let last = (!piece.is_empty()).then(|| Ok(piece.into()));
                         return Poll::Ready(last);
                     }
                 },
             }
         };
-        this.place = Place::Over;
+        this.place = GzipPhase::Over;
         this.input.clear();
         Poll::Ready(Some(Err(failed)))
     }
@@ -234,9 +236,9 @@ mod tests {
     }
 
     /// A body that arrives in pieces of so many bytes, each with a wait before it.
-    struct Slowly(Vec<Bytes>, bool);
+    struct DelayedChunks(Vec<Bytes>, bool);
 
-    impl Stream for Slowly {
+    impl Stream for DelayedChunks {
         type Item = Result<Bytes, TransportError>;
 
         fn poll_next(
@@ -263,7 +265,7 @@ mod tests {
         }
         let mut pieces: Vec<Bytes> = sent.chunks(step).map(Bytes::copy_from_slice).collect();
         pieces.reverse();
-        let mut body = decoded(&mut map, Box::pin(Slowly(pieces, false)));
+        let mut body = decoded(&mut map, Box::pin(DelayedChunks(pieces, false)));
         let mut read = Vec::new();
         while let Some(piece) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
             read.extend_from_slice(&piece?);

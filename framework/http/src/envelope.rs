@@ -1,6 +1,6 @@
 //! Cutting a page into its records without building a tree.
 //!
-//! A page is cut by [`Walk`] first. What that gives up on is cut by serde_json, which decides whether it is a page at all
+//! A page is cut by [`JsonWalk`] first. What that gives up on is cut by serde_json, which decides whether it is a page at all
 //! and knows what is wrong with it.
 
 use std::{borrow::Cow, fmt, ops::Range};
@@ -9,11 +9,11 @@ use headwater_core::{Error, Kind, Note, Result};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, value::RawValue};
 
-use crate::walk::Walk;
+use crate::walk::JsonWalk;
 
 /// Records of one list of a page: as many as a body of 32 MiB has at 128 bytes each. The places of more take more memory
 /// than the body itself.
-const MOST_RECORDS: usize = 1 << 18;
+const MAX_RECORDS: usize = 1 << 18;
 /// Bytes of a value beside the records, such as a cursor: a tree of it takes many times its text.
 const LONGEST_VALUE: usize = 64 << 10;
 /// How the error of a longer list begins.
@@ -150,11 +150,11 @@ pub fn without<'r>(record: &'r [u8], fields: &[&str]) -> Cow<'r, [u8]> {
 
 /// Where the values of these top-level fields stand, in the order of the record.
 pub(crate) fn places(record: &[u8], fields: &[&str]) -> Result<Vec<Range<usize>>> {
-    struct Places<'f> {
+    struct ListRanges<'f> {
         start: usize,
         fields: &'f [&'f str],
     }
-    impl<'de> Visitor<'de> for Places<'_> {
+    impl<'de> Visitor<'de> for ListRanges<'_> {
         type Value = Vec<Range<usize>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,7 +173,7 @@ pub(crate) fn places(record: &[u8], fields: &[&str]) -> Result<Vec<Range<usize>>
             Ok(found)
         }
     }
-    let places = Places {
+    let places = ListRanges {
         start: record.as_ptr() as usize,
         fields,
     };
@@ -261,7 +261,7 @@ fn reached(open: &Open<'_>) -> Option<Goal> {
 
 /// The fast way.
 struct Walker<'b> {
-    walk: Walk<'b>,
+    walk: JsonWalk<'b>,
     shape: Shape,
     cut: Cut,
 }
@@ -270,7 +270,7 @@ impl Cut {
     /// None where serde_json has to decide.
     fn walk(body: &[u8], shape: Shape, targets: &[Target<'_>]) -> Option<Self> {
         let mut walker = Walker {
-            walk: Walk::over(body)?,
+            walk: JsonWalk::over(body)?,
             shape,
             cut: Self::empty(targets),
         };
@@ -339,7 +339,7 @@ impl Walker<'_> {
             spans.push(self.object(depth + 1)?);
         }
         while self.walk.is_before(b',') {
-            if spans.len() == MOST_RECORDS {
+            if spans.len() == MAX_RECORDS {
                 return None;
             }
             self.walk.pass(b',')?;
@@ -503,7 +503,7 @@ impl<'de> Visitor<'de> for List {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut spans = Vec::new();
         while let Some(raw) = seq.next_element::<&RawValue>()? {
-            if spans.len() == MOST_RECORDS {
+            if spans.len() == MAX_RECORDS {
                 return Err(de::Error::custom(TOO_MANY));
             }
             spans.push(object(raw, self.start)?);

@@ -37,13 +37,14 @@ use std::{
 
 use async_trait::async_trait;
 use headwater_core::{
-    Coverage, Error, Extent, Hold, Kind, Note, Page, Result, Scope, Stream, StreamSpec, Timestamp,
+    Error, Kind, Note, Page, PartitionRange, Result, Scope, Stream, StreamSpec, Timestamp, Wait,
+    Watermark,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::reading::{Live, Place};
+use self::reading::{Live, ReadingPosition};
 pub use self::{
-    jobs::{JobPolicy, JobStatus, Jobs, Ordered},
+    jobs::{JobPolicy, JobStatus, Jobs, OrderOutcome},
     token::{ExportToken, Grace},
 };
 use crate::client::{Client, Request, Response};
@@ -86,14 +87,14 @@ pub trait Export: Send + Sync + 'static {
         None
     }
 
-    /// See [`Stream::extent`].
-    fn extent(&self, _order: &Self::Order) -> Extent {
-        Extent::default()
+    /// See [`Stream::range`].
+    fn range(&self, _order: &Self::Order) -> PartitionRange {
+        PartitionRange::default()
     }
 
-    /// See [`Stream::coverage`].
-    fn coverage(&self, _bookmark: &Self::Bookmark) -> Coverage {
-        Coverage::default()
+    /// See [`Stream::watermark`].
+    fn watermark(&self, _bookmark: &Self::Bookmark) -> Watermark {
+        Watermark::default()
     }
 
     /// See [`Stream::rewind`]; none where the stream is not read by time.
@@ -198,7 +199,7 @@ fn written(order: &impl Serialize) -> String {
 fn next_run<B>(next: ExportToken, error: Error) -> ExportPage<B> {
     Page {
         next: Some(next),
-        hold: Some(Hold::NextRun(error)),
+        wait: Some(Wait::NextRun(error)),
         ..Page::empty()
     }
 }
@@ -294,7 +295,7 @@ impl<E: Export> Stream for ExportStream<E> {
                 lacks,
                 grace,
             } => {
-                let place = Place {
+                let place = ReadingPosition {
                     job: Some(job),
                     failed,
                     records: 0,
@@ -311,7 +312,7 @@ impl<E: Export> Stream for ExportStream<E> {
                 last,
                 lacks,
             } => {
-                let place = Place {
+                let place = ReadingPosition {
                     job,
                     failed,
                     records,
@@ -339,12 +340,12 @@ impl<E: Export> Stream for ExportStream<E> {
         }
     }
 
-    fn extent(&self, order: &E::Order) -> Extent {
-        self.export.extent(order)
+    fn range(&self, order: &E::Order) -> PartitionRange {
+        self.export.range(order)
     }
 
-    fn coverage(&self, bookmark: &E::Bookmark) -> Coverage {
-        self.export.coverage(bookmark)
+    fn watermark(&self, bookmark: &E::Bookmark) -> Watermark {
+        self.export.watermark(bookmark)
     }
 
     fn scope(&self, now: Timestamp) -> Scope {

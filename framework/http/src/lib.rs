@@ -31,15 +31,17 @@
 
 mod answer;
 mod blocks;
+mod buffers;
 mod children;
 mod client;
 mod clock;
-mod complaint;
 mod connections;
 mod cutter;
 mod encoding;
 mod envelope;
+mod error_message;
 mod export;
+mod fingerprints;
 mod hide;
 mod limit;
 mod limiter;
@@ -53,9 +55,7 @@ mod resolver;
 mod rest;
 mod retry;
 mod room;
-mod seen;
 mod snapshot;
-mod spares;
 mod spelling;
 mod tokens;
 mod transport;
@@ -67,19 +67,19 @@ mod windows;
 pub use answer::document;
 pub use children::{ChildStream, ChildToken};
 pub use client::{Client, ClientBuilder, Download, Request, Response};
-pub use clock::{Bound, ServiceTime};
+pub use clock::{BookmarkLimit, ServiceTime};
 pub use envelope::{Records, Split, split, split_with, without};
 pub use export::{
-    Export, ExportStream, ExportToken, Grace, JobPolicy, JobStatus, Jobs, Ordered, Route,
+    Export, ExportStream, ExportToken, Grace, JobPolicy, JobStatus, Jobs, OrderOutcome, Route,
 };
+pub use fingerprints::FingerprintSet;
 pub use limit::{LimitHeaders, Quota, RateLimit};
 pub use paging::{Paging, cursor};
-pub use probe::{Access, Asked, Prober, Verdict};
+pub use probe::{Access, Prober, StreamAccess, Verdict};
 pub use progress::{Ending, Progress, total};
 pub use resolver::Resolver;
 pub use rest::{RestStream, RestToken};
 pub use retry::RetryPolicy;
-pub use seen::Seen;
 pub use snapshot::Snapshot;
 pub use tokens::{Grant, TokenSource};
 pub use transport::{ReqwestTransport, context};

@@ -1,4 +1,4 @@
-//! Turns at a service: one queue for everything in the process that uses the same credential there, since that is what
+//! Permits at a service: one queue for everything in the process that uses the same credential there, since that is what
 //! the service counts by; and one budget for the retries.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// Who goes first of those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Urgency {
+pub(crate) enum Priority {
     /// One of the few requests of a probe, for whose answer a person waits.
     Probe,
     /// One of many.
@@ -41,13 +41,13 @@ type Key = (&'static str, String, u64);
 
 /// A client's part in the limiter of its credential.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct SharedLimiter {
     limiter: Arc<Limiter>,
     service: &'static str,
     limit: Option<RateLimit>,
 }
 
-impl Share {
+impl SharedLimiter {
     /// Joins those that use the same credential at the same origin. While several limits are declared for it, the
     /// strictest holds for all.
     pub(crate) fn join(
@@ -70,17 +70,17 @@ impl Share {
     }
 
     /// Waits for a turn and says how long that took. Dropping the future gives the turn back.
-    pub(crate) async fn turn(&self, urgency: Urgency) -> Duration {
+    pub(crate) async fn turn(&self, priority: Priority) -> Duration {
         let asked = Instant::now();
-        let place = self.limiter.line_up(urgency);
+        let place = self.limiter.line_up(priority);
         loop {
             match place.take() {
-                Turn::Taken => return asked.elapsed(),
+                PermitState::Taken => return asked.elapsed(),
                 // Called before that when a stricter limit has left.
-                Turn::At(time) => {
+                PermitState::At(time) => {
                     let _ = timeout_at(time, place.called.notified()).await;
                 }
-                Turn::BehindOthers => place.called.notified().await,
+                PermitState::BehindOthers => place.called.notified().await,
             }
         }
     }
@@ -139,7 +139,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for SharedLimiter {
     fn drop(&mut self) {
         let mut turns = self.limiter.turns();
         let mine = turns.limits.iter().position(|one| Some(*one) == self.limit);
@@ -175,23 +175,23 @@ fn fingerprint(credential: &[Secret]) -> u64 {
 /// What everything in the process shares that uses the same credential.
 #[derive(Debug)]
 struct Limiter {
-    turns: Mutex<Turns>,
+    turns: Mutex<Permits>,
     /// An outage is met by all of them, so they pay for their retries together.
     budget: RetryBudget,
 }
 
 impl Limiter {
-    fn turns(&self) -> MutexGuard<'_, Turns> {
+    fn turns(&self) -> MutexGuard<'_, Permits> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn line_up(&self, urgency: Urgency) -> Place<'_> {
+    fn line_up(&self, priority: Priority) -> QueueSlot<'_> {
         let called = Arc::new(Notify::new());
         let mut turns = self.turns();
         turns.asked += 1;
-        let ticket = (urgency, turns.asked);
+        let ticket = (priority, turns.asked);
         turns.waiting.insert(ticket, Arc::clone(&called));
-        Place {
+        QueueSlot {
             limiter: self,
             ticket,
             asked: Instant::now(),
@@ -201,7 +201,7 @@ impl Limiter {
 }
 
 #[derive(Debug, Default)]
-struct Turns {
+struct Permits {
     /// What is declared by all who share this.
     limits: Vec<RateLimit>,
     /// When the last turn was due.
@@ -217,13 +217,13 @@ struct Turns {
     asked: u64,
 }
 
-/// By urgency, then in the order of asking.
-type Ticket = (Urgency, u64);
+/// By priority, then in the order of asking.
+type Ticket = (Priority, u64);
 
-impl Turns {
+impl Permits {
     /// When the next turn is; none for at once.
-    fn next(&self, urgency: Urgency) -> Option<Instant> {
-        let even = self.due? + self.spacing(urgency)?;
+    fn next(&self, priority: Priority) -> Option<Instant> {
+        let even = self.due? + self.spacing(priority)?;
         let full = self
             .strictest()
             .and_then(|limit| self.left.len().checked_sub(limit.requests()));
@@ -232,10 +232,10 @@ impl Turns {
     }
 
     /// The time between two turns. A person waits for the few requests of a probe, so they keep the declared limit only.
-    fn spacing(&self, urgency: Urgency) -> Option<Duration> {
-        let slowed = match urgency {
-            Urgency::Probe => None,
-            Urgency::Read => self.pace.spacing(),
+    fn spacing(&self, priority: Priority) -> Option<Duration> {
+        let slowed = match priority {
+            Priority::Probe => None,
+            Priority::Read => self.pace.spacing(),
         };
         self.strictest().map(RateLimit::spacing).max(slowed)
     }
@@ -246,13 +246,13 @@ impl Turns {
     }
 
     /// Takes a turn that was waited for since it was asked for.
-    fn take(&mut self, urgency: Urgency, asked: Instant, now: Instant) {
-        let Some(spacing) = self.spacing(urgency) else {
+    fn take(&mut self, priority: Priority, asked: Instant, now: Instant) {
+        let Some(spacing) = self.spacing(priority) else {
             return;
         };
         // A process that is short of time comes late to its turn, and its request leaves as late again.
         let late = self
-            .next(urgency)
+            .next(priority)
             .map(|next| now - next.max(asked).min(now));
         self.left
             .push_back(now + late.unwrap_or_default().min(CATCH_UP));
@@ -278,38 +278,38 @@ impl Turns {
 }
 
 /// A place in the queue, given up when it is dropped.
-struct Place<'l> {
+struct QueueSlot<'l> {
     limiter: &'l Limiter,
     ticket: Ticket,
     asked: Instant,
     called: Arc<Notify>,
 }
 
-enum Turn {
+enum PermitState {
     Taken,
     /// Not before this.
     At(Instant),
     BehindOthers,
 }
 
-impl Place<'_> {
-    fn take(&self) -> Turn {
+impl QueueSlot<'_> {
+    fn take(&self) -> PermitState {
         let mut turns = self.limiter.turns();
         if !turns.is_first(self.ticket) {
-            return Turn::BehindOthers;
+            return PermitState::BehindOthers;
         }
         let now = Instant::now();
-        let (urgency, _) = self.ticket;
-        let next = turns.next(urgency).unwrap_or(now);
+        let (priority, _) = self.ticket;
+        let next = turns.next(priority).unwrap_or(now);
         if next > now {
-            return Turn::At(next);
+            return PermitState::At(next);
         }
-        turns.take(urgency, self.asked, now);
-        Turn::Taken
+        turns.take(priority, self.asked, now);
+        PermitState::Taken
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         let mut turns = self.limiter.turns();
         let was_first = turns.is_first(self.ticket);
@@ -333,16 +333,21 @@ mod tests {
         BaseUrl::parse(&format!("https://limiter-{number}.test/v1")).unwrap()
     }
 
-    fn share(base: &BaseUrl, secret: &str, per_second: u32) -> Arc<Share> {
+    fn share(base: &BaseUrl, secret: &str, per_second: u32) -> Arc<SharedLimiter> {
         let limit = Some(RateLimit::per_second(per_second));
-        Arc::new(Share::join("Sample", base, &[Secret::new(secret)], limit))
+        Arc::new(SharedLimiter::join(
+            "Sample",
+            base,
+            &[Secret::new(secret)],
+            limit,
+        ))
     }
 
     /// Milliseconds that so many turns take.
-    async fn time_of(turns: usize, share: &Share) -> u128 {
+    async fn time_of(turns: usize, share: &SharedLimiter) -> u128 {
         let start = Instant::now();
         for _ in 0..turns {
-            share.turn(Urgency::Read).await;
+            share.turn(Priority::Read).await;
         }
         start.elapsed().as_millis()
     }
@@ -352,7 +357,7 @@ mod tests {
         let limit = share(&origin(), "a", 10);
         let mut sent = Vec::new();
         for _ in 0..50 {
-            limit.turn(Urgency::Read).await;
+            limit.turn(Priority::Read).await;
             sent.push(Instant::now());
         }
         let closest = sent
@@ -368,7 +373,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_limit_does_not_save_up_a_burst() {
         let limit = share(&origin(), "a", 10);
-        limit.turn(Urgency::Read).await;
+        limit.turn(Priority::Read).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(time_of(11, &limit).await > 1000);
     }
@@ -378,9 +383,9 @@ mod tests {
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut turns = Turns {
+        let mut turns = Permits {
             limits: vec![RateLimit::per_second(10)],
-            ..Turns::default()
+            ..Permits::default()
         };
         let start = Instant::now();
         let (mut now, mut left) = (start, Vec::new());
@@ -391,8 +396,8 @@ mod tests {
                 _ => Duration::ZERO,
             };
             let asked = now;
-            now = turns.next(Urgency::Read).unwrap_or(now).max(now) + late;
-            turns.take(Urgency::Read, asked, now);
+            now = turns.next(Priority::Read).unwrap_or(now).max(now) + late;
+            turns.take(Priority::Read, asked, now);
             left.push(now + late);
         }
         let eleven = left.windows(11).map(|eleven| eleven[10] - eleven[0]);
@@ -405,11 +410,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_wait_gives_its_turn_back() {
         let limit = share(&origin(), "a", 1);
-        limit.turn(Urgency::Read).await;
+        limit.turn(Priority::Read).await;
         let start = Instant::now();
-        let first = tokio::time::timeout(Duration::from_millis(10), limit.turn(Urgency::Read));
+        let first = tokio::time::timeout(Duration::from_millis(10), limit.turn(Priority::Read));
         // Behind the one that gives up, and then first without having been in front before.
-        let (gave_up, waited) = tokio::join!(first, limit.turn(Urgency::Read));
+        let (gave_up, waited) = tokio::join!(first, limit.turn(Priority::Read));
         assert!(gave_up.is_err());
         assert!(waited < Duration::from_millis(1100), "{waited:?}");
         assert!(start.elapsed() < Duration::from_millis(1100));
@@ -431,10 +436,10 @@ mod tests {
         let limit = Some(RateLimit::per_second(10));
         let secret = || [Secret::new("a")];
         let others = [
-            Share::join("Sample", &base, &[Secret::new("b")], limit),
-            Share::join("Sample", &base, &[Secret::new(""), Secret::new("a")], limit),
-            Share::join("Sample", &origin(), &secret(), limit),
-            Share::join("Example", &base, &secret(), limit),
+            SharedLimiter::join("Sample", &base, &[Secret::new("b")], limit),
+            SharedLimiter::join("Sample", &base, &[Secret::new(""), Secret::new("a")], limit),
+            SharedLimiter::join("Sample", &origin(), &secret(), limit),
+            SharedLimiter::join("Example", &base, &secret(), limit),
         ];
         for other in others {
             let (a, b) = tokio::join!(time_of(10, &one), time_of(10, &other));
@@ -451,7 +456,7 @@ mod tests {
         assert!(time_of(3, &fast).await > 2900);
         // One of those who wait is called as soon as the strict one has left.
         let waiting = Arc::clone(&fast);
-        let waiting = tokio::spawn(async move { waiting.turn(Urgency::Read).await });
+        let waiting = tokio::spawn(async move { waiting.turn(Priority::Read).await });
         tokio::time::sleep(Duration::from_millis(300)).await;
         drop(slow);
         let waited = waiting.await.unwrap();
@@ -462,7 +467,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_goes_before_reads_and_each_of_them_in_its_order() {
         let limit = share(&origin(), "a", 10);
-        limit.turn(Urgency::Read).await;
+        limit.turn(Priority::Read).await;
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut all = tokio::task::JoinSet::new();
         let names = ["read 1", "read 2", "read 3", "probe 1", "probe 2"];
@@ -470,12 +475,12 @@ mod tests {
             let (limit, order) = (Arc::clone(&limit), Arc::clone(&order));
             all.spawn(async move {
                 let is_probe = name.starts_with("probe");
-                let urgency = if is_probe {
-                    Urgency::Probe
+                let priority = if is_probe {
+                    Priority::Probe
                 } else {
-                    Urgency::Read
+                    Priority::Read
                 };
-                limit.turn(urgency).await;
+                limit.turn(priority).await;
                 order.lock().unwrap().push(name);
             });
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -494,16 +499,16 @@ mod tests {
         let mut all = tokio::task::JoinSet::new();
         for _ in 0..500 {
             let limit = Arc::clone(&limit);
-            let urgency = if rng.u32(..10) == 0 {
-                Urgency::Probe
+            let priority = if rng.u32(..10) == 0 {
+                Priority::Probe
             } else {
-                Urgency::Read
+                Priority::Read
             };
             let (start, patience) = (rng.u64(..5_000), rng.u64(1..3_000));
             all.spawn(async move {
                 tokio::time::sleep(Duration::from_millis(start)).await;
                 let patience = Duration::from_millis(patience);
-                tokio::time::timeout(patience, limit.turn(urgency))
+                tokio::time::timeout(patience, limit.turn(priority))
                     .await
                     .is_ok()
             });
@@ -517,7 +522,7 @@ mod tests {
     #[test]
     fn a_limiter_is_forgotten_with_the_last_who_uses_it() {
         let base = origin();
-        let key = |share: &Share| {
+        let key = |share: &SharedLimiter| {
             let origin = base.as_url().origin().ascii_serialization();
             (share.service, origin, fingerprint(&[Secret::new("a")]))
         };

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    buffers::BufferPool,
     room::{LARGE, Room},
-    spares::Spares,
 };
 
 /// The mark that some services put before their text.
@@ -19,7 +19,7 @@ pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Between two chunks of a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes a second that a body has to bring, on average of so long a wait.
-const LEAST_SPEED: u64 = 1_000;
+const MIN_SPEED: u64 = 1_000;
 const SPAN: Duration = Duration::from_secs(60);
 /// The decoded bytes of one download, and the time for which the client waits for them: no export has more, and a service
 /// that never ends one must not keep the read for ever.
@@ -216,7 +216,7 @@ pub(crate) async fn collect(
     mut body: Body,
     headers: &HeaderMap,
     limit: usize,
-    (spares, room): (&Spares, &Room),
+    (buffers, room): (&BufferPool, &Room),
 ) -> Result<Option<Bytes>, TransportError> {
     // Absent for compressed bodies, and for those whose length nobody knew beforehand.
     let announced = headers
@@ -230,10 +230,10 @@ pub(crate) async fn collect(
         _ => None,
     };
     let mut speed = Speed::default();
-    let mut collected = spares.take(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
+    let mut collected = buffers.take(announced.unwrap_or(16 << 10).min(limit).min(8 << 20));
     loop {
         let Some(chunk) = speed.next_chunk(&mut body).await? else {
-            let body = without_mark(spares.freeze(collected));
+            let body = without_mark(buffers.freeze(collected));
             return Ok(Some(match held {
                 Some(held) => held.keep(body),
                 None => body,
@@ -274,7 +274,7 @@ impl Speed {
         if self.waited < SPAN {
             return Ok(chunk);
         }
-        let is_slow = (self.bytes as u64) < LEAST_SPEED * SPAN.as_secs();
+        let is_slow = (self.bytes as u64) < MIN_SPEED * SPAN.as_secs();
         *self = Self::default();
         match is_slow && chunk.is_some() {
             false => Ok(chunk),

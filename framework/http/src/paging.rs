@@ -57,7 +57,7 @@ pub enum Paging {
 
 /// A place in a paged list.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct ListPosition {
     /// Where the next page is.
     #[serde(default)]
     at: At,
@@ -86,7 +86,7 @@ impl Paging {
     }
 
     /// The request for a place.
-    pub(crate) fn request(&self, first: Request, place: &Place) -> Request {
+    pub(crate) fn request(&self, first: Request, place: &ListPosition) -> Request {
         match (self, &place.at) {
             (
                 Self::PageNumber {
@@ -132,11 +132,11 @@ impl Paging {
     /// over.
     pub(crate) fn next(
         &self,
-        place: &mut Place,
+        place: &mut ListPosition,
         count: usize,
         found: Option<&Value>,
         headers: &HeaderMap,
-    ) -> Result<Option<Place>> {
+    ) -> Result<Option<ListPosition>> {
         let at = match self {
             Self::Single => None,
             Self::PageNumber { first, .. } => {
@@ -172,14 +172,14 @@ impl Paging {
             At::Start | At::Number(_) => None,
         };
         let goes_on = place.progress.goes_on(token)?;
-        Ok(goes_on.then(|| Place {
+        Ok(goes_on.then(|| ListPosition {
             at,
             progress: std::mem::take(&mut place.progress),
         }))
     }
 }
 
-impl Place {
+impl ListPosition {
     /// The start of the list, with what is known of it.
     pub(crate) fn start(progress: Progress) -> Self {
         Self {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::{
-    client::{Client, Request, Response, Take, Tried},
+    client::{Attempt, BodyMode, Client, Request, Response},
     envelope::{Records, looks_like_html, split},
     refusal::leads_elsewhere,
     retry::RetryPolicy,
@@ -42,7 +42,7 @@ pub struct Verdict {
 
 /// What a request for the records of one stream told.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct StreamAccess {
     /// What the service said of it.
     pub access: Access,
     /// How long it took.
@@ -113,11 +113,11 @@ impl Prober<'_> {
     }
 
     /// Asks for the records of one stream.
-    pub async fn access(&self, stream: &str, request: &Request, records: Records) -> Asked {
+    pub async fn access(&self, stream: &str, request: &Request, records: Records) -> StreamAccess {
         let name = format!("access:{stream}");
         let (tried, latency) = self.ask(request).await;
         match tried {
-            Ok(response) => Asked {
+            Ok(response) => StreamAccess {
                 access: self.judge(&name, &response, records),
                 latency,
                 response: Some(response),
@@ -125,7 +125,7 @@ impl Prober<'_> {
             Err(failed) => {
                 let text = format!("{} could not be asked: {failed}", self.client.service());
                 let check = Check::warned(name, Kind::Unavailable, "unavailable", text);
-                Asked {
+                StreamAccess {
                     access: Access::Unknown(Box::new(check)),
                     latency,
                     response: None,
@@ -204,15 +204,17 @@ async fn ask_twice(
     loop {
         tries += 1;
         let failed = match client
-            .try_once(request, tries > 1, deadline, Take::Whole)
+            .try_once(request, tries > 1, deadline, BodyMode::Whole)
             .await
         {
-            Ok(Tried::Answered(response, _)) if response.status.is_server_error() && tries == 1 => {
+            Ok(Attempt::Answered(response, _))
+                if response.status.is_server_error() && tries == 1 =>
+            {
                 tokio::time::sleep(RetryPolicy::PROBE.backoff(tries, false)).await;
                 continue;
             }
-            Ok(Tried::Answered(response, _)) => return Ok(response),
-            Ok(Tried::TooLarge) => {
+            Ok(Attempt::Answered(response, _)) => return Ok(response),
+            Ok(Attempt::TooLarge) => {
                 return Ok(Response {
                     status: http::StatusCode::OK,
                     headers: HeaderMap::new(),
@@ -220,7 +222,7 @@ async fn ask_twice(
                     at: Timestamp::now(),
                 });
             }
-            Ok(Tried::Failed(failed)) => failed,
+            Ok(Attempt::Failed(failed)) => failed,
             Err(error) => TransportError {
                 failure: Failure::Interrupted,
                 before_send: true,

@@ -13,27 +13,27 @@ use headwater_core::{Error, Gap, Kind, Mend, Note, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{envelope::Split, seen::Seen, spelling::plain};
+use crate::{envelope::Split, fingerprints::FingerprintSet, spelling::plain};
 
 /// Empty pages in a row that name a next one.
-const MOST_EMPTY: u32 = 10;
+const MAX_EMPTY: u32 = 10;
 /// Pages in a row whose records all came before: more than a burst of new records pushes into view again.
-const MOST_REPEATED: u32 = 3;
+const MAX_REPEATED: u32 = 3;
 /// Records that a list may have beyond twice the total that it began with.
 const MARGIN: u64 = 1_000;
 /// Pages of a list that tells no total.
-const MOST_PAGES: u64 = 100_000;
+const MAX_PAGES: u64 = 100_000;
 /// Fingerprints of records that are kept; of a longer list, an even part of them is.
-const MOST_KEPT: usize = 8_192;
+const MAX_KEPT: usize = 8_192;
 /// One in two to the power of this is the smallest part.
-const MOST_SPARSE: u8 = 40;
+const MAX_SPARSE: u8 = 40;
 
 /// What one list has shown so far. It travels in the token of the next page.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Cursors and links that were used: one that comes back is a loop, however long.
     #[serde(default)]
-    used: Seen,
+    used: FingerprintSet,
     /// Records of this reading, repeated ones included.
     #[serde(default)]
     read: u64,
@@ -79,7 +79,7 @@ pub struct Ending {
 
 impl Progress {
     /// Goes on from what an older state kept: the cursors and links that were used.
-    pub fn after(used: Seen) -> Self {
+    pub fn after(used: FingerprintSet) -> Self {
         Self {
             used,
             ..Self::default()
@@ -144,7 +144,7 @@ impl Progress {
         self.empty_pages = 0;
         let prints = records
             .iter()
-            .map(|place| Seen::fingerprint(&plain(&body[place.clone()])));
+            .map(|place| FingerprintSet::fingerprint(&plain(&body[place.clone()])));
         let prints: Vec<u64> = prints.collect();
         let came_before: Vec<Option<bool>> = prints
             .iter()
@@ -159,7 +159,7 @@ impl Progress {
             });
         }
         let repeated = is_repeated.iter().filter(|is| **is).count() as u64;
-        let stands_for = 1_u64 << self.records.level.min(MOST_SPARSE);
+        let stands_for = 1_u64 << self.records.level.min(MAX_SPARSE);
         self.repeated = self
             .repeated
             .saturating_add(repeated.saturating_mul(stands_for));
@@ -192,15 +192,15 @@ impl Progress {
             let text = format!("{what}; reading on would never end");
             Err(Error::new(Kind::DataInvalid, text).with("records", self.read))
         };
-        if self.repeated_pages >= MOST_REPEATED {
+        if self.repeated_pages >= MAX_REPEATED {
             return endless(&format!(
-                "the same page came {MOST_REPEATED} times again: the service seems to ignore the paging parameters, or its \
+                "the same page came {MAX_REPEATED} times again: the service seems to ignore the paging parameters, or its \
                  list grows as fast as it is read"
             ));
         }
-        if self.empty_pages > MOST_EMPTY {
+        if self.empty_pages > MAX_EMPTY {
             return endless(&format!(
-                "{MOST_EMPTY} pages in a row were empty, and the service names one more"
+                "{MAX_EMPTY} pages in a row were empty, and the service names one more"
             ));
         }
         if let Some(total) = self.first_total
@@ -211,12 +211,16 @@ impl Progress {
                 self.read
             ));
         }
-        if self.pages >= MOST_PAGES {
+        if self.pages >= MAX_PAGES {
             return endless(&format!(
-                "the list has {MOST_PAGES} pages, and the service names one more"
+                "the list has {MAX_PAGES} pages, and the service names one more"
             ));
         }
-        if token.is_some_and(|token| !self.used.insert(Seen::fingerprint(token.as_bytes()))) {
+        if token.is_some_and(|token| {
+            !self
+                .used
+                .insert(FingerprintSet::fingerprint(token.as_bytes()))
+        }) {
             return endless(match self.is_stuck() {
                 true => "the same page came twice in a row, with the same way on",
                 false => "the service gave a page that it gave before as the next one",
@@ -348,7 +352,7 @@ fn whole(number: &serde_json::Number) -> Option<u64> {
 struct Sample {
     /// One in two to the power of this is kept.
     level: u8,
-    kept: Seen,
+    kept: FingerprintSet,
 }
 
 impl Sample {
@@ -369,7 +373,7 @@ impl Sample {
     /// Whether it is new; none where it is not among those that are kept.
     fn insert(&mut self, print: u64) -> Option<bool> {
         let is_new = Self::is_chosen(self.level, print).then(|| self.kept.insert(print));
-        while self.kept.len() > MOST_KEPT && self.level < MOST_SPARSE {
+        while self.kept.len() > MAX_KEPT && self.level < MAX_SPARSE {
             self.level += 1;
             let level = self.level;
             let mut kept = mem::take(&mut self.kept);

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::{
     client::Response,
-    complaint::complaint,
+    error_message::error_message,
     limit::LimitHeaders,
-    waits::{self, Asked},
+    waits::{self, RequestedWait},
 };
 
 /// How deep in a body a code is looked for: `{"error":{"errors":[{"reason":…}]}}`.
@@ -57,7 +57,7 @@ pub(crate) struct Refusal {
     /// The kind of its error.
     pub(crate) kind: Kind,
     /// The wait that it asks for.
-    pub(crate) asked: Asked,
+    pub(crate) asked: RequestedWait,
 }
 
 impl Refusal {
@@ -79,7 +79,7 @@ impl Refusal {
         let asked = match kind {
             Kind::RateLimited => waits::throttled(headers, own, response.at),
             Kind::Unavailable => waits::retry_after(headers, response.at),
-            _ => Asked::default(),
+            _ => RequestedWait::default(),
         };
         Self { kind, asked }
     }
@@ -114,7 +114,7 @@ fn limits_the_rate(
             .iter()
             .any(|code| RATE_LIMIT.iter().any(|part| code.contains(part)))
     };
-    let by_sentence = || complaint(body).is_some_and(|text| speaks_of_a_rate_limit(&text));
+    let by_sentence = || error_message(body).is_some_and(|text| speaks_of_a_rate_limit(&text));
     (status == 403 && (by_headers() || by_sentence())) || by_code()
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     client::{Client, Request},
     envelope::Records,
-    paging::{Paging, Place},
+    paging::{ListPosition, Paging},
     progress::total,
 };
 
@@ -35,7 +35,7 @@ impl fmt::Debug for RestStream {
 
 /// A place in the list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RestToken(Place);
+pub struct RestToken(ListPosition);
 
 impl RestStream {
     /// The list at a path, its records at the given place, everything in one answer.
@@ -128,7 +128,7 @@ impl Stream for RestStream {
             page.gaps = ending.gaps;
             page.next = ending
                 .again
-                .map(|progress| RestToken(Place::start(progress)));
+                .map(|progress| RestToken(ListPosition::start(progress)));
         }
         Ok(page)
     }

@@ -14,12 +14,12 @@ use tokio::{
 /// A larger answer waits for room.
 pub(crate) const LARGE: usize = 2 << 20;
 /// Large answers at once in the process: at 32 MiB, half a gibibyte.
-const MOST: usize = 16;
+const MAX: usize = 16;
 /// How long an answer waits. What has the room may wait for this very answer, as a page does whose details are read; after
 /// this time the answer is read all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MOST)));
+static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX)));
 
 /// The room of one client: one large answer at a time.
 #[derive(Debug)]
@@ -33,18 +33,18 @@ impl Default for Room {
 
 /// The room that a large answer has, until it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct RoomPermit {
     _own: Option<OwnedSemaphorePermit>,
     _of_all: Option<OwnedSemaphorePermit>,
 }
 
 /// An answer with its room.
-struct Kept {
+struct RoomedBody {
     body: Bytes,
-    _held: Held,
+    _held: RoomPermit,
 }
 
-impl AsRef<[u8]> for Kept {
+impl AsRef<[u8]> for RoomedBody {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
@@ -52,9 +52,9 @@ impl AsRef<[u8]> for Kept {
 
 impl Room {
     /// Waits for room.
-    pub(crate) async fn wait(&self) -> Held {
+    pub(crate) async fn wait(&self) -> RoomPermit {
         let both = async {
-            Held {
+            RoomPermit {
                 _own: Arc::clone(&self.0).acquire_owned().await.ok(),
                 _of_all: Arc::clone(&ALL).acquire_owned().await.ok(),
             }
@@ -63,10 +63,10 @@ impl Room {
     }
 }
 
-impl Held {
+impl RoomPermit {
     /// Keeps the room for as long as any part of the answer is held.
     pub(crate) fn keep(self, body: Bytes) -> Bytes {
-        Bytes::from_owner(Kept { body, _held: self })
+        Bytes::from_owner(RoomedBody { body, _held: self })
     }
 }
 

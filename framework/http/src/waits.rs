@@ -49,14 +49,14 @@ const RATE_LIMIT: &str = "ratelimit";
 
 /// What an answer asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedWait {
     /// How long to stay away; none where the answer does not say.
     pub(crate) delay: Option<Duration>,
     /// A header whose value cannot be read, and that value. It counts as absent.
     pub(crate) unread: Option<(&'static str, String)>,
 }
 
-impl Asked {
+impl RequestedWait {
     fn take(&mut self, header: &'static str, text: &str, read: Option<Duration>) {
         match read {
             Some(delay) => self.delay = self.delay.max(Some(delay)),
@@ -81,8 +81,8 @@ impl Asked {
 
 /// The delay that the service asks for, whatever the reason: `Retry-After` and its relatives. `now` is the time of the
 /// answer. Of several values the longest counts.
-pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Asked {
-    let mut asked = Asked::default();
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> RequestedWait {
+    let mut asked = RequestedWait::default();
     for text in texts(headers, RETRY_AFTER.as_str()) {
         let read = several(text, |one| delay(one, now, EARLIEST_OF_WAITS));
         asked.take("retry-after", text, read);
@@ -111,11 +111,11 @@ pub(crate) fn throttled(
     headers: &HeaderMap,
     own: Option<[&'static str; 2]>,
     now: Timestamp,
-) -> Asked {
+) -> RequestedWait {
     retry_after(headers, now).or_else(|| {
         // A limit that has something left is not the one that refuses.
         match remaining(headers, own.map(|[remaining, _]| remaining)) {
-            Some(left) if left > 0.0 => Asked::default(),
+            Some(left) if left > 0.0 => RequestedWait::default(),
             _ => resets(headers, own.map(|[_, reset]| reset), now),
         }
     })
@@ -140,8 +140,8 @@ pub(crate) fn left_by(headers: &HeaderMap, name: &str) -> Option<f64> {
     texts(headers, name).next().and_then(left)
 }
 
-fn resets(headers: &HeaderMap, own: Option<&'static str>, now: Timestamp) -> Asked {
-    let mut asked = Asked::default();
+fn resets(headers: &HeaderMap, own: Option<&'static str>, now: Timestamp) -> RequestedWait {
+    let mut asked = RequestedWait::default();
     for name in own.into_iter().chain(RESETS.iter().copied()) {
         for text in texts(headers, name) {
             asked.take(name, text, read_reset(text, now));
@@ -318,7 +318,7 @@ mod tests {
             assert_eq!((asked.delay, asked.unread), (None, unread), "{text}");
         }
         let asked = retry_after(&headers(&[("retry-after", "")]), now());
-        assert_eq!(asked, Asked::default());
+        assert_eq!(asked, RequestedWait::default());
     }
 
     #[test]

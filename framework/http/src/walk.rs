@@ -13,12 +13,12 @@ use crate::blocks::{BLOCK, Flags};
 const DEEPEST: u32 = 100;
 
 /// A walk over a text.
-pub(crate) struct Walk<'b> {
+pub(crate) struct JsonWalk<'b> {
     text: &'b [u8],
     here: Here,
 }
 
-impl<'b> Walk<'b> {
+impl<'b> JsonWalk<'b> {
     /// The beginning of a text; none where it is not UTF-8, which nothing after this looks at.
     pub(crate) fn over(text: &'b [u8]) -> Option<Self> {
         std::str::from_utf8(text).ok()?;

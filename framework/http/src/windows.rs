@@ -26,16 +26,16 @@
 //! remembered, is one chain.
 
 mod bounds;
-mod met;
-mod place;
 mod reading;
+mod records;
+mod step;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use headwater_core::{
-    Coverage, Error, Extent, Hold, Kind, Page, Part, Result, Scope, SignedDuration, Stream,
-    StreamSpec, Timestamp,
+    Error, Kind, Page, Part, PartitionRange, Result, Scope, SignedDuration, Stream, StreamSpec,
+    Timestamp, Wait, Watermark,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,23 +43,23 @@ use crate::{
     client::{Client, Request},
     clock::ServiceTime,
     envelope::Records,
-    seen::Seen,
+    fingerprints::FingerprintSet,
 };
 
 use bounds::{in_words, rfc3339, seams, split_window};
-use met::Met;
-use place::{Offset, Step, Then, is_default};
+use records::WindowRecords;
+use step::{NextStep, Offset, Step, is_default};
 
 /// Fingerprints of boundary records kept in a bookmark. Beyond that they are read twice, not lost.
-const MOST_REMEMBERED: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 /// How often a window whose total grew is read again.
-const MOST_ROUNDS: u8 = 3;
+const MAX_ROUNDS: u8 = 3;
 /// Chains of pages that a window is cut into.
 const CHAINS: u64 = 16;
 /// Windows that a survey asks for. What lies beyond is read like the rest, with its size unknown beforehand.
-const MOST_SURVEYED: usize = 256;
+const MAX_SURVEYED: usize = 256;
 /// The most that the clock of this machine may be ahead without moving the start of the next pass.
-const MOST_SLACK: SignedDuration = SignedDuration::from_mins(1);
+const MAX_SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// Offset paging under a cap.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,7 @@ pub struct WindowedList {
     one_partition: bool,
     chains: u64,
     scope: Scope,
-    met: Met,
+    met: WindowRecords,
 }
 
 impl fmt::Debug for WindowedList {
@@ -112,8 +112,8 @@ pub struct Window {
     /// The end of the last window of the pass, where the next pass starts.
     pass_end: Timestamp,
     /// Records of the overlap that the last pass delivered.
-    #[serde(default, skip_serializing_if = "Seen::is_empty")]
-    delivered: Seen,
+    #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
+    delivered: FingerprintSet,
     /// The end of the last pass, or the start: the end of this one does not lie before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
@@ -127,8 +127,8 @@ pub struct WindowToken {
     /// The place in the next one, once its total is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Offset>,
-    #[serde(default, skip_serializing_if = "Seen::is_empty")]
-    remembered: Seen,
+    #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
+    remembered: FingerprintSet,
     /// Where the next pass starts, if that is before the end of the window: the clock that planned it was ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
@@ -141,8 +141,8 @@ pub struct WindowToken {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowBookmark {
     to: Timestamp,
-    #[serde(default, skip_serializing_if = "Seen::is_empty")]
-    delivered: Seen,
+    #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
+    delivered: FingerprintSet,
 }
 
 impl OffsetPaging {
@@ -185,7 +185,7 @@ impl WindowedList {
             one_partition: false,
             chains: CHAINS,
             scope: Scope::default(),
-            met: Met::default(),
+            met: WindowRecords::default(),
         }
     }
 
@@ -248,7 +248,7 @@ impl WindowedList {
     }
 }
 
-type Found = Page<WindowToken, WindowBookmark>;
+type WindowPage = Page<WindowToken, WindowBookmark>;
 
 impl WindowToken {
     /// A place of its own: a window, and how far it was read.
@@ -256,7 +256,7 @@ impl WindowToken {
         Self {
             todo: vec![window],
             at,
-            remembered: Seen::default(),
+            remembered: FingerprintSet::default(),
             until: None,
             is_part: false,
         }
@@ -267,7 +267,7 @@ impl Window {
     /// Where the next pass starts, if the service's clock says that it is before the end of this one.
     fn bounded(&self, time: ServiceTime, overlap: SignedDuration) -> Option<Timestamp> {
         // Half of what is read again is left for records that show up late.
-        let slack = (overlap / 2).min(MOST_SLACK);
+        let slack = (overlap / 2).min(MAX_SLACK);
         let since = self.since.unwrap_or(self.from);
         let end = time.bound(self.pass_end, slack).end(self.pass_end, since);
         (end < self.pass_end).then_some(end)
@@ -303,7 +303,7 @@ impl Stream for WindowedList {
                 // What lies before the start was left out by all passes and was not remembered.
                 (from.max(self.start), to, last.delivered)
             }
-            None => (self.start, now, Seen::default()),
+            None => (self.start, now, FingerprintSet::default()),
         };
         if from >= to {
             return Ok(Vec::new());
@@ -333,7 +333,7 @@ impl Stream for WindowedList {
         let mut token = token.unwrap_or_else(|| WindowToken {
             todo: seams(&window),
             at: None,
-            remembered: Seen::default(),
+            remembered: FingerprintSet::default(),
             until: None,
             is_part: false,
         });
@@ -371,13 +371,13 @@ impl Stream for WindowedList {
         remember(&window, current, &mut page, &mut token.remembered);
         let is_in_order = self.is_read_in_order(&window, current.0);
         let go_on = match then {
-            Then::NextWindow => None,
-            Then::Split(parts) if is_in_order => {
+            NextStep::NextWindow => None,
+            NextStep::Split(parts) if is_in_order => {
                 token.is_part = true;
                 token.todo.extend(parts.into_iter().rev());
                 None
             }
-            Then::Split(parts) => {
+            NextStep::Split(parts) => {
                 let parts = parts.into_iter();
                 let part = |part| WindowToken {
                     is_part: true,
@@ -386,13 +386,13 @@ impl Stream for WindowedList {
                 page.beside = parts.map(part).collect();
                 None
             }
-            Then::At(offset) => Some(offset),
-            Then::AtNextRun(offset, error) => {
-                page.hold = Some(Hold::NextRun(error));
+            NextStep::At(offset) => Some(offset),
+            NextStep::AtNextRun(offset, error) => {
+                page.wait = Some(Wait::NextRun(error));
                 Some(offset)
             }
-            Then::Opened(offset) if is_in_order => Some(offset),
-            Then::Opened(offset) => {
+            NextStep::Opened(offset) if is_in_order => Some(offset),
+            NextStep::Opened(offset) => {
                 let chains = self.cut(offset);
                 self.met.begin(current, &chains);
                 let chains = chains.into_iter();
@@ -419,24 +419,24 @@ impl Stream for WindowedList {
         Ok(page)
     }
 
-    fn extent(&self, window: &Window) -> Extent {
-        Extent {
+    fn range(&self, window: &Window) -> PartitionRange {
+        PartitionRange {
             title: String::new(),
             from: Some(window.from),
             to: Some(window.to),
         }
     }
 
-    fn coverage(&self, bookmark: &WindowBookmark) -> Coverage {
+    fn watermark(&self, bookmark: &WindowBookmark) -> Watermark {
         let overlap_from = bookmark.to.saturating_sub(self.overlap);
         let again_from = overlap_from.unwrap_or(self.start).max(self.start);
         if again_from >= bookmark.to {
-            return Coverage {
+            return Watermark {
                 until: Some(bookmark.to),
-                ..Coverage::default()
+                ..Watermark::default()
             };
         }
-        Coverage {
+        Watermark {
             until: Some(bookmark.to),
             again_from: Some(again_from),
             reason: format!(
@@ -450,7 +450,7 @@ impl Stream for WindowedList {
     fn rewind(&self, to: Timestamp) -> Result<WindowBookmark> {
         Ok(WindowBookmark {
             to,
-            delivered: Seen::default(),
+            delivered: FingerprintSet::default(),
         })
     }
 
@@ -485,7 +485,7 @@ impl Stream for WindowedList {
         let mut parts = Vec::new();
         let mut asked = 0;
         while let Some(bounds) = todo.pop() {
-            let total = if asked < MOST_SURVEYED {
+            let total = if asked < MAX_SURVEYED {
                 asked += 1;
                 Some(self.count(bounds, paging).await?)
             } else {
@@ -529,8 +529,8 @@ fn long_ago() -> Timestamp {
 fn remember(
     window: &Window,
     (from, _): (Timestamp, Timestamp),
-    page: &mut Found,
-    remembered: &mut Seen,
+    page: &mut WindowPage,
+    remembered: &mut FingerprintSet,
 ) {
     let is_tail = from >= window.remember_from;
     if !is_tail && window.delivered.is_empty() {
@@ -538,8 +538,8 @@ fn remember(
     }
     let body = page.body.clone();
     page.records.retain(|span| {
-        let fingerprint = Seen::fingerprint(&body[span.clone()]);
-        if is_tail && remembered.len() < MOST_REMEMBERED {
+        let fingerprint = FingerprintSet::fingerprint(&body[span.clone()]);
+        if is_tail && remembered.len() < MAX_REMEMBERED {
             remembered.insert(fingerprint);
         }
         !window.delivered.contains(fingerprint)

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use common::{SECRET, again, at, bookmark, client, pages, spec, texts};
 use headwater_core::{AnyStream, Error, Kind, Page, Position, Result, SignedDuration, Timestamp};
 use headwater_http::{ChildStream, OffsetPaging, Records, Request, WindowedList};
-use headwater_testkit::{Gather, Reply, Script, Walk};
+use headwater_testkit::{PassDriver, PassReader, Reply, Script};
 use serde_json::{Value, json};
 
 const START: &str = "2026-01-01T00:00:00Z";
@@ -216,7 +216,7 @@ async fn reading_goes_on_from_every_page_exactly_where_it_was() {
     for stream in streams {
         for partition in stream.plan(None, at(NOW)).unwrap() {
             let all = pages(&stream, &partition, None).await.unwrap();
-            let mut walk = Walk::new(vec![partition]);
+            let mut walk = PassDriver::new(vec![partition]);
             for index in 0.. {
                 let Some(ready) = walk.first() else { break };
                 let page = stream.fetch(ready.partition, ready.token).await.unwrap();
@@ -255,7 +255,7 @@ async fn children_come_whatever_the_order_and_however_often_the_reader_is_killed
                 false => Arc::new(children(&script)),
             };
             let one_by_one = pass(&stream).await.unwrap();
-            let how = Gather {
+            let how = PassReader {
                 at_once: 8,
                 seed,
                 crash_every,

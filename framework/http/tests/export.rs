@@ -20,10 +20,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use common::{Answer, Piece, Wire, spec};
-use headwater_core::{Error, Hold, Kind, Note, Page, Result, Stream, StreamSpec, Timestamp};
+use headwater_core::{Error, Kind, Note, Page, Result, Stream, StreamSpec, Timestamp, Wait};
 use headwater_http::{
-    Client, Export, ExportStream, ExportToken, Grace, JobPolicy, JobStatus, Jobs, Ordered, Request,
-    Response, Route,
+    Client, Export, ExportStream, ExportToken, Grace, JobPolicy, JobStatus, Jobs, OrderOutcome,
+    Request, Response, Route,
 };
 use tokio::{task::yield_now, time::Instant};
 
@@ -121,7 +121,7 @@ struct Told(Mutex<Answers>);
 struct Answers {
     mark: Option<Result<i64>>,
     found: Option<&'static str>,
-    ordered: Option<Result<Ordered>>,
+    ordered: Option<Result<OrderOutcome>>,
     status: Option<Result<JobStatus>>,
     is_cancelled: bool,
     calls: Vec<String>,
@@ -154,7 +154,7 @@ impl Jobs<u32> for Told {
         Ok(found.map(str::to_owned))
     }
 
-    async fn order(&self, order: &u32) -> Result<Ordered> {
+    async fn order(&self, order: &u32) -> Result<OrderOutcome> {
         self.called(format!("order {order}"))
             .ordered
             .take()
@@ -243,11 +243,11 @@ fn reading(failed: u32, lacks: Option<&str>) -> ExportToken {
 }
 
 /// What keeps a page's next one from being fetched at once.
-fn hold(page: &ExportPage) -> String {
-    match &page.hold {
+fn wait_of(page: &ExportPage) -> String {
+    match &page.wait {
         None => "nothing".to_owned(),
-        Some(Hold::For { wait, .. }) => format!("{}s", wait.as_secs_f64()),
-        Some(Hold::NextRun(error)) => format!("{:?}", error.kind()),
+        Some(Wait::For { wait, .. }) => format!("{}s", wait.as_secs_f64()),
+        Some(Wait::NextRun(error)) => format!("{:?}", error.kind()),
     }
 }
 
@@ -263,7 +263,7 @@ type Step = (
     &'static [&'static str],
 );
 
-fn ordered(answer: Result<Ordered>) -> Answers {
+fn ordered(answer: Result<OrderOutcome>) -> Answers {
     Answers {
         ordered: Some(answer),
         ..Answers::default()
@@ -288,7 +288,7 @@ fn steps() -> Vec<Step> {
     let begin = || ordering(None, 0, 0);
     let order = &["find 5 after 7", "order 5"][..];
     let ask = &["status j"][..];
-    let job = || Ok(Ordered::Job("j".to_owned()));
+    let job = || Ok(OrderOutcome::Job("j".to_owned()));
     let failed = || Ok(JobStatus::Failed(error(Kind::Unavailable)));
     vec![
         // Nothing is ordered before the mark is kept.
@@ -335,19 +335,19 @@ fn steps() -> Vec<Step> {
         // No room: again, as long as there is patience, and with a new mark, since others order meanwhile.
         (
             Some(ordering(7, 1, 0)),
-            ordered(Ok(Ordered::Busy)),
+            ordered(Ok(OrderOutcome::Busy)),
             Ok((ordering(None, 1, 1), "20s", &[])),
             order,
         ),
         (
             Some(ordering(7, 0, 29)),
-            ordered(Ok(Ordered::Busy)),
+            ordered(Ok(OrderOutcome::Busy)),
             Ok((ordering(None, 0, 30), "20s", &[])),
             order,
         ),
         (
             Some(ordering(7, 0, 30)),
-            ordered(Ok(Ordered::Busy)),
+            ordered(Ok(OrderOutcome::Busy)),
             Ok((begin(), "QuotaExhausted", &[])),
             order,
         ),
@@ -563,7 +563,7 @@ async fn every_step_on_the_way_to_a_result() {
         match (fetched, expected) {
             (Ok(page), Ok((next, held, noted))) => {
                 assert_eq!(page.next, Some(next), "from {from:?}");
-                assert_eq!(hold(&page), held, "from {from:?}");
+                assert_eq!(wait_of(&page), held, "from {from:?}");
                 assert_eq!(notes(&page), noted, "from {from:?}");
                 assert!(page.records.is_empty() && page.bookmark.is_none());
             }
@@ -858,7 +858,7 @@ async fn a_document_that_changes_whenever_it_is_opened_is_given_up() {
         assert!(fetches < 20, "it does not end");
         let page = stream.fetch(105, token).await.unwrap();
         token = page.next.clone();
-        if hold(&page) == "DataInvalid" {
+        if wait_of(&page) == "DataInvalid" {
             break;
         }
     }
@@ -919,7 +919,7 @@ async fn what_is_wrong_with_a_document_ends_it_for_this_run() {
         let stream = stream(&wire, &Arc::new(Told::default()));
         let page = stream.fetch(5, Some(place.clone())).await.unwrap();
         assert_eq!(page.next, next, "{status} {body}");
-        assert_eq!(hold(&page), held, "{status} {body}");
+        assert_eq!(wait_of(&page), held, "{status} {body}");
         assert_eq!(notes(&page), noted, "{status} {body}");
         assert_eq!(page.bookmark, next.is_none().then_some(5));
         assert_eq!(wire.targets(), ["/results/j"]);
@@ -929,8 +929,8 @@ async fn what_is_wrong_with_a_document_ends_it_for_this_run() {
     let stream = stream(&wire, &Arc::new(Told::default()));
     for (order, token) in [(5, Some(place)), (105, None)] {
         let error = match stream.fetch(order, token).await {
-            Ok(page) => match page.hold {
-                Some(Hold::NextRun(error)) => error,
+            Ok(page) => match page.wait {
+                Some(Wait::NextRun(error)) => error,
                 other => panic!("{other:?}"),
             },
             Err(error) => error,
@@ -980,7 +980,7 @@ async fn a_result_that_does_not_come_is_given_up_after_a_while() {
         let stream = stream(&wire, &Arc::new(Told::default()));
         let page = stream.fetch(5, Some(from.clone())).await.unwrap();
         assert_eq!(page.next, Some(next), "{from:?}");
-        assert_eq!(hold(&page), held, "{from:?}");
+        assert_eq!(wait_of(&page), held, "{from:?}");
         assert_eq!(notes(&page), noted, "{from:?}");
     }
     let wire = Wire::new(|_, _| Wire::reply(200, &[], "{\"entries\":[{}]}"));
@@ -1004,7 +1004,7 @@ async fn what_there_is_of_a_result_that_lacks_something_is_read_and_the_order_fa
     taken(&page, &mut all);
     assert_eq!(all, expected(5, &whole));
     assert_eq!(
-        (hold(&page), page.bookmark),
+        (wait_of(&page), page.bookmark),
         ("DataInvalid".to_owned(), None)
     );
     assert_eq!(page.next, Some(ordering(None, 0, 0)));
@@ -1102,10 +1102,10 @@ impl Jobs<u32> for Shaky {
         Ok(None)
     }
 
-    async fn order(&self, order: &u32) -> Result<Ordered> {
+    async fn order(&self, order: &u32) -> Result<OrderOutcome> {
         self.answers().await?;
         if self.chance(0.2) {
-            return Ok(Ordered::Busy);
+            return Ok(OrderOutcome::Busy);
         }
         let made = {
             let mut jobs = self.jobs.lock().unwrap();
@@ -1122,7 +1122,7 @@ impl Jobs<u32> for Shaky {
             made
         };
         self.answers().await?;
-        Ok(Ordered::Job(made.to_string()))
+        Ok(OrderOutcome::Job(made.to_string()))
     }
 
     async fn status(&self, job: &str) -> Result<JobStatus> {
@@ -1251,9 +1251,9 @@ async fn patience_and_attempts_bound_what_a_run_does() {
             Ok(None)
         }
 
-        async fn order(&self, _: &u32) -> Result<Ordered> {
+        async fn order(&self, _: &u32) -> Result<OrderOutcome> {
             self.1.lock().unwrap().0 += 1;
-            Ok(Ordered::Job("j".to_owned()))
+            Ok(OrderOutcome::Job("j".to_owned()))
         }
 
         async fn status(&self, _: &str) -> Result<JobStatus> {
@@ -1289,12 +1289,12 @@ async fn patience_and_attempts_bound_what_a_run_does() {
         let last = loop {
             let page = stream.fetch(5, token).await.unwrap();
             token = page.next.clone();
-            match &page.hold {
-                Some(Hold::NextRun(error)) => {
+            match &page.wait {
+                Some(Wait::NextRun(error)) => {
                     assert_eq!(error.kind(), Kind::Unavailable);
                     break page;
                 }
-                Some(Hold::For { wait, .. }) => waited += *wait,
+                Some(Wait::For { wait, .. }) => waited += *wait,
                 None => {}
             }
         };
@@ -1343,7 +1343,7 @@ impl Jobs<u32> for Alike {
         Ok(newer.find(|job| !taken.contains(job)))
     }
 
-    async fn order(&self, order: &u32) -> Result<Ordered> {
+    async fn order(&self, order: &u32) -> Result<OrderOutcome> {
         self.takes_its_time().await;
         let job = {
             let mut jobs = self.jobs.lock().unwrap();
@@ -1351,7 +1351,7 @@ impl Jobs<u32> for Alike {
             jobs.len() - 1
         };
         self.takes_its_time().await;
-        Ok(Ordered::Job(job.to_string()))
+        Ok(OrderOutcome::Job(job.to_string()))
     }
 
     async fn status(&self, _: &str) -> Result<JobStatus> {

@@ -14,8 +14,8 @@ use common::{
     SECRET, again, at, bookmark, pages, texts,
     windows::{Item, NOW, OVERLAP, PAGING, START, assert_none_lost, ids, list, sorted},
 };
-use headwater_core::{AnyStream, Error, Hold, Kind, Position, Result, SignedDuration, Timestamp};
-use headwater_testkit::{Gather, Gathered, Reply, Request, Script, Walk};
+use headwater_core::{AnyStream, Error, Kind, Position, Result, SignedDuration, Timestamp, Wait};
+use headwater_testkit::{PassDriver, PassReader, PassResult, Reply, Request, Script};
 use serde_json::{Value, json};
 
 /// The service. The default one keeps to its documentation.
@@ -191,7 +191,12 @@ impl Bench {
     }
 
     /// The same with several requests at once.
-    async fn gather(&self, bookmark: Option<Position>, now: &str, how: Gather) -> Result<Gathered> {
+    async fn gather(
+        &self,
+        bookmark: Option<Position>,
+        now: &str,
+        how: PassReader,
+    ) -> Result<PassResult> {
         let plan = self.stream.plan(bookmark, at(now))?;
         how.all(&self.stream, plan).await
     }
@@ -222,7 +227,7 @@ async fn a_list_at_rest_is_delivered_exactly_once() {
             let all: Vec<usize> = (0..count).collect();
             assert_eq!(sorted(read), all, "seed {seed}, {count}");
             assert!(bookmark.is_some());
-            let how = Gather {
+            let how = PassReader {
                 at_once: 16,
                 seed,
                 crash_every: None,
@@ -335,7 +340,7 @@ async fn gather_while_records_leave(seed: u64, crash_every: Option<usize>) -> us
         ..Service::with(items)
     };
     let bench = Bench::new(service).await;
-    let how = Gather {
+    let how = PassReader {
         at_once: random.usize(2..20),
         seed,
         crash_every,
@@ -392,9 +397,9 @@ async fn in_chains(
 ) -> (Vec<Item>, Vec<usize>) {
     let bench = Bench::new(Service::with(in_one_window(40, 11))).await;
     let partition = bench.stream.plan(None, at(NOW)).unwrap().remove(0);
-    let mut walk = Walk::new(vec![partition]);
+    let mut walk = PassDriver::new(vec![partition]);
     let mut read = Vec::new();
-    let mut step = async |walk: &mut Walk, index: usize| {
+    let mut step = async |walk: &mut PassDriver, index: usize| {
         let ready = walk.ready().swap_remove(index);
         let page = bench
             .stream
@@ -487,7 +492,7 @@ async fn pages_side_by_side_take_no_more_requests_than_one_after_the_other() {
     assert_eq!(sorted(read), (0..60).collect::<Vec<_>>());
     // The first page with the total, twelve pages, one record that is asked for behind them, and the empty end of the pass.
     assert_eq!(bench.script.requests().len(), 1 + 13 + 1);
-    let how = Gather {
+    let how = PassReader {
         at_once: 16,
         seed: 1,
         crash_every: None,
@@ -529,11 +534,11 @@ async fn a_list_that_did_not_hold_still_in_one_run_is_read_by_a_later_one() {
     let mut put_off = 0;
     let mut read = Vec::new();
     for partition in bench.stream.plan(None, at(NOW)).unwrap() {
-        let mut walk = Walk::from_places([(partition, None)]);
+        let mut walk = PassDriver::from_places([(partition, None)]);
         while let Some(ready) = walk.first() {
             let page = bench.stream.fetch(ready.partition, ready.token).await;
             let page = page.unwrap();
-            put_off += usize::from(matches!(page.hold, Some(Hold::NextRun(_))));
+            put_off += usize::from(matches!(page.wait, Some(Wait::NextRun(_))));
             walk.arrived(ready.id, &page);
             read.extend(ids(&texts(&[page])));
         }
@@ -559,7 +564,7 @@ async fn records_that_enter_a_closed_window_never_hide_others() {
                 Ok(read) => assert_none_lost(&items, &read, &format!("adds {adds}, seed {seed}")),
                 Err(error) => assert_restless(&error),
             }
-            let how = Gather {
+            let how = PassReader {
                 at_once: 8,
                 seed,
                 crash_every: None,
@@ -714,7 +719,7 @@ async fn reading_goes_on_from_every_page_exactly_where_it_was() {
     .await;
     for partition in bench.stream.plan(None, at(NOW)).unwrap() {
         let all = pages(&bench.stream, &partition, None).await.unwrap();
-        let mut walk = Walk::new(vec![partition]);
+        let mut walk = PassDriver::new(vec![partition]);
         for index in 0.. {
             let Some(ready) = walk.first() else { break };
             let page = bench
@@ -897,9 +902,9 @@ async fn a_survey_counts_each_window_with_one_request_and_its_parts_can_be_read_
 
     let mut read = Vec::new();
     for part in &parts {
-        let extent = bench.stream.extent(&part.partition).unwrap();
-        assert!(extent.from < extent.to, "{extent:?}");
-        let how = Gather {
+        let range = bench.stream.range(&part.partition).unwrap();
+        assert!(range.from < range.to, "{range:?}");
+        let how = PassReader {
             at_once: 4,
             seed: 3,
             crash_every: None,
@@ -909,8 +914,8 @@ async fn a_survey_counts_each_window_with_one_request_and_its_parts_can_be_read_
         let plan = vec![serde_json::from_str(&partition).unwrap()];
         let gathered = how.all(&bench.stream, plan).await.unwrap();
         assert_eq!(Some(gathered.records.len() as u64), part.records);
-        let is_last = extent.to == Some(at(NOW));
-        assert_eq!(gathered.bookmark.is_some(), is_last, "{extent:?}");
+        let is_last = range.to == Some(at(NOW));
+        assert_eq!(gathered.bookmark.is_some(), is_last, "{range:?}");
         read.extend(ids(&gathered.records));
     }
     assert_eq!(sorted(read), (0..150).collect::<Vec<_>>());
@@ -926,11 +931,11 @@ async fn a_bookmark_says_what_it_covers_and_one_that_was_rewound_reads_again() {
     }
     let bench = Bench::new(Service::with(found)).await;
     let (_, bookmark) = bench.pass(None, NOW).await.unwrap();
-    let coverage = bench.stream.coverage(&bookmark.unwrap()).unwrap();
-    assert_eq!(coverage.until, Some(at(NOW)));
-    assert_eq!(coverage.again_from, Some(at(NOW) - OVERLAP));
+    let watermark = bench.stream.watermark(&bookmark.unwrap()).unwrap();
+    assert_eq!(watermark.until, Some(at(NOW)));
+    assert_eq!(watermark.again_from, Some(at(NOW) - OVERLAP));
     assert_eq!(
-        coverage.reason,
+        watermark.reason,
         "the last 60 minutes are read again for items that show up late; what was read already is left out"
     );
     let to = at(NOW) - SignedDuration::from_hours(10 * 24);

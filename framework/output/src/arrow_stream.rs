@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::ArrowError;
 use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, Written};
+use headwater_host::{Delivery, Sink, State, WriteCounts};
 
 use crate::arrow::{BATCH, Rows};
 
@@ -60,13 +60,17 @@ impl<W: Write + Send> Sink for ArrowStream<W> {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         let Some(open) = self.open.as_mut().filter(|open| open.stream == stream) else {
             let text = format!("the stream {stream} was not announced to the Arrow stream");
             return Err(Error::new(Kind::Unexpected, text));
         };
         let checked = open.rows.check(records)?;
-        let mut counts = Written::default();
+        let mut counts = WriteCounts::default();
         for record in checked.iter() {
             counts.records += 1;
             counts.overflowed += u64::from(open.rows.push(record)?);

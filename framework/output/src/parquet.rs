@@ -40,7 +40,7 @@ use ::parquet::{
 };
 use arrow_schema::Schema;
 use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, Written, lost};
+use headwater_host::{Delivery, Sink, State, WriteCounts, lost};
 
 use crate::{
     arrow::{BATCH, Rows},
@@ -48,7 +48,7 @@ use crate::{
 };
 use folder::Folder;
 use manifest::{CountedFile, Manifest, part_name, run_name, written};
-use place::{Part, Place};
+use place::{ObjectPlace, Part};
 
 /// Memory for rows of all streams together. A row group ends when it is full.
 const MEMORY: usize = 64 << 20;
@@ -59,7 +59,7 @@ const MEMORY: usize = 64 << 20;
 pub struct ParquetSink {
     // Before the place: what is given up half way still needs it.
     streams: BTreeMap<String, Output>,
-    place: Box<dyn Place>,
+    place: Box<dyn ObjectPlace>,
     connection: String,
     memory: usize,
     /// What counts; none before the place was loaded.
@@ -99,7 +99,7 @@ impl ParquetSink {
         Ok(Self::new(Box::new(place), connection))
     }
 
-    fn new(place: Box<dyn Place>, connection: &str) -> Self {
+    fn new(place: Box<dyn ObjectPlace>, connection: &str) -> Self {
         Self {
             streams: BTreeMap::new(),
             place,
@@ -300,7 +300,7 @@ impl ParquetSink {
         &mut self,
         stream: &str,
         records: &mut dyn Iterator<Item = &[u8]>,
-    ) -> Result<Written> {
+    ) -> Result<WriteCounts> {
         let Some(output) = self.streams.get_mut(stream) else {
             let text = format!("the stream {stream} was not announced to the Parquet files");
             return Err(Error::new(Kind::Unexpected, text));
@@ -308,7 +308,7 @@ impl ParquetSink {
         let checked = output.rows.check(records)?;
         // From here on a page may be there in part.
         self.is_broken = true;
-        let mut counts = Written::default();
+        let mut counts = WriteCounts::default();
         for record in checked.iter() {
             let Some(output) = self.streams.get_mut(stream) else {
                 break;
@@ -414,7 +414,11 @@ impl Sink for ParquetSink {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         self.refuse_if_broken()?;
         self.take_page(stream, records)
     }
@@ -482,7 +486,7 @@ fn properties(schema: &Schema) -> Result<WriterProperties> {
     Ok(properties.build())
 }
 
-fn failed(place: &dyn Place, path: &str, error: ParquetError) -> Error {
+fn failed(place: &dyn ObjectPlace, path: &str, error: ParquetError) -> Error {
     let cause = match error {
         ParquetError::External(cause) => cause.to_string(),
         other => other.to_string(),

@@ -34,7 +34,7 @@ use std::{collections::BTreeMap, fmt, thread};
 
 use ::postgres::Client;
 use headwater_core::{Error, Kind, Result, Secret, StreamSpec};
-use headwater_host::{Deletes, Delivery, Sink, State, Unseen, Written, lost};
+use headwater_host::{Deletes, Delivery, Sink, State, UnseenRows, WriteCounts, lost};
 
 use self::{
     ledger::{Change, Ledger},
@@ -243,8 +243,8 @@ impl PostgresSink {
         &mut self,
         stream: &str,
         records: &mut dyn Iterator<Item = &[u8]>,
-    ) -> Result<Written> {
-        let mut written = Written::default();
+    ) -> Result<WriteCounts> {
+        let mut written = WriteCounts::default();
         let mut rows = Rows::default();
         for record in records {
             let prepared = self.tables.get(stream).ok_or_else(|| unannounced(stream))?;
@@ -259,7 +259,7 @@ impl PostgresSink {
         Ok(written)
     }
 
-    fn store(&mut self, stream: &str, rows: &mut Rows, written: &mut Written) -> Result<()> {
+    fn store(&mut self, stream: &str, rows: &mut Rows, written: &mut WriteCounts) -> Result<()> {
         self.begin()?;
         let failed = |error| self.ledger.server.failed(error, "store rows");
         let client = &mut self.session.as_mut().ok_or_else(not_loaded)?.client;
@@ -279,7 +279,7 @@ impl PostgresSink {
     }
 
     /// Deals with the rows that the pass did not see.
-    fn sweep(&mut self, stream: &str) -> Result<Option<Unseen>> {
+    fn sweep(&mut self, stream: &str) -> Result<Option<UnseenRows>> {
         self.begin()?;
         let failed = |error| {
             self.ledger
@@ -303,7 +303,7 @@ impl PostgresSink {
         } else {
             client.execute(&sweep, &[&mark]).map_err(failed)?
         };
-        Ok(Some(Unseen {
+        Ok(Some(UnseenRows {
             rows,
             deletes: table.deletes,
         }))
@@ -385,14 +385,18 @@ impl Sink for PostgresSink {
         Ok(())
     }
 
-    fn end_pass(&mut self, stream: &str) -> Result<Option<Unseen>> {
+    fn end_pass(&mut self, stream: &str) -> Result<Option<UnseenRows>> {
         self.check_whole()?;
         let swept = self.sweep(stream);
         self.is_broken = swept.is_err();
         swept.map_err(of_output)
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         self.check_whole()?;
         let written = self.write_page(stream, records);
         self.is_broken = written.is_err();

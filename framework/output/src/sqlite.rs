@@ -21,7 +21,7 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, Unseen, Written};
+use headwater_host::{Delivery, Sink, State, UnseenRows, WriteCounts};
 use rusqlite::{Connection, params};
 
 use crate::TableOptions;
@@ -147,7 +147,7 @@ impl SqliteSink {
         &mut self,
         stream: &str,
         records: &mut dyn Iterator<Item = &[u8]>,
-    ) -> Result<Written> {
+    ) -> Result<WriteCounts> {
         self.begin()?;
         let connection = &self.run()?.connection;
         let Some(table) = self.tables.get(stream) else {
@@ -169,7 +169,7 @@ impl SqliteSink {
     }
 
     /// Deals with the rows that the pass did not see.
-    fn sweep(&mut self, stream: &str) -> Result<Option<Unseen>> {
+    fn sweep(&mut self, stream: &str) -> Result<Option<UnseenRows>> {
         self.begin()?;
         let (Some(table), Some(mark)) = (self.tables.get(stream), self.marks.get(stream)) else {
             return Ok(None);
@@ -179,7 +179,7 @@ impl SqliteSink {
         }
         let swept = table.sweep(&self.run()?.connection, *mark);
         let rows = swept.map_err(|error| problem(&self.path, error))? as u64;
-        Ok(Some(Unseen {
+        Ok(Some(UnseenRows {
             rows,
             deletes: table.deletes(),
         }))
@@ -272,12 +272,16 @@ impl Sink for SqliteSink {
         Ok(())
     }
 
-    fn end_pass(&mut self, stream: &str) -> Result<Option<Unseen>> {
+    fn end_pass(&mut self, stream: &str) -> Result<Option<UnseenRows>> {
         let swept = self.sweep(stream);
         self.stop_after_failure(swept)
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         let written = self.write_rows(stream, records);
         self.stop_after_failure(written)
     }

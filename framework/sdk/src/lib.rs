@@ -100,8 +100,8 @@ pub use headwater_http as http;
 /// What nearly every connector uses.
 pub mod prelude {
     pub use headwater_core::{
-        About, AnyStream, BaseUrl, Check, Connector, Context, Coverage, DataClass, Date, Error,
-        Extent, GuideStep, Hint, Kind, Page, Part, Probe, Registry, Result, Secret, SignedDuration,
-        Source, Stream, StreamSpec, TimeZone, Timestamp, record_schema, register,
+        About, AnyStream, BaseUrl, Check, Connector, Context, DataClass, Date, Error, GuideStep,
+        Hint, Kind, Page, Part, PartitionRange, Probe, Registry, Result, Secret, SignedDuration,
+        Source, Stream, StreamSpec, TimeZone, Timestamp, Watermark, record_schema, register,
     };
 }

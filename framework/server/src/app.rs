@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How many probes may be under way. Each holds a connection to a service, and little else.
-const MOST_PROBES: usize = 2_000;
+const MAX_PROBES: usize = 2_000;
 /// How long a request waits for its turn at the store.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_secs(5);
 
@@ -56,7 +56,7 @@ pub struct Options {
     /// Whether it starts the runs that are due by their schedules. What was deleted is removed in any case.
     pub schedules: bool,
     /// How many connections may be open at once.
-    pub most_connections: usize,
+    pub max_connections: usize,
     /// The file with a form that the page for authors begins with and follows.
     pub author_file: Option<PathBuf>,
 }
@@ -77,7 +77,7 @@ impl Options {
             allows_references: false,
             env_file: Arc::default(),
             schedules: false,
-            most_connections: 100,
+            max_connections: 100,
             author_file: None,
         }
     }
@@ -124,7 +124,7 @@ impl App {
             embeds: Arc::new(Embeds::new()?),
             texts: Messages::english()?,
             options,
-            probes: Arc::new(Semaphore::new(MOST_PROBES)),
+            probes: Arc::new(Semaphore::new(MAX_PROBES)),
             bodies: Budget::default(),
             frequency: Frequency::new()?,
             notes: Notes::default(),

@@ -38,8 +38,8 @@ const LARGEST_OPEN: usize = 8 << 10;
 /// How long a client may take for a body. It holds a place meanwhile that others could have.
 const LONGEST_BODY: Duration = Duration::from_secs(15);
 /// Values of a body of JSON, and pairs of a form.
-const MOST_VALUES: usize = 20_000;
-const MOST_PAIRS: usize = 2_000;
+const MAX_VALUES: usize = 20_000;
+const MAX_PAIRS: usize = 2_000;
 /// What all bodies under way may take, in KiB.
 const BUDGET: usize = 40 << 10;
 /// Bytes that one byte of a body may become, and those that a value or a pair takes at most beside its text.
@@ -58,12 +58,12 @@ impl Default for Budget {
 
 /// What the body of one request takes of the budget, until it is answered.
 #[derive(Clone)]
-pub(crate) struct Held {
+pub(crate) struct BodyPermit {
     budget: Budget,
     share: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
 
-impl Held {
+impl BodyPermit {
     pub(crate) fn new(budget: &Budget) -> Self {
         Self {
             budget: budget.clone(),
@@ -111,7 +111,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
 impl<T: DeserializeOwned> Json<T> {
     /// Reads what a body says.
-    pub(crate) fn of(body: &Whole) -> Result<Self, Problem> {
+    pub(crate) fn of(body: &CompleteBody) -> Result<Self, Problem> {
         let (value, values) = parse(&body.bytes)?;
         body.became(values)?;
         let read = serde_path_to_error::deserialize(value);
@@ -203,17 +203,17 @@ pub(crate) fn expect(headers: &HeaderMap, kind: &str) -> Result<(), Problem> {
 }
 
 /// A body that has come.
-pub(crate) struct Whole {
+pub(crate) struct CompleteBody {
     pub bytes: Bytes,
-    held: Option<Held>,
+    held: Option<BodyPermit>,
 }
 
-impl Whole {
+impl CompleteBody {
     /// The pairs of a form.
     pub(crate) fn pairs(&self) -> Result<Vec<(String, String)>, Problem> {
         let count = 1 + self.bytes.iter().filter(|byte| **byte == b'&').count();
-        if count > MOST_PAIRS {
-            let text = format!("the form has more than {MOST_PAIRS} fields");
+        if count > MAX_PAIRS {
+            let text = format!("the form has more than {MAX_PAIRS} fields");
             return Err(too_large(text));
         }
         let pairs = form_urlencoded::parse(&self.bytes).into_owned().collect();
@@ -232,12 +232,12 @@ impl Whole {
 }
 
 /// Reads a whole body, up to the limits of its size and of its time, and as far as the budget of all bodies goes.
-pub(crate) async fn read(head: &Parts, body: Body) -> Result<Whole, Problem> {
+pub(crate) async fn read(head: &Parts, body: Body) -> Result<CompleteBody, Problem> {
     let limit = match head.extensions.get::<Caller>() {
         Some(_) => LARGEST_BODY,
         None => LARGEST_OPEN,
     };
-    let held = head.extensions.get::<Held>().cloned();
+    let held = head.extensions.get::<BodyPermit>().cloned();
     let bytes = timeout(LONGEST_BODY, collect(body, limit, held.as_ref()));
     let bytes = bytes.await.unwrap_or_else(|_| {
         Err(Problem::new(
@@ -249,10 +249,14 @@ pub(crate) async fn read(head: &Parts, body: Body) -> Result<Whole, Problem> {
             ),
         ))
     })?;
-    Ok(Whole { bytes, held })
+    Ok(CompleteBody { bytes, held })
 }
 
-async fn collect(mut body: Body, limit: usize, held: Option<&Held>) -> Result<Bytes, Problem> {
+async fn collect(
+    mut body: Body,
+    limit: usize,
+    held: Option<&BodyPermit>,
+) -> Result<Bytes, Problem> {
     let too_large = || too_large(format!("the body is larger than {limit} bytes"));
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
@@ -280,10 +284,10 @@ fn too_large(text: String) -> Problem {
 
 /// Reads JSON in which no field stands twice, and counts its values.
 fn parse(bytes: &[u8]) -> Result<(Value, usize), Problem> {
-    let mut at = Place::default();
+    let mut at = ReadPosition::default();
     let value = read_at(bytes, &mut at).map_err(|error| {
-        if at.values > MOST_VALUES {
-            return too_large(format!("the body has more than {MOST_VALUES} values"));
+        if at.values > MAX_VALUES {
+            return too_large(format!("the body has more than {MAX_VALUES} values"));
         }
         let problem = Problem::bad_request(format!("the body is not JSON: {error}"));
         match error.is_data() {
@@ -296,13 +300,13 @@ fn parse(bytes: &[u8]) -> Result<(Value, usize), Problem> {
 
 /// Reads JSON in which no field stands twice, or says where it is none.
 pub(crate) fn read_once(bytes: &[u8]) -> Result<Value, serde_json::Error> {
-    read_at(bytes, &mut Place::default())
+    read_at(bytes, &mut ReadPosition::default())
 }
 
 /// The same. After a refusal, the path leads to what was refused.
-fn read_at(bytes: &[u8], at: &mut Place) -> Result<Value, serde_json::Error> {
+fn read_at(bytes: &[u8], at: &mut ReadPosition) -> Result<Value, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = Once { at }.deserialize(&mut json)?;
+    let value = UniqueFields { at }.deserialize(&mut json)?;
     json.end()?;
     Ok(value)
 }
@@ -322,30 +326,30 @@ fn plain(text: &str) -> String {
 const TWICE: &str = "a field stands there twice";
 
 /// Reads a value whose objects name each field once.
-struct Once<'p> {
-    at: &'p mut Place,
+struct UniqueFields<'p> {
+    at: &'p mut ReadPosition,
 }
 
 /// How far reading has come.
 #[derive(Default)]
-struct Place {
+struct ReadPosition {
     path: Vec<String>,
     values: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Once<'_> {
+impl<'de> DeserializeSeed<'de> for UniqueFields<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         self.at.values += 1;
-        if self.at.values > MOST_VALUES {
+        if self.at.values > MAX_VALUES {
             return Err(de::Error::custom("too many values"));
         }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Once<'_> {
+impl<'de> Visitor<'de> for UniqueFields<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -380,7 +384,7 @@ impl<'de> Visitor<'de> for Once<'_> {
         let mut values = Vec::new();
         loop {
             self.at.path.push(values.len().to_string());
-            let next = sequence.next_element_seed(Once { at: self.at })?;
+            let next = sequence.next_element_seed(UniqueFields { at: self.at })?;
             self.at.path.pop();
             match next {
                 Some(value) => values.push(value),
@@ -397,7 +401,7 @@ impl<'de> Visitor<'de> for Once<'_> {
             if is_there {
                 return Err(de::Error::custom(TWICE));
             }
-            fields.insert(name, map.next_value_seed(Once { at: self.at })?);
+            fields.insert(name, map.next_value_seed(UniqueFields { at: self.at })?);
             self.at.path.pop();
         }
         Ok(Value::Object(fields))

@@ -24,14 +24,14 @@ use crate::{guard::Caller, origin::Origin, problem::Problem};
 pub(crate) const LIFE: Duration = Duration::from_secs(15 * 60);
 /// How long it is remembered, so that whoever comes late is told why.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
-const MOST: usize = 10_000;
+const MAX: usize = 10_000;
 /// Tokens of the store begin with something else.
 const PREFIX: &str = "hwe_";
 const ID_BYTES: usize = 8;
 
 /// The form that an embed opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum EmbedTarget {
     /// A new connection of a connector.
     New { connector: String },
     /// A change of a saved connection.
@@ -61,32 +61,32 @@ pub(crate) struct Embed {
     /// Public: it names the frame and opens nothing.
     pub id: String,
     pub origin: Origin,
-    pub wanted: Wanted,
+    pub wanted: EmbedTarget,
 }
 
 impl Embed {
     /// Refuses a new connection of another connector than the one that the form is of.
     pub(crate) fn adds(&self, connector: &str) -> Result<(), Problem> {
         match &self.wanted {
-            Wanted::New { connector: own } if own == connector => Ok(()),
+            EmbedTarget::New { connector: own } if own == connector => Ok(()),
             _ => Err(limited()),
         }
     }
 
     /// Whether the form adds a connection.
     pub(crate) const fn is_for_new(&self) -> bool {
-        matches!(self.wanted, Wanted::New { .. })
+        matches!(self.wanted, EmbedTarget::New { .. })
     }
 
     fn may_ask(&self, method: &Method, path: &str) -> bool {
         let form = format!("/embed/{}/form", self.id);
         let (judge, test, save) = match &self.wanted {
-            Wanted::New { connector } => (
+            EmbedTarget::New { connector } => (
                 format!("/api/v1/connectors/{connector}/validate"),
                 format!("/api/v1/connectors/{connector}/probe"),
                 (Method::POST, "/api/v1/connections".to_owned()),
             ),
-            Wanted::Saved {
+            EmbedTarget::Saved {
                 connection,
                 connector,
                 ..
@@ -124,10 +124,10 @@ pub(crate) enum Progress {
 /// The embeds of this process. No token is kept: each is made of its id and the key of this process.
 pub(crate) struct Embeds {
     key: [u8; 32],
-    held: Mutex<HashMap<String, Held>>,
+    held: Mutex<HashMap<String, EmbedEntry>>,
 }
 
-struct Held {
+struct EmbedEntry {
     embed: Arc<Embed>,
     /// Who asked for it.
     maker: String,
@@ -135,7 +135,7 @@ struct Held {
     progress: Progress,
 }
 
-impl Held {
+impl EmbedEntry {
     fn progress(&self, now: Instant) -> Progress {
         let is_over = now.saturating_duration_since(self.made) >= LIFE;
         match self.progress {
@@ -157,7 +157,7 @@ impl Embeds {
     pub(crate) fn make(
         &self,
         origin: Origin,
-        wanted: Wanted,
+        wanted: EmbedTarget,
         maker: &str,
         now: Instant,
     ) -> Result<String, Problem> {
@@ -167,7 +167,7 @@ impl Embeds {
             origin,
             wanted,
         });
-        let held = Held {
+        let held = EmbedEntry {
             embed,
             maker: maker.to_owned(),
             made: now,
@@ -175,11 +175,11 @@ impl Embeds {
         };
         let mut all = self.all();
         all.retain(|_, held| now.saturating_duration_since(held.made) < REMEMBERED);
-        if all.len() >= MOST {
+        if all.len() >= MAX {
             all.retain(|_, held| matches!(held.progress(now), Progress::Open | Progress::Saving));
         }
-        if all.len() >= MOST {
-            let text = format!("{MOST} embeds are open; try again in a minute");
+        if all.len() >= MAX {
+            let text = format!("{MAX} embeds are open; try again in a minute");
             let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
             return Err(busy.retry_after(60));
         }
@@ -263,7 +263,7 @@ impl Embeds {
         }))
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, EmbedEntry>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -348,7 +348,7 @@ mod tests {
 
     /// The token of a new embed.
     fn made(embeds: &Embeds, now: Instant) -> String {
-        let wanted = Wanted::New {
+        let wanted = EmbedTarget::New {
             connector: "calls".to_owned(),
         };
         let origin = "https://app.example".parse().unwrap();
@@ -422,10 +422,10 @@ mod tests {
     #[test]
     fn beyond_the_limit_new_ones_wait_for_old_ones_to_end() {
         let (embeds, start) = (embeds(), Instant::now());
-        for _ in 0..MOST {
+        for _ in 0..MAX {
             made(&embeds, start);
         }
-        let wanted = Wanted::New {
+        let wanted = EmbedTarget::New {
             connector: "calls".to_owned(),
         };
         let origin: Origin = "https://app.example".parse().unwrap();

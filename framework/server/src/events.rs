@@ -32,9 +32,9 @@ const WAITING: usize = 64;
 /// Whether a client wants events instead of one answer.
 ///
 /// Found out at once: whoever holds the headers of a request holds all that was read with them.
-pub(crate) struct AreWanted(pub bool);
+pub(crate) struct WantsEvents(pub bool);
 
-impl<S: Sync> FromRequestParts<S> for AreWanted {
+impl<S: Sync> FromRequestParts<S> for WantsEvents {
     type Rejection = Infallible;
 
     async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Infallible> {

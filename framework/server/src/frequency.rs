@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::problem::Problem;
 
 /// How many tests of one credential may begin within [`WINDOW`].
-const MOST: usize = 5;
+const MAX: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 /// How many beginnings are remembered, those of all credentials together.
 const REMEMBERED: usize = 10_000;
@@ -62,7 +62,7 @@ impl Frequency {
             begun.pop_front();
         }
         let own = begun.iter().filter(|(_, tested)| *tested == credential);
-        if let Some((at, _)) = own.rev().nth(MOST - 1) {
+        if let Some((at, _)) = own.rev().nth(MAX - 1) {
             let left = WINDOW.saturating_sub(now.duration_since(*at));
             return Err(too_often(left));
         }
@@ -81,7 +81,7 @@ fn too_often(left: Duration) -> Problem {
     let seconds = (left.as_secs() + u64::from(left.subsec_nanos() > 0)).max(1);
     let unit = if seconds == 1 { "second" } else { "seconds" };
     let text = format!(
-        "this credential was tested {MOST} times within a minute; try again in {seconds} {unit}"
+        "this credential was tested {MAX} times within a minute; try again in {seconds} {unit}"
     );
     let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "tested_too_often", text).retry_after(seconds)
@@ -137,7 +137,7 @@ mod tests {
     fn another_credential_is_not_held_up() {
         let (frequency, now) = (frequency(), Instant::now());
         let one = json!({ "key": "a", "base_url": "https://a.example" });
-        for _ in 0..MOST {
+        for _ in 0..MAX {
             let credential = frequency.credential("calls", &one);
             assert!(frequency.begin(credential, now).is_ok());
         }
@@ -170,7 +170,7 @@ mod tests {
     fn so_many_are_remembered_and_the_oldest_gives_way() {
         let (frequency, now) = (frequency(), Instant::now());
         let first = frequency.credential("calls", &json!("first"));
-        for _ in 0..MOST {
+        for _ in 0..MAX {
             assert!(frequency.begin(first, now).is_ok());
         }
         let later = now + Duration::from_secs(1);
@@ -179,7 +179,7 @@ mod tests {
             frequency.begin(credential, later).is_ok()
         };
         let held = || frequency.begun.lock().map_or(0, |begun| begun.len());
-        assert!((MOST..REMEMBERED).all(begin));
+        assert!((MAX..REMEMBERED).all(begin));
         assert_eq!(held(), REMEMBERED);
         assert_eq!(wait(frequency.begin(first, later)), "59");
         // One more takes the place of the first.

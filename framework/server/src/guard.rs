@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater_console::EMBED_SCRIPT_PATH;
-use headwater_store::{Actor, Noted, Scope, TokenHash};
+use headwater_store::{Actor, AuditNote, Scope, TokenHash};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How many wrong tokens an address may show in a minute.
-const MOST_WRONG: usize = 10;
+const MAX_WRONG: usize = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Who asks.
@@ -316,8 +316,8 @@ pub(crate) async fn known(
     if let Some(client) = client {
         let (number, counted) = WRONG.count(client);
         // The first of a minute, and that of the last one that is looked at.
-        if number == 1 || number == MOST_WRONG {
-            app.notes.add(Noted {
+        if number == 1 || number == MAX_WRONG {
+            app.notes.add(AuditNote {
                 actor: Actor {
                     who: "anonymous".to_owned(),
                     request_id: None,
@@ -347,13 +347,13 @@ impl Guesses {
             !times.is_empty()
         });
         let times = guesses.entry(peer).or_default();
-        if times.len() < MOST_WRONG {
+        if times.len() < MAX_WRONG {
             times.push(Instant::now());
             return (times.len(), Ok(()));
         }
         let text = "too many wrong tokens came from this address; wait a minute";
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text);
-        (MOST_WRONG + 1, Err(problem.retry_after(60)))
+        (MAX_WRONG + 1, Err(problem.retry_after(60)))
     }
 }
 

@@ -23,15 +23,15 @@ mod openapi;
 mod operations;
 mod origin;
 mod pages;
-mod places;
 mod probing;
 mod problem;
 mod request_id;
 mod runs;
 mod schedule;
 mod sessions;
-mod stalled;
+mod slots;
 mod times;
+mod write_timeout;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -47,9 +47,9 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     app::App,
-    body::Held,
+    body::BodyPermit,
     guard::is_loopback,
-    listen::{Metered, listen, serve, tls},
+    listen::{OpenGauge, listen, serve, tls},
     problem::Problem,
 };
 
@@ -128,10 +128,10 @@ impl Service {
 
     /// Serves until `stop` turns true; then syncs keep what they have, and answers that are under way are finished.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<()> {
-        let most = self.app.options.most_connections;
+        let most = self.app.options.max_connections;
         let metered = Arc::clone(&self.app);
         let router = router(Arc::clone(&self.app));
-        let metrics = move || Metered::new(&metered.metrics);
+        let metrics = move || OpenGauge::new(&metered.metrics);
         // At once, since those who watch a sync stay until its end.
         let mut stopped = stop.clone();
         let end_syncs = async {
@@ -185,7 +185,7 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
         .map_or("unknown", MatchedPath::as_str)
         .to_owned();
     // Until the answer is made, its body counts.
-    let held = Held::new(&app.bodies);
+    let held = BodyPermit::new(&app.bodies);
     request.extensions_mut().insert(held.clone());
     let mut answer = next.run(request).await.into_response();
     drop(held);

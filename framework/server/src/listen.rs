@@ -41,10 +41,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     guard::Peer,
     metrics::Metrics,
-    places::{Activity, Busy, Places},
     problem::Problem,
     request_id::RequestId,
-    stalled::Impatient,
+    slots::{Activity, Busy, ConnectionSlots},
+    write_timeout::WriteTimeout,
 };
 
 /// How long a client may take for the head of a request, and for its part of the handshake of TLS.
@@ -53,15 +53,15 @@ const LONGEST_HEAD: Duration = Duration::from_secs(10);
 const LONGEST_REFUSED: Duration = Duration::from_secs(1);
 /// The largest head of a request, in bytes, and the most headers in it.
 const LARGEST_HEAD: usize = 64 << 10;
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 /// How many connections may wait to be accepted, as far as the system lets them. What comes beyond is not answered at all,
 /// and its client asks again after a second.
-const MOST_WAITING: u32 = 4096;
+const MAX_WAITING: u32 = 4096;
 /// Beyond the limit, so many more connections are told so, and may ask how the service is.
-const MOST_REFUSED: usize = 64;
+const MAX_REFUSED: usize = 64;
 /// How long, and how many bytes, a client may send on after it was answered.
 const LONGEST_LINGER: Duration = Duration::from_secs(5);
-const MOST_LINGERING: usize = 16 << 20;
+const MAX_LINGERING: usize = 16 << 20;
 /// Bytes of a certificate with its chain, or of a key.
 const LARGEST_PEM: u64 = 1 << 20;
 /// How long a stop waits for answers that are under way.
@@ -77,7 +77,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(MOST_WAITING)
+    socket.listen(MAX_WAITING)
 }
 
 /// Serves until `stop` turns true.
@@ -86,11 +86,11 @@ pub(crate) async fn serve(
     tls: Option<TlsAcceptor>,
     router: Router,
     most: usize,
-    metrics: impl Fn() -> Metered + Send + Sync + 'static,
+    metrics: impl Fn() -> OpenGauge + Send + Sync + 'static,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let places = Places::new(most);
-    let waiting = Arc::new(Semaphore::new(MOST_REFUSED));
+    let places = ConnectionSlots::new(most);
+    let waiting = Arc::new(Semaphore::new(MAX_REFUSED));
     let mut connections = JoinSet::new();
     let stopped = stop.clone();
     loop {
@@ -145,16 +145,16 @@ pub(crate) async fn serve(
 }
 
 /// Counts a connection while it is open.
-pub(crate) struct Metered(prometheus_client::metrics::gauge::Gauge);
+pub(crate) struct OpenGauge(prometheus_client::metrics::gauge::Gauge);
 
-impl Metered {
+impl OpenGauge {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         metrics.open.inc();
         Self(metrics.open.clone())
     }
 }
 
-impl Drop for Metered {
+impl Drop for OpenGauge {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -169,7 +169,7 @@ async fn connection(
     stopped: watch::Receiver<bool>,
 ) {
     let longest_head = longest_head(activity.as_ref());
-    let stream = Impatient::new(stream);
+    let stream = WriteTimeout::new(stream);
     match tls {
         None => answer(stream, peer, router, activity, stopped).await,
         // A session of TLS is large, and connections in the clear would each have room for one.
@@ -197,7 +197,7 @@ async fn answer(
         let (router, busy) = (router.clone(), activity.as_ref().map(Activity::begin));
         async move {
             let answer = answered(request, peer, router, is_full).await;
-            Ok::<_, Infallible>(answer.map(|body| Body::new(Answering { body, _busy: busy })))
+            Ok::<_, Infallible>(answer.map(|body| Body::new(ResponseBody { body, _busy: busy })))
         }
     });
     let mut builder = http1::Builder::new();
@@ -205,7 +205,7 @@ async fn answer(
         .timer(TokioTimer::new())
         .header_read_timeout(longest_head)
         .max_buf_size(LARGEST_HEAD)
-        .max_headers(MOST_HEADERS)
+        .max_headers(MAX_HEADERS)
         .keep_alive(!is_full);
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
@@ -227,7 +227,7 @@ async fn answer(
 async fn linger(mut stream: impl AsyncRead + Unpin) {
     let rest = async {
         let mut unread = vec![0; 8 << 10];
-        let mut left = MOST_LINGERING;
+        let mut left = MAX_LINGERING;
         while let Ok(length @ 1..) = stream.read(&mut unread).await {
             left = left.saturating_sub(length);
             if left == 0 {
@@ -253,7 +253,7 @@ async fn answered(
     } else {
         let mut request = request.map(|body| {
             let is_read = Arc::clone(&is_read);
-            Body::new(Followed { body, is_read })
+            Body::new(TrackedBody { body, is_read })
         });
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(id.clone());
@@ -281,12 +281,12 @@ fn longest_head(activity: Option<&Arc<Activity>>) -> Duration {
 }
 
 /// The body of an answer, which keeps its connection busy until it has gone out.
-struct Answering {
+struct ResponseBody {
     body: Body,
     _busy: Option<Busy>,
 }
 
-impl hyper::body::Body for Answering {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -307,12 +307,12 @@ impl hyper::body::Body for Answering {
 }
 
 /// The body of a request, and whether all of it was read.
-struct Followed {
+struct TrackedBody {
     body: Incoming,
     is_read: Arc<AtomicBool>,
 }
 
-impl hyper::body::Body for Followed {
+impl hyper::body::Body for TrackedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

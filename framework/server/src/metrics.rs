@@ -17,7 +17,7 @@ use prometheus_client::{
 /// The labels of an answered request. The route is the pattern, so that no name of a connection is among them, and the
 /// method is one of a few: whatever else a client makes up would be kept for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct RequestLabels {
     method: &'static str,
     route: String,
     status: u32,
@@ -25,24 +25,24 @@ struct Answered {
 
 /// How something ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct OutcomeLabels {
     connector: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
+struct ConnectorLabel {
     connector: &'static str,
 }
 
 /// The counts of a service.
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: Family<Answered, Counter>,
-    probes: Family<Ended, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    probes: Family<OutcomeLabels, Counter>,
     probe_seconds: Histogram,
-    syncs: Family<Ended, Counter>,
-    records: Family<Of, Counter<u64, AtomicU64>>,
+    syncs: Family<OutcomeLabels, Counter>,
+    records: Family<ConnectorLabel, Counter<u64, AtomicU64>>,
     /// Syncs that are under way.
     pub running: Gauge,
     /// Open connections.
@@ -83,7 +83,7 @@ impl Metrics {
     }
 
     pub(crate) fn request(&self, method: &Method, route: &str, status: u16) {
-        let labels = Answered {
+        let labels = RequestLabels {
             method: known(method),
             route: route.to_owned(),
             status: status.into(),
@@ -93,17 +93,17 @@ impl Metrics {
 
     pub(crate) fn probe(&self, connector: &'static str, outcome: &'static str, seconds: f64) {
         self.probes
-            .get_or_create(&Ended { connector, outcome })
+            .get_or_create(&OutcomeLabels { connector, outcome })
             .inc();
         self.probe_seconds.observe(seconds);
     }
 
     pub(crate) fn sync(&self, connector: &'static str, outcome: &'static str, records: u64) {
         self.syncs
-            .get_or_create(&Ended { connector, outcome })
+            .get_or_create(&OutcomeLabels { connector, outcome })
             .inc();
         self.records
-            .get_or_create(&Of { connector })
+            .get_or_create(&ConnectorLabel { connector })
             .inc_by(records);
     }
 

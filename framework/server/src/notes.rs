@@ -10,7 +10,7 @@ use std::{
 };
 
 use headwater_core::Error;
-use headwater_store::{Actor, Noted};
+use headwater_store::{Actor, AuditNote};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
@@ -21,31 +21,31 @@ use crate::app::App;
 /// Between two writes.
 const WRITE_EVERY: Duration = Duration::from_millis(200);
 /// Rows that wait to be written.
-const MOST: usize = 10_000;
+const MAX: usize = 10_000;
 
 /// Rows that wait to be written.
 #[derive(Default)]
-pub(crate) struct Notes(Mutex<Waiting>);
+pub(crate) struct Notes(Mutex<PendingRows>);
 
 #[derive(Default)]
-struct Waiting {
-    rows: Vec<Noted>,
+struct PendingRows {
+    rows: Vec<AuditNote>,
     left_out: u64,
 }
 
 impl Notes {
-    pub(crate) fn add(&self, row: Noted) {
+    pub(crate) fn add(&self, row: AuditNote) {
         let mut waiting = self.waiting();
-        match waiting.rows.len() < MOST {
+        match waiting.rows.len() < MAX {
             true => waiting.rows.push(row),
             false => waiting.left_out += 1,
         }
     }
 
-    fn take(&self) -> Vec<Noted> {
-        let Waiting { mut rows, left_out } = mem::take(&mut *self.waiting());
+    fn take(&self) -> Vec<AuditNote> {
+        let PendingRows { mut rows, left_out } = mem::take(&mut *self.waiting());
         if left_out > 0 {
-            rows.push(Noted {
+            rows.push(AuditNote {
                 actor: service(),
                 what: "rows left out",
                 connection: None,
@@ -55,7 +55,7 @@ impl Notes {
         rows
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, PendingRows> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

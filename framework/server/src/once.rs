@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use headwater_core::{Error, Kind, Result};
-use headwater_store::{Begun, Reply};
+use headwater_store::{IdempotencyState, Reply};
 use http::{HeaderMap, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -99,20 +99,20 @@ async fn begin(
     app: &Arc<App>,
     key: String,
     hash: String,
-) -> Result<Result<UnderWay, Value>, Problem> {
+) -> Result<Result<RequestGuard, Value>, Problem> {
     let own = Arc::clone(app);
     let conflict = |code, text| Err(Problem::new(StatusCode::CONFLICT, code, text));
     app.store(move |store| match store.begin_request(&key, &hash)? {
-        Begun::New => Ok(Ok(UnderWay {
+        IdempotencyState::New => Ok(Ok(RequestGuard {
             app: own,
             key: Some(key),
         })),
-        Begun::Answered(reply) => Ok(Err(reply.body)),
-        Begun::UnderWay => {
+        IdempotencyState::Answered(reply) => Ok(Err(reply.body)),
+        IdempotencyState::UnderWay => {
             let text = "a request with this Idempotency-Key is under way; wait for its answer";
             conflict("under_way", text)
         }
-        Begun::Another => {
+        IdempotencyState::Another => {
             let text = "this Idempotency-Key was used for another request; take a new one";
             conflict("key_used", text)
         }
@@ -127,12 +127,12 @@ fn made<M: DeserializeOwned>(body: Value) -> Result<M> {
 
 /// A request with a key that was begun here. Dropped because its client has left, it is forgotten, unless the store has
 /// kept it with what it has saved.
-struct UnderWay {
+struct RequestGuard {
     app: Arc<App>,
     key: Option<String>,
 }
 
-impl UnderWay {
+impl RequestGuard {
     /// It was carried out, which is worth telling even where it cannot be kept. It is not carried out again in any case.
     async fn keep(mut self, reply: Reply) {
         if let Some(key) = self.key.take() {
@@ -149,7 +149,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let (Some(key), Ok(runtime)) = (self.key.take(), Handle::try_current()) else {
             return;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     operations::{Answer, Operation},
-    problem::Told,
+    problem::ProblemBody,
 };
 
 /// Problems that every request can meet: who asks, how, and how much at once.
@@ -18,7 +18,7 @@ const REQUEST_ID: &str = "#/components/headers/RequestId";
 pub(crate) fn document(operations: &[Operation]) -> Value {
     // What comes in may leave out what has a default; what goes out leaves out what is empty.
     let (mut given, mut generator) = (generator(false), generator(true));
-    let problem = generator.subschema_for::<Told<'_>>();
+    let problem = generator.subschema_for::<ProblemBody<'_>>();
     let mut paths = Map::new();
     for operation in operations {
         let mut parameters = path_parameters(operation.path);

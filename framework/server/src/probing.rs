@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use headwater_core::{
     AnyConnector, Check, Context, Field, FieldError, FieldKind, FormModel, Meter, ProbeReport,
-    Source, Validated, bare, tidy, wipe,
+    Source, ValidConfig, bare, tidy, wipe,
 };
 use headwater_host::references;
-use headwater_store::{Actor, Connection, Noted};
+use headwater_store::{Actor, AuditNote, Connection};
 use http::StatusCode;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,19 +27,19 @@ pub(crate) fn connector(app: &App, id: &str) -> Result<Arc<dyn AnyConnector>, Pr
 
 /// A whole config, tidied, with no references but those that may be followed. Every config that is opened or saved is one
 /// of these, and what is said of it is said before anything in it is followed.
-pub(crate) struct Permitted {
+pub(crate) struct CheckedInput {
     connector: Arc<dyn AnyConnector>,
     form: FormModel,
     answer: Value,
 }
 
-impl Drop for Permitted {
+impl Drop for CheckedInput {
     fn drop(&mut self) {
         wipe(&mut self.answer);
     }
 }
 
-impl Permitted {
+impl CheckedInput {
     /// What a caller entered. Unless they may name variables, files and programs of this machine, it has no references
     /// but those that stand at the same place in what is `saved`, where somebody put them who may.
     pub(crate) fn entered(
@@ -78,7 +78,7 @@ impl Permitted {
     ) -> Result<Self, Problem> {
         app.store(move |store| {
             store
-                .reveal(&self.form, &connection, &mut self.answer)
+                .unseal(&self.form, &connection, &mut self.answer)
                 .map_err(Problem::of_store)?;
             for pointer in removed {
                 remove(&mut self.answer, &pointer);
@@ -95,7 +95,7 @@ impl Permitted {
     }
 
     /// Follows its references, and makes it ready to be opened.
-    pub(crate) async fn follow(&self, app: &App) -> Result<Ready, Problem> {
+    pub(crate) async fn follow(&self, app: &App) -> Result<ResolvedInput, Problem> {
         let mut answer = self.answer.clone();
         references::resolve(&self.form, &mut answer, &app.options.env_file)
             .await
@@ -104,7 +104,7 @@ impl Permitted {
         tidy(&self.form, &mut answer);
         let id = self.connector.about().id;
         let credential = app.frequency.credential(id, &answer);
-        Ok(Ready {
+        Ok(ResolvedInput {
             connector: Arc::clone(&self.connector),
             config: self.connector.validate(answer).map_err(Problem::form)?,
             credential,
@@ -140,13 +140,13 @@ fn new_references(form: &FormModel, answer: &Value, saved: &Value) -> Vec<FieldE
 }
 
 /// A config with what its references lead to: ready to be opened.
-pub(crate) struct Ready {
+pub(crate) struct ResolvedInput {
     connector: Arc<dyn AnyConnector>,
-    config: Validated,
+    config: ValidConfig,
     credential: Credential,
 }
 
-impl Ready {
+impl ResolvedInput {
     fn open(&self, context: &Context) -> headwater_core::Result<Arc<dyn Source>> {
         self.connector.open(&self.config, context)
     }
@@ -158,14 +158,14 @@ pub(crate) async fn ready(
     caller: &Caller,
     connector: &Arc<dyn AnyConnector>,
     answer: Value,
-) -> Result<Ready, Problem> {
+) -> Result<ResolvedInput, Problem> {
     let form = form(&**connector)?;
-    let permitted = Permitted::entered(app, caller, (connector, &form), answer, &Value::Null);
+    let permitted = CheckedInput::entered(app, caller, (connector, &form), answer, &Value::Null);
     permitted.map_err(Problem::form)?.follow(app).await
 }
 
 /// A saved connection, whose references its owner chose.
-pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, Ready), Problem> {
+pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, ResolvedInput), Problem> {
     let registry = Arc::clone(&app.registry);
     let found = name.to_owned();
     let (connection, permitted) = app
@@ -175,9 +175,9 @@ pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, Ready), 
             let form = form(&*connector)?;
             let mut answer = connection.config.clone();
             store
-                .reveal(&form, &connection, &mut answer)
+                .unseal(&form, &connection, &mut answer)
                 .map_err(Problem::of_store)?;
-            let permitted = Permitted {
+            let permitted = CheckedInput {
                 connector,
                 form,
                 answer,
@@ -190,7 +190,7 @@ pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, Ready), 
 }
 
 /// A saved connection, ready to ask.
-pub(crate) struct Opened {
+pub(crate) struct OpenConnection {
     pub connector: Arc<dyn AnyConnector>,
     pub connection: Connection,
     pub source: Arc<dyn Source>,
@@ -199,10 +199,10 @@ pub(crate) struct Opened {
 }
 
 /// Opens a saved connection.
-pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem> {
+pub(crate) async fn open_saved(app: &App, name: &str) -> Result<OpenConnection, Problem> {
     let (connection, ready) = saved(app, name).await?;
     let context = app.context();
-    Ok(Opened {
+    Ok(OpenConnection {
         source: ready.open(&context)?,
         meter: context.meter,
         connector: ready.connector,
@@ -211,7 +211,7 @@ pub(crate) async fn open_saved(app: &App, name: &str) -> Result<Opened, Problem>
 }
 
 /// A probe that may begin.
-pub(crate) struct Admitted {
+pub(crate) struct ProbePermit {
     connector: &'static str,
     source: Arc<dyn Source>,
     tester: Tester,
@@ -228,7 +228,11 @@ pub(crate) enum Tester {
 
 /// Lets a probe begin, unless too many are under way or this credential was tested too often. There is no other way to
 /// a probe.
-pub(crate) fn admit(app: &App, ready: &Ready, tester: Tester) -> Result<Admitted, Problem> {
+pub(crate) fn admit(
+    app: &App,
+    ready: &ResolvedInput,
+    tester: Tester,
+) -> Result<ProbePermit, Problem> {
     let source = ready.open(&app.context())?;
     let Ok(place) = Arc::clone(&app.probes).try_acquire_owned() else {
         let text = "too many probes are under way; try again in a moment";
@@ -236,7 +240,7 @@ pub(crate) fn admit(app: &App, ready: &Ready, tester: Tester) -> Result<Admitted
     };
     // Last, so that only what begins is counted.
     app.frequency.begin(ready.credential, Instant::now())?;
-    Ok(Admitted {
+    Ok(ProbePermit {
         connector: ready.connector.about().id,
         source,
         tester,
@@ -244,7 +248,7 @@ pub(crate) fn admit(app: &App, ready: &Ready, tester: Tester) -> Result<Admitted
     })
 }
 
-impl Admitted {
+impl ProbePermit {
     /// Probes, counted, with a watcher of its checks.
     pub(crate) async fn watched(
         self,
@@ -260,7 +264,7 @@ impl Admitted {
         let seconds = started.elapsed().as_secs_f64();
         app.metrics.probe(self.connector, outcome, seconds);
         if let Tester::Draft(actor, connection) = self.tester {
-            app.notes.add(Noted {
+            app.notes.add(AuditNote {
                 actor,
                 what: "tested",
                 connection,
@@ -274,7 +278,7 @@ impl Admitted {
 /// Probes without a watcher.
 pub(crate) async fn probe(
     app: &App,
-    ready: &Ready,
+    ready: &ResolvedInput,
     tester: Tester,
 ) -> Result<ProbeReport, Problem> {
     Ok(admit(app, ready, tester)?.watched(app, |_| {}).await)

@@ -25,7 +25,7 @@ pub(crate) struct Problem {
     pub detail: String,
     /// What is wrong with which field, as JSON Pointers into the config.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<Complaint>,
+    pub errors: Vec<FieldProblem>,
     /// What the test said, where a test has to pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Box<ProbeReport>>,
@@ -36,7 +36,7 @@ pub(crate) struct Problem {
 /// A refusal as it is sent.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
-pub(crate) struct Told<'a> {
+pub(crate) struct ProblemBody<'a> {
     #[serde(flatten)]
     pub problem: &'a Problem,
     /// The id of the request, as the header X-Request-Id says it.
@@ -45,7 +45,7 @@ pub(crate) struct Told<'a> {
 
 /// What is wrong with one field.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub(crate) struct Complaint {
+pub(crate) struct FieldProblem {
     /// JSON Pointer of the field in the config; empty for what is no field of it.
     pub pointer: String,
     /// The member of the body beside the config, `title` for example.
@@ -57,7 +57,7 @@ pub(crate) struct Complaint {
     pub message: String,
 }
 
-impl From<FieldError> for Complaint {
+impl From<FieldError> for FieldProblem {
     fn from(error: FieldError) -> Self {
         Self {
             pointer: error.pointer,
@@ -97,7 +97,7 @@ impl Problem {
             several => format!("{} fields need another look", several.len()),
         };
         Self {
-            errors: errors.into_iter().map(Complaint::from).collect(),
+            errors: errors.into_iter().map(FieldProblem::from).collect(),
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "form_invalid", detail)
         }
     }
@@ -116,7 +116,7 @@ impl Problem {
 
     /// A test that has to pass and did not.
     pub(crate) fn test_failed(failed: &Check, report: &ProbeReport) -> Self {
-        let complaint = |pointer: &String| Complaint {
+        let complaint = |pointer: &String| FieldProblem {
             pointer: pointer.clone(),
             member: None,
             code: failed.code.to_owned(),
@@ -136,7 +136,7 @@ impl Problem {
     /// One field that was refused.
     pub(crate) fn field(pointer: &str, code: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        let complaint = Complaint {
+        let complaint = FieldProblem {
             pointer: pointer.to_owned(),
             member: None,
             code: code.to_owned(),
@@ -166,7 +166,7 @@ impl Problem {
         };
         let escaped = |name: &String| name.replace('~', "~0").replace('/', "~1");
         let pointer = inside.iter().map(|name| format!("/{}", escaped(name)));
-        self.errors.push(Complaint {
+        self.errors.push(FieldProblem {
             pointer: pointer.collect(),
             member,
             code: code.to_owned(),

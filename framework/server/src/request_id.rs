@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::problem::{Problem, Told};
+use crate::problem::{Problem, ProblemBody};
 
 /// Where it stands, in requests and in answers.
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,7 +36,7 @@ impl RequestId {
             answer.headers_mut().insert(HEADER, value);
         }
         if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
-            let told = Told {
+            let told = ProblemBody {
                 problem: &problem,
                 request_id: &self.0,
             };

@@ -17,33 +17,33 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
     app::App,
-    probing::{Opened, open_saved},
+    probing::{OpenConnection, open_saved},
     problem::Problem,
 };
 
 /// How many syncs may run at once.
-const MOST_RUNNING: u32 = 64;
+const MAX_RUNNING: u32 = 64;
 /// The code of the refusal beyond that, and of a service that stops.
 pub(crate) const BUSY: &str = "busy";
 /// How many ended ones are remembered with their events.
-const MOST_ENDED: usize = 256;
+const MAX_ENDED: usize = 256;
 /// How many events of a sync are kept for those who come later.
 const EVENTS_KEPT: usize = 512;
 /// Between two events of one stream's progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// How many samples of a sync are kept. Of more, every second one goes.
-const MOST_SAMPLES: usize = 256;
+const MAX_SAMPLES: usize = 256;
 
 /// All syncs that this process knows.
 pub(crate) struct Runs {
-    known: Mutex<Known>,
+    known: Mutex<SyncTable>,
     /// Each sync has one from before it takes its connection until it has given it back.
     places: Arc<Semaphore>,
 }
 
 #[derive(Default)]
-struct Known {
+struct SyncTable {
     /// By id.
     syncs: BTreeMap<String, Arc<Sync>>,
     /// Whether all of them are to end, those to come as well.
@@ -62,14 +62,14 @@ pub(crate) struct Sync {
     pub destination: String,
     pub started: Timestamp,
     pub by: String,
-    told: Mutex<Told>,
+    told: Mutex<RunLog>,
     /// The number of the last event.
     last: watch::Sender<u64>,
     stop: watch::Sender<bool>,
 }
 
 #[derive(Default)]
-struct Told {
+struct RunLog {
     events: VecDeque<(u64, Value)>,
     /// What is known of each stream, as its events said it.
     streams: BTreeMap<String, Value>,
@@ -104,13 +104,13 @@ impl Default for Runs {
     fn default() -> Self {
         Self {
             known: Mutex::default(),
-            places: Arc::new(Semaphore::new(MOST_RUNNING as usize)),
+            places: Arc::new(Semaphore::new(MAX_RUNNING as usize)),
         }
     }
 }
 
 impl Runs {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, SyncTable> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,7 +127,7 @@ impl Runs {
         }
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| {
-            let text = format!("{MOST_RUNNING} syncs are under way; wait until one has ended");
+            let text = format!("{MAX_RUNNING} syncs are under way; wait until one has ended");
             busy(text).retry_after(60)
         })
     }
@@ -140,7 +140,7 @@ impl Runs {
         }
         let syncs = &mut known.syncs;
         let ended = syncs.values().filter(|sync| sync.receipt().is_some());
-        if ended.count() >= MOST_ENDED {
+        if ended.count() >= MAX_ENDED {
             let ended = syncs.values().filter(|sync| sync.receipt().is_some());
             let oldest = ended.min_by_key(|sync| sync.started);
             let oldest = oldest.map(|sync| sync.id.clone());
@@ -164,12 +164,12 @@ impl Runs {
                 sync.stop();
             }
         }
-        let all_places = self.places.acquire_many(MOST_RUNNING);
+        let all_places = self.places.acquire_many(MAX_RUNNING);
         let _ = tokio::time::timeout(longest, all_places).await;
     }
 }
 
-impl Told {
+impl RunLog {
     /// The last that an event said of each field of its stream, and how the whole grows.
     fn remember(&mut self, event: &Value, second: f64) {
         if event["event"] == "done" {
@@ -194,7 +194,7 @@ impl Told {
     }
 
     fn sample(&mut self, second: f64, records: u64, wait_seconds: &Value) {
-        if self.samples.len() >= MOST_SAMPLES {
+        if self.samples.len() >= MAX_SAMPLES {
             let mut is_kept = false;
             self.samples.retain(|_| {
                 is_kept = !is_kept;
@@ -210,7 +210,7 @@ impl Told {
 }
 
 impl Sync {
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn told(&self) -> MutexGuard<'_, RunLog> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -279,10 +279,10 @@ impl Sync {
 }
 
 /// A sync with all that it needs, before it takes its connection.
-struct Ready {
+struct PreparedSync {
     order: Order,
     destination: Destination,
-    opened: Opened,
+    opened: OpenConnection,
     state_path: Option<PathBuf>,
     state: State,
     place: OwnedSemaphorePermit,
@@ -326,7 +326,7 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
         Some(path) => State::load(path, id, &known)?,
         None => State::new(id),
     };
-    let ready = Ready {
+    let ready = PreparedSync {
         order,
         destination,
         opened,
@@ -340,8 +340,8 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
 }
 
 /// Takes the connection and lets the sync run.
-async fn begin(app: Arc<App>, ready: Ready) -> Result<Arc<Sync>, Problem> {
-    let Ready { order, opened, .. } = ready;
+async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem> {
+    let PreparedSync { order, opened, .. } = ready;
     let (begun, sink) = take(&app, &order.connection, ready.destination).await?;
     let (stop, stopped) = watch::channel(false);
     let sync = Arc::new(Sync {
@@ -506,7 +506,7 @@ mod tests {
     #[test]
     fn a_sync_that_is_being_started_has_its_place() {
         let runs = Runs::default();
-        let places: Vec<_> = (0..MOST_RUNNING).map(|_| runs.place().unwrap()).collect();
+        let places: Vec<_> = (0..MAX_RUNNING).map(|_| runs.place().unwrap()).collect();
         assert_eq!(runs.places(), 0);
         let refused = runs.place().unwrap_err();
         assert_eq!((refused.status().as_u16(), refused.code), (503, BUSY));

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use headwater_core::{Error, Result, Timestamp};
-use headwater_store::{Actor, Scheduled, Store};
+use headwater_store::{Actor, ScheduledRun, Store};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -28,8 +28,8 @@ const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 const LONGEST_STOP: Duration = Duration::from_secs(8);
 
 /// A run that this service has claimed.
-struct Claimed {
-    scheduled: Scheduled,
+struct ClaimedRun {
+    scheduled: ScheduledRun,
     /// When the one after it is due.
     next: Timestamp,
 }
@@ -69,7 +69,7 @@ async fn start_due(app: &Arc<App>, starting: &mut JoinSet<()>) {
 }
 
 /// Takes those of the runs that nobody else has taken.
-fn claim(store: &mut Store, due: Vec<Scheduled>) -> Vec<Claimed> {
+fn claim(store: &mut Store, due: Vec<ScheduledRun>) -> Vec<ClaimedRun> {
     let mut claimed = Vec::new();
     for scheduled in due {
         // The store says what is due, by a clock that may be ahead of this one.
@@ -82,7 +82,7 @@ fn claim(store: &mut Store, due: Vec<Scheduled>) -> Vec<Claimed> {
             None => store.set_aside(&scheduled).map(|()| false),
         };
         match (is_ours, next) {
-            (Ok(true), Some(next)) => claimed.push(Claimed { scheduled, next }),
+            (Ok(true), Some(next)) => claimed.push(ClaimedRun { scheduled, next }),
             (Ok(_), _) => {}
             // What is claimed already is started all the same.
             (Err(_), _) => break,
@@ -91,7 +91,7 @@ fn claim(store: &mut Store, due: Vec<Scheduled>) -> Vec<Claimed> {
     claimed
 }
 
-fn note(store: &mut Store, scheduled: &Scheduled, outcome: &str) -> Result<()> {
+fn note(store: &mut Store, scheduled: &ScheduledRun, outcome: &str) -> Result<()> {
     store.note(
         &Actor::schedule(),
         "scheduled run",
@@ -100,8 +100,8 @@ fn note(store: &mut Store, scheduled: &Scheduled, outcome: &str) -> Result<()> {
     )
 }
 
-async fn start(app: Arc<App>, claimed: Claimed) {
-    let Claimed { scheduled, next } = claimed;
+async fn start(app: Arc<App>, claimed: ClaimedRun) {
+    let ClaimedRun { scheduled, next } = claimed;
     let order = Order {
         connection: scheduled.connection.clone(),
         streams: scheduled.schedule.streams.clone(),
@@ -119,7 +119,7 @@ async fn start(app: Arc<App>, claimed: Claimed) {
             return note(store, &scheduled, problem.code);
         }
         // Somebody else's run took the last place, or the service stops. It is due as before.
-        let taken = Scheduled {
+        let taken = ScheduledRun {
             due: next,
             ..scheduled.clone()
         };
@@ -141,13 +141,13 @@ mod tests {
     use std::{path::Path, sync::Barrier, thread};
 
     use headwater_core::{FormModel, SignedDuration};
-    use headwater_store::{Label, NewConnection, Place, Schedule, When};
+    use headwater_store::{Label, NewConnection, Schedule, StoreLocation, When};
     use serde_json::json;
 
     use super::*;
 
     fn open(folder: &Path) -> Store {
-        Store::open(&Place::File(folder.join("store.db")), None).unwrap()
+        Store::open(&StoreLocation::File(folder.join("store.db")), None).unwrap()
     }
 
     /// Saves a connection that was due an hour ago.

@@ -19,7 +19,7 @@ pub(crate) const LONGEST: u32 = 366 * 24 * 60 * 60;
 const LONGEST_EXPRESSION: usize = 200;
 /// A connection is late by less than a tenth of its interval, and by less than this.
 const JITTER_SHARE: i64 = 10;
-const MOST_JITTER: i64 = 5 * 60 * 1000;
+const MAX_JITTER: i64 = 5 * 60 * 1000;
 
 /// The times of a schedule that can be kept.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum Times {
 
 /// Why a schedule cannot be kept.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unusable {
+pub(crate) struct ScheduleError {
     /// The member of the API's body that is wrong.
     pub member: &'static str,
     /// The sentence.
@@ -41,32 +41,32 @@ pub(crate) struct Unusable {
 
 impl Times {
     /// Reads what the store holds, or what somebody asks for.
-    pub(crate) fn of(when: &When, now: Timestamp) -> Result<Self, Unusable> {
+    pub(crate) fn of(when: &When, now: Timestamp) -> Result<Self, ScheduleError> {
         match when {
             When::Every(seconds) if (SHORTEST..=LONGEST).contains(seconds) => {
                 Ok(Self::Every(*seconds))
             }
-            When::Every(_) => Err(Unusable {
+            When::Every(_) => Err(ScheduleError {
                 member: "every_seconds",
                 message: format!(
                     "an interval has from {SHORTEST} to {LONGEST} seconds; 3600 is every hour"
                 ),
             }),
             When::Cron { expression, zone } => {
-                let zone = TimeZone::get(zone).map_err(|_| Unusable {
+                let zone = TimeZone::get(zone).map_err(|_| ScheduleError {
                     member: "time_zone",
                     message:
                         "there is no such time zone; give one by name, as Europe/Berlin or UTC"
                             .to_owned(),
                 })?;
-                let cron = parse(expression).ok_or_else(|| Unusable {
+                let cron = parse(expression).ok_or_else(|| ScheduleError {
                     member: "cron",
                     message: "this is no cron expression; it has the five fields minute, hour, day of the month, month \
                               and day of the week, as 30 6 * * 1-5 for half past six on working days"
                         .to_owned(),
                 })?;
                 let is_ever = cron.find_next_occurrence(&now.to_zoned(zone.clone()), false);
-                is_ever.map_err(|_| Unusable {
+                is_ever.map_err(|_| ScheduleError {
                     member: "cron",
                     message: "no day is ever as this cron expression says; 0 6 1 * * is six o'clock on the first of each month"
                         .to_owned(),
@@ -104,7 +104,7 @@ impl Times {
             }
             Self::Cron(cron, zone) => {
                 // A time that has passed may be due yet.
-                let before = now.checked_sub(SignedDuration::from_millis(MOST_JITTER));
+                let before = now.checked_sub(SignedDuration::from_millis(MAX_JITTER));
                 let before = before.ok()?.to_zoned(zone.clone());
                 let next = |after: &Zoned| cron.find_next_occurrence(after, false).ok();
                 let mut time = next(&before)?;
@@ -146,7 +146,7 @@ fn later(time: Timestamp, milliseconds: i64) -> Option<Timestamp> {
 
 /// How much later than its schedule says a connection is due, in milliseconds.
 fn jitter(connection: &str, interval: i64) -> i64 {
-    let most = (interval / JITTER_SHARE).min(MOST_JITTER);
+    let most = (interval / JITTER_SHARE).min(MAX_JITTER);
     let [one, two, three, four, ..] = <[u8; 32]>::from(Sha256::digest(connection));
     let share = u32::from_be_bytes([one, two, three, four]);
     (most * i64::from(share)) >> u32::BITS
@@ -258,7 +258,7 @@ mod tests {
         let now = time("2026-06-09T08:00:00Z");
         let next = times.after("calls", due, now).unwrap();
         let late = (next - time("2026-06-10T06:00:00Z")).get_milliseconds();
-        assert!((0..MOST_JITTER).contains(&late), "{next}");
+        assert!((0..MAX_JITTER).contains(&late), "{next}");
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
             let interval =
                 following.timestamp().as_millisecond() - time.timestamp().as_millisecond();
             let late = due.as_millisecond() - time.timestamp().as_millisecond();
-            assert!((0..MOST_JITTER).contains(&late), "{shown}: {late}");
+            assert!((0..MAX_JITTER).contains(&late), "{shown}: {late}");
             assert!(
                 late * JITTER_SHARE <= interval,
                 "{shown}: {late} of {interval}"

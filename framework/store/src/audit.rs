@@ -52,7 +52,7 @@ impl Actor {
 
 /// A row of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audited {
+pub struct AuditRow {
     /// Grows with each row.
     pub id: i64,
     /// When it was done.
@@ -177,7 +177,7 @@ fn append(
     actor: &Actor,
     event: Event,
 ) -> Result<()> {
-    let row = Audited {
+    let row = AuditRow {
         id: ledger.audited + 1,
         time: timestamp(time)?,
         who: actor.who.clone(),
@@ -192,7 +192,7 @@ fn append(
     row.write(database, &ledger.head)
 }
 
-impl Audited {
+impl AuditRow {
     /// What tells this row, after the rows that ended with another digest, from any other.
     pub(crate) fn digest(&self, before: &str) -> String {
         let Self {
@@ -244,7 +244,7 @@ impl Audited {
 
 /// A row that tells of something that changes nothing in the store.
 #[derive(Clone, Debug)]
-pub struct Noted {
+pub struct AuditNote {
     /// On whose behalf it was done.
     pub actor: Actor,
     /// What was done.
@@ -255,7 +255,7 @@ pub struct Noted {
     pub outcome: String,
 }
 
-impl Noted {
+impl AuditNote {
     fn event(&self, database: &mut dyn Database) -> Result<Event> {
         told(
             database,
@@ -309,7 +309,7 @@ impl Store {
     }
 
     /// The same of several, in one transaction.
-    pub fn note_all(&mut self, notes: &[Noted]) -> Result<()> {
+    pub fn note_all(&mut self, notes: &[AuditNote]) -> Result<()> {
         let Some((last, notes)) = notes.split_last() else {
             return Ok(());
         };
@@ -332,7 +332,7 @@ impl Store {
         before: Option<i64>,
         most: usize,
         name: Option<&str>,
-    ) -> Result<Vec<Audited>> {
+    ) -> Result<Vec<AuditRow>> {
         let mut parameters: Vec<Value> = vec![
             before.unwrap_or(i64::MAX).into(),
             i64::try_from(most).unwrap_or(i64::MAX).into(),
@@ -389,8 +389,8 @@ impl Store {
     }
 }
 
-pub(crate) fn row(row: &Row) -> Result<Audited> {
-    Ok(Audited {
+pub(crate) fn row(row: &Row) -> Result<AuditRow> {
+    Ok(AuditRow {
         id: row.integer(0)?,
         time: timestamp(row.integer(1)?)?,
         who: row.text(2)?,

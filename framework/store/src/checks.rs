@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::{Actor, Event, audited},
+    connection_row::{ConnectionRow, changed, unreadable},
     connections::timestamp,
     store::Store,
-    stored::{Stored, changed, unreadable},
 };
 
 /// A check of a connection, as it is kept.
@@ -17,7 +17,7 @@ pub struct LastCheck {
     /// When it was made.
     pub checked: Timestamp,
     /// What it said.
-    pub said: Said,
+    pub said: CheckSummary,
 }
 
 impl LastCheck {
@@ -28,7 +28,7 @@ impl LastCheck {
         let worst = checks.find(|check| check.outcome == outcome && outcome >= Outcome::Warned);
         Self {
             checked: Timestamp::now(),
-            said: Said {
+            said: CheckSummary {
                 outcome: json!(outcome).as_str().unwrap_or_default().to_owned(),
                 code: worst.map(|check| check.code.to_owned()),
                 message: worst.map_or_else(
@@ -43,7 +43,7 @@ impl LastCheck {
 
 /// What a check said, in short and as a whole.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Said {
+pub struct CheckSummary {
     /// How it ended.
     pub outcome: String,
     /// The class of what is wrong.
@@ -87,7 +87,7 @@ impl Store {
 }
 
 /// The check that is kept of a connection.
-pub(crate) fn last_check(stored: &Stored) -> Result<Option<LastCheck>> {
+pub(crate) fn last_check(stored: &ConnectionRow) -> Result<Option<LastCheck>> {
     let (Some(checked), Some(said)) = (stored.checked, &stored.last_check) else {
         return Ok(None);
     };

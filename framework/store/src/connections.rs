@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::{
     audit::{Actor, Change, Event, audited},
     checks::{LastCheck, last_check},
+    connection_row::{
+        COLUMNS, ConnectionRow, DAMAGED, JOINED, changed, changed_meanwhile, missing, unreadable,
+    },
     database::{Database, Row, first},
     health::LastSync,
     key::{fill, hex},
@@ -15,11 +18,10 @@ use crate::{
     names::taken,
     refusal::Refusal,
     requests::{self, Reply},
-    runs::Holder,
-    schedules::Scheduled,
-    secrets::{identity, take_out},
+    runs::RunHolder,
+    schedules::ScheduledRun,
+    secrets::{identity, split_secrets},
     store::Store,
-    stored::{COLUMNS, DAMAGED, JOINED, Stored, changed, changed_meanwhile, missing, unreadable},
     undo,
 };
 
@@ -61,10 +63,10 @@ pub struct Connection {
     /// Until when [`Store::undo`] brings the config back that was there before.
     pub undo_until: Option<Timestamp>,
     /// When it runs by itself.
-    pub schedule: Option<Scheduled>,
+    pub schedule: Option<ScheduledRun>,
     /// Who runs it, or ran it and was killed.
-    pub holder: Option<Holder>,
-    stored: Stored,
+    pub holder: Option<RunHolder>,
+    stored: ConnectionRow,
 }
 
 impl Connection {
@@ -80,7 +82,7 @@ impl Connection {
 
 /// A line of the list of connections.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ConnectionSummary {
     /// What it is called by commands and addresses.
     pub name: String,
     /// What it is called where people read it.
@@ -104,7 +106,7 @@ pub struct Listed {
     /// How the last sync of the config as it is ended.
     pub last_sync: Option<LastSync>,
     /// When it runs by itself.
-    pub schedule: Option<Scheduled>,
+    pub schedule: Option<ScheduledRun>,
     /// How many secrets are sealed.
     pub secrets: usize,
     /// Why it cannot be read.
@@ -163,11 +165,11 @@ impl Store {
     ) -> Result<()> {
         Self::check_name(new.name)?;
         new.label.check()?;
-        let (config, secrets) = take_out(form, new.answer)?;
+        let (config, secrets) = split_secrets(form, new.answer)?;
         let mut id = [0; 16];
         fill(&mut id)?;
         let now = self.database.now()?;
-        let mut stored = Stored {
+        let mut stored = ConnectionRow {
             id: hex(&id),
             name: new.name.to_owned(),
             connector: new.connector.to_owned(),
@@ -237,7 +239,7 @@ impl Store {
         after: Option<&str>,
         most: usize,
         connector: Option<&str>,
-    ) -> Result<Vec<Listed>> {
+    ) -> Result<Vec<ConnectionSummary>> {
         let mut parameters = vec![
             after.unwrap_or_default().into(),
             i64::try_from(most).unwrap_or(i64::MAX).into(),
@@ -248,7 +250,8 @@ impl Store {
             "SELECT {COLUMNS} FROM (SELECT * FROM headwater_connections \
              WHERE deleted IS NULL AND name > ?1 {of_connector} ORDER BY name LIMIT ?2) c {JOINED} ORDER BY c.name"
         );
-        let agree = |listed: &Vec<Listed>| listed.iter().all(|one| one.problem.is_none());
+        let agree =
+            |listed: &Vec<ConnectionSummary>| listed.iter().all(|one| one.problem.is_none());
         self.with_ledger(agree, |store, ledger| {
             let rows = store.database.query(&statement, &parameters)?;
             let listed = rows.chunk_by(|left, right| left.0[0] == right.0[0]);
@@ -256,15 +259,15 @@ impl Store {
         })
     }
 
-    fn listed(&self, rows: &[Row], ledger: &Ledger) -> Listed {
-        let readable = Stored::of(rows).and_then(|stored| {
+    fn listed(&self, rows: &[Row], ledger: &Ledger) -> ConnectionSummary {
+        let readable = ConnectionRow::of(rows).and_then(|stored| {
             let verified = stored.verify(&self.keyring, ledger);
             let problem = verified.and_then(|()| stored.secrets(&self.keyring)).err();
             let updated = timestamp(stored.updated)?;
             Ok((problem, updated, last_check(&stored)?, stored))
         });
         match readable {
-            Ok((problem, updated, last_check, stored)) => Listed {
+            Ok((problem, updated, last_check, stored)) => ConnectionSummary {
                 title: stored.title().to_owned(),
                 secrets: stored.pointers().count(),
                 name: stored.name,
@@ -282,7 +285,7 @@ impl Store {
             },
             Err(error) => {
                 let name = rows[0].text(1).unwrap_or_default();
-                Listed {
+                ConnectionSummary {
                     title: name.clone(),
                     name,
                     description: String::new(),
@@ -342,7 +345,7 @@ impl Store {
 
     /// Puts the sealed secrets of a connection where an answer has none. The answer is the connection's config, or what
     /// is to take its place; where that would send the secrets somewhere else, they have to be given again.
-    pub fn reveal(
+    pub fn unseal(
         &self,
         form: &FormModel,
         connection: &Connection,
@@ -365,7 +368,7 @@ impl Store {
         }
         for (pointer, title) in kept {
             let secret = stored
-                .reveal(pointer, &self.keyring)
+                .unseal(pointer, &self.keyring)
                 .map_err(|what| unreadable(&connection.name, &format!("{what} ({title})")))?;
             put(answer, pointer, secret.expose().into());
         }
@@ -437,7 +440,7 @@ impl Store {
 }
 
 /// Begins a change of a connection that is still as it was read.
-fn hold_as_read(change: &mut Change, connection: &Connection) -> Result<Stored> {
+fn hold_as_read(change: &mut Change, connection: &Connection) -> Result<ConnectionRow> {
     let held = change.hold(&connection.name, Some(connection.revision))?;
     match held.id == connection.stored.id {
         true => Ok(held),
@@ -446,7 +449,7 @@ fn hold_as_read(change: &mut Change, connection: &Connection) -> Result<Stored> 
     }
 }
 
-impl Stored {
+impl ConnectionRow {
     /// Takes another label.
     pub(crate) fn write_label(&mut self, database: &mut dyn Database, label: Label) -> Result<()> {
         self.title = label.kept_title(&self.name).map(str::to_owned);
@@ -485,14 +488,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::place::Place;
+    use crate::location::StoreLocation;
 
     /// Not a test of anything; `cargo test --release -p headwater-store -- --ignored --nocapture` shows how fast it is.
     #[test]
     #[ignore = "a measurement"]
     fn prints_how_long_a_list_takes() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::File(folder.path().join("store.db"));
+        let place = StoreLocation::File(folder.path().join("store.db"));
         let mut store = Store::open(&place, None).unwrap();
         let secret = |title: &str, order: u64| {
             json!({ "type": "string", "format": "password", "writeOnly": true, "title": title, "description": "It.",

@@ -6,11 +6,11 @@ use headwater_core::{Kind, Result, Timestamp};
 
 use crate::{
     audit::{Actor, Event, audited},
+    connection_row::{ConnectionRow, WHOLE, missing, raise},
     database::first,
     refusal::Refusal,
     runs::refuse_in_use,
     store::Store,
-    stored::{Stored, WHOLE, missing, raise},
     undo,
 };
 
@@ -68,7 +68,7 @@ impl Store {
                 .database
                 .execute(statement, &[now.into(), held.id.as_str().into()])?;
             if let Some(stored) = verified {
-                change.seal(Stored {
+                change.seal(ConnectionRow {
                     revision: held.revision,
                     deleted: Some(now),
                     ..stored
@@ -91,7 +91,7 @@ impl Store {
                 return Err(Refusal::Missing.error(Kind::NotFound, text));
             };
             if let Some(stored) = verified {
-                change.seal(Stored {
+                change.seal(ConnectionRow {
                     revision: row.integer(2)?,
                     deleted: None,
                     ..stored

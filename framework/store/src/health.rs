@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checks::LastCheck,
-    connections::{Connection, Listed},
+    connections::{Connection, ConnectionSummary},
     expiry::days_until,
 };
 
@@ -72,7 +72,7 @@ impl Connection {
     }
 }
 
-impl Listed {
+impl ConnectionSummary {
     /// How it is.
     pub fn health(&self) -> Health {
         match self.problem {
@@ -101,16 +101,16 @@ pub struct LastSync {
 
 /// What of a receipt tells how a run ended.
 #[derive(Deserialize)]
-struct Told {
+struct ReceiptSummary {
     outcome: String,
     kind: Option<String>,
     message: Option<String>,
     #[serde(default)]
-    streams: Vec<ToldStream>,
+    streams: Vec<StreamSummary>,
 }
 
 #[derive(Deserialize)]
-struct ToldStream {
+struct StreamSummary {
     stream: String,
     status: String,
     kind: Option<String>,
@@ -122,7 +122,7 @@ struct ToldStream {
 impl LastSync {
     /// What a receipt says; none of one that cannot be read.
     pub(crate) fn of(ended: Timestamp, receipt: &str) -> Option<Self> {
-        let told: Told = serde_json::from_str(receipt).ok()?;
+        let told: ReceiptSummary = serde_json::from_str(receipt).ok()?;
         let streams = told.streams.iter();
         // What ends every later sync as well is told before what passes.
         let failed = streams
@@ -179,8 +179,8 @@ fn kind_of(code: Option<&str>) -> Severity {
     }
 }
 
-fn missing(streams: &[ToldStream]) -> String {
-    let is_partial = |one: &&ToldStream| one.status == "partial" || one.rejected > 0;
+fn missing(streams: &[StreamSummary]) -> String {
+    let is_partial = |one: &&StreamSummary| one.status == "partial" || one.rejected > 0;
     let names: Vec<&str> = streams
         .iter()
         .filter(is_partial)

@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use headwater_core::{Error, Kind, Result, Secret};
 use headwater_host::{
-    create::{Access, Beside},
+    create::{Access, ReplacementFile},
     files::open_regular,
     references::{self, EnvFile},
 };
@@ -200,13 +200,13 @@ impl Keyring {
     }
 
     /// A whole, durable file with these keys, for its owner only.
-    fn write_beside(&self, path: &Path) -> Result<Beside> {
+    fn write_beside(&self, path: &Path) -> Result<ReplacementFile> {
         let mut text = Zeroizing::new(String::new());
         for key in &self.keys {
             text.push_str(&Zeroizing::new(hex(&key.bytes[..])));
             text.push('\n');
         }
-        let beside = Beside::new(path, Access::OWNER);
+        let beside = ReplacementFile::new(path, Access::OWNER);
         let written = beside.and_then(|beside| beside.fill(text.as_bytes()).map(|()| beside));
         written.map_err(|error| unwritable(path, &error))
     }

@@ -124,7 +124,7 @@ mod tests {
     use crate::{
         connections::{Label, NewConnection},
         database::{Database, Row, Value as Cell},
-        place::Place,
+        location::StoreLocation,
     };
 
     /// A database that can be out of reach.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn open(folder: &Path) -> Store {
-        Store::open(&Place::File(folder.join("store.db")), None).unwrap()
+        Store::open(&StoreLocation::File(folder.join("store.db")), None).unwrap()
     }
 
     fn remote(store: Store) -> (Store, Arc<Line>) {

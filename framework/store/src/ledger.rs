@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     audit,
+    connection_row::ConnectionRow,
     database::{Database, Row, first},
     key::{Key, Keyring},
     refusal::Refusal,
     seal::{Binding, open, seal},
     store::{Store, sealing_key},
-    stored::Stored,
     tokens::{token, token_rows},
 };
 
@@ -94,7 +94,7 @@ pub(crate) fn begin(database: &mut dyn Database, keyring: &Keyring) -> Result<()
     let mut ledger = Ledger::default();
     let names = database.query("SELECT name FROM headwater_connections", &[])?;
     for name in &names {
-        let Ok(Some(mut stored)) = Stored::find(database, &name.text(0)?) else {
+        let Ok(Some(mut stored)) = ConnectionRow::find(database, &name.text(0)?) else {
             continue;
         };
         if let Some(id) = stored.key_ids().find(|id| keyring.get(id).is_none()) {
@@ -128,7 +128,7 @@ pub(crate) fn begin(database: &mut dyn Database, keyring: &Keyring) -> Result<()
 }
 
 /// A ledger with the text that it was opened from.
-pub(crate) struct Opened {
+pub(crate) struct OpenLedger {
     text: Row,
     ledger: Arc<Ledger>,
 }
@@ -152,7 +152,7 @@ impl Store {
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
         self.seen = ledger.audited;
-        self.opened = Some(Opened {
+        self.opened = Some(OpenLedger {
             text: row,
             ledger: Arc::clone(&ledger),
         });

@@ -9,16 +9,16 @@ use headwater_host::Locked;
 
 use crate::{
     audit::{Actor, Event, audited},
+    connection_row::ConnectionRow,
     database::transaction,
     key::Keyring,
     ledger::Ledger,
     store::{Store, sealing_key},
-    stored::Stored,
 };
 
 /// What a rotation of the key did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rekeyed {
+pub struct RekeyReport {
     /// The id of the new key.
     pub key_id: String,
     /// How many connections were sealed again.
@@ -29,9 +29,9 @@ pub struct Rekeyed {
 
 impl Store {
     /// Seals everything with another key, or goes on with that where it was interrupted. Earlier configs are forgotten.
-    pub fn rekey(&mut self, actor: &Actor) -> Result<Rekeyed> {
+    pub fn rekey(&mut self, actor: &Actor) -> Result<RekeyReport> {
         let _lock = self.lock_keys()?;
-        let mut rekeyed = Rekeyed {
+        let mut rekeyed = RekeyReport {
             key_id: String::new(),
             resealed: 0,
             unreadable: Vec::new(),
@@ -102,7 +102,7 @@ impl Store {
         transaction(&mut *self.database, |database| {
             // A change of it has to wait.
             let ledger = Ledger::hold(database, &keyring)?;
-            let mut stored = match Stored::find(database, name) {
+            let mut stored = match ConnectionRow::find(database, name) {
                 Ok(Some(stored)) => stored,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) if error.kind() == Kind::DataInvalid => {

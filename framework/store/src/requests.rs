@@ -15,7 +15,7 @@ const LONGEST_MILLISECONDS: i64 = 10 * 60 * 1000;
 
 /// What is known of a request that wants to begin.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Begun {
+pub enum IdempotencyState {
     /// It is new: carry it out, then keep its answer or forget it.
     New,
     /// It is being carried out.
@@ -37,7 +37,7 @@ pub struct Reply {
 
 impl Store {
     /// Begins a request with a key, or says what became of it. `hash` tells requests with the same key apart.
-    pub fn begin_request(&mut self, key: &str, hash: &str) -> Result<Begun> {
+    pub fn begin_request(&mut self, key: &str, hash: &str) -> Result<IdempotencyState> {
         let now = self.database.now()?;
         transaction(&mut *self.database, |database| {
             let statement = "DELETE FROM headwater_requests WHERE began <= ?1 OR (status IS NULL AND began <= ?2)";
@@ -49,22 +49,22 @@ impl Store {
             let statement = "INSERT INTO headwater_requests (key, hash, began) VALUES (?1, ?2, ?3) \
                              ON CONFLICT (key) DO NOTHING";
             if database.execute(statement, &[key.into(), hash.into(), now.into()])? > 0 {
-                return Ok(Begun::New);
+                return Ok(IdempotencyState::New);
             }
             let statement = "SELECT hash, status, body FROM headwater_requests WHERE key = ?1";
             let Some(row) = first(database.query(statement, &[key.into()])?) else {
                 // Forgotten this very moment; the next try begins it.
-                return Ok(Begun::UnderWay);
+                return Ok(IdempotencyState::UnderWay);
             };
             if row.text(0)? != hash {
-                return Ok(Begun::Another);
+                return Ok(IdempotencyState::Another);
             }
             let Some(status) = row.optional_integer(1)? else {
-                return Ok(Begun::UnderWay);
+                return Ok(IdempotencyState::UnderWay);
             };
             let damaged =
                 || Error::new(Kind::DataInvalid, "the store holds an answer that is none");
-            Ok(Begun::Answered(Reply {
+            Ok(IdempotencyState::Answered(Reply {
                 status: u16::try_from(status).map_err(|_| damaged())?,
                 body: serde_json::from_str(&row.text(2)?).map_err(|_| damaged())?,
             }))

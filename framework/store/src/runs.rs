@@ -12,11 +12,11 @@ use headwater_host::Locked;
 use serde_json::Value as Json;
 
 use crate::{
+    connection_row::missing,
     connections::timestamp,
     database::{Database, Row, first, transaction},
     refusal::Refusal,
     store::Store,
-    stored::missing,
 };
 
 /// How long a lease lasts that is not renewed.
@@ -27,7 +27,7 @@ const RUNS_KEPT: i64 = 100;
 
 /// Who runs a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct RunHolder {
     /// The process and its host.
     pub name: String,
     /// When the run started.
@@ -36,7 +36,7 @@ pub struct Holder {
     pub until: Timestamp,
 }
 
-impl Holder {
+impl RunHolder {
     /// The holder that three columns name.
     pub(crate) fn of(row: &Row, column: usize) -> Result<Option<Self>> {
         let Some(name) = row.optional_text(column)? else {
@@ -301,7 +301,7 @@ fn busy(database: &mut dyn Database, id: &str, name: &str, has_locks: bool) -> E
     let statement = "SELECT holder, since, until FROM headwater_connections WHERE id = ?1";
     let found = database
         .query(statement, &[id.into()])
-        .and_then(|rows| first(rows).map_or(Ok(None), |row| Holder::of(&row, 0)));
+        .and_then(|rows| first(rows).map_or(Ok(None), |row| RunHolder::of(&row, 0)));
     let who = match found {
         Ok(Some(holder)) if has_locks => format!(
             "{} runs it since {} and has it until that process ends",

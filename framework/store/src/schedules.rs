@@ -63,7 +63,7 @@ impl Schedule {
 
 /// A schedule with what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scheduled {
+pub struct ScheduledRun {
     /// The connection that runs.
     pub connection: String,
     /// What runs, and when.
@@ -74,7 +74,7 @@ pub struct Scheduled {
     pub started: Option<Timestamp>,
 }
 
-impl Scheduled {
+impl ScheduledRun {
     /// The schedule that nine columns hold, if there is one.
     pub(crate) fn of(row: &Row, column: usize, connection: &str) -> Result<Option<Self>> {
         let Some(due) = row.optional_integer(column + 7)? else {
@@ -128,7 +128,7 @@ impl Store {
         audited(self, actor, |change| {
             let mut held = change.hold(name, revision)?;
             let started = held.schedule.and_then(|before| before.started);
-            held.schedule = Some(Scheduled {
+            held.schedule = Some(ScheduledRun {
                 connection: name.to_owned(),
                 schedule: schedule.clone(),
                 due,
@@ -189,7 +189,7 @@ impl Store {
 
     /// The runs that are due by now, the longest due first. A schedule that headwater did not write, or that another build
     /// wrote, is set aside, or it would stand before all others for ever.
-    pub fn due(&mut self, most: usize) -> Result<Vec<Scheduled>> {
+    pub fn due(&mut self, most: usize) -> Result<Vec<ScheduledRun>> {
         let now = self.database.now()?;
         let statement = "SELECT h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
                          c.name FROM headwater_schedules h JOIN headwater_connections c ON c.id = h.connection \
@@ -200,7 +200,7 @@ impl Store {
         for row in &rows {
             let connection = row.text(9)?;
             // SQLite also holds times that are no whole numbers.
-            let found = Scheduled::of(row, 0, &connection).ok().flatten();
+            let found = ScheduledRun::of(row, 0, &connection).ok().flatten();
             // The connection vouches for its schedule.
             match self.get(&connection).map(|connection| connection.schedule) {
                 Ok(known) if found.is_some() && known == found => due.extend(known),
@@ -216,7 +216,7 @@ impl Store {
     }
 
     /// Leaves a schedule alone for a day that is due and cannot be kept, and notes that once.
-    pub fn set_aside(&mut self, scheduled: &Scheduled) -> Result<()> {
+    pub fn set_aside(&mut self, scheduled: &ScheduledRun) -> Result<()> {
         self.leave_alone(&scheduled.connection)
     }
 
@@ -239,7 +239,7 @@ impl Store {
     }
 
     /// Takes a run that is due, and says when the next one is. Of several who try, one gets it.
-    pub fn claim(&mut self, due: &Scheduled, next: Timestamp) -> Result<bool> {
+    pub fn claim(&mut self, due: &ScheduledRun, next: Timestamp) -> Result<bool> {
         let now = self.database.now()?;
         let statement = "UPDATE headwater_schedules SET due = ?1, started = ?2 \
                          WHERE due = ?3 AND paused = 0 AND connection = \

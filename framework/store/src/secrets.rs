@@ -5,7 +5,10 @@ use headwater_host::references;
 use serde_json::{Value, json};
 
 /// A config without its literal secrets, and those by their place. References stay: they are no secrets.
-pub(crate) fn take_out(form: &FormModel, answer: &Value) -> Result<(Value, Vec<(String, Secret)>)> {
+pub(crate) fn split_secrets(
+    form: &FormModel,
+    answer: &Value,
+) -> Result<(Value, Vec<(String, Secret)>)> {
     let mut config = answer.clone();
     let mut taken = Vec::new();
     for field in form.inputs() {
@@ -93,7 +96,7 @@ mod tests {
     fn literal_secrets_are_taken_out_and_nothing_else() {
         let answer =
             json!({ "auth": { "by": "key", "key": "canary" }, "other": "env:OTHER", "note": "x" });
-        let (config, taken) = take_out(&form(), &answer).unwrap();
+        let (config, taken) = split_secrets(&form(), &answer).unwrap();
         assert_eq!(
             config,
             json!({ "auth": { "by": "key" }, "other": "env:OTHER", "note": "x" })

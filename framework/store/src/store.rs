@@ -5,9 +5,9 @@ use headwater_core::{Error, Kind, Result, Secret};
 use crate::{
     database::{Database, Value, first},
     key::{Key, Keyring},
-    ledger::Opened,
+    ledger::OpenLedger,
+    location::{StoreLocation, with_ending},
     lock::Locks,
-    place::{Place, with_ending},
     schema,
     sqlite::Sqlite,
 };
@@ -16,13 +16,13 @@ use crate::{
 pub struct Store {
     pub(crate) database: Box<dyn Database>,
     pub(crate) keyring: Keyring,
-    pub(crate) place: Place,
+    pub(crate) place: StoreLocation,
     /// Whether the keys were given, and are not in a file of the store's own.
     pub(crate) has_given_keys: bool,
     /// Only where all users of the store are on one host.
     pub(crate) locks: Option<Locks>,
     /// The ledger that was read last.
-    pub(crate) opened: Option<Opened>,
+    pub(crate) opened: Option<OpenLedger>,
     /// The most rows of the audit that this process has seen.
     pub(crate) seen: i64,
 }
@@ -30,7 +30,7 @@ pub struct Store {
 impl Store {
     /// Opens a store, or makes it. `keys` holds the key, as [`Keyring::parse`] reads it; without it the key is in a file
     /// beside the store, which is made with it. A key that is not the store's is refused, and nothing is written then.
-    pub fn open(place: &Place, keys: Option<&Secret>) -> Result<Self> {
+    pub fn open(place: &StoreLocation, keys: Option<&Secret>) -> Result<Self> {
         let given = keys.map(Keyring::parse).transpose()?;
         if given.is_none() && place.key_file().is_none() {
             let text = "a store in PostgreSQL has one key for all hosts, so it has to be given: set HEADWATER_STORE_KEY, \
@@ -53,8 +53,8 @@ impl Store {
         }
         schema::prepare(&mut *database, &place.to_string(), &keyring)?;
         let locks = match place {
-            Place::File(path) => Some(Locks(with_ending(path, "-locks"))),
-            Place::Server(_) => None,
+            StoreLocation::File(path) => Some(Locks(with_ending(path, "-locks"))),
+            StoreLocation::Server(_) => None,
         };
         Ok(Self {
             database,
@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// Where it is, without a password.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &StoreLocation {
         &self.place
     }
 }
@@ -93,7 +93,7 @@ fn key_id(database: &mut dyn Database) -> Result<Option<String>> {
     }
 }
 
-fn keys_of_file(place: &Place, is_needed: bool) -> Result<Keyring> {
+fn keys_of_file(place: &StoreLocation, is_needed: bool) -> Result<Keyring> {
     let Some(path) = place.key_file() else {
         return Err(Error::new(Kind::Unexpected, "the store has no key file"));
     };
@@ -112,22 +112,22 @@ fn keys_of_file(place: &Place, is_needed: bool) -> Result<Keyring> {
     }
 }
 
-fn database(place: &Place) -> Result<Box<dyn Database>> {
+fn database(place: &StoreLocation) -> Result<Box<dyn Database>> {
     match place {
-        Place::File(path) => {
+        StoreLocation::File(path) => {
             let mut database = Sqlite::open(path)?;
             schema::begin(&mut database, &place.to_string())?;
             database.keep_log()?;
             Ok(Box::new(database))
         }
         #[cfg(feature = "postgres")]
-        Place::Server(url) => {
+        StoreLocation::Server(url) => {
             let mut database = crate::postgres::Postgres::open(url)?;
             schema::begin(&mut database, &place.to_string())?;
             Ok(Box::new(database))
         }
         #[cfg(not(feature = "postgres"))]
-        Place::Server(_) => {
+        StoreLocation::Server(_) => {
             let text =
                 "this build leaves stores in PostgreSQL out; build it with `--features postgres`";
             Err(Error::new(Kind::Unsupported, text))

@@ -27,7 +27,7 @@ const BYTES: usize = 32;
 /// The actors of the audit that are no tokens.
 const RESERVED: [&str; 5] = ["anonymous", "embed", "local", "schedule", "service"];
 /// Each request looks at all of them.
-const MOST: i64 = 1000;
+const MAX: i64 = 1000;
 /// The last use is known to the minute, so that not every request writes.
 const USE_MILLISECONDS: i64 = 60_000;
 
@@ -115,9 +115,8 @@ impl Store {
         audited(self, actor, |change| {
             let database = &mut *change.database;
             let rows = database.query("SELECT count(*) FROM headwater_tokens", &[])?;
-            if rows.first().map_or(Ok(0), |row| row.integer(0))? >= MOST {
-                let text =
-                    format!("there are {MOST} tokens already; remove those that nobody uses");
+            if rows.first().map_or(Ok(0), |row| row.integer(0))? >= MAX {
+                let text = format!("there are {MAX} tokens already; remove those that nobody uses");
                 return Err(Error::new(Kind::ConfigInvalid, text));
             }
             let statement = "INSERT INTO headwater_tokens (name, hash, scope, created, expires) \

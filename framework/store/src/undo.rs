@@ -8,12 +8,12 @@ use serde_json::json;
 
 use crate::{
     audit::{Actor, Change, Event, audited},
+    connection_row::{ConnectionRow, SealedSecret, changed, unreadable},
     connections::timestamp,
     database::{Database, first},
     refusal::Refusal,
     seal::Binding,
     store::Store,
-    stored::{Sealed, Stored, changed, unreadable},
 };
 
 const UNDO_MILLISECONDS: i64 = 30 * 60 * 1000;
@@ -24,7 +24,7 @@ struct Previous {
     version: i64,
     config: String,
     identity: String,
-    seals: BTreeMap<String, Sealed>,
+    seals: BTreeMap<String, SealedSecret>,
     expires: Option<String>,
 }
 
@@ -33,7 +33,7 @@ fn binding(id: &str, version: i64) -> Binding {
 }
 
 /// Keeps the config of a connection, instead of an earlier one, before `new` takes its place. Its seals stay as they are.
-pub(crate) fn keep(change: &mut Change, stored: &Stored, new: &Stored) -> Result<()> {
+pub(crate) fn keep(change: &mut Change, stored: &ConnectionRow, new: &ConnectionRow) -> Result<()> {
     let previous = json!(Previous {
         version: stored.version,
         config: stored.config.clone(),
@@ -42,7 +42,7 @@ pub(crate) fn keep(change: &mut Change, stored: &Stored, new: &Stored) -> Result
         expires: stored.expires.map(|day| day.to_string()),
     });
     let binding = binding(&stored.id, new.version);
-    let sealed = Sealed::new(&change.key, &previous.to_string(), &binding)?;
+    let sealed = SealedSecret::new(&change.key, &previous.to_string(), &binding)?;
     let statement = "INSERT INTO headwater_previous (connection, key_id, sealed, replaced) VALUES (?1, ?2, ?3, ?4) \
                      ON CONFLICT (connection) DO UPDATE \
                      SET key_id = excluded.key_id, sealed = excluded.sealed, replaced = excluded.replaced";
@@ -56,7 +56,7 @@ pub(crate) fn keep(change: &mut Change, stored: &Stored, new: &Stored) -> Result
 }
 
 /// Until when there is something to bring back.
-pub(crate) fn until(stored: &Stored) -> Result<Option<Timestamp>> {
+pub(crate) fn until(stored: &ConnectionRow) -> Result<Option<Timestamp>> {
     let until = stored
         .replaced
         .map(|time| time.saturating_add(UNDO_MILLISECONDS));
@@ -116,7 +116,11 @@ impl Store {
 }
 
 /// A connection with the config that it had before.
-fn previous(change: &mut Change, stored: &Stored, now: i64) -> Result<Option<Stored>> {
+fn previous(
+    change: &mut Change,
+    stored: &ConnectionRow,
+    now: i64,
+) -> Result<Option<ConnectionRow>> {
     let name = &*stored.name;
     let statement =
         "SELECT key_id, sealed FROM headwater_previous WHERE connection = ?1 AND replaced > ?2";
@@ -126,7 +130,7 @@ fn previous(change: &mut Change, stored: &Stored, now: i64) -> Result<Option<Sto
     let Some(row) = first(rows) else {
         return Ok(None);
     };
-    let sealed = Sealed {
+    let sealed = SealedSecret {
         key_id: row.text(0)?,
         sealed: row.text(1)?,
     };
@@ -135,7 +139,7 @@ fn previous(change: &mut Change, stored: &Stored, now: i64) -> Result<Option<Sto
     let previous: Previous =
         serde_json::from_str(text.expose()).map_err(|_| unreadable(name, &changed()))?;
     let expires = previous.expires.map(|day| day.parse()).transpose();
-    Ok(Some(Stored {
+    Ok(Some(ConnectionRow {
         version: previous.version,
         config: previous.config,
         identity: previous.identity,

@@ -20,7 +20,7 @@ use tokio::{
 const STALL: Duration = Duration::from_secs(3600);
 
 /// How many connections may wait to be accepted: more than any test opens at once.
-const MOST_WAITING: u32 = 4096;
+const MAX_WAITING: u32 = 4096;
 
 /// What the server was asked.
 #[derive(Clone, Debug)]
@@ -147,7 +147,7 @@ impl Script {
     ) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let listener = socket.listen(MOST_WAITING)?;
+        let listener = socket.listen(MAX_WAITING)?;
         let address = listener.local_addr()?;
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headwater_core::{
-    About, AnyConnector, Context, Error, FieldError, Kind, Result, Source, StreamSpec, Validated,
+    About, AnyConnector, Context, Error, FieldError, Kind, Result, Source, StreamSpec, ValidConfig,
 };
 use headwater_testkit::conformance::check;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ impl AnyConnector for Broken {
     }
 
     /// Misses nothing, knows every field, and repeats what it was given.
-    fn validate(&self, answer: Value) -> std::result::Result<Validated, Vec<FieldError>> {
+    fn validate(&self, answer: Value) -> std::result::Result<ValidConfig, Vec<FieldError>> {
         Err(vec![FieldError {
             pointer: "/other".to_owned(),
             code: "type",
@@ -36,7 +36,7 @@ impl AnyConnector for Broken {
         }])
     }
 
-    fn open(&self, _: &Validated, _: &Context) -> Result<Arc<dyn Source>> {
+    fn open(&self, _: &ValidConfig, _: &Context) -> Result<Arc<dyn Source>> {
         Err(Error::new(
             Kind::Unsupported,
             "only its declarations are looked at",

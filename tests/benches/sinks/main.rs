@@ -19,7 +19,7 @@ use acceptance::{
     open, read_through, simulation, unlimited_sandbox,
 };
 use headwater::{StreamSpec, Timestamp};
-use headwater_host::{Sink, State, Written};
+use headwater_host::{Sink, State, WriteCounts};
 
 const ID: &str = "clari-copilot";
 const STREAM: &str = "calls";
@@ -84,8 +84,8 @@ impl Calls {
     }
 
     /// Puts all of them into a sink that is ready for them, with a commit after so many pages.
-    fn write_to(&self, sink: &mut dyn Sink, pages_of_a_commit: usize) -> Written {
-        let mut total = Written::default();
+    fn write_to(&self, sink: &mut dyn Sink, pages_of_a_commit: usize) -> WriteCounts {
+        let mut total = WriteCounts::default();
         for (number, batch) in self.records.chunks(PAGE * pages_of_a_commit).enumerate() {
             for page in batch.chunks(PAGE) {
                 let mut records = page.iter().map(String::as_bytes);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use headwater::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, Written};
+use headwater_host::{Delivery, Sink, State, WriteCounts};
 use rusqlite::{Connection, params};
 
 /// What is made durable first.
@@ -85,14 +85,18 @@ impl Sink for TwoSteps {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         let before = self.rows.len();
         let text = |record: &[u8]| String::from_utf8_lossy(record).into_owned();
         self.rows
             .extend(records.map(|record| (stream.to_owned(), text(record))));
-        Ok(Written {
+        Ok(WriteCounts {
             records: (self.rows.len() - before) as u64,
-            ..Written::default()
+            ..WriteCounts::default()
         })
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use headwater::{Meter, Result, StreamSpec};
-use headwater_host::{Delivery, RunOptions, Sink, State, Written, run};
+use headwater_host::{Delivery, RunOptions, Sink, State, WriteCounts, run};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -130,16 +130,20 @@ impl Sink for Memory {
         Ok(())
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         let mut held = self.0.lock().unwrap();
         let before = held.records.len();
         for record in records {
             let record = serde_json::from_slice(record).unwrap();
             held.records.push((stream.to_owned(), record));
         }
-        Ok(Written {
+        Ok(WriteCounts {
             records: (held.records.len() - before) as u64,
-            ..Written::default()
+            ..WriteCounts::default()
         })
     }
 

@@ -24,7 +24,7 @@ use steps::Steps;
 /// Kills after which everything begins anew, so that first runs are killed as well, and what is compared stays small.
 const KILLS_OF_A_ROUND: usize = 25;
 /// More than any run takes here, in steps.
-const MOST_STEPS: u64 = 2_000;
+const MAX_STEPS: u64 = 2_000;
 
 /// A place, the service whose records go there, and how they do.
 struct Round {
@@ -179,7 +179,7 @@ fn kill_again_and_again(kills: usize, make: impl Fn(&Path, usize) -> Place) {
 
 /// Kills a run at each of its steps, every time in another place.
 fn kill_at_every_step(commit_every: Duration, make: impl Fn(&Path, u64) -> Place) {
-    for step in 0..MOST_STEPS {
+    for step in 0..MAX_STEPS {
         let mut round = Round::new(|folder| make(folder, step));
         round.task.commit_every = commit_every;
         round.task.last_step = Some(step);
@@ -193,7 +193,7 @@ fn kill_at_every_step(commit_every: Duration, make: impl Fn(&Path, u64) -> Place
         let findings = round.conclude_in(1);
         assert!(findings.is_right(), "after step {step}: {findings:?}");
     }
-    panic!("the run took more than {MOST_STEPS} steps");
+    panic!("the run took more than {MAX_STEPS} steps");
 }
 
 fn sqlite(folder: &Path) -> Place {

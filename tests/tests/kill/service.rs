@@ -360,7 +360,7 @@ struct Exports {
 enum Export {
     /// This was the newest job before anything was ordered.
     Mark(u64),
-    Ordered(u64),
+    OrderOutcome(u64),
     Reading {
         job: u64,
         from: u64,
@@ -390,9 +390,9 @@ impl Stream for Exports {
             Some(Export::Mark(after)) => {
                 let job = jobs.find(span, after).unwrap_or_else(|| jobs.order(span));
                 self.service.steps.step();
-                return Ok(wait(Export::Ordered(job)));
+                return Ok(wait(Export::OrderOutcome(job)));
             }
-            Some(Export::Ordered(job)) => (job, span.0),
+            Some(Export::OrderOutcome(job)) => (job, span.0),
             Some(Export::Reading { job, from }) => (job, from),
         };
         if jobs.find(span, job - 1) != Some(job) {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use headwater::{Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, Written};
+use headwater_host::{Delivery, Sink, State, WriteCounts};
 use rustix::process::{Signal, getpid, kill_process};
 
 /// Counts steps.
@@ -68,7 +68,11 @@ impl Sink for Stepping {
         self.call(|sink| sink.restore(streams, state))
     }
 
-    fn write(&mut self, stream: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<Written> {
+    fn write(
+        &mut self,
+        stream: &str,
+        records: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Result<WriteCounts> {
         self.call(|sink| sink.write(stream, records))
     }
 

@@ -37,9 +37,9 @@ const SEEDS: u64 = 200;
 /// Seeds side by side.
 const WORKERS: usize = 4;
 /// Lies of a seed.
-const MOST_LIES: usize = 6;
+const MAX_LIES: usize = 6;
 /// Runs of a seed. A place that fails in three is set aside, so that many are enough for every ending.
-const MOST_RUNS: usize = 12;
+const MAX_RUNS: usize = 12;
 /// During the first runs records change.
 const STIRRED: usize = 3;
 /// Longer than any seed takes on a busy machine.
@@ -67,7 +67,7 @@ fn draw(
     moves: bool,
     dice: &mut fastrand::Rng,
 ) -> Vec<Box<dyn Lie>> {
-    let count = dice.usize(1..=MOST_LIES);
+    let count = dice.usize(1..=MAX_LIES);
     let mut all: Vec<Box<dyn Lie>> = CATALOGUE.iter().map(|draw| draw(dice)).collect();
     let short_pages = dice.bool().then(|| SHORT_PAGES(dice));
     let fits = |lie: &dyn Lie| {
@@ -116,23 +116,23 @@ async fn try_seed(seed: u64, postgres: Option<String>) -> Tried {
     let streams: Vec<String> = calm.keys().cloned().collect();
     // A run asks for what there is, tries again, and asks the details of what was listed; each record can be a page.
     let records: u64 = calm.values().map(|stream| stream.len() as u64).sum();
-    let most_requests = 15 * (stage.proxy.requests() + records) + 300;
+    let max_requests = 15 * (stage.proxy.requests() + records) + 300;
     let mut verdict = Verdict::default();
     let mut runs: Vec<Run> = Vec::new();
     let (mut before, mut calm_runs) = (None, 0);
-    while runs.len() < MOST_RUNS && calm_runs < 2 {
+    while runs.len() < MAX_RUNS && calm_runs < 2 {
         if stage.moves && runs.len() < STIRRED {
             stage.stir(&mut dice);
         } else if runs.len() == STIRRED {
             stage.settle();
         }
         let asked = stage.proxy.requests();
-        stage.proxy.allow(most_requests + 1);
+        stage.proxy.allow(max_requests + 1);
         let run = place.run(&stage).await;
         let asked = stage.proxy.requests() - asked;
-        if asked > most_requests {
+        if asked > max_requests {
             let text = format!(
-                "run {}: {asked} requests, at most {most_requests}",
+                "run {}: {asked} requests, at most {max_requests}",
                 runs.len()
             );
             verdict.faults.push(text);

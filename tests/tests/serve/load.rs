@@ -23,7 +23,7 @@ const REVENUE: &str = "clari-revenue";
 const PROBES: usize = 1_000;
 const LATENCY: Duration = Duration::from_millis(200);
 /// How much memory all the probes may take together.
-const MOST_KIB: u64 = 64 * 1024;
+const MAX_KIB: u64 = 64 * 1024;
 
 /// What the simulator answers to each request of a probe, so that every key can be given the same.
 struct Recorded(Vec<(&'static str, String)>);
@@ -115,7 +115,7 @@ async fn a_thousand_probes_at_once_are_all_answered_rightly_in_little_memory() {
         most - before,
         script.connections()
     );
-    assert!(most - before < MOST_KIB, "{} KiB more", most - before);
+    assert!(most - before < MAX_KIB, "{} KiB more", most - before);
     // Only the shipped build is held to its speed, and to that of one probe on the same machine.
     if !cfg!(debug_assertions) {
         let slow = took[PROBES * 99 / 100];

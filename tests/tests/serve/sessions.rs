@@ -5,7 +5,7 @@ use acceptance::{
     service::{Answer, Service},
 };
 use headwater::{SignedDuration, Timestamp};
-use headwater_store::{Actor, Place, Scope, Store};
+use headwater_store::{Actor, Scope, Store, StoreLocation};
 use reqwest::{Method, header};
 
 use crate::{HEADWATER, token, until};
@@ -78,7 +78,7 @@ async fn a_session_ends_with_its_token() {
 async fn a_token_whose_time_is_over_opens_nothing_and_neither_does_its_session() {
     let home = tempfile::tempdir().unwrap();
     let reader = token(home.path(), "read");
-    let place = Place::File(home.path().join("home/store.db"));
+    let place = StoreLocation::File(home.path().join("home/store.db"));
     let expires = Timestamp::now() + SignedDuration::from_secs(5);
     let admin = Store::open(&place, None)
         .unwrap()

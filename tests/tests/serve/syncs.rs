@@ -9,7 +9,7 @@ use acceptance::{
     unlimited_sandbox,
 };
 use headwater_sandbox::{CopilotOptions, Sandbox};
-use headwater_store::{Actor, Label, NewConnection, Place, Store};
+use headwater_store::{Actor, Label, NewConnection, Store, StoreLocation};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
@@ -282,7 +282,7 @@ async fn a_destination_that_another_process_writes_to_is_busy_for_now() {
     config["base_url"] = format!("http://{}", silent.local_addr().unwrap()).into();
     // A connection of the same name in another store.
     let home = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&Place::File(home.path().join("store.db")), None).unwrap();
+    let mut store = Store::open(&StoreLocation::File(home.path().join("store.db")), None).unwrap();
     let new = NewConnection {
         name: "calls",
         label: Label::default(),

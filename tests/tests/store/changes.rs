@@ -7,7 +7,8 @@ use std::{
 
 use headwater::{Kind, Timestamp};
 use headwater_store::{
-    Actor, Audited, Health, Label, LastCheck, NewConnection, Refusal, Said, Store, TokenHash,
+    Actor, AuditRow, CheckSummary, Health, Label, LastCheck, NewConnection, Refusal, Store,
+    TokenHash,
 };
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ fn label(title: &'static str) -> Label<'static> {
     }
 }
 
-fn all_audited(store: &mut Store) -> Vec<Audited> {
+fn all_audited(store: &mut Store) -> Vec<AuditRow> {
     store.audit(None, 1000, None).unwrap()
 }
 
@@ -42,8 +43,8 @@ fn seals(stage: &Sqlite) -> Vec<(String, String)> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-fn said(outcome: &str) -> Said {
-    Said {
+fn said(outcome: &str) -> CheckSummary {
+    CheckSummary {
         outcome: outcome.to_owned(),
         code: Some("unauthenticated".to_owned()),
         message: "the service did not accept this key".to_owned(),
@@ -281,7 +282,7 @@ fn the_secrets_that_are_to_be_given_again_are_named_by_their_pointers() {
     add(&mut store, "a");
     let connection = store.get("a").unwrap();
     let mut elsewhere = json!({ "base_url": "https://example.org" });
-    let refused = store.reveal(&form(), &connection, &mut elsewhere);
+    let refused = store.unseal(&form(), &connection, &mut elsewhere);
     let pointers = ["/api_key", "/api_password"].map(str::to_owned);
     assert_eq!(reason(refused), Refusal::GiveAgain(pointers.to_vec()));
 }

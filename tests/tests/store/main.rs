@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command, thread};
 
 use acceptance::binary::files;
 use headwater::{Kind, Secret};
-use headwater_store::{Actor, Keyring, Lease, Place, Run, Store};
+use headwater_store::{Actor, Keyring, Lease, Run, Store, StoreLocation};
 
 use serde_json::json;
 use stage::*;
@@ -66,7 +66,7 @@ fn a_changed_config_keeps_its_secrets_and_counts_its_versions() {
         let mut changed = before.config.clone();
         changed["api_key"] = "another key".into();
         changed["base_url"] = "https://EXAMPLE.com:443/v1/".into();
-        store.reveal(&form(), &before, &mut changed).unwrap();
+        store.unseal(&form(), &before, &mut changed).unwrap();
         assert_eq!(changed["api_password"], format!("{CANARY}-password"));
         replace(&mut store, &before, &changed).unwrap();
         assert_eq!(revealed(&mut store, "copilot").unwrap(), changed);
@@ -94,7 +94,7 @@ fn a_secret_is_not_sent_to_another_address_than_it_was_given_for() {
         ] {
             let mut changed = json!({ "base_url": elsewhere, "api_key": "given again" });
             let refused = store
-                .reveal(&form(), &connection, &mut changed)
+                .unseal(&form(), &connection, &mut changed)
                 .unwrap_err();
             let said = refused.to_string();
             assert!(
@@ -105,7 +105,7 @@ fn a_secret_is_not_sent_to_another_address_than_it_was_given_for() {
         }
         let mut all_given =
             json!({ "base_url": "https://example.org", "api_key": "a", "api_password": "b" });
-        store.reveal(&form(), &connection, &mut all_given).unwrap();
+        store.unseal(&form(), &connection, &mut all_given).unwrap();
         replace(&mut store, &connection, &all_given).unwrap();
         assert_eq!(revealed(&mut store, "copilot").unwrap(), all_given);
     });
@@ -240,7 +240,7 @@ fn another_key_is_refused_when_the_store_is_opened() {
 
     if let Some(server) = Server::new() {
         add(&mut server.open(), "a");
-        let place = Place::parse(&server.url).unwrap();
+        let place = StoreLocation::parse(&server.url).unwrap();
         let refused = Store::open(&place, Some(&other)).map(|_| ()).unwrap_err();
         assert!(
             refused
@@ -277,7 +277,7 @@ fn a_file_that_is_no_store_is_left_alone() {
     let path = folder.path().join("file");
     for text in ["records", &"not a database ".repeat(1000)] {
         fs::write(&path, text).unwrap();
-        let refused = Store::open(&Place::File(path.clone()), None)
+        let refused = Store::open(&StoreLocation::File(path.clone()), None)
             .map(|_| ())
             .unwrap_err();
         assert!(
@@ -286,7 +286,7 @@ fn a_file_that_is_no_store_is_left_alone() {
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
-    let refused = Store::open(&Place::File(folder.path().to_owned()), None)
+    let refused = Store::open(&StoreLocation::File(folder.path().to_owned()), None)
         .map(|_| ())
         .unwrap_err();
     assert!(
@@ -300,7 +300,7 @@ fn a_file_that_is_no_store_is_left_alone() {
 fn a_server_that_is_not_there_is_told_without_the_password() {
     let url = format!("postgres://me:{CANARY}@127.0.0.1:1/db");
     let key = Secret::new("ab".repeat(32));
-    let refused = Store::open(&Place::parse(&url).unwrap(), Some(&key))
+    let refused = Store::open(&StoreLocation::parse(&url).unwrap(), Some(&key))
         .map(|_| ())
         .unwrap_err();
     assert_eq!(refused.kind(), Kind::Unavailable);
@@ -564,7 +564,7 @@ fn no_file_of_a_store_holds_a_secret() {
 fn what_a_store_makes_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let place = Place::File(folder.path().join("new/folder/store.db"));
+    let place = StoreLocation::File(folder.path().join("new/folder/store.db"));
     let mut store = Store::open(&place, None).unwrap();
     add(&mut store, "a");
     let _run = store.begin_run("a").unwrap();
@@ -616,7 +616,7 @@ fn whoever_has_a_store_open_follows_a_rotation_of_its_key() {
     add(&mut running, "d");
     // What it had read under the old key is still readable.
     let mut shown = read_before.config.clone();
-    running.reveal(&form(), &read_before, &mut shown).unwrap();
+    running.unseal(&form(), &read_before, &mut shown).unwrap();
     assert_eq!(shown, answer());
     // Again, and everything is sealed with the one key that is left.
     stage.open().rekey(&Actor::local()).unwrap();

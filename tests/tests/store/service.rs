@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, thread};
 
 use headwater::{Kind, Timestamp};
 use headwater_store::{
-    Actor, Begun, Label, NewConnection, Refusal, Reply, Schedule, Scope, Store, Token, TokenHash,
-    When,
+    Actor, IdempotencyState, Label, NewConnection, Refusal, Reply, Schedule, Scope, Store, Token,
+    TokenHash, When,
 };
 use serde_json::json;
 
@@ -148,9 +148,18 @@ fn tokens_differ() {
 fn a_request_with_a_key_is_carried_out_once() {
     of_both(|stage| {
         let mut store = stage.open();
-        assert_eq!(store.begin_request("k", "h").unwrap(), Begun::New);
-        assert_eq!(store.begin_request("k", "h").unwrap(), Begun::UnderWay);
-        assert_eq!(store.begin_request("k", "other").unwrap(), Begun::Another);
+        assert_eq!(
+            store.begin_request("k", "h").unwrap(),
+            IdempotencyState::New
+        );
+        assert_eq!(
+            store.begin_request("k", "h").unwrap(),
+            IdempotencyState::UnderWay
+        );
+        assert_eq!(
+            store.begin_request("k", "other").unwrap(),
+            IdempotencyState::Another
+        );
         let reply = Reply {
             status: 201,
             body: json!({ "name": "a" }),
@@ -160,9 +169,12 @@ fn a_request_with_a_key_is_carried_out_once() {
         let mut store = stage.open();
         assert_eq!(
             store.begin_request("k", "h").unwrap(),
-            Begun::Answered(reply.clone())
+            IdempotencyState::Answered(reply.clone())
         );
-        assert_eq!(store.begin_request("k", "other").unwrap(), Begun::Another);
+        assert_eq!(
+            store.begin_request("k", "other").unwrap(),
+            IdempotencyState::Another
+        );
         // What is answered stays answered.
         store.forget_request("k").unwrap();
         store
@@ -176,12 +188,18 @@ fn a_request_with_a_key_is_carried_out_once() {
             .unwrap();
         assert_eq!(
             store.begin_request("k", "h").unwrap(),
-            Begun::Answered(reply)
+            IdempotencyState::Answered(reply)
         );
         // What did nothing may be sent again.
-        assert_eq!(store.begin_request("l", "h").unwrap(), Begun::New);
+        assert_eq!(
+            store.begin_request("l", "h").unwrap(),
+            IdempotencyState::New
+        );
         store.forget_request("l").unwrap();
-        assert_eq!(store.begin_request("l", "h").unwrap(), Begun::New);
+        assert_eq!(
+            store.begin_request("l", "h").unwrap(),
+            IdempotencyState::New
+        );
     });
 }
 
@@ -203,8 +221,11 @@ fn a_connection_and_the_answer_to_its_request_are_there_together_or_not_at_all()
             };
             store.add_once(&form(), &new, key, &reply, &Actor::local())
         };
-        let answered = Begun::Answered(reply.clone());
-        assert_eq!(store.begin_request("k", "h").unwrap(), Begun::New);
+        let answered = IdempotencyState::Answered(reply.clone());
+        assert_eq!(
+            store.begin_request("k", "h").unwrap(),
+            IdempotencyState::New
+        );
         add(&mut store, "calls", "k").unwrap();
         store.forget_request("k").unwrap();
         assert_eq!(store.begin_request("k", "h").unwrap(), answered);
@@ -220,7 +241,10 @@ fn a_connection_and_the_answer_to_its_request_are_there_together_or_not_at_all()
         store.begin_request("m", "h").unwrap();
         let taken = add(&mut store, "calls", "m").unwrap_err();
         assert_eq!(Refusal::of(&taken), Some(&Refusal::Taken));
-        assert_eq!(store.begin_request("m", "h").unwrap(), Begun::UnderWay);
+        assert_eq!(
+            store.begin_request("m", "h").unwrap(),
+            IdempotencyState::UnderWay
+        );
     });
 }
 
@@ -237,13 +261,19 @@ fn an_answer_is_forgotten_after_a_day_and_a_lost_request_sooner() {
         }
         store.keep_reply("answered", &reply).unwrap();
         stage.tamper("UPDATE headwater_requests SET began = began - 600000");
-        assert_eq!(store.begin_request("lost", "h").unwrap(), Begun::New);
+        assert_eq!(
+            store.begin_request("lost", "h").unwrap(),
+            IdempotencyState::New
+        );
         assert_eq!(
             store.begin_request("answered", "h").unwrap(),
-            Begun::Answered(reply)
+            IdempotencyState::Answered(reply)
         );
         stage.tamper("UPDATE headwater_requests SET began = began - 86400000");
-        assert_eq!(store.begin_request("answered", "h").unwrap(), Begun::New);
+        assert_eq!(
+            store.begin_request("answered", "h").unwrap(),
+            IdempotencyState::New
+        );
     });
 }
 
@@ -253,7 +283,10 @@ fn of_many_who_send_a_request_one_carries_it_out() {
         let stores: Vec<Store> = (0..8).map(|_| stage.open()).collect();
         let begun = at_once(stores, |store| store.begin_request("k", "h").unwrap());
         assert_eq!(
-            begun.iter().filter(|one| **one == Begun::New).count(),
+            begun
+                .iter()
+                .filter(|one| **one == IdempotencyState::New)
+                .count(),
             1,
             "{begun:?}"
         );

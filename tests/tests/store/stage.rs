@@ -7,7 +7,7 @@ use acceptance::{
     postgres::{Postgres, execute},
 };
 use headwater::{FormModel, Secret};
-use headwater_store::{Actor, Connection, Label, NewConnection, Place, Refusal, Store};
+use headwater_store::{Actor, Connection, Label, NewConnection, Refusal, Store, StoreLocation};
 use serde_json::{Value, json};
 
 /// Looked for in everything that is written.
@@ -45,8 +45,8 @@ impl Sqlite {
         self.0.path().join("store.db")
     }
 
-    pub fn place(&self) -> Place {
-        Place::File(self.path())
+    pub fn place(&self) -> StoreLocation {
+        StoreLocation::File(self.path())
     }
 
     pub fn key_file(&self) -> PathBuf {
@@ -89,7 +89,7 @@ impl Server {
 
 impl Stage for Server {
     fn try_open(&self) -> headwater::Result<Store> {
-        Store::open(&Place::parse(&self.url).unwrap(), Some(&self.keys))
+        Store::open(&StoreLocation::parse(&self.url).unwrap(), Some(&self.keys))
     }
 
     fn tamper(&self, statement: &str) {
@@ -108,7 +108,7 @@ pub fn of_both(promise: fn(&dyn Stage)) {
 pub fn revealed(store: &mut Store, name: &str) -> headwater::Result<Value> {
     let connection = store.get(name)?;
     let mut answer = connection.config.clone();
-    store.reveal(&form(), &connection, &mut answer)?;
+    store.unseal(&form(), &connection, &mut answer)?;
     Ok(answer)
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use headwater_core::{AnyConnector, Egress, Error, Field, FieldKind, Guard, Kind, Registry};
 use headwater_sandbox::{Sandbox, Setup};
 use headwater_server::{OpenStore, Options};
-use headwater_store::{Place, Store};
+use headwater_store::{Store, StoreLocation};
 use serde_json::Value;
 
 use super::{Folder, Simulated};
@@ -24,7 +24,7 @@ pub(super) fn serve(
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    let place = Place::File(folder.path.join("store.db"));
+    let place = StoreLocation::File(folder.path.join("store.db"));
     let open_store: OpenStore = Arc::new(move || Store::open(&place, None));
     // The simulators are on this machine.
     let context = context(&Egress::Guarded(Guard {

@@ -6,11 +6,11 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use headwater_console::{
     Access, Age, Authenticate, Author, Change, ConnectionDetail, ConnectionList, CredentialForm,
-    Expiry, Frame, Frequency, Gallery, Login, Messages, Page, Preview, Problem, Purpose, RunList,
-    RunRow, RunState, RunView, Sample, SavedSecret, Schedule, ScheduleChange, Source, SourceTile,
-    Status, StreamChoice, StreamProgress, StreamRow, Tested, Theme, Tile, Use, authenticate,
-    author, connection, connections, credential, gallery, login, preview, problem, run, runs,
-    streams,
+    Expiry, Frame, Frequency, Gallery, Login, Messages, Page, Preview, ProbeResult, Problem,
+    Purpose, RunList, RunRow, RunState, RunView, Sample, SavedSecret, Schedule, ScheduleChange,
+    Source, SourceTile, Status, StreamChoice, StreamProgress, StreamRow, Theme, Tile, Use,
+    authenticate, author, connection, connections, credential, gallery, login, preview, problem,
+    run, runs, streams,
 };
 use headwater_core::{
     Allowance, Check, ConfigPatch, FieldError, Finding, FormModel, GuideStep, Kind, Notice,
@@ -142,7 +142,7 @@ fn allowance() -> Allowance {
     }
 }
 
-pub fn passed() -> Tested {
+pub fn passed() -> ProbeResult {
     let checks = vec![
         Check::passed("reachable", "api.clari.com answers").took(Duration::from_millis(86)),
         Check::passed("tls", "the certificate of api.clari.com is valid"),
@@ -150,7 +150,7 @@ pub fn passed() -> Tested {
         Check::passed("credentials", "the key is accepted").took(Duration::from_millis(240)),
         Check::passed("access:forecasts", "can be read"),
     ];
-    Tested {
+    ProbeResult {
         report: ProbeReport {
             allowances: vec![allowance()],
             ..checks.into()
@@ -161,7 +161,7 @@ pub fn passed() -> Tested {
     }
 }
 
-pub fn offered() -> Tested {
+pub fn offered() -> ProbeResult {
     let mut tested = passed();
     tested.report.checks.push(
         Check::warned(
@@ -182,7 +182,7 @@ pub fn offered() -> Tested {
     tested
 }
 
-pub fn failed() -> Tested {
+pub fn failed() -> ProbeResult {
     let checks = vec![
         Check::passed("reachable", "api.clari.com answers").took(Duration::from_millis(86)),
         Check::passed("tls", "the certificate of api.clari.com is valid"),
@@ -199,7 +199,7 @@ pub fn failed() -> Tested {
         ),
         Check::skipped("access:forecasts"),
     ];
-    Tested {
+    ProbeResult {
         report: checks.into(),
         ..passed()
     }
@@ -239,7 +239,7 @@ fn authored<'a>(
     findings: Vec<Finding>,
 ) -> Author<'a> {
     let report = class.map(|class| simulate(form, &json!({}), &["calls", "users"], class));
-    let tested = report.map(|report| Tested {
+    let tested = report.map(|report| ProbeResult {
         report,
         at: at("2026-05-12T14:05:00Z"),
         seconds: 0.2,

@@ -30,7 +30,7 @@ const KEPT: [&str; 14] = [
 ];
 
 /// From so many alternatives on they are pulled down.
-const MOST_RADIOS: usize = 4;
+const MAX_RADIOS: usize = 4;
 
 const DAY: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 
@@ -154,7 +154,7 @@ fn alternatives(tag: &str, branches: &[Choice], schema: &Value) -> Map<String, V
         Value::Object(made)
     };
     let display = match branches.len() {
-        0..=MOST_RADIOS => "radio",
+        0..=MAX_RADIOS => "radio",
         _ => "dropdown",
     };
     let mut made = Map::new();

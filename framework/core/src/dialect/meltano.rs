@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The most combinations of alternatives whose needed settings are listed.
-const MOST_COMBINATIONS: usize = 64;
+const MAX_COMBINATIONS: usize = 64;
 
 pub(super) fn settings(about: &About, form: &FormModel) -> Value {
     let mut settings = Vec::new();
@@ -152,7 +152,7 @@ fn needed(fields: &[Field], before: &str) -> Vec<Vec<String>> {
             }
             _ => vec![vec![name]],
         };
-        if sets.len() * more.len() > MOST_COMBINATIONS {
+        if sets.len() * more.len() > MAX_COMBINATIONS {
             continue;
         }
         let combined = |set: &Vec<String>| -> Vec<Vec<String>> {

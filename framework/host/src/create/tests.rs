@@ -121,11 +121,11 @@ fn what_stands_in_the_way_of_a_fixed_name_does_not_matter() {
 fn what_a_killed_process_left_goes_and_what_another_one_writes_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
-    let mut killed = Beside::new(&path, Access::OWNER).unwrap();
+    let mut killed = ReplacementFile::new(&path, Access::OWNER).unwrap();
     let left = killed.path().to_owned();
     killed.keep();
     drop(killed);
-    let other = Beside::new(&path, Access::OWNER).unwrap();
+    let other = ReplacementFile::new(&path, Access::OWNER).unwrap();
     let mine = folder.path().join(".state.notes.new");
     fs::write(&mine, "mine").unwrap();
     crate::replace_file(&path, b"new").unwrap();
@@ -148,7 +148,7 @@ fn a_name_that_is_taken_is_never_replaced_by_what_appears() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     let make = |text: &str| {
-        let beside = Beside::new(&path, Access::OWNER).unwrap();
+        let beside = ReplacementFile::new(&path, Access::OWNER).unwrap();
         beside.fill(text.as_bytes()).unwrap();
         beside.appear(&path)
     };

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The most drift that is remembered. What is beyond is told as new again.
-const MOST_TOLD: usize = 2_000;
+const MAX_TOLD: usize = 2_000;
 
 /// Objects of earlier runs that a field must have been in, all of them, before it is missed. With fewer, an optional
 /// field would be missed by chance.
@@ -24,7 +24,7 @@ const ENOUGH: u64 = 20;
 pub struct Baseline {
     /// Drift that was told.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    told: BTreeSet<Told>,
+    told: BTreeSet<ReportedDrift>,
     /// How many objects were looked at, by path.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     objects: BTreeMap<String, u64>,
@@ -36,14 +36,14 @@ pub struct Baseline {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Told {
+struct ReportedDrift {
     kind: DriftKind,
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     saw: Option<JsonType>,
 }
 
-impl Told {
+impl ReportedDrift {
     fn of(event: &DriftEvent) -> Self {
         Self {
             kind: event.kind,
@@ -56,20 +56,20 @@ impl Told {
 impl Baseline {
     /// Whether this drift was told.
     pub(super) fn knows(&self, event: &DriftEvent) -> bool {
-        self.told.contains(&Told::of(event))
+        self.told.contains(&ReportedDrift::of(event))
     }
 
     /// Remembers that drift was told.
     pub(super) fn tell(&mut self, event: &DriftEvent) {
-        if self.told.len() < MOST_TOLD {
-            self.told.insert(Told::of(event));
+        if self.told.len() < MAX_TOLD {
+            self.told.insert(ReportedDrift::of(event));
         }
     }
 
     /// Whether the names in an object were found to be data.
     pub(super) fn has_many_new_fields(&self, object: &str) -> bool {
         let kind = DriftKind::ManyNewFields;
-        let is_it = |told: &Told| told.kind == kind && told.path == object;
+        let is_it = |told: &ReportedDrift| told.kind == kind && told.path == object;
         self.told.iter().any(is_it)
     }
 

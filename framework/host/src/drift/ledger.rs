@@ -16,9 +16,9 @@ use super::{
 use crate::json::join;
 
 /// Fields that the schema does not name, in all objects of a stream. Beyond, they are counted together.
-const MOST_NEW_FIELDS: usize = 1_000;
+const MAX_NEW_FIELDS: usize = 1_000;
 /// Fields that the schema does not name, in one object. Beyond, their names are taken for data and not shown.
-const MOST_NEW_SIBLINGS: usize = 50;
+const MAX_NEW_SIBLINGS: usize = 50;
 /// Characters of a name that are shown.
 const LONGEST_NAME: usize = 100;
 /// Bytes of a name that are kept: as many as the characters that are shown can take.
@@ -29,14 +29,14 @@ pub(super) struct Ledger {
     /// Records looked at.
     pub(super) records: u64,
     /// By node.
-    places: Vec<Place>,
+    places: Vec<NodeCounts>,
     drift: BTreeMap<(NodeId, DriftKind, Option<JsonType>), Tally>,
     new_fields: usize,
 }
 
 /// What was seen at a node.
 #[derive(Debug, Default)]
-struct Place {
+struct NodeCounts {
     /// Objects that stood here and were looked into, and the first record with one.
     objects: Tally,
     /// How many of the objects around it had this field.
@@ -94,9 +94,9 @@ impl Tally {
 
 impl Ledger {
     pub(super) fn new(plan: &Plan, earlier: &Baseline) -> Self {
-        let places = plan.nodes.iter().map(|node| Place {
+        let places = plan.nodes.iter().map(|node| NodeCounts {
             many_new_fields: earlier.has_many_new_fields(&node.path).then(Tally::default),
-            ..Place::default()
+            ..NodeCounts::default()
         });
         Self {
             records: 0,
@@ -162,15 +162,15 @@ impl Ledger {
             known.add(record);
             return;
         }
-        if place.new_fields.len() == MOST_NEW_SIBLINGS {
+        if place.new_fields.len() == MAX_NEW_SIBLINGS {
             let siblings = mem::take(&mut place.new_fields);
             let mut many = siblings.into_values().fold(Tally::default(), Tally::with);
             many.add(record);
             place.many_new_fields = Some(many);
-            self.new_fields -= MOST_NEW_SIBLINGS;
+            self.new_fields -= MAX_NEW_SIBLINGS;
             return;
         }
-        if self.new_fields == MOST_NEW_FIELDS {
+        if self.new_fields == MAX_NEW_FIELDS {
             self.drifts(ROOT, DriftKind::TooMany, None);
             return;
         }

@@ -23,7 +23,7 @@ pub(super) struct Counts {
 }
 
 /// Paths of their own that are kept. Names of fields come from the service and could be any number.
-const MOST_PATHS: usize = 100;
+const MAX_PATHS: usize = 100;
 
 /// An object or list that is open.
 #[derive(Debug)]
@@ -288,7 +288,7 @@ impl<'a> Scanner<'a> {
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, path: String) {
-    let path = if counts.len() < MOST_PATHS || counts.contains_key(&path) {
+    let path = if counts.len() < MAX_PATHS || counts.contains_key(&path) {
         path
     } else {
         "and others".to_owned()

@@ -103,7 +103,7 @@ async fn ask(address: &Address<'_>) -> Result<Secret, String> {
         .secret_id(address.name)
         .send()
         .await;
-    let answer = asked.map_err(|error| complaint(&error))?;
+    let answer = asked.map_err(|error| error_message(&error))?;
     let text = answer.secret_string();
     text.map(Secret::new)
         .ok_or_else(|| "is binary; a text is needed".to_owned())
@@ -122,7 +122,7 @@ async fn config(region: Option<Region>) -> SdkConfig {
 }
 
 /// What went wrong, without the service's own sentence.
-fn complaint(error: &SdkError<GetSecretValueError>) -> String {
+fn error_message(error: &SdkError<GetSecretValueError>) -> String {
     let what = match error {
         SdkError::ServiceError(_) => return refusal(error.code().unwrap_or_default()),
         SdkError::TimeoutError(_) => "cannot be reached in time",

@@ -20,7 +20,7 @@ pub trait Jobs<Order>: Send + Sync {
     async fn find(&self, order: &Order, mark: i64, taken: &[String]) -> Result<Option<String>>;
 
     /// Orders a job.
-    async fn order(&self, order: &Order) -> Result<Ordered>;
+    async fn order(&self, order: &Order) -> Result<OrderOutcome>;
 
     /// How a job is doing.
     async fn status(&self, job: &str) -> Result<JobStatus>;
@@ -46,7 +46,7 @@ pub struct JobPolicy {
 
 /// What came of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ordered {
+pub enum OrderOutcome {
     /// A job with this id.
     Job(String),
     /// The service runs as many jobs as it allows.

@@ -12,7 +12,7 @@ use crate::{
     client::Download,
     cutter::{Cut, Cutter},
     envelope::taken_as_empty,
-    seen::Seen,
+    fingerprints::FingerprintSet,
 };
 
 /// Bytes of records in one page.
@@ -33,7 +33,7 @@ pub(super) struct Live {
 
 /// What a job that is done lacks.
 #[derive(Clone, Copy, Debug)]
-enum Missing {
+enum MissingResult {
     /// The service knows no result.
     Result,
     /// The result has no byte.
@@ -45,7 +45,7 @@ impl<E: Export> ExportStream<E> {
     pub(super) async fn read(
         &self,
         order: &E::Order,
-        place: Place,
+        place: ReadingPosition,
     ) -> Result<ExportPage<E::Bookmark>> {
         let mut tries = 0;
         loop {
@@ -63,7 +63,11 @@ impl<E: Export> ExportStream<E> {
         }
     }
 
-    async fn read_page(&self, order: &E::Order, place: &Place) -> Result<ExportPage<E::Bookmark>> {
+    async fn read_page(
+        &self,
+        order: &E::Order,
+        place: &ReadingPosition,
+    ) -> Result<ExportPage<E::Bookmark>> {
         let key = written(&(order, &place.job));
         let live = self.live().remove(&key);
         let mut live = match live.filter(|live| live.records == place.records) {
@@ -83,7 +87,7 @@ impl<E: Export> ExportStream<E> {
             }
         };
         if is_over && !live.has_begun && place.records == 0 && place.job.is_some() {
-            return self.unready(place, Missing::Content);
+            return self.unready(place, MissingResult::Content);
         }
         if is_over {
             live.cutter.finish()?;
@@ -143,7 +147,7 @@ impl<E: Export> ExportStream<E> {
     async fn open(
         &self,
         order: &E::Order,
-        place: &Place,
+        place: &ReadingPosition,
     ) -> Result<Result<Live, ExportPage<E::Bookmark>>> {
         let request = match (&place.job, self.export.route(order)) {
             (Some(job), _) => self.export.jobs().result(job),
@@ -161,7 +165,9 @@ impl<E: Export> ExportStream<E> {
             Ok(download) => download,
             Err(response) => {
                 return match self.export.jobs().is_gone(&response) {
-                    true if place.job.is_some() => self.unready(place, Missing::Result).map(Err),
+                    true if place.job.is_some() => {
+                        self.unready(place, MissingResult::Result).map(Err)
+                    }
                     _ => Err(self.export.refusal(order, &request, &response)),
                 };
             }
@@ -203,7 +209,11 @@ impl<E: Export> ExportStream<E> {
 
     /// Waits for the result of a job that is done, as long as the service may take to show it. One that was read from
     /// before is gone.
-    fn unready(&self, place: &Place, missing: Missing) -> Result<ExportPage<E::Bookmark>> {
+    fn unready(
+        &self,
+        place: &ReadingPosition,
+        missing: MissingResult,
+    ) -> Result<ExportPage<E::Bookmark>> {
         let (job, failed) = (place.job.clone().unwrap_or_default(), place.failed);
         if place.records > 0 {
             return Ok(self.lost(failed, ExportToken::BEGIN, gone(&job)));
@@ -227,8 +237,8 @@ impl<E: Export> ExportStream<E> {
             lacks: place.lacks.clone(),
         };
         Ok(match missing {
-            Missing::Result => self.lost(failed, kept, gone(&job)),
-            Missing::Content => {
+            MissingResult::Result => self.lost(failed, kept, gone(&job)),
+            MissingResult::Content => {
                 let text = format!("the result of the export job {job} is empty");
                 next_run(kept, Error::new(Kind::DataInvalid, text))
             }
@@ -244,7 +254,7 @@ impl<E: Export> ExportStream<E> {
     ) -> Result<(ExportPage<E::Bookmark>, Option<u64>)> {
         let last = records
             .last()
-            .map(|(_, place)| Seen::fingerprint(&body[place.clone()]));
+            .map(|(_, place)| FingerprintSet::fingerprint(&body[place.clone()]));
         let companions = self.export.companions();
         let mut places: Vec<Vec<Range<usize>>> = vec![Vec::new(); 1 + companions.len()];
         if let Some((stream, _)) = records.first() {
@@ -266,7 +276,7 @@ impl<E: Export> ExportStream<E> {
 }
 
 /// [`ExportToken::Reading`] or [`ExportToken::Unready`], taken apart.
-pub(super) struct Place {
+pub(super) struct ReadingPosition {
     pub(super) job: Option<String>,
     pub(super) failed: u32,
     pub(super) records: u64,
@@ -319,7 +329,7 @@ impl Live {
                 if is_record {
                     self.records += 1;
                     if self.records == records {
-                        found = Seen::fingerprint(&cut.body);
+                        found = FingerprintSet::fingerprint(&cut.body);
                     }
                     cut.clear();
                 }

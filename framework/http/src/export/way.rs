@@ -9,7 +9,7 @@ use std::{
 use headwater_core::{Error, Kind, Note, Page, Result, Status};
 
 use super::{
-    Export, ExportPage, ExportStream, ExportToken, Grace, JobStatus, Ordered, TRIES, gone,
+    Export, ExportPage, ExportStream, ExportToken, Grace, JobStatus, OrderOutcome, TRIES, gone,
     next_run,
     token::{FIRST_POLL, poll},
     written,
@@ -50,7 +50,7 @@ impl<E: Export> ExportStream<E> {
         let found = jobs.find(order, mark, &self.taken_by_others(order)).await?;
         let was_marked_here = self.marked().remove(&written(order));
         let ordered = match found {
-            Some(job) => Ok(Ordered::Job(job)),
+            Some(job) => Ok(OrderOutcome::Job(job)),
             None if was_marked_here && grace.is_none() => jobs.order(order).await,
             None => {
                 return Ok(match grace.unwrap_or_default().next() {
@@ -75,12 +75,12 @@ impl<E: Export> ExportStream<E> {
                 });
             }
         };
-        if let Ok(Ordered::Job(job)) = &ordered {
+        if let Ok(OrderOutcome::Job(job)) = &ordered {
             self.take(order, job);
         }
         drop(turn);
         match ordered {
-            Ok(Ordered::Job(job)) => {
+            Ok(OrderOutcome::Job(job)) => {
                 let next = ExportToken::Waiting {
                     job,
                     failed,
@@ -89,7 +89,7 @@ impl<E: Export> ExportStream<E> {
                 };
                 Ok(Page::wait(next, FIRST_POLL, "an export job"))
             }
-            Ok(Ordered::Busy) => {
+            Ok(OrderOutcome::Busy) => {
                 let waited = BUSY.saturating_mul(refused);
                 if waited < jobs.policy().patience {
                     // Certainly not ordered: what others order while this one waits is not ours.

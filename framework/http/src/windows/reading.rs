@@ -4,9 +4,9 @@ use headwater_core::{Error, Gap, Kind, Mend, Note, Page, Result, Timestamp};
 use serde_json::Value;
 
 use super::{
-    Found, OffsetPaging, WindowedList,
+    OffsetPaging, WindowPage, WindowedList,
     bounds::split_window,
-    place::{Ask, Offset, Step, Then, again, distinct, halves},
+    step::{NextStep, Offset, PageRequest, Step, again, distinct, halves},
 };
 use crate::{
     client::Response,
@@ -17,7 +17,7 @@ use crate::{
 /// Pages of a chain: one that comes twice shows only to who reads two.
 const FEWEST_PAGES: u64 = 2;
 /// Rows that a service may put on top of a page that is as large as was asked for.
-const MOST_ON_TOP: u64 = 10;
+const MAX_ON_TOP: u64 = 10;
 /// Statuses by which a service says that a page is too large for it.
 const TOO_LARGE: &[u16] = &[502, 504];
 
@@ -31,7 +31,7 @@ impl WindowedList {
                 notes,
                 ..Page::new(response.body, cut.records)
             },
-            then: Then::NextWindow,
+            then: NextStep::NextWindow,
         })
     }
 
@@ -54,14 +54,14 @@ impl WindowedList {
         let distinct = distinct(&found);
         // A page as large as was asked for says nothing of what follows it, nor does a total that is too small; a page that
         // is much larger is all there is.
-        let is_all = match given > size + MOST_ON_TOP {
+        let is_all = match given > size + MAX_ON_TOP {
             true => total <= distinct,
             false => given < size && total == distinct,
         };
         if is_all {
             return Ok(Step {
                 page: found,
-                then: Then::NextWindow,
+                then: NextStep::NextWindow,
             });
         }
         // The total is too small, so that nothing says how many there are: read on until nothing comes.
@@ -78,7 +78,7 @@ impl WindowedList {
             self.met.go_on(window, &offset);
             return Ok(Step {
                 page: found,
-                then: Then::At(offset),
+                then: NextStep::At(offset),
             });
         }
         if total > paging.cap {
@@ -87,7 +87,7 @@ impl WindowedList {
             }
             return Ok(Step {
                 page: Page::empty(),
-                then: Then::Split(split_window(window, total, paging.cap)?),
+                then: NextStep::Split(split_window(window, total, paging.cap)?),
             });
         }
         let uncounted = distinct.saturating_sub(total);
@@ -107,7 +107,7 @@ impl WindowedList {
                 total: Some(total),
                 ..Page::empty()
             },
-            then: Then::Opened(offset),
+            then: NextStep::Opened(offset),
         })
     }
 
@@ -121,7 +121,7 @@ impl WindowedList {
         offset: Offset,
     ) -> Result<Step> {
         let offset = self.met.place(window, offset);
-        let Ask {
+        let PageRequest {
             skip,
             wanted,
             limit,
@@ -143,7 +143,7 @@ impl WindowedList {
         // A second reading meets the same ones.
         let is_repeated = new == 0 && given > 0 && !offset.is_overlapping;
         if !with_total && (is_beyond || is_repeated || given < wanted) {
-            let recount = Then::At(Offset {
+            let recount = NextStep::At(Offset {
                 recount: true,
                 ..offset
             });
@@ -214,7 +214,7 @@ impl WindowedList {
         let new = self.met.count_new(window, offset.floor, &prints);
         let has_known = new < given;
         if has_known && !offset.recount {
-            let again = Then::At(Offset {
+            let again = NextStep::At(Offset {
                 recount: true,
                 ..offset
             });
@@ -253,7 +253,7 @@ impl WindowedList {
         total: Option<u64>,
     ) -> Result<Step> {
         if offset.end > offset.floor() || offset.up > 0 {
-            return Ok(Then::At(offset).into());
+            return Ok(NextStep::At(offset).into());
         }
         if let Some(total) = total.filter(|total| *total > offset.total) {
             return Ok(again(offset, total, paging.cap).into());
@@ -271,7 +271,7 @@ impl WindowedList {
             };
             return Ok(distrust(paging, anew)?.into());
         }
-        let mut step = Step::from(Then::NextWindow);
+        let mut step = Step::from(NextStep::NextWindow);
         if short > 0 || offset.is_open {
             let at_most = (!offset.is_open).then_some(short);
             step.page.gaps.push(self.others(window, at_most));
@@ -294,7 +294,7 @@ impl WindowedList {
 
     /// The same from its end, in steps of half a page: a row in the place of others pushes none out of sight.
     fn read_again(&self, offset: Offset) -> Step {
-        let mut step = Step::from(Then::At(Offset {
+        let mut step = Step::from(NextStep::At(Offset {
             end: offset.begin(),
             is_overlapping: true,
             recount: false,
@@ -308,14 +308,14 @@ impl WindowedList {
     /// Remembers what was met up to a place for the one where reading goes on.
     fn kept(&self, window: (Timestamp, Timestamp), at: Offset, mut step: Step) -> Step {
         match &step.then {
-            Then::At(offset) => self.met.go_on(window, offset),
-            Then::NextWindow => {
+            NextStep::At(offset) => self.met.go_on(window, offset),
+            NextStep::NextWindow => {
                 let short = self.met.end(window, &at);
                 if short > 0 && step.page.gaps.is_empty() {
                     step.page.gaps.push(self.others(window, Some(short)));
                 }
             }
-            Then::Split(_) | Then::Opened(_) | Then::AtNextRun(..) => {
+            NextStep::Split(_) | NextStep::Opened(_) | NextStep::AtNextRun(..) => {
                 self.met.leave(window, at.floor);
             }
         }
@@ -405,7 +405,7 @@ impl WindowedList {
         skip: u64,
         limit: u32,
         with_total: bool,
-    ) -> Result<Option<(Found, u64)>> {
+    ) -> Result<Option<(WindowPage, u64)>> {
         let mut request = self
             .request(window)
             .query(paging.skip, skip)
@@ -473,7 +473,7 @@ impl WindowedList {
     /// The same place with the next smaller page size.
     fn shrink(&self, paging: &OffsetPaging, offset: Offset) -> Step {
         let size = (offset.size + 1).min(paging.sizes.len() - 1);
-        let mut step = Step::from(Then::At(Offset { size, ..offset }));
+        let mut step = Step::from(NextStep::At(Offset { size, ..offset }));
         step.page.notes.push(Note {
             code: "page_too_large",
             message: format!(
@@ -486,14 +486,14 @@ impl WindowedList {
 }
 
 /// The records are there, but the service gives fewer at a time than it was asked for, or others.
-fn distrust(paging: &OffsetPaging, offset: Offset) -> Result<Then> {
+fn distrust(paging: &OffsetPaging, offset: Offset) -> Result<NextStep> {
     if offset.size + 1 == paging.sizes.len() {
         return Err(Error::new(
             Kind::DataInvalid,
             "the pages do not add up to the total of the list: one was too short, or came twice",
         ));
     }
-    Ok(Then::At(Offset {
+    Ok(NextStep::At(Offset {
         size: offset.size + 1,
         // The last page may have had no room for records beyond the total.
         up: if offset.is_last_chain() {

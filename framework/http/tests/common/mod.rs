@@ -17,11 +17,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    AnyStream, BaseUrl, Body, Context, Egress, Failure, Hold, Page, Position, Result, Secret,
-    StreamSpec, Timestamp, Transport, TransportError,
+    AnyStream, BaseUrl, Body, Context, Egress, Failure, Page, Position, Result, Secret, StreamSpec,
+    Timestamp, Transport, TransportError, Wait,
 };
 use headwater_http::{Client, ClientBuilder, RetryPolicy, context};
-use headwater_testkit::{Script, Walk};
+use headwater_testkit::{PassDriver, Script};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket},
@@ -78,12 +78,12 @@ pub async fn pages(
     partition: &Position,
     token: Option<Position>,
 ) -> Result<Vec<Page<Position, Position>>> {
-    let mut walk = Walk::from_places([(kept(partition), token)]);
+    let mut walk = PassDriver::from_places([(kept(partition), token)]);
     let mut pages = Vec::new();
     while let Some(ready) = walk.first() {
         assert!(pages.len() < 5_000, "reading does not end");
         let mut page = stream.fetch(ready.partition, ready.token).await?;
-        if let Some(Hold::NextRun(error)) = page.hold.take() {
+        if let Some(Wait::NextRun(error)) = page.wait.take() {
             return Err(error);
         }
         walk.arrived(ready.id, &page);
@@ -94,7 +94,7 @@ pub async fn pages(
 }
 
 /// The rest of a pass after being written down and read again.
-pub fn again(walk: &Walk) -> Walk {
+pub fn again(walk: &PassDriver) -> PassDriver {
     serde_json::from_str(&serde_json::to_string(walk).unwrap()).unwrap()
 }
 

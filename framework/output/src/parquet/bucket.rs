@@ -25,7 +25,7 @@ use url::{Host, Url};
 
 use super::{
     manifest::{is_part, manifest_name, manifest_sequence},
-    place::{Part, Place},
+    place::{ObjectPlace, Part},
 };
 
 /// The folder of everything that is not rows. No stream is called so.
@@ -35,7 +35,7 @@ const PIECE: usize = 8 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Enough for a piece at 30 KiB a second.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
-const MOST_RETRIES: usize = 5;
+const MAX_RETRIES: usize = 5;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A run that ends does not wait longer for the removal of what it gives up.
@@ -79,7 +79,7 @@ impl Bucket {
             .with_allow_http(is_plain)
             .with_http_connector(Connector { is_plain })
             .with_retry(RetryConfig {
-                max_retries: MOST_RETRIES,
+                max_retries: MAX_RETRIES,
                 retry_timeout: RETRY_TIMEOUT,
                 ..RetryConfig::default()
             });
@@ -182,7 +182,7 @@ impl Service {
     }
 }
 
-impl Place for Bucket {
+impl ObjectPlace for Bucket {
     fn name(&self) -> String {
         self.service.name.clone()
     }

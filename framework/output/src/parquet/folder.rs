@@ -10,14 +10,14 @@ use std::{
 use headwater_core::{Error, Kind, Result};
 use headwater_host::{
     Locked, busy,
-    create::{self, Access, Beside, make_new, open_or_make_lock},
+    create::{self, Access, ReplacementFile, make_new, open_or_make_lock},
 };
 
 #[cfg(test)]
 use super::faults::step;
 use super::{
     manifest::{is_part, manifest_name, manifest_sequence},
-    place::{Part, Place},
+    place::{ObjectPlace, Part},
 };
 
 /// The folder of everything that is not rows. No stream is called so.
@@ -53,7 +53,7 @@ impl Folder {
     }
 }
 
-impl Place for Folder {
+impl ObjectPlace for Folder {
     fn name(&self) -> String {
         self.root.display().to_string()
     }
@@ -189,7 +189,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 /// Puts a whole document where there is none. False where there is one.
 fn put(path: &Path, text: &[u8]) -> io::Result<bool> {
     step("create")?;
-    let mut beside = Beside::new(path, Access::of_records()?)?;
+    let mut beside = ReplacementFile::new(path, Access::of_records()?)?;
     step("write")?;
     beside.fill(text)?;
     step("sync")?;

@@ -93,7 +93,7 @@ pub(super) fn begin(folder: &Path) -> (ParquetSink, State) {
     (sink, state)
 }
 
-fn write(sink: &mut ParquetSink, stream: &str, records: &[&str]) -> headwater_host::Written {
+fn write(sink: &mut ParquetSink, stream: &str, records: &[&str]) -> headwater_host::WriteCounts {
     sink.write(stream, &mut records.iter().map(|record| record.as_bytes()))
         .unwrap()
 }

@@ -29,7 +29,7 @@ pub(super) struct Fates {
 
 /// A row in the table that has a key of the batch.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct StoredKey {
     pub digest: String,
     pub is_current: bool,
     /// Read only where it matters.
@@ -38,7 +38,7 @@ pub(super) struct Found {
 
 /// A row as it will be in the table.
 struct Slot {
-    found: Found,
+    found: StoredKey,
     /// The row of the batch that takes this place.
     row: Option<usize>,
 }
@@ -50,7 +50,7 @@ impl Fates {
         table: &Table,
         has_mark: bool,
         places: &[usize],
-        found: Vec<Found>,
+        found: Vec<StoredKey>,
         record: impl Fn(usize) -> &'a [u8],
     ) {
         let mut slots: Vec<Slot> = found
@@ -95,7 +95,7 @@ impl Fates {
                         self.digests.insert(place, own.clone());
                     }
                     slots.push(Slot {
-                        found: Found {
+                        found: StoredKey {
                             digest: own,
                             is_current: has_mark,
                             record: None,

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io::Write, ops::Range};
 use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result};
 use headwater_host::{
-    Written,
+    WriteCounts,
     canonical::{digest, key_part},
     fields::for_each_field,
 };
@@ -15,7 +15,7 @@ use postgres::{
 };
 
 use super::{
-    fates::{Fate, Fates, Found},
+    fates::{Fate, Fates, StoredKey},
     table::Table,
     value::{fields, push, push_bytes, push_null},
 };
@@ -176,7 +176,7 @@ impl Rows {
         table: &Table,
         mark: Option<i64>,
         statements: &Statements,
-        written: &mut Written,
+        written: &mut WriteCounts,
     ) -> Result<(), postgres::Error> {
         let fates = match &statements.replace {
             Some(replace) => self.fates(client, table, mark, replace)?,
@@ -242,7 +242,7 @@ impl Rows {
                 suspects.push(places);
                 continue;
             }
-            let found = is_known.then(|| Found {
+            let found = is_known.then(|| StoredKey {
                 digest: String::new(),
                 is_current,
                 record: None,
@@ -260,12 +260,12 @@ impl Rows {
         let keys = self.keys(table, &firsts);
         let mut given = parameters(&keys);
         given.push(&mark);
-        let mut found: Vec<Vec<Found>> = vec![Vec::new(); suspects.len()];
+        let mut found: Vec<Vec<StoredKey>> = vec![Vec::new(); suspects.len()];
         for answer in client.query(&replace.examine, &given)? {
             let place: i64 = answer.get(0);
             let place = usize::try_from(place - 1).ok();
             if let Some(rows) = place.and_then(|place| found.get_mut(place)) {
-                rows.push(Found {
+                rows.push(StoredKey {
                     digest: answer.get(1),
                     is_current: answer.get(2),
                     record: Some(answer.get::<_, String>(3).into_bytes()),

@@ -14,7 +14,7 @@ use crate::{
 /// What PostgreSQL would cut off silently.
 pub(super) const LONGEST_NAME: usize = 63;
 /// PostgreSQL's limit, which counts what is kept beside the fields.
-const MOST_COLUMNS: usize = 1_600;
+const MAX_COLUMNS: usize = 1_600;
 /// What a page of an index has room for, less what it keeps beside the key.
 const LONGEST_KEY: usize = 2_600;
 /// Columns that every table has already.
@@ -94,12 +94,12 @@ impl Table {
         let key: &[&str] = if is_keyed { &fields } else { &[] };
         let columns = merge(&name, remembered, columns(spec), key)?;
         let ours = if is_keyed { OURS.len() } else { 2 };
-        if columns.len() + ours > MOST_COLUMNS {
+        if columns.len() + ours > MAX_COLUMNS {
             return Err(invalid(format!(
                 "the stream {} has {} fields, and a table of PostgreSQL takes {} at most; choose another destination",
                 spec.name,
                 columns.len(),
-                MOST_COLUMNS - ours
+                MAX_COLUMNS - ours
             )));
         }
         let place = |field: &&str| columns.iter().position(|column| column.field == **field);

@@ -9,9 +9,9 @@ use serde::de::IgnoredAny;
 use crate::{columns::ColumnKind, moment::microseconds};
 
 /// Digits that a numeric takes in front of its decimal point.
-const MOST_WHOLE_DIGITS: i64 = 131_072;
+const MAX_WHOLE_DIGITS: i64 = 131_072;
 /// Digits that a numeric takes behind its decimal point.
-const MOST_DECIMALS: i64 = 16_383;
+const MAX_DECIMALS: i64 = 16_383;
 /// How deep objects and lists may lie in each other. The server's parser has a stack, and it is not ours.
 const DEEPEST: usize = 1_000;
 /// PostgreSQL counts from the year 2000.
@@ -117,7 +117,7 @@ fn numeric(value: &[u8]) -> Option<Vec<u8>> {
     let digits = &digits[..digits.len() - trailing];
     // How many of the digits stand before the point; below zero, how many zeros come between the two.
     let point = i64::try_from(whole.len()).ok()? - i64::try_from(leading).ok()? + exponent;
-    if scale > MOST_DECIMALS {
+    if scale > MAX_DECIMALS {
         return None;
     }
     if digits.is_empty() {
@@ -128,7 +128,7 @@ fn numeric(value: &[u8]) -> Option<Vec<u8>> {
             numeric_bytes(&[], 0, false, scale)
         };
     }
-    if point > MOST_WHOLE_DIGITS {
+    if point > MAX_WHOLE_DIGITS {
         return None;
     }
 

@@ -1,6 +1,6 @@
 //! Rows on their way into a table: a new one, one that is there already, or one beside it.
 
-use headwater_host::{Written, canonical::digest};
+use headwater_host::{WriteCounts, canonical::digest};
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::{row::Row, tables::Table};
@@ -15,7 +15,7 @@ pub(super) struct Writer<'run> {
     find: Option<CachedStatement<'run>>,
     touch: Option<CachedStatement<'run>>,
     update: Option<CachedStatement<'run>>,
-    pub written: Written,
+    pub written: WriteCounts,
 }
 
 impl<'run> Writer<'run> {
@@ -27,7 +27,7 @@ impl<'run> Writer<'run> {
             find: None,
             touch: None,
             update: None,
-            written: Written::default(),
+            written: WriteCounts::default(),
         }
     }
 
@@ -102,7 +102,7 @@ impl<'run> Writer<'run> {
         row: &Row<'_, '_>,
         record: &[u8],
         own: &str,
-    ) -> rusqlite::Result<(Vec<Kept>, Vec<Place>)> {
+    ) -> rusqlite::Result<(Vec<Kept>, Vec<RowPosition>)> {
         let table = self.table;
         let find = prepared(self.connection, &mut self.find, &table.statements.find)?;
         row.bind_key(find)?;
@@ -129,7 +129,7 @@ impl<'run> Writer<'run> {
                 digest: found.get(3)?,
                 relation,
             });
-            places.push(Place {
+            places.push(RowPosition {
                 number: found.get(0)?,
                 is_deleted: found.get(2)?,
             });
@@ -165,7 +165,7 @@ impl<'run> Writer<'run> {
 }
 
 /// Where a row is, and whether it is marked as deleted.
-struct Place {
+struct RowPosition {
     number: i64,
     is_deleted: bool,
 }

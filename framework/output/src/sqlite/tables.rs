@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// SQLite's limit for the columns of a table.
-const MOST_COLUMNS: usize = 2000;
+const MAX_COLUMNS: usize = 2000;
 
 /// The table of a stream.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(super) struct Statements {
 }
 
 /// What our own table remembers of a table.
-struct Known {
+struct StoredTable {
     connection: String,
     stream: String,
     mode: String,
@@ -240,7 +240,7 @@ impl Planner<'_> {
         found.map_err(|error| problem(self.path, error))
     }
 
-    fn known(&self, name: &str) -> Result<Option<Known>> {
+    fn known(&self, name: &str) -> Result<Option<StoredTable>> {
         if !self.remembers {
             return Ok(None);
         }
@@ -269,7 +269,7 @@ impl Planner<'_> {
                 self.path.display()
             )));
         };
-        Ok(Some(Known {
+        Ok(Some(StoredTable {
             connection,
             stream,
             mode,
@@ -314,7 +314,7 @@ impl Planner<'_> {
         names().map_err(|error| problem(self.path, error))
     }
 
-    fn mode(&self, stream: &StreamSpec, table: &str, known: Option<&Known>) -> Result<Mode> {
+    fn mode(&self, stream: &StreamSpec, table: &str, known: Option<&StoredTable>) -> Result<Mode> {
         let asked = self.options.mode;
         if asked == Some(Mode::Upsert) && stream.key.is_empty() {
             return Err(invalid(format!(
@@ -364,7 +364,7 @@ impl Planner<'_> {
         &self,
         stream: &StreamSpec,
         table: &str,
-        known: Option<Known>,
+        known: Option<StoredTable>,
         actual: BTreeSet<String>,
     ) -> Result<(Vec<TableColumn>, Option<usize>)> {
         let path = self.path.display();
@@ -403,9 +403,9 @@ impl Planner<'_> {
         }
         let ours = if stream.key.is_empty() { 2 } else { OURS.len() };
         let count = all.len() + ours;
-        if count > MOST_COLUMNS {
+        if count > MAX_COLUMNS {
             return Err(invalid(format!(
-                "the table {table} of the stream {} would have {count} columns; SQLite's limit is {MOST_COLUMNS}",
+                "the table {table} of the stream {} would have {count} columns; SQLite's limit is {MAX_COLUMNS}",
                 stream.name
             )));
         }

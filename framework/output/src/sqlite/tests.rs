@@ -9,7 +9,7 @@ mod schema;
 use std::path::{Path, PathBuf};
 
 use headwater_core::{Result, StreamSpec};
-use headwater_host::{Sink, State, Written};
+use headwater_host::{Sink, State, WriteCounts};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,11 +20,11 @@ use crate::{Mode, TableOptions};
 const CONNECTOR: &str = "acme";
 
 /// A folder with a file in it, and a connection that writes to it.
-struct Place {
+struct Fixture {
     folder: TempDir,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -44,7 +44,7 @@ impl Place {
     }
 
     /// One run that writes these records and commits.
-    fn write(&self, stream: &StreamSpec, records: &[&str]) -> Written {
+    fn write(&self, stream: &StreamSpec, records: &[&str]) -> WriteCounts {
         self.write_with(TableOptions::default(), stream, records)
             .unwrap()
     }
@@ -54,7 +54,7 @@ impl Place {
         options: TableOptions,
         stream: &StreamSpec,
         records: &[&str],
-    ) -> Result<Written> {
+    ) -> Result<WriteCounts> {
         let mut sink = self.sink_of("main", options);
         let mut state = sink.load(CONNECTOR)?.unwrap();
         sink.restore(std::slice::from_ref(stream), &state)?;
@@ -69,7 +69,7 @@ impl Place {
     }
 }
 
-fn write(sink: &mut SqliteSink, stream: &str, records: &[&str]) -> Result<Written> {
+fn write(sink: &mut SqliteSink, stream: &str, records: &[&str]) -> Result<WriteCounts> {
     sink.write(stream, &mut records.iter().map(|record| record.as_bytes()))
 }
 

@@ -45,7 +45,7 @@ use crate::query::Query;
 use crate::reply::Reply;
 
 /// The largest workspace, in calls.
-const MOST_CALLS: u64 = 10_000_000;
+const MAX_CALLS: u64 = 10_000_000;
 
 /// The simulated API of one workspace.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl From<Refusal> for Reply {
 
 impl ClariCopilot {
     pub(crate) fn new(options: CopilotOptions, base_url: String) -> Self {
-        let calls = options.calls.min(MOST_CALLS);
+        let calls = options.calls.min(MAX_CALLS);
         Self {
             workspace: RwLock::new(Workspace::new(Population::new(options.seed, calls))),
             gate: Mutex::new(RateGate::new(options.limits)),

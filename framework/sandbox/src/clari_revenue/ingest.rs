@@ -12,7 +12,7 @@ use crate::random::{Purpose, draw};
 use crate::reply::Reply;
 
 /// The most records of one request (vendor document).
-const MOST_RECORDS: usize = 100;
+const MAX_RECORDS: usize = 100;
 
 const ENTITIES: &[&str] = &["account", "opportunity"];
 
@@ -79,14 +79,14 @@ fn check_records(body: &[u8], most: usize) -> Result<(), String> {
         }
     }
     if count > most {
-        return Err(format!("There can be {MOST_RECORDS} records at most"));
+        return Err(format!("There can be {MAX_RECORDS} records at most"));
     }
     Ok(())
 }
 
 pub(crate) fn upload(entity: &str, query: &Query, body: &[u8]) -> Reply {
     let checked = check(entity, query)
-        .and_then(|()| check_records(body, MOST_RECORDS).map_err(|error| bad_input(&error)));
+        .and_then(|()| check_records(body, MAX_RECORDS).map_err(|error| bad_input(&error)));
     match checked {
         Ok(()) => Reply::json(StatusCode::OK, &json!({})),
         Err(refusal) => refusal,

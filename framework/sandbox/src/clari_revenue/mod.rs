@@ -51,7 +51,7 @@ use crate::reply::{Content, Reply};
 use crate::sliding_window::SlidingWindow;
 
 /// Keys of more entries than this are not listed.
-const MOST_KEYS: u64 = 2_000_000;
+const MAX_KEYS: u64 = 2_000_000;
 
 /// A download link is good for so many seconds (proposed).
 const LINK_LIFE: i64 = 15 * 60;
@@ -599,7 +599,7 @@ impl ClariRevenue {
         if ids.is_empty() {
             return errors::opportunity("oppId is missing");
         }
-        if ids.len() > opportunities::MOST_IDS {
+        if ids.len() > opportunities::MAX_IDS {
             return errors::opportunity("there can be 100 oppId at most");
         }
         let found: Vec<Value> = ids
@@ -652,7 +652,7 @@ impl ClariRevenue {
         drop(data);
         let selected = self.selected(forecast, period)?;
         match name {
-            "forecast_entries" if selected.count() <= MOST_KEYS => Some(selected.entry_keys()),
+            "forecast_entries" if selected.count() <= MAX_KEYS => Some(selected.entry_keys()),
             "forecast_users" => Some(selected.users.clone().map(tenant::user_id).collect()),
             "forecast_fields" => Some(selected.fields().map(|field| field.id.to_owned()).collect()),
             "time_periods" => Some(vec![selected.quarter.id()]),

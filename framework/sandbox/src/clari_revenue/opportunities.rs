@@ -7,7 +7,7 @@ use crate::ids;
 use crate::random::{Purpose, Rolls};
 
 /// The most ids of one request (vendor document).
-pub(crate) const MOST_IDS: usize = 100;
+pub(crate) const MAX_IDS: usize = 100;
 
 const OPPORTUNITY: &str = "006";
 const ACCOUNT: &str = "001";

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::names::{FIRST_NAMES, LAST_NAMES, Name};
 
 /// The most entries of one export.
-const MOST_ENTRIES: u64 = 100_000_000;
+const MAX_ENTRIES: u64 = 100_000_000;
 
 /// Weeks of a quarter that the size of the tenant is made for.
 const WEEKS: u64 = 13;
@@ -130,7 +130,7 @@ pub(crate) struct Tenant {
 
 impl Tenant {
     pub(crate) fn new(seed: u64, entries: u64) -> Self {
-        let entries = entries.min(MOST_ENTRIES);
+        let entries = entries.min(MAX_ENTRIES);
         let calls = match entries {
             0..100 => 1,
             100..1_000 => 2,

@@ -9,7 +9,7 @@ use super::options::{ClaribiOptions, Ids};
 use crate::ids::{uuid, uuid_index};
 use crate::random::{Purpose, draw, draw_below, pick_at};
 
-const MOST_DATA_SOURCES: u64 = 1_000_000;
+const MAX_DATA_SOURCES: u64 = 1_000_000;
 
 const REPORTS_PER_DATA_SOURCE: u64 = 3;
 
@@ -70,7 +70,7 @@ impl Catalogue {
     pub(crate) fn new(options: &ClaribiOptions) -> Self {
         Self {
             seed: options.seed,
-            data_sources: options.data_sources.min(MOST_DATA_SOURCES),
+            data_sources: options.data_sources.min(MAX_DATA_SOURCES),
             as_of: options.as_of.as_millisecond(),
             added_reports: RwLock::default(),
         }

@@ -17,10 +17,10 @@ use crate::{
     answer::json,
     app::{App, form},
     body::{Json, Path},
-    events::AreWanted,
+    events::WantsEvents,
     guard::Caller,
     operations::Operation,
-    probing::{Permitted, Tester, connector, ready},
+    probing::{CheckedInput, Tester, connector, ready},
     problem::Problem,
 };
 
@@ -190,7 +190,8 @@ async fn validate(
     let connector = connector(&app, &id)?;
     let form = form(&*connector)?;
     let entered = draft.config.clone();
-    let permitted = Permitted::entered(&app, &caller, (&connector, &form), entered, &Value::Null);
+    let permitted =
+        CheckedInput::entered(&app, &caller, (&connector, &form), entered, &Value::Null);
     // As it was sent, so that it is noticed what is tidied.
     let judged = permitted.and_then(|_| connector.validate(draft.config.clone()));
     let (errors, notices) = match judged {
@@ -218,7 +219,7 @@ async fn probe_draft(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    wanted: AreWanted,
+    wanted: WantsEvents,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;

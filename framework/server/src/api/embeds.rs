@@ -17,7 +17,7 @@ use super::connections::{actor, find};
 use crate::{
     answer::json,
     app::App,
-    embeds::{LIFE, Purpose, Wanted},
+    embeds::{EmbedTarget, LIFE, Purpose},
     guard::Caller,
     once::{self, once},
     operations::Operation,
@@ -75,7 +75,7 @@ struct View {
 
 /// An embed as it is kept for whoever asks again.
 #[derive(Serialize, Deserialize)]
-struct Made {
+struct EmbedReply {
     id: String,
     expires_at: Timestamp,
 }
@@ -101,7 +101,7 @@ async fn create(
     Ok(json(StatusCode::CREATED, &shown.await?))
 }
 
-async fn make(app: &App, caller: &Caller, new: New) -> Result<Made, Problem> {
+async fn make(app: &App, caller: &Caller, new: New) -> Result<EmbedReply, Problem> {
     let origin = permitted(app, &new.origin)?;
     let (wanted, what) = wanted(app, &new).await?;
     let unexpected = |error| Error::new(Kind::Unexpected, "the clock is off").caused_by(error);
@@ -114,10 +114,10 @@ async fn make(app: &App, caller: &Caller, new: New) -> Result<Made, Problem> {
     app.store(move |store| store.note(&actor, &what, new.connection.as_deref(), "done"))
         .await
         .map_err(Problem::of_store)?;
-    Ok(Made { id, expires_at })
+    Ok(EmbedReply { id, expires_at })
 }
 
-fn shown(app: &App, made: Made) -> Result<View, Problem> {
+fn shown(app: &App, made: EmbedReply) -> Result<View, Problem> {
     let Some(token) = app.embeds.token(&made.id) else {
         let text = "the embed of this Idempotency-Key is not known any more; take a new one";
         return Err(Problem::new(StatusCode::CONFLICT, "embed_unknown", text));
@@ -155,12 +155,12 @@ fn permitted(app: &App, origin: &str) -> Result<Origin, Problem> {
 }
 
 /// The form that is wanted, and the same in words for the audit.
-async fn wanted(app: &App, new: &New) -> Result<(Wanted, String), Problem> {
+async fn wanted(app: &App, new: &New) -> Result<(EmbedTarget, String), Problem> {
     match (&new.connector, &new.connection, new.purpose) {
         (Some(id), None, None) => {
             let connector = connector(app, id)?.about().id.to_owned();
             let what = format!("add {connector}");
-            Ok((Wanted::New { connector }, what))
+            Ok((EmbedTarget::New { connector }, what))
         }
         (None, Some(name), Some(purpose)) => {
             let found = find(app, name.clone()).await?;
@@ -169,7 +169,7 @@ async fn wanted(app: &App, new: &New) -> Result<(Wanted, String), Problem> {
                 Purpose::Repair => "repair",
                 Purpose::Rotate => "rotate",
             };
-            let wanted = Wanted::Saved {
+            let wanted = EmbedTarget::Saved {
                 connection: found.connection.name,
                 connector: found.connection.connector,
                 purpose,

@@ -17,9 +17,9 @@ use http::StatusCode;
 use crate::{
     answer::json,
     app::App,
-    events::{self, AreWanted},
+    events::{self, WantsEvents},
     operations::Operation,
-    probing::{Ready, Tester, admit},
+    probing::{ResolvedInput, Tester, admit},
     problem::Problem,
 };
 
@@ -39,8 +39,8 @@ pub(crate) fn operations() -> Vec<Operation> {
 /// Answers with a report, or with its checks as they are made. `keep` gets the report before it is told.
 async fn answer_probe<F: Future<Output = ()> + Send>(
     app: Arc<App>,
-    ready: &Ready,
-    wanted: AreWanted,
+    ready: &ResolvedInput,
+    wanted: WantsEvents,
     tester: Tester,
     keep: impl FnOnce(ProbeReport) -> F + Send + 'static,
 ) -> Result<Response, Problem> {

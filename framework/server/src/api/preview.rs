@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::{Extension, extract::State, response::Response};
 use headwater_core::StreamSpec;
 use headwater_host::{
-    Delivery, Ending, Redaction, RunOptions, Sink, State as Position, Written, run,
+    Delivery, Ending, Redaction, RunOptions, Sink, State as Position, WriteCounts, run,
 };
 use headwater_store::Scope;
 use http::{Method, StatusCode};
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How many records a preview has at most, and without asking.
-const MOST_RECORDS: u64 = 100;
+const MAX_RECORDS: u64 = 100;
 const RECORDS: u64 = 20;
 /// A person waits for it.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ pub(super) fn operations() -> Vec<Operation> {
             preview,
         )
         .summary("The first records of a stream; personal data is masked unless it is asked for")
-        .body::<Wanted>()
+        .body::<PreviewRequest>()
         .answer::<Preview>(200, "The records.")
         .problems([409, 422, 502]),
     ]
@@ -54,7 +54,7 @@ pub(super) fn operations() -> Vec<Operation> {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "NewPreview")]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct PreviewRequest {
     /// The stream.
     pub stream: String,
     /// How many records at most.
@@ -82,7 +82,7 @@ async fn preview(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    Json(wanted): Json<Wanted>,
+    Json(wanted): Json<PreviewRequest>,
 ) -> Result<Response, Problem> {
     let shown = look(&app, &caller, name, wanted).await?;
     Ok(json(StatusCode::OK, &shown))
@@ -93,11 +93,11 @@ pub(crate) async fn look(
     app: &Arc<App>,
     caller: &Caller,
     name: String,
-    wanted: Wanted,
+    wanted: PreviewRequest,
 ) -> Result<Preview, Problem> {
     let limit = wanted.limit.unwrap_or(RECORDS);
-    if !(1..=MOST_RECORDS).contains(&limit) {
-        let text = format!("limit is from 1 to {MOST_RECORDS}");
+    if !(1..=MAX_RECORDS).contains(&limit) {
+        let text = format!("limit is from 1 to {MAX_RECORDS}");
         return Err(Problem::bad_request(text));
     }
     if wanted.reveal {
@@ -113,7 +113,7 @@ pub(crate) async fn look(
     app.store(move |store| store.note(&actor, what, Some(&name), "started"))
         .await
         .map_err(Problem::of_store)?;
-    let taken = Taken::default();
+    let taken = MemorySink::default();
     let (_stop, stopped) = watch::channel(false);
     let options = RunOptions {
         limit: Some(limit),
@@ -156,15 +156,15 @@ pub(crate) async fn look(
 
 /// A sink that keeps what it gets in memory.
 #[derive(Clone, Default)]
-struct Taken(Arc<Mutex<Vec<Box<RawValue>>>>);
+struct MemorySink(Arc<Mutex<Vec<Box<RawValue>>>>);
 
-impl Taken {
+impl MemorySink {
     fn records(&self) -> Vec<Box<RawValue>> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Sink for Taken {
+impl Sink for MemorySink {
     fn delivery(&self) -> Delivery {
         Delivery::RecordsFirst
     }
@@ -177,8 +177,8 @@ impl Sink for Taken {
         &mut self,
         _: &str,
         records: &mut dyn Iterator<Item = &[u8]>,
-    ) -> headwater_core::Result<Written> {
-        let mut written = Written::default();
+    ) -> headwater_core::Result<WriteCounts> {
+        let mut written = WriteCounts::default();
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
             taken.extend(serde_json::from_slice::<Box<RawValue>>(record).ok());

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Extension, extract::State, response::Response};
 use headwater_core::Timestamp;
-use headwater_store::{Schedule, Scheduled, Scope, When};
+use headwater_store::{Schedule, ScheduledRun, Scope, When};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    connections::{self, Found, IF_MATCH, actor, find, shown},
+    connections::{self, ConnectionWithForm, IF_MATCH, actor, find, shown},
     syncs::default_destination,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     guard::Caller,
     operations::Operation,
     problem::Problem,
-    times::{LONGEST, SHORTEST, Times, Unusable},
+    times::{LONGEST, SHORTEST, ScheduleError, Times},
 };
 
 /// How many of its next times a schedule shows.
@@ -104,7 +104,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn of(scheduled: &Scheduled) -> Self {
+    pub(crate) fn of(scheduled: &ScheduledRun) -> Self {
         let schedule = &scheduled.schedule;
         let (every_seconds, cron, time_zone) = match schedule.when.clone() {
             When::Every(seconds) => (Some(seconds), None, None),
@@ -161,7 +161,7 @@ async fn set(
 pub(crate) async fn save(
     app: &App,
     caller: &Caller,
-    found: &Found,
+    found: &ConnectionWithForm,
     revision: i64,
     new: New,
 ) -> Result<(), Problem> {
@@ -180,7 +180,11 @@ pub(crate) async fn save(
 }
 
 /// The next times of what is to be kept, the first one as it would be due now.
-pub(crate) fn next_times(app: &App, found: &Found, new: New) -> Result<Vec<Timestamp>, Problem> {
+pub(crate) fn next_times(
+    app: &App,
+    found: &ConnectionWithForm,
+    new: New,
+) -> Result<Vec<Timestamp>, Problem> {
     let schedule = schedule(app, found, new)?;
     let first = due(found, &schedule)?;
     if schedule.is_paused {
@@ -190,7 +194,7 @@ pub(crate) fn next_times(app: &App, found: &Found, new: New) -> Result<Vec<Times
 }
 
 /// The next times of a schedule that is kept, if there are any.
-pub(crate) fn kept_times(found: &Found) -> Vec<Timestamp> {
+pub(crate) fn kept_times(found: &ConnectionWithForm) -> Vec<Timestamp> {
     let scheduled = found.connection.schedule.iter();
     let mut running = scheduled.filter(|scheduled| !scheduled.schedule.is_paused);
     running.next().map_or_else(Vec::new, |scheduled| {
@@ -198,7 +202,7 @@ pub(crate) fn kept_times(found: &Found) -> Vec<Timestamp> {
     })
 }
 
-fn times_from(found: &Found, schedule: &Schedule, first: Timestamp) -> Vec<Timestamp> {
+fn times_from(found: &ConnectionWithForm, schedule: &Schedule, first: Timestamp) -> Vec<Timestamp> {
     let Ok(times) = Times::of(&schedule.when, first) else {
         return vec![first];
     };
@@ -210,7 +214,7 @@ fn times_from(found: &Found, schedule: &Schedule, first: Timestamp) -> Vec<Times
 }
 
 /// What is to be kept, if it can be carried out as things are.
-fn schedule(app: &App, found: &Found, new: New) -> Result<Schedule, Problem> {
+fn schedule(app: &App, found: &ConnectionWithForm, new: New) -> Result<Schedule, Problem> {
     let when = new.when()?;
     let catalog = found.connector.catalog();
     let is_known = |name: &String| catalog.iter().any(|stream| stream.name == name);
@@ -246,9 +250,9 @@ fn schedule(app: &App, found: &Found, new: New) -> Result<Schedule, Problem> {
 }
 
 /// When the next run is due. An interval that is set again as it is keeps its beat.
-fn due(found: &Found, schedule: &Schedule) -> Result<Timestamp, Problem> {
+fn due(found: &ConnectionWithForm, schedule: &Schedule) -> Result<Timestamp, Problem> {
     let (name, now) = (&found.connection.name, Timestamp::now());
-    let refused = |Unusable { member, message }| Problem::parameter(member, &message);
+    let refused = |ScheduleError { member, message }| Problem::parameter(member, &message);
     let times = Times::of(&schedule.when, now).map_err(refused)?;
     let before = found.connection.schedule.as_ref();
     let before = before.filter(|before| before.schedule.when == schedule.when);

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use headwater_core::Timestamp;
-use headwater_store::{ListedRun, Noted, RunsAfter, Scope, Store};
+use headwater_store::{AuditNote, ListedRun, RunsAfter, Scope, Store};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -369,7 +369,7 @@ async fn cancel(
 pub(crate) fn stop(app: &App, caller: &Caller, id: &str) {
     if let Some(sync) = app.runs.find(id) {
         sync.stop();
-        app.notes.add(Noted {
+        app.notes.add(AuditNote {
             actor: actor(caller),
             what: "sync cancelled",
             connection: Some(sync.connection.clone()),

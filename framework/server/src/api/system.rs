@@ -130,7 +130,7 @@ async fn audit(
     let next = (rows.len() == limit)
         .then(|| rows.last().map(|last| last.id))
         .flatten();
-    let entry = |row: headwater_store::Audited| Entry {
+    let entry = |row: headwater_store::AuditRow| Entry {
         id: row.id,
         at: row.time,
         who: row.who,

@@ -13,7 +13,7 @@ use axum::{
     Extension,
     response::{IntoResponse, Response},
 };
-use headwater_console::{Author, CredentialForm, Purpose, Source, Tested, answer, author};
+use headwater_console::{Author, CredentialForm, ProbeResult, Purpose, Source, answer, author};
 use headwater_core::{
     About, AnyConnector, FieldError, FieldKind, Finding, FormModel, Notice, ProbeClass, Timestamp,
     lint, simulate, tidy, validate,
@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::{
-    Posted, Visit,
+    FormBody, Visit,
     credential::{failures, may_skip},
     gallery::source_of,
 };
@@ -64,27 +64,27 @@ struct Draft {
 
 /// What stands around a form: that of a connector, or of none.
 #[derive(Clone, Copy, Default)]
-struct Around {
+struct FormContext {
     about: Option<&'static About>,
     streams: [&'static str; STREAMS],
 }
 
 /// What is to be seen of a draft.
 #[derive(Default)]
-struct Look {
+struct DraftView {
     /// Why there is nothing.
     problem: Option<String>,
     findings: Vec<Finding>,
-    seen: Option<Seen>,
+    seen: Option<RenderedForm>,
 }
 
 /// A form that can be shown, and what became of it.
-struct Seen {
+struct RenderedForm {
     form: FormModel,
     answer: Value,
     errors: Vec<FieldError>,
     notices: Vec<Notice>,
-    tested: Option<Tested>,
+    tested: Option<ProbeResult>,
 }
 
 pub(super) async fn open(
@@ -115,7 +115,7 @@ pub(super) async fn open(
 
 pub(super) async fn show(
     Extension(visit): Extension<Visit>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
     let class = posted.text("class");
@@ -149,7 +149,7 @@ async fn answer_with(visit: &Visit, draft: Draft) -> Result<Response, Problem> {
         return Err(too_large());
     }
     let around = match draft.connector.as_str() {
-        "" => Around::default(),
+        "" => FormContext::default(),
         id => around(&*connector(&visit.app, id)?),
     };
     let Ok(_place) = LOOKS.try_acquire() else {
@@ -168,10 +168,10 @@ async fn answer_with(visit: &Visit, draft: Draft) -> Result<Response, Problem> {
     Ok(page(visit, draft, look, around))
 }
 
-fn around(connector: &dyn AnyConnector) -> Around {
-    let mut around = Around {
+fn around(connector: &dyn AnyConnector) -> FormContext {
+    let mut around = FormContext {
         about: Some(connector.about()),
-        ..Around::default()
+        ..FormContext::default()
     };
     for (place, stream) in around.streams.iter_mut().zip(connector.catalog()) {
         *place = stream.name;
@@ -179,22 +179,22 @@ fn around(connector: &dyn AnyConnector) -> Around {
     around
 }
 
-fn look(draft: &Draft, around: Around) -> Look {
+fn look(draft: &Draft, around: FormContext) -> DraftView {
     let schema = match read_once(draft.schema.as_bytes()) {
         Ok(schema) => schema,
         Err(error) => {
-            return Look {
+            return DraftView {
                 problem: Some(format!("this is not JSON: {error}")),
-                ..Look::default()
+                ..DraftView::default()
             };
         }
     };
     let guide = around.about.map(|about| about.guide);
     let findings = lint(&schema, guide, &|answer| validate(&schema, &answer));
     if findings.iter().any(|finding| finding.is_refused) {
-        return Look {
+        return DraftView {
             findings,
-            ..Look::default()
+            ..DraftView::default()
         };
     }
     let title = schema.get("title").and_then(Value::as_str);
@@ -204,16 +204,16 @@ fn look(draft: &Draft, around: Around) -> Look {
         guide.unwrap_or_default(),
         &schema,
     );
-    Look {
+    DraftView {
         seen: form.ok().map(|form| seen(form, &schema, draft, around)),
         findings,
-        ..Look::default()
+        ..DraftView::default()
     }
 }
 
 /// The form as it was filled in, or empty, with what its test says.
-fn seen(form: FormModel, schema: &Value, draft: &Draft, around: Around) -> Seen {
-    let mut seen = Seen {
+fn seen(form: FormModel, schema: &Value, draft: &Draft, around: FormContext) -> RenderedForm {
+    let mut seen = RenderedForm {
         answer: Value::Object(Map::new()),
         errors: Vec::new(),
         notices: Vec::new(),
@@ -242,7 +242,7 @@ fn seen(form: FormModel, schema: &Value, draft: &Draft, around: Around) -> Seen 
             .collect();
         let report = simulate(&seen.form, &seen.answer, &streams, class);
         seen.errors = failures(&report);
-        seen.tested = Some(Tested {
+        seen.tested = Some(ProbeResult {
             report,
             at: Timestamp::now(),
             seconds: 0.2,
@@ -252,7 +252,7 @@ fn seen(form: FormModel, schema: &Value, draft: &Draft, around: Around) -> Seen 
     seen
 }
 
-fn page(visit: &Visit, draft: Draft, look: Look, around: Around) -> Response {
+fn page(visit: &Visit, draft: Draft, look: DraftView, around: FormContext) -> Response {
     let status = match look.problem {
         Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
         None => StatusCode::OK,

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use axum::{Extension, response::Response};
 use headwater_console::{
-    Access, Age, Change, ConnectionDetail, RunRow, SavedSecret, Source, Status, Tested, Tile, Use,
-    connection,
+    Access, Age, Change, ConnectionDetail, ProbeResult, RunRow, SavedSecret, Source, Status, Tile,
+    Use, connection,
 };
 use headwater_core::{Check, ConfigPatch, FormModel, Outcome, ProbeReport, Timestamp};
-use headwater_store::{Audited, LastCheck, Scheduled, Scope, Store};
+use headwater_store::{AuditRow, LastCheck, ScheduledRun, Scope, Store};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Posted, Visit,
+    FormBody, Visit,
     credential::open_pointers,
     gallery::{expiry, source_of, status_of},
     see_other,
@@ -24,8 +24,8 @@ use super::{
 use crate::{
     api::{
         connections::{
-            self, Found, Unreadable, View, actor, find, leads_elsewhere, merge, save_change,
-            schedule_of, streams_of, unreadable, unwatched, view,
+            self, ConnectionWithForm, Unreadable, View, actor, find, leads_elsewhere, merge,
+            save_change, schedule_of, streams_of, unreadable, unwatched, view,
         },
         syncs::of_connection,
     },
@@ -52,7 +52,7 @@ pub(super) async fn show(
 pub(super) async fn act(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     let path = format!("/connections/{name}");
     let done = match posted.text("action") {
@@ -134,7 +134,7 @@ async fn undo(visit: &Visit, name: &str, revision: Result<i64, Problem>) -> Resu
     undone.await.map_err(Problem::of_store)
 }
 
-async fn delete(visit: &Visit, name: &str, posted: &Posted) -> Result<(), Problem> {
+async fn delete(visit: &Visit, name: &str, posted: &FormBody) -> Result<(), Problem> {
     let caller = visit.may(Scope::Admin)?;
     let actor = actor(caller);
     let revision = posted.revision()?;
@@ -153,8 +153,8 @@ async fn delete(visit: &Visit, name: &str, posted: &Posted) -> Result<(), Proble
 }
 
 /// What stops to work without a connection: its schedule.
-fn uses(schedule: Option<&Scheduled>) -> Vec<Use> {
-    let used = |scheduled: &Scheduled| Use {
+fn uses(schedule: Option<&ScheduledRun>) -> Vec<Use> {
+    let used = |scheduled: &ScheduledRun| Use {
         title: format!("the schedule to {}", scheduled.schedule.destination),
         path: format!("/connections/{}/streams", scheduled.connection),
     };
@@ -344,7 +344,7 @@ async fn history(visit: &Visit, name: &str) -> Result<Vec<Change>, Problem> {
     Ok(rows.into_iter().map(change).collect())
 }
 
-fn change(row: Audited) -> Change {
+fn change(row: AuditRow) -> Change {
     Change {
         at: row.time,
         who: row.who,
@@ -357,12 +357,12 @@ fn change(row: Audited) -> Change {
 }
 
 /// A kept test, as far as it is for people.
-fn tested(found: &Found) -> Option<Tested> {
+fn tested(found: &ConnectionWithForm) -> Option<ProbeResult> {
     let check = found.connection.last_check.as_ref()?;
     let checks = checks_of(check);
     let took = checks.iter().filter_map(|check| check.latency);
     let allowances = Vec::deserialize(&check.said.report["allowances"]);
-    Some(Tested {
+    Some(ProbeResult {
         at: check.checked,
         seconds: took.map(|took| took.as_secs_f64()).sum(),
         request_id: None,
@@ -375,7 +375,7 @@ fn tested(found: &Found) -> Option<Tested> {
 }
 
 /// What the last test would have in the config and is not there yet. Never a secret.
-pub(super) fn offer(found: &Found) -> Option<ConfigPatch> {
+pub(super) fn offer(found: &ConnectionWithForm) -> Option<ConfigPatch> {
     let check = found.connection.last_check.as_ref()?;
     let mut offered = ConfigPatch::deserialize(&check.said.report["patch"]).ok()?;
     let open = open_pointers(&found.form);
@@ -387,7 +387,7 @@ pub(super) fn offer(found: &Found) -> Option<ConfigPatch> {
 }
 
 /// The change (JSON Merge Patch) that the last test offers.
-fn offered_change(found: &Found) -> Option<Value> {
+fn offered_change(found: &ConnectionWithForm) -> Option<Value> {
     let mut change = Value::Null;
     offer(found)?.apply(&mut change);
     Some(change)

@@ -12,7 +12,8 @@ use std::{
 
 use axum::{Extension, response::Response};
 use headwater_console::{
-    CredentialForm, LONGEST_TITLE, Purpose, Tested, answer, credential, left_empty, title_of_copy,
+    CredentialForm, LONGEST_TITLE, ProbeResult, Purpose, answer, credential, left_empty,
+    title_of_copy,
 };
 use headwater_core::{
     AnyConnector, ConfigPatch, Date, FieldError, FieldKind, FormModel, Notice, Outcome,
@@ -24,7 +25,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Posted, Visit,
+    FormBody, Visit,
     connection::{offer, secrets_of},
     gallery::source_of,
     see_other,
@@ -50,12 +51,12 @@ pub(super) struct Reason {
 
 /// The connection that a new one begins as a copy of, without its secrets.
 #[derive(Deserialize)]
-pub(super) struct Copied {
+pub(super) struct CopyQuery {
     from: Option<String>,
 }
 
 /// What a form is about.
-pub(super) struct Place {
+pub(super) struct FormPurpose {
     purpose: Purpose,
     path: String,
     back: String,
@@ -70,7 +71,7 @@ pub(super) struct Place {
 
 /// What is in a form, and what came of it.
 #[derive(Default)]
-struct Entered {
+struct FormInput {
     title: String,
     description: String,
     /// A day, or what was typed in the place of one.
@@ -81,13 +82,13 @@ struct Entered {
     replacing: BTreeSet<String>,
     errors: Vec<FieldError>,
     notices: Vec<Notice>,
-    tested: Option<Tested>,
+    tested: Option<ProbeResult>,
 }
 
 pub(super) async fn open_new(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
-    Query(copied): Query<Copied>,
+    Query(copied): Query<CopyQuery>,
 ) -> Result<Response, Problem> {
     let place = adding(&visit, &id)?;
     let mut entered = saved(&visit, &place);
@@ -108,7 +109,7 @@ pub(super) async fn open_new(
 pub(super) async fn post_new(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     let place = adding(&visit, &id)?;
     act(&visit, place, &posted).await
@@ -133,7 +134,7 @@ pub(super) async fn post_edit(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
     Query(reason): Query<Reason>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     let place = changing(&visit, name, edit(reason)).await?;
     act(&visit, place, &posted).await
@@ -150,7 +151,7 @@ pub(super) async fn open_rotate(
 pub(super) async fn post_rotate(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     let place = changing(&visit, name, Purpose::Rotate).await?;
     act(&visit, place, &posted).await
@@ -163,10 +164,10 @@ fn edit(reason: Reason) -> Purpose {
     }
 }
 
-pub(super) fn adding(visit: &Visit, id: &str) -> Result<Place, Problem> {
+pub(super) fn adding(visit: &Visit, id: &str) -> Result<FormPurpose, Problem> {
     visit.may(Scope::Admin)?;
     let connector = connector(&visit.app, id)?;
-    Ok(Place {
+    Ok(FormPurpose {
         purpose: Purpose::Add,
         path: format!("/sources/{id}/add"),
         back: format!("/sources/{id}"),
@@ -182,7 +183,7 @@ pub(super) async fn changing(
     visit: &Visit,
     name: String,
     purpose: Purpose,
-) -> Result<Place, Problem> {
+) -> Result<FormPurpose, Problem> {
     visit.may(Scope::Admin)?;
     let back = format!("/connections/{name}");
     let found = match find(&visit.app, name.clone()).await {
@@ -201,7 +202,7 @@ pub(super) async fn changing(
         Purpose::Rotate => (Purpose::Rotate, format!("{back}/rotate")),
         other => (other, format!("{back}/edit")),
     };
-    Ok(Place {
+    Ok(FormPurpose {
         purpose,
         path,
         back,
@@ -213,11 +214,11 @@ pub(super) async fn changing(
     })
 }
 
-fn entering_again(left: Unreadable, back: String) -> Result<Place, Problem> {
+fn entering_again(left: Unreadable, back: String) -> Result<FormPurpose, Problem> {
     let Some((connector, form)) = left.connector.clone() else {
         return Err(left.problem);
     };
-    Ok(Place {
+    Ok(FormPurpose {
         purpose: Purpose::Again,
         path: format!("{back}/edit"),
         back,
@@ -230,18 +231,18 @@ fn entering_again(left: Unreadable, back: String) -> Result<Place, Problem> {
 }
 
 /// What is saved, as the form begins with it; no more than a name for a new connection.
-fn saved(visit: &Visit, place: &Place) -> Entered {
+fn saved(visit: &Visit, place: &FormPurpose) -> FormInput {
     if let Some(left) = &place.left {
-        return Entered {
+        return FormInput {
             title: left.remains.title.clone(),
             description: left.remains.description.clone(),
             expires: typed(left.remains.expires),
             version: left.remains.revision.to_string(),
             answer: left.open_config(),
-            ..Entered::default()
+            ..FormInput::default()
         };
     }
-    let entered = place.saved.as_ref().map(|saved| Entered {
+    let entered = place.saved.as_ref().map(|saved| FormInput {
         title: saved.title.clone(),
         description: saved.description.clone(),
         // That of new secrets is another one.
@@ -251,12 +252,12 @@ fn saved(visit: &Visit, place: &Place) -> Entered {
         },
         version: saved.revision.to_string(),
         answer: view(&place.form, saved).config,
-        ..Entered::default()
+        ..FormInput::default()
     });
-    entered.unwrap_or_else(|| Entered {
+    entered.unwrap_or_else(|| FormInput {
         title: suggested_title(visit, place),
         answer: Value::Object(Map::new()),
-        ..Entered::default()
+        ..FormInput::default()
     })
 }
 
@@ -276,7 +277,7 @@ fn adds_by_embed(visit: &Visit) -> bool {
 }
 
 /// A name for a new connection, which people may keep: the source, and who adds it.
-fn suggested_title(visit: &Visit, place: &Place) -> String {
+fn suggested_title(visit: &Visit, place: &FormPurpose) -> String {
     let source = place.connector.about().name;
     let is_embedded = visit
         .caller
@@ -290,7 +291,7 @@ fn suggested_title(visit: &Visit, place: &Place) -> String {
 }
 
 /// The form with what is saved.
-pub(super) fn open(visit: &Visit, place: &Place) -> Response {
+pub(super) fn open(visit: &Visit, place: &FormPurpose) -> Response {
     show(visit, place, saved(visit, place), StatusCode::OK)
 }
 
@@ -303,17 +304,17 @@ fn notices_of(offer: &ConfigPatch) -> Vec<Notice> {
     offer.set.keys().map(notice).collect()
 }
 
-async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, Problem> {
+async fn act(visit: &Visit, place: FormPurpose, posted: &FormBody) -> Result<Response, Problem> {
     let caller = visit.may(Scope::Admin)?;
     let action = posted.text("action");
-    let mut entered = Entered {
+    let mut entered = FormInput {
         title: posted.text("title").to_owned(),
         description: posted.text("description").replace("\r\n", "\n"),
         expires: posted.text("expires").to_owned(),
         version: posted.text("version").to_owned(),
         answer: answer(&place.form, posted.pairs()),
         replacing: posted.all("replacing").map(str::to_owned).collect(),
-        ..Entered::default()
+        ..FormInput::default()
     };
     let (replaced, kept) = (posted.text("replace"), posted.text("keep"));
     if !replaced.is_empty() || !kept.is_empty() {
@@ -331,7 +332,7 @@ async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, P
         return Ok(show(visit, &place, entered, status));
     }
     let started = Instant::now();
-    let tested = |report: ProbeReport| Tested {
+    let tested = |report: ProbeReport| ProbeResult {
         report,
         at: Timestamp::now(),
         seconds: started.elapsed().as_secs_f64(),
@@ -370,8 +371,8 @@ async fn act(visit: &Visit, place: Place, posted: &Posted) -> Result<Response, P
 async fn save(
     visit: &Visit,
     caller: &Caller,
-    place: &Place,
-    entered: &Entered,
+    place: &FormPurpose,
+    entered: &FormInput,
     test: bool,
 ) -> Result<String, Problem> {
     let (app, revision) = (&visit.app, entered.version.parse());
@@ -412,7 +413,7 @@ async fn save(
 async fn test(
     visit: &Visit,
     caller: &Caller,
-    place: &Place,
+    place: &FormPurpose,
     entered: &Value,
 ) -> Result<ProbeReport, Problem> {
     let app = &visit.app;
@@ -532,7 +533,12 @@ pub(super) fn may_skip(report: &ProbeReport) -> bool {
     checks.all(|check| check.code != "not_allowed")
 }
 
-fn show(visit: &Visit, place: &Place, mut entered: Entered, status: StatusCode) -> Response {
+fn show(
+    visit: &Visit,
+    place: &FormPurpose,
+    mut entered: FormInput,
+    status: StatusCode,
+) -> Response {
     let source = source_of(&*place.connector);
     let seen = place.saved.as_ref().map(|saved| view(&place.form, saved));
     let saved_secrets = seen.as_ref().map(secrets_of).unwrap_or_default();

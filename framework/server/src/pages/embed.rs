@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     body::Path,
-    embeds::{Progress, Purpose, Wanted},
+    embeds::{EmbedTarget, Progress, Purpose},
     guard,
     origin::Origin,
     problem::Problem,
@@ -74,8 +74,8 @@ pub(super) async fn form(
         ));
     };
     let place = match &embed.wanted {
-        Wanted::New { connector } => adding(&visit, connector)?,
-        Wanted::Saved {
+        EmbedTarget::New { connector } => adding(&visit, connector)?,
+        EmbedTarget::Saved {
             connection,
             purpose,
             ..

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
-use super::{Posted, Visit, connection::test, see_other, with_query};
+use super::{FormBody, Visit, connection::test, see_other, with_query};
 use crate::{
     api::connections::{Line, find, page},
     app::App,
@@ -42,7 +42,7 @@ pub(super) struct Search {
 
 /// What was done just now.
 #[derive(Deserialize)]
-pub(super) struct Added {
+pub(super) struct AddedQuery {
     added: Option<String>,
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn source(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
     Query(search): Query<Search>,
-    Query(done): Query<Added>,
+    Query(done): Query<AddedQuery>,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
     let connector = connector(&visit.app, &id)?;
@@ -173,7 +173,7 @@ pub(super) async fn source(
 /// Goes on with the credential that was chosen.
 pub(super) async fn go_on(
     Extension(visit): Extension<Visit>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
     let name = posted.text("connection").to_owned();
@@ -190,7 +190,7 @@ pub(super) async fn go_on(
 /// Tests again what needs attention, as many as a page shows.
 pub(super) async fn retest(
     Extension(visit): Extension<Visit>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Use)?;
     if posted.text("action") != "retest" {

@@ -5,11 +5,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use headwater_console::{Login, SCRIPT, STYLE, Theme, login};
-use headwater_store::{Noted, TokenHash};
+use headwater_store::{AuditNote, TokenHash};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
-use super::{Posted, THEME_COOKIE, Visit, local, see_other};
+use super::{FormBody, THEME_COOKIE, Visit, local, see_other};
 use crate::{
     api::connections::actor,
     app::App,
@@ -20,14 +20,14 @@ use crate::{
 
 /// Where to go after the login.
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct LoginQuery {
     #[serde(default)]
     next: String,
 }
 
 pub(super) async fn show(
     Extension(visit): Extension<Visit>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<LoginQuery>,
 ) -> Response {
     let view = Login {
         next: local(&asked.next).to_owned(),
@@ -40,7 +40,7 @@ pub(super) async fn show(
 pub(super) async fn enter(
     Extension(visit): Extension<Visit>,
     client: Option<Extension<Client>>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     let next = local(posted.text("next"));
     let client = client.map(|Extension(client)| client.0);
@@ -76,7 +76,7 @@ pub(super) async fn leave(Extension(visit): Extension<Visit>, headers: HeaderMap
 }
 
 fn note(app: &App, caller: &Caller, what: &'static str) {
-    app.notes.add(Noted {
+    app.notes.add(AuditNote {
         actor: actor(caller),
         what,
         connection: None,
@@ -84,7 +84,7 @@ fn note(app: &App, caller: &Caller, what: &'static str) {
     });
 }
 
-pub(super) async fn theme(Extension(visit): Extension<Visit>, posted: Posted) -> Response {
+pub(super) async fn theme(Extension(visit): Extension<Visit>, posted: FormBody) -> Response {
     let theme = Theme::named(posted.text("theme")).name();
     let secure = match visit.app.options.tls {
         Some(_) => "; Secure",

@@ -247,9 +247,9 @@ fn local(path: &str) -> &str {
 }
 
 /// What a form sent.
-pub(crate) struct Posted(Vec<(String, String)>);
+pub(crate) struct FormBody(Vec<(String, String)>);
 
-impl<S: Send + Sync> FromRequest<S> for Posted {
+impl<S: Send + Sync> FromRequest<S> for FormBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -260,7 +260,7 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
     }
 }
 
-impl Posted {
+impl FormBody {
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = self.0.iter().filter(move |(known, _)| known == name);
         named.map(|(_, value)| value.as_str())

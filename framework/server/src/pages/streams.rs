@@ -13,11 +13,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Posted, Visit, see_other, with_query};
+use super::{FormBody, Visit, see_other, with_query};
 use crate::{
     api::{
-        connections::{Found, StreamView, actor, find, streams_of},
-        preview::{Wanted, look},
+        connections::{ConnectionWithForm, StreamView, actor, find, streams_of},
+        preview::{PreviewRequest, look},
         schedules::{self, New},
     },
     body::{Path, Query},
@@ -29,22 +29,22 @@ use crate::{
 /// How many characters of a value a preview shows.
 const LONGEST_VALUE: usize = 200;
 /// How many columns it has.
-const MOST_COLUMNS: usize = 60;
+const MAX_COLUMNS: usize = 60;
 
 /// The stream to look at.
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub(super) struct StreamQuery {
     stream: Option<String>,
 }
 
 /// What was done with the schedule just now.
 #[derive(Deserialize)]
-pub(super) struct Done {
+pub(super) struct DoneQuery {
     done: Option<String>,
 }
 
 /// What was entered of the choice, or is saved of it.
-struct Chosen {
+struct StreamsInput {
     streams: BTreeSet<String>,
     destination: String,
     is_redacted: bool,
@@ -58,11 +58,11 @@ struct Chosen {
 pub(super) async fn choose(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
-    Query(done): Query<Done>,
+    Query(done): Query<DoneQuery>,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
     let found = find(&visit.app, name).await?;
-    let chosen = Chosen {
+    let chosen = StreamsInput {
         done: match done.done.as_deref() {
             Some("saved") => Some(ScheduleChange::Saved),
             Some("removed") => Some(ScheduleChange::Removed),
@@ -74,7 +74,7 @@ pub(super) async fn choose(
 }
 
 /// What the schedule of a connection says; without one, everything that can be read.
-fn saved(visit: &Visit, found: &Found) -> Chosen {
+fn saved(visit: &Visit, found: &ConnectionWithForm) -> StreamsInput {
     let all = streams_of(found);
     let scheduled = found.connection.schedule.as_ref();
     let scheduled = scheduled.map(|scheduled| &scheduled.schedule);
@@ -91,7 +91,7 @@ fn saved(visit: &Visit, found: &Found) -> Chosen {
         Some(When::Every(seconds)) => (Frequency::Every(seconds), String::new(), String::new()),
         Some(When::Cron { expression, zone }) => (Frequency::Cron, expression, zone),
     };
-    Chosen {
+    StreamsInput {
         streams: all
             .iter()
             .filter(is_chosen)
@@ -117,11 +117,11 @@ fn saved(visit: &Visit, found: &Found) -> Chosen {
 pub(super) async fn chosen(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     let caller = visit.may(Scope::Use)?;
     let found = find(&visit.app, name).await?;
-    let mut chosen = Chosen {
+    let mut chosen = StreamsInput {
         streams: posted.all("stream").map(str::to_owned).collect(),
         destination: posted.text("destination").trim().to_owned(),
         is_redacted: posted.text("redact") == "true",
@@ -168,8 +168,8 @@ pub(super) async fn chosen(
 async fn run(
     visit: &Visit,
     caller: &Caller,
-    found: &Found,
-    chosen: &Chosen,
+    found: &ConnectionWithForm,
+    chosen: &StreamsInput,
 ) -> Result<String, Problem> {
     let order = Order {
         connection: found.connection.name.clone(),
@@ -186,9 +186,9 @@ async fn run(
 /// Sets, changes or takes away the schedule.
 async fn save(
     visit: &Visit,
-    posted: &Posted,
-    found: &Found,
-    chosen: &Chosen,
+    posted: &FormBody,
+    found: &ConnectionWithForm,
+    chosen: &StreamsInput,
 ) -> Result<String, Problem> {
     let caller = visit.may(Scope::Admin)?;
     let (app, name) = (&visit.app, found.connection.name.clone());
@@ -205,7 +205,11 @@ async fn save(
 }
 
 /// Shows when what was entered would run, and changes nothing.
-fn next_times(visit: &Visit, found: &Found, chosen: &mut Chosen) -> Result<(), Problem> {
+fn next_times(
+    visit: &Visit,
+    found: &ConnectionWithForm,
+    chosen: &mut StreamsInput,
+) -> Result<(), Problem> {
     if let Some(new) = new_schedule(found, chosen) {
         chosen.schedule.next = schedules::next_times(&visit.app, found, new)?;
     }
@@ -213,7 +217,7 @@ fn next_times(visit: &Visit, found: &Found, chosen: &mut Chosen) -> Result<(), P
 }
 
 /// The schedule that was entered; none where it is to run by hand.
-fn new_schedule(found: &Found, chosen: &Chosen) -> Option<New> {
+fn new_schedule(found: &ConnectionWithForm, chosen: &StreamsInput) -> Option<New> {
     let schedule = &chosen.schedule;
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let (every_seconds, cron, time_zone) = match schedule.frequency {
@@ -266,7 +270,12 @@ fn error(pointer: &str, message: &str) -> FieldError {
     }
 }
 
-fn show(visit: &Visit, status: StatusCode, found: &Found, chosen: Chosen) -> Response {
+fn show(
+    visit: &Visit,
+    status: StatusCode,
+    found: &ConnectionWithForm,
+    chosen: StreamsInput,
+) -> Response {
     let row = |stream: StreamView| StreamRow {
         name: stream.spec.name.to_owned(),
         description: stream.spec.description.to_owned(),
@@ -325,7 +334,7 @@ pub(super) fn outcome_named(name: &str) -> Option<Outcome> {
 pub(super) async fn preview(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
-    Query(shown): Query<Shown>,
+    Query(shown): Query<StreamQuery>,
 ) -> Result<Response, Problem> {
     first_records(&visit, name, shown.stream, false).await
 }
@@ -334,7 +343,7 @@ pub(super) async fn preview(
 pub(super) async fn reveal(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     let stream = posted.text("stream");
     match posted.text("action") {
@@ -358,7 +367,7 @@ async fn first_records(
     let catalog = found.connector.catalog();
     let first = || catalog.first().map(|spec| spec.name.to_owned());
     let stream = stream.or_else(first).unwrap_or_default();
-    let wanted = Wanted {
+    let wanted = PreviewRequest {
         stream: stream.clone(),
         limit: None,
         reveal,
@@ -403,7 +412,7 @@ fn table(records: &[Box<RawValue>], key: &[&str]) -> (Vec<String>, Vec<Vec<Strin
     let own = key.iter().copied().filter(|name| names.contains(name));
     let columns: Vec<String> = own
         .chain(others)
-        .take(MOST_COLUMNS)
+        .take(MAX_COLUMNS)
         .map(str::to_owned)
         .collect();
     let rows = records.iter().map(|record| {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Posted, Visit, see_other, with_query};
+use super::{FormBody, Visit, see_other, with_query};
 use crate::{
     api::syncs::{View, find, page, stop},
     body::{Path, Query},
@@ -154,7 +154,7 @@ pub(super) async fn show(
 pub(super) async fn cancel(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
-    posted: Posted,
+    posted: FormBody,
 ) -> Result<Response, Problem> {
     let caller = visit.may(Scope::Use)?;
     let view = find(&visit.app, &id).await?;

@@ -61,7 +61,7 @@ fn killed_again_and_again_rows_and_position_agree() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let place = Place::new();
+    let place = Fixture::new();
     let mut last = 0;
     let mut runs_with_progress = 0;
     for _ in 0..KILLS {
@@ -96,7 +96,7 @@ fn where_any_write_fails_rows_and_position_agree() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let place = Place::new();
+    let place = Fixture::new();
     let mut last = 0;
     for limit_kib in (1..=20).map(|step| step * 150 + random.u64(..150)) {
         let limited = format!("trap '' XFSZ; ulimit -f {limit_kib}; exec \"$0\" \"$@\"");
@@ -150,7 +150,7 @@ impl Drop for Running {
     }
 }
 
-fn epoch(place: &Place) -> Option<i64> {
+fn epoch(place: &Fixture) -> Option<i64> {
     let connection = Connection::open(place.path()).ok()?;
     connection.busy_timeout(Duration::from_secs(5)).ok()?;
     let sql = "SELECT epoch FROM _headwater_state";
@@ -158,7 +158,7 @@ fn epoch(place: &Place) -> Option<i64> {
 }
 
 /// The number of rows that the position speaks of, which are there, each once.
-fn agreed_position(place: &Place) -> u64 {
+fn agreed_position(place: &Fixture) -> u64 {
     let mut sink = place.sink();
     let position = number(&sink.load(CONNECTOR).unwrap().unwrap());
     drop(sink);

@@ -1,7 +1,7 @@
 //! Keys that do not tell all records apart, rows that a pass did not see, and tables that lost what they had.
 
 use headwater_core::Kind;
-use headwater_host::{Deletes, Unseen};
+use headwater_host::{Deletes, UnseenRows};
 
 use super::*;
 
@@ -27,12 +27,12 @@ fn with_deletes(deletes: Deletes) -> TableOptions {
 
 /// One complete pass of a stream with its mark.
 fn pass(
-    place: &Place,
+    place: &Fixture,
     options: &TableOptions,
     stream: &StreamSpec,
     mark: u64,
     records: &[&str],
-) -> (Written, Option<Unseen>) {
+) -> (WriteCounts, Option<UnseenRows>) {
     let mut sink = place.sink_of("main", options.clone());
     let mut state = sink.load(CONNECTOR).unwrap().unwrap();
     sink.restore(std::slice::from_ref(stream), &state).unwrap();
@@ -43,13 +43,13 @@ fn pass(
     (written, unseen)
 }
 
-fn counts(written: Written) -> (u64, u64, u64) {
+fn counts(written: WriteCounts) -> (u64, u64, u64) {
     (written.records, written.deduplicated, written.collisions)
 }
 
 #[test]
 fn records_that_share_a_composed_key_are_all_kept_and_repeats_are_one_row() {
-    let place = Place::new();
+    let place = Fixture::new();
     let events: Vec<String> = (0..20)
         .map(|n| {
             format!(
@@ -80,7 +80,7 @@ fn records_that_share_a_composed_key_are_all_kept_and_repeats_are_one_row() {
 
 #[test]
 fn two_records_under_one_key_of_one_pass_are_counted_and_both_kept() {
-    let place = Place::new();
+    let place = Fixture::new();
     let options = TableOptions::default();
     let (one, other) = (r#"{"id":"a","count":1}"#, r#"{"id":"a","count":2}"#);
     let (written, _) = pass(&place, &options, &things(), 1, &[one, other, one, other]);
@@ -101,7 +101,7 @@ fn two_records_under_one_key_of_one_pass_are_counted_and_both_kept() {
 
 #[test]
 fn of_two_versions_of_one_pass_the_one_that_came_last_stays() {
-    let place = Place::new();
+    let place = Fixture::new();
     let stream = StreamSpec {
         cursor: Some("at"),
         ..things()
@@ -131,7 +131,7 @@ fn of_two_versions_of_one_pass_the_one_that_came_last_stays() {
 fn two_spellings_of_an_id_are_one_row() {
     let any = spec("things", &["id"], || json!({"properties": {"id": true}}));
     for stream in [things(), any] {
-        let place = Place::new();
+        let place = Fixture::new();
         let ids = [r#""a/b""#, r#""a\/b""#, r#""caf\u00e9""#, "\"café\""];
         let records = ids.map(|id| format!(r#"{{"id":{id}}}"#));
         let written = place.write(&stream, &records.each_ref().map(String::as_str));
@@ -142,12 +142,12 @@ fn two_spellings_of_an_id_are_one_row() {
 #[test]
 fn rows_that_a_complete_pass_did_not_see_are_kept_marked_or_removed() {
     for deletes in [Deletes::Keep, Deletes::Mark, Deletes::Remove] {
-        let place = Place::new();
+        let place = Fixture::new();
         let options = with_deletes(deletes);
         let (a, b, c) = (r#"{"id":"a"}"#, r#"{"id":"b"}"#, r#"{"id":"c","count":1}"#);
         pass(&place, &options, &things(), 1, &[a, b, c]);
         let (_, unseen) = pass(&place, &options, &things(), 2, &[a]);
-        assert_eq!(unseen, Some(Unseen { rows: 2, deletes }));
+        assert_eq!(unseen, Some(UnseenRows { rows: 2, deletes }));
         let deleted = match deletes {
             Deletes::Mark => "_deleted_at IS NOT NULL",
             Deletes::Keep | Deletes::Remove => "0",
@@ -167,14 +167,14 @@ fn rows_that_a_complete_pass_did_not_see_are_kept_marked_or_removed() {
             3,
             &[a, b, r#"{"id":"c","count":2}"#],
         );
-        assert_eq!(unseen, Some(Unseen { rows: 0, deletes }));
+        assert_eq!(unseen, Some(UnseenRows { rows: 0, deletes }));
         assert_eq!(
             place.query(&rows),
             ["'a' 3 0", "'b' 3 0", "'c' 3 0"],
             "{deletes:?}"
         );
     }
-    let place = Place::new();
+    let place = Fixture::new();
     let mut sink = place.sink_of("main", with_deletes(Deletes::Mark));
     let state = sink.load(CONNECTOR).unwrap().unwrap();
     let error = sink.restore(&[events()], &state).unwrap_err();
@@ -182,7 +182,7 @@ fn rows_that_a_complete_pass_did_not_see_are_kept_marked_or_removed() {
 }
 
 /// What an earlier version made: no marks, and a key without a digest.
-fn of_an_earlier_version(place: &Place, key: &str, rows: &str) {
+fn of_an_earlier_version(place: &Fixture, key: &str, rows: &str) {
     let file = Connection::open(place.path()).unwrap();
     let columns =
         r#""at" TEXT, "count" INTEGER, "id" TEXT, "is_open" BOOLEAN, "money" TEXT, "tags" TEXT"#;
@@ -203,7 +203,7 @@ fn of_an_earlier_version(place: &Place, key: &str, rows: &str) {
 
 #[test]
 fn a_table_of_an_earlier_version_goes_on_with_a_digest_in_its_key() {
-    let place = Place::new();
+    let place = Fixture::new();
     let at = "2026-01-31T10:00:00Z";
     let record = format!(r#"{{"id":"a","at":"{at}","count":1}}"#);
     place.write(&composed(), &[]);
@@ -233,7 +233,7 @@ fn a_table_of_an_earlier_version_goes_on_with_a_digest_in_its_key() {
 
 #[test]
 fn a_table_of_an_earlier_version_that_cannot_keep_both_says_so() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[]);
     of_an_earlier_version(&place, "id", r#"('a', NULL, 1, '{"id":"a","count":1}')"#);
     let options = with_deletes(Deletes::Mark);
@@ -246,7 +246,7 @@ fn a_table_of_an_earlier_version_that_cannot_keep_both_says_so() {
 #[test]
 fn a_table_that_lost_what_the_state_vouches_for_is_refused_until_its_stream_is_reset() {
     for loss in ["DROP TABLE things", "DELETE FROM things"] {
-        let place = Place::new();
+        let place = Fixture::new();
         place.write(&things(), &[r#"{"id":"a"}"#]);
         Connection::open(place.path())
             .unwrap()

@@ -8,7 +8,7 @@ use super::{super::file::lock_path, *};
 
 /// A run that gets as far as its first write.
 fn refused(
-    place: &Place,
+    place: &Fixture,
     connection: &str,
     options: TableOptions,
     streams: &[StreamSpec],
@@ -32,7 +32,7 @@ fn tables_of_somebody_else_are_left_alone() {
         "CREATE VIEW things AS SELECT 1 AS id",
         "CREATE TABLE mine (a); CREATE INDEX things ON mine (a)",
     ] {
-        let place = Place::new();
+        let place = Fixture::new();
         Connection::open(place.path())
             .unwrap()
             .execute_batch(foreign)
@@ -52,7 +52,7 @@ fn tables_of_somebody_else_are_left_alone() {
 
 #[test]
 fn tables_of_another_connection_are_left_alone() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     let error = refused(&place, "other", TableOptions::default(), &[things()]);
     says(
@@ -65,7 +65,7 @@ fn tables_of_another_connection_are_left_alone() {
 
 #[test]
 fn another_prefix_would_leave_records_behind_and_is_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     let error = refused(&place, "main", with_prefix("acme_"), &[things()]);
     says(&error, Kind::ConfigInvalid, "is in the table things in ");
@@ -84,7 +84,7 @@ fn reserved_names_ask_for_a_prefix() {
         "_headwater_state",
         "_Headwater_x",
     ] {
-        let place = Place::new();
+        let place = Fixture::new();
         let stream = StreamSpec { name, ..things() };
         let error = refused(
             &place,
@@ -105,7 +105,7 @@ fn reserved_names_ask_for_a_prefix() {
 
 #[test]
 fn streams_that_would_share_a_table_are_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     let streams = [
         things(),
         StreamSpec {
@@ -123,7 +123,7 @@ fn streams_that_would_share_a_table_are_refused() {
 
 #[test]
 fn a_mode_that_cannot_be_had_is_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     let error = refused(&place, "main", with_mode(Mode::Upsert), &[events()]);
     says(
         &error,
@@ -146,7 +146,7 @@ fn a_mode_that_cannot_be_had_is_refused() {
 
 #[test]
 fn a_table_with_another_key_is_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     let stream = StreamSpec {
         key: &["count"],
@@ -163,7 +163,7 @@ fn a_table_with_another_key_is_refused() {
 #[test]
 fn a_table_that_lost_a_column_is_refused() {
     for column in ["count", "_overflow"] {
-        let place = Place::new();
+        let place = Fixture::new();
         place.write(&things(), &[r#"{"id":"a"}"#]);
         let sql = format!("ALTER TABLE things DROP COLUMN {column}");
         Connection::open(place.path())
@@ -181,7 +181,7 @@ fn a_table_that_lost_a_column_is_refused() {
 
 #[test]
 fn a_file_of_a_newer_version_is_left_as_it_is() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     let newer = "UPDATE _headwater_format SET version = 2; DROP TABLE _headwater_tables";
     Connection::open(place.path())
@@ -214,7 +214,7 @@ fn a_state_that_cannot_be_used_is_never_a_silent_restart() {
         ("{\"headwater", "is damaged"),
         ("", "is empty"),
     ] {
-        let place = Place::new();
+        let place = Fixture::new();
         place.write(&things(), &[r#"{"id":"a"}"#]);
         let connection = Connection::open(place.path()).unwrap();
         connection
@@ -236,7 +236,7 @@ fn a_state_that_cannot_be_used_is_never_a_silent_restart() {
 
 #[test]
 fn what_is_no_database_is_left_as_it_is() {
-    let place = Place::new();
+    let place = Fixture::new();
     let text = "not a database, but long enough to look at. ".repeat(100);
     fs::write(place.path(), &text).unwrap();
     let error = place.sink().load(CONNECTOR).unwrap_err();
@@ -255,7 +255,7 @@ fn what_is_no_database_is_left_as_it_is() {
 
 #[test]
 fn a_folder_and_a_missing_folder_are_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     for path in [
         place.folder.path().to_owned(),
         place.folder.path().join("missing/records.db"),
@@ -273,7 +273,7 @@ fn a_folder_and_a_missing_folder_are_refused() {
 
 #[test]
 fn a_file_of_somebody_else_is_not_changed_by_a_refusal() {
-    let place = Place::new();
+    let place = Fixture::new();
     let own = Connection::open(place.path()).unwrap();
     own.execute_batch("CREATE TABLE things (mine)").unwrap();
     drop(own);
@@ -292,7 +292,7 @@ fn a_file_of_somebody_else_is_not_changed_by_a_refusal() {
 
 #[test]
 fn a_second_run_of_the_connection_is_refused_until_the_first_ends() {
-    let place = Place::new();
+    let place = Fixture::new();
     let mut first = place.sink();
     let mut second = place.sink();
     first.load(CONNECTOR).unwrap();
@@ -319,7 +319,7 @@ fn a_second_run_of_the_connection_is_refused_until_the_first_ends() {
 /// As on a file system without locks.
 #[test]
 fn of_two_runs_at_once_only_the_later_one_commits() {
-    let place = Place::new();
+    let place = Fixture::new();
     let mut first = place.sink();
     first.load(CONNECTOR).unwrap();
     first.restore(&[things()], &state(0)).unwrap();
@@ -356,7 +356,7 @@ fn of_two_runs_at_once_only_the_later_one_commits() {
 
 #[test]
 fn a_look_at_the_state_takes_no_run_and_leaves_nothing_behind() {
-    let place = Place::new();
+    let place = Fixture::new();
     let files = || {
         let mut names: Vec<_> = fs::read_dir(place.folder.path())
             .unwrap()
@@ -406,7 +406,7 @@ fn a_look_at_the_state_takes_no_run_and_leaves_nothing_behind() {
 #[test]
 fn after_a_malformed_record_nothing_is_committed_any_more() {
     for record in ["[]", "{\"id\":", "\u{feff}{}"] {
-        let place = Place::new();
+        let place = Fixture::new();
         place.write(&things(), &[r#"{"id":"a"}"#]);
         let mut sink = place.sink();
         let position = sink.load(CONNECTOR).unwrap().unwrap();
@@ -421,7 +421,7 @@ fn after_a_malformed_record_nothing_is_committed_any_more() {
 
 #[test]
 fn a_full_disk_takes_back_everything_since_the_last_commit() {
-    let place = Place::new();
+    let place = Fixture::new();
     let mut sink = place.sink();
     sink.load(CONNECTOR).unwrap();
     sink.restore(&[things()], &state(0)).unwrap();
@@ -454,7 +454,7 @@ fn a_full_disk_takes_back_everything_since_the_last_commit() {
 
 #[test]
 fn a_file_that_can_only_be_read_is_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o444)).unwrap();
     let opened = fs::OpenOptions::new().write(true).open(place.path());
@@ -482,7 +482,7 @@ fn a_file_that_can_only_be_read_is_refused() {
 
 #[test]
 fn a_file_that_another_program_keeps_is_waited_for_and_then_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     let mut sink = place.sink();
     sink.load(CONNECTOR).unwrap();
     sink.restore(&[things()], &state(0)).unwrap();
@@ -502,7 +502,7 @@ fn a_file_that_another_program_keeps_is_waited_for_and_then_refused() {
 
 #[test]
 fn a_damaged_file_is_named_as_such() {
-    let place = Place::new();
+    let place = Fixture::new();
     let large = format!(r#"{{"id":"b","tags":["{}"]}}"#, "x".repeat(1 << 20));
     place.write(&things(), &[&large]);
     let mut bytes = fs::read(place.path()).unwrap();
@@ -518,7 +518,7 @@ fn a_damaged_file_is_named_as_such() {
 
 #[test]
 fn a_sink_that_was_not_loaded_says_so() {
-    let place = Place::new();
+    let place = Fixture::new();
     let error = place.sink().restore(&[things()], &state(0)).unwrap_err();
     assert_eq!(error.kind(), Kind::Unexpected);
     assert_eq!(
@@ -529,7 +529,7 @@ fn a_sink_that_was_not_loaded_says_so() {
 
 #[test]
 fn the_file_and_what_sqlite_puts_beside_it_are_for_their_owner() {
-    let place = Place::new();
+    let place = Fixture::new();
     let mut sink = place.sink();
     let mut state = sink.load(CONNECTOR).unwrap().unwrap();
     sink.restore(&[things()], &state).unwrap();

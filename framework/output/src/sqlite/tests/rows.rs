@@ -4,16 +4,16 @@ use super::*;
 
 #[test]
 fn each_value_stands_in_its_column_as_it_was_sent() {
-    let place = Place::new();
+    let place = Fixture::new();
     let record = r#"{"id":"a","count":-9223372036854775808,"money":572.0,"is_open":true,"at":"2026-01-01T00:00:00+02:00","tags":[1.0, {"a":"b"}],"more":1e400}"#;
     let written = place.write(&things(), &[record]);
     assert_eq!(
         written,
-        Written {
+        WriteCounts {
             records: 1,
             deduplicated: 0,
             overflowed: 0,
-            ..Written::default()
+            ..WriteCounts::default()
         }
     );
     assert_eq!(
@@ -30,7 +30,7 @@ fn each_value_stands_in_its_column_as_it_was_sent() {
 
 #[test]
 fn the_digits_of_a_number_survive() {
-    let place = Place::new();
+    let place = Fixture::new();
     let numbers = [
         "572.0",
         "12345678901234567890.123",
@@ -58,7 +58,7 @@ fn the_digits_of_a_number_survive() {
 
 #[test]
 fn what_does_not_fit_its_column_overflows_and_is_counted() {
-    let place = Place::new();
+    let place = Fixture::new();
     let cases = [
         (r#""count":572.0"#, r#"{"count":572.0}"#),
         (
@@ -108,7 +108,7 @@ fn what_does_not_fit_its_column_overflows_and_is_counted() {
 
 #[test]
 fn texts_are_unescaped_and_the_last_of_two_equal_names_counts() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(
         &things(),
         &[r#" { "id" : "\u00e9\n\"\ud83d\ude00" , "count":1, "\u0063ount" : 2, "tags": "\u00e9", "at":null } "#],
@@ -121,7 +121,7 @@ fn texts_are_unescaped_and_the_last_of_two_equal_names_counts() {
 
 #[test]
 fn a_record_with_a_known_key_replaces_the_row() {
-    let place = Place::new();
+    let place = Fixture::new();
     let first = place.write(
         &things(),
         &[r#"{"id":"a","count":1,"money":1}"#, r#"{"id":"b"}"#],
@@ -151,7 +151,7 @@ fn a_record_with_a_known_key_replaces_the_row() {
 
 #[test]
 fn a_key_of_several_fields_is_one_key() {
-    let place = Place::new();
+    let place = Fixture::new();
     let stream = StreamSpec {
         key: &["id", "count"],
         ..things()
@@ -174,7 +174,7 @@ fn a_key_of_several_fields_is_one_key() {
 
 #[test]
 fn records_without_their_key_are_all_kept() {
-    let place = Place::new();
+    let place = Fixture::new();
     let records = [
         r#"{"count":1}"#,
         r#"{"count":1}"#,
@@ -188,7 +188,7 @@ fn records_without_their_key_are_all_kept() {
 
 #[test]
 fn a_key_of_the_wrong_type_still_tells_records_apart() {
-    let place = Place::new();
+    let place = Fixture::new();
     let records = [
         r#"{"id":7}"#,
         r#"{"id":"7"}"#,
@@ -212,7 +212,7 @@ fn a_key_of_the_wrong_type_still_tells_records_apart() {
 
 #[test]
 fn appended_records_are_rows_of_their_own() {
-    let place = Place::new();
+    let place = Fixture::new();
     let record = r#"{"id":"a"}"#;
     for _ in 0..2 {
         let written = place
@@ -227,7 +227,7 @@ fn appended_records_are_rows_of_their_own() {
 
 #[test]
 fn several_streams_and_connections_share_a_file() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     let mut other = place.sink_of("other", with_prefix("other_"));
     let mut position = other.load(CONNECTOR).unwrap().unwrap();
@@ -274,8 +274,8 @@ fn random_records_are_kept_whole() {
     assert_eq!(written.records, 500);
 }
 
-fn place_and_compare(records: &[String]) -> Written {
-    let place = Place::new();
+fn place_and_compare(records: &[String]) -> WriteCounts {
+    let place = Fixture::new();
     let texts: Vec<&str> = records.iter().map(String::as_str).collect();
     let written = place.write(&things(), &texts);
     let kept = place.query("SELECT _record FROM things ORDER BY rowid");

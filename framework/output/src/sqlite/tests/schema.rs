@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn fields_that_the_schema_gained_become_columns_with_the_first_rows() {
-    let place = Place::new();
+    let place = Fixture::new();
     let narrow = spec(
         "things",
         &["id"],
@@ -54,7 +54,7 @@ fn fields_that_the_schema_gained_become_columns_with_the_first_rows() {
 
 #[test]
 fn a_field_whose_kind_changed_keeps_its_column() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a","count":1}"#]);
     let changed = spec(
         "things",
@@ -74,7 +74,7 @@ fn a_field_whose_kind_changed_keeps_its_column() {
 
 #[test]
 fn tables_are_made_for_streams_without_records_too() {
-    let place = Place::new();
+    let place = Fixture::new();
     let mut sink = place.sink();
     sink.load(CONNECTOR).unwrap();
     sink.restore(&[things(), events()], &state(0)).unwrap();
@@ -85,7 +85,7 @@ fn tables_are_made_for_streams_without_records_too() {
 
 #[test]
 fn a_table_that_was_taken_away_is_made_again() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     Connection::open(place.path())
         .unwrap()
@@ -97,7 +97,7 @@ fn a_table_that_was_taken_away_is_made_again() {
 
 #[test]
 fn any_name_can_be_a_column() {
-    let place = Place::new();
+    let place = Fixture::new();
     let weird = spec("weird", &["select"], || {
         json!({"properties": {
             "select": {"type": "string"},
@@ -119,11 +119,11 @@ fn any_name_can_be_a_column() {
     let written = place.write(&weird, &[record, record]);
     assert_eq!(
         written,
-        Written {
+        WriteCounts {
             records: 1,
             deduplicated: 1,
             overflowed: 0,
-            ..Written::default()
+            ..WriteCounts::default()
         }
     );
     assert_eq!(
@@ -143,7 +143,7 @@ fn any_name_can_be_a_column() {
 fn any_name_can_be_a_table() {
     let long: &'static str = "very_long_".repeat(300).leak();
     for name in ["select", "table", "größe", "a\"b", "x'y", "a b", "1", long] {
-        let place = Place::new();
+        let place = Fixture::new();
         let stream = StreamSpec { name, ..things() };
         place.write(&stream, &[r#"{"id":"a"}"#]);
         let written = place.write(&stream, &[r#"{"id":"a"}"#]);
@@ -160,7 +160,7 @@ fn many_fields(count: usize) -> Value {
 
 #[test]
 fn a_table_can_have_a_thousand_columns() {
-    let place = Place::new();
+    let place = Fixture::new();
     let wide = spec("wide", &["field_0"], || many_fields(1000));
     let fields: Vec<String> = (0..1000)
         .map(|number| format!(r#""field_{number}":{number}"#))
@@ -175,7 +175,7 @@ fn a_table_can_have_a_thousand_columns() {
 
 #[test]
 fn more_columns_than_sqlite_has_are_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     let wide = spec("wide", &[], || many_fields(1999));
     let error = place
         .write_with(TableOptions::default(), &wide, &["{}"])

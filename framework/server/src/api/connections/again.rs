@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headwater_core::{AnyConnector, FieldKind, FormModel};
-use headwater_store::Remains;
+use headwater_store::CorruptConnection;
 use serde_json::{Map, Value};
 
 use super::{
@@ -16,13 +16,13 @@ use crate::{
     answer::changed,
     app::{App, form},
     guard::Caller,
-    probing::{Permitted, Ready, Tester, connector},
+    probing::{CheckedInput, ResolvedInput, Tester, connector},
     problem::Problem,
 };
 
 /// A connection that cannot be read.
 pub(crate) struct Unreadable {
-    pub remains: Remains,
+    pub remains: CorruptConnection,
     /// Why.
     pub problem: Problem,
     /// What it was a config of; none where that is not known here.
@@ -76,7 +76,7 @@ pub(crate) struct Again {
     pub form: FormModel,
     /// With its secrets.
     pub answer: Value,
-    pub config: Ready,
+    pub config: ResolvedInput,
 }
 
 /// Reads a config that keeps nothing of what was there: a change (JSON Merge Patch) of an empty one.
@@ -95,7 +95,7 @@ pub(crate) async fn whole_config(
     let mut answer = Value::Object(Map::new());
     merge(&mut answer, change);
     let known = (&connector, &form);
-    let permitted = Permitted::entered(app, caller, known, answer, &Value::Null);
+    let permitted = CheckedInput::entered(app, caller, known, answer, &Value::Null);
     let permitted = permitted.map_err(Problem::form)?;
     Ok(Again {
         answer: permitted.answer().clone(),

@@ -8,15 +8,15 @@ use super::{embedded::keeps_fields, find};
 use crate::{
     app::App,
     guard::Caller,
-    probing::{Permitted, Ready},
+    probing::{CheckedInput, ResolvedInput},
     problem::Problem,
 };
 
 /// A saved config with a change in it, and with the secrets that it keeps.
-pub(crate) struct Changed {
+pub(crate) struct ChangedConfig {
     /// As it would be saved, with its secrets.
     pub answer: Value,
-    pub config: Ready,
+    pub config: ResolvedInput,
 }
 
 /// The saved config with a change (JSON Merge Patch) in it.
@@ -25,7 +25,7 @@ pub(crate) async fn changed_config(
     caller: &Caller,
     name: String,
     change: Value,
-) -> Result<Changed, Problem> {
+) -> Result<ChangedConfig, Problem> {
     let found = find(app, name).await?;
     if !change.is_object() {
         return Err(Problem::field("", "type", "the config is an object"));
@@ -43,7 +43,7 @@ pub(crate) async fn changed_config(
     merge(&mut answer, change);
     leave_out_other_secrets(&found.form, &before, &mut answer);
     let known = (&found.connector, &found.form);
-    let permitted = Permitted::entered(app, caller, known, answer, &before);
+    let permitted = CheckedInput::entered(app, caller, known, answer, &before);
     let permitted = permitted.map_err(Problem::form)?;
     let answer = permitted.answer();
     if leads_elsewhere(&found.form, &before, answer) {
@@ -63,7 +63,7 @@ pub(crate) async fn changed_config(
         }
     }
     let permitted = permitted.keeping(app, found.connection, removed).await?;
-    Ok(Changed {
+    Ok(ChangedConfig {
         answer: permitted.answer().clone(),
         config: permitted.follow(app).await?,
     })

@@ -3,18 +3,22 @@
 use headwater_core::FieldKind;
 use serde_json::Value;
 
-use super::{Found, label::NewLabel, view::failing};
+use super::{ConnectionWithForm, label::NewLabel, view::failing};
 use crate::{
-    embeds::{Embed, Purpose, Wanted},
+    embeds::{Embed, EmbedTarget, Purpose},
     problem::Problem,
 };
 
 /// Refuses another label where the form does not show it. The end of new secrets is shown with them.
-pub(super) fn keeps_label(embed: &Embed, found: &Found, label: &NewLabel) -> Result<(), Problem> {
+pub(super) fn keeps_label(
+    embed: &Embed,
+    found: &ConnectionWithForm,
+    label: &NewLabel,
+) -> Result<(), Problem> {
     let saved = &found.connection;
     let is_rotation = matches!(
         embed.wanted,
-        Wanted::Saved {
+        EmbedTarget::Saved {
             purpose: Purpose::Rotate,
             ..
         }
@@ -34,7 +38,11 @@ pub(super) fn keeps_label(embed: &Embed, found: &Found, label: &NewLabel) -> Res
 }
 
 /// Refuses a change (JSON Merge Patch) of a field that the form does not show.
-pub(super) fn keeps_fields(embed: &Embed, found: &Found, change: &Value) -> Result<(), Problem> {
+pub(super) fn keeps_fields(
+    embed: &Embed,
+    found: &ConnectionWithForm,
+    change: &Value,
+) -> Result<(), Problem> {
     let Some(shown) = shown(embed, found) else {
         return Ok(());
     };
@@ -56,8 +64,8 @@ pub(super) fn keeps_fields(embed: &Embed, found: &Found, change: &Value) -> Resu
 }
 
 /// Pointers of the fields that the form shows; none where it shows all of them.
-fn shown(embed: &Embed, found: &Found) -> Option<Vec<String>> {
-    let Wanted::Saved { purpose, .. } = &embed.wanted else {
+fn shown(embed: &Embed, found: &ConnectionWithForm) -> Option<Vec<String>> {
+    let EmbedTarget::Saved { purpose, .. } = &embed.wanted else {
         return Some(Vec::new());
     };
     match purpose {

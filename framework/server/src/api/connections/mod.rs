@@ -18,7 +18,7 @@ use axum::{
     response::Response,
 };
 use headwater_core::{AnyConnector, Check, FormModel, ProbeReport};
-use headwater_store::{Actor, Connection, LastCheck, Refusal, Scheduled, Scope, Store};
+use headwater_store::{Actor, Connection, LastCheck, Refusal, ScheduledRun, Scope, Store};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,12 +34,12 @@ use crate::{
     app::{App, form},
     body::{Json, Path, Query},
     embeds::spent,
-    events::{self, AreWanted},
+    events::{self, WantsEvents},
     guard::Caller,
     once::{HEADER, once},
     operations::Operation,
     probing::{Tester, connector, saved},
-    problem::{Problem, Told},
+    problem::{Problem, ProblemBody},
 };
 
 /// How many connections a page of the list has at most, and without asking.
@@ -257,20 +257,20 @@ async fn list(
 }
 
 /// A connection with the form of its connector.
-pub(crate) struct Found {
+pub(crate) struct ConnectionWithForm {
     pub connection: Connection,
     pub connector: Arc<dyn AnyConnector>,
     pub form: FormModel,
 }
 
 /// Finds a connection by name.
-pub(crate) async fn find(app: &App, name: String) -> Result<Found, Problem> {
+pub(crate) async fn find(app: &App, name: String) -> Result<ConnectionWithForm, Problem> {
     let connection = app
         .store(move |store| store.get(&name).map_err(Problem::of_store))
         .await?;
     let connector = connector(app, &connection.connector)?;
     let form = form(&*connector)?;
-    Ok(Found {
+    Ok(ConnectionWithForm {
         connection,
         connector,
         form,
@@ -278,7 +278,7 @@ pub(crate) async fn find(app: &App, name: String) -> Result<Found, Problem> {
 }
 
 /// The schedule of a connection, also of one that cannot be read or whose connector is not there.
-pub(crate) async fn schedule_of(app: &App, name: String) -> Result<Option<Scheduled>, Problem> {
+pub(crate) async fn schedule_of(app: &App, name: String) -> Result<Option<ScheduledRun>, Problem> {
     let schedule = app.store(move |store| match store.get(&name) {
         Err(error) if Refusal::of(&error) == Some(&Refusal::Unreadable) => {
             store.remains(&name).map(|left| left.schedule)
@@ -310,7 +310,7 @@ async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Re
 async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    wanted: AreWanted,
+    wanted: WantsEvents,
     request: Request,
 ) -> Result<Response, Problem> {
     let id = caller.request_id.clone();
@@ -338,7 +338,7 @@ async fn change(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    wanted: AreWanted,
+    wanted: WantsEvents,
     headers: HeaderMap,
     Json(change): Json<Change>,
 ) -> Result<Response, Problem> {
@@ -355,7 +355,7 @@ async fn change(
 /// Answers with a connection that is saved; where events are wanted, with the checks of its test as they are made, and at
 /// the end with what the answer would have been. Whoever leaves ends the test.
 async fn answer_save<F>(
-    wanted: AreWanted,
+    wanted: WantsEvents,
     request_id: Option<String>,
     save: impl FnOnce(Watch) -> F,
 ) -> Result<Response, Problem>
@@ -379,7 +379,7 @@ where
                 Err(problem) if !has_told.load(Ordering::Relaxed) => return Err(problem),
                 Err(problem) => {
                     let request_id = request_id.as_deref().unwrap_or_default();
-                    let told = Told {
+                    let told = ProblemBody {
                         problem: &problem,
                         request_id,
                     };
@@ -451,7 +451,7 @@ async fn probe_saved(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    wanted: AreWanted,
+    wanted: WantsEvents,
 ) -> Result<Response, Problem> {
     let (connection, ready) = saved(&app, &name).await?;
     let (version, actor) = (connection.version, actor(&caller));
@@ -470,7 +470,7 @@ async fn probe_change(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    wanted: AreWanted,
+    wanted: WantsEvents,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
     let tester = Tester::Draft(actor(&caller), Some(name.clone()));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::{
-    Found, actor,
+    ConnectionWithForm, actor,
     again::{enter_again, unreadable},
     change::changed_config,
     embedded::keeps_label,
@@ -22,7 +22,7 @@ use crate::{
     app::{App, form},
     embeds::{Claim, limited},
     guard::Caller,
-    probing::{Permitted, Ready, Tester, admit, connector},
+    probing::{CheckedInput, ResolvedInput, Tester, admit, connector},
     problem::Problem,
 };
 
@@ -109,7 +109,7 @@ pub(crate) async fn save_new(
     let label = NewLabel::of_new(&new, connector.about().name)?;
     let form = form(&*connector)?;
     let known = (&connector, &form);
-    let permitted = Permitted::entered(app, caller, known, new.config, &Value::Null);
+    let permitted = CheckedInput::entered(app, caller, known, new.config, &Value::Null);
     let permitted = permitted.map_err(Problem::form)?;
     permitted.judge()?;
     // The name is the service's choice, and what does not work is not saved.
@@ -163,7 +163,7 @@ pub(crate) async fn save_new(
 /// Probes a config that is to be saved; refused where the probe fails. What the service would rather have is taken over.
 pub(super) async fn accepted(
     app: &App,
-    config: &Ready,
+    config: &ResolvedInput,
     answer: &mut Value,
     tester: Tester,
     watch: Watch,
@@ -245,7 +245,7 @@ pub(crate) async fn save_change(
         false => None,
     };
     app.store(move |store| {
-        let Found {
+        let ConnectionWithForm {
             connection, form, ..
         } = found;
         let label = Some(label.as_label());

@@ -1,12 +1,12 @@
 //! Connections as they may be shown: without their secrets, with what the last test said.
 
 use headwater_core::{Date, Field, FieldKind, FormModel, StreamSpec, Timestamp};
-use headwater_store::{Connection, Health, LastCheck, LastSync, Listed};
+use headwater_store::{Connection, ConnectionSummary, Health, LastCheck, LastSync};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{super::schedules, Found, change::remove};
+use super::{super::schedules, ConnectionWithForm, change::remove};
 
 /// How the last sync of the config ended, in short.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -149,7 +149,7 @@ fn synced(sync: &LastSync) -> Synced {
     }
 }
 
-pub(super) fn line(listed: Listed) -> Line {
+pub(super) fn line(listed: ConnectionSummary) -> Line {
     Line {
         health: listed.health(),
         checked: listed.last_check.as_ref().map(checked),
@@ -213,7 +213,7 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
 
 /// The fields at which the last test failed. Where one of them says where the secrets are sent, they belong to it: they
 /// have to be given again when it changes.
-pub(crate) fn failing(found: &Found) -> Vec<String> {
+pub(crate) fn failing(found: &ConnectionWithForm) -> Vec<String> {
     let check = found.connection.last_check.as_ref();
     let checks = check.and_then(|check| check.said.report["checks"].as_array());
     let failed = checks.into_iter().flatten();
@@ -235,7 +235,7 @@ pub(crate) fn failing(found: &Found) -> Vec<String> {
 }
 
 /// The streams of a connection with what the last test said of them.
-pub(crate) fn streams_of(found: &Found) -> Vec<StreamView> {
+pub(crate) fn streams_of(found: &ConnectionWithForm) -> Vec<StreamView> {
     let report = found
         .connection
         .last_check

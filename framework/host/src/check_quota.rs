@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use headwater_core::{Error, Kind, Result, Source, Timestamp};
 
-use crate::{lane::Lane, receipt::Event, runner::is_own_trouble};
+use crate::{receipt::Event, runner::is_stream_scoped, stream_run::StreamRun};
 
 /// Compares the export jobs that lanes to come will order with what the service says is left, before anything is ordered.
-pub(crate) async fn afford(
+pub(crate) async fn check_quota(
     source: &dyn Source,
-    lanes: &[Lane],
+    lanes: &[StreamRun],
     on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<()> {
     let mut jobs = 0;
@@ -22,7 +22,7 @@ pub(crate) async fn afford(
     let allowances = match source.allowances().await {
         Ok(allowances) => allowances,
         // Who may not see the limits finds out when ordering.
-        Err(error) if is_own_trouble(error.kind()) => Vec::new(),
+        Err(error) if is_stream_scoped(error.kind()) => Vec::new(),
         Err(error) => return Err(error.during("ask what is left of the allowance")),
     };
     for allowance in allowances.iter().filter(|allowance| allowance.counts_jobs) {

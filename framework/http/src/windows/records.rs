@@ -11,26 +11,26 @@ use std::{
 use foldhash::fast::RandomState;
 use headwater_core::Timestamp;
 
-use super::{Found, place::Offset};
+use super::{WindowPage, step::Offset};
 use crate::spelling::plain;
 
 type Window = (Timestamp, Timestamp);
-type Prints = HashSet<u64, RandomState>;
+type Fingerprints = HashSet<u64, RandomState>;
 
 /// Of all windows that are being read.
 #[derive(Default)]
-pub(super) struct Met {
+pub(super) struct WindowRecords {
     hasher: RandomState,
-    windows: Mutex<HashMap<Window, InWindow>>,
+    windows: Mutex<HashMap<Window, ChainRecords>>,
 }
 
 /// Of one window, which is read whole or in chains.
 #[derive(Default)]
-struct InWindow {
+struct ChainRecords {
     /// By its floor, each chain that is not done: the place that its records lead up to.
-    chains: HashMap<u64, (Option<Offset>, Prints)>,
+    chains: HashMap<u64, (Option<Offset>, Fingerprints)>,
     /// The chains that are done.
-    done: Vec<Done>,
+    done: Vec<FinishedChain>,
     /// Records that the window had when it was cut; none where a part of it was read by another process.
     expected: Option<u64>,
     /// Records that have left since.
@@ -38,13 +38,13 @@ struct InWindow {
 }
 
 /// A chain that is done.
-struct Done {
-    prints: Prints,
+struct FinishedChain {
+    prints: Fingerprints,
     /// It was read once, in a list that held still: each of its records stood in its place.
     is_single: bool,
 }
 
-impl InWindow {
+impl ChainRecords {
     /// Records that are missing, as far as the total and the records themselves tell.
     fn short(&self) -> u64 {
         let union: HashSet<&u64, RandomState> =
@@ -70,16 +70,16 @@ impl InWindow {
     }
 }
 
-impl Met {
+impl WindowRecords {
     /// A window is read in these chains from now on.
     pub(super) fn begin(&self, window: Window, chains: &[Offset]) {
         let places = chains
             .iter()
-            .map(|chain| (chain.floor, (Some(*chain), Prints::default())));
-        let met = InWindow {
+            .map(|chain| (chain.floor, (Some(*chain), Fingerprints::default())));
+        let met = ChainRecords {
             chains: places.collect(),
             expected: chains.first().map(|chain| chain.total),
-            ..InWindow::default()
+            ..ChainRecords::default()
         };
         self.windows().insert(window, met);
     }
@@ -113,7 +113,7 @@ impl Met {
     }
 
     /// Fingerprints of the records of a page.
-    pub(super) fn prints(&self, page: &Found) -> Vec<u64> {
+    pub(super) fn prints(&self, page: &WindowPage) -> Vec<u64> {
         let prints = page
             .iter()
             .map(|record| self.hasher.hash_one(plain(record)));
@@ -172,7 +172,7 @@ impl Met {
             return 0;
         };
         if let Some((_, prints)) = met.chains.remove(&at.floor) {
-            met.done.push(Done {
+            met.done.push(FinishedChain {
                 prints,
                 is_single: !at.is_overlapping && !at.is_restless && at.round == 0,
             });
@@ -186,7 +186,7 @@ impl Met {
         short
     }
 
-    fn windows(&self) -> MutexGuard<'_, HashMap<Window, InWindow>> {
+    fn windows(&self) -> MutexGuard<'_, HashMap<Window, ChainRecords>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     clock::refuse_beyond,
     groups,
     pass::{Leaf, Pass},
-    receipt::{Covered, Ending, StreamReceipt},
+    receipt::{Ending, PassRange, StreamReceipt},
 };
 
 /// The streams that give what is wanted, in the source's order.
@@ -77,11 +77,11 @@ pub(crate) fn records<'p>(
 }
 
 /// A stream on its way through a run, with its companions.
-pub(crate) struct Lane {
+pub(crate) struct StreamRun {
     pub(crate) stream: Arc<dyn AnyStream>,
     pub(crate) name: &'static str,
     /// The streams that are wanted.
-    pub(crate) outlets: Vec<LaneOutlet>,
+    pub(crate) outlets: Vec<StreamOutput>,
     /// How far fetching got. The writer's state follows it.
     pub(crate) pass: Pass,
     /// Whether an interrupted run has read it to its end.
@@ -101,7 +101,7 @@ pub(crate) struct Lane {
     /// Places that wait.
     pub(crate) waits: BTreeMap<(usize, u64), Pause>,
     pub(crate) meter: Arc<Meter>,
-    pub(crate) covered: Covered,
+    pub(crate) covered: PassRange,
     /// The partition in which a limit has cut a page: from there on the state stays where it is, and only this
     /// partition is read on, for the streams that come along.
     pub(crate) ahead: Option<usize>,
@@ -118,7 +118,7 @@ pub(crate) struct Lane {
 }
 
 /// A stream whose records are wanted.
-pub(crate) struct LaneOutlet {
+pub(crate) struct StreamOutput {
     pub(crate) name: &'static str,
     /// The place of its receipt.
     pub(crate) receipt: usize,
@@ -152,7 +152,7 @@ pub(crate) enum Pause {
 }
 
 /// What a lane can do now.
-pub(crate) enum Turn {
+pub(crate) enum NextFetch {
     Fetch(Leaf),
     /// Only places at which earlier runs have ended.
     Suspect(Leaf),
@@ -164,14 +164,14 @@ pub(crate) enum Turn {
     Done,
 }
 
-impl LaneOutlet {
+impl StreamOutput {
     /// Records that this pass has read so far.
     pub(crate) fn read(&self, receipts: &[StreamReceipt]) -> u64 {
         receipts[self.receipt].read - self.read_before
     }
 }
 
-impl Lane {
+impl StreamRun {
     /// `only` is the one partition to read, without the rest of the stream.
     pub(crate) fn new(
         stream: Arc<dyn AnyStream>,
@@ -186,7 +186,7 @@ impl Lane {
         let is_finished = only.is_none()
             && !state.is_under_way(name)
             && outlets.iter().all(|outlet| state.is_finished(outlet));
-        let planned = |pass: Pass, is_resumed: bool| groups::Planned {
+        let planned = |pass: Pass, is_resumed: bool| groups::PlannedPass {
             pass,
             is_resumed,
             is_new: !is_resumed,
@@ -217,9 +217,9 @@ impl Lane {
         let first_since = pass.scope.as_ref().and_then(|scope| scope.since);
         let first_since = first_since.filter(|_| is_first);
         let untold = pass.partitions.iter().map(|one| one.number).collect();
-        let mut covered = Covered::default();
+        let mut covered = PassRange::default();
         for progress in &pass.partitions {
-            covered.extend(&stream.extent(&progress.partition)?);
+            covered.extend(&stream.range(&progress.partition)?);
         }
         Ok(Self {
             stream,
@@ -312,7 +312,7 @@ impl Lane {
         }
     }
 
-    pub(crate) fn turn(&self) -> Turn {
+    pub(crate) fn turn(&self) -> NextFetch {
         let pass = &self.pass;
         let now = Instant::now();
         let mut earliest: Option<Instant> = None;
@@ -334,16 +334,16 @@ impl Lane {
                 _ if pass.failures(leaf) > 0 => suspect = suspect.or_else(|| pass.leaf(leaf)),
                 _ => {
                     if let Some(leaf) = pass.leaf(leaf) {
-                        return Turn::Fetch(leaf);
+                        return NextFetch::Fetch(leaf);
                     }
                 }
             }
         }
         match (suspect, earliest, is_busy) {
-            (Some(leaf), ..) => Turn::Suspect(leaf),
-            (None, Some(at), _) => Turn::Wait(at),
-            (None, None, true) => Turn::Busy,
-            (None, None, false) => Turn::Done,
+            (Some(leaf), ..) => NextFetch::Suspect(leaf),
+            (None, Some(at), _) => NextFetch::Wait(at),
+            (None, None, true) => NextFetch::Busy,
+            (None, None, false) => NextFetch::Done,
         }
     }
 }

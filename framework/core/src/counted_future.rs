@@ -17,20 +17,20 @@ thread_local! {
 /// A future whose requests and waits are counted in a meter of its own as well.
 ///
 /// Streams of one source share a client and its meter; a host that reads several at once tells them apart this way.
-pub struct Metered<F> {
+pub struct CountedFuture<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
 }
 
-impl<F> std::fmt::Debug for Metered<F> {
+impl<F> std::fmt::Debug for CountedFuture<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Metered")
+        f.debug_struct("CountedFuture")
             .field("meter", &self.meter)
             .finish_non_exhaustive()
     }
 }
 
-impl<F: Future> Metered<F> {
+impl<F: Future> CountedFuture<F> {
     /// Counts what `future` does in `meter`, too.
     pub fn new(future: F, meter: Arc<Meter>) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl<F: Future> Metered<F> {
     }
 }
 
-impl<F: Future> Future for Metered<F> {
+impl<F: Future> Future for CountedFuture<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -60,7 +60,7 @@ impl Drop for Restore {
 }
 
 /// Counts in the current future's meter, unless that is the one that counts already.
-pub(crate) fn also(counting: &Meter, count: impl FnOnce(&Meter)) {
+pub(crate) fn record_for_current_stream(counting: &Meter, count: impl FnOnce(&Meter)) {
     CURRENT.with_borrow(|current| {
         if let Some(meter) = current
             .as_deref()

@@ -20,13 +20,13 @@ const SILENT: Duration = Duration::from_secs(1);
 
 /// The places for connections.
 #[derive(Clone)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionSlots {
     free: Arc<Semaphore>,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<TakenSlots>>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct TakenSlots {
     last: u64,
     connections: HashMap<u64, Connection>,
 }
@@ -46,14 +46,14 @@ pub(crate) struct Activity {
 }
 
 /// A place that is taken, until this is dropped.
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     number: u64,
-    places: Places,
+    places: ConnectionSlots,
     _permit: OwnedSemaphorePermit,
     pub activity: Arc<Activity>,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(most)),
@@ -62,7 +62,7 @@ impl Places {
     }
 
     /// Takes a place. Where none is free, a silent connection is asked to make room for the next one.
-    pub(crate) fn take(&self, client: IpAddr) -> Option<Place> {
+    pub(crate) fn take(&self, client: IpAddr) -> Option<ConnectionSlot> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
@@ -84,7 +84,7 @@ impl Places {
         };
         taken.connections.insert(number, connection);
         drop(taken);
-        Some(Place {
+        Some(ConnectionSlot {
             number,
             places: self.clone(),
             _permit: permit,
@@ -93,7 +93,7 @@ impl Places {
     }
 
     /// Takes a place as soon as a silent connection has made room for it; none where all are busy.
-    pub(crate) async fn take_soon(&self, client: IpAddr) -> Option<Place> {
+    pub(crate) async fn take_soon(&self, client: IpAddr) -> Option<ConnectionSlot> {
         const TRIES: u32 = 20;
         for _ in 0..TRIES {
             if let Some(place) = self.take(client) {
@@ -122,12 +122,12 @@ impl Places {
         }
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, TakenSlots> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.places.taken().connections.remove(&self.number);
     }
@@ -180,11 +180,11 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_silent_one_of_who_has_most_makes_room() {
         let [flood, other] = ["203.0.113.1", "203.0.113.2"].map(|ip| ip.parse().unwrap());
-        let places = Places::new(4);
+        let places = ConnectionSlots::new(4);
         let lone = places.take(other).unwrap();
         let busy = places.take(flood).unwrap();
         let request = busy.activity.begin();
-        let silent: Vec<Place> = (0..2).map(|_| places.take(flood).unwrap()).collect();
+        let silent: Vec<ConnectionSlot> = (0..2).map(|_| places.take(flood).unwrap()).collect();
         for place in [&lone, &busy].into_iter().chain(&silent) {
             *place.activity.since() -= SILENT;
         }
@@ -192,7 +192,7 @@ mod tests {
         assert!(places.take(other).is_none());
         silent[1].activity.is_to_end().await;
         drop(silent);
-        let taken: Vec<Place> = (0..2).map(|_| places.take(other).unwrap()).collect();
+        let taken: Vec<ConnectionSlot> = (0..2).map(|_| places.take(other).unwrap()).collect();
         // Those that came just now may have a request on its way.
         assert!(places.take(flood).is_none());
         lone.activity.is_to_end().await;

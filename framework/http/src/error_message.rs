@@ -28,7 +28,7 @@ const DEPTH: u32 = 5;
 
 /// The sentence in the body of a refusal: a field of the object or of one within it, of the first of its errors, of the
 /// first object of a list, or the first complaint about a field (`{"page_size": ["…"]}`).
-pub(crate) fn complaint(body: &[u8]) -> Option<String> {
+pub(crate) fn error_message(body: &[u8]) -> Option<String> {
     // A tree takes many times the memory of its text.
     if body.len() > COMPLAINT_LIMIT {
         return None;
@@ -133,7 +133,7 @@ mod tests {
             ("[]", None),
             ("{}", None),
         ] {
-            assert_eq!(complaint(body.as_bytes()).as_deref(), says, "{body}");
+            assert_eq!(error_message(body.as_bytes()).as_deref(), says, "{body}");
         }
     }
 }

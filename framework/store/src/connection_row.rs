@@ -14,17 +14,17 @@ use crate::{
     key::{Key, Keyring},
     ledger::Ledger,
     refusal::Refusal,
-    runs::Holder,
-    schedules::Scheduled,
+    runs::RunHolder,
+    schedules::ScheduledRun,
     seal::{Binding, open, seal},
-    secrets::{identity, take_out},
+    secrets::{identity, split_secrets},
     store::Store,
 };
 
 /// In the place of a field: the seal over everything else of a connection.
 pub(crate) const WHOLE: &str = "";
 
-/// What [`Stored::of`] reads of a connection `c`, with all that belongs to it in one statement, so that it is of one moment.
+/// What [`ConnectionRow::of`] reads of a connection `c`, with all that belongs to it in one statement, so that it is of one moment.
 pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identity, c.version, c.destination, c.created, \
                                   c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
                                   c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
@@ -40,7 +40,7 @@ pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection =
 
 /// A connection as it stands in the database.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct ConnectionRow {
     pub id: String,
     pub name: String,
     pub connector: String,
@@ -50,7 +50,7 @@ pub(crate) struct Stored {
     pub destination: Option<String>,
     pub created: i64,
     pub updated: i64,
-    pub holder: Option<Holder>,
+    pub holder: Option<RunHolder>,
     pub title: Option<String>,
     pub description: String,
     pub created_by: String,
@@ -61,21 +61,21 @@ pub(crate) struct Stored {
     pub deleted: Option<i64>,
     /// When its config took the place of the one that can still be brought back.
     pub replaced: Option<i64>,
-    pub schedule: Option<Scheduled>,
+    pub schedule: Option<ScheduledRun>,
     pub expires: Option<Date>,
     /// How the last run of its config ended.
     pub last_sync: Option<LastSync>,
     /// By pointer.
-    pub seals: BTreeMap<String, Sealed>,
+    pub seals: BTreeMap<String, SealedSecret>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Sealed {
+pub(crate) struct SealedSecret {
     pub key_id: String,
     pub sealed: String,
 }
 
-impl Stored {
+impl ConnectionRow {
     /// The connection of a name, also a deleted one.
     pub(crate) fn find(database: &mut dyn Database, name: &str) -> Result<Option<Self>> {
         let rows = Self::rows(database, name)?;
@@ -101,7 +101,7 @@ impl Stored {
         for row in rows {
             if let Some(pointer) = row.optional_text(20)? {
                 let (key_id, sealed) = (row.text(21)?, row.text(22)?);
-                seals.insert(pointer, Sealed { key_id, sealed });
+                seals.insert(pointer, SealedSecret { key_id, sealed });
             }
         }
         Ok(Self {
@@ -114,7 +114,7 @@ impl Stored {
             destination: row.optional_text(6)?,
             created: row.integer(7)?,
             updated: row.integer(8)?,
-            holder: Holder::of(row, 9)?,
+            holder: RunHolder::of(row, 9)?,
             title: row.optional_text(12)?,
             description: row.text(13)?,
             created_by: row.text(14)?,
@@ -124,7 +124,7 @@ impl Stored {
             last_check: row.optional_text(17)?,
             deleted: row.optional_integer(18)?,
             replaced: row.optional_integer(19)?,
-            schedule: Scheduled::of(row, 23, &row.text(1)?)?,
+            schedule: ScheduledRun::of(row, 23, &row.text(1)?)?,
             expires: row.optional_date(32)?,
             last_sync: match (row.optional_integer(34)?, row.optional_text(35)?) {
                 (Some(ended), Some(receipt)) => LastSync::of(timestamp(ended)?, &receipt),
@@ -180,7 +180,7 @@ impl Stored {
     }
 
     /// Opens the seal of a field.
-    pub(crate) fn reveal(&self, pointer: &str, keyring: &Keyring) -> Result<Secret, String> {
+    pub(crate) fn unseal(&self, pointer: &str, keyring: &Keyring) -> Result<Secret, String> {
         self.open(pointer, keyring, &self.binding(pointer))
     }
 
@@ -191,7 +191,7 @@ impl Stored {
 
     /// Fails where the row is not as headwater wrote it last.
     pub(crate) fn verify(&self, keyring: &Keyring, ledger: &Ledger) -> Result<(), String> {
-        self.reveal(WHOLE, keyring)?;
+        self.unseal(WHOLE, keyring)?;
         match ledger.connections.get(&self.id) {
             Some(revision) if *revision == self.revision => Ok(()),
             _ => Err(changed()),
@@ -206,7 +206,7 @@ impl Stored {
 
     /// All its secrets by their place.
     pub(crate) fn secrets(&self, keyring: &Keyring) -> Result<Vec<(String, Secret)>, String> {
-        let secret = |pointer: &str| Ok((pointer.to_owned(), self.reveal(pointer, keyring)?));
+        let secret = |pointer: &str| Ok((pointer.to_owned(), self.unseal(pointer, keyring)?));
         self.pointers().map(secret).collect()
     }
 
@@ -219,7 +219,7 @@ impl Stored {
         actor: &Actor,
         key: &Key,
     ) -> Result<Self> {
-        let (config, secrets) = take_out(form, answer)?;
+        let (config, secrets) = split_secrets(form, answer)?;
         let mut new = Self {
             config: config.to_string(),
             identity: identity(form, &self.connector, answer),
@@ -236,7 +236,7 @@ impl Stored {
     pub(crate) fn seal_secrets(&mut self, secrets: &[(String, Secret)], key: &Key) -> Result<()> {
         self.seals.clear();
         for (pointer, secret) in secrets {
-            let sealed = Sealed::new(key, secret.expose(), &self.binding(pointer))?;
+            let sealed = SealedSecret::new(key, secret.expose(), &self.binding(pointer))?;
             self.seals.insert(pointer.clone(), sealed);
         }
         Ok(())
@@ -244,7 +244,7 @@ impl Stored {
 
     /// Seals everything else.
     pub(crate) fn seal_whole(&mut self, key: &Key) -> Result<()> {
-        let sealed = Sealed::new(key, "", &self.binding(WHOLE))?;
+        let sealed = SealedSecret::new(key, "", &self.binding(WHOLE))?;
         self.seals.insert(WHOLE.to_owned(), sealed);
         Ok(())
     }
@@ -281,7 +281,12 @@ impl Stored {
         whole.try_for_each(|one| self.write_seal(database, WHOLE, one))
     }
 
-    fn write_seal(&self, database: &mut dyn Database, pointer: &str, one: &Sealed) -> Result<()> {
+    fn write_seal(
+        &self,
+        database: &mut dyn Database,
+        pointer: &str,
+        one: &SealedSecret,
+    ) -> Result<()> {
         let statement = "INSERT INTO headwater_secrets (connection, pointer, key_id, sealed) VALUES (?1, ?2, ?3, ?4)";
         let texts = [&self.id, pointer, &one.key_id, &one.sealed];
         database
@@ -290,7 +295,7 @@ impl Stored {
     }
 }
 
-impl Sealed {
+impl SealedSecret {
     pub(crate) fn new(key: &Key, text: &str, binding: &Binding) -> Result<Self> {
         Ok(Self {
             key_id: key.id.clone(),
@@ -331,16 +336,16 @@ pub(crate) fn missing(name: &str) -> Error {
 }
 
 impl Store {
-    pub(crate) fn stored(&mut self, name: &str) -> Result<Stored> {
+    pub(crate) fn stored(&mut self, name: &str) -> Result<ConnectionRow> {
         Self::check_name(name)?;
-        let found = Stored::find(&mut *self.database, name)?;
+        let found = ConnectionRow::find(&mut *self.database, name)?;
         let found = found.filter(|stored| stored.deleted.is_none());
         found.ok_or_else(|| missing(name))
     }
 }
 
 /// A connection that no other process changes until the transaction ends.
-pub(crate) struct Held {
+pub(crate) struct LockedConnection {
     pub id: String,
     pub version: i64,
     pub revision: i64,
@@ -350,26 +355,26 @@ impl Change<'_> {
     /// Begins a change of a connection, and returns it with its new revision. Every change goes through here and ends with
     /// [`Change::seal`]. Fails where the row is not as headwater wrote it last, or where the connection is of another
     /// revision than the caller knows, if it knows one.
-    pub(crate) fn hold(&mut self, name: &str, revision: Option<i64>) -> Result<Stored> {
+    pub(crate) fn hold(&mut self, name: &str, revision: Option<i64>) -> Result<ConnectionRow> {
         let verified = self.verified(name);
         let held = raise(self.database, name, revision)?;
         let stored = verified.map_err(|what| unreadable(name, &what))?;
-        Ok(Stored {
+        Ok(ConnectionRow {
             revision: held.revision,
             ..stored
         })
     }
 
     /// The connection of a name, also a deleted one, where its row is as headwater wrote it last.
-    pub(crate) fn verified(&mut self, name: &str) -> Result<Stored, String> {
-        let found = Stored::find(self.database, name);
+    pub(crate) fn verified(&mut self, name: &str) -> Result<ConnectionRow, String> {
+        let found = ConnectionRow::find(self.database, name);
         let stored = found.ok().flatten().ok_or_else(|| DAMAGED.to_owned())?;
         stored.verify(self.keyring, &self.ledger)?;
         Ok(stored)
     }
 
     /// Ends a change of a connection: seals it as it is meant to be, whatever the database made of that.
-    pub(crate) fn seal(&mut self, mut stored: Stored) -> Result<()> {
+    pub(crate) fn seal(&mut self, mut stored: ConnectionRow) -> Result<()> {
         stored.seal_whole(&self.key)?;
         stored.write_whole(self.database)?;
         self.ledger.connections.insert(stored.id, stored.revision);
@@ -382,13 +387,13 @@ pub(crate) fn raise(
     database: &mut dyn Database,
     name: &str,
     revision: Option<i64>,
-) -> Result<Held> {
+) -> Result<LockedConnection> {
     let statement = "UPDATE headwater_connections SET revision = revision + 1 \
                      WHERE name = ?1 AND deleted IS NULL AND (CAST(?2 AS BIGINT) IS NULL OR revision = ?2) \
                      RETURNING id, version, revision";
     let rows = database.query(statement, &[name.into(), revision.into()])?;
     if let Some(row) = rows.first() {
-        return Ok(Held {
+        return Ok(LockedConnection {
             id: row.text(0)?,
             version: row.integer(1)?,
             revision: row.integer(2)?,

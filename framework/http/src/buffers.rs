@@ -5,21 +5,23 @@ use std::sync::{Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 
 /// So many answers are under way, or held by whoever writes them, at once and still find their memory again.
-const MOST: usize = 4;
+const MAX: usize = 4;
 /// An answer whose memory is kept has at most so many bytes.
 const LARGEST: usize = 1 << 20;
 
 /// A few buffers, each free again as soon as nobody holds the answer that lay in it.
 #[derive(Debug, Default)]
-pub(crate) struct Spares(Mutex<Vec<BytesMut>>);
+pub(crate) struct BufferPool(Mutex<Vec<BytesMut>>);
 
-impl Spares {
+impl BufferPool {
     /// A buffer with room for so many bytes, used before where one is free.
     pub(crate) fn take(&self, bytes: usize) -> BytesMut {
-        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = spares.iter_mut().position(|spare| spare.try_reclaim(bytes));
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = buffers
+            .iter_mut()
+            .position(|spare| spare.try_reclaim(bytes));
         match free {
-            Some(free) => spares.remove(free),
+            Some(free) => buffers.remove(free),
             None => BytesMut::with_capacity(bytes),
         }
     }
@@ -28,12 +30,12 @@ impl Spares {
     pub(crate) fn freeze(&self, mut buffer: BytesMut) -> Bytes {
         let whole = buffer.split().freeze();
         if whole.len() <= LARGEST {
-            let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // The oldest may be too small for what is read now.
-            if spares.len() == MOST {
-                spares.remove(0);
+            if buffers.len() == MAX {
+                buffers.remove(0);
             }
-            spares.push(buffer);
+            buffers.push(buffer);
         }
         whole
     }
@@ -43,33 +45,33 @@ impl Spares {
 mod tests {
     use super::*;
 
-    fn answer(spares: &Spares, bytes: usize) -> Bytes {
-        let mut buffer = spares.take(bytes);
+    fn answer(buffers: &BufferPool, bytes: usize) -> Bytes {
+        let mut buffer = buffers.take(bytes);
         buffer.resize(bytes, b'x');
-        spares.freeze(buffer)
+        buffers.freeze(buffer)
     }
 
     #[test]
     fn memory_is_used_again_when_its_answer_is_gone() {
-        let spares = Spares::default();
-        let place = answer(&spares, 100_000).as_ptr();
+        let buffers = BufferPool::default();
+        let place = answer(&buffers, 100_000).as_ptr();
         for _ in 0..10 {
-            assert_eq!(answer(&spares, 100_000).as_ptr(), place);
+            assert_eq!(answer(&buffers, 100_000).as_ptr(), place);
         }
     }
 
     #[test]
     fn several_answers_at_once_find_their_memory_again() {
-        let spares = Spares::default();
+        let buffers = BufferPool::default();
         let places = |answers: &[Bytes]| {
             let mut places: Vec<_> = answers.iter().map(|answer| answer.as_ptr()).collect();
             places.sort();
             places
         };
-        let answers: Vec<Bytes> = (0..MOST).map(|_| answer(&spares, 50_000)).collect();
+        let answers: Vec<Bytes> = (0..MAX).map(|_| answer(&buffers, 50_000)).collect();
         let before = places(&answers);
         drop(answers);
-        let again: Vec<Bytes> = (0..MOST).map(|_| answer(&spares, 50_000)).collect();
+        let again: Vec<Bytes> = (0..MAX).map(|_| answer(&buffers, 50_000)).collect();
         assert_eq!(places(&again), before);
         assert!(
             again
@@ -80,20 +82,20 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_follows_the_size_of_the_answers() {
-        let spares = Spares::default();
-        let small: Vec<Bytes> = (0..100).map(|_| answer(&spares, 10)).collect();
-        assert_eq!(spares.0.lock().unwrap().len(), MOST);
+        let buffers = BufferPool::default();
+        let small: Vec<Bytes> = (0..100).map(|_| answer(&buffers, 10)).collect();
+        assert_eq!(buffers.0.lock().unwrap().len(), MAX);
         drop(small);
-        for _ in 0..=MOST {
-            answer(&spares, 200_000);
+        for _ in 0..=MAX {
+            answer(&buffers, 200_000);
         }
-        let place = answer(&spares, 200_000).as_ptr();
-        assert_eq!(answer(&spares, 200_000).as_ptr(), place);
+        let place = answer(&buffers, 200_000).as_ptr();
+        assert_eq!(answer(&buffers, 200_000).as_ptr(), place);
         for _ in 0..100 {
-            answer(&spares, LARGEST + 1);
+            answer(&buffers, LARGEST + 1);
         }
         assert!(
-            spares
+            buffers
                 .0
                 .lock()
                 .unwrap()

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use headwater_core::{AnyStream, Hold, Page, Position, Result};
+use headwater_core::{AnyStream, Page, Position, Result, Wait};
 use serde::{Deserialize, Serialize};
 use tokio::{task::JoinSet, time::sleep};
 
 /// What is left of a pass. It can be written down between any two pages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Walk {
+pub struct PassDriver {
     partitions: Vec<Part>,
     last_id: u64,
 }
@@ -17,11 +17,11 @@ pub struct Walk {
 struct Part {
     number: usize,
     partition: Position,
-    place: Place,
+    place: DriverPosition,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Place {
+struct DriverPosition {
     id: u64,
     /// Where to go on; none at the beginning of a partition.
     token: Option<Position>,
@@ -33,7 +33,7 @@ struct Place {
 
 /// A place that can be fetched now.
 #[derive(Clone, Debug)]
-pub struct Ready {
+pub struct ReadyPosition {
     /// The place.
     pub id: u64,
     /// The partition's number in the plan.
@@ -44,7 +44,7 @@ pub struct Ready {
     pub token: Option<Position>,
 }
 
-impl Walk {
+impl PassDriver {
     /// All of a plan.
     pub fn new(plan: Vec<Position>) -> Self {
         Self::from_places(plan.into_iter().map(|partition| (partition, None)))
@@ -58,7 +58,7 @@ impl Walk {
             Part {
                 number,
                 partition,
-                place: Place::new(last_id, token),
+                place: DriverPosition::new(last_id, token),
             }
         };
         let partitions = places.into_iter().enumerate().map(part).collect();
@@ -74,7 +74,7 @@ impl Walk {
     }
 
     /// Every place that can be fetched now, in the order of one reader.
-    pub fn ready(&self) -> Vec<Ready> {
+    pub fn ready(&self) -> Vec<ReadyPosition> {
         let mut all = Vec::new();
         for part in &self.partitions {
             part.place.collect(part, &mut all);
@@ -83,7 +83,7 @@ impl Walk {
     }
 
     /// The first of them.
-    pub fn first(&self) -> Option<Ready> {
+    pub fn first(&self) -> Option<ReadyPosition> {
         self.ready().into_iter().next()
     }
 
@@ -92,7 +92,7 @@ impl Walk {
         let mut beside = Vec::new();
         for token in &page.beside {
             self.last_id += 1;
-            beside.push(Place::new(self.last_id, Some(token.clone())));
+            beside.push(DriverPosition::new(self.last_id, Some(token.clone())));
         }
         for part in &mut self.partitions {
             if let Some(place) = part.place.find(id) {
@@ -106,7 +106,7 @@ impl Walk {
     }
 }
 
-impl Place {
+impl DriverPosition {
     const fn new(id: u64, token: Option<Position>) -> Self {
         Self {
             id,
@@ -116,14 +116,14 @@ impl Place {
         }
     }
 
-    fn collect(&self, part: &Part, all: &mut Vec<Ready>) {
+    fn collect(&self, part: &Part, all: &mut Vec<ReadyPosition>) {
         if !self.beside.is_empty() {
             self.beside
                 .iter()
                 .for_each(|place| place.collect(part, all));
             return;
         }
-        all.push(Ready {
+        all.push(ReadyPosition {
             id: self.id,
             number: part.number,
             partition: part.partition.clone(),
@@ -147,7 +147,7 @@ impl Place {
 
 /// What a pass gave.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub struct PassResult {
     /// The records, in the order of their arrival.
     pub records: Vec<String>,
     /// Codes of the notes.
@@ -165,7 +165,7 @@ pub struct Gathered {
 
 /// How a pass is gathered.
 #[derive(Clone, Copy, Debug)]
-pub struct Gather {
+pub struct PassReader {
     /// Places that are fetched at once.
     pub at_once: usize,
     /// What order they are begun in, and when the reader is killed; from this seed.
@@ -174,13 +174,13 @@ pub struct Gather {
     pub crash_every: Option<usize>,
 }
 
-impl Gather {
+impl PassReader {
     /// Reads a plan to its end. Places are begun in random order. A kill forgets all that is under way, and goes on
     /// from the written form of the walk.
-    pub async fn all(self, stream: &Arc<dyn AnyStream>, plan: Vec<Position>) -> Result<Gathered> {
+    pub async fn all(self, stream: &Arc<dyn AnyStream>, plan: Vec<Position>) -> Result<PassResult> {
         let mut random = fastrand::Rng::with_seed(self.seed);
-        let mut walk = Walk::new(plan);
-        let mut gathered = Gathered::default();
+        let mut walk = PassDriver::new(plan);
+        let mut gathered = PassResult::default();
         let mut under_way = JoinSet::new();
         let mut begun: Vec<u64> = Vec::new();
         while !walk.is_over() {
@@ -228,15 +228,15 @@ async fn fetch(
     token: Option<Position>,
 ) -> Result<Page<Position, Position>> {
     let mut page = stream.fetch(partition, token).await?;
-    match page.hold.take() {
-        Some(Hold::For { wait, .. }) => sleep(wait).await,
-        Some(Hold::NextRun(error)) => return Err(error),
+    match page.wait.take() {
+        Some(Wait::For { wait, .. }) => sleep(wait).await,
+        Some(Wait::NextRun(error)) => return Err(error),
         None => {}
     }
     Ok(page)
 }
 
-impl Gathered {
+impl PassResult {
     fn keep(&mut self, number: usize, page: &Page<Position, Position>) {
         self.fetches += 1;
         let records = page.iter();

@@ -3,8 +3,8 @@
 use headwater_core::{Error, Kind, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Found, MOST_ROUNDS};
-use crate::{seen::Seen, spelling::plain};
+use super::{MAX_ROUNDS, WindowPage};
+use crate::{fingerprints::FingerprintSet, spelling::plain};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Offset {
@@ -56,24 +56,24 @@ pub(super) struct Offset {
 }
 
 pub(super) struct Step {
-    pub(super) page: Found,
-    pub(super) then: Then,
+    pub(super) page: WindowPage,
+    pub(super) then: NextStep,
 }
 
-impl From<Then> for Step {
-    fn from(then: Then) -> Self {
-        let page = Found::empty();
+impl From<NextStep> for Step {
+    fn from(then: NextStep) -> Self {
+        let page = WindowPage::empty();
         Self { page, then }
     }
 }
 
 impl Step {
     /// The same with the records of a page.
-    pub(super) fn with(self, page: Found) -> Self {
+    pub(super) fn with(self, page: WindowPage) -> Self {
         let notes = [page.notes, self.page.notes].concat();
         let gaps = self.page.gaps;
         Self {
-            page: Found {
+            page: WindowPage {
                 notes,
                 gaps,
                 ..page
@@ -83,7 +83,7 @@ impl Step {
     }
 }
 
-pub(super) enum Then {
+pub(super) enum NextStep {
     /// This window is done.
     NextWindow,
     /// This window is too full: read these instead.
@@ -97,7 +97,7 @@ pub(super) enum Then {
 }
 
 /// The next request.
-pub(super) struct Ask {
+pub(super) struct PageRequest {
     pub(super) skip: u64,
     /// Records that it gives where nothing has changed.
     pub(super) wanted: u64,
@@ -152,7 +152,7 @@ impl Offset {
     }
 
     /// The page before `end`.
-    pub(super) fn ask(&self, size: u64) -> Ask {
+    pub(super) fn ask(&self, size: u64) -> PageRequest {
         // A list that goes on changing would be followed down in ever smaller steps, so it is not asked for less then.
         let left = match self.is_restless {
             true => self.end,
@@ -168,13 +168,13 @@ impl Offset {
         let step = step.min(left);
         let skip = self.end - step;
         match self.is_overlapping {
-            true => Ask {
+            true => PageRequest {
                 skip,
                 wanted: size.min(self.total.saturating_sub(skip)).max(step),
                 limit: size,
                 is_last,
             },
-            false => Ask {
+            false => PageRequest {
                 skip,
                 wanted: step,
                 limit: (step + u64::from(is_last)).min(size),
@@ -196,9 +196,9 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// Reads a window, or a chain of it, again from its end; with the next run where that was done too often. By then the
 /// list may hold still, whatever it did in this one. A chain stays within the offsets that the service has.
-pub(super) fn again(offset: Offset, total: u64, cap: u64) -> Then {
+pub(super) fn again(offset: Offset, total: u64, cap: u64) -> NextStep {
     let is_beyond = offset.top > 0 && total > cap;
-    let is_enough = is_beyond || offset.round.saturating_add(1) >= MOST_ROUNDS;
+    let is_enough = is_beyond || offset.round.saturating_add(1) >= MAX_ROUNDS;
     let anew = Offset {
         round: if is_enough { 0 } else { offset.round + 1 },
         size: offset.size,
@@ -222,15 +222,17 @@ pub(super) fn again(offset: Offset, total: u64, cap: u64) -> Then {
     };
     if is_enough {
         let text = "the list does not hold still: records entered or left a closed window; the next run goes on there";
-        return Then::AtNextRun(anew, Error::new(Kind::DataInvalid, text));
+        return NextStep::AtNextRun(anew, Error::new(Kind::DataInvalid, text));
     }
-    Then::At(anew)
+    NextStep::At(anew)
 }
 
 /// Different records of a page.
-pub(super) fn distinct(page: &Found) -> u64 {
-    let mut seen = Seen::default();
-    let prints = page.iter().map(|record| Seen::fingerprint(&plain(record)));
+pub(super) fn distinct(page: &WindowPage) -> u64 {
+    let mut seen = FingerprintSet::default();
+    let prints = page
+        .iter()
+        .map(|record| FingerprintSet::fingerprint(&plain(record)));
     prints.filter(|print| seen.insert(*print)).count() as u64
 }
 

@@ -16,13 +16,13 @@ use tokio::{
 const LONGEST_STALL: Duration = Duration::from_secs(30);
 
 /// A stream on which a write that waits for too long is an error.
-pub(crate) struct Impatient<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
     /// Runs while a write waits. Most never do.
     waits: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Impatient<S> {
+impl<S> WriteTimeout<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
@@ -47,7 +47,7 @@ impl<S> Impatient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -57,7 +57,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_takes_nothing_is_given_up() {
         let (ours, _theirs) = duplex(8);
-        let mut ours = Impatient::new(ours);
+        let mut ours = WriteTimeout::new(ours);
         let refused = ours.write_all(&[0; 9]).await;
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
@@ -106,7 +106,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_takes_a_little_now_and_then_gets_all_of_it() {
         let (ours, mut theirs) = duplex(8);
-        let mut ours = Impatient::new(ours);
+        let mut ours = WriteTimeout::new(ours);
         let taken = async {
             let mut piece = [0; 8];
             for _ in 0..20 {

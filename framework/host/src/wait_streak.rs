@@ -10,16 +10,16 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest wait that a run stays for: a weekly allowance has come back by then.
 const LONGEST: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 /// Waits in a row, without one answer between them, that a run stays for.
-const MOST: u32 = 100;
+const MAX: u32 = 100;
 
 /// The wait under way, and how many came without an answer between them.
 #[derive(Default)]
-pub(crate) struct Stays {
+pub(crate) struct WaitStreak {
     until: Option<Instant>,
     times: u32,
 }
 
-impl Stays {
+impl WaitStreak {
     /// Begins the wait that an error asks for; false where it asks for none, for too long a one, or once too often.
     pub(crate) fn waits_for(&mut self, error: &Error) -> bool {
         let now = Instant::now();
@@ -28,7 +28,7 @@ impl Stays {
         let Some(delay) = error.delay().filter(|delay| *delay <= LONGEST) else {
             return false;
         };
-        if is_another && self.times == MOST {
+        if is_another && self.times == MAX {
             return false;
         }
         self.times += u32::from(is_another);

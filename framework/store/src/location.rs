@@ -9,14 +9,14 @@ use headwater_core::{Error, Kind, Result, Secret};
 
 /// The place of a store: a SQLite file, or a PostgreSQL database.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum StoreLocation {
     /// A file.
     File(PathBuf),
     /// A database by URL, which may hold a password.
     Server(Secret),
 }
 
-impl Place {
+impl StoreLocation {
     /// Reads what a user wrote: a path, or a URL that starts with `postgres://`.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some((scheme, rest)) = text.split_once("://")
@@ -79,7 +79,7 @@ impl Place {
 }
 
 /// The path, or the address without user, password and options.
-impl fmt::Display for Place {
+impl fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
@@ -121,13 +121,13 @@ mod tests {
             ("postgres://h:5432/db", "postgres://h:5432/db", false),
             ("Postgres://me@h/db", "postgres://h/db", false),
         ] {
-            let place = Place::parse(url).unwrap();
+            let place = StoreLocation::parse(url).unwrap();
             assert_eq!(place.to_string(), shown);
             assert_eq!(place.has_password(), has_password, "{url}");
             assert!(!format!("{place:?}").contains("hidden"));
         }
         for text in ["", "mysql://h/db", "https://h"] {
-            Place::parse(text).unwrap_err();
+            StoreLocation::parse(text).unwrap_err();
         }
     }
 }

@@ -24,12 +24,12 @@ const WIDTH: usize = 11;
 /// Written as one string of eleven characters each. Among 100,000 different entries, the most that a week's allowance
 /// of requests can name, two share a fingerprint with a probability of about 3 in 10 billion.
 #[derive(Clone, Default)]
-pub struct Seen {
+pub struct FingerprintSet {
     order: Vec<u64>,
     set: HashSet<u64>,
 }
 
-impl Seen {
+impl FingerprintSet {
     /// The fingerprint of some bytes; stable, since it is kept in states.
     pub fn fingerprint(bytes: &[u8]) -> u64 {
         bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -68,19 +68,19 @@ impl Seen {
     }
 }
 
-impl PartialEq for Seen {
+impl PartialEq for FingerprintSet {
     fn eq(&self, other: &Self) -> bool {
         self.order == other.order
     }
 }
 
-impl fmt::Debug for Seen {
+impl fmt::Debug for FingerprintSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seen({})", self.order.len())
+        write!(f, "FingerprintSet({})", self.order.len())
     }
 }
 
-impl Serialize for Seen {
+impl Serialize for FingerprintSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = String::with_capacity(self.order.len() * WIDTH);
         for fingerprint in &self.order {
@@ -93,7 +93,7 @@ impl Serialize for Seen {
     }
 }
 
-impl<'de> Deserialize<'de> for Seen {
+impl<'de> Deserialize<'de> for FingerprintSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if !text.len().is_multiple_of(WIDTH) {
@@ -123,16 +123,16 @@ mod tests {
 
     #[test]
     fn survives_a_round_trip_in_eleven_characters_each() {
-        let mut seen = Seen::default();
+        let mut seen = FingerprintSet::default();
         for n in 0..1000_u32 {
-            assert!(seen.insert(Seen::fingerprint(&n.to_le_bytes())));
+            assert!(seen.insert(FingerprintSet::fingerprint(&n.to_le_bytes())));
         }
         seen.insert(u64::MAX);
         let text = serde_json::to_string(&seen).unwrap();
         assert_eq!(text.len(), 1001 * WIDTH + 2);
-        let back: Seen = serde_json::from_str(&text).unwrap();
+        let back: FingerprintSet = serde_json::from_str(&text).unwrap();
         assert_eq!(back, seen);
-        assert!(back.contains(Seen::fingerprint(&7_u32.to_le_bytes())));
-        assert!(serde_json::from_str::<Seen>("\"abc\"").is_err());
+        assert!(back.contains(FingerprintSet::fingerprint(&7_u32.to_le_bytes())));
+        assert!(serde_json::from_str::<FingerprintSet>("\"abc\"").is_err());
     }
 }

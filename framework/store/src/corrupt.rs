@@ -10,16 +10,16 @@ use serde_json::{Map, Value};
 
 use crate::{
     audit::{Actor, Event, audited},
+    connection_row::{ConnectionRow, DAMAGED, changed_meanwhile, missing, raise, unreadable},
     connections::{Label, timestamp},
     database::Row,
-    schedules::Scheduled,
+    schedules::ScheduledRun,
     store::Store,
-    stored::{DAMAGED, Stored, changed_meanwhile, missing, raise, unreadable},
 };
 
 /// What is left of a connection that cannot be read.
 #[derive(Clone, Debug)]
-pub struct Remains {
+pub struct CorruptConnection {
     /// What it is called by commands and addresses.
     pub name: String,
     /// What it is called where people read it.
@@ -41,11 +41,11 @@ pub struct Remains {
     /// When its config was changed last.
     pub updated: Option<Timestamp>,
     /// When it runs by itself.
-    pub schedule: Option<Scheduled>,
-    stored: Stored,
+    pub schedule: Option<ScheduledRun>,
+    stored: ConnectionRow,
 }
 
-impl Remains {
+impl CorruptConnection {
     /// What people said of it.
     pub fn label(&self) -> Label<'_> {
         Label {
@@ -58,16 +58,16 @@ impl Remains {
 
 impl Store {
     /// What is left of a connection that cannot be read.
-    pub fn remains(&mut self, name: &str) -> Result<Remains> {
+    pub fn remains(&mut self, name: &str) -> Result<CorruptConnection> {
         Self::check_name(name)?;
-        let rows = Stored::rows(&mut *self.database, name)?;
+        let rows = ConnectionRow::rows(&mut *self.database, name)?;
         let row = rows
             .first()
             .filter(|row| row.optional_integer(18).ok() == Some(None));
         let row = row.ok_or_else(|| missing(name))?;
         let stored = left_of(row, name)?;
         let config = serde_json::from_str(&stored.config).ok();
-        Ok(Remains {
+        Ok(CorruptConnection {
             name: stored.name.clone(),
             title: stored.title().to_owned(),
             description: stored.description.clone(),
@@ -90,7 +90,7 @@ impl Store {
     pub fn enter_again(
         &mut self,
         form: &FormModel,
-        remains: &Remains,
+        remains: &CorruptConnection,
         answer: &Value,
         label: Label,
         actor: &Actor,
@@ -138,11 +138,11 @@ impl Store {
 }
 
 /// What can be read of a row. Without its id, its version and its revision nothing can be put in its place.
-fn left_of(row: &Row, name: &str) -> Result<Stored> {
+fn left_of(row: &Row, name: &str) -> Result<ConnectionRow> {
     let needed = |number: Result<i64>| number.map_err(|_| unreadable(name, DAMAGED));
     let text = |column| row.text(column).unwrap_or_default();
     let number = |column| row.integer(column).unwrap_or_default();
-    Ok(Stored {
+    Ok(ConnectionRow {
         id: row.text(0).map_err(|_| unreadable(name, DAMAGED))?,
         name: name.to_owned(),
         connector: text(2),
@@ -163,7 +163,7 @@ fn left_of(row: &Row, name: &str) -> Result<Stored> {
         last_sync: None,
         deleted: None,
         replaced: None,
-        schedule: Scheduled::of(row, 23, name).unwrap_or_default(),
+        schedule: ScheduledRun::of(row, 23, name).unwrap_or_default(),
         expires: row.optional_date(32).unwrap_or_default(),
         seals: BTreeMap::new(),
     })
