@@ -4,16 +4,23 @@
     reason = "a test that meets the unexpected shall fail"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use acceptance::{
-    copilot::{STREAMS, answer, open, script, stream, workspace, workspace_of},
-    read_through,
+    copilot::{Reading, STREAMS, answer, open, open_in, script, stream, workspace, workspace_of},
+    read_through, unhurried,
 };
-use headwater::Timestamp;
+use async_trait::async_trait;
+use bytes::Bytes;
+use headwater::{Body, Context, Timestamp, Transport, TransportError};
 use headwater_sandbox::{CopilotOptions, TemplateKey};
 use headwater_testkit::{Reply, Request};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 fn parse(record: &str) -> Value {
     serde_json::from_str(record).unwrap()
@@ -368,4 +375,47 @@ async fn odd_ids_are_encoded_in_the_question() {
             )]
         );
     }
+}
+
+/// Notes when each request is sent, by the client's clock.
+struct Timed {
+    wire: Arc<dyn Transport>,
+    sent: Arc<Mutex<Vec<Instant>>>,
+}
+
+#[async_trait]
+impl Transport for Timed {
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Body>, TransportError> {
+        self.sent.lock().unwrap().push(Instant::now());
+        self.wire.send(request).await
+    }
+}
+
+/// Copilot allows 10 requests a second. The client's clock decides, so that a busy machine cannot change the result.
+#[tokio::test(start_paused = true)]
+async fn no_second_has_more_requests_than_copilot_allows() {
+    let sandbox = workspace(CopilotOptions::default()).await;
+    let sent = Arc::default();
+    let context = Context::new(Timed {
+        wire: unhurried::context().transport,
+        sent: Arc::clone(&sent),
+    });
+    let source = open_in(&context, answer(&sandbox.base_url()));
+    let stream = source.stream("call_details").unwrap();
+    let mut reading = Reading::begin(&stream, None, Timestamp::now()).unwrap();
+    for _ in 0..60 {
+        reading.step().await.unwrap();
+    }
+    let sent = sent.lock().unwrap();
+    assert_eq!(sent.len(), 60);
+    for of_eleven in sent.windows(11) {
+        assert!(of_eleven[10] - of_eleven[0] >= Duration::from_secs(1));
+    }
+    assert!(
+        sent[59] - sent[0] < Duration::from_secs(7),
+        "a request waits for nothing else"
+    );
 }

@@ -1,6 +1,6 @@
 //! Schema drift: what the simulators send is what the connectors' schemas say, and a difference is seen in every stream.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use acceptance::{binary::command, connector};
 use headwater::StreamSpec;
@@ -28,22 +28,28 @@ async fn read_all(simulation: &Simulation, seed: u64) -> BTreeMap<String, String
         form["opportunity_ids"] = json!(ids);
     }
     fs::write(&config, form.to_string()).unwrap();
-    let out = folder.path().join("out");
-    let ran = command(HEADWATER)
-        .args(["read", simulation.id, "--config"])
-        .arg(&config)
-        .arg("--out")
-        .arg(&out)
-        // One stream after the other: the service lists only the export jobs that were ordered before.
-        .args(["--concurrency", "1"])
-        .output()
-        .unwrap();
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    let run = |streams: &[&str], out: &Path| {
+        let ran = command(HEADWATER)
+            .args(["read", simulation.id, "--config"])
+            .arg(&config)
+            .arg("--out")
+            .arg(out)
+            .args(streams)
+            .output()
+            .unwrap();
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+    };
+    // The service lists the export jobs that were ordered before.
     let catalog = connector(simulation.id).catalog();
+    if catalog.iter().any(|spec| spec.name == "export_jobs") {
+        run(&["--stream", "activities"], &folder.path().join("before"));
+    }
+    let out = folder.path().join("out");
+    run(&[], &out);
     let read = |spec: &StreamSpec| {
         let path = out.join(format!("{}.jsonl", spec.name));
         (spec.name.to_owned(), fs::read_to_string(path).unwrap())

@@ -20,7 +20,7 @@ const MAX_EMPTY: u32 = 10;
 /// Pages in a row whose records all came before: more than a burst of new records pushes into view again.
 const MAX_REPEATED: u32 = 3;
 /// Records that a list may have beyond twice the total that it began with.
-const MARGIN: u64 = 1_000;
+const MARGIN: u64 = 300;
 /// Pages of a list that tells no total.
 const MAX_PAGES: u64 = 100_000;
 /// Fingerprints of records that are kept; of a longer list, an even part of them is.

@@ -97,11 +97,21 @@ fn id_of(record: &str) -> String {
     }
 }
 
-fn few(records: &[String]) -> String {
+/// Shows a few records, each from shortly before the byte at which it stops being like one of the others.
+fn few(records: &[String], others: &[String]) -> String {
     let shown: Vec<&str> = records
         .iter()
         .take(3)
-        .map(|record| record.get(..160).unwrap_or(record))
+        .map(|record| {
+            let id = id_of(record);
+            let other = others.iter().find(|other| id_of(other) == id);
+            let same = other.map_or(0, |other| {
+                let pairs = record.bytes().zip(other.bytes());
+                pairs.take_while(|(one, two)| one == two).count()
+            });
+            let from = record.floor_char_boundary(same.saturating_sub(80));
+            &record[from..record.floor_char_boundary(from + 240)]
+        })
         .collect();
     format!("{} records, such as {shown:#?}", records.len())
 }
@@ -145,8 +155,8 @@ pub fn judge(
         let what = format!(
             "{stream} of {}: missing {}; beyond {}; flags {:?}; unfinished {:?}",
             truth.len(),
-            few(missing),
-            few(beyond),
+            few(missing, beyond),
+            few(beyond, missing),
             told.flags,
             told.unfinished
         );
