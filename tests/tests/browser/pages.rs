@@ -1,7 +1,7 @@
 //! Every page in its main states, in long words, from right to left, and in the dark. The states are those of the
 //! console's own tests; the service shows them in English only.
 
-#[path = "../../../framework/console/tests/samples/mod.rs"]
+#[path = "../../../framework/console/tests/it/samples/mod.rs"]
 pub mod samples;
 
 use std::collections::BTreeMap;

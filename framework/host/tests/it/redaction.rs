@@ -1,0 +1,158 @@
+//! A read with redaction: what gets to the sink, and what the summary says.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use headwater_core::{
+    AnyStream, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec, Timestamp,
+};
+use headwater_host::{Delivery, Receipt, Redaction, RunOptions, Sink, State, WriteCounts};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// Two pages of one record each.
+struct People(StreamSpec);
+
+const RECORDS: [&str; 2] = [
+    r#"{"id":1,"email":"ada@example.com","backup":"ada@example.org"}"#,
+    r#"{"id":2,"email":"bob@example.com","backup":null}"#,
+];
+
+#[async_trait]
+impl Stream for People {
+    type Partition = ();
+    type Token = usize;
+    type Bookmark = ();
+
+    fn spec(&self) -> &StreamSpec {
+        &self.0
+    }
+
+    fn plan(&self, _: Option<()>, _: Timestamp) -> Result<Vec<()>> {
+        Ok(vec![()])
+    }
+
+    async fn fetch(&self, (): (), token: Option<usize>) -> Result<Page<usize, ()>> {
+        let at = token.unwrap_or(0);
+        let record = RECORDS[at];
+        let mut page = Page::new(
+            Bytes::from_static(record.as_bytes()),
+            vec![0..record.len(); 2],
+        );
+        page.next = (at + 1 < RECORDS.len()).then_some(at + 1);
+        Ok(page)
+    }
+}
+
+struct Only(Arc<People>);
+
+#[async_trait]
+impl Source for Only {
+    async fn probe(&self, _: &mut Probe) {}
+
+    fn streams(&self) -> Vec<Arc<dyn AnyStream>> {
+        vec![Arc::clone(&self.0) as Arc<dyn AnyStream>]
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Sink for Lines {
+    fn write(&mut self, _: &str, records: &mut dyn Iterator<Item = &[u8]>) -> Result<WriteCounts> {
+        let line = |record: &[u8]| String::from_utf8_lossy(record).into_owned();
+        let mut lines = self.0.lock().unwrap();
+        let before = lines.len();
+        lines.extend(records.map(line));
+        Ok(WriteCounts {
+            records: (lines.len() - before) as u64,
+            ..WriteCounts::default()
+        })
+    }
+
+    fn commit(&mut self, _: &mut State) -> Result<()> {
+        Ok(())
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery::RecordsFirst
+    }
+
+    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
+        Ok(())
+    }
+}
+
+async fn run(schema: fn() -> Value, limit: Option<u64>) -> (Result<Receipt>, Vec<String>) {
+    let spec = StreamSpec {
+        name: "people",
+        description: "A person.",
+        key: &["id"],
+        cursor: None,
+        incremental: false,
+        schema,
+    };
+    let source = Only(Arc::new(People(spec)));
+    let (_stop, stopped) = watch::channel(false);
+    let options = RunOptions {
+        limit,
+        commit_every: Some(Duration::ZERO),
+        redaction: Some(Redaction::default()),
+        ..RunOptions::new(Arc::new(Meter::default()), stopped)
+    };
+    let sink = Lines::default();
+    let summary = headwater_host::run(
+        &source,
+        &[],
+        State::new("x"),
+        Box::new(sink.clone()),
+        options,
+        &mut |_| {},
+    )
+    .await;
+    let lines = sink.0.lock().unwrap().clone();
+    (summary, lines)
+}
+
+fn schema() -> Value {
+    json!({ "properties": { "email": { "type": "string", "x-headwater": { "class": "email" } } } })
+}
+
+const ADA: &str = r#"{"id":1,"email":"b5fc85e55755@redacted","backup":"ada@example.org"}"#;
+const BOB: &str = r#"{"id":2,"email":"5ff860bf1190@redacted","backup":null}"#;
+
+#[tokio::test]
+async fn the_sink_gets_redacted_records_and_the_summary_tells_of_them() {
+    let (summary, lines) = run(schema, None).await;
+    assert_eq!(lines, [ADA, ADA, BOB, BOB]);
+    let summary = &summary.unwrap().streams[0];
+    assert_eq!(summary.records, 4);
+    assert_eq!(summary.bytes, lines.concat().len() as u64);
+    let redacted = summary.redaction.as_ref().unwrap();
+    assert_eq!(redacted.fields[0].values, 4);
+    let (count, message) = &summary.notes["unclassed_email"];
+    assert_eq!(*count, 2);
+    assert!(message.ends_with(": backup"), "{message}");
+}
+
+#[tokio::test]
+async fn a_page_that_the_limit_cuts_is_redacted_and_counted_as_far_as_it_is_written() {
+    let (summary, lines) = run(schema, Some(3)).await;
+    assert_eq!(lines, [ADA, ADA, BOB]);
+    let redacted = summary.unwrap().streams[0].redaction.clone().unwrap();
+    assert_eq!(redacted.fields[0].values, 3);
+}
+
+#[tokio::test]
+async fn a_schema_that_cannot_be_followed_is_refused_before_anything_is_read() {
+    fn schema() -> Value {
+        json!({ "$ref": "#/$defs/person", "$defs": { "person": self::schema() } })
+    }
+    let (refused, lines) = run(schema, None).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::Unsupported);
+    assert!(lines.is_empty());
+}
