@@ -178,6 +178,7 @@ fn stream(client: &Client, options: &Options, spec: StreamSpec) -> Arc<dyn AnySt
                     request,
                     Records::One("/call"),
                 )
+                .changed_at("last_modified_time")
                 .one_at_most(),
             )
         }

@@ -82,6 +82,14 @@ impl ChildStream {
         self
     }
 
+    /// The parents' member that says when they changed. A parent that was read before has its child asked for again
+    /// unless this lies before the last pass; without it, a parent that looks the same counts as unchanged.
+    #[must_use]
+    pub fn changed_at(mut self, member: &'static str) -> Self {
+        self.parents = self.parents.changed_at(member);
+        self
+    }
+
     /// Says that no parent names more than one child, so that a survey can tell what reading takes at most.
     #[must_use]
     pub fn one_at_most(mut self) -> Self {

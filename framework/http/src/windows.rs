@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     client::{Client, Request},
     clock::ServiceTime,
-    envelope::Records,
+    envelope::{Records, places},
     fingerprints::FingerprintSet,
 };
 
@@ -93,6 +93,7 @@ pub struct WindowedList {
     one_partition: bool,
     chains: u64,
     scope: Scope,
+    changed_at: Option<&'static str>,
     met: WindowRecords,
 }
 
@@ -185,6 +186,7 @@ impl WindowedList {
             one_partition: false,
             chains: CHAINS,
             scope: Scope::default(),
+            changed_at: None,
             met: WindowRecords::default(),
         }
     }
@@ -215,6 +217,31 @@ impl WindowedList {
     pub(crate) fn in_one_partition(mut self) -> Self {
         self.one_partition = true;
         self
+    }
+
+    /// Leaves out a delivered record only where its member of this name says that it changed before the last pass began:
+    /// records that look the same may name children that changed.
+    #[must_use]
+    pub(crate) fn changed_at(mut self, member: &'static str) -> Self {
+        self.changed_at = Some(member);
+        self
+    }
+
+    /// Whether a delivered record, read again, says that nothing changed since the last pass.
+    fn is_unchanged(&self, window: &Window, record: &[u8]) -> bool {
+        let Some(member) = self.changed_at else {
+            return true;
+        };
+        let (Some(since), Ok(found)) = (window.since, places(record, &[member])) else {
+            return false;
+        };
+        let changed = found.first().map(|span| &record[span.clone()]);
+        let changed = changed.and_then(|text| serde_json::from_slice::<Timestamp>(text).ok());
+        // Some services count whole seconds: of two changes in one second, the second one may not show.
+        changed.is_some_and(|at| {
+            at.saturating_add(SignedDuration::from_secs(1))
+                .is_ok_and(|at| at <= since)
+        })
     }
 
     /// Cuts a window into so many chains at most.
@@ -368,7 +395,7 @@ impl Stream for WindowedList {
             token.until = window.bounded(time, self.overlap);
             page.notes.extend(time.note());
         }
-        remember(&window, current, &mut page, &mut token.remembered);
+        self.remember(&window, current, &mut page, &mut token.remembered);
         let is_in_order = self.is_read_in_order(&window, current.0);
         let go_on = match then {
             NextStep::NextWindow => None,
@@ -525,23 +552,27 @@ fn long_ago() -> Timestamp {
     Timestamp::from_second(946_684_800).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Leaves out what the last pass delivered, and notes what the next one may meet again.
-fn remember(
-    window: &Window,
-    (from, _): (Timestamp, Timestamp),
-    page: &mut WindowPage,
-    remembered: &mut FingerprintSet,
-) {
-    let is_tail = from >= window.remember_from;
-    if !is_tail && window.delivered.is_empty() {
-        return;
-    }
-    let body = page.body.clone();
-    page.records.retain(|span| {
-        let fingerprint = FingerprintSet::fingerprint(&body[span.clone()]);
-        if is_tail && remembered.len() < MAX_REMEMBERED {
-            remembered.insert(fingerprint);
+impl WindowedList {
+    /// Leaves out records that the last pass delivered, and notes those that the next one may meet again.
+    fn remember(
+        &self,
+        window: &Window,
+        (from, _): (Timestamp, Timestamp),
+        page: &mut WindowPage,
+        remembered: &mut FingerprintSet,
+    ) {
+        let is_tail = from >= window.remember_from;
+        if !is_tail && window.delivered.is_empty() {
+            return;
         }
-        !window.delivered.contains(fingerprint)
-    });
+        let body = page.body.clone();
+        page.records.retain(|span| {
+            let record = &body[span.clone()];
+            let fingerprint = FingerprintSet::fingerprint(record);
+            if is_tail && remembered.len() < MAX_REMEMBERED {
+                remembered.insert(fingerprint);
+            }
+            !(window.delivered.contains(fingerprint) && self.is_unchanged(window, record))
+        });
+    }
 }

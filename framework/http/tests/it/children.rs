@@ -336,3 +336,49 @@ async fn the_next_pass_asks_only_for_children_of_new_parents() {
     }
     assert_eq!(asked(&script).len(), before);
 }
+
+/// A parent that looks the same may have changed: its time is coarse, or the service does not renew it.
+#[tokio::test]
+async fn the_next_pass_asks_again_for_children_of_parents_that_may_have_changed() {
+    for (changed, is_asked_again) in [
+        (json!("2026-01-30T23:30:00Z"), false),
+        // Within the second in which the last pass began.
+        (json!("2026-01-30T23:59:59.5Z"), true),
+        (json!("2999-12-31T23:59:59Z"), true),
+        (json!("yesterday"), true),
+        (Value::Null, true),
+    ] {
+        let listed = changed.clone();
+        let script = Script::start(move |request| {
+            if request.target.starts_with("/items?") {
+                let item = json!({ "id": 1, "users": ["a"], "changed": listed });
+                Reply::json(200, &json!({ "items": [item], "total": 1 }).to_string())
+            } else {
+                child(request)
+            }
+        })
+        .await
+        .unwrap();
+        let list = WindowedList::new(
+            &client(&script),
+            spec("items"),
+            "/items",
+            Records::Lists(&["/items"]),
+            ("after", "before"),
+            at("2026-01-30T23:10:00Z"),
+            SignedDuration::from_hours(1),
+        );
+        let stream = ChildStream::new(list, spec("users"), ids, request, Records::One("/user"));
+        let stream: Arc<dyn AnyStream> = Arc::new(stream.changed_at("changed"));
+        let first = pass(&stream).await.unwrap();
+        assert_eq!(asked(&script), ["a"], "{changed}");
+        let later = at(NOW) + SignedDuration::from_mins(10);
+        let mut second = Vec::new();
+        for partition in stream.plan(bookmark(&first), later).unwrap() {
+            second.extend(pages(&stream, &partition, None).await.unwrap());
+        }
+        let count = if is_asked_again { 2 } else { 1 };
+        assert_eq!(asked(&script).len(), count, "{changed}");
+        assert_eq!(texts(&second).len(), count - 1, "{changed}");
+    }
+}
