@@ -1,8 +1,9 @@
 //! `headwater serve` as a process of its own, and requests to it.
 
 use std::{
+    fs::{self, File},
     io::{BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
 };
 
@@ -21,6 +22,7 @@ pub struct Service {
     pub home: TempDir,
     client: Client,
     child: Child,
+    log: PathBuf,
 }
 
 impl Service {
@@ -32,6 +34,13 @@ impl Service {
 
     /// The same with a home that is there, and with these options only.
     pub fn start_in(home: TempDir, program: &str, options: &[&str]) -> Self {
+        // A pipe that is read at the end would fill with a log.
+        let log = home.path().join("log");
+        let stderr = if options.contains(&"-vvv") {
+            File::create(&log).unwrap().into()
+        } else {
+            Stdio::piped()
+        };
         let mut child = command(program)
             .args(["--json", "serve", "--listen", "127.0.0.1:0"])
             .args(options)
@@ -39,7 +48,7 @@ impl Service {
             .env("HEADWATER_HOME", home.path().join("home"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -59,6 +68,7 @@ impl Service {
         Self {
             address: said["address"].as_str().unwrap().to_owned(),
             home,
+            log,
             client: client()
                 .redirect(reqwest::redirect::Policy::none())
                 .build()
@@ -110,8 +120,10 @@ impl Service {
     pub fn stop(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.child.wait().unwrap();
+        let Some(stderr) = self.child.stderr.take() else {
+            return fs::read_to_string(&self.log).unwrap();
+        };
         let mut error = String::new();
-        let stderr = self.child.stderr.take().unwrap();
         BufReader::new(stderr).read_to_string(&mut error).unwrap();
         error
     }

@@ -35,6 +35,10 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// Log what happens to standard error: runs and checks; twice: requests, pages and commits. RUST_LOG goes before.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
     #[command(subcommand)]
     pub command: Command,
 }

@@ -20,6 +20,7 @@ mod check;
 mod connection;
 mod demo;
 mod dumps;
+mod log;
 mod patch;
 mod plan;
 mod progress;
@@ -92,6 +93,10 @@ pub fn main(context: NewContext) -> ExitCode {
 }
 
 fn run(args: Args, context: NewContext) -> Outcome {
+    log::start(
+        args.verbose,
+        args.json || matches!(args.command, Command::Serve(_)),
+    )?;
     // Looked at before a command does half of its work.
     Access::of_records().map_err(|error| Error::new(Kind::ConfigInvalid, error.to_string()))?;
     let registry = Registry::collect()?;

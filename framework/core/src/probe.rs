@@ -180,6 +180,12 @@ impl Probe {
                 }
             }
         }
+        tracing::info!(
+            name = %check.name,
+            outcome = ?check.outcome,
+            code = check.code,
+            "check"
+        );
         (self.watcher)(&check);
         self.checks.push(check);
     }

@@ -21,6 +21,7 @@ mod json;
 mod jsonl;
 mod line_key;
 mod locked;
+mod log;
 mod lost;
 mod options;
 mod outputs;

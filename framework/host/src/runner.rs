@@ -20,7 +20,7 @@ use crate::{
     drift::{DriftRule, DriftWatch},
     groups,
     guarantee::Guarantee,
-    identity,
+    identity, log,
     pass::{Leaf, Step},
     receipt::{Ending, Event, Receipt, StreamReceipt},
     rounds::Rounds,
@@ -58,6 +58,11 @@ pub async fn run(
     mut options: RunOptions,
     on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<Receipt> {
+    let mut logged = |event: Event<'_>| {
+        log::event(&event);
+        on_event(event);
+    };
+    let on_event: &mut (dyn FnMut(Event<'_>) + Send) = &mut logged;
     let streams = select(source, wanted)?;
     if let Some(only) = &options.only {
         of_one_group(&streams, only)?;

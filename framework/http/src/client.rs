@@ -9,6 +9,7 @@ use headwater_core::{
 };
 use http::{HeaderName, HeaderValue, header};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument, Span, debug, debug_span};
 use url::Url;
 
 pub use crate::message::{Download, Request, Response};
@@ -263,14 +264,16 @@ impl Client {
 
     /// Sends a request under all the rules of this crate.
     pub async fn send(&self, request: &Request) -> Result<Response> {
-        let (response, _) = self.pursue(request, BodyMode::Whole).await?;
+        let pursued = self.pursue(request, BodyMode::Whole);
+        let (response, _) = pursued.instrument(self.span(request)).await?;
         Ok(response)
     }
 
     /// The same for an answer of any size, whose body is taken over as it arrives; the response itself where its status
     /// is no success but one that the request accepts.
     pub async fn download(&self, request: &Request) -> Result<Result<Download, Response>> {
-        Ok(match self.pursue(request, BodyMode::Head).await? {
+        let pursued = self.pursue(request, BodyMode::Head);
+        Ok(match pursued.instrument(self.span(request)).await? {
             (_, Some(body)) => Ok(Download::new(self.inner.service, body)),
             (response, None) => Err(response),
         })
@@ -282,6 +285,16 @@ impl Client {
             Some(tokens) => tokens.get().await.map(|_| ()),
             None => Ok(()),
         }
+    }
+
+    /// The span of a request in a log: neither its query nor its body, and no secret in its path.
+    fn span(&self, request: &Request) -> Span {
+        debug_span!(
+            "request",
+            service = self.inner.service,
+            method = %request.method,
+            path = self.redacted(request.path().to_owned()),
+        )
     }
 
     async fn pursue(&self, request: &Request, take: BodyMode) -> Result<(Response, Option<Body>)> {
@@ -339,6 +352,10 @@ impl Client {
                     None => error,
                 });
             }
+            debug!(
+                seconds = delay.as_secs_f64(),
+                throttled, "waits before the next try"
+            );
             inner
                 .context
                 .meter
@@ -455,14 +472,30 @@ impl Client {
         take: BodyMode,
     ) -> Attempt {
         self.inner.context.meter.count_request(is_retry);
+        let sent = Instant::now();
         let exchange = self.exchange(request, take);
-        timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
+        let attempt = timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
             Attempt::Failed(TransportError {
                 failure: Failure::Timeout,
                 before_send: false,
                 detail: "no complete answer before the deadline".to_owned(),
             })
-        })
+        });
+        let seconds = sent.elapsed().as_secs_f64();
+        match &attempt {
+            Attempt::Answered(response, _) => {
+                let bytes = response.body.len();
+                debug!(
+                    status = response.status.as_u16(),
+                    bytes, seconds, is_retry, "answered"
+                );
+            }
+            Attempt::TooLarge => debug!(seconds, is_retry, "the answer is too large"),
+            Attempt::Failed(error) => {
+                debug!(failure = ?error.failure, seconds, is_retry, "no answer");
+            }
+        }
+        attempt
     }
 
     fn assemble(&self, request: &Request, token: Option<&Secret>) -> Result<http::Request<Bytes>> {

@@ -142,7 +142,7 @@ impl Gunzip {
                     self.place = GzipPhase::Member;
                 }
                 GzipPhase::Padding if self.input.iter().all(|byte| *byte == 0) => {
-                    self.input.clear()
+                    self.input.clear();
                 }
                 GzipPhase::Padding => {
                     return Err(undecodable("something else follows its compressed bytes"));

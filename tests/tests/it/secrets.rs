@@ -83,9 +83,11 @@ fn run_everything(id: &str, answer: &Value, folder: &Path) -> Vec<Ran> {
         out.to_str().unwrap(),
         "--state",
         state.to_str().unwrap(),
+        "-vvv",
     ];
     [
         &["check", id, "--config", "-"][..],
+        &["check", id, "--config", "-", "-vvv"],
         &["check", id, "--config", "-", "--json"],
         &read,
         &["read", id, "--config", "-", "--json"],

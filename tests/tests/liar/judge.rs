@@ -109,8 +109,13 @@ fn few(records: &[String], others: &[String]) -> String {
                 let pairs = record.bytes().zip(other.bytes());
                 pairs.take_while(|(one, two)| one == two).count()
             });
-            let from = record.floor_char_boundary(same.saturating_sub(80));
-            &record[from..record.floor_char_boundary(from + 240)]
+            let end = |at: usize| {
+                (0..=at.min(record.len()))
+                    .rev()
+                    .find(|at| record.is_char_boundary(*at))
+            };
+            let from = end(same.saturating_sub(80)).unwrap_or(0);
+            &record[from..end(from + 240).unwrap_or(from)]
         })
         .collect();
     format!("{} records, such as {shown:#?}", records.len())

@@ -15,7 +15,7 @@ use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Map, Value, json};
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 
-use crate::serve::{HEADWATER, service};
+use crate::serve::HEADWATER;
 
 /// Typed into every field for secrets. In letters that nothing has to write otherwise.
 const SECRET: &str = "CanaryZq7f3aK9nW2x";
@@ -101,7 +101,8 @@ impl Watched {
             .flat_map(forms_of)
             .collect();
         Self {
-            service: service(),
+            // Every line of the log is among the files that are searched.
+            service: Service::start(HEADWATER, &["-vvv"]),
             forms,
         }
     }
@@ -451,6 +452,7 @@ fn search_the_rest(watched: Watched, least: usize) {
     let said = service.stop();
     let service = Service::start_in(tempfile::tempdir().unwrap(), HEADWATER, &[]);
     let watched = Watched { service, forms };
+    assert!(said.contains("answered"), "the log has the requests");
     watched.search("standard error", said.as_bytes());
     let files = contents(home.path());
     for (path, bytes) in &files {

@@ -60,7 +60,7 @@ fn check(outcome: &str, seconds: i64) -> LastCheck {
 }
 
 fn upgrade(stage: &dyn Stage) {
-    stage.tamper(include_str!("../../fixtures/store_format_1.sql"));
+    stage.tamper(include_str!("../../../fixtures/store_format_1.sql"));
     let mut store = stage.open();
     assert_eq!(names(&mut store), ["copilot", "other"]);
     assert_eq!(revealed(&mut store, "copilot").unwrap(), answer());
@@ -86,7 +86,7 @@ fn upgrade(stage: &dyn Stage) {
 }
 
 fn upgrade_second(stage: &dyn Stage) {
-    stage.tamper(include_str!("../../fixtures/store_format_2.sql"));
+    stage.tamper(include_str!("../../../fixtures/store_format_2.sql"));
     let mut store = stage.open();
     let copilot = store.get("copilot").unwrap();
     assert_eq!(copilot.title, "Copilot – Ana");
