@@ -207,7 +207,10 @@ async fn what_is_wrong_is_told_at_the_field_without_what_the_service_said() {
             "aws-sm:binary",
             "refers to the secret \"binary\" of AWS Secrets Manager, which is binary; a text is needed",
         ),
-        ("aws-sm:", "is a reference to nothing; write aws-sm:NAME"),
+        (
+            "aws-sm:",
+            "is a reference without a target; write aws-sm:NAME",
+        ),
         ("aws-sm:pair#", "is a reference without a name or a key"),
     ] {
         refused(&vault, reference, true, says);

@@ -1,7 +1,7 @@
-//! JSON by what it says: two spellings of one value have one canonical text, and one digest.
+//! Canonical JSON: two spellings of one value have one canonical text, and one digest.
 //!
-//! Blanks are left out, the members of an object stand in the order of their names (of a name that comes twice, the last
-//! one counts), and texts have one way to be escaped. Numbers stay as they are spelt.
+//! Blanks are left out, the members of an object are in the order of their names (the last member of a repeated name
+//! counts), and texts have one way to be escaped. Numbers keep their spelling.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
@@ -11,10 +11,10 @@ use crate::json::{Cursor, Malformed};
 
 /// Bytes of a digest.
 const DIGEST: usize = 16;
-/// What lies deeper than this stays as it is spelt.
+/// Values below this depth keep their spelling.
 const DEEPEST: usize = 128;
 
-/// The canonical text of a value. What is not JSON stays as it is.
+/// The canonical text of a value. Text that is not JSON does not change.
 pub fn canonical(value: &[u8]) -> Cow<'_, [u8]> {
     let is_simple = !matches!(value.first(), Some(b'{' | b'[')) && !value.contains(&b'\\');
     if is_simple {
@@ -28,7 +28,7 @@ pub fn canonical(value: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A part of a key by what it says: of a text, the canonical one. Anything else is what it is spelt as.
+/// A canonical part of a key: a text becomes canonical; any other value keeps its spelling.
 pub fn key_part(value: &[u8]) -> Cow<'_, [u8]> {
     if value.starts_with(b"\"") {
         canonical(value)
@@ -37,7 +37,7 @@ pub fn key_part(value: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// What tells a record from every other one: the beginning of the SHA-256 of its canonical text, in hexadecimal digits.
+/// The identity of a record: the beginning of the SHA-256 of its canonical text, in hexadecimal digits.
 pub fn digest(record: &[u8]) -> String {
     let hash = Sha256::digest(canonical(record.trim_ascii()));
     let mut text = String::with_capacity(2 * DIGEST);
@@ -47,7 +47,7 @@ pub fn digest(record: &[u8]) -> String {
     text
 }
 
-/// Whether two records say the same.
+/// Whether two records have the same canonical text.
 pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || canonical(one.trim_ascii()) == canonical(other.trim_ascii())
 }
@@ -141,9 +141,9 @@ fn push_object(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Res
     Ok(())
 }
 
-fn push_text(text: &mut Vec<u8>, said: &str) {
+fn push_text(text: &mut Vec<u8>, value: &str) {
     // A text always serialises into memory.
-    let _ = serde_json::to_writer(text, said);
+    let _ = serde_json::to_writer(text, value);
 }
 
 #[cfg(test)]
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(said(&deep), deep);
     }
 
-    /// Against a tree: the canonical text says the same, and is its own canonical text.
+    /// Compared as trees: the canonical text has the same value, and is its own canonical text.
     #[test]
     fn random_values_keep_what_they_say() {
         let seed = fastrand::u64(..);

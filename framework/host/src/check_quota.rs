@@ -1,4 +1,4 @@
-//! Whether a read can be paid for.
+//! The quota check before a read.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use headwater_core::{Error, Kind, Result, Source, Timestamp};
 
 use crate::{receipt::Event, runner::is_stream_scoped, stream_run::StreamRun};
 
-/// Compares the export jobs that lanes to come will order with what the service says is left, before anything is ordered.
+/// Compares the export jobs of the coming stream runs with the allowance that the service reports, before any order.
 pub(crate) async fn check_quota(
     source: &dyn Source,
-    lanes: &[StreamRun],
+    runs: &[StreamRun],
     on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<()> {
     let mut jobs = 0;
-    for lane in lanes.iter().filter(|lane| lane.is_to_come()) {
-        jobs += lane.jobs()?;
+    for run in runs.iter().filter(|run| run.is_to_come()) {
+        jobs += run.jobs()?;
     }
     if jobs == 0 {
         return Ok(());
     }
     let allowances = match source.allowances().await {
         Ok(allowances) => allowances,
-        // Who may not see the limits finds out when ordering.
+        // An account that may not see the limits meets them when it orders.
         Err(error) if is_stream_scoped(error.kind()) => Vec::new(),
-        Err(error) => return Err(error.during("ask what is left of the allowance")),
+        Err(error) => return Err(error.during("read the allowance")),
     };
     for allowance in allowances.iter().filter(|allowance| allowance.counts_jobs) {
         let left = allowance.left();

@@ -1,14 +1,14 @@
-//! Bookmarks that lie beyond now: a clock was ahead when they were written, or is behind.
+//! Bookmarks in the future: a clock was ahead when they were written, or is behind now.
 
 use headwater_core::{AnyStream, Error, Kind, Position, Result, SignedDuration, Timestamp};
 
-/// Clocks of machines that take turns differ by this much, and what a bookmark covers begins earlier.
+/// Clocks of machines that take turns differ by this much, and a bookmark's watermark is earlier.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
-/// How far back the command goes that mends it: a clock that is set to another zone is ahead by less.
+/// The suggested command rewinds by this much: a clock that is set to another zone is ahead by less.
 const REMEDY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Refuses to plan from a bookmark beyond now: what happened between the true time of its pass and the bookmark was not
-/// read, and would never be.
+/// Refuses to plan from a bookmark in the future: no run has read, or would ever read, the changes between the true time of
+/// its pass and the bookmark.
 pub(crate) fn refuse_beyond(
     stream: &dyn AnyStream,
     bookmark: Option<&Position>,
@@ -23,7 +23,7 @@ pub(crate) fn refuse_beyond(
     }
 }
 
-/// What is wrong with a bookmark beyond now, and the ways on.
+/// The message for a bookmark in the future, with its remedies; `None` for any other bookmark.
 pub(crate) fn beyond(
     stream: &dyn AnyStream,
     bookmark: &Position,
@@ -39,8 +39,8 @@ pub(crate) fn beyond(
     let back = now.checked_sub(REMEDY).unwrap_or(now);
     Ok(Some(format!(
         "{name} was read up to {} by its state, and the clock of this machine says {}: either this clock is behind, then \
-         set it right; or the clock of an earlier run was ahead, and what happened since that run is not read: read it \
-         again with `headwater state rewind --stream {name} --to {}`, or from before that run on where it is longer ago",
+         set it right; or the clock of an earlier run was ahead, and changes since that run are missing: read them with \
+         `headwater state rewind --stream {name} --to {}`, or with an earlier moment if that run was before it",
         written(until),
         written(now),
         written(back),

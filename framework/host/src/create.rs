@@ -1,9 +1,9 @@
 //! Making files, in folders that others may write to as well.
 //!
-//! What a run writes holds personal data, so a new file is for its owner only, unless `HEADWATER_FILE_MODE` says
-//! otherwise. A file that is there keeps its owner and mode.
+//! A run writes personal data, so a new file is for its owner only, unless `HEADWATER_FILE_MODE` says otherwise. An
+//! existing file keeps its owner and mode.
 //!
-//! In a folder that everybody may write to, as `/tmp` is, another user may have put a link or a file where this one is
+//! In a folder that every user may write to, such as `/tmp`, another user may have put a link or a file where this one is
 //! about to write. Such a name is refused, unless it belongs to this user, to root or to the owner of the folder. In other
 //! folders a link of any user is followed.
 
@@ -29,15 +29,15 @@ use crate::Locked;
 const FILE_MODE: &str = "HEADWATER_FILE_MODE";
 /// Links that may lead to each other.
 const MAX_LINKS: usize = 40;
-/// Names that may be taken, and files that may vanish between two looks.
+/// Attempts when names are taken, or when files vanish between two looks.
 const MAX_TRIES: usize = 100;
-/// Names that are remembered as swept.
+/// Names that the process remembers as swept.
 const MAX_SWEPT: usize = 1_000;
-/// Bytes of a name that the name beside it repeats, since no name has more than 255.
+/// Bytes of a name that the name of its replacement repeats, since no name has more than 255.
 const LONGEST_NAME: usize = 200;
 /// Random bytes in a name.
 const RANDOM: usize = 8;
-/// What the name of a file ends with that is to replace another one.
+/// The end of a replacement's name.
 const ENDING: &str = ".new";
 
 /// Who may use a new file. The umask takes away from it, as always.
@@ -45,10 +45,10 @@ const ENDING: &str = ".new";
 pub struct Access(u32);
 
 impl Access {
-    /// Its owner only, whatever the environment says: for secrets.
+    /// The owner only, independent of the environment: for secrets.
     pub const OWNER: Self = Self(0o600);
 
-    /// What `HEADWATER_FILE_MODE` says, its owner only without it: for records, and how far reading got.
+    /// The mode in `HEADWATER_FILE_MODE`, or the owner only: for records and states.
     pub fn of_records() -> io::Result<Self> {
         env::var_os(FILE_MODE).map_or(Ok(Self::OWNER), |text| Self::parse(&text))
     }
@@ -58,15 +58,15 @@ impl Access {
             .to_str()
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
-        // Its owner writes to it again, and nothing of it is a program.
+        // The owner writes to the file again, and it is no program.
         let mode = mode.filter(|mode| mode & !0o066 == 0o600);
         mode.map(Self).ok_or_else(|| {
-            let text = format!("{FILE_MODE} is no mode of a file; write 600, 640 or 660");
+            let text = format!("{FILE_MODE} is not a file mode; write 600, 640 or 660");
             io::Error::new(ErrorKind::InvalidInput, text)
         })
     }
 
-    /// Who may read a file may enter the folder that is made for it.
+    /// Users who may read the file may enter the folder that is made for it.
     const fn of_folder(self) -> u32 {
         self.0 | (self.0 & 0o444) >> 2
     }
@@ -78,13 +78,13 @@ pub fn open_or_make(path: &Path, access: Access) -> io::Result<File> {
     open_itself(&behind_links(path)?, access)
 }
 
-/// The same for a file with a name of ours, such as that of a lock, which is never a link.
+/// The same for a file with a name of ours, such as a lock file, which is never a link.
 pub fn open_or_make_lock(path: &Path, access: Access) -> io::Result<File> {
     open_itself(path, access)
 }
 
-/// Makes an empty file where there is none. One that is there is not opened, since closing it would give back the locks
-/// that SQLite has on it in this process.
+/// Makes an empty file if it is missing. An existing file is not opened, since closing it would release the locks that
+/// SQLite has on it in this process.
 pub fn make_missing(path: &Path, access: Access) -> io::Result<()> {
     let path = behind_links(path)?;
     match make_new(&path, access) {
@@ -103,8 +103,8 @@ pub fn make_new(path: &Path, access: Access) -> io::Result<File> {
     options.mode(access.0).open(path)
 }
 
-/// Makes a folder and those above it, where they are missing. One that another user may have put there is refused, as is
-/// one below it.
+/// Makes a folder and its missing ancestors. A folder that another user may have put there is refused, as is one below
+/// it.
 pub fn make_folder(folder: &Path, access: Access) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(access.of_folder());
@@ -129,7 +129,7 @@ pub fn make_names_durable(folder: &Path) -> io::Result<()> {
     synced.or_else(|error| match error.kind() {
         ErrorKind::InvalidInput
         | ErrorKind::Unsupported
-        // Who may enter a folder and not list it may still have files in it.
+        // A user who may enter a folder and not list it may still have files in it.
         | ErrorKind::PermissionDenied => Ok(()),
         _ => Err(error),
     })
@@ -176,7 +176,7 @@ pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
     }
     Err(io::Error::new(
         ErrorKind::InvalidInput,
-        "its links lead round in a circle",
+        "its links form a circle",
     ))
 }
 
@@ -186,11 +186,11 @@ pub(crate) fn refuse_planted(path: &Path, about: &Metadata) -> io::Result<()> {
         return Ok(());
     };
     let folder = fs::metadata(folder)?;
-    let is_everybodys = folder.mode() & 0o002 != 0;
+    let is_shared = folder.mode() & 0o002 != 0;
     let trusted = [rustix::process::geteuid().as_raw(), 0, folder.uid()];
-    if is_everybodys && !trusted.contains(&about.uid()) {
+    if is_shared && !trusted.contains(&about.uid()) {
         return Err(refused(
-            "it belongs to another user, in a folder that everybody may write to; remove it, or choose another folder",
+            "it belongs to another user, in a folder that every user may write to; remove it, or choose another folder",
         ));
     }
     Ok(())
@@ -200,7 +200,7 @@ fn refused(what: &str) -> io::Error {
     io::Error::new(ErrorKind::PermissionDenied, what)
 }
 
-/// The folder that a name is in; none for a root and for `..`.
+/// The folder of a name; `None` for a root and for `..`.
 pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
     path.file_name()?;
     let folder = path.parent()?;
@@ -210,7 +210,7 @@ pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
     })
 }
 
-/// A new file beside another one, to take its name once it is whole. Gone when dropped.
+/// A new file next to another one, to take its name once it is complete. Dropping it removes the file.
 ///
 /// It is locked until then: a file without a lock is the leftover of a killed process.
 #[derive(Debug)]
@@ -255,10 +255,10 @@ impl ReplacementFile {
                 }
             }
         }
-        Err(refused("no name beside it is free"))
+        Err(refused("no name next to it is free"))
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -274,7 +274,7 @@ impl ReplacementFile {
         self.file().sync_all()
     }
 
-    /// Takes the place of another file, in one step.
+    /// Replaces another file, in one step.
     pub fn replace(&mut self, target: &Path) -> io::Result<()> {
         fs::rename(&self.path, target)?;
         self.is_kept = true;
@@ -282,14 +282,14 @@ impl ReplacementFile {
         folder_of(target).map_or(Ok(()), make_names_durable)
     }
 
-    /// Takes a name that no file has; never that of a file that is there.
+    /// Takes a free name; fails if a file has it.
     pub fn appear(self, target: &Path) -> io::Result<()> {
         fs::hard_link(&self.path, target)?;
         sweep(target);
         folder_of(target).map_or(Ok(()), make_names_durable)
     }
 
-    /// Stays where it is, for people to find.
+    /// Keeps the file when this is dropped, for people to find.
     pub(crate) const fn keep(&mut self) {
         self.is_kept = true;
     }
@@ -303,7 +303,7 @@ impl Drop for ReplacementFile {
     }
 }
 
-/// What stands before and after the random part of a name.
+/// The text before and after the random part of a name.
 fn around_random(target: &Path) -> (OsString, &'static str) {
     let name = target.file_name().unwrap_or_default().as_bytes();
     let mut before = OsString::from(".");
@@ -312,7 +312,7 @@ fn around_random(target: &Path) -> (OsString, &'static str) {
     (before, ENDING)
 }
 
-/// The files beside a file that were to replace it.
+/// Leftover replacements of a file.
 pub(crate) fn left_beside(target: &Path) -> Vec<PathBuf> {
     let (before, after) = around_random(target);
     let is_one = |name: &OsStr| {
@@ -331,7 +331,7 @@ pub(crate) fn left_beside(target: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Removes what killed processes left beside a file, once in a process, since a folder may hold many names.
+/// Removes replacements that killed processes left, once in a process, since a folder may hold many names.
 fn sweep(target: &Path) {
     static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -342,7 +342,7 @@ fn sweep(target: &Path) {
         swept.clear();
     }
     for left in left_beside(target) {
-        // Another process writes to one that is locked, and may write to one that cannot be locked.
+        // Another process writes to a locked one, and may write to one that cannot be locked.
         if let Ok(file) = crate::files::open_regular(&left)
             && let Ok(Some(_locked)) = Locked::take(file)
         {

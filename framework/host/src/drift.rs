@@ -1,7 +1,7 @@
 //! Schema drift, seen at the source: where the records of a stream differ from the schema that its connector declares.
 //!
-//! The bytes of every record are walked beside the compiled schema, before they go to a sink. What is told are kinds,
-//! places and counts, never a value, so that it can stand in a receipt. Nothing here does I/O but [`DeadLetters`].
+//! The bytes of every record are compared with the compiled schema, before they go to a sink. The report has kinds, paths
+//! and counts, never a value, so that a receipt can show it. Only [`DeadLetters`] does I/O here.
 
 mod baseline;
 mod dead_letters;
@@ -26,7 +26,7 @@ use ledger::Ledger;
 use plan::Plan;
 use scan::{Breach, Frame, scan};
 
-/// What becomes of a record.
+/// Where a record goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It goes to the sink.
@@ -38,9 +38,9 @@ pub enum Verdict {
 /// Why a record goes to the dead letters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RejectReason {
-    /// How it differs from its schema.
+    /// How the record differs from its schema.
     pub kind: DriftKind,
-    /// Where: the first field that does. Empty for the record itself.
+    /// The first field that differs. Empty for the record itself.
     pub field: String,
 }
 
@@ -52,12 +52,12 @@ pub struct DriftWatch {
     plan: Plan,
     earlier: Baseline,
     ledger: Ledger,
-    /// Kept from record to record for its memory only.
+    /// Reused from record to record for its memory only.
     open: Vec<Frame>,
 }
 
 impl DriftWatch {
-    /// Compiles a stream's schema. `earlier` is what an earlier run left, so that its drift is known.
+    /// Compiles a stream's schema. `earlier` is the baseline of earlier runs, so that their drift is known.
     pub fn new(spec: &StreamSpec, policy: DriftPolicy, earlier: Option<&Baseline>) -> Self {
         let plan = Plan::new(&(spec.schema)());
         let earlier = earlier.cloned().unwrap_or_default();
@@ -72,8 +72,8 @@ impl DriftWatch {
         }
     }
 
-    /// Looks at the next record, as the service sent it. Fails where the policy is to stop: its page must not be
-    /// committed then.
+    /// Compares the next record, as the service sent it. Fails where the policy is to stop: its page must not be committed
+    /// then.
     pub fn observe(&mut self, record: &[u8]) -> Result<Verdict> {
         self.ledger.records += 1;
         let breach = scan(&self.plan, &mut self.ledger, &mut self.open, record);
@@ -102,8 +102,8 @@ impl DriftWatch {
             is_known: false,
         };
         let text = format!(
-            "{} drifts from its schema in record {} of this run: {event}; read it with the drift policy accept or reject \
-             to go on",
+            "{} drifts from its schema in record {} of this run: {event}; to continue, read it with the drift policy \
+             accept or reject",
             self.stream, self.ledger.records,
         );
         Error::new(Kind::DataInvalid, text)
@@ -114,8 +114,8 @@ impl DriftWatch {
         self.ledger.events(&self.plan, &self.earlier)
     }
 
-    /// What the next run has to know: what earlier ones left and what this one saw. To be kept once the report was
-    /// given, since what it has is known from then on.
+    /// The baseline for the next run: that of earlier runs and the drift of this one. Save it after the report, since
+    /// reported drift counts as known from then on.
     pub fn baseline(&self) -> Baseline {
         self.ledger.baseline(&self.plan, &self.earlier)
     }

@@ -1,4 +1,4 @@
-//! A state in words: what was read, what is left, what will be read again and why.
+//! A state in words: the ranges that were read, those that are left, those that will be read again and why.
 
 use headwater_core::{AnyStream, Error, Kind, Position, Result, Source, Timestamp};
 use serde::Serialize;
@@ -16,20 +16,20 @@ use crate::{
 pub struct StreamStatus {
     /// Its name.
     pub stream: String,
-    /// Whether a pass has been read to its end.
+    /// Whether a run has read a pass to its end.
     pub has_bookmark: bool,
-    /// Places that the pass under way has still to read.
+    /// Positions that the pass under way has still to read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub places_left: Option<usize>,
-    /// What was given up on, each with what the last run said.
+    /// The quarantined positions, each as the error message of the last run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set_aside: Vec<String>,
-    /// Records of the last pass that one run read whole.
+    /// Records of the last pass that one run read in full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_records: Option<u64>,
 }
 
-/// What a stream's state means.
+/// A stream's state in sentences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
     /// Its name.
@@ -43,7 +43,7 @@ pub struct Explanation {
 pub struct StreamDifference {
     /// Its name.
     pub stream: String,
-    /// What differs.
+    /// The differences.
     pub changes: Vec<String>,
 }
 
@@ -60,8 +60,8 @@ impl State {
         self.streams().iter().map(status).collect()
     }
 
-    /// Forgets a stream: the next run reads it from the start. Returns the streams that this is true of: one that leads a
-    /// group takes the position of all of it along.
+    /// Forgets a stream: the next run reads it from the start. Returns all streams that this resets: the first stream of a
+    /// group holds the position of the whole group.
     pub fn reset(&mut self, stream: &str) -> Result<Vec<String>> {
         let led = self.streams().get(stream);
         let others = led.into_iter().flat_map(StreamState::group);
@@ -77,8 +77,8 @@ impl State {
         Err(self.unknown(stream))
     }
 
-    /// Puts what was set aside back into the next run, and says how much that is. What is set aside of a group is with the
-    /// stream that leads it.
+    /// Puts quarantined positions back into the next run and returns their number. The first stream of a group holds the
+    /// quarantined positions of the group.
     pub fn retry(&mut self, stream: &str) -> Result<usize> {
         let leads = |name: &str, state: &StreamState| {
             name == stream || state.group().any(|other| other == stream)
@@ -115,15 +115,15 @@ impl State {
         stream: &str,
         to: Timestamp,
     ) -> Result<Vec<String>> {
-        let asked = stream;
+        let requested = stream;
         let stream = source.stream(stream)?;
         let name = stream.spec().name;
         refuse_future(name, to, Timestamp::now())?;
         let bookmark = stream.rewind(to)?;
         let invalid = |text: String| Err(Error::new(Kind::ConfigInvalid, text));
         let known = self.streams().get(name);
-        // What is left of a pass lies before its end, and the new one reads all of it from the moment on. What lies
-        // before that moment would be lost with it.
+        // A new bookmark drops the pass. It reads again from the moment on, but the rest of the pass before that moment
+        // would be lost.
         if known.is_some_and(|state| state.pass.is_some()) {
             return invalid(format!(
                 "a pass of {name} is under way; let a run finish it, or reset the stream"
@@ -132,27 +132,28 @@ impl State {
         let Some((state, current)) = known.and_then(|state| Some((state, state.bookmark.clone()?)))
         else {
             return invalid(format!(
-                "no run has read {asked} to its end yet, so there is nothing to go back from; a run reads it from the start"
+                "no run has read {requested} to its end yet, so it has no position to go back from; a run reads it from the start"
             ));
         };
         let covers = state.covers.as_ref();
-        if covers.is_some_and(|covers| !covers.contains(asked)) && !state.behind.contains_key(asked)
+        if covers.is_some_and(|covers| !covers.contains(requested))
+            && !state.behind.contains_key(requested)
         {
             return invalid(format!(
-                "no run has read {asked} yet, so there is nothing to go back from; a run reads it from the start"
+                "no run has read {requested} yet, so it has no position to go back from; a run reads it from the start"
             ));
         }
         let until = stream.watermark(&current)?.until;
         if let Some(until) = until.filter(|until| to > *until) {
             return invalid(format!(
-                "{name} was read up to {until} only; going on at {to} would leave a gap"
+                "{name} was read up to {until} only; continuing at {to} would leave a gap"
             ));
         }
         let start = stream.scope(Timestamp::now()).since;
         if let Some(start) = start.filter(|start| to < *start) {
             return invalid(format!(
                 "{name} is read from {start} on, as its options say, so that a run would not go back to {to}; choose an \
-                 earlier start instead, and the next run reads what lies between"
+                 earlier start instead, and the next run reads the range between"
             ));
         }
         let mut caught = Vec::new();
@@ -180,7 +181,7 @@ impl State {
         Ok(names.filter(is_covered).map(str::to_owned).collect())
     }
 
-    /// What each stream's state means, in words.
+    /// Explains the state of each stream in sentences.
     pub fn explain(&self, source: &dyn Source) -> Result<Vec<Explanation>> {
         let mut explanations = Vec::new();
         for stream in source.streams() {
@@ -195,8 +196,8 @@ impl State {
                 },
                 None if self.is_finished(name) => {
                     sentences.push(
-                        "a run that was interrupted has read it to its end; the next run ends that one first, and reads all \
-                         of it again unless that was a short time ago"
+                        "an interrupted run has read it to its end; the next run completes that run first, and reads all of \
+                         it again unless that was a short time ago"
                             .to_owned(),
                     );
                 }
@@ -214,14 +215,14 @@ impl State {
                 }
                 let mut text = format!(
                     "a pass is under way, with {} to read in {}",
-                    counted(pass.leaves().len(), "place"),
+                    counted(pass.leaves().len(), "position"),
                     counted(pass.partitions.len(), "partition"),
                 );
                 if let (Some(from), Some(to)) = (left.from, left.to) {
                     text.push_str(&format!(", between {} and {}", time(from), time(to)));
                 }
                 text.push_str(
-                    "; the next run goes on there, and repeats at most what was not committed",
+                    "; the next run continues there, and repeats at most what was not committed",
                 );
                 sentences.push(text);
             }
@@ -242,7 +243,7 @@ impl State {
         Ok(explanations)
     }
 
-    /// What has to change in this state to make the other one.
+    /// The differences from this state to another one.
     pub fn difference(&self, other: &Self) -> Vec<StreamDifference> {
         let names = self.streams().keys().chain(other.streams().keys());
         let names: std::collections::BTreeSet<&String> = names.collect();
@@ -267,10 +268,10 @@ impl State {
     fn unknown(&self, stream: &str) -> Error {
         let names: Vec<&str> = self.streams().keys().map(String::as_str).collect();
         let text = if names.is_empty() {
-            format!("the state knows nothing of {stream:?}: it is empty")
+            format!("the state does not know {stream:?}: it is empty")
         } else {
             format!(
-                "the state knows nothing of {stream:?}; it has {}",
+                "the state does not know {stream:?}; it has {}",
                 names.join(", ")
             )
         };
@@ -282,7 +283,7 @@ fn since(state: &StreamState) -> Option<Timestamp> {
     state.scope.as_ref()?.since
 }
 
-/// What the options ask for that was not read.
+/// Sentences on options that differ from those of the last pass.
 fn options(stream: &dyn AnyStream, state: &StreamState) -> Vec<String> {
     let Some(before) = &state.scope else {
         return Vec::new();
@@ -293,21 +294,21 @@ fn options(stream: &dyn AnyStream, state: &StreamState) -> Vec<String> {
     if change.is_earlier {
         let start = scope.since.map_or_else(|| "the beginning".to_owned(), time);
         sentences.push(format!(
-            "the options ask for everything from {start}: the next run reads what lies between as well"
+            "the options ask for everything from {start}: the next run reads the range between as well"
         ));
     }
     let hidden: Vec<String> = change.wider.into_iter().chain(change.other).collect();
     if !hidden.is_empty() && stream.spec().incremental {
         sentences.push(format!(
-            "the options have changed since ({}); the next run is refused until they are set back or the stream is reset",
+            "the options have changed since ({}); the next run is refused until you set them back or reset the stream",
             hidden.join("; ")
         ));
     }
     sentences
 }
 
-/// Which streams of the group the bookmark speaks of.
-fn companions(stream: &dyn AnyStream, state: &StreamState) -> Vec<String> {
+/// Sentences on the secondary streams: which of them the bookmark covers.
+fn secondary(stream: &dyn AnyStream, state: &StreamState) -> Vec<String> {
     let Some(covers) = &state.covers else {
         return Vec::new();
     };
@@ -316,7 +317,7 @@ fn companions(stream: &dyn AnyStream, state: &StreamState) -> Vec<String> {
     let mut sentences: Vec<String> = left
         .map(|name| match state.behind.contains_key(*name) {
             true => format!(
-                "not of {name}, which later runs left out; a run that reads it begins where it was left"
+                "not of {name}, which later runs left out; a run that reads it begins where it stopped"
             ),
             false => {
                 format!("not of {name}, which was not read yet; a run that reads it begins at the start")
@@ -345,14 +346,14 @@ fn changes(one: &StreamState, two: &StreamState) -> Vec<String> {
     }
     if one.pass != two.pass {
         let left = |state: &StreamState| match &state.pass {
-            Some(pass) => format!("{} left", counted(pass.leaves().len(), "place")),
+            Some(pass) => format!("{} left", counted(pass.leaves().len(), "position")),
             None => "none under way".to_owned(),
         };
         changes.push(format!("pass: {} → {}", left(one), left(two)));
     }
     if one.aside != two.aside {
         changes.push(format!(
-            "set aside: {} → {}",
+            "quarantined: {} → {}",
             one.aside.len(),
             two.aside.len()
         ));
@@ -372,7 +373,7 @@ fn changes(one: &StreamState, two: &StreamState) -> Vec<String> {
     changes
 }
 
-/// What a bookmark covers, and where the next run goes on.
+/// Sentences on a bookmark: its watermark, and the start of the next run.
 fn covered(
     stream: &dyn AnyStream,
     bookmark: &Position,
@@ -393,14 +394,14 @@ fn covered(
         },
         match (watermark.again_from, stream.spec().incremental) {
             (Some(from), _) => format!("the next run begins at {}", time(from)),
-            (None, true) => "the next run goes on from there".to_owned(),
+            (None, true) => "the next run continues from there".to_owned(),
             (None, false) => "the next run reads all of it again".to_owned(),
         },
     ];
     sentences.extend((!watermark.reason.is_empty()).then_some(watermark.reason));
     if let Some(state) = state {
         sentences.extend(options(stream, state));
-        sentences.extend(companions(stream, state));
+        sentences.extend(secondary(stream, state));
     }
     Ok(sentences)
 }
@@ -410,7 +411,7 @@ fn time(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A position as it is kept, cut where it is long.
+/// A position as the state has it, cut where it is long.
 fn shown(position: Option<&Position>) -> String {
     const MAX: usize = 120;
     let Some(position) = position else {
@@ -424,10 +425,10 @@ fn shown(position: Option<&Position>) -> String {
     format!("{cut}…")
 }
 
-pub(crate) fn counted(count: usize, what: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     if count == 1 {
-        format!("1 {what}")
+        format!("1 {noun}")
     } else {
-        format!("{count} {what}s")
+        format!("{count} {noun}s")
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// Opens a regular file for reading. A pipe, a device or a folder is refused and never waited for.
+/// Opens a regular file for reading. Refuses a pipe, a device or a folder without waiting for it.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     // Without this flag, opening a pipe waits until another process writes into it.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -27,13 +27,13 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads a regular file of at most `most` bytes.
-pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// Reads a regular file of at most `max` bytes.
+pub fn read_regular(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut file = open_regular(path)?.take(most + 1);
+    let mut file = open_regular(path)?.take(max + 1);
     file.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        let text = format!("it is larger than {most} bytes");
+    if bytes.len() as u64 > max {
+        let text = format!("it is larger than {max} bytes");
         return Err(io::Error::new(ErrorKind::FileTooLarge, text));
     }
     Ok(bytes)

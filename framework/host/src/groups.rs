@@ -1,9 +1,9 @@
-//! What a pass reads for which streams of a group, and under which options.
+//! Plans the pass of a group: what it reads for which of its streams, and under which options.
 //!
-//! A stream and its companions share pass and bookmark, but not every run wants all of them. The state keeps which ones a
-//! bookmark covers and where the others were left. One that a run wants and the bookmark does not cover is caught up with:
-//! the pass gets partitions for it alone, from where it was left, or from the start, up to the bookmark. Likewise where
-//! the options ask for an earlier start: partitions from the new start to the old one.
+//! A stream and its secondary streams share pass and bookmark, but not every run wants all of them. The state records which
+//! streams a bookmark covers and where the others stopped. A wanted stream that the bookmark does not cover catches up:
+//! the pass gets partitions for it alone, from where it stopped, or from the start, up to the bookmark. Likewise, an
+//! earlier start in the options adds partitions from the new start to the old one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,18 +20,18 @@ use crate::{
 
 type Names = BTreeSet<String>;
 
-/// A pass to read, and what a run has to say of it.
+/// A pass to read, with notes for the receipt.
 pub(crate) struct PlannedPass {
     pub pass: Pass,
-    /// Whether it goes on with the state's pass.
+    /// Whether it resumes the state's pass.
     pub is_resumed: bool,
-    /// Whether the state's pass has to be replaced by it.
+    /// Whether it has to replace the state's pass.
     pub is_new: bool,
     /// For the receipt: code and sentence.
-    pub told: Vec<(&'static str, String)>,
+    pub notes: Vec<(&'static str, String)>,
 }
 
-/// Refuses options under which a position would hide what was never read: all streams in one error.
+/// Refuses options under which a position would hide records that no run has read. One error names all streams.
 pub(crate) fn check(streams: &[Arc<dyn AnyStream>], state: &State) -> Result<()> {
     let now = Timestamp::now();
     let mut names = Vec::new();
@@ -41,7 +41,7 @@ pub(crate) fn check(streams: &[Arc<dyn AnyStream>], state: &State) -> Result<()>
         let Some(known) = state.streams().get(name) else {
             continue;
         };
-        // Without a bookmark, and never to have one: each pass reads all of it.
+        // Such a stream never has a bookmark: each pass reads all of it.
         if known.bookmark.is_none() && !stream.spec().incremental {
             continue;
         }
@@ -63,8 +63,8 @@ pub(crate) fn check(streams: &[Arc<dyn AnyStream>], state: &State) -> Result<()>
     let were = if names.len() == 1 { "was" } else { "were" };
     let differences: Vec<String> = differences.into_iter().collect();
     let text = format!(
-        "{} {were} read with other options ({}), and what is missing cannot be read alone; set the options back, or read \
-         anew: `headwater state reset --stream {}`, then a run",
+        "{} {were} read with other options ({}), and the missing records cannot be read alone; set the options back, or \
+         start over: `headwater state reset --stream {}`, then a run",
         names.join(", "),
         differences.join("; "),
         names.join(" --stream "),
@@ -72,7 +72,7 @@ pub(crate) fn check(streams: &[Arc<dyn AnyStream>], state: &State) -> Result<()>
     Err(Error::new(Kind::ConfigInvalid, text))
 }
 
-/// The pass to read: the state's, where one is under way, else the next one. `wanted` are streams of the group.
+/// Returns the pass to read: the state's pass under way, else the next one. `wanted` are streams of the group.
 pub(crate) fn plan(
     stream: &dyn AnyStream,
     state: &State,
@@ -89,7 +89,7 @@ pub(crate) fn plan(
         now,
     };
     match &group.known.pass {
-        Some(pass) => group.go_on(pass.clone()),
+        Some(pass) => group.resume(pass.clone()),
         None => group.begin(),
     }
 }
@@ -112,19 +112,19 @@ impl Group<'_> {
         let mut left_out: BTreeMap<Option<String>, (Option<Position>, Names)> = BTreeMap::new();
         for outlet in self.wanted.difference(&covered) {
             let from = self.left_at(outlet);
-            let place = from.map(serde_json::to_string).transpose().ok().flatten();
+            let position = from.map(serde_json::to_string).transpose().ok().flatten();
             let (_, outlets) = left_out
-                .entry(place)
+                .entry(position)
                 .or_insert_with(|| (from.cloned(), Names::new()));
             outlets.insert(outlet.clone());
         }
         let mut left_out: Vec<(Option<Position>, Names)> = left_out.into_values().collect();
-        // Where all of them are at one place, the pass begins there, and nothing has to be caught up with.
-        let mut told = Vec::new();
+        // Where all of them are at one position, the pass begins there, and no stream has to catch up.
+        let mut notes = Vec::new();
         let from = if covered.is_empty() && left_out.len() == 1 {
             let (from, outlets) = left_out.remove(0);
             if self.known.bookmark.is_some() {
-                told.push(self.caught_up(&outlets, from.as_ref()));
+                notes.push(self.caught_up(&outlets, from.as_ref()));
             }
             from
         } else {
@@ -134,7 +134,7 @@ impl Group<'_> {
             pass: Pass::new(self.stream.plan(from.clone(), self.now)?),
             is_resumed: false,
             is_new: true,
-            told,
+            notes,
         };
         planned.pass.began = Some(self.now);
         planned.pass.outlets = Some(self.wanted.clone());
@@ -149,10 +149,10 @@ impl Group<'_> {
                 let other = scope.change_from(before).other;
                 if !other.is_empty() {
                     let text = format!(
-                        "read with other options than before ({}); records that this run does not read stay as they were",
+                        "read with other options than before ({}); records that this run does not read do not change",
                         other.join("; ")
                     );
-                    planned.told.push(("read_differently", text));
+                    planned.notes.push(("read_differently", text));
                 }
                 scope
             }
@@ -161,7 +161,7 @@ impl Group<'_> {
         Ok(planned)
     }
 
-    fn go_on(&self, mut pass: Pass) -> Result<PlannedPass> {
+    fn resume(&self, mut pass: Pass) -> Result<PlannedPass> {
         let scope = self.stream.scope(self.now);
         let had = pass.outlets.clone().unwrap_or_else(|| self.wanted.clone());
         let stays: Names = had.intersection(self.wanted).cloned().collect();
@@ -174,7 +174,7 @@ impl Group<'_> {
             pass: Pass::default(),
             is_resumed: true,
             is_new: stays != had || stays != *self.wanted,
-            told: Vec::new(),
+            notes: Vec::new(),
         };
         let joins: Names = self.wanted.difference(&had).cloned().collect();
         if !joins.is_empty() {
@@ -202,14 +202,14 @@ impl Group<'_> {
                 since: scope.since.min(before.since),
                 ..scope
             };
-            // Less is read from here on, so that the bookmark will not cover more.
+            // From here on the pass reads less, so the bookmark covers less.
             planned.is_new |= now != before;
             planned.pass.scope = Some(now);
         }
         Ok(planned)
     }
 
-    /// A new pass in the place of one whose records would be of no use. What both are to read keeps its place.
+    /// Plans a new pass in place of one whose records would be useless. Partitions of both keep their positions.
     fn begin_instead(&self, old: &Pass, change: &ScopeChange) -> Result<PlannedPass> {
         let mut planned = self.begin()?;
         if change.other.is_empty()
@@ -225,7 +225,7 @@ impl Group<'_> {
                     .find(|one| one.partition == progress.partition);
                 if let Some(same) = same {
                     progress.token.clone_from(&same.token);
-                    progress.beside.clone_from(&same.beside);
+                    progress.concurrent.clone_from(&same.concurrent);
                 }
             }
             planned.pass.number();
@@ -238,16 +238,16 @@ impl Group<'_> {
             .collect();
         if !differences.is_empty() {
             let text = format!(
-                "the options changed while a pass was under way ({}); it begins anew",
+                "the options changed while a pass was under way ({}); it starts over",
                 differences.join("; ")
             );
-            planned.told.push(("begun_anew", text));
+            planned.notes.push(("begun_anew", text));
         }
         Ok(planned)
     }
 
-    /// The streams of the group that the bookmark covers. A state of an earlier version does not say: those of which it
-    /// has something are, and where it has nothing of any, none is.
+    /// The streams of the group that the bookmark covers. A state of an earlier version has no such list: there, the
+    /// streams that it knows records or drift of count as covered.
     fn covered(&self) -> Names {
         if let Some(covers) = &self.known.covers {
             return covers.clone();
@@ -271,7 +271,7 @@ impl Group<'_> {
         self.known.behind.get(outlet)
     }
 
-    /// Reads for each of these streams what lies between the place where it was left and the bookmark.
+    /// Adds, for each of these streams, the range from where it stopped to the bookmark.
     fn catch_up(
         &self,
         planned: &mut PlannedPass,
@@ -287,7 +287,7 @@ impl Group<'_> {
         let names: Vec<&str> = outlets.iter().map(String::as_str).collect();
         let is = if names.len() == 1 { "is" } else { "are" };
         let begins = match from {
-            Some(_) => "read from where an earlier run left off",
+            Some(_) => "read from where an earlier run stopped",
             None => "read from the start",
         };
         let text = format!(
@@ -304,14 +304,14 @@ impl Group<'_> {
         until: Option<Timestamp>,
         outlets: Names,
     ) -> Result<()> {
-        planned.told.push(self.caught_up(&outlets, from.as_ref()));
+        planned.notes.push(self.caught_up(&outlets, from.as_ref()));
         planned.is_new = true;
-        // Planned as of the moment at which the bookmark's pass was planned, so that it ends where that one did.
+        // Planned for the moment of the bookmark's pass, so that it ends where that pass did.
         let partitions = self.stream.plan(from, until.unwrap_or(self.now))?;
         self.append(&mut planned.pass, partitions, Some(outlets))
     }
 
-    /// Reads what lies between an earlier start and the one that was read from.
+    /// Adds the range from an earlier start to the start of the last pass.
     fn widen(&self, planned: &mut PlannedPass, scope: &Scope, before: &Scope) -> Result<()> {
         let (true, Some(old)) = (scope.change_from(before).is_earlier, before.since) else {
             return Ok(());
@@ -319,13 +319,14 @@ impl Group<'_> {
         let from = scope
             .since
             .map_or_else(|| "the beginning".to_owned(), |since| format!("{since}"));
-        let text = format!("the start moved from {old} back to {from}: what lies between is read");
-        planned.told.push(("start_moved_back", text));
-        // Streams that are read from the start in this pass get it there.
-        let has_place =
+        let text =
+            format!("the start moved from {old} back to {from}; this run reads the range between");
+        planned.notes.push(("start_moved_back", text));
+        // Streams that this pass reads from the start get the range there.
+        let has_position =
             |outlet: &&String| self.covered().contains(*outlet) || self.left_at(outlet).is_some();
         let outlets: Names = match self.known.bookmark {
-            Some(_) => self.wanted.iter().filter(has_place).cloned().collect(),
+            Some(_) => self.wanted.iter().filter(has_position).cloned().collect(),
             None => self.wanted.clone(),
         };
         let outlets = (outlets != *self.wanted).then_some(outlets);
@@ -340,7 +341,7 @@ impl Group<'_> {
         outlets: Option<Names>,
     ) -> Result<()> {
         for partition in partitions {
-            // Jobs of one stream look alike: the next one is ordered once the one before it was read.
+            // Jobs of one stream look alike: the run orders the next one after it has read the one before.
             let is_in_turn = self.stream.jobs(&partition, None)? > 0;
             let progress = pass.put_back(partition, None);
             progress.outlets.clone_from(&outlets);
@@ -349,7 +350,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// What the bookmark will cover: everything since the earlier start, unless the new one lies beyond what was read.
+    /// The scope that the bookmark will cover: from the earlier start on, unless the new start is after its watermark.
     fn merged(&self, scope: Scope, before: &Scope, from: &Position) -> Result<Scope> {
         let until = self.stream.watermark(from)?.until;
         let has_gap = until
@@ -365,8 +366,8 @@ impl Group<'_> {
     }
 }
 
-/// Leaves the bookmark of a pass that is over, and with it what it covers. Streams of the group that the pass was not read
-/// for keep the place that they had.
+/// Stores the bookmark of a finished pass, and the scope and streams that it covers. Streams of the group that the pass did
+/// not read keep their position.
 pub(crate) fn leave(state: &mut StreamState, pass: Pass) {
     let has_moved = pass.bookmark.is_some();
     let before = state.bookmark.take();
@@ -410,8 +411,7 @@ pub(crate) fn leave(state: &mut StreamState, pass: Pass) {
     }
 }
 
-/// Forgets one stream of a group that another one leads: the next run reads it from the start. True where there is such
-/// a group.
+/// Forgets one secondary stream of a group: the next run reads it from the start. Returns whether the group knew it.
 pub(crate) fn forget(state: &mut StreamState, outlet: &str) -> bool {
     let mut is_known = state.behind.remove(outlet).is_some();
     if let Some(covers) = &mut state.covers {
@@ -425,7 +425,7 @@ pub(crate) fn forget(state: &mut StreamState, outlet: &str) -> bool {
     is_known
 }
 
-/// Whether a partition's records go to a stream.
+/// Whether a partition's records go to this stream.
 pub(crate) fn goes_to(progress: &Progress, outlet: &str) -> bool {
     progress
         .outlets
@@ -465,7 +465,7 @@ mod tests {
             state.behind,
             BTreeMap::from([("b".to_owned(), position(1))])
         );
-        // Nothing new: the place is the same for those that were not read.
+        // No new bookmark: the position stays the same for the streams that were not read.
         leave(&mut state, pass(None, &["b"], "2026-01-01"));
         assert_eq!(state.covers, Some(names(&["a", "b"])));
         assert_eq!((state.behind.len(), state.bookmark), (0, Some(position(2))));

@@ -1,4 +1,4 @@
-//! What a run promises of each stream, computed from what takes part in it.
+//! The delivery guarantee of each stream, computed from its key, the sink and the state.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Delivery;
 
-/// How often a record gets to the sink when runs are killed and go on.
+/// How often a record gets to the sink when runs are killed and resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -17,17 +17,17 @@ pub enum Level {
     ExactlyOnce,
 }
 
-/// What a run promises of a stream, and why it is not more.
+/// The guarantee of a stream, and why it is not a higher one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Guarantee {
-    /// How often.
+    /// The level.
     pub level: Level,
     /// One sentence for people.
     pub reason: String,
 }
 
 impl Guarantee {
-    /// What can be promised of a stream in a sink, where the position is kept or not.
+    /// The guarantee of a stream in a sink, with or without a stored position.
     pub fn of(spec: &StreamSpec, delivery: Delivery, keeps_position: bool) -> Self {
         let at_least = |reason: String| Self {
             level: Level::AtLeastOnce,
@@ -54,13 +54,13 @@ impl Guarantee {
         }
     }
 
-    /// Refuses what cannot be had, with the reason.
+    /// Refuses a level above this guarantee, with the reason.
     pub fn meets(&self, wanted: Level, stream: &str) -> Result<()> {
         if self.level >= wanted {
             return Ok(());
         }
         let text = format!(
-            "{wanted} cannot be had for the stream {stream}: {}; write to SQLite, PostgreSQL or Parquet, or ask for {}",
+            "{wanted} is not possible for the stream {stream}: {}; write to SQLite, PostgreSQL or Parquet, or choose {}",
             self.reason, self.level
         );
         Err(Error::new(Kind::Unsupported, text))
@@ -83,7 +83,7 @@ impl FromStr for Level {
         match text {
             "at-least-once" => Ok(Self::AtLeastOnce),
             "exactly-once" => Ok(Self::ExactlyOnce),
-            _ => Err("there is exactly-once and at-least-once".to_owned()),
+            _ => Err("a guarantee is exactly-once or at-least-once".to_owned()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whose data a state is about: a position of one account says nothing of another one's records.
+//! The account of a state: a position of one account is meaningless for another account's records.
 
 use std::collections::BTreeSet;
 
@@ -8,27 +8,27 @@ use sha2::{Digest, Sha256};
 
 use crate::State;
 
-/// Facts of an account that a state keeps: the smallest digests, so that two answers of one account share some although
-/// it has changed.
+/// Maximum number of account facts in a state: the smallest digests, so that two answers of one account share some although
+/// the account has changed.
 const MAX_FACTS: usize = 16;
 
-/// The connector's identity as a state keeps it.
+/// The connector's identity as a state stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoredIdentity {
     source: Identity,
-    /// Digests of what the service told of the account; empty where it told nothing.
+    /// Digests of the account facts that the service reported; empty where it reported none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     account: BTreeSet<String>,
 }
 
-/// Refuses a state that is about another account, unless that is said to be the same, and notes which one it is about from
-/// here on. Where the service does not tell the account, address and way to sign in decide.
+/// Refuses a state of another account, unless `is_same` declares it the same, and stores the account in the state. Where
+/// the service does not report the account, address and sign-in decide.
 pub(crate) async fn check(source: &dyn Source, state: &mut State, is_same: bool) -> Result<()> {
     let Some(identity) = source.identity() else {
         return Ok(());
     };
-    // Whatever is wrong with the service, the streams say it better.
+    // The streams report a failing service better.
     let facts = source.account().await.ok().flatten().unwrap_or_default();
     let mut now = StoredIdentity {
         source: identity,
@@ -49,12 +49,12 @@ pub(crate) async fn check(source: &dyn Source, state: &mut State, is_same: bool)
     Ok(())
 }
 
-/// What tells two accounts apart.
+/// The difference between two accounts, if they differ.
 fn difference(known: &StoredIdentity, now: &StoredIdentity) -> Option<String> {
     if !known.account.is_empty() && !now.account.is_empty() {
         let is_same = !known.account.is_disjoint(&now.account);
         return (!is_same).then(|| {
-            "the credentials open another account than the one that was read before".to_owned()
+            "the credentials belong to another account than the one that was read before".to_owned()
         });
     }
     let (before, after) = (&known.source, &now.source);
@@ -66,8 +66,8 @@ fn difference(known: &StoredIdentity, now: &StoredIdentity) -> Option<String> {
     }
     (before.sign_in != after.sign_in).then(|| {
         format!(
-            "it was read with the sign-in {:?}, which is {:?} now, and the service does not tell whether the account is \
-             the same",
+            "it was read with the sign-in {:?}, which is {:?} now, and the service does not report whether the account \
+             is the same",
             before.sign_in, after.sign_in
         )
     })
@@ -75,15 +75,15 @@ fn difference(known: &StoredIdentity, now: &StoredIdentity) -> Option<String> {
 
 fn refused(connector: &str, difference: &str) -> Error {
     let text = format!(
-        "the state is about another account of {connector}: {difference}. Nothing was read. To read this account, use \
-         another destination, or begin anew with `headwater state reset --all`. If it is the same account, say so once: \
-         --same-account, same_account in a request to the service, or \"The account has moved\" beside the streams in the \
-         console"
+        "the state belongs to another account of {connector}: {difference}. Nothing was read. To read this account, use \
+         another destination, or start over with `headwater state reset --all`. If it is the same account, confirm that \
+         once: --same-account, same_account in a request to the service, or \"The account has moved\" next to the streams \
+         in the console"
     );
     Error::new(Kind::ConfigInvalid, text)
 }
 
-/// The smallest digests of the facts. The connector's name goes into them, so that they say nothing elsewhere.
+/// The smallest digests of the facts. The connector's name goes into them, so that they are useless elsewhere.
 fn digests(connector: &str, facts: &[String]) -> BTreeSet<String> {
     const BYTES: usize = 12;
     let digest = |fact: &String| -> String {

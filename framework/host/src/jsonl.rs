@@ -17,13 +17,13 @@ use crate::{
     outputs::{digest, extend, tail, vouched},
 };
 
-/// Written to the file at once.
+/// Bytes per write to the file.
 const BUFFER: usize = 128 << 10;
 
 /// A folder with one file per stream, `STREAM.jsonl`.
 ///
-/// The state vouches for a length of each file. A resumed run cuts what a crash left beyond it, half a line included,
-/// so that every record is there once.
+/// The state vouches for a length of each file. A resumed run cuts the bytes that a crash left beyond it, half a line
+/// included, so that every record is there once.
 #[derive(Debug)]
 pub struct JsonLinesFolder {
     folder: PathBuf,
@@ -35,19 +35,19 @@ pub struct JsonLinesFolder {
 struct Output {
     path: PathBuf,
     file: Locked,
-    /// The fields of the key, where lines say it.
+    /// The fields of the key, where lines contain it.
     key: Option<Vec<&'static str>>,
     buffer: Vec<u8>,
     /// Bytes in the file, the buffer not counted.
     written: u64,
-    /// The name that the state has for the file, where that is another one.
+    /// The name of the file in the state, if it differs.
     known_as: Option<String>,
     /// The last of these bytes.
     tail: Vec<u8>,
 }
 
 impl JsonLinesFolder {
-    /// Uses a folder, which is made where it is missing.
+    /// Uses a folder, and makes it if it is missing.
     pub fn new(folder: &Path) -> Result<Self> {
         let folder = std::path::absolute(folder).map_err(|error| failed(folder, &error))?;
         Ok(Self {
@@ -57,7 +57,7 @@ impl JsonLinesFolder {
         })
     }
 
-    /// Writes lines that say what tells their record from others: `{"stream":…,"key":…,"record":…}`.
+    /// Writes lines with the key of their record: `{"stream":…,"key":…,"record":…}`.
     #[must_use]
     pub fn keyed(self) -> Self {
         Self {
@@ -91,19 +91,19 @@ impl Sink for JsonLinesFolder {
                 ));
             }
             let (file, length) = open(&path).map_err(|error| failed(&path, &error))?;
-            // Held until the process ends, however it ends. Two runs would cut each other's lines.
+            // Locked until the process ends, however it ends. Two runs would cut each other's lines.
             let locked = Locked::take(file).map_err(|error| failed(&path, &error))?;
             let Some(file) = locked else {
                 return Err(busy(path.display(), None));
             };
             let vouched = vouched(state, &path, &file).map_err(|error| failed(&path, &error))?;
             let (written, known_as) = match vouched {
-                // A shorter file was taken away or rotated by its reader: what is new goes on at its end.
+                // A shorter file was taken away or rotated by its reader: new lines go to its end.
                 Some(vouched) => (vouched.bytes.min(length), vouched.known_as),
                 None if length == 0 => (0, None),
                 None => {
                     let text = format!(
-                        "{} holds records that this state knows nothing of; choose another folder, or give the \
+                        "{} holds records that this state does not know; choose another folder, or give the \
                          state file that goes with it",
                         path.display()
                     );
@@ -123,13 +123,13 @@ impl Sink for JsonLinesFolder {
                 },
             );
         }
-        // Only now that no file is refused, so that a refusal leaves everything as it was.
+        // Only after all checks, so that a refusal changes nothing.
         for output in self.files.values_mut() {
             let tail = tail(&output.file, output.written);
             output.tail = tail.map_err(|error| failed(&output.path, &error))?;
             let cut = output.file.set_len(output.written);
-            let placed = cut.and_then(|()| output.file.seek(SeekFrom::Start(output.written)));
-            placed.map_err(|error| failed(&output.path, &error))?;
+            let moved = cut.and_then(|()| output.file.seek(SeekFrom::Start(output.written)));
+            moved.map_err(|error| failed(&output.path, &error))?;
         }
         make_names_durable(&self.folder).map_err(|error| failed(&self.folder, &error))
     }
@@ -228,7 +228,7 @@ impl<W: Write> std::fmt::Debug for JsonLinesWriter<W> {
 }
 
 impl<W: Write> JsonLinesWriter<W> {
-    /// Writes to `writer`; `with_names` puts the stream's name beside each record.
+    /// Writes to `writer`; `with_names` adds the stream's name to each record.
     pub fn new(writer: W, with_names: bool) -> Self {
         Self {
             writer,
@@ -395,7 +395,7 @@ mod tests {
         );
     }
 
-    /// Writes a record to a folder and commits; the file is that of the folder as the state calls it.
+    /// Writes a record to a folder and commits; returns the file's name in the state.
     fn append(folder: &Path, state: &mut State, id: u32) -> Result<()> {
         let mut sink = JsonLinesFolder::new(folder)?;
         sink.restore(&[spec()], state)?;
@@ -419,7 +419,7 @@ mod tests {
         fs::rename(at("a"), at("b")).unwrap();
         append(&at("b"), &mut state, 4).unwrap();
         let before = state.clone();
-        // A crash has left something behind it, which is cut off in the copy.
+        // A crash has left bytes after the end, which are cut off in the copy.
         let torn = format!("{}{{\"id\":", read("b"));
         fs::create_dir(at("c")).unwrap();
         fs::write(at("c").join("calls.jsonl"), torn).unwrap();
@@ -427,7 +427,7 @@ mod tests {
         let lines: String = (1..=5).map(|id| format!("{{\"id\":{id}}}\n")).collect();
         assert_eq!(read("c"), lines);
         assert_eq!(state.outputs().count(), 1);
-        // Somebody else's file of the same name is as safe as ever, also where it is as long.
+        // A foreign file of the same name is as safe as ever, also where it is as long.
         fs::create_dir(at("other")).unwrap();
         let foreign = "{\"mine\":1}\n".repeat(9);
         fs::write(at("other").join("calls.jsonl"), &foreign).unwrap();

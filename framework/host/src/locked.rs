@@ -1,4 +1,4 @@
-//! Files that one run has at a time.
+//! Exclusive locks on files.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,16 +12,16 @@ use rustix::{
     io::Errno,
 };
 
-/// An open file that nobody else can lock, until this is dropped or the process ends, however it ends.
+/// An open file with an exclusive lock, until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Locked(File);
 
-/// How a file is locked; another one in tests.
+/// The locking function; tests pass another one.
 type TryLock = fn(&File) -> Result<(), TryLockError>;
 
 impl Locked {
-    /// Locks a file; none where another process has it. A file system that has no locks is refused, since two runs would
-    /// write there at once.
+    /// Locks a file; returns `None` where another process has it. Refuses a file system without locks, since two runs
+    /// would write there at once.
     pub fn take(file: File) -> io::Result<Option<Self>> {
         Self::take_by(file, File::try_lock)
     }
@@ -49,7 +49,7 @@ impl Locked {
 }
 
 fn has_no_locks(error: &io::Error) -> bool {
-    // The first one has two numbers on some systems, and the last one is that of a network whose locks do not answer.
+    // The first one has two numbers on some systems; the last one means a network whose locks do not answer.
     let all = [Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOSYS, Errno::NOLCK];
     let all = all.map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| all.contains(&code))
@@ -64,7 +64,7 @@ fn without_locks(file: &File, error: &io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, text)
 }
 
-/// The kind of file system that a file is on, as far as the system tells.
+/// The kind of a file's file system, if the system reports it.
 fn file_system(file: &File) -> Option<String> {
     let device = file.metadata().ok()?.dev();
     let device = format!("{}:{}", major(device), minor(device));
@@ -72,7 +72,7 @@ fn file_system(file: &File) -> Option<String> {
     kind_of(&mounts, &device)
 }
 
-/// The kind of the file system of a device: the word behind the lone dash of its line.
+/// The kind of the file system of a device: the word after the lone dash of its line.
 fn kind_of(mounts: &str, device: &str) -> Option<String> {
     let mut lines = mounts.lines().map(str::split_ascii_whitespace);
     let mut line = lines.find(|line| line.clone().nth(2) == Some(device))?;
@@ -82,7 +82,7 @@ fn kind_of(mounts: &str, device: &str) -> Option<String> {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Closing the file would do, but for a process that is just being started elsewhere and still has a copy of it.
+        // Closing the file is not enough: a process that is just being started elsewhere may still have a copy of it.
         let _ = self.0.unlock();
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || File::create(folder.path().join("lock")).unwrap();
         let locked = Locked::take(open()).unwrap().unwrap();
-        // As a process has that is just being started.
+        // A process that is just being started has such a copy.
         let copy = locked.try_clone().unwrap();
         assert!(Locked::take(open()).unwrap().is_none());
         drop(locked);

@@ -1,4 +1,4 @@
-//! What to read and how.
+//! The options of a run.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,47 +11,47 @@ use crate::{
     guarantee::Level,
 };
 
-/// What to read and how.
+/// The options of a run.
 #[derive(Debug)]
 pub struct RunOptions {
-    /// At most so many records of each stream. Read one page after the other then.
+    /// Maximum number of records of each stream. With it, the run reads one page after the other.
     pub limit: Option<u64>,
-    /// Where the state is kept, unless the sink keeps it; without either, it is forgotten at the end.
+    /// The file of the state, unless the sink keeps the state; without either, the run forgets it at the end.
     pub state_path: Option<PathBuf>,
-    /// The longest time between two commits; what the sink wants, without one. Zero commits after every page: for
-    /// sinks that cannot be cut back.
+    /// Maximum time between two commits; `None` uses that of the sink. Zero commits after every page: for sinks that cannot
+    /// be cut back.
     pub commit_every: Option<Duration>,
-    /// Becomes true when the user wants to stop: the run commits and ends. Nobody stops it once the sender is gone.
+    /// Becomes true when the user stops the run, which then commits and ends. Without its sender, the run cannot be stopped.
     pub stop: watch::Receiver<bool>,
-    /// Cancel the export jobs that a stopped run leaves running. Without it, a later run goes on with them.
+    /// Cancel the export jobs that a stopped run leaves running. Otherwise, a later run resumes them.
     pub release: bool,
-    /// What the client counts.
+    /// The counters of the client.
     pub meter: Arc<Meter>,
     /// Whether and how personal data is replaced before it gets to the sink.
     pub redaction: Option<Redaction>,
     /// Pages fetched at once, over all streams.
     pub concurrency: usize,
-    /// Bytes of fetched pages that may wait for the sink. One more page than fits is let in.
+    /// Maximum bytes of fetched pages that wait for the sink. The last page may exceed it.
     pub memory: usize,
-    /// Wait where the service asks to come back later, however long that is, instead of ending the run.
+    /// Wait where the service asks to come back later, instead of ending the run.
     pub stay: bool,
-    /// Read this one partition of the stream that is wanted, or of several that are read together. Their bookmark stays
-    /// where it is.
+    /// Read only this partition of the wanted stream, or of a group of streams that are read together. Their bookmark does
+    /// not move.
     pub only: Option<Position>,
-    /// Go on although the state seems to be about another account.
+    /// Continue although the state seems to belong to another account.
     pub same_account: bool,
-    /// Whether records are compared with their schemas, and what becomes of those that differ.
+    /// Whether to compare records with their schemas, and the policies for those that differ.
     pub drift: Option<DriftOptions>,
-    /// Refuse to run where less than this can be promised.
+    /// Refuse to run with a lower guarantee.
     pub guarantee: Option<Level>,
 }
 
-/// What becomes of records that are not what their schema says.
+/// Policies for records that break their schema.
 #[derive(Clone, Debug, Default)]
 pub struct DriftOptions {
-    /// Which policy holds for which stream.
+    /// The policies by stream.
     pub rules: Vec<DriftRule>,
-    /// The file for records that are rejected; without one, no policy may reject.
+    /// The file for rejected records; without one, no policy may reject.
     pub dead_letters: Option<PathBuf>,
 }
 
@@ -75,7 +75,7 @@ impl DriftOptions {
 }
 
 impl RunOptions {
-    /// Everything, eight pages at once, committed as often as the sink wants, with no state but the sink's.
+    /// Reads everything, eight pages at once, commits as often as the sink wants, and has no state but the sink's.
     pub fn new(meter: Arc<Meter>, stop: watch::Receiver<bool>) -> Self {
         Self {
             limit: None,

@@ -1,4 +1,4 @@
-//! What a state vouches for in a file of lines, wherever that file is by now.
+//! The length of a file of lines that a state vouches for, also after the file was moved.
 
 use std::{
     fs::{self, File},
@@ -11,20 +11,20 @@ use sha2::{Digest, Sha256};
 
 use crate::State;
 
-/// Bytes at the end of what was written that tell a file from others of its name.
+/// Bytes at the end of the written lines that distinguish a file from others of its name.
 const TAIL: usize = 4096;
 
-/// What a state vouches for.
+/// A length that a state vouches for.
 #[derive(Debug)]
 pub(crate) struct KeptLength {
     /// The length.
     pub bytes: u64,
-    /// The name that the state has for the file, where that is not its name of now.
+    /// The name of the file in the state, if it differs from its current name.
     pub known_as: Option<String>,
 }
 
-/// What a state vouches for of an open file: by its name; or of a file that was moved, mounted elsewhere or is reached by
-/// a link now, by the file itself or by what it holds.
+/// The length of an open file that a state vouches for. The file is found by its name; or, if it was moved, mounted
+/// elsewhere or is reached by a link now, by its inode or its content.
 pub(crate) fn vouched(state: &State, path: &Path, file: &File) -> io::Result<Option<KeptLength>> {
     if let Some(bytes) = state.output(path) {
         return Ok(Some(KeptLength {
@@ -59,7 +59,7 @@ pub(crate) fn vouched(state: &State, path: &Path, file: &File) -> io::Result<Opt
     Ok(None)
 }
 
-/// The bytes before a place in a file, as many as tell it from others.
+/// The bytes before an offset in a file, enough to distinguish it from others.
 pub(crate) fn tail(mut file: &File, until: u64) -> io::Result<Vec<u8>> {
     let length = until.min(TAIL as u64);
     file.seek(SeekFrom::Start(until - length))?;
@@ -68,14 +68,14 @@ pub(crate) fn tail(mut file: &File, until: u64) -> io::Result<Vec<u8>> {
     Ok(tail)
 }
 
-/// Goes on with the tail of a file after something was written to it.
+/// Updates the tail of a file after a write.
 pub(crate) fn extend(tail: &mut Vec<u8>, written: &[u8]) {
-    let kept = TAIL.saturating_sub(written.len());
-    tail.drain(..tail.len().saturating_sub(kept));
+    let rest = TAIL.saturating_sub(written.len());
+    tail.drain(..tail.len().saturating_sub(rest));
     tail.extend_from_slice(&written[written.len().saturating_sub(TAIL)..]);
 }
 
-/// What stands for a tail in a state, and for all of a state in itself.
+/// The digest of a tail in a state, and of a state in itself.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest

@@ -1,83 +1,83 @@
-//! A pass under way: its partitions, and the places in each of them from which reading goes on.
+//! A pass under way: its partitions, and the positions in each of them from which reading continues.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use headwater_core::{Position, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What is left of a pass.
+/// The rest of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pass {
     /// Partitions still to read, in the order of the plan.
     pub partitions: VecDeque<Progress>,
-    /// The bookmark that this pass will leave.
+    /// The bookmark that this pass leaves at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<Position>,
-    /// The number of the partition that the bookmark is from: one from further back in the plan does not replace it.
+    /// The number of the partition that the bookmark is from: a bookmark of an earlier partition does not replace it.
     #[serde(default)]
     pub bookmark_from: usize,
-    /// The streams of the group that it is read for; a pass of an earlier version does not say.
+    /// The streams of the group that this pass reads; `None` in a pass of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlets: Option<BTreeSet<String>>,
-    /// What the bookmark will cover.
+    /// The scope that the bookmark will cover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// The moment that it was planned for.
+    /// The moment of its plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Timestamp>,
 }
 
-/// What is left of a partition.
+/// The rest of a partition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
-    /// The partition's place in the plan.
+    /// The partition's index in the plan.
     #[serde(default)]
     pub number: usize,
     pub partition: Position,
-    /// The place to go on from; the partition's beginning without one.
+    /// The token to continue from; `None` is the partition's beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Position>,
-    /// What is to be read before that.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<PassPosition>,
-    /// Runs in a row that ended at this place.
+    /// Positions to read before `token`.
+    #[serde(default, rename = "beside", skip_serializing_if = "Vec::is_empty")]
+    pub concurrent: Vec<PassPosition>,
+    /// Runs in a row that failed at this position.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
-    /// Whether it was set aside by an earlier pass: the bookmark is past it already.
+    /// Whether it comes from an earlier pass, for example out of quarantine: the bookmark is past it already.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_of_earlier_pass: bool,
-    /// The streams that its records go to; all of the pass without any.
+    /// The streams that its records go to; `None` is all of the pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlets: Option<BTreeSet<String>>,
-    /// Whether it begins only once the partitions before it are over.
+    /// Whether it begins only after the partitions before it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_in_turn: bool,
-    /// The last id given to a place. The partition itself is 0.
+    /// The last id of a position. The partition itself is 0.
     #[serde(skip)]
     pub last_id: u64,
 }
 
-/// A place inside a partition that others do not depend on.
+/// A position inside a partition, read concurrently with its siblings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PassPosition {
-    /// Tells it from the others of its partition, in this run.
+    /// Unique within its partition, in this run.
     #[serde(skip)]
     pub id: u64,
-    /// Where to go on; none where only `beside` is left.
+    /// The token to continue from; `None` where only `concurrent` is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Position>,
-    /// What is to be read before that.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<Self>,
-    /// Runs in a row that ended at this place.
+    /// Positions to read before `token`.
+    #[serde(default, rename = "beside", skip_serializing_if = "Vec::is_empty")]
+    pub concurrent: Vec<Self>,
+    /// Runs in a row that failed at this position.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
 }
 
-/// What can be fetched now: a place by its id, and its token.
+/// A position that can be fetched now: its id and its token.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     pub number: usize,
@@ -86,13 +86,13 @@ pub(crate) struct Leaf {
     pub token: Option<Position>,
 }
 
-/// What a fetched page says about where its partition goes on.
+/// How a partition continues after a fetched page.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// The partition and the place that the page was fetched for.
-    pub place: (usize, u64),
+    /// The partition and the position of the page.
+    pub position: (usize, u64),
     pub next: Option<Position>,
-    pub beside: Vec<Position>,
+    pub concurrent: Vec<Position>,
     pub bookmark: Option<Position>,
 }
 
@@ -106,7 +106,7 @@ impl Pass {
                     number,
                     partition,
                     token: None,
-                    beside: Vec::new(),
+                    concurrent: Vec::new(),
                     failures: 0,
                     is_of_earlier_pass: false,
                     outlets: None,
@@ -118,8 +118,8 @@ impl Pass {
         }
     }
 
-    /// Numbers what is not written: the places; and the partitions of a pass that was written before those had numbers.
-    /// All of them are 0 then, and what ends one would end all.
+    /// Numbers the positions, whose ids the state does not hold, and the partitions of a pass that an earlier version wrote
+    /// without numbers. All of those are 0, and a step that ends one partition would end all.
     pub fn number(&mut self) {
         if self.partitions.iter().all(|one| one.number == 0) {
             let numbered = self.partitions.iter_mut().enumerate();
@@ -127,13 +127,13 @@ impl Pass {
         }
         for progress in &mut self.partitions {
             progress.last_id = 0;
-            number_places(&mut progress.beside, &mut progress.last_id);
+            number_positions(&mut progress.concurrent, &mut progress.last_id);
         }
     }
 
-    /// Goes on from a page. Two passes that take the same steps stay the same, ids included.
+    /// Advances past a page. Two passes that take the same steps stay the same, ids included.
     pub fn advance(&mut self, step: Step) {
-        let (number, id) = step.place;
+        let (number, id) = step.position;
         let Some(progress) = self.partitions.iter_mut().find(|one| one.number == number) else {
             return;
         };
@@ -145,15 +145,15 @@ impl Pass {
             self.bookmark_from = number;
         }
         let last_id = &mut progress.last_id;
-        let beside: Vec<PassPosition> = step
-            .beside
+        let concurrent: Vec<PassPosition> = step
+            .concurrent
             .into_iter()
             .map(|token| {
                 *last_id += 1;
                 PassPosition {
                     id: *last_id,
                     token: Some(token),
-                    beside: Vec::new(),
+                    concurrent: Vec::new(),
                     failures: 0,
                 }
             })
@@ -161,55 +161,55 @@ impl Pass {
         if id == 0 {
             progress.failures = 0;
             progress.token = step.next;
-            progress.beside = beside;
-        } else if let Some(place) = find(&mut progress.beside, id) {
-            place.failures = 0;
-            place.token = step.next;
-            place.beside = beside;
+            progress.concurrent = concurrent;
+        } else if let Some(position) = find(&mut progress.concurrent, id) {
+            position.failures = 0;
+            position.token = step.next;
+            position.concurrent = concurrent;
         }
         self.tidy(number);
     }
 
-    /// Whether something of it was read.
+    /// Whether a run has read a part of it.
     pub fn has_begun(&self) -> bool {
-        let has_gone_on = |one: &Progress| one.token.is_some() || !one.beside.is_empty();
-        self.bookmark.is_some() || self.partitions.iter().any(has_gone_on)
+        let has_advanced = |one: &Progress| one.token.is_some() || !one.concurrent.is_empty();
+        self.bookmark.is_some() || self.partitions.iter().any(has_advanced)
     }
 
-    /// Counts a run that ended at a place; true when that was one too many.
-    pub fn fail(&mut self, (number, id): (usize, u64), most: u32) -> bool {
+    /// Records a failed run at this position. Returns true once it reached `max`.
+    pub fn fail(&mut self, (number, id): (usize, u64), max: u32) -> bool {
         let Some(progress) = self.partition(number) else {
             return false;
         };
         let failures = if id == 0 {
             &mut progress.failures
-        } else if let Some(place) = find(&mut progress.beside, id) {
-            &mut place.failures
+        } else if let Some(position) = find(&mut progress.concurrent, id) {
+            &mut position.failures
         } else {
             return false;
         };
         *failures += 1;
-        *failures >= most
+        *failures >= max
     }
 
-    /// Takes a place out of the pass: its partition and its token.
-    pub fn set_aside(
+    /// Takes a position out of the pass and returns its partition and its token.
+    pub fn quarantine(
         &mut self,
         (number, id): (usize, u64),
     ) -> Option<(Position, Option<Position>)> {
         let progress = self.partition(number)?;
         let partition = progress.partition.clone();
         let token = if id == 0 {
-            progress.beside.clear();
+            progress.concurrent.clear();
             progress.token.take()
         } else {
-            find(&mut progress.beside, id)?.token.take()
+            find(&mut progress.concurrent, id)?.token.take()
         };
         self.tidy(number);
         Some((partition, token))
     }
 
-    /// Reads what lies before the bookmark: a place that was set aside once more, or what was left out.
+    /// Appends a range before the bookmark: a position out of quarantine, or a range that earlier passes left out.
     pub fn put_back(&mut self, partition: Position, token: Option<Position>) -> &mut Progress {
         let numbers = self.partitions.iter().map(|one| one.number + 1);
         let number = numbers.max().unwrap_or(0).max(self.bookmark_from + 1);
@@ -217,7 +217,7 @@ impl Pass {
             number,
             partition,
             token,
-            beside: Vec::new(),
+            concurrent: Vec::new(),
             failures: 0,
             is_of_earlier_pass: true,
             outlets: None,
@@ -228,15 +228,15 @@ impl Pass {
         &mut self.partitions[last]
     }
 
-    /// Begins a place anew: what it held at the service is let go of.
-    pub fn begin_anew(&mut self, number: usize) {
+    /// Restarts a partition after its server-side work was cancelled.
+    pub fn restart(&mut self, number: usize) {
         if let Some(progress) = self.partition(number) {
             progress.token = None;
-            progress.beside.clear();
+            progress.concurrent.clear();
         }
     }
 
-    /// Whether something of a partition is left.
+    /// Whether a part of this partition is left.
     pub fn has(&self, number: usize) -> bool {
         self.partitions.iter().any(|one| one.number == number)
     }
@@ -245,41 +245,41 @@ impl Pass {
         self.partitions.iter_mut().find(|one| one.number == number)
     }
 
-    /// What can be fetched now, in the order of the plan: partitions and places.
+    /// The positions that can be fetched now, in the order of the plan: partition and id.
     pub fn leaves(&self) -> Vec<(usize, u64)> {
         let mut leaves = Vec::new();
         for progress in &self.partitions {
-            if progress.beside.is_empty() {
+            if progress.concurrent.is_empty() {
                 leaves.push((progress.number, 0));
             } else {
-                collect(&progress.beside, progress.number, &mut leaves);
+                collect(&progress.concurrent, progress.number, &mut leaves);
             }
         }
         leaves
     }
 
-    /// Whether a partition begins only once those before it are over.
+    /// Whether a partition begins only after those before it.
     pub fn is_in_turn(&self, number: usize) -> bool {
         let progress = self.partitions.iter().find(|one| one.number == number);
         progress.is_some_and(|progress| progress.is_in_turn)
     }
 
-    /// Runs in a row that ended at a place.
+    /// Runs in a row that failed at a position.
     pub fn failures(&self, (number, id): (usize, u64)) -> u32 {
         let progress = self.partitions.iter().find(|one| one.number == number);
         progress.map_or(0, |progress| match id {
             0 => progress.failures,
-            id => search(&progress.beside, id).map_or(0, |place| place.failures),
+            id => search(&progress.concurrent, id).map_or(0, |position| position.failures),
         })
     }
 
-    /// What to fetch for a place.
+    /// The fetch for a position.
     pub fn leaf(&self, (number, id): (usize, u64)) -> Option<Leaf> {
         let progress = self.partitions.iter().find(|one| one.number == number)?;
         let token = if id == 0 {
             progress.token.clone()
         } else {
-            search(&progress.beside, id)?.token.clone()
+            search(&progress.concurrent, id)?.token.clone()
         };
         Some(Leaf {
             number,
@@ -289,72 +289,73 @@ impl Pass {
         })
     }
 
-    /// Every place of a partition with a token.
+    /// All tokens of a partition.
     pub fn tokens(progress: &Progress) -> Vec<&Position> {
-        fn walk<'a>(places: &'a [PassPosition], tokens: &mut Vec<&'a Position>) {
-            for place in places {
-                tokens.extend(&place.token);
-                walk(&place.beside, tokens);
+        fn walk<'a>(positions: &'a [PassPosition], tokens: &mut Vec<&'a Position>) {
+            for position in positions {
+                tokens.extend(&position.token);
+                walk(&position.concurrent, tokens);
             }
         }
         let mut tokens: Vec<&Position> = progress.token.iter().collect();
-        walk(&progress.beside, &mut tokens);
+        walk(&progress.concurrent, &mut tokens);
         tokens
     }
 
-    /// Drops the places that have nothing left, and the partition if it is one of them.
+    /// Drops finished positions, and the partition once it is finished.
     fn tidy(&mut self, number: usize) {
         if let Some(progress) = self.partition(number) {
-            prune(&mut progress.beside);
+            prune(&mut progress.concurrent);
         }
-        self.partitions
-            .retain(|one| one.number != number || one.token.is_some() || !one.beside.is_empty());
+        self.partitions.retain(|one| {
+            one.number != number || one.token.is_some() || !one.concurrent.is_empty()
+        });
     }
 }
 
-fn prune(places: &mut Vec<PassPosition>) {
-    for place in places.iter_mut() {
-        prune(&mut place.beside);
+fn prune(positions: &mut Vec<PassPosition>) {
+    for position in positions.iter_mut() {
+        prune(&mut position.concurrent);
     }
-    places.retain(|place| place.token.is_some() || !place.beside.is_empty());
+    positions.retain(|position| position.token.is_some() || !position.concurrent.is_empty());
 }
 
-fn find(places: &mut [PassPosition], id: u64) -> Option<&mut PassPosition> {
-    for place in places {
-        if place.id == id {
-            return Some(place);
+fn find(positions: &mut [PassPosition], id: u64) -> Option<&mut PassPosition> {
+    for position in positions {
+        if position.id == id {
+            return Some(position);
         }
-        if let Some(found) = find(&mut place.beside, id) {
+        if let Some(found) = find(&mut position.concurrent, id) {
             return Some(found);
         }
     }
     None
 }
 
-fn search(places: &[PassPosition], id: u64) -> Option<&PassPosition> {
-    places.iter().find_map(|place| {
-        if place.id == id {
-            return Some(place);
+fn search(positions: &[PassPosition], id: u64) -> Option<&PassPosition> {
+    positions.iter().find_map(|position| {
+        if position.id == id {
+            return Some(position);
         }
-        search(&place.beside, id)
+        search(&position.concurrent, id)
     })
 }
 
-fn collect(places: &[PassPosition], number: usize, leaves: &mut Vec<(usize, u64)>) {
-    for place in places {
-        if place.beside.is_empty() {
-            leaves.push((number, place.id));
+fn collect(positions: &[PassPosition], number: usize, leaves: &mut Vec<(usize, u64)>) {
+    for position in positions {
+        if position.concurrent.is_empty() {
+            leaves.push((number, position.id));
         } else {
-            collect(&place.beside, number, leaves);
+            collect(&position.concurrent, number, leaves);
         }
     }
 }
 
-fn number_places(places: &mut [PassPosition], last: &mut u64) {
-    for place in places {
+fn number_positions(positions: &mut [PassPosition], last: &mut u64) {
+    for position in positions {
         *last += 1;
-        place.id = *last;
-        number_places(&mut place.beside, last);
+        position.id = *last;
+        number_positions(&mut position.concurrent, last);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a run would read, what that takes, and whether it can be had; worked out without reading anything.
+//! The plan of a run: its partitions, their cost, and the quota that is left; computed without reading a record.
 
 use headwater_core::{Allowance, Part, PartitionRange, Position, Result, Source};
 use serde::Serialize;
@@ -8,30 +8,30 @@ use crate::{
     guarantee::Guarantee,
     identity,
     runner::is_stream_scoped,
-    stream_run::{StreamRun, outlets, select},
+    stream_run::{StreamRun, outputs, select},
 };
 
-/// What a run would read.
+/// The plan of a run.
 #[derive(Debug, Serialize)]
 pub struct Plan {
     /// Stream by stream, in the source's order.
     pub streams: Vec<StreamPlan>,
-    /// What the service says is left of what reading uses up: export jobs.
+    /// The allowances of export jobs that the service reports.
     pub allowances: Vec<Allowance>,
 }
 
-/// What a run would read of a stream.
+/// The plan of a stream.
 #[derive(Debug, Serialize)]
 pub struct StreamPlan {
-    /// Its name, and those of the streams that come along with it and are wanted.
+    /// Its name, and those of its wanted secondary streams.
     pub streams: Vec<&'static str>,
     /// Whether an earlier run left it half way.
     pub resumed: bool,
-    /// What is promised of it.
+    /// Its delivery guarantee.
     pub guarantee: Guarantee,
-    /// What would be read side by side.
+    /// The partitions, which the run would read concurrently.
     pub partitions: Vec<PlannedPartition>,
-    /// Why the service was not asked how much there is, if it was to be.
+    /// Why the service gave no estimate, if one was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
 }
@@ -39,23 +39,23 @@ pub struct StreamPlan {
 /// A partition, or a part of one, that a run would read.
 #[derive(Debug, Serialize)]
 pub struct PlannedPartition {
-    /// What it covers.
+    /// Its range.
     #[serde(flatten)]
     pub range: PartitionRange,
-    /// Its records, where the service tells.
+    /// Its records, where the service reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
-    /// The requests that it takes, where that shows beforehand.
+    /// Its requests, where they are known beforehand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
-    /// Export jobs that it orders.
+    /// Its export jobs.
     pub jobs: u64,
-    /// Reads exactly this, in any process.
+    /// The partition itself: any process can read exactly this.
     pub partition: Position,
 }
 
 impl Plan {
-    /// Requests in all; none where some of them show only while reading.
+    /// All requests; `None` where some of them show only while reading.
     pub fn requests(&self) -> Option<u64> {
         self.partitions().map(|partition| partition.requests).sum()
     }
@@ -67,7 +67,7 @@ impl Plan {
             .sum()
     }
 
-    /// Export jobs in all.
+    /// All export jobs.
     pub fn jobs(&self) -> u64 {
         self.partitions().map(|partition| partition.jobs).sum()
     }
@@ -77,8 +77,8 @@ impl Plan {
     }
 }
 
-/// Plans a run over the wanted streams; none means all. With `survey`, the service is asked how much there is, which
-/// takes a few requests.
+/// Plans a run over the wanted streams; an empty list means all. With `survey`, asks the service for estimates, which takes
+/// a few requests.
 pub async fn plan(
     source: &dyn Source,
     wanted: &[String],
@@ -95,41 +95,41 @@ pub async fn plan(
     }
     for stream in selected {
         state.verify(&*stream)?;
-        let lane = StreamRun::new(stream, state, wanted, None)?;
-        let guarantee = Guarantee::of(lane.stream.spec(), delivery, keeps_position);
+        let run = StreamRun::new(stream, state, wanted, None)?;
+        let guarantee = Guarantee::of(run.stream.spec(), delivery, keeps_position);
         let mut partitions = Vec::new();
         let mut unknown = None;
-        for progress in &lane.pass.partitions {
+        for progress in &run.pass.partitions {
             let partition = &progress.partition;
-            let is_begun = progress.token.is_some() || !progress.beside.is_empty();
-            let asked = if survey && !is_begun && unknown.is_none() {
-                lane.stream.survey(partition.clone()).await
+            let is_begun = progress.token.is_some() || !progress.concurrent.is_empty();
+            let estimated = if survey && !is_begun && unknown.is_none() {
+                run.stream.survey(partition.clone()).await
             } else {
                 Ok(vec![Part::unknown(partition.clone())])
             };
-            let parts = match asked {
+            let parts = match estimated {
                 Ok(parts) => parts,
-                // Of a stream that may not be read, for example, the plan is still worth seeing.
+                // The plan is still useful, for example for a stream that these credentials may not read.
                 Err(error) if is_stream_scoped(error.kind()) => {
                     unknown = Some(error.to_string());
                     vec![Part::unknown(partition.clone())]
                 }
-                Err(error) => return Err(error.during(format!("survey {}", lane.name))),
+                Err(error) => return Err(error.during(format!("estimate {}", run.name))),
             };
             for part in parts {
                 partitions.push(PlannedPartition {
-                    range: lane.stream.range(&part.partition)?,
+                    range: run.stream.range(&part.partition)?,
                     records: part.records,
                     requests: part.requests,
-                    jobs: lane.stream.jobs(&part.partition, progress.token.as_ref())?,
+                    jobs: run.stream.jobs(&part.partition, progress.token.as_ref())?,
                     partition: part.partition,
                 });
             }
         }
-        let names = outlets(&*lane.stream, wanted).map(|spec| spec.name);
+        let names = outputs(&*run.stream, wanted).map(|spec| spec.name);
         streams.push(StreamPlan {
             streams: names.collect(),
-            resumed: lane.is_resumed,
+            resumed: run.is_resumed,
             guarantee,
             partitions,
             unknown,
@@ -141,7 +141,7 @@ pub async fn plan(
             .filter(|allowance| allowance.counts_jobs)
             .collect(),
         Err(error) if is_stream_scoped(error.kind()) => Vec::new(),
-        Err(error) => return Err(error.during("ask what is left of the allowance")),
+        Err(error) => return Err(error.during("read the allowance")),
     };
     Ok(Plan {
         streams,

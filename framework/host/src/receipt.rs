@@ -1,4 +1,4 @@
-//! What is told of a run: while it goes on, and at its end.
+//! The report of a run: events while it is under way, and a receipt at its end.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::{
     writer::Counts,
 };
 
-/// What happens during a run, for progress.
+/// An event of a run, for progress.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The run will order export jobs, and the service allows them.
     Jobs {
         /// How many.
         jobs: u64,
-        /// What they are counted against.
+        /// The limit that counts them.
         allowance: &'a Allowance,
     },
     /// A stream begins; `resumed` when an earlier run left it half way.
@@ -37,12 +37,12 @@ pub enum Event<'a> {
     Waiting {
         /// Its name.
         stream: &'a str,
-        /// What for.
+        /// Why.
         reason: &'a str,
     },
     /// Everything up to here is durable, and so is the position.
     Committed,
-    /// The records of a stream are not all what their schema says.
+    /// The records of a stream differ from their schema.
     Drift {
         /// Its name.
         stream: &'a str,
@@ -103,19 +103,19 @@ impl Event<'_> {
 pub enum Ending {
     /// Everything was read.
     Complete,
-    /// Everything was read but what was set aside.
+    /// Everything was read but the quarantined positions.
     Partial,
     /// `--limit` ended it.
     Limited,
     /// The user ended it, or another stream's error did, half way.
     Stopped,
-    /// The service asked to come back later, and the position is kept.
+    /// The service asked to come back later; the state has the position.
     Suspended {
         /// Which of its limits.
         kind: Kind,
         /// The sentence.
         message: String,
-        /// From when on it makes sense to go on.
+        /// The earliest sensible moment to continue.
         until: Timestamp,
         /// The same in seconds from the end of the run.
         retry_after_seconds: u64,
@@ -130,13 +130,13 @@ pub enum Ending {
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_seconds: Option<u64>,
     },
-    /// The run that this one goes on with had read it, too recently to read all of it again.
+    /// The interrupted run that this one resumes had read it, too recently to read all of it again.
     ReadBefore,
     /// An earlier stream's error made it pointless to begin, or the user ended the run before that.
     NotRead,
 }
 
-/// What was read of a stream.
+/// The receipt of a stream.
 #[derive(Clone, Debug, Serialize)]
 pub struct StreamReceipt {
     /// Its name.
@@ -152,16 +152,16 @@ pub struct StreamReceipt {
     pub pages: u64,
     /// Records that came from the service.
     pub read: u64,
-    /// Records that the sink knew already, by their key.
+    /// Records whose key the sink knew already.
     #[serde(skip_serializing_if = "is_zero")]
     pub deduplicated: u64,
-    /// Records with a value that did not fit its column and stands in the overflow column.
+    /// Records with a value that did not fit its column and is in the overflow column.
     #[serde(skip_serializing_if = "is_zero")]
     pub overflowed: u64,
     /// Records that differ from another one of the same pass and the same key.
     #[serde(skip_serializing_if = "is_zero")]
     pub collisions: u64,
-    /// How many of these have replaced the other one, since their table was made before two could be kept.
+    /// Collisions in which one record replaced the other, in a table of an earlier version that cannot keep both.
     #[serde(skip_serializing_if = "is_zero")]
     pub merged: u64,
     /// Rows that a complete pass did not see, since their records were deleted at the service.
@@ -170,48 +170,48 @@ pub struct StreamReceipt {
     /// Records that went to the dead letters instead of the sink.
     #[serde(skip_serializing_if = "is_zero")]
     pub rejected: u64,
-    /// Records that were left out, since they are longer than a record may be.
+    /// Records that were left out because they exceed the maximum length.
     #[serde(skip_serializing_if = "is_zero")]
     pub oversized: u64,
     /// The length of the longest of them.
     #[serde(skip)]
     pub(crate) longest: u64,
-    /// Places that are missing because this run or an earlier one set them aside.
+    /// Positions that are missing because this run or an earlier one quarantined them.
     #[serde(skip_serializing_if = "is_zero")]
     pub places_missing: u64,
-    /// Records that the parts which have told so far hold.
+    /// The records of the partitions whose total is known so far.
     #[serde(skip)]
-    pub(crate) told: Option<u64>,
-    /// Records that are expected where no part tells: the limit, or as many as the last time.
+    pub(crate) total: Option<u64>,
+    /// The expected records where no partition has a total: the limit, or the number of the last pass.
     #[serde(skip)]
-    pub(crate) guessed: Option<u64>,
-    /// Whether every part has told how much it holds.
+    pub(crate) estimate: Option<u64>,
+    /// Whether every partition has reported its total.
     #[serde(skip)]
-    pub(crate) is_expected: bool,
-    /// Requests sent for this stream, retries included. Of streams that come along with another, none.
+    pub(crate) is_total_complete: bool,
+    /// Requests sent for this stream, retries included. 0 for secondary streams.
     pub requests: u64,
     /// How many of them were retries.
     pub retries: u64,
     /// Seconds during which at least one of its requests waited for the service's limit.
     pub limit_wait_seconds: f64,
-    /// What the pass covers, where the stream is read by time.
+    /// The time that the pass covers, where the stream is read by time.
     #[serde(flatten)]
     pub covered: PassRange,
-    /// Whether an interrupted run kept its promise here, and what the promise is.
+    /// The delivery guarantee, and its reason.
     pub guarantee: Guarantee,
-    /// How records differ from their schema, where that was watched.
+    /// How records differ from their schema, where the run compared them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftEvent>,
-    /// What deserves a look, by code.
+    /// Findings that deserve a look, by code.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
     /// Gaps of the pages so far.
     #[serde(skip)]
     pub(crate) gaps: Vec<Gap>,
-    /// What should not be silent: how often, and the sentence, by code.
+    /// Notes by code: how often, and the sentence.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<&'static str, (u64, String)>,
-    /// What was done with personal data, if that was asked for.
+    /// The treatment of personal data, if redaction was on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redaction: Option<RedactionReport>,
 }
@@ -228,7 +228,7 @@ pub struct PassRange {
 }
 
 impl PassRange {
-    /// Takes in what another pass covers.
+    /// Adds the range of another pass.
     pub(crate) fn join(&mut self, other: Self) {
         self.extend(&PartitionRange {
             from: other.from,
@@ -237,7 +237,7 @@ impl PassRange {
         });
     }
 
-    /// Takes in what a partition covers.
+    /// Adds the range of a partition.
     pub(crate) fn extend(&mut self, range: &PartitionRange) {
         self.from = match (self.from, range.from) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -247,22 +247,22 @@ impl PassRange {
     }
 }
 
-/// Something about a stream that deserves a look although nothing failed.
+/// A finding about a stream that deserves a look although nothing failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Flag {
     /// Stable, for machines.
     pub code: &'static str,
-    /// One sentence for people: how many records at most, and the command that mends it, included.
+    /// One sentence for people, with the maximum number of records and the command that mends it.
     pub message: String,
-    /// How many records at most, where the flag is about records and the number is known.
+    /// The maximum number of records, where the flag is about records and the number is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u64>,
-    /// The command that mends it, before the next run; none where the next run does, or nothing is to be mended.
+    /// The command that mends it before the next run; `None` where the next run mends it, or no command can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
 }
 
-/// What was read.
+/// The receipt of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Receipt {
     /// How the whole run ended.
@@ -290,11 +290,11 @@ pub struct Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Everything that was asked for is there.
+    /// Every wanted record is there.
     Complete,
-    /// Some streams or places are missing.
+    /// Some streams or positions are missing.
     Partial,
-    /// Nothing was read to its end.
+    /// No stream was read to its end.
     Failed,
     /// The service asked to come back later.
     Suspended,
@@ -363,7 +363,7 @@ impl Ending {
     }
 }
 
-/// The command that mends a gap, without the place of the state, which this crate does not know.
+/// The command that mends a gap, without the location of the state, which this crate does not know.
 pub(crate) fn command(mend: &Mend, stream: &str) -> Option<String> {
     match mend {
         Mend::Run => None,
@@ -375,7 +375,7 @@ pub(crate) fn command(mend: &Mend, stream: &str) -> Option<String> {
     }
 }
 
-/// The end of a flag's message: what brings the records.
+/// The end of a flag's message: the remedy that brings the records.
 fn remedy(command: Option<&str>) -> String {
     command.map_or_else(
         || "; the next run reads them again".to_owned(),
@@ -383,7 +383,7 @@ fn remedy(command: Option<&str>) -> String {
     )
 }
 
-/// Now and a delay, on the whole second after it.
+/// The whole second after now plus a delay.
 fn later(delay: Duration) -> Timestamp {
     let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
     let until = Timestamp::now()
@@ -410,9 +410,9 @@ impl StreamReceipt {
             oversized: 0,
             longest: 0,
             places_missing: 0,
-            told: None,
-            guessed: None,
-            is_expected: false,
+            total: None,
+            estimate: None,
+            is_total_complete: false,
             requests: 0,
             retries: 0,
             limit_wait_seconds: 0.0,
@@ -426,12 +426,12 @@ impl StreamReceipt {
         }
     }
 
-    /// Records that are expected in all; none before every part of the stream has told how much it holds, and none once
-    /// that has turned out wrong.
+    /// The expected number of records; `None` before every partition has reported its total, and `None` once the total has
+    /// turned out wrong.
     pub fn expected(&self) -> Option<u64> {
-        let expected = match self.told {
-            Some(told) => Some(told).filter(|_| self.is_expected),
-            None => self.guessed,
+        let expected = match self.total {
+            Some(total) => Some(total).filter(|_| self.is_total_complete),
+            None => self.estimate,
         };
         expected.filter(|expected| *expected >= self.read)
     }
@@ -463,19 +463,19 @@ impl StreamReceipt {
         }
     }
 
-    /// Counts and flags what earlier runs have set aside. `stream` is the one that the state knows.
-    pub(crate) fn places_set_aside(&mut self, places: usize, stream: &str) {
-        if places == 0 {
+    /// Counts and flags the positions that earlier runs quarantined. `stream` is the one that the state knows.
+    pub(crate) fn flag_earlier_quarantine(&mut self, positions: usize, stream: &str) {
+        if positions == 0 {
             return;
         }
-        self.places_missing += places as u64;
+        self.places_missing += positions as u64;
         let mend = command(&Mend::Retry, stream);
         self.flags.push(Flag {
             code: "missing",
             message: format!(
-                "{} that earlier runs set aside {} missing{}",
-                counted(places, "place"),
-                if places == 1 { "is" } else { "are" },
+                "{} that earlier runs quarantined {} missing{}",
+                counted(positions, "position"),
+                if positions == 1 { "is" } else { "are" },
                 remedy(mend.as_deref()),
             ),
             at_most: None,
@@ -483,14 +483,14 @@ impl StreamReceipt {
         });
     }
 
-    /// Counts and flags a place that this run sets aside. `stream` is the one that the state knows.
-    pub(crate) fn sets_aside(&mut self, stream: &str, runs: u32, message: &str) {
+    /// Counts and flags a position that this run quarantines. `stream` is the one that the state knows.
+    pub(crate) fn flag_quarantine(&mut self, stream: &str, runs: u32, message: &str) {
         self.places_missing += 1;
         let mend = command(&Mend::Retry, stream);
         self.flags.push(Flag {
             code: "set_aside",
             message: format!(
-                "a place failed in {runs} runs in a row and was set aside: {message}{}",
+                "a position failed in {runs} runs in a row and is quarantined: {message}{}",
                 remedy(mend.as_deref()),
             ),
             at_most: None,
@@ -507,7 +507,7 @@ impl StreamReceipt {
         });
     }
 
-    /// Flags what the records of this stream cannot vouch for. Gaps of one code are one flag, their numbers added up.
+    /// Adds a gap in the records of this stream. Gaps of one code become one flag, their numbers added up.
     pub(crate) fn gap(&mut self, gap: Gap) {
         let Some(known) = self.gaps.iter_mut().find(|known| known.code == gap.code) else {
             self.gaps.push(gap);
@@ -552,7 +552,7 @@ impl StreamReceipt {
         });
     }
 
-    /// Flags records that are too long. No command brings them: they are as long the next time.
+    /// Flags records that are too long. No command brings them: they are still too long the next time.
     fn flag_oversized(&mut self) {
         if self.oversized == 0 {
             return;

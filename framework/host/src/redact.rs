@@ -1,7 +1,7 @@
-//! Personal data: replaced between the fetched page and the sink, where the schema says that a field holds it.
+//! Personal data: replaced between the fetched page and the sink, in the fields that the schema marks.
 //!
-//! Replacements are stable, so that the same person is the same in every stream and every run, and joins go on
-//! working. Bytes that have no class stay what the service sent.
+//! Replacements are stable, so that the same person is the same in every stream and every run, and joins still work. Bytes
+//! without a class do not change.
 
 mod plan;
 mod replace;
@@ -18,7 +18,7 @@ use plan::Plan;
 use replace::Pseudonyms;
 use scan::{Counts, Frame, Scanner};
 
-/// The least length of a key in bytes: as many as nobody tries out.
+/// Minimum length of a key in bytes: too many to try out.
 const SHORTEST_KEY: usize = 16;
 
 /// How to redact.
@@ -33,15 +33,15 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// The key that a [reference](crate::references) leads to.
+    /// The key behind a [reference](crate::references).
     pub async fn key(reference: &str, env_file: &EnvFile) -> Result<Secret> {
         let refuse =
             |why: &str| Error::new(Kind::ConfigInvalid, format!("the redaction key {why}"));
-        // Not repeated: it may be the key itself, given by mistake.
+        // The message does not repeat it: it may be the key itself, by mistake.
         let resolved = resolve_text(reference, env_file)
             .await
             .ok_or_else(|| refuse(&format!("is given by reference: {}", forms())))?;
-        let key = resolved.map_err(|complaint| refuse(&complaint))?;
+        let key = resolved.map_err(|message| refuse(&message))?;
         if key.len() < SHORTEST_KEY {
             return Err(refuse(&format!(
                 "is too short: make one of at least {SHORTEST_KEY} bytes, at random"
@@ -50,7 +50,7 @@ impl Redaction {
         Ok(Secret::new(key))
     }
 
-    /// What happens to the values of a class. A record must still be found by its key and cursor.
+    /// The action for the values of a class. Keys and cursors must still find a record.
     const fn action(&self, class: DataClass, is_identifier: bool) -> Action {
         match class {
             DataClass::Email | DataClass::PersonName | DataClass::Phone => Action::Replaced,
@@ -63,42 +63,42 @@ impl Redaction {
     }
 }
 
-/// What was done with the values of a field.
+/// The action on the values of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// A pseudonym stands in their place.
+    /// A pseudonym replaces them.
     Replaced,
     /// Links lost their query and fragment, where the signature is.
     Cut,
-    /// Null stands in their place.
+    /// Null replaces them.
     Removed,
-    /// They are as they were.
+    /// They do not change.
     Kept,
 }
 
-/// What redaction did with the records of a stream.
+/// The result of redaction on the records of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RedactionReport {
     /// Whether the pseudonyms were made with a key.
     pub keyed: bool,
-    /// Every field that has a class, by path: `[]` for what stands in a list, `*` for any name in a map.
+    /// Every field that has a class, by path: `[]` for the items of a list, `*` for any name in a map.
     pub fields: Vec<RedactedField>,
-    /// How many values were removed since they were not of the type that the schema says, by path.
+    /// The number of values removed because they are not of the schema's type, by path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unexpected: BTreeMap<String, u64>,
 }
 
-/// What redaction did with a field.
+/// The result of redaction on a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RedactedField {
-    /// Where it stands in a record.
+    /// Its path in a record.
     pub path: String,
     /// Its class.
     pub class: DataClass,
-    /// What was done with its values.
+    /// The action on its values.
     pub action: Action,
-    /// How many values had something to hide: neither null nor empty.
+    /// The number of values with something to hide: neither null nor empty.
     pub values: u64,
 }
 
@@ -109,7 +109,7 @@ pub struct Redactor {
     plan: Plan,
     pseudonyms: Pseudonyms,
     counts: Counts,
-    /// Kept from record to record for its memory only.
+    /// Reused from record to record for its memory only.
     open: Vec<Frame>,
 }
 
@@ -136,17 +136,17 @@ impl Redactor {
         })
     }
 
-    /// The records at these places of a body, redacted, in a body of their own.
+    /// Redacts the records in these ranges of a body, into a body of their own.
     pub fn records(
         &mut self,
         body: &[u8],
-        places: &[Range<usize>],
+        spans: &[Range<usize>],
     ) -> Result<(Bytes, Vec<Range<usize>>)> {
-        let mut redacted = Vec::with_capacity(places.iter().map(Range::len).sum());
-        let mut records = Vec::with_capacity(places.len());
-        for place in places {
+        let mut redacted = Vec::with_capacity(spans.iter().map(Range::len).sum());
+        let mut records = Vec::with_capacity(spans.len());
+        for span in spans {
             let start = redacted.len();
-            self.record(&body[place.clone()], &mut redacted)?;
+            self.record(&body[span.clone()], &mut redacted)?;
             records.push(start..redacted.len());
         }
         Ok((redacted.into(), records))
@@ -165,7 +165,7 @@ impl Redactor {
         })
     }
 
-    /// What was done so far.
+    /// The result so far.
     pub fn report(&self) -> RedactionReport {
         let fields = self.plan.fields.iter().zip(&self.counts.values);
         RedactionReport {
@@ -182,7 +182,7 @@ impl Redactor {
         }
     }
 
-    /// How many values look like e-mail addresses though they have no class, and the sentence about them.
+    /// The number of values without a class that look like e-mail addresses, and the sentence about them.
     pub fn unclassed_email(&self) -> Option<(u64, String)> {
         let found = &self.counts.addresses;
         if found.is_empty() {
@@ -190,7 +190,7 @@ impl Redactor {
         }
         let paths: Vec<&str> = found.keys().map(String::as_str).collect();
         let message = format!(
-            "fields that no class redacts hold what looks like an e-mail address: {}",
+            "fields without a class hold values that look like e-mail addresses: {}",
             paths.join(", ")
         );
         Some((found.values().sum(), message))

@@ -1,4 +1,4 @@
-//! References in place of secrets: a secret field may name where its value is, so that no config holds it.
+//! References in place of secrets: a secret field may name the location of its value, so that no config holds it.
 
 mod child_env;
 mod command;
@@ -23,9 +23,9 @@ use crate::files::open_regular;
 
 pub use env_file::EnvFile;
 
-/// The most that a file or a command may hold for us: far more than any key.
+/// Maximum bytes of a file or of a command's output: far more than any key.
 const LARGEST_SECRET: u64 = 64 << 10;
-/// Long enough for a vault that is asked over a network, short enough for somebody who waits.
+/// Long enough for a vault behind a network, short enough for a waiting user.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The kinds of references, each with what follows its prefix.
@@ -58,7 +58,7 @@ struct Kind {
     parse: for<'t> fn(&'t str) -> Result<Reference<'t>, String>,
 }
 
-/// What stands in a secret field instead of the secret.
+/// The value of a secret field instead of the secret.
 enum Reference<'t> {
     Variable(&'t str),
     File(&'t str),
@@ -82,12 +82,15 @@ fn secret(_: &str) -> Result<Reference<'_>, String> {
 }
 
 impl<'t> Reference<'t> {
-    /// None where the text is no reference but the secret itself, which may well hold a colon.
+    /// `None` where the text is the secret itself, which may well contain a colon.
     fn parse(text: &'t str) -> Option<Result<Self, String>> {
         let (prefix, rest) = text.split_once(':')?;
         let kind = KINDS.iter().find(|kind| kind.prefix == prefix)?;
         Some(if rest.is_empty() {
-            Err(format!("is a reference to nothing; write {}", kind.form))
+            Err(format!(
+                "is a reference without a target; write {}",
+                kind.form
+            ))
         } else {
             (kind.parse)(rest)
         })
@@ -99,7 +102,7 @@ impl fmt::Display for Reference<'_> {
         match self {
             Self::Variable(name) => write!(f, "the environment variable {name:?}"),
             Self::File(path) => write!(f, "the file {path:?}"),
-            // Arguments are left out: they are no place for a secret, but somebody may have put one there.
+            // Arguments are left out: secrets do not belong there, but a user may have put one there.
             Self::Command(line) => {
                 let program = line.first().map_or("", String::as_str);
                 write!(f, "the command {program:?}")
@@ -110,12 +113,12 @@ impl fmt::Display for Reference<'_> {
     }
 }
 
-/// Whether a text is a reference and not a secret. It may still be a reference that cannot be used: [`check`] tells.
+/// Whether a text is a reference and not a secret. [`check`] finds references that cannot be used.
 pub fn is_reference(text: &str) -> bool {
     Reference::parse(text).is_some()
 }
 
-/// How the references are written, for a sentence such as `use env:NAME, file:PATH or …`.
+/// The forms of references, for a sentence such as `use env:NAME, file:PATH or …`.
 pub fn forms() -> String {
     let forms = KINDS.map(|kind| kind.form);
     forms.join(", ")
@@ -126,12 +129,12 @@ pub fn forms() -> String {
 pub struct UnfollowedReference {
     /// JSON Pointer of the field.
     pub pointer: String,
-    /// What it refers to, such as `the environment variable "NAME"`.
+    /// Its target, such as `the environment variable "NAME"`.
     pub target: String,
 }
 
-/// Reads the references in the secret fields of an answer without following any, of alternatives those of the chosen one.
-/// Every one that cannot be right is reported, at its field.
+/// Parses the references in the secret fields of an answer without following any; of alternatives, those of the chosen one.
+/// Reports every malformed reference at its field.
 pub fn check(
     form: &FormModel,
     answer: &Value,
@@ -146,7 +149,7 @@ pub fn check(
                 pointer: field.pointer.clone(),
                 target: reference.to_string(),
             }),
-            Some(Err(complaint)) => errors.push(error(field, &complaint)),
+            Some(Err(message)) => errors.push(error(field, &message)),
         }
     }
     if errors.is_empty() {
@@ -156,9 +159,9 @@ pub fn check(
     }
 }
 
-/// Replaces each reference in a secret field by what it refers to. Fields of alternatives that the answer has not chosen are
-/// no part of it, and nothing in them is followed. Every failure is reported, at its field, and the answer is wiped then. A
-/// command and a vault have 30 seconds each; dropping the future ends a command.
+/// Replaces each reference in a secret field by its target. Does not follow references in alternatives that the answer has
+/// not chosen. Reports every failure at its field, and wipes the answer then. A command and a vault have 30 seconds each;
+/// dropping the future ends a command.
 ///
 /// Needs a tokio runtime with its I/O and its clock.
 pub async fn resolve(
@@ -177,7 +180,7 @@ pub async fn resolve(
         };
         match resolved {
             Ok(value) => *text = value,
-            Err(complaint) => errors.push(error(field, &complaint)),
+            Err(message) => errors.push(error(field, &message)),
         }
     }
     if errors.is_empty() {
@@ -194,11 +197,11 @@ fn secrets<'f>(form: &'f FormModel, answer: &Value) -> impl Iterator<Item = &'f 
     inputs.filter(|field| field.kind == FieldKind::Secret)
 }
 
-fn error(field: &Field, complaint: &str) -> FieldError {
+fn error(field: &Field, message: &str) -> FieldError {
     FieldError {
         pointer: field.pointer.clone(),
         code: "reference",
-        message: format!("{} {complaint}", field.title),
+        message: format!("{} {message}", field.title),
     }
 }
 
@@ -208,7 +211,7 @@ struct Resolver<'e> {
     vault: secrets_manager::Vault,
 }
 
-/// What a text refers to, or why that cannot be had; none for a text that is no reference.
+/// The target of a reference, or the error; `None` for a text that is not a reference.
 ///
 /// Needs a tokio runtime with its I/O and its clock.
 pub async fn resolve_text(text: &str, env_file: &EnvFile) -> Option<Result<String, String>> {
@@ -227,7 +230,7 @@ impl<'e> Resolver<'e> {
     async fn text(&mut self, text: &str) -> Option<Result<String, String>> {
         Some(match Reference::parse(text)? {
             Ok(reference) => self.resolve(&reference).await,
-            Err(complaint) => Err(complaint),
+            Err(message) => Err(message),
         })
     }
 
@@ -239,7 +242,7 @@ impl<'e> Resolver<'e> {
             #[cfg(feature = "aws-sm")]
             Reference::Secret(address) => self.vault.fetch(address, TIME_LIMIT).await,
         };
-        resolved.map_err(|what| format!("refers to {reference}, which {what}"))
+        resolved.map_err(|message| format!("refers to {reference}, which {message}"))
     }
 
     fn variable(&self, name: &str) -> Result<String, String> {
@@ -253,18 +256,18 @@ impl<'e> Resolver<'e> {
     }
 }
 
-/// Reads a file on a thread of its own, which is left alone where the file does not answer: it may be on a device or in a
-/// file system that hangs.
+/// Reads a file on a thread of its own, and abandons the thread if the file does not answer: the file may be on a device
+/// or in a file system that hangs.
 async fn file(path: &str, limit: Duration) -> Result<String, String> {
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let path = PathBuf::from(path);
     thread::spawn(move || {
         let mut bytes = buffer();
         let read = open_regular(&path)
             .and_then(|file| file.take(LARGEST_SECRET + 1).read_to_end(&mut bytes));
-        tell.send(read.map(|_| bytes))
+        sender.send(read.map(|_| bytes))
     });
-    let read = match timeout(limit, told).await {
+    let read = match timeout(limit, receiver).await {
         Ok(Ok(read)) => read,
         Ok(Err(_)) => return Err("cannot be read".to_owned()),
         Err(_) => return Err(format!("did not answer within {} seconds", limit.as_secs())),
@@ -283,13 +286,13 @@ async fn file(path: &str, limit: Duration) -> Result<String, String> {
     Ok(text)
 }
 
-/// Makes a buffer for the largest secret, which is wiped. It never grows: a buffer that moves leaves a copy behind.
+/// Makes a buffer for the largest secret, which is wiped on drop. It never grows: a buffer that moves leaves a copy behind.
 fn buffer() -> Zeroizing<Vec<u8>> {
     // Reading to the end looks for the end with some room to spare.
     Zeroizing::new(Vec::with_capacity(LARGEST_SECRET as usize + 64))
 }
 
-/// Returns the text that the bytes are, in a string of its own size.
+/// Copies the bytes as text into a string of exactly that size.
 fn text(bytes: Zeroizing<Vec<u8>>) -> Option<String> {
     std::str::from_utf8(&bytes).ok().map(str::to_owned)
 }
@@ -300,7 +303,7 @@ mod tests {
 
     use super::*;
 
-    /// Two alternatives with a secret at the same place.
+    /// Two alternatives with a secret at the same pointer.
     fn form() -> FormModel {
         let hints = |order: u64| json!({ "order": order });
         let branch = |tag: &str| {

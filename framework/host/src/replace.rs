@@ -9,11 +9,11 @@ use std::{
 
 use crate::create::{Access, ReplacementFile, behind_links, refuse_planted};
 
-/// Replaces what a file holds: written beside it, made durable, renamed.
+/// Replaces the content of a file: written to a file next to it, made durable, renamed.
 ///
-/// A link stays a link; the file that it leads to is replaced. Owner and mode stay those of the file. A file that is a
-/// mount point cannot be renamed to; it is written over once the copy beside it is durable, and that copy is left where
-/// the writing fails.
+/// A link stays a link; the file behind it is replaced. Owner and mode stay those of the file. A file that is a mount point
+/// cannot be the target of a rename; it is overwritten once the copy next to it is durable, and that copy stays if the
+/// overwriting fails.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
     let mut beside = match fs::symlink_metadata(&path) {
@@ -47,7 +47,7 @@ fn take_after(beside: &ReplacementFile, before: &Metadata) -> io::Result<()> {
     let file = beside.file();
     let made = file.metadata()?;
     if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
-        // Not everybody may give a file away.
+        // Not every user may give a file away.
         let _ = fchown(file, Some(before.uid()), Some(before.gid()));
     }
     file.set_permissions(before.permissions())

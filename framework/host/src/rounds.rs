@@ -1,8 +1,8 @@
-//! The two rounds of a run: first what an interrupted run left, then what is newer.
+//! The two rounds of a run: first the rest of an interrupted run, then newer records.
 //!
 //! A pass that an earlier run planned ends where that run began. So that its stream is not one interval late, a new pass
-//! follows in the same run. The streams that the interrupted run had finished are read in the second round, too: a read
-//! that is interrupted again and again gets on with the others first.
+//! follows in the same run. The second round also reads the streams that the interrupted run had finished: a read that is
+//! interrupted again and again advances the others first.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::{
     check_quota::check_quota,
     receipt::{Ending, Event, StreamReceipt},
     runner::{Running, is_stopped, is_stream_scoped},
-    stream_run::{Stage, StreamRun, outlets},
+    stream_run::{Stage, StreamRun, outputs},
 };
 
-/// A list that an interrupted run began so recently is not read again in full, nor an export of changes ordered again.
+/// A list or an export of changes that an interrupted run began within this time is not read again.
 const RECENT: SignedDuration = SignedDuration::from_mins(5);
-/// The same of an export that gives everything: it takes a job of the month for each order.
+/// The same for a full export: each order uses up one of the month's jobs.
 const RECENT_EXPORT: SignedDuration = SignedDuration::from_hours(1);
 
-/// Which streams a run reads when.
+/// Assigns streams to the rounds of a run.
 pub(crate) struct Rounds<'a> {
     state: &'a State,
-    /// Whether the run goes on with one that was interrupted: the others of its streams were finished by that. A run over all
-    /// streams does so even where all of them were finished and only the end was missing.
-    goes_on: bool,
+    /// Whether the run resumes an interrupted one, which had finished the other streams. A run over all streams does so even
+    /// where all of them were finished and only the end was missing.
+    resumes: bool,
     is_only: bool,
     delivery: Delivery,
     now: Timestamp,
@@ -41,46 +41,46 @@ impl<'a> Rounds<'a> {
         delivery: Delivery,
     ) -> Self {
         let is_open = |stream: &Arc<dyn AnyStream>| {
-            outlets(&**stream, wanted).any(|outlet| !state.is_finished(outlet.name))
+            outputs(&**stream, wanted).any(|output| !state.is_finished(output.name))
         };
         Self {
             state,
-            goes_on: wanted.is_empty() || streams.iter().any(is_open),
+            resumes: wanted.is_empty() || streams.iter().any(is_open),
             is_only: options.only.is_some(),
             delivery,
             now: Timestamp::now(),
         }
     }
 
-    /// Says when a lane is read: at once, at once and once more, in the second round, or not at all.
-    pub(crate) fn place(&self, lane: &mut StreamRun, receipts: &mut [StreamReceipt]) -> Result<()> {
+    /// Decides when to read a stream: in the first round, in both, in the second, or not at all.
+    pub(crate) fn assign(&self, run: &mut StreamRun, receipts: &mut [StreamReceipt]) -> Result<()> {
         if self.is_only {
             return Ok(());
         }
-        if lane.is_resumed {
-            lane.is_read_on = self.is_due(lane)?;
-        } else if lane.is_finished && (self.goes_on || lane.orders()?) {
-            lane.stage = Stage::Later;
-            if !self.is_due(lane)? {
-                lane.stage = Stage::Ended;
-                for outlet in &lane.outlets {
-                    receipts[outlet.receipt].ending = Ending::ReadBefore;
+        if run.is_resumed {
+            run.is_read_on = self.is_due(run)?;
+        } else if run.is_finished && (self.resumes || run.orders()?) {
+            run.stage = Stage::Later;
+            if !self.is_due(run)? {
+                run.stage = Stage::Ended;
+                for output in &run.outputs {
+                    receipts[output.receipt].ending = Ending::ReadBefore;
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether a new pass is worth it after one that an interrupted run began. What changed is always read, except that an
-    /// export of a few minutes is not ordered. A whole list is read again where its copies replace each other, or where
-    /// it is old by now, and an export that gives everything where it is older still.
-    fn is_due(&self, lane: &StreamRun) -> Result<bool> {
-        let has_jobs = lane.orders()?;
-        let is_incremental = lane.stream.spec().incremental;
+    /// Whether to read a new pass after one that an interrupted run began. Changes are always read, except that no export
+    /// is ordered for a few minutes. A full list is read again where its copies replace each other, or once it is old, and
+    /// a full export once it is older still.
+    fn is_due(&self, run: &StreamRun) -> Result<bool> {
+        let has_jobs = run.orders()?;
+        let is_incremental = run.stream.spec().incremental;
         if is_incremental && !has_jobs {
             return Ok(true);
         }
-        let began = self.state.began(lane.name);
+        let began = self.state.began(run.name);
         let is_within = |limit| began.is_some_and(|began| self.now.duration_since(began) < limit);
         let is_recent = is_within(RECENT);
         Ok(match (is_incremental, has_jobs) {
@@ -92,36 +92,36 @@ impl<'a> Rounds<'a> {
 }
 
 impl Running {
-    /// Reads what is newer than the passes that the first round has ended.
+    /// Reads the records that are newer than the passes of the first round.
     pub(crate) async fn second_round(
         &mut self,
         source: &dyn Source,
         on_event: &mut (dyn FnMut(Event<'_>) + Send),
     ) -> Result<()> {
-        let is_later = |lane: &StreamRun| lane.stage == Stage::Later;
-        if !self.lanes.iter().any(is_later) {
+        let is_later = |run: &StreamRun| run.stage == Stage::Later;
+        if !self.runs.iter().any(is_later) {
             return Ok(());
         }
         self.is_over |= *self.options.stop.borrow();
-        for index in 0..self.lanes.len() {
-            if is_later(&self.lanes[index]) {
+        for index in 0..self.runs.len() {
+            if is_later(&self.runs[index]) {
                 self.again(index, on_event);
             }
         }
         if self.is_over {
             return Ok(());
         }
-        let afforded = tokio::select! {
+        let checked = tokio::select! {
             biased;
             true = is_stopped(&mut self.options.stop) => Ok(()),
-            afforded = check_quota(source, &self.lanes, on_event) => afforded,
+            checked = check_quota(source, &self.runs, on_event) => checked,
         };
-        if let Err(error) = afforded {
-            // What is left of the service's allowance keeps only those back that would use it up.
-            for index in 0..self.lanes.len() {
-                let lane = &self.lanes[index];
-                if lane.stage == Stage::Ready && lane.jobs().is_ok_and(|jobs| jobs > 0) {
-                    self.lanes[index].ending = Some(Ending::failed(&error));
+        if let Err(error) = checked {
+            // An exhausted allowance ends only the streams that would use it.
+            for index in 0..self.runs.len() {
+                let run = &self.runs[index];
+                if run.stage == Stage::Ready && run.jobs().is_ok_and(|jobs| jobs > 0) {
+                    self.runs[index].ending = Some(Ending::failed(&error));
                     self.end(index, Vec::new(), on_event);
                 }
             }
@@ -129,30 +129,30 @@ impl Running {
         self.all(on_event).await
     }
 
-    /// Plans the new pass of a lane; without one, the lane ends here.
+    /// Plans the new pass of a stream run, or ends it.
     fn again(&mut self, index: usize, on_event: &mut (dyn FnMut(Event<'_>) + Send)) {
-        let lane = &mut self.lanes[index];
-        lane.is_read_on = false;
+        let run = &mut self.runs[index];
+        run.is_read_on = false;
         let Some(writer) = self.writer.as_ref().filter(|_| !self.is_over) else {
-            lane.ending = Some(Ending::Stopped);
+            run.ending = Some(Ending::Stopped);
             return self.end(index, Vec::new(), on_event);
         };
-        match lane.next_pass(&writer.state) {
+        match run.next_pass(&writer.state) {
             Ok(next) => {
-                *lane = next;
-                let receipt = &mut self.receipts[lane.outlets[0].receipt];
-                for (code, text) in std::mem::take(&mut lane.told) {
+                *run = next;
+                let receipt = &mut self.receipts[run.outputs[0].receipt];
+                for (code, text) in std::mem::take(&mut run.notes) {
                     receipt.notes.insert(code, (1, text));
                 }
-                for outlet in &mut lane.outlets {
-                    let receipt = &mut self.receipts[outlet.receipt];
-                    outlet.read_before = receipt.read;
-                    (receipt.told, receipt.guessed) = (None, None);
+                for output in &mut run.outputs {
+                    let receipt = &mut self.receipts[output.receipt];
+                    output.read_before = receipt.read;
+                    (receipt.total, receipt.estimate) = (None, None);
                 }
             }
             Err(error) => {
-                let error = error.during(format!("plan {}", lane.name));
-                lane.ending = Some(Ending::failed(&error));
+                let error = error.during(format!("plan {}", run.name));
+                run.ending = Some(Ending::failed(&error));
                 self.end(index, Vec::new(), on_event);
                 if !is_stream_scoped(error.kind()) {
                     self.stop();

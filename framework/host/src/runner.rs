@@ -1,9 +1,11 @@
-//! The runner: fetches side by side, writes in order of arrival, commits, stops and goes on.
+//! The runner: fetches concurrently, writes in order of arrival, commits, stops and resumes.
 //!
-//! Two sides work at the same time. This one decides what is fetched next: at most so many pages at once, over all
-//! streams and partitions, the earlier streams first. The [`Writer`] takes what has arrived, in the order of arrival,
-//! into the sink and changes the state. A page that asks to be kept before its partition goes on is committed first. While
-//! pages wait for a slow sink, nothing more is asked for than fits into the memory that the options allow.
+//! Two sides work at the same time. This one decides what to fetch next: at most `concurrency` pages at once, over all
+//! streams and partitions, the earlier streams first. The [`Writer`] takes the pages into the sink, in order of arrival,
+//! and changes the state. A page whose partition has to wait is committed before its partition continues. While pages
+//! wait for a slow sink, the runner fetches no more than fits into the memory that the options allow.
+
+mod conclude;
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -25,30 +27,29 @@ use crate::{
     receipt::{Ending, Event, Receipt, StreamReceipt},
     rounds::Rounds,
     stream_run::{
-        NextFetch, Pause, Stage, StreamOutput, StreamRun, of_one_group, outlets, records, select,
+        NextFetch, Pause, Stage, StreamOutput, StreamRun, of_one_group, outputs, records, select,
     },
     wait_streak::WaitStreak,
     writer::{Job, Report, Writer, WriterOutput, WriterProgress, WriterResult, WriterStream},
 };
 
-/// Runs in a row that may end at the same place before it is set aside.
+/// Failed runs in a row after which a position is quarantined.
 const MAX_FAILED_RUNS: u32 = 3;
-/// Places of one stream that may fail in one run before the stream is left alone.
+/// Failed positions of one stream after which a run ends that stream.
 const MAX_FAILURES: usize = 3;
-/// A stream that brought at least so many records in its last pass is not expected to be empty.
+/// A stream with at least this number of records in its last pass is not expected to be empty.
 pub(crate) const MANY: u64 = 10;
 
 /// Reads streams into a sink. Many runs may share a process, each as a task.
 ///
-/// `wanted` names the streams; none means all. Companions that nobody wants are left out of the sink. A sink that keeps
-/// the state has the last word on it; `state` is what it is otherwise.
+/// `wanted` names the streams; an empty list means all. Unwanted secondary streams do not get to the sink. A sink that
+/// keeps the state overrides `state`.
 ///
 /// A stream's own trouble (no permission, a malformed answer, a partition that is over for this run) ends that stream or
-/// place; trouble with the service, the sink or the state ends the run. Errors of a stream are in the receipt; an
-/// error of this function comes before the first record, or from the state or the sink while the last ones are
-/// written.
+/// position; trouble with the service, the sink or the state ends the run. Errors of a stream are in the receipt; this
+/// function returns an error before the first record, or when the state or the sink fails on the last ones.
 ///
-/// A limit may cut a page. What is left of it is written after everything else and the state stays before that page:
+/// A limit may cut a page. The run writes its part of that page after everything else and the state stays before the page:
 /// a later run without the limit reads it whole.
 pub async fn run(
     source: &dyn Source,
@@ -76,45 +77,45 @@ pub async fn run(
     if options.only.is_none() {
         groups::check(&streams, &state)?;
     }
-    let mut lanes = Vec::new();
+    let mut runs = Vec::new();
     let mut receipts = Vec::new();
-    let mut inlets = Vec::new();
+    let mut writer_streams = Vec::new();
     let rounds = Rounds::new(&state, &streams, wanted, &options, sink.delivery());
     for stream in streams {
         state.verify(&*stream)?;
-        let mut lane = StreamRun::new(Arc::clone(&stream), &state, wanted, options.only.as_ref())?;
-        let mut inlet = WriterStream {
-            name: lane.name,
-            outlets: Vec::new(),
+        let mut run = StreamRun::new(Arc::clone(&stream), &state, wanted, options.only.as_ref())?;
+        let mut writer_stream = WriterStream {
+            name: run.name,
+            outputs: Vec::new(),
             sees_all: stream.sees_all(),
         };
-        let set_aside = state.places_set_aside(lane.name);
-        lane.is_partial = set_aside > 0;
-        for spec in outlets(&*stream, wanted) {
+        let quarantined = state.places_set_aside(run.name);
+        run.is_partial = quarantined > 0;
+        for spec in outputs(&*stream, wanted) {
             let guarantee = Guarantee::of(spec, sink.delivery(), keeps_position);
             if let Some(level) = options.guarantee {
                 guarantee.meets(level, spec.name)?;
             }
-            lane.outlets.push(StreamOutput {
+            run.outputs.push(StreamOutput {
                 name: spec.name,
                 receipt: receipts.len(),
                 last_records: state.last_records(spec.name).filter(|_| !spec.incremental),
                 read_before: 0,
             });
             let mut receipt = StreamReceipt::new(spec.name, guarantee);
-            receipt.guessed = options
+            receipt.estimate = options
                 .limit
                 .or_else(|| state.last_records(spec.name).filter(|_| !spec.incremental));
-            if lane.outlets.len() == 1 {
-                for (code, text) in mem::take(&mut lane.told) {
+            if run.outputs.len() == 1 {
+                for (code, text) in mem::take(&mut run.notes) {
                     receipt.notes.insert(code, (1, text));
                 }
             }
-            receipt.places_set_aside(set_aside, lane.name);
+            receipt.flag_earlier_quarantine(quarantined, run.name);
             receipts.push(receipt);
-            inlet.outlets.push(WriterOutput {
+            writer_stream.outputs.push(WriterOutput {
                 spec: spec.clone(),
-                // A schema that cannot be followed is found now and not after the streams before it.
+                // Finds a schema that cannot be followed now, and not after the streams before it.
                 redactor: options
                     .redaction
                     .as_ref()
@@ -126,15 +127,15 @@ pub async fn run(
                 }),
             });
         }
-        rounds.place(&mut lane, &mut receipts)?;
-        lanes.push(lane);
-        inlets.push(inlet);
+        rounds.assign(&mut run, &mut receipts)?;
+        runs.push(run);
+        writer_streams.push(writer_stream);
     }
     tokio::select! {
         biased;
-        // What is left does not matter to a run that asks for nothing any more, and the service may take long to say it.
+        // A stopped run needs no quota, and the service may take long to answer.
         true = is_stopped(&mut options.stop) => {}
-        afforded = check_quota(source, &lanes, on_event) => afforded?,
+        checked = check_quota(source, &runs, on_event) => checked?,
     }
     let (started, started_at) = (Instant::now(), Timestamp::now());
     let meter = Arc::clone(&options.meter);
@@ -146,7 +147,7 @@ pub async fn run(
         state,
         options.state_path.clone(),
         commit_every,
-        inlets,
+        writer_streams,
         dead_letters,
         MAX_FAILED_RUNS,
     );
@@ -156,19 +157,19 @@ pub async fn run(
     })
     .await?;
     if keeps_position {
-        let asked = identity::check(source, &mut writer.state, options.same_account);
+        let checked = identity::check(source, &mut writer.state, options.same_account);
         tokio::select! {
             biased;
             // A stopped run reads nothing.
             true = is_stopped(&mut options.stop) => {}
-            asked = asked => asked?,
+            checked = checked => checked?,
         }
     }
     if options.limit.is_some() {
         options.concurrency = 1;
     }
     let mut running = Running {
-        lanes,
+        runs,
         receipts,
         options,
         fetching: JoinSet::new(),
@@ -177,7 +178,7 @@ pub async fn run(
         writing_bytes: 0,
         writer: Some(writer),
         writing: None,
-        stays: WaitStreak::default(),
+        wait_streak: WaitStreak::default(),
         has_answered: false,
         is_over: false,
         is_sink_broken: false,
@@ -198,12 +199,12 @@ pub async fn run(
     })
 }
 
-/// What was added to a count of time.
+/// The seconds between two values of a duration counter.
 fn seconds(now: Duration, before: Duration) -> f64 {
     now.saturating_sub(before).as_secs_f64()
 }
 
-/// Gets hold of the sink; the state is the one that it keeps, where it keeps one.
+/// Locks the sink and loads the state that it keeps; a sink that keeps none leaves `state` in charge.
 async fn load(
     source: &dyn Source,
     mut sink: Box<dyn Sink>,
@@ -211,21 +212,21 @@ async fn load(
     options: &RunOptions,
 ) -> Result<(Box<dyn Sink>, State, bool)> {
     let connector = state.connector().to_owned();
-    let (sink, kept) = blocking(move || {
-        let kept = sink.load(&connector)?;
-        Ok((sink, kept))
+    let (sink, stored) = blocking(move || {
+        let stored = sink.load(&connector)?;
+        Ok((sink, stored))
     })
     .await?;
-    let Some(kept) = kept else {
+    let Some(stored) = stored else {
         return Ok((sink, state, options.state_path.is_some()));
     };
     let streams = source.streams();
     let names: Vec<&str> = streams.iter().flat_map(|stream| stream.names()).collect();
-    kept.belongs_to(&names, "the state in the destination")?;
-    Ok((sink, kept, true))
+    stored.belongs_to(&names, "the state in the destination")?;
+    Ok((sink, stored, true))
 }
 
-/// Runs what blocks away from what must not be blocked.
+/// Runs blocking work on the blocking pool.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -234,10 +235,10 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn broken(error: tokio::task::JoinError) -> Error {
-    Error::new(Kind::Unexpected, "a task of the run broke down").caused_by(error)
+    Error::new(Kind::Unexpected, "a task of the run panicked").caused_by(error)
 }
 
-/// Whether an error says something about one stream only.
+/// Whether an error concerns one stream only.
 pub(crate) const fn is_stream_scoped(kind: Kind) -> bool {
     matches!(
         kind,
@@ -249,37 +250,37 @@ pub(crate) const fn is_stream_scoped(kind: Kind) -> bool {
     )
 }
 
-/// What came of one fetch.
+/// The result of one fetch.
 struct FetchResult {
-    lane: usize,
-    place: (usize, u64),
+    index: usize,
+    position: (usize, u64),
     answer: Result<Page<Position, Position>>,
-    /// The error of the place, where only its partition's beginning was asked for, to see whether the service answers.
+    /// The error of the position, where this fetch only tries its partition's beginning to see whether the service answers.
     failed_before: Option<Error>,
 }
 
 pub(crate) struct Running {
-    pub(crate) lanes: Vec<StreamRun>,
+    pub(crate) runs: Vec<StreamRun>,
     pub(crate) receipts: Vec<StreamReceipt>,
     pub(crate) options: RunOptions,
     fetching: JoinSet<FetchResult>,
-    /// For the writer, once it is free.
+    /// Jobs for the writer, once it is free.
     queue: Vec<Job>,
     queued_bytes: usize,
     writing_bytes: usize,
-    /// The writer while it has nothing to do.
+    /// The writer while it is idle.
     pub(crate) writer: Option<Box<Writer>>,
     writing: Option<JoinHandle<WriterResult>>,
-    /// Where we stay: until when the service wants to be left alone, and how often it has asked for that.
-    stays: WaitStreak,
-    /// Whether the service has answered anything in this run.
+    /// With `stay`: the wait that the service asks for, and how often it has asked.
+    wait_streak: WaitStreak,
+    /// Whether the service has answered a fetch in this run.
     has_answered: bool,
     pub(crate) is_over: bool,
     is_sink_broken: bool,
 }
 
 impl Running {
-    /// Reads the lanes that are ready, until nothing is left to do.
+    /// Reads the stream runs that are ready, until all of them have ended.
     pub(crate) async fn all(&mut self, on_event: &mut (dyn FnMut(Event<'_>) + Send)) -> Result<()> {
         // A run that was stopped before it began orders nothing.
         self.is_over = *self.options.stop.borrow();
@@ -295,7 +296,7 @@ impl Running {
                 true = is_stopped(&mut self.options.stop), if !self.is_over => self.stop(),
                 Some(fetched) = self.fetching.join_next() => match fetched {
                     Ok(fetched) => self.arrived(fetched, on_event),
-                    // A fetch of a stream that has ended.
+                    // The fetch of a stream that has ended.
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => return Err(broken(error)),
                 },
@@ -312,26 +313,26 @@ impl Running {
         }
     }
 
-    /// Fills the free places with fetches, the earlier streams first. Says when to look again, where that is known.
+    /// Fills the free slots with fetches, the earlier streams first. Returns when to look again, if that is known.
     fn start_fetching(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Option<Instant> {
         if self.is_over {
             return None;
         }
-        if let Some(until) = self.stays.until() {
+        if let Some(until) = self.wait_streak.until() {
             return Some(until);
         }
         let mut wake: Option<Instant> = None;
         let mut suspect = None;
-        for index in 0..self.lanes.len() {
-            while self.lanes[index].is_open() {
+        for index in 0..self.runs.len() {
+            while self.runs[index].is_open() {
                 if !self.has_room() {
                     return wake;
                 }
-                if self.lanes[index].stage == Stage::Ready {
+                if self.runs[index].stage == Stage::Ready {
                     self.begin(index, on_event);
                     continue;
                 }
-                match self.lanes[index].turn() {
+                match self.runs[index].next_fetch() {
                     NextFetch::Fetch(leaf) => self.fetch(index, leaf, None),
                     NextFetch::Suspect(leaf) => {
                         suspect.get_or_insert((index, leaf));
@@ -343,26 +344,26 @@ impl Running {
                     }
                     NextFetch::Busy => break,
                     NextFetch::Done => {
-                        let ending = self.lanes[index].conclusion();
+                        let ending = self.runs[index].conclusion();
                         self.close(index, ending);
                     }
                 }
             }
         }
-        // Last and alone: whether the service answers otherwise tells what to think of another failure there.
+        // Last and alone: the answers to the other fetches show whether another failure there is the position's own.
         if let Some((index, leaf)) = suspect.filter(|_| self.fetching.is_empty()) {
             self.fetch(index, leaf, None);
         }
         wake
     }
 
-    /// When what was written has to become durable. A sink that broke keeps nothing any more.
+    /// When the next commit is due. A broken sink commits nothing any more.
     fn due(&self) -> Option<Instant> {
         let writer = self.writer.as_ref().filter(|_| !self.is_sink_broken);
         writer.and_then(|writer| writer.due())
     }
 
-    /// Whether one more page may be asked for.
+    /// Whether one more fetch may start.
     fn has_room(&self) -> bool {
         let is_free = self.fetching.len() < self.options.concurrency.max(1);
         let waiting = self.queued_bytes + self.writing_bytes;
@@ -370,34 +371,34 @@ impl Running {
     }
 
     fn begin(&mut self, index: usize, on_event: &mut dyn FnMut(Event<'_>)) {
-        let lane = &mut self.lanes[index];
-        lane.stage = Stage::Reading;
+        let run = &mut self.runs[index];
+        run.stage = Stage::Reading;
         on_event(Event::Started {
-            stream: lane.outlets[0].name,
-            resumed: lane.is_resumed,
+            stream: run.outputs[0].name,
+            resumed: run.is_resumed,
         });
-        if lane.is_new {
-            let pass = lane.pass.clone();
-            self.queue.push(Job::Begin { lane: index, pass });
+        if run.is_new {
+            let pass = run.pass.clone();
+            self.queue.push(Job::Begin { index, pass });
         }
     }
 
     fn fetch(&mut self, index: usize, leaf: Leaf, failed_before: Option<Error>) {
-        let lane = &mut self.lanes[index];
+        let run = &mut self.runs[index];
         let (number, id) = (leaf.number, leaf.id);
-        let stream = Arc::clone(&lane.stream);
+        let stream = Arc::clone(&run.stream);
         let fetch = async move {
             let answer = stream.fetch(leaf.partition, leaf.token).await;
             FetchResult {
-                lane: index,
-                place: (number, id),
+                index,
+                position: (number, id),
                 answer,
                 failed_before,
             }
         };
-        let metered = CountedFuture::new(fetch, Arc::clone(&lane.meter));
+        let metered = CountedFuture::new(fetch, Arc::clone(&run.meter));
         let handle = self.fetching.spawn(metered);
-        lane.in_flight.insert((number, id), handle);
+        run.in_flight.insert((number, id), handle);
     }
 
     fn start_writing(&mut self) {
@@ -412,167 +413,169 @@ impl Running {
     }
 
     fn arrived(&mut self, fetched: FetchResult, on_event: &mut dyn FnMut(Event<'_>)) {
-        let lane = &mut self.lanes[fetched.lane];
-        lane.in_flight.remove(&fetched.place);
-        if !lane.is_open() {
+        let run = &mut self.runs[fetched.index];
+        run.in_flight.remove(&fetched.position);
+        if !run.is_open() {
             return;
         }
-        let name = lane.outlets[0].name;
+        let name = run.outputs[0].name;
         if fetched.answer.is_ok() {
             self.has_answered = true;
-            self.stays.answered();
+            self.wait_streak.answered();
         }
         match (fetched.answer, fetched.failed_before) {
-            (_, Some(error)) => self.failed(fetched.lane, fetched.place, error, on_event),
-            (Ok(page), None) => self.take(fetched.lane, fetched.place, page),
+            (_, Some(error)) => self.failed(fetched.index, fetched.position, error, on_event),
+            (Ok(page), None) => self.take(fetched.index, fetched.position, page),
             (Err(error), None) => {
                 let error = error.during(format!("read {name}"));
-                match self.beginning(fetched.lane, fetched.place, &error) {
-                    Some(leaf) => self.fetch(fetched.lane, leaf, Some(error)),
-                    None => self.failed(fetched.lane, fetched.place, error, on_event),
+                match self.beginning(fetched.index, fetched.position, &error) {
+                    Some(leaf) => self.fetch(fetched.index, leaf, Some(error)),
+                    None => self.failed(fetched.index, fetched.position, error, on_event),
                 }
             }
         }
     }
 
-    /// What to ask for before a place that failed in an earlier run counts as failed once more, or as met by an outage:
-    /// where nothing else is left to read, only that tells which of them it is. Never what orders something.
-    fn beginning(&self, index: usize, place: (usize, u64), error: &Error) -> Option<Leaf> {
-        let lane = &self.lanes[index];
-        if error.kind() != Kind::Unavailable || self.has_answered || lane.pass.failures(place) == 0
+    /// A trial fetch of the partition's beginning, for a position that failed in an earlier run and now again: where no
+    /// other fetch has succeeded, only a trial tells a broken position from an outage. It never orders a job.
+    fn beginning(&self, index: usize, position: (usize, u64), error: &Error) -> Option<Leaf> {
+        let run = &self.runs[index];
+        if error.kind() != Kind::Unavailable
+            || self.has_answered
+            || run.pass.failures(position) == 0
         {
             return None;
         }
-        let leaf = lane.pass.leaf(place)?;
-        let jobs = lane.stream.jobs(&leaf.partition, None).ok()?;
+        let leaf = run.pass.leaf(position)?;
+        let jobs = run.stream.jobs(&leaf.partition, None).ok()?;
         (leaf.token.is_some() && jobs == 0).then_some(Leaf {
             token: None,
             ..leaf
         })
     }
 
-    /// Takes a page in: to the writer with it, and on from where it ends.
-    fn take(&mut self, index: usize, place: (usize, u64), mut page: Page<Position, Position>) {
-        let lane = &mut self.lanes[index];
+    /// Passes a page to the writer and advances the position.
+    fn take(&mut self, index: usize, position: (usize, u64), mut page: Page<Position, Position>) {
+        let run = &mut self.runs[index];
         let notes = mem::take(&mut page.notes);
-        let receipt = &mut self.receipts[lane.outlets[0].receipt];
+        let receipt = &mut self.receipts[run.outputs[0].receipt];
         receipt.note(notes);
         for gap in &page.gaps {
             receipt.gap(gap.clone());
         }
         if let Some(total) = page.total.filter(|_| self.options.limit.is_none()) {
-            *receipt.told.get_or_insert(receipt.read) += total;
-            lane.untold.remove(&place.0);
+            *receipt.total.get_or_insert(receipt.read) += total;
+            run.without_total.remove(&position.0);
         }
         let limit = self.options.limit.unwrap_or(u64::MAX);
-        let mut most = Vec::with_capacity(lane.outlets.len());
+        let mut limits = Vec::with_capacity(run.outputs.len());
         let mut is_enough = true;
-        for outlet in &lane.outlets {
-            let receipt = &mut self.receipts[outlet.receipt];
-            let records = records(&page, outlet.name, lane.name).len() as u64;
-            let records = if lane.gives(place.0, outlet.name) {
+        for output in &run.outputs {
+            let receipt = &mut self.receipts[output.receipt];
+            let records = records(&page, output.name, run.name).len() as u64;
+            let records = if run.gives(position.0, output.name) {
                 records
             } else {
                 0
             };
             let taken = records.min(limit - receipt.read);
             if taken < records {
-                lane.ahead = Some(place.0);
+                run.ahead = Some(position.0);
             }
             receipt.read += taken;
             receipt.pages += u64::from(taken > 0);
             is_enough &= receipt.read == limit;
-            most.push(usize::try_from(taken).unwrap_or(usize::MAX));
+            limits.push(usize::try_from(taken).unwrap_or(usize::MAX));
         }
-        let hold = page.wait.take();
+        let wait = page.wait.take();
         let step = Step {
-            place,
+            position,
             next: page.next.take(),
-            beside: mem::take(&mut page.beside),
+            concurrent: mem::take(&mut page.beside),
             bookmark: page.bookmark.take(),
         };
-        lane.pass.advance(step.clone());
-        if !lane.pass.has(place.0) {
-            lane.untold.remove(&place.0);
+        run.pass.advance(step.clone());
+        if !run.pass.has(position.0) {
+            run.without_total.remove(&position.0);
         }
-        self.receipts[lane.outlets[0].receipt].is_expected = lane.untold.is_empty();
-        lane.waits.remove(&place);
+        self.receipts[run.outputs[0].receipt].is_total_complete = run.without_total.is_empty();
+        run.waits.remove(&position);
         self.queued_bytes += page.body.len();
         self.queue.push(Job::Page {
-            lane: index,
+            index,
             page: Box::new(page),
-            most,
-            step: lane.ahead.is_none().then_some(step),
+            limits,
+            step: run.ahead.is_none().then_some(step),
         });
-        if lane.ahead.is_some() && hold.is_some() {
+        if run.ahead.is_some() && wait.is_some() {
             return self.close(index, Ending::Limited);
         }
-        match hold {
+        match wait {
             Some(Wait::For { wait, reason }) => {
-                // Whatever is waited for exists only once the state knows of it.
-                lane.waits.insert(place, Pause::Commit { wait, reason });
-                self.queue.push(Job::Keep { lane: index, place });
+                // The server-side work exists for a later run only once the state knows of it.
+                run.waits.insert(position, Pause::Commit { wait, reason });
+                self.queue.push(Job::Keep { index, position });
             }
             Some(Wait::NextRun(error)) => {
-                lane.waits.insert(place, Pause::NextRun);
-                let error = error.during(format!("read {}", lane.outlets[0].name));
-                lane.failure.get_or_insert(error);
+                run.waits.insert(position, Pause::NextRun);
+                let error = error.during(format!("read {}", run.outputs[0].name));
+                run.failure.get_or_insert(error);
             }
             None => {}
         }
-        if is_enough && (lane.ahead.is_some() || !lane.pass.partitions.is_empty()) {
+        if is_enough && (run.ahead.is_some() || !run.pass.partitions.is_empty()) {
             self.close(index, Ending::Limited);
         }
     }
 
-    /// A fetch that failed ends its place, its stream or the run.
+    /// A fetch that failed ends its position, its stream or the run.
     fn failed(
         &mut self,
         index: usize,
-        place: (usize, u64),
+        position: (usize, u64),
         error: Error,
         on_event: &mut dyn FnMut(Event<'_>),
     ) {
-        let lane = &mut self.lanes[index];
+        let run = &mut self.runs[index];
         let asks_to_wait = matches!(error.kind(), Kind::RateLimited | Kind::QuotaExhausted);
-        if asks_to_wait && self.options.stay && self.stays.waits_for(&error) {
+        if asks_to_wait && self.options.stay && self.wait_streak.waits_for(&error) {
             self.queue.push(Job::Commit);
             on_event(Event::Waiting {
-                stream: lane.outlets[0].name,
+                stream: run.outputs[0].name,
                 reason: &error.to_string(),
             });
             return;
         }
-        // A page that is malformed, or that breaks a service which answers otherwise, is not asked for in run after run.
-        // The last time, it may be the only one that is left to ask for.
-        let is_last_time = lane.pass.failures(place) + 1 >= MAX_FAILED_RUNS;
-        let is_of_this_place = error.kind() == Kind::DataInvalid
+        // A page that is malformed, or that breaks a service which answers otherwise, is not fetched in run after run. In
+        // the last of these runs, it may be the only page that is left to fetch.
+        let is_last_time = run.pass.failures(position) + 1 >= MAX_FAILED_RUNS;
+        let is_of_this_position = error.kind() == Kind::DataInvalid
             || (error.kind() == Kind::Unavailable && (self.has_answered || is_last_time));
-        if is_of_this_place && lane.ahead.is_none() {
+        if is_of_this_position && run.ahead.is_none() {
             let message = error.to_string();
             self.queue.push(Job::Failed {
-                lane: index,
-                place,
+                index,
+                position,
                 message: message.clone(),
             });
-            if lane.pass.fail(place, MAX_FAILED_RUNS) {
-                lane.pass.set_aside(place);
-                lane.is_partial = true;
-                for outlet in &lane.outlets {
-                    let receipt = &mut self.receipts[outlet.receipt];
-                    receipt.sets_aside(lane.name, MAX_FAILED_RUNS, &message);
+            if run.pass.fail(position, MAX_FAILED_RUNS) {
+                run.pass.quarantine(position);
+                run.is_partial = true;
+                for output in &run.outputs {
+                    let receipt = &mut self.receipts[output.receipt];
+                    receipt.flag_quarantine(run.name, MAX_FAILED_RUNS, &message);
                 }
                 return;
             }
         }
         if error.kind() == Kind::DataInvalid {
-            lane.waits.insert(place, Pause::NextRun);
-            lane.failures += 1;
-            let error = lane.failure.take().unwrap_or(error);
-            if lane.failures >= MAX_FAILURES {
+            run.waits.insert(position, Pause::NextRun);
+            run.failures += 1;
+            let error = run.failure.take().unwrap_or(error);
+            if run.failures >= MAX_FAILURES {
                 return self.close(index, Ending::failed(&error));
             }
-            lane.failure = Some(error);
+            run.failure = Some(error);
             return;
         }
         let ending = Ending::failed(&error);
@@ -582,31 +585,31 @@ impl Running {
         }
     }
 
-    /// Nothing more is fetched of a stream in this run; it ends once the writer has kept what there is.
+    /// Ends fetching of a stream in this run; the stream ends once the writer has committed its pages.
     fn close(&mut self, index: usize, ending: Ending) {
-        let lane = &mut self.lanes[index];
-        lane.stage = Stage::Closing;
-        for handle in mem::take(&mut lane.in_flight).into_values() {
+        let run = &mut self.runs[index];
+        run.stage = Stage::Closing;
+        for handle in mem::take(&mut run.in_flight).into_values() {
             handle.abort();
         }
         let is_finished = matches!(ending, Ending::Complete | Ending::Partial);
-        let is_whole = is_finished && !lane.is_resumed;
-        let read = |outlet: &StreamOutput| outlet.read(&self.receipts);
-        let counts = lane.outlets.iter().map(read).collect();
-        lane.ending = Some(ending);
+        let is_whole = is_finished && !run.is_resumed;
+        let read = |output: &StreamOutput| output.read(&self.receipts);
+        let counts = run.outputs.iter().map(read).collect();
+        run.ending = Some(ending);
         self.queue.push(Job::Close {
-            lane: index,
+            index,
             is_finished,
             is_only: self.options.only.is_some(),
             counts: if is_whole { counts } else { Vec::new() },
         });
     }
 
-    /// Nothing more is fetched at all.
+    /// Ends all fetching.
     pub(crate) fn stop(&mut self) {
         self.is_over = true;
-        for index in 0..self.lanes.len() {
-            if self.lanes[index].stage == Stage::Reading {
+        for index in 0..self.runs.len() {
+            if self.runs[index].stage == Stage::Reading {
                 self.close(index, Ending::Stopped);
             }
         }
@@ -618,8 +621,7 @@ impl Running {
         for done in worked.done {
             self.done(done, on_event);
         }
-        // A sink that failed half way through a page has nothing more to say, and the next run begins where it last
-        // committed.
+        // A sink that failed half way through a page is not used again: the next run begins where it last committed.
         let Some((broken, error)) = worked.error else {
             return;
         };
@@ -628,11 +630,11 @@ impl Running {
         self.fetching.abort_all();
         self.queue.clear();
         self.queued_bytes = 0;
-        let begun = |lane: &StreamRun| matches!(lane.stage, Stage::Reading | Stage::Closing);
-        let broken = broken.or_else(|| self.lanes.iter().position(begun));
-        for index in 0..self.lanes.len() {
-            if begun(&self.lanes[index]) {
-                self.lanes[index].ending = Some(if Some(index) == broken {
+        let begun = |run: &StreamRun| matches!(run.stage, Stage::Reading | Stage::Closing);
+        let broken = broken.or_else(|| self.runs.iter().position(begun));
+        for index in 0..self.runs.len() {
+            if begun(&self.runs[index]) {
+                self.runs[index].ending = Some(if Some(index) == broken {
                     Ending::failed(&error)
                 } else {
                     Ending::Stopped
@@ -644,42 +646,42 @@ impl Running {
 
     fn done(&mut self, done: WriterProgress, on_event: &mut dyn FnMut(Event<'_>)) {
         match done {
-            WriterProgress::Page { lane, counts } => {
+            WriterProgress::Page { index, counts } => {
                 let mut filled = None;
-                let asking = &self.lanes[lane];
-                self.receipts[asking.outlets[0].receipt].measure(&asking.meter);
-                for (outlet, counts) in self.lanes[lane].outlets.iter().zip(counts) {
-                    self.receipts[outlet.receipt].count(counts);
+                let asking = &self.runs[index];
+                self.receipts[asking.outputs[0].receipt].measure(&asking.meter);
+                for (output, counts) in self.runs[index].outputs.iter().zip(counts) {
+                    self.receipts[output.receipt].count(counts);
                     if counts.records > 0 {
-                        filled.get_or_insert(outlet.receipt);
+                        filled.get_or_insert(output.receipt);
                     }
                 }
                 if let Some(receipt) = filled {
                     on_event(Event::Progress(&self.receipts[receipt]));
                 }
             }
-            WriterProgress::Refused { lane, error } => {
-                let name = self.lanes[lane].outlets[0].name;
+            WriterProgress::Refused { index, error } => {
+                let name = self.runs[index].outputs[0].name;
                 let ending = Ending::failed(&error.during(format!("read {name}")));
-                if self.lanes[lane].is_open() {
-                    self.close(lane, ending);
+                if self.runs[index].is_open() {
+                    self.close(index, ending);
                 } else {
-                    // Everything had been fetched by then.
-                    self.lanes[lane].ending = Some(ending);
+                    // The stream was already closing.
+                    self.runs[index].ending = Some(ending);
                 }
             }
-            WriterProgress::Kept { lane, place } => {
-                let lane = &mut self.lanes[lane];
-                if let Some(Pause::Commit { wait, reason }) = lane.waits.remove(&place) {
+            WriterProgress::Kept { index, position } => {
+                let run = &mut self.runs[index];
+                if let Some(Pause::Commit { wait, reason }) = run.waits.remove(&position) {
                     on_event(Event::Waiting {
-                        stream: lane.outlets[0].name,
+                        stream: run.outputs[0].name,
                         reason: &reason,
                     });
                     let until = Pause::Until(Instant::now() + wait);
-                    lane.waits.insert(place, until);
+                    run.waits.insert(position, until);
                 }
             }
-            WriterProgress::Closed { lane, reports } => self.end(lane, reports, on_event),
+            WriterProgress::Closed { index, reports } => self.end(index, reports, on_event),
             WriterProgress::Committed => on_event(Event::Committed),
         }
     }
@@ -690,24 +692,24 @@ impl Running {
         reports: Vec<Report>,
         on_event: &mut dyn FnMut(Event<'_>),
     ) {
-        let lane = &mut self.lanes[index];
-        let ending = lane.ending.take().unwrap_or(Ending::Stopped);
-        self.receipts[lane.outlets[0].receipt].measure(&lane.meter);
-        if lane.is_read_on && matches!(ending, Ending::Complete | Ending::Partial) {
-            lane.stage = Stage::Later;
+        let run = &mut self.runs[index];
+        let ending = run.ending.take().unwrap_or(Ending::Stopped);
+        self.receipts[run.outputs[0].receipt].measure(&run.meter);
+        if run.is_read_on && matches!(ending, Ending::Complete | Ending::Partial) {
+            run.stage = Stage::Later;
             return;
         }
-        lane.stage = Stage::Ended;
+        run.stage = Stage::Ended;
         let mut reports = reports.into_iter();
-        for outlet in &lane.outlets {
-            let receipt = &mut self.receipts[outlet.receipt];
+        for output in &run.outputs {
+            let receipt = &mut self.receipts[output.receipt];
             receipt.ending = ending.clone();
-            receipt.covered = lane.covered;
+            receipt.covered = run.covered;
             receipt.flag_gaps();
             if let Some(report) = reports.next() {
                 for event in &report.drift {
                     on_event(Event::Drift {
-                        stream: outlet.name,
+                        stream: output.name,
                         event,
                     });
                 }
@@ -716,8 +718,8 @@ impl Running {
                 receipt.unseen = report.unseen;
                 receipt.notes.extend(report.notes);
             }
-            let before = outlet.last_records.filter(|before| *before >= MANY);
-            let read = receipt.read - outlet.read_before;
+            let before = output.last_records.filter(|before| *before >= MANY);
+            let read = receipt.read - output.read_before;
             if let (Some(before), Ending::Complete, 0) = (before, &ending, read) {
                 let text = format!("no records, where the last run had {before}");
                 receipt.flag("empty", text);
@@ -725,93 +727,14 @@ impl Running {
             on_event(Event::Ended(receipt));
         }
     }
-
-    /// Flags first passes that found nothing since their start, where the service has records before it.
-    async fn look_before_the_start(&mut self) {
-        for lane in &self.lanes {
-            let mut receipts = lane.outlets.iter().map(|outlet| outlet.receipt);
-            let receipt = lane.outlets[0].receipt;
-            let has_read = receipts.any(|one| self.receipts[one].read > 0);
-            let is_complete = matches!(self.receipts[receipt].ending, Ending::Complete);
-            let Some(since) = lane.first_since.filter(|_| is_complete && !has_read) else {
-                continue;
-            };
-            // A service that does not answer this has answered what was asked for.
-            if let Ok(Some(true)) = lane.stream.has_earlier().await {
-                let text = format!(
-                    "there is nothing since the start, {since}, and the service has records before it; an earlier start \
-                     date reads them with the next run"
-                );
-                self.receipts[receipt].flag("nothing_since_start", text);
-            }
-        }
-    }
-
-    /// What is left to do once nothing is fetched any more.
-    async fn conclude(mut self) -> Result<(Vec<StreamReceipt>, u64)> {
-        let Some(mut writer) = self.writer.take() else {
-            return Err(Error::new(Kind::Unexpected, "the run lost its writer"));
-        };
-        let mut cancelled = 0;
-        // What a broken sink has not kept must not get into the state, and a job that is let go of has to.
-        if !self.is_sink_broken && self.options.release && *self.options.stop.borrow() {
-            (writer, cancelled) = release(&self.lanes, writer).await?;
-        }
-        if !self.is_over {
-            self.look_before_the_start().await;
-        }
-        let is_sink_broken = self.is_sink_broken;
-        let is_over = self.is_over;
-        blocking(move || {
-            // A stream that failed for a reason of its own does not hold the others back for ever.
-            if !is_over {
-                writer.end_run()?;
-            }
-            if !is_sink_broken {
-                writer.write_held_back()?;
-            }
-            // Here, since a sink may block while it closes.
-            drop(writer);
-            Ok(())
-        })
-        .await?;
-        Ok((self.receipts, cancelled))
-    }
 }
 
-/// Cancels what a stopped run leaves running at the service.
-async fn release(lanes: &[StreamRun], mut writer: Box<Writer>) -> Result<(Box<Writer>, u64)> {
-    let mut released = 0;
-    for lane in lanes {
-        let places: Vec<(usize, Position, Position)> = writer
-            .state
-            .pass(lane.name)
-            .into_iter()
-            .flat_map(|pass| &pass.partitions)
-            .filter_map(|one| Some((one.number, one.partition.clone(), one.token.clone()?)))
-            .collect();
-        for (number, partition, token) in places {
-            if !lane.stream.release(partition, token).await? {
-                continue;
-            }
-            released += 1;
-            let name = lane.name;
-            writer = blocking(move || {
-                writer.begin_anew(name, number)?;
-                Ok(writer)
-            })
-            .await?;
-        }
-    }
-    Ok((writer, released))
-}
-
-/// Waits until the user wants to stop; false once nobody can want that any more.
+/// Waits until the user stops the run; returns false once the sender is gone.
 pub(crate) async fn is_stopped(stop: &mut watch::Receiver<bool>) -> bool {
     stop.wait_for(|stop| *stop).await.is_ok()
 }
 
-/// Waits for the writer; none where it has nothing to do.
+/// Waits for the writer; `None` where it is idle.
 async fn done(
     writing: &mut Option<JoinHandle<WriterResult>>,
 ) -> Option<Result<WriterResult, tokio::task::JoinError>> {

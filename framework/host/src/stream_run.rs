@@ -1,4 +1,4 @@
-//! A stream on its way through a run: what is planned, what is being fetched, and what waits.
+//! One stream in a run: its plan, its fetches and its waits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
     receipt::{Ending, PassRange, StreamReceipt},
 };
 
-/// The streams that give what is wanted, in the source's order.
+/// The streams that provide the wanted names, in the source's order.
 pub(crate) fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<dyn AnyStream>>> {
     for name in wanted {
         source.stream(name)?;
@@ -32,12 +32,12 @@ pub(crate) fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<d
     Ok(source.streams().into_iter().filter(gives).collect())
 }
 
-/// Refuses a single partition that is not one of the group of streams that is wanted.
+/// Refuses a single partition unless it belongs to the one wanted group of streams.
 pub(crate) fn of_one_group(streams: &[Arc<dyn AnyStream>], only: &Position) -> Result<()> {
     let [stream] = streams else {
         let names: Vec<&str> = streams.iter().map(|stream| stream.spec().name).collect();
         let text = format!(
-            "a single partition is read of one stream, or of several that are read together; {} are read apart",
+            "a single partition belongs to one stream, or to several that are read together; {} are read separately",
             names.join(" and ")
         );
         return Err(Error::new(Kind::ConfigInvalid, text));
@@ -51,8 +51,8 @@ pub(crate) fn of_one_group(streams: &[Arc<dyn AnyStream>], only: &Position) -> R
     })
 }
 
-/// What the streams give of which something is wanted: the streams themselves, and what comes along.
-pub(crate) fn outlets<'a>(
+/// The wanted streams among a stream and its secondary streams.
+pub(crate) fn outputs<'a>(
     stream: &'a dyn AnyStream,
     wanted: &'a [String],
 ) -> impl Iterator<Item = &'a StreamSpec> {
@@ -72,77 +72,77 @@ pub(crate) fn records<'p>(
     }
     page.companions
         .iter()
-        .find(|(companion, _)| *companion == name)
+        .find(|(secondary, _)| *secondary == name)
         .map_or(&[], |(_, records)| records)
 }
 
-/// A stream on its way through a run, with its companions.
+/// One stream in a run, with its secondary streams.
 pub(crate) struct StreamRun {
     pub(crate) stream: Arc<dyn AnyStream>,
     pub(crate) name: &'static str,
-    /// The streams that are wanted.
-    pub(crate) outlets: Vec<StreamOutput>,
-    /// How far fetching got. The writer's state follows it.
+    /// The wanted streams of the group.
+    pub(crate) outputs: Vec<StreamOutput>,
+    /// The progress of fetching. The writer's state follows it.
     pub(crate) pass: Pass,
     /// Whether an interrupted run has read it to its end.
     pub(crate) is_finished: bool,
     /// Whether the pass was under way when the run began.
     pub(crate) is_resumed: bool,
-    /// Whether the state does not have the pass as it is.
+    /// Whether the state does not hold this pass yet.
     pub(crate) is_new: bool,
-    /// The start of a stream that no pass has read before, where the options give one.
+    /// The start of a stream that no pass has read before, where the options set one.
     pub(crate) first_since: Option<Timestamp>,
-    /// What is to be told of the plan: code and sentence.
-    pub(crate) told: Vec<(&'static str, String)>,
-    /// Whether a new pass follows within the run once this one is complete.
+    /// Notes on the plan for the receipt: code and sentence.
+    pub(crate) notes: Vec<(&'static str, String)>,
+    /// Whether a new pass follows this one in the same run.
     pub(crate) is_read_on: bool,
-    /// What is being fetched: partition and place.
+    /// Fetches under way, by partition and position.
     pub(crate) in_flight: BTreeMap<(usize, u64), AbortHandle>,
-    /// Places that wait.
+    /// Positions that wait.
     pub(crate) waits: BTreeMap<(usize, u64), Pause>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) covered: PassRange,
-    /// The partition in which a limit has cut a page: from there on the state stays where it is, and only this
-    /// partition is read on, for the streams that come along.
+    /// The partition in which a limit has cut a page: from there on the state does not move, and only this partition is
+    /// read further, for the secondary streams.
     pub(crate) ahead: Option<usize>,
     pub(crate) stage: Stage,
-    /// The first error that ended one place only, and how many there were.
+    /// The first error that ended a single position, and the number of such errors.
     pub(crate) failure: Option<Error>,
     pub(crate) failures: usize,
-    /// Whether something was set aside.
+    /// Whether a position is quarantined.
     pub(crate) is_partial: bool,
-    /// How it ends, once the writer confirms.
+    /// Its ending, which holds once the writer confirms.
     pub(crate) ending: Option<Ending>,
-    /// Partitions that have not told yet how much they hold.
-    pub(crate) untold: BTreeSet<usize>,
+    /// Partitions whose total the service has not reported yet.
+    pub(crate) without_total: BTreeSet<usize>,
 }
 
-/// A stream whose records are wanted.
+/// A wanted stream.
 pub(crate) struct StreamOutput {
     pub(crate) name: &'static str,
-    /// The place of its receipt.
+    /// The index of its receipt.
     pub(crate) receipt: usize,
-    /// Records of the last complete pass of a stream that is read in full.
+    /// Records of the last complete pass, for a stream that every pass reads in full.
     pub(crate) last_records: Option<u64>,
-    /// Records that the run had read when this pass began.
+    /// Records that this run had read before this pass.
     pub(crate) read_before: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nothing was asked for yet.
+    /// No fetch has started yet.
     Ready,
     /// The second round of the run reads it.
     Later,
     Reading,
-    /// Nothing is fetched any more; the writer has not confirmed the end yet.
+    /// Fetching is over; the writer has not confirmed the end yet.
     Closing,
     Ended,
 }
 
 #[derive(Debug)]
 pub(crate) enum Pause {
-    /// Until the writer has kept the page that asks to wait; then for so long.
+    /// Until the writer has committed the page that asks to wait; then for `wait`.
     Commit {
         wait: Duration,
         reason: String,
@@ -151,28 +151,28 @@ pub(crate) enum Pause {
     NextRun,
 }
 
-/// What a lane can do now.
+/// The next fetch of a stream run.
 pub(crate) enum NextFetch {
     Fetch(Leaf),
-    /// Only places at which earlier runs have ended.
+    /// Only positions that failed in an earlier run are left; try one, alone.
     Suspect(Leaf),
-    /// Nothing before this moment.
+    /// No fetch before this moment.
     Wait(Instant),
-    /// Nothing before something that is under way has arrived or is kept.
+    /// No fetch before a page under way arrives or is committed.
     Busy,
-    /// Nothing is left in this run.
+    /// No fetch is left in this run.
     Done,
 }
 
 impl StreamOutput {
-    /// Records that this pass has read so far.
+    /// The records that this pass has read so far.
     pub(crate) fn read(&self, receipts: &[StreamReceipt]) -> u64 {
         receipts[self.receipt].read - self.read_before
     }
 }
 
 impl StreamRun {
-    /// `only` is the one partition to read, without the rest of the stream.
+    /// With `only`, the run reads this one partition of the stream.
     pub(crate) fn new(
         stream: Arc<dyn AnyStream>,
         state: &State,
@@ -180,23 +180,23 @@ impl StreamRun {
         only: Option<&Position>,
     ) -> Result<Self> {
         let name = stream.spec().name;
-        let outlets: BTreeSet<String> = outlets(&*stream, wanted)
+        let outputs: BTreeSet<String> = outputs(&*stream, wanted)
             .map(|spec| spec.name.to_owned())
             .collect();
         let is_finished = only.is_none()
             && !state.is_under_way(name)
-            && outlets.iter().all(|outlet| state.is_finished(outlet));
+            && outputs.iter().all(|output| state.is_finished(output));
         let planned = |pass: Pass, is_resumed: bool| groups::PlannedPass {
             pass,
             is_resumed,
             is_new: !is_resumed,
-            told: Vec::new(),
+            notes: Vec::new(),
         };
         let planned = match (state.pass(name), only) {
             (Some(pass), Some(only)) => {
                 if pass.partitions.iter().any(|one| one.partition != *only) {
                     let text = format!(
-                        "the state has other partitions of {name} under way; read a single partition with a state of \
+                        "the state has a pass over other partitions of {name}; read a single partition with a state of \
                          its own"
                     );
                     return Err(Error::new(Kind::ConfigInvalid, text));
@@ -209,14 +209,14 @@ impl StreamRun {
                 if pass.is_none() {
                     refuse_beyond(&*stream, state.bookmark(name), now)?;
                 }
-                groups::plan(&*stream, state, &outlets, now)?
+                groups::plan(&*stream, state, &outputs, now)?
             }
         };
         let pass = planned.pass;
         let is_first = state.bookmark(name).is_none() && only.is_none();
         let first_since = pass.scope.as_ref().and_then(|scope| scope.since);
         let first_since = first_since.filter(|_| is_first);
-        let untold = pass.partitions.iter().map(|one| one.number).collect();
+        let without_total = pass.partitions.iter().map(|one| one.number).collect();
         let mut covered = PassRange::default();
         for progress in &pass.partitions {
             covered.extend(&stream.range(&progress.partition)?);
@@ -224,14 +224,14 @@ impl StreamRun {
         Ok(Self {
             stream,
             name,
-            outlets: Vec::new(),
+            outputs: Vec::new(),
             pass,
             is_finished,
             is_resumed: planned.is_resumed,
             is_read_on: false,
             is_new: planned.is_new,
             first_since,
-            told: planned.told,
+            notes: planned.notes,
             in_flight: BTreeMap::new(),
             waits: BTreeMap::new(),
             meter: Arc::default(),
@@ -242,26 +242,26 @@ impl StreamRun {
             failures: 0,
             is_partial: false,
             ending: None,
-            untold,
+            without_total,
         })
     }
 
-    /// Whether the records of a partition go to a stream of the group.
-    pub(crate) fn gives(&self, partition: usize, outlet: &str) -> bool {
+    /// Whether the records of a partition go to this stream of the group.
+    pub(crate) fn gives(&self, partition: usize, output: &str) -> bool {
         let mut partitions = self.pass.partitions.iter();
         let progress = partitions.find(|one| one.number == partition);
-        progress.is_none_or(|progress| groups::goes_to(progress, outlet))
+        progress.is_none_or(|progress| groups::goes_to(progress, output))
     }
 
-    /// The lane of the pass that follows this one, for the same outlets.
+    /// Plans the pass that follows this one, for the same outputs.
     pub(crate) fn next_pass(&mut self, state: &State) -> Result<Self> {
-        let names = self.outlets.iter().map(|outlet| outlet.name.to_owned());
+        let names = self.outputs.iter().map(|output| output.name.to_owned());
         let wanted: Vec<String> = names.collect();
         let next = Self::new(Arc::clone(&self.stream), state, &wanted, None)?;
         let mut covered = self.covered;
         covered.join(next.covered);
         Ok(Self {
-            outlets: std::mem::take(&mut self.outlets),
+            outputs: std::mem::take(&mut self.outputs),
             meter: Arc::clone(&self.meter),
             is_partial: self.is_partial,
             first_since: self.first_since,
@@ -270,7 +270,7 @@ impl StreamRun {
         })
     }
 
-    /// Whether a partition of its pass is read by an export job, ordered already or not.
+    /// Whether an export job reads a partition of its pass, ordered already or not.
     pub(crate) fn orders(&self) -> Result<bool> {
         for progress in &self.pass.partitions {
             if self.stream.jobs(&progress.partition, None)? > 0 {
@@ -280,7 +280,7 @@ impl StreamRun {
         Ok(false)
     }
 
-    /// Export jobs that this lane will order.
+    /// The number of export jobs that this run will order.
     pub(crate) fn jobs(&self) -> Result<u64> {
         let mut jobs = 0;
         for progress in &self.pass.partitions {
@@ -291,18 +291,18 @@ impl StreamRun {
         Ok(jobs)
     }
 
-    /// Whether reading it lies ahead.
+    /// Whether reading has not started.
     pub(crate) const fn is_to_come(&self) -> bool {
         matches!(self.stage, Stage::Ready | Stage::Later)
     }
 
-    /// Whether something may still be fetched.
+    /// Whether it may still fetch.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Ready | Stage::Reading)
     }
 
-    /// How it ends once nothing can be fetched any more. Whatever ended single places for this run, an export job that
-    /// takes too long for example, is no reason to end the run.
+    /// The ending once no fetch is left. An error that ended single positions, for example an export job that takes too
+    /// long, does not end the run.
     pub(crate) fn conclusion(&mut self) -> Ending {
         match self.failure.take() {
             Some(error) => Ending::failed(&error),
@@ -312,7 +312,7 @@ impl StreamRun {
         }
     }
 
-    pub(crate) fn turn(&self) -> NextFetch {
+    pub(crate) fn next_fetch(&self) -> NextFetch {
         let pass = &self.pass;
         let now = Instant::now();
         let mut earliest: Option<Instant> = None;

@@ -1,18 +1,18 @@
-//! Waits of a run that stays where the service asks to come back later.
+//! Waits of a run with `stay`, where the service asks to come back later.
 
 use std::time::Duration;
 
 use headwater_core::Error;
 use tokio::time::Instant;
 
-/// What one stop of all work waits for a service, at least.
+/// Minimum wait.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// The longest wait that a run stays for: a weekly allowance has come back by then.
+/// Maximum wait: a weekly allowance is back by then.
 const LONGEST: Duration = Duration::from_secs(8 * 24 * 60 * 60);
-/// Waits in a row, without one answer between them, that a run stays for.
+/// Maximum number of waits in a row without an answer between them.
 const MAX: u32 = 100;
 
-/// The wait under way, and how many came without an answer between them.
+/// The wait under way, and the number of waits without an answer between them.
 #[derive(Default)]
 pub(crate) struct WaitStreak {
     until: Option<Instant>,
@@ -20,7 +20,7 @@ pub(crate) struct WaitStreak {
 }
 
 impl WaitStreak {
-    /// Begins the wait that an error asks for; false where it asks for none, for too long a one, or once too often.
+    /// Begins the wait of an error; returns false where the error has none, or it is too long, or it exceeds the maximum number.
     pub(crate) fn waits_for(&mut self, error: &Error) -> bool {
         let now = Instant::now();
         // Requests that were under way together ask for one wait.
@@ -41,7 +41,7 @@ impl WaitStreak {
         self.times = 0;
     }
 
-    /// When the wait under way is over; none where there is none any more.
+    /// The end of the wait under way, if there is one.
     pub(crate) fn until(&mut self) -> Option<Instant> {
         self.until = self.until.filter(|until| *until > Instant::now());
         self.until

@@ -1,5 +1,5 @@
-//! The writing side of a run: pages into the sink, then the state after them. Works in batches, away from the
-//! fetching, and is the only one that changes the state.
+//! The writing side of a run: pages into the sink, then the state after them. Works in batches, apart from the
+//! fetching, and is the only part that changes the state.
 
 use std::{
     borrow::Cow, collections::BTreeSet, mem, ops::Range, path::PathBuf, slice, time::Duration,
@@ -19,77 +19,80 @@ use crate::{
     stream_run::records,
 };
 
-/// Something for the writer to do, in the order in which things arrived.
+/// A job for the writer, in order of arrival. `index` is that of the stream run.
 pub(crate) enum Job {
     /// A stream begins with this pass.
-    Begin { lane: usize, pass: Pass },
-    /// A page, as far as the limit lets it through.
+    Begin { index: usize, pass: Pass },
+    /// Write a page, up to the limit.
     Page {
-        lane: usize,
+        index: usize,
         page: Box<Page<Position, Position>>,
-        /// At most so many records for each outlet.
-        most: Vec<usize>,
-        /// Where its partition goes on; none beyond a limit, where the state stays.
+        /// The maximum number of records for each output.
+        limits: Vec<usize>,
+        /// How its partition continues; `None` beyond a limit, where the state does not move.
         step: Option<Step>,
     },
-    /// A place could not be read in this run.
+    /// Record a failed position.
     Failed {
-        lane: usize,
-        place: (usize, u64),
+        index: usize,
+        position: (usize, u64),
         message: String,
     },
-    /// A stream is over for this run.
+    /// End a stream for this run.
     Close {
-        lane: usize,
-        /// Its pass is over, too.
+        index: usize,
+        /// Whether its pass is over, too.
         is_finished: bool,
-        /// The pass was of one partition.
+        /// Whether the pass was of one partition.
         is_only: bool,
-        /// The records of each outlet, where one run read all of the pass.
+        /// The records of each output, where this run read all of the pass.
         counts: Vec<u64>,
     },
-    /// Make everything so far durable, and say that this place is.
-    Keep { lane: usize, place: (usize, u64) },
+    /// Make everything so far durable, and report that for this position.
+    Keep {
+        index: usize,
+        position: (usize, u64),
+    },
     /// Make everything so far durable.
     Commit,
 }
 
 impl Job {
-    const fn lane(&self) -> Option<usize> {
+    const fn index(&self) -> Option<usize> {
         match self {
-            Self::Begin { lane, .. }
-            | Self::Page { lane, .. }
-            | Self::Failed { lane, .. }
-            | Self::Close { lane, .. }
-            | Self::Keep { lane, .. } => Some(*lane),
+            Self::Begin { index, .. }
+            | Self::Page { index, .. }
+            | Self::Failed { index, .. }
+            | Self::Close { index, .. }
+            | Self::Keep { index, .. } => Some(*index),
             Self::Commit => None,
         }
     }
 }
 
-/// What the writer has done.
+/// A report of finished work by the writer.
 pub(crate) enum WriterProgress {
     Page {
-        lane: usize,
+        index: usize,
         counts: Vec<Counts>,
     },
-    /// A stream's records are not fit for the sink: it is over for this run.
+    /// A stream's records cannot go to the sink: it is over for this run.
     Refused {
-        lane: usize,
+        index: usize,
         error: Error,
     },
     Kept {
-        lane: usize,
-        place: (usize, u64),
+        index: usize,
+        position: (usize, u64),
     },
     Closed {
-        lane: usize,
+        index: usize,
         reports: Vec<Report>,
     },
     Committed,
 }
 
-/// What became of the records of one outlet.
+/// The records of one output, by what happened to them.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub records: u64,
@@ -98,39 +101,39 @@ pub(crate) struct Counts {
     pub overflowed: u64,
     pub rejected: u64,
     pub oversized: u64,
-    /// The length of the longest record that was left out for its length.
+    /// The length of the longest oversized record.
     pub longest: u64,
     pub collisions: u64,
     pub merged: u64,
 }
 
-/// What is to be told of an outlet at its end.
+/// What the receipt reports about an output at its end.
 #[derive(Default)]
 pub(crate) struct Report {
     pub drift: Vec<DriftEvent>,
     pub redaction: Option<RedactionReport>,
     pub notes: Vec<(&'static str, (u64, String))>,
-    /// Rows that the pass did not see, where it read everything and the sink can tell.
+    /// Rows that a complete pass did not see, where the sink can count them.
     pub unseen: Option<UnseenRows>,
 }
 
-/// A stream as the writer knows it.
+/// A stream run as the writer knows it.
 pub(crate) struct WriterStream {
     pub name: &'static str,
-    pub outlets: Vec<WriterOutput>,
+    pub outputs: Vec<WriterOutput>,
     /// Whether a complete pass reads every record that the service has.
     pub sees_all: bool,
 }
 
-/// A stream whose records are wanted.
+/// A wanted stream.
 pub(crate) struct WriterOutput {
     pub spec: StreamSpec,
     pub redactor: Option<Redactor>,
-    /// Whether records still are what their schema says.
+    /// Compares records with their schema.
     pub watch: Option<DriftWatch>,
 }
 
-/// Records that wait for the end of the run because the state will not go past them.
+/// Records that wait for the end of the run, since the state stays before them.
 struct DeferredRecords {
     stream: &'static str,
     body: Bytes,
@@ -142,20 +145,20 @@ pub(crate) struct Writer {
     pub state: State,
     pub state_path: Option<PathBuf>,
     pub commit_every: Duration,
-    pub inlets: Vec<WriterStream>,
-    /// Where records go that are rejected.
+    pub streams: Vec<WriterStream>,
+    /// The file for rejected records.
     pub dead_letters: Option<DeadLetters>,
-    /// Runs in a row after which a place is set aside.
+    /// Failed runs in a row after which a position is quarantined.
     pub max_failures: u32,
     last_commit: Instant,
     is_dirty: bool,
     refused: BTreeSet<usize>,
-    /// Streams of which the sink knows the pass.
+    /// Stream runs whose pass the sink knows.
     begun: BTreeSet<usize>,
-    held_back: Vec<DeferredRecords>,
+    deferred: Vec<DeferredRecords>,
 }
 
-/// A writer with what it did, and the error that ended it for good, with the stream that it met.
+/// A writer with the work it has done, and the error that ended it for good, with the index of the stream run.
 pub(crate) struct WriterResult {
     pub writer: Box<Writer>,
     pub done: Vec<WriterProgress>,
@@ -168,7 +171,7 @@ impl Writer {
         state: State,
         state_path: Option<PathBuf>,
         commit_every: Duration,
-        inlets: Vec<WriterStream>,
+        streams: Vec<WriterStream>,
         dead_letters: Option<DeadLetters>,
         max_failures: u32,
     ) -> Self {
@@ -177,29 +180,29 @@ impl Writer {
             state,
             state_path,
             commit_every,
-            inlets,
+            streams,
             dead_letters,
             max_failures,
             last_commit: Instant::now(),
             is_dirty: false,
             refused: BTreeSet::new(),
             begun: BTreeSet::new(),
-            held_back: Vec::new(),
+            deferred: Vec::new(),
         }
     }
 
-    /// When what was written has to become durable, if anything waits for that.
+    /// When the next commit is due, if there is anything to commit.
     pub fn due(&self) -> Option<Instant> {
         self.is_dirty.then(|| self.last_commit + self.commit_every)
     }
 
-    /// Prepares the sink, and makes sure that the state can be kept before anything is read.
+    /// Prepares the sink, and checks that the state can be saved before anything is read.
     pub fn prepare(&mut self) -> Result<()> {
         let specs: Vec<StreamSpec> = self
-            .inlets
+            .streams
             .iter()
-            .flat_map(|inlet| &inlet.outlets)
-            .map(|outlet| outlet.spec.clone())
+            .flat_map(|stream| &stream.outputs)
+            .map(|output| output.spec.clone())
             .collect();
         self.sink.restore(&specs, &self.state)?;
         if let Some(letters) = &mut self.dead_letters
@@ -208,23 +211,23 @@ impl Writer {
             letters.restore(vouched)?;
         }
         if self.state_path.is_some() {
-            // From here on the state knows where the sink begins. Records that a crash leaves before the first commit
-            // could not be told from somebody else's otherwise.
+            // From here on the state knows where the sink begins. Without that, records that a crash leaves before the
+            // first commit look like those of another writer.
             self.sink.commit(&mut self.state)?;
         }
         self.save()
     }
 
-    /// Does one thing after the other, until one fails for good.
+    /// Does one job after the other, until one fails for good.
     pub fn work(mut self: Box<Self>, jobs: Vec<Job>) -> WriterResult {
         let mut done = Vec::new();
         for job in jobs {
-            let lane = job.lane();
+            let index = job.index();
             if let Err(error) = self.job(job, &mut done) {
                 return WriterResult {
                     writer: self,
                     done,
-                    error: Some((lane, error)),
+                    error: Some((index, error)),
                 };
             }
         }
@@ -243,40 +246,40 @@ impl Writer {
 
     fn job(&mut self, job: Job, done: &mut Vec<WriterProgress>) -> Result<()> {
         match job {
-            Job::Begin { lane, pass } => {
-                // Nothing to make durable yet: until the first page, a plan can as well be made anew.
-                let inlet = &self.inlets[lane];
-                // What takes the place of a pass under way goes on with what that one has read.
-                let is_new = self.state.pass(inlet.name).is_none();
-                self.state.stream(inlet.name).pass = Some(pass);
+            Job::Begin { index, pass } => {
+                // No commit yet: until the first page, the next run can make the same plan again.
+                let stream = &self.streams[index];
+                // A pass that replaces one under way keeps its mark, and with it the rows that it has seen.
+                let is_new = self.state.pass(stream.name).is_none();
+                self.state.stream(stream.name).pass = Some(pass);
                 if is_new {
-                    self.state.begin_mark(inlet.name, inlet.names());
+                    self.state.begin_mark(stream.name, stream.names());
                 }
-                self.begun.remove(&lane);
-                self.begin_pass(lane)
+                self.begun.remove(&index);
+                self.begin_pass(index)
             }
             Job::Page {
-                lane,
+                index,
                 page,
-                most,
+                limits,
                 step,
             } => {
-                if self.refused.contains(&lane) {
+                if self.refused.contains(&index) {
                     return Ok(());
                 }
-                self.begin_pass(lane)?;
-                match self.page(lane, &page, &most, step.is_none()) {
-                    Ok(counts) => done.push(WriterProgress::Page { lane, counts }),
+                self.begin_pass(index)?;
+                match self.page(index, &page, &limits, step.is_none()) {
+                    Ok(counts) => done.push(WriterProgress::Page { index, counts }),
                     Err(WriteFailure::Records(error)) => {
-                        self.refused.insert(lane);
-                        done.push(WriterProgress::Refused { lane, error });
+                        self.refused.insert(index);
+                        done.push(WriterProgress::Refused { index, error });
                         return Ok(());
                     }
                     Err(WriteFailure::Sink(error)) => return Err(error),
                 }
                 if let Some(step) = step {
                     self.is_dirty = true;
-                    if let Some(pass) = &mut self.state.stream(self.inlets[lane].name).pass {
+                    if let Some(pass) = &mut self.state.stream(self.streams[index].name).pass {
                         pass.advance(step);
                     }
                     if self.commit_every.is_zero() {
@@ -286,81 +289,81 @@ impl Writer {
                 Ok(())
             }
             Job::Failed {
-                lane,
-                place,
+                index,
+                position,
                 message,
             } => {
-                self.failed(lane, place, message);
+                self.failed(index, position, message);
                 Ok(())
             }
             Job::Close {
-                lane,
+                index,
                 is_finished,
                 is_only,
                 counts,
             } => {
                 let mut unseen = Vec::new();
-                if is_finished && !self.refused.contains(&lane) {
-                    unseen = self.end_pass(lane, is_only, &counts)?;
-                    self.finish(lane, is_only, &counts);
+                if is_finished && !self.refused.contains(&index) {
+                    unseen = self.end_pass(index, is_only, &counts)?;
+                    self.finish(index, is_only, &counts);
                 }
-                let outlets = &self.inlets[lane].outlets;
-                let mut reports: Vec<Report> = outlets.iter().map(WriterOutput::report).collect();
+                let outputs = &self.streams[index].outputs;
+                let mut reports: Vec<Report> = outputs.iter().map(WriterOutput::report).collect();
                 for (report, unseen) in reports.iter_mut().zip(unseen) {
                     report.unseen = unseen;
                 }
-                for outlet in outlets {
-                    // What the report tells is known from here on.
-                    if let Some(watch) = &outlet.watch {
-                        self.state.stream(outlet.spec.name).drift = Some(watch.baseline());
+                for output in outputs {
+                    // The report makes this drift known to later runs.
+                    if let Some(watch) = &output.watch {
+                        self.state.stream(output.spec.name).drift = Some(watch.baseline());
                     }
                 }
                 self.commit(done)?;
-                done.push(WriterProgress::Closed { lane, reports });
+                done.push(WriterProgress::Closed { index, reports });
                 Ok(())
             }
-            Job::Keep { lane, place } => {
+            Job::Keep { index, position } => {
                 self.commit(done)?;
-                done.push(WriterProgress::Kept { lane, place });
+                done.push(WriterProgress::Kept { index, position });
                 Ok(())
             }
             Job::Commit => self.commit(done),
         }
     }
 
-    /// Writes what is wanted of a page, or keeps it for the end when a limit cuts it or has cut an earlier one.
+    /// Writes the wanted records of a page, or defers them to the end when a limit cuts it or has cut an earlier one.
     fn page(
         &mut self,
-        lane: usize,
+        index: usize,
         page: &Page<Position, Position>,
-        most: &[usize],
+        limits: &[usize],
         is_ahead: bool,
     ) -> Result<Vec<Counts>, WriteFailure> {
-        let WriterStream { name, outlets, .. } = &mut self.inlets[lane];
-        let mut all = Vec::with_capacity(outlets.len());
-        for (outlet, most) in outlets.iter_mut().zip(most) {
-            let stream = outlet.spec.name;
+        let WriterStream { name, outputs, .. } = &mut self.streams[index];
+        let mut all = Vec::with_capacity(outputs.len());
+        for (output, limit) in outputs.iter_mut().zip(limits) {
+            let stream = output.spec.name;
             let records = records(page, stream, name);
-            let records = &records[..records.len().min(*most)];
+            let records = &records[..records.len().min(*limit)];
             let mut counts = Counts::default();
             if records.is_empty() && page.gaps.is_empty() {
                 all.push(counts);
                 continue;
             }
             let letters = self.dead_letters.as_mut().filter(|_| !is_ahead);
-            let kept = outlet.sort(&page.body, records, letters, &mut counts)?;
-            let records = kept.as_deref().unwrap_or(records);
-            if !is_ahead && (kept.is_some() || !page.gaps.is_empty()) {
-                // What is missing would look as if it had been deleted.
+            let accepted = output.sort(&page.body, records, letters, &mut counts)?;
+            let records = accepted.as_deref().unwrap_or(records);
+            if !is_ahead && (accepted.is_some() || !page.gaps.is_empty()) {
+                // Missing records would look deleted.
                 if let Some(mark) = &mut self.state.stream(name).mark {
                     mark.whole.remove(stream);
                 }
             }
-            let (body, records) = outlet.redact(&page.body, records)?;
+            let (body, records) = output.redact(&page.body, records)?;
             counts.bytes = records.iter().map(|span| span.len() as u64).sum();
             if is_ahead {
                 counts.records = records.len() as u64;
-                self.held_back.push(DeferredRecords {
+                self.deferred.push(DeferredRecords {
                     stream,
                     body: Bytes::clone(&body),
                     records: records.to_vec(),
@@ -383,15 +386,15 @@ impl Writer {
         Ok(all)
     }
 
-    /// Counts a run that ended at a place, and gives the place up when that was one too many.
-    fn failed(&mut self, lane: usize, place: (usize, u64), message: String) {
-        let state = self.state.stream(self.inlets[lane].name);
+    /// Records a failed run at a position, and quarantines the position after the last one allowed.
+    fn failed(&mut self, index: usize, position: (usize, u64), message: String) {
+        let state = self.state.stream(self.streams[index].name);
         self.is_dirty = true;
         let Some(pass) = &mut state.pass else { return };
-        if !pass.fail(place, self.max_failures) {
+        if !pass.fail(position, self.max_failures) {
             return;
         }
-        if let Some((partition, token)) = pass.set_aside(place) {
+        if let Some((partition, token)) = pass.quarantine(position) {
             state.aside.push(Quarantined {
                 partition,
                 token,
@@ -400,47 +403,47 @@ impl Writer {
         }
     }
 
-    /// Tells the sink which pass it is whose records come, once.
-    fn begin_pass(&mut self, lane: usize) -> Result<()> {
-        if !self.begun.insert(lane) {
+    /// Announces the pass of the coming records to the sink, once.
+    fn begin_pass(&mut self, index: usize) -> Result<()> {
+        if !self.begun.insert(index) {
             return Ok(());
         }
-        let inlet = &self.inlets[lane];
-        let names = inlet.names();
-        if self.state.stream(inlet.name).mark.is_none() {
-            // A pass that an earlier version began. What that one wrote has no mark.
-            self.state.begin_mark(inlet.name, BTreeSet::new());
+        let stream = &self.streams[index];
+        let names = stream.names();
+        if self.state.stream(stream.name).mark.is_none() {
+            // An earlier version began this pass; the rows that it wrote have no mark.
+            self.state.begin_mark(stream.name, BTreeSet::new());
         }
-        let Some(mark) = &mut self.state.stream(inlet.name).mark else {
+        let Some(mark) = &mut self.state.stream(stream.name).mark else {
             return Ok(());
         };
         mark.whole.retain(|name| names.contains(name));
         let number = mark.number;
-        for outlet in &inlet.outlets {
-            self.sink.begin_pass(outlet.spec.name, number)?;
+        for output in &stream.outputs {
+            self.sink.begin_pass(output.spec.name, number)?;
         }
         Ok(())
     }
 
-    /// The pass was read to its end. Where it read everything, the sink deals with the rows that it did not see.
+    /// Ends a complete pass. Where it read everything, the sink deals with the rows that it did not see.
     fn end_pass(
         &mut self,
-        lane: usize,
+        index: usize,
         is_only: bool,
         counts: &[u64],
     ) -> Result<Vec<Option<UnseenRows>>> {
-        let inlet = &self.inlets[lane];
-        let state = self.state.stream(inlet.name);
-        let is_all = inlet.sees_all && !is_only && state.aside.is_empty();
+        let stream = &self.streams[index];
+        let state = self.state.stream(stream.name);
+        let is_all = stream.sees_all && !is_only && state.aside.is_empty();
         let whole = match &mut state.mark {
-            Some(mark) if self.begun.contains(&lane) => mem::take(&mut mark.whole),
+            Some(mark) if self.begun.contains(&index) => mem::take(&mut mark.whole),
             _ => BTreeSet::new(),
         };
-        let mut unseen = Vec::with_capacity(inlet.outlets.len());
-        for (place, outlet) in inlet.outlets.iter().enumerate() {
-            let name = outlet.spec.name;
-            // Where there were many, that there are none may be a mistake of the service.
-            let is_suddenly_empty = counts.get(place) == Some(&0)
+        let mut unseen = Vec::with_capacity(stream.outputs.len());
+        for (position, output) in stream.outputs.iter().enumerate() {
+            let name = output.spec.name;
+            // No records where there were many may be a mistake of the service.
+            let is_suddenly_empty = counts.get(position) == Some(&0)
                 && self
                     .state
                     .last_records(name)
@@ -461,9 +464,9 @@ impl Writer {
         Ok(unseen)
     }
 
-    /// The pass is over: the next one starts where this one leads to.
-    fn finish(&mut self, lane: usize, is_only: bool, counts: &[u64]) {
-        let WriterStream { name, outlets, .. } = &self.inlets[lane];
+    /// Removes a finished pass from the state: the next one starts from its bookmark.
+    fn finish(&mut self, index: usize, is_only: bool, counts: &[u64]) {
+        let WriterStream { name, outputs, .. } = &self.streams[index];
         let state = self.state.stream(name);
         let pass = state.pass.take();
         self.is_dirty = true;
@@ -474,11 +477,11 @@ impl Writer {
             state.read_at = pass.began;
             groups::leave(state, pass);
         }
-        for (outlet, count) in outlets.iter().zip(counts) {
-            self.state.stream(outlet.spec.name).last_records = Some(*count);
+        for (output, count) in outputs.iter().zip(counts) {
+            self.state.stream(output.spec.name).last_records = Some(*count);
         }
-        for outlet in outlets {
-            self.state.finish(outlet.spec.name);
+        for output in outputs {
+            self.state.finish(output.spec.name);
         }
     }
 
@@ -503,53 +506,56 @@ impl Writer {
         path.map_or(Ok(()), |path| self.state.save(path))
     }
 
-    /// The run came to its end and the next one reads every stream.
+    /// Ends a run that was not stopped: the next one reads every stream.
     pub fn end_run(&mut self) -> Result<()> {
         self.state.end_run();
         self.commit(&mut Vec::new())
     }
 
-    /// A place was let go of at the service: its partition begins anew.
-    pub fn begin_anew(&mut self, stream: &str, number: usize) -> Result<()> {
+    /// Restarts a partition after its server-side work was cancelled.
+    pub fn restart(&mut self, stream: &str, number: usize) -> Result<()> {
         if let Some(pass) = &mut self.state.stream(stream).pass {
-            pass.begin_anew(number);
+            pass.restart(number);
         }
         self.commit(&mut Vec::new())
     }
 
-    /// Writes what a limit kept back. The state does not vouch for it.
-    pub fn write_held_back(&mut self) -> Result<()> {
-        for held in mem::take(&mut self.held_back) {
-            let mut records = held.records.iter().map(|span| &held.body[span.clone()]);
-            self.sink.write(held.stream, &mut records)?;
+    /// Writes the deferred records. The state does not vouch for them.
+    pub fn write_deferred(&mut self) -> Result<()> {
+        for deferred in mem::take(&mut self.deferred) {
+            let mut records = deferred
+                .records
+                .iter()
+                .map(|span| &deferred.body[span.clone()]);
+            self.sink.write(deferred.stream, &mut records)?;
             self.sink.commit(&mut self.state.clone())?;
         }
         Ok(())
     }
 }
 
-/// Whose fault it is that a page was not written.
+/// Why a page was not written: its records, or the sink.
 enum WriteFailure {
     Records(Error),
     Sink(Error),
 }
 
-/// A buffer and the places of records in it.
+/// A buffer and the ranges of records in it.
 type Spans<'a> = (Cow<'a, Bytes>, Cow<'a, [Range<usize>]>);
 
 impl WriterStream {
     fn names(&self) -> BTreeSet<String> {
         let names = self
-            .outlets
+            .outputs
             .iter()
-            .map(|outlet| outlet.spec.name.to_owned());
+            .map(|output| output.spec.name.to_owned());
         names.collect()
     }
 }
 
 impl WriterOutput {
-    /// Returns the places of the records that go to the sink, none where those are all. Counts the others, and writes those
-    /// that are not what their schema says to the dead letters.
+    /// Returns the ranges of the records that go to the sink; `None` means all. Counts the others, and writes those that
+    /// break their schema to the dead letters.
     fn sort(
         &mut self,
         body: &Bytes,
@@ -557,23 +563,23 @@ impl WriterOutput {
         mut letters: Option<&mut DeadLetters>,
         counts: &mut Counts,
     ) -> Result<Option<Vec<Range<usize>>>, WriteFailure> {
-        let mut kept: Option<Vec<Range<usize>>> = None;
+        let mut accepted: Option<Vec<Range<usize>>> = None;
         for (index, span) in records.iter().enumerate() {
-            if self.lets_pass(body, span, &mut letters, counts)? {
-                if let Some(kept) = &mut kept {
-                    kept.push(span.clone());
+            if self.accepts(body, span, &mut letters, counts)? {
+                if let Some(accepted) = &mut accepted {
+                    accepted.push(span.clone());
                 }
-            } else if kept.is_none() {
+            } else if accepted.is_none() {
                 let mut before = Vec::with_capacity(records.len() - 1);
                 before.extend_from_slice(&records[..index]);
-                kept = Some(before);
+                accepted = Some(before);
             }
         }
-        Ok(kept)
+        Ok(accepted)
     }
 
     /// Whether a record goes to the sink.
-    fn lets_pass(
+    fn accepts(
         &mut self,
         body: &Bytes,
         span: &Range<usize>,
@@ -603,7 +609,7 @@ impl WriterOutput {
         Ok(false)
     }
 
-    /// The records without personal data, where that is asked for.
+    /// Returns the records, without personal data if redaction is on.
     fn redact<'a>(
         &mut self,
         body: &'a Bytes,

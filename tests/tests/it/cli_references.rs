@@ -94,14 +94,14 @@ fn a_reference_that_leads_nowhere_is_told_at_its_field_and_shows_no_secret() {
             "env:HEADWATER_TEST_UNSET",
             "refers to the environment variable \"HEADWATER_TEST_UNSET\", which is not set",
         ),
-        ("env:", "is a reference to nothing; write env:NAME"),
+        ("env:", "is a reference without a target; write env:NAME"),
         (
             "file:nowhere",
             "refers to the file \"nowhere\", which cannot be opened",
         ),
         ("file:binary", "\"binary\", which is not UTF-8 text"),
         ("file:large", "\"large\", which is far too large"),
-        ("file:", "is a reference to nothing; write file:PATH"),
+        ("file:", "is a reference without a target; write file:PATH"),
         (
             &format!("command:{noisy}"),
             "refers to the command \"sh\", which ended with status 3",
@@ -110,7 +110,10 @@ fn a_reference_that_leads_nowhere_is_told_at_its_field_and_shows_no_secret() {
             &format!("command:no-such-program-here {HIDDEN}"),
             "refers to the command \"no-such-program-here\", which cannot be started",
         ),
-        ("command:", "is a reference to nothing; write command:"),
+        (
+            "command:",
+            "is a reference without a target; write command:",
+        ),
         (
             &format!("command:sh '{HIDDEN}"),
             "is a command with a quote that is not closed",
@@ -275,7 +278,7 @@ fn a_command_gets_no_secret_of_the_environment_that_is_not_named() {
         ),
         (
             HIDDEN_PAIR,
-            "HEADWATER_COMMAND_ENV does not hold names parted by commas",
+            "HEADWATER_COMMAND_ENV is not a list of names separated by commas",
         ),
     ] {
         let ran = run_naming(names, folder.path(), &answer, &["check", ID]);

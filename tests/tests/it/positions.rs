@@ -359,7 +359,7 @@ async fn an_earlier_or_removed_start_reads_what_lies_between() {
                 dated.as_object_mut().unwrap().remove("start_date");
             }
             home.configure(&dated);
-            let explained = read.is_empty() || home.explained(to).contains("what lies between");
+            let explained = read.is_empty() || home.explained(to).contains("the range between");
             assert!(explained, "{}", home.explained(to));
             let receipt = home.complete(to, &["calls", "call_details", "scorecards"]);
             read.push(of(&receipt, "calls")["read"].as_u64().unwrap());

@@ -166,9 +166,12 @@ async fn a_partition_that_feeds_several_streams_costs_one_job() {
             "{stream}"
         );
     }
-    // Streams that are read apart share no partition, and a partition of another stream is told as that.
+    // Streams that are read separately share no partition, and the error names a partition of another stream.
     for (streams, says) in [
-        (&["forecast_entries", "audit_events"][..], "are read apart"),
+        (
+            &["forecast_entries", "audit_events"][..],
+            "are read separately",
+        ),
         (
             &["audit_events"],
             "the partition given with --partition is not one of audit_events",

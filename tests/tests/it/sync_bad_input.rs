@@ -329,7 +329,10 @@ async fn a_guarantee_that_cannot_be_had_is_refused_with_the_reason() {
     assert_eq!(place.sync(&of("sqlite:records.db")).code, Some(0));
     let ran = place.sync(&["--to", "sqlite:records.db", "--guarantee", "sometimes"]);
     assert_eq!(ran.code, Some(2), "{}", ran.all());
-    assert!(ran.err.contains("there is exactly-once and at-least-once"));
+    assert!(
+        ran.err
+            .contains("a guarantee is exactly-once or at-least-once")
+    );
 }
 
 /// The partitions of a stream, as the plan shows them.
@@ -386,7 +389,7 @@ async fn partitions_that_are_none_of_the_stream_are_refused() {
                 "--partition",
                 &calls,
             ],
-            "are read apart",
+            "are read separately",
         ),
         (
             vec!["--stream", "calls", "--partition", &older.to_string()],
@@ -661,7 +664,7 @@ async fn a_state_is_not_changed_by_what_cannot_be_done_to_it() {
             place.refuses(
                 &arguments,
                 4,
-                "the state knows nothing of \"tweets\"; it has calls",
+                "the state does not know \"tweets\"; it has calls",
             );
         }
     }

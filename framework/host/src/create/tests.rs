@@ -8,7 +8,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
-/// A folder that everybody may write to; none where this user cannot give files away.
+/// A folder that every user may write to; `None` where this user cannot give files away.
 fn everybodys() -> Option<tempfile::TempDir> {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
@@ -96,7 +96,7 @@ fn what_a_stranger_put_where_everybody_writes_is_refused() {
     assert!(!at("folder/below").exists());
     assert_eq!(fs::read_to_string(at("mine")).unwrap(), "mine");
     assert_eq!(fs::read_to_string(at("file")).unwrap(), "");
-    // Where only the owner of a folder writes, what stands there is no trap.
+    // Where only the owner of a folder writes, a file of a stranger is no trap.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for name in ["link", "file"] {
         open_or_make(&at(name), Access::OWNER).unwrap();

@@ -1,4 +1,4 @@
-//! What earlier runs saw, kept with the state.
+//! The baseline of earlier runs, stored with the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,27 +9,27 @@ use super::{
     types::JsonType,
 };
 
-/// The most drift that is remembered. What is beyond is told as new again.
-const MAX_TOLD: usize = 2_000;
+/// Maximum number of remembered drift events. Any more are reported as new again.
+const MAX_REPORTED: usize = 2_000;
 
-/// Objects of earlier runs that a field must have been in, all of them, before it is missed. With fewer, an optional
-/// field would be missed by chance.
+/// Number of objects in earlier runs, all with a field, before the field counts as expected. With fewer, an optional field
+/// would count by chance.
 const ENOUGH: u64 = 20;
 
-/// What earlier runs saw of a stream: paths and counts, never a value.
+/// The paths and counts that earlier runs saw of a stream, never a value.
 ///
-/// It grows with the schema and with the drift that was told, both of which are bounded.
+/// It grows with the schema and with the reported drift, both of which are bounded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
-    /// Drift that was told.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    told: BTreeSet<ReportedDrift>,
-    /// How many objects were looked at, by path.
+    /// Drift that was reported.
+    #[serde(default, rename = "told", skip_serializing_if = "BTreeSet::is_empty")]
+    reported: BTreeSet<ReportedDrift>,
+    /// The number of compared objects, by path.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     objects: BTreeMap<String, u64>,
-    /// Fields that every object had which could have them, by path. Those that a whole run was without stay, so that
-    /// they go on being missed.
+    /// Fields that every possible object had, by path. A field that is missing from a whole run stays, so that later runs
+    /// report it, too.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     always: BTreeSet<String>,
 }
@@ -54,31 +54,31 @@ impl ReportedDrift {
 }
 
 impl Baseline {
-    /// Whether this drift was told.
+    /// Whether this drift was reported.
     pub(super) fn knows(&self, event: &DriftEvent) -> bool {
-        self.told.contains(&ReportedDrift::of(event))
+        self.reported.contains(&ReportedDrift::of(event))
     }
 
-    /// Remembers that drift was told.
-    pub(super) fn tell(&mut self, event: &DriftEvent) {
-        if self.told.len() < MAX_TOLD {
-            self.told.insert(ReportedDrift::of(event));
+    /// Remembers reported drift.
+    pub(super) fn add_reported(&mut self, event: &DriftEvent) {
+        if self.reported.len() < MAX_REPORTED {
+            self.reported.insert(ReportedDrift::of(event));
         }
     }
 
     /// Whether the names in an object were found to be data.
     pub(super) fn has_many_new_fields(&self, object: &str) -> bool {
         let kind = DriftKind::ManyNewFields;
-        let is_it = |told: &ReportedDrift| told.kind == kind && told.path == object;
-        self.told.iter().any(is_it)
+        let is_it = |one: &ReportedDrift| one.kind == kind && one.path == object;
+        self.reported.iter().any(is_it)
     }
 
-    /// Whether a field of an object should be there, going by earlier runs.
+    /// Whether earlier runs make a field of an object expected.
     pub(super) fn expects(&self, field: &str, object: &str) -> bool {
         self.always.contains(field) && self.objects.get(object).is_some_and(|seen| *seen >= ENOUGH)
     }
 
-    /// Takes in how many objects of a run had a field, out of how many. To be called before [`Baseline::add_objects`].
+    /// Adds the number of objects of a run that had a field, out of `objects`. Call it before [`Baseline::add_objects`].
     pub(super) fn add_field(&mut self, field: &str, object: &str, had: u64, objects: u64) {
         let is_first = !self.objects.contains_key(object);
         if had == objects && is_first {
@@ -88,7 +88,7 @@ impl Baseline {
         }
     }
 
-    /// Takes in how many objects a run looked at.
+    /// Adds the number of objects that a run compared.
     pub(super) fn add_objects(&mut self, object: &str, count: u64) {
         *self.objects.entry(object.to_owned()).or_default() += count;
     }

@@ -17,18 +17,18 @@ use crate::{
     jsonl::push_line,
 };
 
-/// Written to the file at once.
+/// Bytes per write to the file.
 const BUFFER: usize = 128 << 10;
-/// Read at once when the end of the last whole line is looked for.
+/// Bytes per read in the search for the last whole line.
 const CHUNK: u64 = 8 << 10;
-/// How every line begins.
+/// The beginning of every line.
 const BEGINNING: &[u8] = b"{\"stream\":";
 
 /// A file of JSON lines, `{"stream":…,"reason":{"kind":…,"field":…},"record":…}`, that grows from run to run.
 ///
-/// A record keeps its bytes, line breaks between its tokens left out. What is no JSON is there as the text `not_json`
-/// in place of the record. The file is opened with the first record that is rejected, and is for its owner only
-/// unless [`Access::of_records`] says otherwise. Under redaction, records have to be redacted before they come here, as before they go to a sink.
+/// A record keeps its bytes, line breaks between its tokens left out. A record that is not JSON becomes the text
+/// `not_json`. The first rejected record opens the file, which is for its owner only unless [`Access::of_records`] says
+/// otherwise. Under redaction, records have to be redacted before they come here, as before they go to a sink.
 #[derive(Debug)]
 pub struct DeadLetters {
     path: PathBuf,
@@ -44,7 +44,7 @@ struct Output {
 }
 
 impl DeadLetters {
-    /// Will use this file, which is made where it is missing. Nothing is opened yet.
+    /// Will use this file, and make it if it is missing. Opens nothing yet.
     pub fn new(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path).map_err(|error| failed(path, &error))?;
         Ok(Self { path, output: None })
@@ -55,8 +55,8 @@ impl DeadLetters {
         &self.path
     }
 
-    /// Goes back to the length that a state vouches for. A shorter or missing file was taken away by its reader: what
-    /// is new goes on at its end.
+    /// Goes back to the length that a state vouches for. A shorter or missing file was taken away by its reader: new lines
+    /// go to its end.
     pub fn restore(&mut self, vouched: u64) -> Result<()> {
         let is_there = self.path.try_exists();
         if is_there.map_err(|error| failed(&self.path, &error))? {
@@ -88,7 +88,7 @@ impl DeadLetters {
         flushed.map_err(|error| failed(&self.path, &error))
     }
 
-    /// The length that a state can vouch for after [`DeadLetters::commit`]; none if the file was not needed so far.
+    /// The length that a state can vouch for after [`DeadLetters::commit`]; `None` if the file was not needed so far.
     pub fn position(&self) -> Option<u64> {
         self.output.as_ref().map(|output| output.written)
     }
@@ -96,7 +96,7 @@ impl DeadLetters {
     fn open(&self, vouched: Option<u64>) -> Result<Output> {
         let fail = |error: io::Error| failed(&self.path, &error);
         let file = Access::of_records().and_then(|access| open_or_make(&self.path, access));
-        // Held until the process ends, however it ends. Two runs would cut each other's lines.
+        // Locked until the process ends, however it ends. Two runs would cut each other's lines.
         let locked = file.and_then(Locked::take).map_err(fail)?;
         let Some(mut file) = locked else {
             return Err(busy(self.path.display(), None));
@@ -106,14 +106,14 @@ impl DeadLetters {
         let whole = end_of_whole_lines(&mut file, length).map_err(fail)?;
         let Some(whole) = whole else {
             let text = format!(
-                "{} holds something else than rejected records; choose another file for them",
+                "{} does not hold rejected records; choose another file for them",
                 self.path.display()
             );
             return Err(Error::new(Kind::ConfigInvalid, text));
         };
         let cut = file.set_len(whole);
-        let placed = cut.and_then(|()| file.seek(SeekFrom::Start(whole)));
-        placed.map_err(fail)?;
+        let moved = cut.and_then(|()| file.seek(SeekFrom::Start(whole)));
+        moved.map_err(fail)?;
         let folder = self.path.parent();
         folder.map_or(Ok(()), make_names_durable).map_err(fail)?;
         Ok(Output {
@@ -130,7 +130,7 @@ impl Output {
         serde_json::to_writer(&mut self.buffer, stream)?;
         self.buffer.extend_from_slice(b",\"reason\":");
         serde_json::to_writer(&mut self.buffer, reason)?;
-        // The watch does not look into everything, and a line that is no JSON would spoil the file for its readers.
+        // The watch does not check all syntax, and a line that is not JSON would spoil the file for its readers.
         if serde_json::from_slice::<&RawValue>(record).is_ok() {
             self.buffer.extend_from_slice(b",\"record\":");
             push_line(&mut self.buffer, record);
@@ -154,8 +154,8 @@ impl Output {
     }
 }
 
-/// Where the last whole line before a place ends: a crash may have left half of one. None if what follows is not the
-/// beginning of a line of ours, which then is somebody else's to cut.
+/// The end of the last whole line before `length`: a crash may have left half of one. `None` if the rest is not the
+/// beginning of a line of ours; the file then belongs to another writer and is not cut.
 fn end_of_whole_lines(file: &mut File, length: u64) -> io::Result<Option<u64>> {
     let mut chunk = Vec::new();
     let mut end = length;
@@ -165,8 +165,8 @@ fn end_of_whole_lines(file: &mut File, length: u64) -> io::Result<Option<u64>> {
         }
         let start = end.saturating_sub(CHUNK);
         read_range(file, start, end, &mut chunk)?;
-        if let Some(place) = memrchr(b'\n', &chunk) {
-            break start + place as u64 + 1;
+        if let Some(index) = memrchr(b'\n', &chunk) {
+            break start + index as u64 + 1;
         }
         end = start;
     };
@@ -179,7 +179,7 @@ fn end_of_whole_lines(file: &mut File, length: u64) -> io::Result<Option<u64>> {
     Ok(BEGINNING.starts_with(&chunk).then_some(whole))
 }
 
-/// The bytes of a file between two places.
+/// The bytes of a file between two offsets.
 fn read_range(file: &mut File, start: u64, end: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.clear();
     file.seek(SeekFrom::Start(start))?;
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), LINE.repeat(2));
         drop(letters);
 
-        // Its reader took it away: what is new begins a new one.
+        // Its reader took it away: new lines begin a new file.
         fs::remove_file(&path).unwrap();
         let mut letters = DeadLetters::new(&path).unwrap();
         letters.restore(vouched).unwrap();

@@ -1,4 +1,4 @@
-//! What is told of drift: kinds, places and counts, never a value.
+//! Reports of drift: kinds, paths and counts, never a value.
 
 use std::fmt;
 
@@ -12,24 +12,24 @@ use super::types::JsonType;
 pub enum DriftKind {
     /// A field that the schema does not name.
     NewField,
-    /// An object with so many fields that the schema does not name that their names look like data.
+    /// An object with many fields that the schema does not name: their names look like data.
     ManyNewFields,
-    /// Fields that the schema does not name, beyond those that are told one by one. Its path is the record's.
+    /// More fields that the schema does not name than are reported one by one. Its path is the record's.
     TooMany,
-    /// A field that the schema requires is not there, or one that every earlier object had is in none of this run.
+    /// A field that the schema requires is missing, or this run has no object with a field that every earlier one had.
     MissingField,
     /// A value of a type that the schema does not have.
     Widened,
-    /// Null where the schema does not have it.
+    /// Null where the schema does not allow it.
     NewlyNull,
-    /// A value that is not among those that the schema lists.
+    /// A value that the schema does not list.
     NewEnumMember,
-    /// A record that is something else than a JSON object, or no JSON at all.
+    /// A record that is not a JSON object, or not JSON.
     NotAnObject,
 }
 
 impl DriftKind {
-    /// The name that is written.
+    /// The name in output.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NewField => "new_field",
@@ -63,21 +63,21 @@ impl fmt::Display for DriftKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DriftEvent {
-    /// How.
+    /// The kind of difference.
     pub kind: DriftKind,
-    /// Where: `crm_info.account_id`, `participants[].email`. Empty for the record itself.
+    /// The field: `crm_info.account_id`, `participants[].email`. Empty for the record itself.
     pub path: String,
-    /// The types that the schema has there, if the difference is one of type.
+    /// The types in the schema, if the difference is one of type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<JsonType>,
-    /// The type that was seen, if the difference is one of type.
+    /// The type in the record, if the difference is one of type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saw: Option<JsonType>,
-    /// How often: a field in a list may differ many times in a record.
+    /// The number of times: a field in a list may differ many times in a record.
     pub count: u64,
     /// The first record with it, counted from 1 in the order of this run.
     pub first_record: u64,
-    /// Whether an earlier run told it already.
+    /// Whether an earlier run has reported it.
     pub is_known: bool,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for DriftEvent {
         match self.kind {
             DriftKind::NewField => write!(f, "{path} is a new field"),
             DriftKind::ManyNewFields => write!(f, "{path} has new fields of many names"),
-            DriftKind::TooMany => f.write_str("there are more new fields than are told"),
+            DriftKind::TooMany => f.write_str("there are more new fields than are reported"),
             DriftKind::MissingField => write!(f, "{path} is missing"),
             DriftKind::Widened | DriftKind::NewlyNull => {
                 let expected: Vec<&str> = self.expected.iter().map(|one| one.name()).collect();

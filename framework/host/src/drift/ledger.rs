@@ -1,4 +1,4 @@
-//! What the records of a run had, counted by place.
+//! Counts of the fields in the records of a run, by schema node.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,36 +15,36 @@ use super::{
 };
 use crate::json::join;
 
-/// Fields that the schema does not name, in all objects of a stream. Beyond, they are counted together.
+/// Maximum number of fields that the schema does not name, in all objects of a stream. Any more are counted together.
 const MAX_NEW_FIELDS: usize = 1_000;
-/// Fields that the schema does not name, in one object. Beyond, their names are taken for data and not shown.
+/// The same in one object. Any more, and their names are taken for data and not shown.
 const MAX_NEW_SIBLINGS: usize = 50;
 /// Characters of a name that are shown.
 const LONGEST_NAME: usize = 100;
-/// Bytes of a name that are kept: as many as the characters that are shown can take.
+/// Bytes of a name that are stored: enough for the characters that are shown.
 const LONGEST_KEY: usize = LONGEST_NAME * 4;
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// Records looked at.
+    /// Records compared.
     pub(super) records: u64,
     /// By node.
-    places: Vec<NodeCounts>,
+    nodes: Vec<NodeCounts>,
     drift: BTreeMap<(NodeId, DriftKind, Option<JsonType>), Tally>,
     new_fields: usize,
 }
 
-/// What was seen at a node.
+/// Counts at a node.
 #[derive(Debug, Default)]
 struct NodeCounts {
-    /// Objects that stood here and were looked into, and the first record with one.
+    /// Compared objects at this node, and the first record with one.
     objects: Tally,
-    /// How many of the objects around it had this field.
+    /// The number of parent objects with this field.
     had: u64,
-    /// The last of them, so that a name which an object has twice counts once.
+    /// The last of them, so that a repeated name in an object counts once.
     last_had: u64,
-    /// The field that the last object here began with, and the one that this field was followed by. Services keep the order
-    /// of their fields, which saves most searches.
+    /// The first field of the last object here, and the field after this one. Services keep the order of their fields,
+    /// which saves most searches.
     began_with: Option<NodeId>,
     followed_by: Option<NodeId>,
     /// Fields that the schema does not name, by name.
@@ -53,7 +53,7 @@ struct NodeCounts {
     many_new_fields: Option<Tally>,
 }
 
-/// How often, and the first record.
+/// A count, and the first record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     count: u64,
@@ -68,7 +68,7 @@ impl Tally {
         self.count += 1;
     }
 
-    /// Both together.
+    /// The sum of both.
     fn with(self, other: Self) -> Self {
         if self.count == 0 {
             return other;
@@ -94,53 +94,53 @@ impl Tally {
 
 impl Ledger {
     pub(super) fn new(plan: &Plan, earlier: &Baseline) -> Self {
-        let places = plan.nodes.iter().map(|node| NodeCounts {
+        let nodes = plan.nodes.iter().map(|node| NodeCounts {
             many_new_fields: earlier.has_many_new_fields(&node.path).then(Tally::default),
             ..NodeCounts::default()
         });
         Self {
             records: 0,
-            places: places.collect(),
+            nodes: nodes.collect(),
             drift: BTreeMap::new(),
             new_fields: 0,
         }
     }
 
-    /// Counts an object and gives its number among those at this node.
+    /// Counts an object and returns its number among those at this node.
     pub(super) fn open(&mut self, object: NodeId) -> u64 {
-        let objects = &mut self.places[object].objects;
+        let objects = &mut self.nodes[object].objects;
         objects.add(self.records);
         objects.count
     }
 
-    /// The field that is likely to come after another one of an object, or first in it.
+    /// The likely field after another one of an object, or its likely first field.
     pub(super) fn likely(&self, object: NodeId, after: Option<NodeId>) -> Option<NodeId> {
         match after {
-            Some(field) => self.places[field].followed_by,
-            None => self.places[object].began_with,
+            Some(field) => self.nodes[field].followed_by,
+            None => self.nodes[object].began_with,
         }
     }
 
-    /// Remembers the field that came after another one of an object, or first in it.
+    /// Remembers the field after another one of an object, or its first field.
     pub(super) fn follows(&mut self, object: NodeId, after: Option<NodeId>, field: NodeId) {
         match after {
-            Some(after) => self.places[after].followed_by = Some(field),
-            None => self.places[object].began_with = Some(field),
+            Some(after) => self.nodes[after].followed_by = Some(field),
+            None => self.nodes[object].began_with = Some(field),
         }
     }
 
     /// Counts a field of the object with this number.
     pub(super) fn has(&mut self, field: NodeId, number: u64) {
-        let place = &mut self.places[field];
-        if place.last_had != number {
-            place.last_had = number;
-            place.had += 1;
+        let counts = &mut self.nodes[field];
+        if counts.last_had != number {
+            counts.last_had = number;
+            counts.had += 1;
         }
     }
 
     /// Whether the object with this number had a field.
     pub(super) fn had(&self, field: NodeId, number: u64) -> bool {
-        self.places[field].last_had == number
+        self.nodes[field].last_had == number
     }
 
     /// Counts drift.
@@ -152,21 +152,21 @@ impl Ledger {
     /// Counts a field that the schema does not name.
     pub(super) fn has_new(&mut self, object: NodeId, name: &[u8]) {
         let record = self.records;
-        let place = &mut self.places[object];
-        if let Some(many) = &mut place.many_new_fields {
+        let counts = &mut self.nodes[object];
+        if let Some(many) = &mut counts.many_new_fields {
             many.add(record);
             return;
         }
         let name = &name[..name.len().min(LONGEST_KEY)];
-        if let Some(known) = place.new_fields.get_mut(name) {
+        if let Some(known) = counts.new_fields.get_mut(name) {
             known.add(record);
             return;
         }
-        if place.new_fields.len() == MAX_NEW_SIBLINGS {
-            let siblings = mem::take(&mut place.new_fields);
+        if counts.new_fields.len() == MAX_NEW_SIBLINGS {
+            let siblings = mem::take(&mut counts.new_fields);
             let mut many = siblings.into_values().fold(Tally::default(), Tally::with);
             many.add(record);
-            place.many_new_fields = Some(many);
+            counts.many_new_fields = Some(many);
             self.new_fields -= MAX_NEW_SIBLINGS;
             return;
         }
@@ -177,7 +177,7 @@ impl Ledger {
         self.new_fields += 1;
         let mut new = Tally::default();
         new.add(record);
-        place.new_fields.insert(name.into(), new);
+        counts.new_fields.insert(name.into(), new);
     }
 
     /// All drift so far, by path.
@@ -192,22 +192,22 @@ impl Ledger {
             }
             events.push(event);
         }
-        for (node, place) in plan.nodes.iter().zip(&self.places) {
-            for (name, seen) in &place.new_fields {
+        for (node, counts) in plan.nodes.iter().zip(&self.nodes) {
+            for (name, seen) in &counts.new_fields {
                 let path = join(&node.path, &shown(name));
                 events.push(seen.event(DriftKind::NewField, path));
             }
-            if let Some(many) = place.many_new_fields.filter(|many| many.count > 0) {
+            if let Some(many) = counts.many_new_fields.filter(|many| many.count > 0) {
                 events.push(many.event(DriftKind::ManyNewFields, node.path.clone()));
             }
             for field in node.fields() {
                 let path = &plan.nodes[field].path;
-                let is_told = self
+                let is_reported = self
                     .drift
                     .contains_key(&(field, DriftKind::MissingField, None));
-                let is_gone = place.objects.count > 0 && self.places[field].had == 0;
-                if is_gone && !is_told && earlier.expects(path, &node.path) {
-                    events.push(place.objects.event(DriftKind::MissingField, path.clone()));
+                let is_gone = counts.objects.count > 0 && self.nodes[field].had == 0;
+                if is_gone && !is_reported && earlier.expects(path, &node.path) {
+                    events.push(counts.objects.event(DriftKind::MissingField, path.clone()));
                 }
             }
         }
@@ -218,20 +218,20 @@ impl Ledger {
         events
     }
 
-    /// What a later run has to know: what an earlier one did, and this one.
+    /// The baseline for later runs: the earlier one and this run's counts.
     pub(super) fn baseline(&self, plan: &Plan, earlier: &Baseline) -> Baseline {
         let mut baseline = earlier.clone();
         for event in self.events(plan, earlier) {
-            baseline.tell(&event);
+            baseline.add_reported(&event);
         }
-        for (node, place) in plan.nodes.iter().zip(&self.places) {
-            let objects = place.objects.count;
+        for (node, counts) in plan.nodes.iter().zip(&self.nodes) {
+            let objects = counts.objects.count;
             if objects == 0 || !node.has_fields() {
                 continue;
             }
             for field in node.fields() {
                 let path = &plan.nodes[field].path;
-                baseline.add_field(path, &node.path, self.places[field].had, objects);
+                baseline.add_field(path, &node.path, self.nodes[field].had, objects);
             }
             baseline.add_objects(&node.path, objects);
         }
@@ -239,7 +239,7 @@ impl Ledger {
     }
 }
 
-/// A name as it may be shown. A service could send names of any length, and such that move a terminal's cursor.
+/// A name that is safe to show. A service could send names of any length, or with characters that move a terminal's cursor.
 fn shown(name: &[u8]) -> String {
     let mut shown = String::new();
     for character in String::from_utf8_lossy(name).chars().take(LONGEST_NAME) {

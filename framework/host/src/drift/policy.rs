@@ -1,13 +1,13 @@
-//! What happens to records that drift.
+//! Policies for records that drift.
 
 use std::{fmt, str::FromStr};
 
 use headwater_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
-/// What happens to a record that breaks what its schema declares: a value of another type, null where there is none, a
-/// required field that is missing, something that is no object. New fields and new members of an enum break nothing
-/// and pass under every policy.
+/// The policy for a record that breaks its schema: a value of another type, null where the schema has none, a missing
+/// required field, a record that is not an object. New fields and new members of an enum break nothing and pass under
+/// every policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftPolicy {
@@ -23,7 +23,7 @@ pub enum DriftPolicy {
 impl DriftPolicy {
     const ALL: [Self; 3] = [Self::Accept, Self::Reject, Self::Stop];
 
-    /// The name that is written.
+    /// The name in input and output.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -55,14 +55,14 @@ impl FromStr for DriftPolicy {
 /// A policy for one stream or for all, written `STREAM=reject` or `reject`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriftRule {
-    /// The stream it is for; all of them if there is none.
+    /// The stream of the rule; `None` means all.
     pub stream: Option<String>,
     /// The policy.
     pub policy: DriftPolicy,
 }
 
 impl DriftRule {
-    /// The policy of a stream: the last rule that names it, else the last one for all, else to accept.
+    /// The policy of a stream: the last rule that names it, else the last rule for all, else accept.
     pub fn policy_of(rules: &[Self], stream: &str) -> DriftPolicy {
         let last = |wanted: Option<&str>| {
             let mut rules = rules.iter().rev();

@@ -1,4 +1,4 @@
-//! Drift of each kind, and what each policy makes of it.
+//! Drift of each kind under each policy.
 
 use headwater_core::{Kind, StreamSpec};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn spec(schema: fn() -> Value) -> StreamSpec {
     }
 }
 
-/// What schemars makes of a record type, and what else JSON Schema can say.
+/// A schema as schemars generates it from a record type, with more of JSON Schema added.
 fn calls() -> Value {
     json!({
         "type": "object",
@@ -59,8 +59,8 @@ fn watch(policy: DriftPolicy) -> DriftWatch {
     DriftWatch::new(&spec(calls), policy, None)
 }
 
-/// What these records drift by, as `kind path count first`.
-fn told(records: &[&str]) -> Vec<String> {
+/// The drift of these records, as `kind path count first`.
+fn reported(records: &[&str]) -> Vec<String> {
     let mut watch = watch(DriftPolicy::Accept);
     for record in records {
         assert_eq!(watch.observe(record.as_bytes()).unwrap(), Verdict::Keep);
@@ -83,7 +83,7 @@ fn lines(watch: &DriftWatch) -> Vec<String> {
     events.iter().map(line).collect()
 }
 
-/// A record that is as its schema says, in which everything is filled.
+/// A valid record with every field filled.
 fn valid() -> Value {
     json!({
         "id": "1",
@@ -107,14 +107,14 @@ fn valid() -> Value {
 #[test]
 fn a_record_that_is_as_its_schema_says_does_not_drift() {
     let nothing: [String; 0] = [];
-    assert_eq!(told(&[&valid().to_string()]), nothing);
+    assert_eq!(reported(&[&valid().to_string()]), nothing);
     let spellings = [
         r#" { "i\u0064" : "1" , "status":"DONE" , "length" : 572.0, "ratio":5 } "#,
         r#"{"id":"1","status":"D\u004fNE","length":null,"crm_info":null,"side":null,"participants":null}"#,
         r#"{"id":"1","score":"3","participants":[],"crm_info":{},"length":1e3,"labels":{"é":"b"},"anything":null}"#,
         r#"{"id":"1","crm_info":{"parent":{"any":"depth"}},"settings":{"free":[1,{"x":2}]},"anything":2.5}"#,
     ];
-    assert_eq!(told(&spellings), nothing);
+    assert_eq!(reported(&spellings), nothing);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn each_kind_is_told_with_its_place_and_count_and_no_value() {
         (r#"{"id":"1","length":NaN}"#, "not_an_object  1 2"),
     ] {
         assert_eq!(
-            told(&[&valid().to_string(), record]),
+            reported(&[&valid().to_string(), record]),
             [expected],
             "{record}"
         );
@@ -216,7 +216,7 @@ fn kinds_and_types_are_written_by_their_names() {
     }
 }
 
-/// What a policy makes of a record: kept, rejected for a reason, or the text of the error.
+/// The result of a policy for a record: kept, rejected for a reason, or the text of the error.
 fn judged(policy: DriftPolicy, record: &str) -> String {
     match watch(policy).observe(record.as_bytes()) {
         Ok(Verdict::Keep) => "kept".to_owned(),
@@ -270,7 +270,7 @@ fn names_that_look_like_data_are_told_once_for_their_object() {
     let fields: Vec<String> = (0..51).map(|id| format!("\"id{id}\":1")).collect();
     let fifty = format!("{{\"id\":\"1\",{}}}", fields[..50].join(","));
     let one_more = format!("{{\"id\":\"1\",{}}}", fields[50]);
-    assert_eq!(told(&[&fifty]).len(), 50);
+    assert_eq!(reported(&[&fifty]).len(), 50);
     let mut watch = watch(DriftPolicy::Accept);
     for record in ["{\"id\":\"1\"}", &fifty, &one_more, &one_more] {
         watch.observe(record.as_bytes()).unwrap();
@@ -289,16 +289,16 @@ fn names_that_look_like_data_are_told_once_for_their_object() {
 #[test]
 fn new_fields_beyond_a_thousand_are_counted_together() {
     fn schema() -> Value {
-        let places = (0..30).map(|place| {
+        let nodes = (0..30).map(|node| {
             let inner = json!({ "properties": { "a": {} } });
-            (format!("place{place}"), inner)
+            (format!("node{node}"), inner)
         });
-        json!({ "properties": places.collect::<serde_json::Map<_, _>>() })
+        json!({ "properties": nodes.collect::<serde_json::Map<_, _>>() })
     }
     let mut watch = DriftWatch::new(&spec(schema), DriftPolicy::Accept, None);
-    for place in 0..30 {
+    for node in 0..30 {
         let fields: Vec<String> = (0..40).map(|id| format!("\"new{id}\":1")).collect();
-        let record = format!("{{\"place{place}\":{{{}}}}}", fields.join(","));
+        let record = format!("{{\"node{node}\":{{{}}}}}", fields.join(","));
         watch.observe(record.as_bytes()).unwrap();
     }
     let events = watch.report();
@@ -311,12 +311,12 @@ fn new_fields_beyond_a_thousand_are_counted_together() {
 #[test]
 fn a_new_name_is_cut_and_cannot_move_a_cursor() {
     let name = format!("\\u001b[2J{}", "é".repeat(500));
-    let told = told(&[&format!("{{\"id\":\"1\",\"{name}\":1}}")]);
+    let lines = reported(&[&format!("{{\"id\":\"1\",\"{name}\":1}}")]);
     let expected = format!("new_field \\u{{1b}}[2J{} 1 1", "é".repeat(96));
-    assert_eq!(told, [expected]);
+    assert_eq!(lines, [expected]);
 }
 
-/// Runs over these records, each run with what the one before left, and gives the last one's events.
+/// Runs over these records, each with the baseline of the one before, and returns the events of the last run.
 fn runs(runs: &[Vec<String>]) -> Vec<DriftEvent> {
     let mut earlier: Option<Baseline> = None;
     let mut events = Vec::new();
@@ -360,7 +360,7 @@ fn drift_is_new_once_and_known_later() {
 fn a_field_that_was_always_there_is_missed_when_a_whole_run_is_without_it() {
     let with = r#"{"id":"1","title":"x","crm_info":{"account_id":null}}"#;
     let without = r#"{"id":"1","crm_info":{}}"#;
-    let told = |all: &[Vec<String>]| -> Vec<String> {
+    let reported = |all: &[Vec<String>]| -> Vec<String> {
         let events = runs(all);
         let line = |event: &DriftEvent| {
             format!(
@@ -373,43 +373,46 @@ fn a_field_that_was_always_there_is_missed_when_a_whole_run_is_without_it() {
     let always = times(30, with);
     let nothing: [&str; 0] = [];
     assert_eq!(
-        told(&[always.clone(), times(3, without)]),
+        reported(&[always.clone(), times(3, without)]),
         [
             "missing_field crm_info.account_id 3 false",
             "missing_field title 3 false"
         ]
     );
-    // It goes on being missed, as something known, and is no longer missed when it is back.
+    // The field stays missing, as known drift, until it is back.
     assert_eq!(
-        told(&[always.clone(), times(3, without), times(2, without)]),
+        reported(&[always.clone(), times(3, without), times(2, without)]),
         [
             "missing_field crm_info.account_id 2 true",
             "missing_field title 2 true"
         ]
     );
     assert_eq!(
-        told(&[always.clone(), times(3, without), times(2, with)]),
+        reported(&[always.clone(), times(3, without), times(2, with)]),
         nothing
     );
-    // Where the object around it is missing, that is what is told.
+    // If its parent is missing, the report names the parent.
     assert_eq!(
-        told(&[always.clone(), times(1, r#"{"id":"1"}"#)]),
+        reported(&[always.clone(), times(1, r#"{"id":"1"}"#)]),
         [
             "missing_field crm_info 1 false",
             "missing_field title 1 false"
         ]
     );
-    // A run that has it in some records shows that it is optional, and so does one before.
+    // A run with the field in some records shows that it is optional, and so does an earlier one.
     let some = [times(1, with), times(1, without)].concat();
-    assert_eq!(told(&[always.clone(), some.clone()]), nothing);
+    assert_eq!(reported(&[always.clone(), some.clone()]), nothing);
     assert_eq!(
-        told(&[always.clone(), some.clone(), times(3, without)]),
+        reported(&[always.clone(), some.clone(), times(3, without)]),
         nothing
     );
-    assert_eq!(told(&[some, always.clone(), times(3, without)]), nothing);
+    assert_eq!(
+        reported(&[some, always.clone(), times(3, without)]),
+        nothing
+    );
     // A few records prove nothing, nor does a run without any.
-    assert_eq!(told(&[times(2, with), times(3, without)]), nothing);
-    assert_eq!(told(&[always, Vec::new()]), nothing);
+    assert_eq!(reported(&[times(2, with), times(3, without)]), nothing);
+    assert_eq!(reported(&[always, Vec::new()]), nothing);
 }
 
 #[test]
@@ -452,17 +455,17 @@ fn compositions_and_tags_are_followed() {
 fn nesting_has_no_limit() {
     let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
     let record = format!("{{\"id\":\"1\",\"anything\":{deep},\"new\":{deep}}}");
-    assert_eq!(told(&[&record]), ["new_field new 1 1"]);
+    assert_eq!(reported(&[&record]), ["new_field new 1 1"]);
 }
 
-/// A valid record is changed at one random place; the event that comes out is known from the change.
+/// A valid record is changed at one random node; the expected event follows from the change.
 #[test]
 fn a_random_change_of_a_valid_record_is_told_as_what_it_is() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     // Pointer, path, whether it is required, whether it may be null, and a value of another type.
-    let places = [
+    let nodes = [
         ("/id", "id", true, false, json!(1)),
         ("/title", "title", false, true, json!(["x"])),
         ("/length", "length", false, true, json!("12")),
@@ -501,8 +504,7 @@ fn a_random_change_of_a_valid_record_is_told_as_what_it_is() {
         ("/score", "score", false, false, json!(false)),
     ];
     for _ in 0..2000 {
-        let (pointer, path, is_required, is_nullable, other) =
-            &places[random.usize(..places.len())];
+        let (pointer, path, is_required, is_nullable, other) = &nodes[random.usize(..nodes.len())];
         let (around, name) = pointer.rsplit_once('/').unwrap();
         let (path_around, _) = path.rsplit_once('.').unwrap_or(("", path));
         let mut record = valid();
@@ -522,28 +524,29 @@ fn a_random_change_of_a_valid_record_is_told_as_what_it_is() {
                 };
                 let new = format!("new{}", random.u8(..));
                 let new_path = crate::json::join(path_around, &new);
-                let told_new = format!("new_field {new_path} 1 1");
-                let told_missing = format!("missing_field {path} 1 1");
+                let new_line = format!("new_field {new_path} 1 1");
+                let missing_line = format!("missing_field {path} 1 1");
                 match choice {
                     2 => {
                         object.insert(new, json!({ "deep": [1, "x"] }));
-                        Some(told_new)
+                        Some(new_line)
                     }
                     3 => {
                         object.remove(name);
-                        is_required.then_some(told_missing)
+                        is_required.then_some(missing_line)
                     }
                     _ => {
                         let value = object.remove(name).unwrap();
                         object.insert(new, value);
-                        let mut told = vec![(new_path, told_new)];
+                        let mut expected = vec![(new_path, new_line)];
                         if *is_required {
-                            told.push(((*path).to_owned(), told_missing));
+                            expected.push(((*path).to_owned(), missing_line));
                         }
-                        told.sort();
+                        expected.sort();
                         Some(
-                            told.into_iter()
-                                .map(|(_, told)| told)
+                            expected
+                                .into_iter()
+                                .map(|(_, line)| line)
                                 .collect::<Vec<_>>()
                                 .join(", "),
                         )
@@ -557,7 +560,7 @@ fn a_random_change_of_a_valid_record_is_told_as_what_it_is() {
             serde_json::to_string_pretty(&record).unwrap()
         };
         assert_eq!(
-            told(&[&record]).join(", "),
+            reported(&[&record]).join(", "),
             expected.unwrap_or_default(),
             "{record}"
         );

@@ -15,7 +15,7 @@ pub enum JsonType {
     Boolean,
     /// A number without a fraction.
     Integer,
-    /// Any number; seen in a record, one with a fraction.
+    /// Any number; in a record, one with a fraction.
     Number,
     /// A text.
     String,
@@ -62,8 +62,8 @@ impl JsonType {
         }
     }
 
-    /// The type of a number, a truth value or null in a record. A number with a fraction of zero is an integer, as
-    /// JSON Schema has it; where any number will do, that is not looked into.
+    /// The type of a number, a truth value or null in a record. A number with a fraction of zero is an integer, as in JSON
+    /// Schema; where any number is allowed, this check is skipped.
     pub(super) fn of_token(token: &[u8], is_any_number: bool) -> Self {
         match token {
             b"null" => Self::Null,
@@ -110,7 +110,7 @@ pub(super) struct Types(u8);
 impl Types {
     pub(super) const ANY: Self = Self(0b111_1111);
 
-    /// What `type` says in a schema. A name that JSON Schema does not have says nothing.
+    /// The types of `type` in a schema. An unknown name means any type.
     pub(super) fn named(names: &Value) -> Self {
         let one = |name: &Value| {
             let known = JsonType::ALL.into_iter().find(|known| name == known.name());
@@ -149,7 +149,7 @@ impl Types {
         Self(self.0 | other.0)
     }
 
-    /// The types by name, null last: it is what everybody forgets, and reads best there.
+    /// The types by name, null last: readers often forget it, and it reads best there.
     pub(super) fn list(self) -> Vec<JsonType> {
         let is_listed = |one: &JsonType| {
             self.has(*one) && !(*one == JsonType::Integer && self.has(JsonType::Number))

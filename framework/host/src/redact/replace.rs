@@ -1,4 +1,4 @@
-//! What stands in place of a value.
+//! Replacements of values.
 
 use headwater_core::DataClass;
 use hmac::{Hmac, KeyInit, Mac};
@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 /// Makes pseudonyms: the same for the same value, in every stream and every run.
 #[derive(Clone, Debug)]
 pub(super) enum Pseudonyms {
-    /// SHA-256. Whoever has a list of likely values can compute theirs and compare.
+    /// SHA-256. An attacker with a list of likely values can compute theirs and compare.
     Plain,
-    /// HMAC-SHA-256: nothing can be computed without the key.
+    /// HMAC-SHA-256: an attacker can compute nothing without the key.
     Keyed(Box<Hmac<Sha256>>),
 }
 
@@ -78,12 +78,12 @@ fn dialled(value: &str) -> String {
     }
 }
 
-/// A link without what signs it.
+/// A link without its signature.
 pub(super) fn without_signature(link: &str) -> &str {
     link.find(['?', '#']).map_or(link, |end| &link[..end])
 }
 
-/// Whether a text holds what looks like an e-mail address: `x@y.zz`, alone or among other words.
+/// Whether a text contains a likely e-mail address: `x@y.zz`, alone or among other words.
 pub(super) fn holds_address(text: &[u8]) -> bool {
     let is_local = |byte: u8| byte.is_ascii_alphanumeric() || b"._%+-'".contains(&byte);
     let mut from = 0;

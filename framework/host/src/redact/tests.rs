@@ -356,11 +356,8 @@ fn a_name_that_one_alternative_knows_may_be_any_name_in_another() {
 fn records_get_a_body_of_their_own() {
     let body = br#"[{"email":"ada@example.com"}, {"id":"2"}, {"email":"bob@example.com"}]"#;
     let mut redactor = redactor(people, &Redaction::default());
-    let (redacted, places) = redactor.records(body, &[1..28, 30..40]).unwrap();
-    let records: Vec<&[u8]> = places
-        .iter()
-        .map(|place| &redacted[place.clone()])
-        .collect();
+    let (redacted, spans) = redactor.records(body, &[1..28, 30..40]).unwrap();
+    let records: Vec<&[u8]> = spans.iter().map(|span| &redacted[span.clone()]).collect();
     assert_eq!(
         records,
         [
@@ -371,7 +368,7 @@ fn records_get_a_body_of_their_own() {
     assert_eq!(&redacted[..], records.concat());
 }
 
-/// Writes random JSON twice: as it is, and as it should come out.
+/// Writes random JSON twice: the input, and the expected output.
 struct Writer {
     random: fastrand::Rng,
     input: String,
@@ -471,7 +468,7 @@ impl Writer {
         self.both("}");
     }
 
-    /// A value of a class, or something else in its place.
+    /// A value of a class, or a value of another type in its place.
     fn classed(&mut self, class: DataClass) {
         match self.random.usize(..6) {
             0 => self.both("null"),

@@ -1,15 +1,15 @@
-//! The environment of a command: what a program needs to run as this user, and what the operator names. Everything else
-//! may be a secret of another purpose.
+//! The environment of a command: the variables that a program needs to run as this user, and those that the operator
+//! names. Any other variable may be a secret of another purpose.
 
 use std::{
     env,
     ffi::{OsStr, OsString},
 };
 
-/// Names the other variables that commands get, parted by commas.
+/// Names more variables for commands, separated by commas.
 const MORE: &str = "HEADWATER_COMMAND_ENV";
-/// Every command gets these: who the user is, where things are, how to write. The sockets of agents hold no secret; the
-/// agent decides who may use them.
+/// Every command gets these: the user, the paths, the language. The sockets of agents hold no secret; the agent decides who
+/// may use them.
 const KEPT: [&str; 15] = [
     "DBUS_SESSION_BUS_ADDRESS",
     "GNUPGHOME",
@@ -27,12 +27,12 @@ const KEPT: [&str; 15] = [
     "TZ",
     "USER",
 ];
-/// The same, by how their names begin.
+/// The same, by the beginning of their names.
 const KEPT_PREFIXES: [&str; 2] = ["LC_", "XDG_"];
-/// No command gets these, named or not: they open every saved secret.
+/// No command gets variables that begin with this, named or not: they open every saved secret.
 const NEVER: &str = "HEADWATER_STORE_KEY";
 
-/// Returns what a command gets of the environment of this process, or why that cannot be told.
+/// Returns the variables of this process that a command gets, or the error in their list.
 pub(super) fn kept() -> Result<Vec<(OsString, OsString)>, String> {
     let more = env::var_os(MORE).unwrap_or_default();
     let named = named(&more).map_err(|what| format!("cannot be started: {MORE} {what}"))?;
@@ -53,13 +53,13 @@ fn named(more: &OsStr) -> Result<Vec<&str>, String> {
     let more = more.to_str().ok_or("is not UTF-8 text")?;
     let names = more.split(',').map(str::trim);
     let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
-    // A value that stands here by mistake may be a secret, so no message repeats it.
+    // A value in this list by mistake may be a secret, so no message repeats it.
     let is_name = |name: &&str| {
         name.bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     if !names.iter().all(is_name) {
-        return Err("does not hold names parted by commas".to_owned());
+        return Err("is not a list of names separated by commas".to_owned());
     }
     match names.iter().find(|name| name.starts_with(NEVER)) {
         Some(name) => Err(format!("names {name}, which no command gets")),
@@ -98,10 +98,10 @@ mod tests {
     #[test]
     fn the_key_of_the_store_cannot_be_named_and_a_mistake_is_not_repeated() {
         for name in ["HEADWATER_STORE_KEY", "A,HEADWATER_STORE_KEY_REF"] {
-            let complaint = named(OsStr::new(name)).unwrap_err();
-            assert!(complaint.contains("which no command gets"), "{complaint}");
+            let message = named(OsStr::new(name)).unwrap_err();
+            assert!(message.contains("which no command gets"), "{message}");
         }
-        let complaint = named(OsStr::new("A=hidden")).unwrap_err();
-        assert_eq!(complaint, "does not hold names parted by commas");
+        let message = named(OsStr::new("A=hidden")).unwrap_err();
+        assert_eq!(message, "is not a list of names separated by commas");
     }
 }

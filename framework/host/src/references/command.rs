@@ -1,4 +1,4 @@
-//! `command:`: what a program prints, such as the command line of a vault.
+//! `command:`: the output of a program, such as the command line of a vault.
 
 use std::{
     os::unix::process::ExitStatusExt,
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{LARGEST_SECRET, buffer, child_env, text};
 
-/// The program and its arguments: a JSON array of them, or words as a shell would split them. Nothing is expanded.
+/// The program and its arguments: a JSON array, or words as a shell would split them. Nothing is expanded.
 pub(super) fn split(line: &str) -> Result<Vec<String>, String> {
     let words = if line.trim_start().starts_with('[') {
         // serde_json's text may quote the input.
@@ -31,7 +31,7 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// Words are parted by blanks. `'…'` keeps everything; `"…"` keeps everything but `\"` and `\\`; elsewhere a backslash
+/// Blanks separate words. `'…'` keeps everything; `"…"` keeps everything but `\"` and `\\`; elsewhere a backslash
 /// keeps the character after it.
 fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
@@ -43,7 +43,7 @@ fn words(line: &str) -> Result<Vec<String>, String> {
             (Some(open), _) if next == open => quote = None,
             (None, '\'' | '"') => {
                 quote = Some(next);
-                // Quotes with nothing between them are a word, too.
+                // An empty pair of quotes is a word, too.
                 word.get_or_insert_default();
             }
             (None, _) if next.is_whitespace() => words.extend(word.take()),
@@ -64,8 +64,8 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// What the program prints, without one line break at its end. It gets no input and cannot ask at the terminal; what
-/// it says on standard error may quote secrets and is not shown.
+/// Runs the program and returns its output, without one line break at its end. It gets no input and cannot ask at the
+/// terminal; its standard error may quote secrets and is not shown.
 pub(super) async fn run(line: &[String], limit: Duration) -> Result<String, String> {
     let Some((program, arguments)) = line.split_first() else {
         return Err("has no program".to_owned());
@@ -83,25 +83,25 @@ pub(super) async fn run(line: &[String], limit: Duration) -> Result<String, Stri
     // Dropped at the latest when this future is.
     let group = Group::of(&child);
     let ran = timeout(limit, finish(&mut child)).await;
-    let complaint = match ran {
+    let message = match ran {
         Ok(Ok((status, bytes))) => {
-            // What it left running, such as an agent, is its own affair.
+            // Processes that it left running, such as an agent, may stay.
             group.release();
             return secret(status, bytes);
         }
-        Ok(Err(complaint)) => complaint,
+        Ok(Err(message)) => message,
         Err(_) => format!(
             "did not end within {} s and was stopped",
             limit.as_secs_f64()
         ),
     };
     drop(group);
-    // Waited for, so that not even its entry in the table of processes is left.
+    // Waits for it, so that no zombie is left.
     let _ = child.wait().await;
-    Err(complaint)
+    Err(message)
 }
 
-/// How a program ended and all that it printed.
+/// The exit status of a program and its output.
 async fn finish(child: &mut Child) -> Result<(ExitStatus, Zeroizing<Vec<u8>>), String> {
     let mut bytes = buffer();
     if let Some(out) = child.stdout.take() {
@@ -121,9 +121,9 @@ fn secret(status: ExitStatus, bytes: Zeroizing<Vec<u8>>) -> Result<String, Strin
         (Some(0), _) => {}
         (Some(code), _) => return Err(format!("ended with status {code}")),
         (None, Some(signal)) => return Err(format!("was ended by signal {signal}")),
-        (None, None) => return Err("did not end as a program does".to_owned()),
+        (None, None) => return Err("ended without a status or a signal".to_owned()),
     }
-    let mut text = text(bytes).ok_or("printed what is not UTF-8 text")?;
+    let mut text = text(bytes).ok_or("printed bytes that are not UTF-8 text")?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -150,7 +150,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // Nobody may be left in it.
+            // The group may be empty.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
@@ -219,8 +219,8 @@ mod tests {
             ("[\"a\", 1]", "not a JSON array of texts"),
             ("[\"a\"", "not a JSON array of texts"),
         ] {
-            let complaint = split(line).unwrap_err();
-            assert!(complaint.contains(says), "{line}: {complaint}");
+            let message = split(line).unwrap_err();
+            assert!(message.contains(says), "{line}: {message}");
         }
     }
 
@@ -246,15 +246,18 @@ mod tests {
                 "ended with status 7",
             ),
             ("printf hidden; kill -TERM $$", "was ended by signal 15"),
-            ("printf '\\377hidden'", "printed what is not UTF-8 text"),
+            (
+                "printf '\\377hidden'",
+                "printed bytes that are not UTF-8 text",
+            ),
             ("yes hidden", "printed far too much for a secret"),
         ] {
-            let complaint = block_on(run(&shell(script), LONG)).unwrap_err();
-            assert_eq!(complaint, says);
+            let message = block_on(run(&shell(script), LONG)).unwrap_err();
+            assert_eq!(message, says);
         }
         let nowhere = ["/no/such/program".to_owned()];
-        let complaint = block_on(run(&nowhere, LONG)).unwrap_err();
-        assert!(complaint.starts_with("cannot be started"), "{complaint}");
+        let message = block_on(run(&nowhere, LONG)).unwrap_err();
+        assert!(message.starts_with("cannot be started"), "{message}");
     }
 
     #[test]
@@ -274,8 +277,8 @@ mod tests {
             first.display(),
             second.display()
         );
-        let complaint = block_on(run(&shell(&script), Duration::from_secs(3))).unwrap_err();
-        assert_eq!(complaint, "did not end within 3 s and was stopped");
+        let message = block_on(run(&shell(&script), Duration::from_secs(3))).unwrap_err();
+        assert_eq!(message, "did not end within 3 s and was stopped");
         // The program itself was waited for: there is not even a zombie.
         assert!(!Path::new("/proc").join(id_in(&first)).exists());
         assert_is_ended(&id_in(&second));

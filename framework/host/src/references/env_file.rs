@@ -1,4 +1,4 @@
-//! A file of `KEY=VALUE` lines that `env:` looks into first. It changes no environment, so nothing else sees it.
+//! A file of `KEY=VALUE` lines, which `env:` reads first. It changes no environment, so no other code sees it.
 
 use std::{collections::BTreeMap, fmt, io, path::Path};
 
@@ -6,7 +6,7 @@ use headwater_core::{Error, Kind, Result, Secret};
 
 use crate::files::read_regular;
 
-/// Far more than a file of settings; anything larger is the wrong file.
+/// Far more than a file of settings; a larger file is the wrong one.
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// The values of an environment file; none by default.
@@ -20,11 +20,11 @@ impl fmt::Debug for EnvFile {
 }
 
 impl EnvFile {
-    /// Reads a file. Errors name the line, never what is on it.
+    /// Reads a file. Errors name the line, never its content.
     ///
     /// A line is `NAME=VALUE`, with `export ` before it or not; blank lines and lines that start with `#` are left
     /// out. A bare value ends at the end of the line or before ` #`; `'…'` keeps everything; in `"…"`, `\n`, `\r`,
-    /// `\t`, `\"`, `\$` and `\\` stand for what they do in a shell's file of this kind. Nothing is expanded.
+    /// `\t`, `\"`, `\$` and `\\` mean the same as in a shell's file of this kind. Nothing is expanded.
     pub fn load(path: &Path) -> Result<Self> {
         let complain = |what: String| {
             let text = format!("the environment file {} {what}", path.display());
@@ -37,8 +37,8 @@ impl EnvFile {
             })
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
-            let place = error.utf8_error().valid_up_to();
-            complain(format!("is not UTF-8 text (byte {place})"))
+            let offset = error.utf8_error().valid_up_to();
+            complain(format!("is not UTF-8 text (byte {offset})"))
         })?;
         Self::parse(&text).map_err(|(line, what)| complain(format!("{what} (line {line})")))
     }
@@ -57,7 +57,7 @@ impl EnvFile {
                 continue;
             }
             let (name, value) = assignment(line).map_err(|what| (index + 1, what))?;
-            // Of two values for one name none is taken: whoever wrote the second may not have seen the first.
+            // Two values for one name are refused: the author of the second may not have seen the first.
             if values.insert(name.to_owned(), Secret::new(value)).is_some() {
                 return Err((index + 1, "sets a name that it has set before"));
             }
@@ -97,7 +97,7 @@ fn assignment(line: &str) -> Result<(&str, String), &'static str> {
 
 const NOT_CLOSED: &str = "has a quote that is not closed on its line";
 
-/// What stands before a comment, which begins with a `#` after a blank.
+/// The text before a comment, which begins with a `#` after a blank.
 fn before_comment(text: &str) -> &str {
     let is_start = |index: &usize| text[..*index].ends_with(char::is_whitespace);
     let end = text
@@ -107,7 +107,7 @@ fn before_comment(text: &str) -> &str {
     text[..end.unwrap_or(text.len())].trim_end()
 }
 
-/// A value up to its closing quote, and what follows that.
+/// A value up to its closing quote, and the rest.
 fn unescape(text: &str) -> Result<(String, &str), &'static str> {
     let mut value = String::new();
     let mut rest = text.chars();

@@ -1,5 +1,5 @@
-//! `aws-sm:`: AWS Secrets Manager, through the vendor's SDK. Credentials, region and endpoint come from where every
-//! program of AWS takes them: its environment variables, its profiles, the machine's role.
+//! `aws-sm:`: AWS Secrets Manager, through the vendor's SDK. Credentials, region and endpoint come from the usual sources of
+//! AWS programs: environment variables, profiles, the machine's role.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -37,7 +37,7 @@ impl<'t> Address<'t> {
         Ok(Self { name, key })
     }
 
-    /// An ARN says in which region the secret is.
+    /// The region in an ARN.
     fn region(&self) -> Option<Region> {
         let mut parts = self.name.split(':');
         let is_arn = parts.next() == Some("arn");
@@ -55,7 +55,7 @@ impl fmt::Display for Address<'_> {
     }
 }
 
-/// What was fetched so far. A pair that is kept in one secret is asked for once, so both halves are of one version.
+/// The secrets fetched so far. A pair in one secret is fetched once, so both halves are of one version.
 #[derive(Default)]
 pub(super) struct Vault(BTreeMap<String, Secret>);
 
@@ -68,8 +68,8 @@ impl Vault {
         let secret = match self.0.get(address.name) {
             Some(known) => known.clone(),
             None => {
-                let asked = timeout(limit, ask(address)).await;
-                let secret = asked
+                let fetched = timeout(limit, fetch(address)).await;
+                let secret = fetched
                     .map_err(|_| format!("did not come within {} s", limit.as_secs_f64()))??;
                 self.0.insert(address.name.to_owned(), secret.clone());
                 secret
@@ -89,21 +89,21 @@ fn text_at(secret: &str, key: &str) -> Result<String, String> {
             Some(_) => Err("is not a text".to_owned()),
             None => Err("is not there; the secret has no such key".to_owned()),
         },
-        _ => Err("is not there; the secret is no JSON object".to_owned()),
+        _ => Err("is not there; the secret is not a JSON object".to_owned()),
     }
 }
 
-async fn ask(address: &Address<'_>) -> Result<Secret, String> {
+async fn fetch(address: &Address<'_>) -> Result<Secret, String> {
     let config = config(address.region()).await;
     if config.region().is_none() {
         return Err("needs a region; set AWS_REGION or the region of a profile".to_owned());
     }
-    let asked = Client::new(&config)
+    let fetched = Client::new(&config)
         .get_secret_value()
         .secret_id(address.name)
         .send()
         .await;
-    let answer = asked.map_err(|error| error_message(&error))?;
+    let answer = fetched.map_err(|error| error_message(&error))?;
     let text = answer.secret_string();
     text.map(Secret::new)
         .ok_or_else(|| "is binary; a text is needed".to_owned())
@@ -121,7 +121,7 @@ async fn config(region: Option<Region>) -> SdkConfig {
     loader.load().await
 }
 
-/// What went wrong, without the service's own sentence.
+/// The error in our words, without the service's own sentence.
 fn error_message(error: &SdkError<GetSecretValueError>) -> String {
     let what = match error {
         SdkError::ServiceError(_) => return refusal(error.code().unwrap_or_default()),
@@ -132,8 +132,8 @@ fn error_message(error: &SdkError<GetSecretValueError>) -> String {
         SdkError::DispatchFailure(_) => {
             "needs credentials of AWS; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or sign in again"
         }
-        SdkError::ResponseError(_) => "was answered with something that is no answer",
-        _ => "cannot be asked for",
+        SdkError::ResponseError(_) => "cannot be read: AWS sent an invalid answer",
+        _ => "cannot be requested",
     };
     what.to_owned()
 }
