@@ -1,5 +1,8 @@
 //! `cargo dev COMMAND`
-#![allow(clippy::print_stdout, reason = "what a generator did is its output")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a generator reports on standard output"
+)]
 
 use std::{env, path::PathBuf, process::ExitCode};
 

@@ -1,6 +1,6 @@
 //! `cargo dev preview`: the page for authors of connectors, on a free port of this machine.
 //!
-//! It is the console of a service that has nothing to lose: its store is gone when it ends, and it reaches nobody.
+//! It is the console of a service without valuable data: its store is gone when it ends, and it sends no request.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -24,7 +24,7 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// Listens on a free port. The schema in `file`, where one is given, is shown and followed.
+    /// Listens on a free port. With `file`, shows the schema in it and follows its changes.
     pub async fn bind(registry: Registry, file: Option<PathBuf>) -> Result<Self> {
         if let Some(path) = &file {
             std::fs::metadata(path).map_err(|error| {
@@ -32,9 +32,9 @@ impl Preview {
                 Error::new(Kind::NotFound, text)
             })?;
         }
-        let home = tempfile::tempdir().map_err(broken("there is no place for a store"))?;
-        let place = StoreLocation::File(home.path().join("store.db"));
-        let open_store: OpenStore = Arc::new(move || Store::open(&place, None));
+        let home = tempfile::tempdir().map_err(broken("the folder of the store cannot be made"))?;
+        let location = StoreLocation::File(home.path().join("store.db"));
+        let open_store: OpenStore = Arc::new(move || Store::open(&location, None));
         let options = Options {
             author_file: file,
             ..Options::on_this_machine()
@@ -46,7 +46,7 @@ impl Preview {
         })
     }
 
-    /// Where it listens, `http://127.0.0.1:PORT`.
+    /// Its address, `http://127.0.0.1:PORT`.
     pub fn address(&self) -> Result<String> {
         Ok(format!("http://{}", self.service.address()?))
     }
@@ -57,7 +57,7 @@ impl Preview {
     }
 }
 
-/// Serves the page until the process is told to stop. `announce` gets its address.
+/// Serves the page until a signal stops the process. `announce` gets its address.
 pub fn serve(registry: Registry, file: Option<PathBuf>, announce: fn(&str)) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -85,7 +85,7 @@ fn broken(text: &'static str) -> impl Fn(std::io::Error) -> Error + Copy {
     move |error| Error::new(Kind::Unexpected, text).caused_by(error)
 }
 
-/// The way to no network.
+/// A transport without a network.
 struct Nowhere;
 
 #[async_trait]
@@ -97,7 +97,7 @@ impl Transport for Nowhere {
         Err(TransportError {
             failure: Failure::NotAllowed,
             before_send: true,
-            detail: "a preview reaches nobody".to_owned(),
+            detail: "a preview sends no requests".to_owned(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `schemas/`: what every connector's form and every stream's records look like, the form in the languages of other
+//! `schemas/`: the schemas of every connector's form and every stream's records, the form in the languages of other
 //! platforms, and the API of the service, as files.
 
 use std::{
@@ -30,7 +30,7 @@ pub fn write(registry: &Registry, workspace: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files that differ from what would be written, are missing, or are left over.
+/// The files that are outdated, missing, or left over.
 pub fn check(registry: &Registry, workspace: &Path) -> Result<Vec<String>> {
     let wanted = generate(registry)?;
     let found = present(&workspace.join("schemas"))?;

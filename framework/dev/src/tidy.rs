@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use headwater_core::{Error, Kind, Registry, Result};
 
-/// Everything that is out of place; empty when the workspace is tidy.
+/// All violations; empty when the workspace is tidy.
 pub fn check(workspace: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     problems.extend(connectors_use_the_facade_only(workspace)?);
@@ -16,7 +16,7 @@ pub fn check(workspace: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// A connector that reached below the facade would break with every change there.
+/// A connector that used more than the facade would break with every change there.
 fn connectors_use_the_facade_only(workspace: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for connector in connectors(workspace)? {
@@ -107,8 +107,8 @@ fn every_connector_has_a_readme(workspace: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// A file that is made elsewhere would follow a stranger's link, or be there for everybody to read. This package runs
-/// on the machines of those who change the framework, and the testkit in tests only.
+/// Code that makes files elsewhere could follow a stranger's link, or make a file that every user can read. Exempt are this
+/// package, which runs on the machines of developers of the framework, and the testkit, which runs in tests only.
 fn files_are_made_in_one_place(workspace: &Path) -> Result<Vec<String>> {
     const WAYS: [&str; 6] = [
         "File::create",

@@ -1,4 +1,4 @@
-//! What the server asks of a simulated API.
+//! The interface between the server and a simulated API.
 
 use std::fmt;
 use std::time::Instant;
@@ -21,14 +21,13 @@ pub(crate) struct ApiRequest {
     pub(crate) body: Vec<u8>,
 }
 
-/// The headers to add to the answer of a request that was let through, or the answer to one that
-/// was not.
+/// The headers to add to the answer of an accepted request, or the answer to a refused one.
 pub(crate) type Admission = Result<Vec<(HeaderName, HeaderValue)>, Reply>;
 
 /// A simulated API. A request passes the methods in their order, and meets the faults before
 /// [`Api::answer`].
 pub(crate) trait Api: fmt::Debug + Send + Sync + 'static {
-    /// Answers what is served to everybody: no credentials, no limits and no faults.
+    /// Answers public paths, which need no credentials and have no limits and no faults.
     fn unguarded(&self, request: &ApiRequest) -> Option<Reply>;
 
     /// Refuses a request before it counts, mostly for its credentials.
@@ -52,7 +51,7 @@ pub(crate) trait Api: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// The answer of a control endpoint that was asked for something it cannot do.
+/// The answer of a control endpoint to an impossible request.
 pub(crate) fn bad_request(message: &str) -> Reply {
     Reply::json(StatusCode::BAD_REQUEST, &json!({"message": message}))
 }

@@ -1,5 +1,5 @@
-//! The control endpoints under `/_sandbox/`, for tests in other languages and for trying by hand.
-//! They are the sandbox's own; the simulated API has nothing like them.
+//! The control endpoints under `/_sandbox/`, for tests in other languages and for manual use. They
+//! are the sandbox's own; the simulated API has no such endpoints.
 
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Method, StatusCode};
@@ -10,12 +10,12 @@ use crate::faults::{Faults, is_possible_status};
 use crate::reply::Reply;
 use crate::server::Site;
 
-/// Every control endpoint's path begins so.
+/// The beginning of every control endpoint's path.
 pub(crate) const PREFIX: &str = "/_sandbox/";
 
-/// Answers a request to a control endpoint. No credentials are asked for; instead the request must
-/// be addressed to a loopback name, so that no web page can reach the endpoints through a name of
-/// its own that resolves to this machine.
+/// Answers a request to a control endpoint. It needs no credentials; instead the request must be
+/// addressed to a loopback name, so that no web page can reach the endpoints through a name of its
+/// own that resolves to this machine.
 pub(crate) fn answer(
     site: &Site,
     method: &Method,

@@ -1,4 +1,4 @@
-//! Faults on demand: what goes wrong, how often, and how it is written.
+//! Faults on demand: their kinds, their counts and their syntax.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::random::{Purpose, Rolls};
 
-/// Everything that shall go wrong. The default is that nothing does.
+/// The faults of a sandbox. The default is no fault.
 ///
 /// Faults apply to requests with good credentials that stay within the rate limits. A counted fault
 /// goes off once per request until its count is used up; when several are set, they go off in the
@@ -31,30 +31,30 @@ use crate::random::{Purpose, Rolls};
 pub struct Faults {
     /// Milliseconds to wait before each answer. Text: `latency=200ms` or `latency=2s`.
     pub latency_ms: u64,
-    /// Let only so many requests through within any second, from now on; the others are answered
-    /// with 429. For a limit that changes while a client reads. Text: `per_second=3`.
+    /// Accept only n requests within any second, from now on; answer the others with 429. For a limit
+    /// that changes while a client reads. Text: `per_second=3`.
     pub per_second: Option<u32>,
     /// Let some requests fail at random, each in one of the ways in which services do.
     /// Text: `random=10:7` or `random=10:7:/calls`, 10 of 100 with the seed 7.
     pub random: Option<RandomFault>,
-    /// Answer some requests with a status, without what was asked for. Text: `status=503:3`,
+    /// Answer some requests with a status and no data. Text: `status=503:3`,
     /// `status=503:3:/calls` or `status=503:3:/calls?skip=200`.
     pub status: Option<StatusFault>,
-    /// Reset the connection of the next so many requests after reading them (TCP RST).
+    /// Reset the connection of the next n requests after reading them (TCP RST).
     /// Text: `reset=2`.
     pub reset: u32,
-    /// Never answer the next so many requests; the connection stays open until the client leaves.
+    /// Never answer the next n requests; the connection stays open until the client leaves.
     /// Text: `stall=1`.
     pub stall: u32,
-    /// Announce a longer body than is sent, then close, for the next so many requests.
+    /// Announce a longer body than is sent, then close, for the next n requests.
     /// Text: `truncate=1`.
     pub truncate: u32,
-    /// Answer the next so many requests with status 200 and a login page in HTML. Text: `html=1`.
+    /// Answer the next n requests with status 200 and a login page in HTML. Text: `html=1`.
     pub html: u32,
-    /// Answer the next so many requests with status 200 and `{"hello":"world"}`.
+    /// Answer the next n requests with status 200 and `{"hello":"world"}`.
     /// Text: `other_json=1`.
     pub other_json: u32,
-    /// Answer the next so many requests with status 200 and an `errorMessage`.
+    /// Answer the next n requests with status 200 and an `errorMessage`.
     /// Text: `error_body=1`.
     pub error_body: u32,
     /// Send some requests elsewhere. Text: `redirect=2:http://127.0.0.1:9000`.
@@ -69,7 +69,7 @@ pub struct Faults {
     /// while it is read below a fixed `filterModifiedLt`. clariBI: how many reports are added after
     /// each request for their list. Text: `changing=5`.
     pub changing: u64,
-    /// Every so many calls have no `/call-details` (404); 0 for none. clariBI: the same for single
+    /// Every n-th call has no `/call-details` (404); 0 for none. clariBI: the same for single
     /// records of every kind. Text: `missing_details=7`.
     pub missing_details: u64,
     /// Seconds by which the service's clock is ahead; behind, where they are negative. `Date` shows it
@@ -103,7 +103,7 @@ pub struct RandomFault {
     pub percent: u8,
     /// Decides which ones, and how.
     pub seed: u64,
-    /// How many requests were decided on.
+    /// The number of decided requests.
     #[serde(default)]
     pub decided: u64,
     /// Only requests to paths that start with this fail.
@@ -146,16 +146,16 @@ pub struct RedirectFault {
     pub next: u32,
 }
 
-/// The faults that lie in the data, not in the transport.
+/// The faults in the data, not in the transport.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DataFaults {
     /// How many records change after each request for a list.
     pub(crate) changing: u64,
-    /// Every so many records have no details; 0 for none.
+    /// Every n-th record has no details; 0 for none.
     pub(crate) missing_details: u64,
 }
 
-/// What a fault does to one request.
+/// The effect of a fault on one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     None,
@@ -226,7 +226,7 @@ impl Faults {
     }
 }
 
-/// Whether a fault for `wanted` is one for this request.
+/// Whether a fault for `wanted` applies to this request.
 fn is_meant(wanted: &str, path: &str, query: &str) -> bool {
     let Some((prefix, parameter)) = wanted.split_once('?') else {
         return path.starts_with(wanted);
@@ -250,7 +250,7 @@ pub struct FaultSyntaxError {
 }
 
 impl FaultSyntaxError {
-    /// The part of the text, between two commas, that is not understood.
+    /// The invalid part of the text, between two commas.
     pub fn part(&self) -> &str {
         &self.part
     }

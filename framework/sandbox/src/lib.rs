@@ -1,14 +1,14 @@
 //! A local simulator of HTTP APIs, for tests and demonstrations.
 //!
 //! [`Sandbox::start`] serves one API with made-up data on a port of the loopback interface. It
-//! follows the vendor's API document and what was observed of the live API: credentials, parameters
+//! follows the vendor's API document and observations of the live API: credentials, parameters
 //! and their limits, filters, order, paging, errors, rate limits and the size limit of answers.
 //! Where both are silent the behaviour is a proposal, and the documentation of the item says so.
 //! [`simulations`] lists the APIs for programs that offer a choice.
 //!
 //! The data are a pure function of a seed and a size. A million records need no memory and no time
-//! to set up, two sandboxes with the same options answer the same, and [`Sandbox::keys`] tells
-//! which records a complete read must have delivered.
+//! to set up, two sandboxes with the same options answer the same, and [`Sandbox::keys`] lists
+//! the records that a complete read must have delivered.
 //!
 //! Things go wrong on demand: see [`Faults`].
 //!
@@ -22,15 +22,15 @@
 //! | 10 requests a second, 100,000 a week from Sunday 00:00 GMT | vendor document |
 //! | 401 for missing credentials, before the path is looked at | observed live |
 //! | no `nextPageSkip` on the last page, null media URLs, `scorecardTemplates` | observed live |
-//! | 502 for answers above 6 MB, however often they are asked for | vendor's reply to users |
+//! | 502 for answers above 6 MB, also when repeated | vendor's reply to users |
 //! | strict bounds, newest call first, `sortTime` before `sortProcessed` | proposed |
 //! | bodies of 400, 403, 429, 500 and 502, the answer to wrong credentials | proposed |
-//! | what a created call looks like, 400 for updating a record that does not exist | proposed |
+//! | the form of a created call, 400 for updating a record that does not exist | proposed |
 //!
 //! ## clariBI
 //!
-//! Nobody's code that calls this API was found, and the vendor's own pages contradict each other.
-//! What they contradict each other in is a setting of [`ClaribiOptions`].
+//! No public code that calls this API was found, and the vendor's own pages contradict each other.
+//! Each contradiction is a setting of [`ClaribiOptions`].
 //!
 //! | Behaviour | Standing |
 //! |---|---|
@@ -40,9 +40,9 @@
 //! | the plans, their requests an hour, `X-RateLimit-*`, `Retry-After` | vendor's pages |
 //! | login and refresh of tokens, `mfa_required`, how long tokens are good | vendor's pages |
 //! | the fields of reports, dashboards and the usage, the filters of reports and dashboards | vendor's pages, for another interface |
-//! | three places for the key, ids as numbers or uuids, `type` or `source_type`, which rate headers | vendor's pages disagree |
+//! | three headers for the key, ids as numbers or uuids, `type` or `source_type`, which rate headers | vendor's pages disagree |
 //! | 301 for a missing slash, 404 for a page past the end, order and form of links, 401, 403, 405 and 429 bodies | those of Django REST Framework; that clariBI keeps them is proposed |
-//! | other envelopes, links with another scheme, a count that is wrong | proposed, for clients that shall bear them |
+//! | other envelopes, links with another scheme, a count that is wrong | proposed, for clients that have to handle them |
 //! | newest record first, 400 for a filter with an unknown value, everything under `/api/v1/` beyond its paths | proposed |
 //! | fields of single records, the status of dashboards, the life of a report that was added | proposed |
 //!
@@ -61,7 +61,7 @@
 //! | values and types of fields, the CSV beyond its header, scopes, the hierarchy | proposed |
 //! | newest audit event first, the cursor in `nextLink` | proposed |
 //! | bodies and `Retry-After` of 429, 401 for a missing key | the gateway's usual ones |
-//! | ingestion: only what the document says of each answer; nothing is done with the records | proposed |
+//! | ingestion: only the documented answers; the records are discarded | proposed |
 //!
 //! Where sources contradict each other there is a choice: see [`RevenueBehaviour`].
 //!
@@ -161,7 +161,7 @@ pub const API_PASSWORD: &str = "sandbox-password";
 /// The value of `partnerkey` that every sandbox of Clari Revenue accepts.
 pub const PARTNER_KEY: &str = "sandbox-partner-key";
 
-/// What to simulate. The options of every API can be given in its place.
+/// The API to simulate. It converts from the options of every API.
 #[derive(Clone, Debug)]
 pub enum Service {
     /// A workspace of Clari Copilot.
@@ -220,7 +220,7 @@ impl Service {
     }
 }
 
-/// The simulated API with its own type, for what only one API can do.
+/// The simulated API with its own type, for methods of one API only.
 #[derive(Debug)]
 enum Simulated {
     ClariCopilot(Arc<ClariCopilot>),
@@ -269,17 +269,17 @@ impl Sandbox {
         })
     }
 
-    /// Where the API is served: `http://127.0.0.1:<port>`, without a slash at the end.
+    /// The base URL of the API: `http://127.0.0.1:<port>`, without a slash at the end.
     pub fn base_url(&self) -> String {
         self.base_url.clone()
     }
 
-    /// What was asked and answered so far.
+    /// The requests and answers so far.
     pub fn stats(&self) -> Stats {
         self.site.stats()
     }
 
-    /// The faults that are set, with what is left of their counts.
+    /// The active faults, with their remaining counts.
     pub fn faults(&self) -> Faults {
         self.site.faults()
     }
@@ -316,7 +316,7 @@ impl Sandbox {
     /// | `time_frames` | `timePeriodId` and `timeFrameId` of the same, joined by a bar |
     /// | `activities`, `opportunities`, `export_jobs` | the id of every one |
     /// | `audit_events` | `eventTimestamp`, `actorId`, `sessionId` and `event` of every one, joined by a bar; some come twice |
-    /// | `audit_actors` | `actorId` of everybody in the audit log |
+    /// | `audit_actors` | every `actorId` in the audit log |
     /// | `limits` | none: there is one record without a key |
     ///
     /// The streams of forecasts are of `net_arr` and of the current quarter, with the types that are
@@ -336,7 +336,7 @@ impl Sandbox {
         }
     }
 
-    /// The same for changes that show late: the calls' `last_modified_time` lies so long ago.
+    /// The same for changes that show late: the calls' `last_modified_time` is that long ago.
     pub fn change_calls_late(&self, count: u64, late: Duration) {
         if let Simulated::ClariCopilot(copilot) = &self.simulated {
             copilot.change_calls(count, late);
@@ -369,8 +369,7 @@ impl Sandbox {
         }
     }
 
-    /// Clari Revenue: what can be done to the tenant from outside; `None` when another API is
-    /// simulated.
+    /// Clari Revenue: the methods that change the tenant; `None` when another API is simulated.
     pub fn revenue(&self) -> Option<&ClariRevenue> {
         match &self.simulated {
             Simulated::ClariRevenue(revenue) => Some(revenue),
@@ -381,7 +380,7 @@ impl Sandbox {
     /// Stops the simulator, closes every connection and waits until that is done.
     pub async fn stop(mut self) {
         self.accept_loop.abort();
-        // The task ends with a cancellation, which is what was asked for.
+        // The task ends with a cancellation, as intended.
         let _ = (&mut self.accept_loop).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Numbers that look random and are not: every one is a pure function of a seed and an index,
 //! so that a workspace of a million calls needs no memory and is the same on every machine.
 
-/// What a number is drawn for. One call has many independent numbers, one per purpose.
+/// The purpose of a number. One call has many independent numbers, one per purpose.
 #[derive(Clone, Copy, Debug)]
 #[repr(u64)]
 pub(crate) enum Purpose {

@@ -1,4 +1,4 @@
-//! The accept loop and the way of one request through a simulated API and the faults.
+//! The accept loop and the path of one request through a simulated API and the faults.
 
 use std::fmt;
 use std::io;
@@ -109,7 +109,7 @@ pub(crate) async fn accept_connections(listener: TcpListener, site: Arc<Site>) {
 }
 
 async fn serve_connection(stream: TcpStream, site: Arc<Site>) {
-    // Small answers shall not wait for more to come. Without this they are only slower.
+    // Sends small answers at once. Without this they are only slower.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(Arc::clone(&site), request));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -250,7 +250,7 @@ fn with_retry_after(reply: Reply, retry_after: Option<u64>) -> Reply {
     }
 }
 
-/// Tells the service's time where it differs from ours, which the server tells by itself.
+/// Adds a `Date` header where the service's time differs from ours, which the server sends by itself.
 fn with_date(reply: Reply, faults: &Faults) -> Reply {
     if faults.clock == 0 {
         return reply;

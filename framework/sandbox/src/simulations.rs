@@ -1,4 +1,4 @@
-//! What there is to simulate, for programs that offer a choice.
+//! The list of simulations, for programs that offer a choice.
 
 use serde_json::{Value, json};
 
@@ -17,25 +17,24 @@ pub struct Simulation {
     pub title: &'static str,
     /// What [`Setup::size`] counts.
     pub size: &'static str,
-    /// What can be set beyond the size, the seed and the faults.
+    /// The options beyond the size, the seed and the faults.
     pub switches: &'static [Switch],
     /// From the sandbox's base URL to the settings that a connector needs to read from it.
     pub form: fn(&str) -> Value,
     /// The same settings with a key that the sandbox refuses.
     pub wrong_form: fn(&str) -> Value,
-    /// The service to start; an error says which part of the setup is impossible and what is
-    /// possible.
+    /// The service to start; an error names the impossible part of the setup and the possible values.
     pub service: fn(&Setup) -> Result<Service, String>,
 }
 
 /// A choice of how a simulated API behaves, where sources contradict each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Switch {
-    /// What is chosen.
+    /// The name of the switch.
     pub name: &'static str,
-    /// What there is to choose from; the first one is the default.
+    /// The values; the first one is the default.
     pub values: &'static [&'static str],
-    /// What the choice is about.
+    /// The meaning of the choice.
     pub meaning: &'static str,
 }
 
@@ -46,9 +45,9 @@ pub struct Setup {
     pub port: u16,
     /// Simulations with different seeds have different records.
     pub seed: u64,
-    /// How much data there is, in the unit of [`Simulation::size`]; `None` for the default.
+    /// The amount of data, in the unit of [`Simulation::size`]; `None` for the default.
     pub size: Option<u64>,
-    /// What goes wrong from the start.
+    /// The faults from the start.
     pub faults: Faults,
     /// How many requests are let through within any one second: `None` for the limit of the real
     /// API, 0 for no limit.
@@ -59,10 +58,10 @@ pub struct Setup {
 
 impl Setup {
     /// The size, which must be in a range.
-    pub(crate) fn size_within(&self, least: u64, most: u64, default: u64) -> Result<u64, String> {
+    pub(crate) fn size_within(&self, min: u64, max: u64, default: u64) -> Result<u64, String> {
         match self.size {
-            Some(size) if !(least..=most).contains(&size) => {
-                Err(format!("the size {size} is not in {least}..={most}"))
+            Some(size) if !(min..=max).contains(&size) => {
+                Err(format!("the size {size} is not in {min}..={max}"))
             }
             size => Ok(size.unwrap_or(default)),
         }
@@ -173,7 +172,7 @@ const REVENUE_SWITCHES: &[Switch] = &[
     Switch {
         name: "auth",
         values: &["apikey", "bearer", "both"],
-        meaning: "where the key is looked for",
+        meaning: "the header of the key",
     },
     Switch {
         name: "versions",
@@ -228,7 +227,7 @@ const REVENUE_SWITCHES: &[Switch] = &[
     Switch {
         name: "limits",
         values: &["on", "off", "403"],
-        meaning: "what the endpoint of limits answers",
+        meaning: "the answer of the limits endpoint",
     },
     Switch {
         name: "download_link",
@@ -311,7 +310,7 @@ fn revenue_service(setup: &Setup) -> Result<Service, String> {
             ("unknown_job", _) => behaviour.unknown_job_not_found = value == "404",
             ("concurrent_limit", _) => options.jobs.concurrent_limit = number(),
             ("monthly_quota", _) => options.jobs.monthly_quota = number(),
-            // What is left are the defaults.
+            // The other values are the defaults.
             _ => {}
         }
     }

@@ -1,9 +1,9 @@
-//! A limit on how much happens within any window of time.
+//! A limit on the number of events within any window of time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Counts what was let through within the last so much time.
+/// Counts the accepted events within the last window of time.
 #[derive(Debug)]
 pub(crate) struct SlidingWindow {
     limit: Option<u64>,
@@ -21,8 +21,8 @@ impl SlidingWindow {
         }
     }
 
-    /// Lets one more through and tells how many more could follow at once; `None` without a limit.
-    /// What is refused does not count, and gets the time until the next one is let through.
+    /// Accepts one more and returns how many more could follow at once; `None` without a limit. A
+    /// refusal does not count, and returns the time until the next one is accepted.
     pub(crate) fn admit(&mut self, now: Instant) -> Result<Option<u64>, Duration> {
         let Some(limit) = self.limit else {
             return Ok(None);

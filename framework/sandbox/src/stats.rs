@@ -1,4 +1,4 @@
-//! Counting what was asked and answered.
+//! Counts of requests and answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hyper::StatusCode;
 use serde::Serialize;
 
-/// What a sandbox was asked and what it answered since it started. Requests to the control
+/// The requests and answers of a sandbox since it started. Requests to the control
 /// endpoints are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
@@ -18,9 +18,9 @@ pub struct Stats {
     pub by_status: BTreeMap<u16, u64>,
     /// Answers with status 429.
     pub throttled: u64,
-    /// Requests that got no whole answer: connection reset, stalled, or given up by the client.
+    /// Requests without a complete answer: connection reset, stalled, or given up by the client.
     pub unanswered: u64,
-    /// The most requests that arrived within any one second.
+    /// The maximum number of requests within any one second.
     pub peak_per_second: u64,
 }
 

@@ -1,5 +1,4 @@
-//! One call of the workspace, generated or created: the facts that filters look at, and its
-//! records.
+//! One call of the workspace, generated or created: the facts that filters read, and its records.
 
 use serde_json::{Map, Value};
 
@@ -17,7 +16,7 @@ pub(crate) struct Change {
     pub(crate) modified: i64,
 }
 
-/// A call. Its facts are computed when they are asked for, and only those.
+/// A call. Each fact is computed on access.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call<'a> {
     /// A call of the population.

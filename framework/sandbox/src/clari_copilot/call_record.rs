@@ -81,7 +81,7 @@ fn title(population: &Population, index: u64, rolls: &mut Rolls) -> String {
     pattern.replace("{}", &company(population, index))
 }
 
-/// The company a call is with, for its texts.
+/// The company of a call, for its texts.
 pub(crate) fn company(population: &Population, index: u64) -> String {
     match population.crm_reference(index) {
         Some(reference) => crm::account_name(population.seed, reference.account),
@@ -126,7 +126,7 @@ fn external_participants(guests: &[Guest]) -> Value {
         .collect()
 }
 
-/// Who was seen on the call; some are known by name only (observed live).
+/// The people seen on the call; some are known by name only (observed live).
 fn joined_participants(guests: &[Guest], finished: bool, rolls: &mut Rolls) -> Value {
     if !finished {
         return json!([]);

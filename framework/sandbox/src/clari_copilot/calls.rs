@@ -12,10 +12,10 @@ use super::words::{CALL_STATUSES, CALL_TYPES};
 use super::workspace::Workspace;
 use crate::query::Query;
 
-/// The longest duration that may be asked for, in seconds (vendor document).
+/// The longest duration in a request, in seconds (vendor document).
 const LONGEST_DURATION: u64 = 7_200;
 
-/// Which calls a request asks for. An empty list does not filter.
+/// The filters of a request. An empty list does not filter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallFilter {
     users: Vec<String>,
@@ -46,7 +46,7 @@ impl CallFilter {
         })
     }
 
-    /// Whether a call passes every filter; the cheap facts are looked at first.
+    /// Whether a call passes every filter; the cheap facts are checked first.
     pub(crate) fn accepts(&self, call: &Call<'_>) -> bool {
         let allows = |wanted: &[String], value: &str| {
             wanted.is_empty() || wanted.iter().any(|entry| entry == value)
@@ -74,7 +74,7 @@ impl CallFilter {
     }
 }
 
-/// What a list is sorted by.
+/// The sort key of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SortKey {
     /// The scheduled or start time.
@@ -83,7 +83,7 @@ pub(crate) enum SortKey {
     Processed,
 }
 
-/// How a list is sorted.
+/// The sort key and the direction of a list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallOrder {
     pub(crate) key: SortKey,
@@ -240,21 +240,21 @@ impl<'a> FirstRanked<'a> {
     }
 }
 
-/// A call and its place in the list; calls of equal rank are told apart by their number.
+/// A call and its position in the list; the number orders calls of equal rank.
 struct Ranked<'a> {
     rank: i64,
     call: Call<'a>,
 }
 
 impl Ranked<'_> {
-    fn place(&self) -> (i64, u64) {
+    fn position(&self) -> (i64, u64) {
         (self.rank, self.call.number())
     }
 }
 
 impl PartialEq for Ranked<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
+        self.position() == other.position()
     }
 }
 
@@ -268,7 +268,7 @@ impl PartialOrd for Ranked<'_> {
 
 impl Ord for Ranked<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.place().cmp(&other.place())
+        self.position().cmp(&other.position())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What only `/call-details` shows: transcript, summary and competitor sentiments.
+//! The fields of `/call-details` only: transcript, summary and competitor sentiments.
 
 use serde_json::{Map, Value, json};
 
@@ -10,8 +10,8 @@ use super::words::{
 };
 use crate::random::{Purpose, Rolls};
 
-/// Adds to a call's record what `/call-details` has more than the list. A call that was not
-/// processed has none of it (proposed: such calls were not seen live).
+/// Adds the fields of `/call-details` to a call's record. A call that was not processed has none of
+/// them (proposed: such calls were not seen live).
 pub(crate) fn add_details(
     population: &Population,
     index: u64,
@@ -93,7 +93,7 @@ fn sentences(rolls: &mut Rolls) -> String {
     chosen.join(" ")
 }
 
-/// Marks the keyword topics that a text touches, and now and then what a model saw in it.
+/// Marks the keyword topics that a text touches, and now and then a finding of a model.
 fn annotations(text: &str, rolls: &mut Rolls) -> Vec<Value> {
     let mut annotations = Vec::new();
     for (name, trackers) in KEYWORD_TOPICS {

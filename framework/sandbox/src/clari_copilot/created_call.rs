@@ -1,5 +1,5 @@
 //! Calls made by `/create-call`: checking the request (fields and rules of the vendor document)
-//! and keeping the call. What the created call looks like in `/calls` is proposed.
+//! and keeping the call. The form of the created call in `/calls` is proposed.
 
 use serde_json::{Map, Value, json};
 
@@ -34,7 +34,7 @@ pub(crate) struct CreatedCall {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CreateCallError {
     Invalid(Invalid),
-    /// None of the given users records; the vendor document names this error.
+    /// No user in the request records; the vendor document names this error.
     NoRecordingUser,
 }
 
@@ -177,8 +177,8 @@ impl CreatedCall {
     }
 }
 
-/// The query parameters of a create request as the body they stand for; the vendor's own example
-/// sends the values this way.
+/// The query parameters of a create request as a body; the vendor's own example sends the values
+/// this way.
 pub(crate) fn body_from_query(query: &Query) -> Value {
     const LISTS: &[&str] = &[
         "user_emails",

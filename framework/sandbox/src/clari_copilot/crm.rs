@@ -27,7 +27,7 @@ pub(crate) enum CrmKind {
     Deal,
 }
 
-/// The type of a field in a CRM record, for checking what is written.
+/// The type of a field in a CRM record, for checking writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FieldType {
     Text,
@@ -54,7 +54,7 @@ impl CrmKind {
         }
     }
 
-    /// The id of record `index` in the customer's CRM: what the `id` parameter means.
+    /// The id of record `index` in the customer's CRM: the value of the `id` parameter.
     pub(crate) fn crm_id(self, seed: u64, index: u64) -> String {
         ids::crm_id(seed, self.purpose(), self.prefix(), index)
     }
@@ -64,7 +64,7 @@ impl CrmKind {
         ids::crm_index(seed, self.purpose(), self.prefix(), crm_id)
     }
 
-    /// How many records of this kind are generated for so many accounts.
+    /// The number of generated records of this kind for this number of accounts.
     pub(crate) fn count(self, accounts: u64) -> u64 {
         match self {
             Self::Account | Self::Deal => accounts,
@@ -137,7 +137,7 @@ impl CrmKind {
 pub(crate) struct CrmReference {
     /// The account's index. Equal to or above the number of accounts: no such record exists.
     pub(crate) account: u64,
-    /// A number of the call's own, for what differs between the calls of an account.
+    /// A number of the call's own, for values that differ between the calls of an account.
     pub(crate) number: u64,
 }
 
@@ -186,8 +186,8 @@ pub(crate) fn account_name(seed: u64, index: u64) -> String {
 fn account(seed: u64, index: u64) -> Value {
     let mut rolls = Rolls::new(seed, Purpose::Account, index + (1 << 40));
     let name = account_name(seed, index);
-    let place = usize::try_from(rolls.below(PLACES.len() as u64)).unwrap_or_default();
-    let (city, state, country, zip) = PLACES.get(place).copied().unwrap_or_default();
+    let index = usize::try_from(rolls.below(PLACES.len() as u64)).unwrap_or_default();
+    let (city, state, country, zip) = PLACES.get(index).copied().unwrap_or_default();
     let mut record = identified(CrmKind::Account, seed, index);
     record.insert("name".into(), name.as_str().into());
     record.insert("city".into(), city.into());
@@ -257,7 +257,7 @@ fn contact(seed: u64, index: u64) -> Value {
     Value::Object(record)
 }
 
-/// What a call shows of its deal.
+/// The fields of its deal in a call.
 #[derive(Clone, Debug)]
 pub(crate) struct DealOutline {
     pub(crate) name: String,

@@ -1,4 +1,4 @@
-//! What a request must pass before anything else: credentials and rate limits.
+//! The first checks of a request: credentials and rate limits.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{API_KEY, API_PASSWORD};
 
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
-/// Checks the two credential headers; the answer to give when they are not good.
+/// Checks the two credential headers; returns the answer to bad ones.
 ///
 /// A missing header is answered as observed live. The answer to a wrong pair is proposed.
 pub(crate) fn refuse_credentials(headers: &HeaderMap, wrong_credentials: u16) -> Option<Reply> {
@@ -42,7 +42,7 @@ pub(crate) fn refuse_credentials(headers: &HeaderMap, wrong_credentials: u16) ->
     ))
 }
 
-/// Which limit a request ran into.
+/// The limit that a request exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Throttle {
     PerSecond,
@@ -60,7 +60,7 @@ impl Throttle {
     }
 }
 
-/// Counts the requests let through, within the last second and within the week.
+/// Counts the accepted requests, within the last second and within the week.
 #[derive(Debug)]
 pub(crate) struct RateGate {
     per_week: Option<u64>,
@@ -79,7 +79,7 @@ impl RateGate {
         }
     }
 
-    /// Lets a request through, or names the limit it ran into. Refused requests do not count.
+    /// Accepts a request, or names the limit that it exceeds. Refused requests do not count.
     pub(crate) fn admit(&mut self, now: Instant, unix_seconds: i64) -> Result<(), Throttle> {
         let week = week_number(unix_seconds);
         if week != self.week {

@@ -1,4 +1,4 @@
-//! Signed media links: given only when asked for, valid for four hours (vendor document).
+//! Signed media links: only on request, valid for four hours (vendor document).
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::random::{Purpose, draw, mix};
 /// Four hours in seconds.
 const VALIDITY: i64 = 4 * 3_600;
 
-/// Which links a request asks for, and what is needed to make them.
+/// The links that a request wants, and the inputs of their signature.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MediaRequest<'a> {
     pub(crate) base_url: &'a str,
@@ -19,12 +19,12 @@ pub(crate) struct MediaRequest<'a> {
 }
 
 impl MediaRequest<'_> {
-    /// The audio link; null when it was not asked for or there is no recording.
+    /// The audio link; null when the request does not want it or there is no recording.
     pub(crate) fn audio_url(&self, call_id: &str, has_recording: bool) -> Value {
         self.url(call_id, "mp3", self.audio && has_recording)
     }
 
-    /// The video link; null when it was not asked for or there is no recording.
+    /// The video link; null when the request does not want it or there is no recording.
     pub(crate) fn video_url(&self, call_id: &str, has_recording: bool) -> Value {
         self.url(call_id, "mp4", self.video && has_recording)
     }
@@ -42,8 +42,8 @@ impl MediaRequest<'_> {
 }
 
 /// Whether a link was signed by this sandbox and has not expired.
-pub(crate) fn is_valid(seed: u64, file: &str, expires: i64, given: &str, now: i64) -> bool {
-    now < expires && signature(seed, file, expires) == given
+pub(crate) fn is_valid(seed: u64, file: &str, expires: i64, signed: &str, now: i64) -> bool {
+    now < expires && signature(seed, file, expires) == signed
 }
 
 fn signature(seed: u64, file: &str, expires: i64) -> String {

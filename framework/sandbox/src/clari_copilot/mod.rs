@@ -1,6 +1,6 @@
 //! Clari Copilot: from a method, a path, parameters and a body to a status and a body.
 //!
-//! Nothing here knows of connections or of faults of the transport; those come before.
+//! Connections and faults of the transport are handled before this module.
 
 mod call;
 mod call_record;
@@ -261,7 +261,7 @@ impl ClariCopilot {
         Ok(record)
     }
 
-    /// Updating sets the given fields and keeps the others. A record that does not exist is
+    /// Updating sets the fields of the request and keeps the others. A record that does not exist is
     /// refused with 400, because the document lists no 404 here (proposed).
     fn update_crm(&self, kind: CrmKind, body: &[u8]) -> Result<Value, Refusal> {
         let (crm_id, fields) = writable_fields(kind, body)?;
@@ -334,8 +334,8 @@ impl ClariCopilot {
         }
     }
 
-    // A thread that panicked while it held the lock left at worst a record half as new as meant;
-    // that is no reason to refuse all later requests.
+    // A thread that panicked while it held the lock leaves at worst a half-updated record; later
+    // requests can still be answered.
     fn read(&self) -> RwLockReadGuard<'_, Workspace> {
         self.workspace
             .read()
@@ -350,7 +350,7 @@ impl ClariCopilot {
 }
 
 impl Api for ClariCopilot {
-    /// A real media link points to a file store, which knows nothing of the API's credentials.
+    /// A real media link points to a file store, which does not check the API's credentials.
     fn unguarded(&self, request: &ApiRequest) -> Option<Reply> {
         let file = request.path.strip_prefix("/media/")?;
         Some(self.media_file(file, &request.query))
@@ -374,8 +374,8 @@ impl Api for ClariCopilot {
             Ok(value) => Reply::json(StatusCode::OK, &value),
             Err(refusal) => refusal.into(),
         };
-        // Answers above the cap fail however often they are asked for (vendor's reply to users; the
-        // body is proposed).
+        // Answers above the cap always fail, also when repeated (vendor's reply to users; the body is
+        // proposed).
         let is_too_long = |length| length > self.options.limits.response_cap_bytes;
         if reply.body.length().is_some_and(is_too_long) {
             let body = json!({"message": "Internal server error"});
@@ -404,7 +404,7 @@ fn parse_body(body: &[u8]) -> Result<Value, Invalid> {
 }
 
 /// The CRM id and the checked fields of a create or update request. Fields that the document does
-/// not name are dropped; null counts as not given.
+/// not name are dropped; null counts as absent.
 fn writable_fields(kind: CrmKind, body: &[u8]) -> Result<(String, Map<String, Value>), Invalid> {
     let Value::Object(mut body) = parse_body(body)? else {
         return Err(Invalid::new("body"));

@@ -1,4 +1,4 @@
-//! What can be set of a simulated workspace of Clari Copilot.
+//! The options of a simulated workspace of Clari Copilot.
 
 use crate::Faults;
 
@@ -7,12 +7,12 @@ use crate::Faults;
 pub struct CopilotOptions {
     /// The port to listen on at 127.0.0.1; 0 for any free one.
     pub port: u16,
-    /// How many calls the workspace has. The other records are made to fit. Made for 10 to
-    /// 1,000,000; more than 10,000,000 count as that.
+    /// The number of calls; the numbers of other records follow from it. Designed for 10 to 1,000,000;
+    /// more than 10,000,000 count as 10,000,000.
     pub calls: u64,
     /// Workspaces with different seeds have different records.
     pub seed: u64,
-    /// What goes wrong from the start.
+    /// The faults from the start.
     pub faults: Faults,
     /// The rate limits and the size limit of answers.
     pub limits: CopilotLimits,

@@ -102,7 +102,7 @@ fn name_at(names: &[Name], number: u64) -> Name {
     names.get(position).copied().unwrap_or(("Sam", "sam"))
 }
 
-/// Someone from outside who takes part in a call.
+/// An outside participant of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Guest {
     pub(crate) name: String,

@@ -1,8 +1,8 @@
 //! The generated workspace: how many records it has, and the light facts of each call.
 //!
-//! Everything here is computed from the seed and the index when it is asked for, so that a list
-//! over a million calls holds none of them in memory. The facts that filters look at are separate
-//! functions, so that a filter never builds a whole call.
+//! Everything here is computed from the seed and the index on access, so that a list over a million
+//! calls holds none of them in memory. The facts that filters read are separate functions, so that a
+//! filter never builds a whole call.
 
 use std::ops::Range;
 

@@ -65,7 +65,7 @@ impl Query {
         Ok(values)
     }
 
-    /// A parameter that must be given and not be empty.
+    /// A required parameter, which must not be empty.
     pub(crate) fn required(&self, name: &str) -> Result<&str, Invalid> {
         self.first(name)
             .filter(|value| !value.is_empty())
@@ -98,7 +98,7 @@ impl Query {
         }
     }
 
-    /// `true`, `false`, `1` or `0`; false when not given. Only `includePrivate` has this type.
+    /// `true`, `false`, `1` or `0`; false when absent. Only `includePrivate` has this type.
     pub(crate) fn boolean_or_digit(&self, name: &str) -> Result<bool, Invalid> {
         match self.first(name) {
             None | Some("false" | "0") => Ok(false),
@@ -162,7 +162,7 @@ impl Query {
     }
 }
 
-/// Which part of a list is asked for.
+/// The part of a list in a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paging {
     /// How many records to leave out from the start, 0 to 10,000.

@@ -12,7 +12,7 @@ use crate::ids;
 use crate::query::Query;
 use crate::random::{Purpose, Rolls, draw_below};
 
-/// What `/scorecard` is asked for.
+/// A request for `/scorecard`.
 #[derive(Clone, Debug)]
 pub(crate) struct ScorecardRequest {
     paging: Paging,

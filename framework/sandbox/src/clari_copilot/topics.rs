@@ -10,10 +10,10 @@ use crate::random::{Purpose, draw_below};
 /// Half a year in milliseconds.
 const HALF_A_YEAR: i64 = 182 * 24 * 3_600_000;
 
-/// What makes a moment of a call belong to a topic.
+/// How a moment of a call comes to belong to a topic.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TopicKind {
-    /// One of these phrases is said.
+    /// A participant says one of these phrases.
     Keyword(&'static [&'static str]),
     /// A model recognises this description.
     Custom(&'static str),

@@ -158,7 +158,7 @@ pub(crate) const JOB_TITLES: &[&str] = &[
     "VP Sales",
 ];
 
-/// Title patterns; `{}` stands for the company.
+/// Title patterns; `{}` is the company.
 pub(crate) const TITLES: &[&str] = &[
     "Discovery call with {}",
     "{} – product demo",
@@ -250,7 +250,7 @@ pub(crate) const SENTENCES: &[&str] = &[
     "I'll send over the summary and the contract this afternoon.",
 ];
 
-/// Sentences of which a summary is made; `{}` stands for the company.
+/// The sentences of a summary; `{}` is the company.
 pub(crate) const SUMMARY_SENTENCES: &[&str] = &[
     "{} described how the current forecasting process depends on manual exports.",
     "The team presented the product, with a focus on the dashboard and on the API.",

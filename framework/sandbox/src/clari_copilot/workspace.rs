@@ -1,5 +1,5 @@
-//! The state of the simulated workspace: the generated population, and over it what changed since
-//! the sandbox started.
+//! The state of the simulated workspace: the generated population, and its changes since the
+//! sandbox started.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,7 +15,7 @@ use super::scorecards;
 use crate::ids;
 use crate::random::Purpose;
 
-/// Everything the API knows.
+/// All data of the API.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) population: Population,
@@ -27,7 +27,7 @@ pub(crate) struct Workspace {
     object_ids: u64,
 }
 
-/// What became of a request to create a call.
+/// The result of a request to create a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CreateCallOutcome {
     /// The call is new, or replaced the older one of the same id.
@@ -79,8 +79,8 @@ impl Workspace {
         start..end.max(start)
     }
 
-    /// The calls that a filter may accept besides: created ones, and those that a change of their
-    /// modified time brought into the window.
+    /// The other calls that a filter may accept: created ones, and those whose changed modified time
+    /// is in the window.
     pub(crate) fn calls_out_of_order(&self, filter: &CallFilter) -> impl Iterator<Item = Call<'_>> {
         let in_order = self.calls_in_order(filter);
         let changed = self
@@ -130,8 +130,7 @@ impl Workspace {
         }
     }
 
-    /// Keeps a created call. A call of the same source is replaced if the request says so, and
-    /// stays as it is otherwise.
+    /// Keeps a created call. It replaces a call of the same source only if the request says so.
     pub(crate) fn create_call(&mut self, new_call: NewCall, now: i64) -> CreateCallOutcome {
         let seed = self.population.seed;
         let existing = self
@@ -177,7 +176,7 @@ impl Workspace {
     }
 
     /// The sorted keys of every record that a complete read of a stream must deliver; `None` for
-    /// an unknown stream. `missing_details`: every so many calls have no details, 0 for none.
+    /// an unknown stream. `missing_details`: every n-th call has no details, 0 for none.
     pub(crate) fn keys(&self, stream: &str, missing_details: u64) -> Option<Vec<String>> {
         let population = &self.population;
         let mut keys: Vec<String> = match stream {

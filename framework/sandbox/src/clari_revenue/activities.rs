@@ -13,7 +13,7 @@ use crate::ids;
 use crate::instant::parse_instant;
 use crate::random::{Purpose, Rolls, draw};
 
-/// Activities go back so many days (proposed).
+/// The age of the oldest activities in days (proposed).
 const DAYS: i64 = 300;
 
 const TYPES: &[&str] = &[
@@ -24,7 +24,7 @@ const TYPES: &[&str] = &[
     "ATTACHMENT_RECEIVED",
 ];
 
-/// What is asked for: some types within some days.
+/// A request: some types within some days.
 #[derive(Clone, Debug)]
 pub(crate) struct ActivityRequest {
     types: Vec<String>,
@@ -34,10 +34,10 @@ pub(crate) struct ActivityRequest {
 
 impl ActivityRequest {
     /// Only the date and the offset of the bounds count, and the last day is included. The error
-    /// says what cannot be used.
+    /// names the invalid value.
     pub(crate) fn parse(body: &Map<String, Value>) -> Result<Self, String> {
-        let given = |name: &str| body.get(name).filter(|value| !value.is_null());
-        let types: Vec<String> = match given("activityTypes") {
+        let field = |name: &str| body.get(name).filter(|value| !value.is_null());
+        let types: Vec<String> = match field("activityTypes") {
             None => Vec::new(),
             Some(list) => serde_json::from_value(list.clone())
                 .map_err(|_| "activityTypes is not a list of texts")?,
@@ -45,11 +45,11 @@ impl ActivityRequest {
         if let Some(unknown) = types.iter().find(|kind| !TYPES.contains(&kind.as_str())) {
             return Err(format!("{unknown} is not a supported activityType"));
         }
-        if given("exportFormat").is_some_and(|format| format != "JSON") {
+        if field("exportFormat").is_some_and(|format| format != "JSON") {
             return Err("exportFormat can be JSON only".into());
         }
-        let from = given("startDate").map(|value| midnight("startDate", value));
-        let to = given("endDate").map(|value| midnight("endDate", value));
+        let from = field("startDate").map(|value| midnight("startDate", value));
+        let to = field("endDate").map(|value| midnight("endDate", value));
         let to = to.transpose()?.map(|day| day + DAY_MILLISECONDS - 1);
         Ok(Self {
             types,
@@ -66,7 +66,7 @@ fn midnight(name: &str, value: &Value) -> Result<i64, String> {
     let instant = parse_instant(text).ok_or_else(refused)?;
     let date = text.get(..10).ok_or_else(refused)?;
     let utc: Timestamp = parse_instant(date).ok_or_else(refused)?;
-    // What the text says beyond its instant is the offset.
+    // Beyond its instant, the text has the offset.
     let time = text.get(10..).unwrap_or_default();
     let clock = time.split(['Z', '+', '-']).next().unwrap_or_default();
     let local = parse_instant(&format!("{date}{clock}")).ok_or_else(refused)?;
@@ -96,7 +96,7 @@ impl Activities {
             .within(from.unwrap_or(-limit), to.unwrap_or(limit))
     }
 
-    /// What a request selects, one after the other.
+    /// The activities that a request selects, one after the other.
     pub(crate) fn select(self, request: ActivityRequest) -> impl Iterator<Item = Value> + Send {
         self.slots_within(request.from, request.to)
             .map(move |slot| self.record(slot))
@@ -128,7 +128,7 @@ impl Activities {
         let mut rolls = Rolls::new(tenant.seed, Purpose::Activity, number);
         let owner = rolls.below(tenant.users);
         let moment = self.slots.moment(slot);
-        // The document says a number, and its example shows a text.
+        // The document names a number, and its example shows a text.
         let date = match rolls.chance(50) {
             true => json!(moment),
             false => json!(moment.to_string()),

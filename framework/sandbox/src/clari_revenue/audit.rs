@@ -13,10 +13,10 @@ use crate::instant::parse_instant;
 use crate::query::Query;
 use crate::random::{Purpose, Rolls};
 
-/// The log goes back so many days (documentation of an integrator).
+/// The age of the oldest events in days (documentation of an integrator).
 const DAYS: i64 = 30;
-/// What would fall out of these days within an hour is gone from the start: the log stands still, and whoever asks for
-/// all of its days asks a little later.
+/// Events that would leave these days within an hour are missing from the start: the log does not move, and a client that
+/// requests all of its days does so a little later.
 const MARGIN_MILLISECONDS: i64 = 60 * 60 * 1_000;
 
 const EVENTS: &[&str] = &[
@@ -31,7 +31,7 @@ const EVENTS: &[&str] = &[
 
 const SESSION_TYPES: &[&str] = &["WEB", "IOS", "ANDROID"];
 
-/// What is asked of the log.
+/// A request to the log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuditFilter {
     actor: Option<i64>,
@@ -43,7 +43,7 @@ pub(crate) struct AuditFilter {
     event: Option<String>,
 }
 
-/// A parameter with a value that cannot be used.
+/// A parameter with an unusable value.
 pub(crate) type BadParameter = &'static str;
 
 impl AuditFilter {
@@ -66,12 +66,12 @@ impl AuditFilter {
     }
 
     pub(crate) fn of_body(body: &Map<String, Value>) -> Result<Self, BadParameter> {
-        let given = |name: BadParameter| body.get(name).filter(|value| !value.is_null());
-        let whole = |name| match given(name) {
+        let field = |name: BadParameter| body.get(name).filter(|value| !value.is_null());
+        let whole = |name| match field(name) {
             None => Ok(None),
             Some(value) => value.as_i64().map(Some).ok_or(name),
         };
-        let text = |name| match given(name) {
+        let text = |name| match field(name) {
             None => Ok(None),
             Some(value) => value.as_str().map(Some).ok_or(name),
         };
@@ -126,7 +126,7 @@ fn moment(name: BadParameter, text: Option<&str>) -> Result<Option<i64>, BadPara
     Ok(Some(instant.as_millisecond()))
 }
 
-/// Who did something.
+/// The actor of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Actor {
     User(u64),
@@ -224,8 +224,8 @@ pub(crate) struct AuditLog {
 pub(crate) struct AuditPage {
     pub(crate) items: Vec<Value>,
     pub(crate) actors: Vec<Value>,
-    /// How many events, of all that there were, are newer than the next page, and how many are
-    /// not; `None` on the last page.
+    /// The number of events that are newer than the next page, and the number of the others; `None`
+    /// on the last page.
     pub(crate) next: Option<(u64, u64)>,
 }
 
@@ -311,7 +311,7 @@ impl AuditLog {
         self.page_of(&found, next)
     }
 
-    /// What a filter leaves of the `limit` events from a position on.
+    /// The events, among the `limit` from a position on, that pass a filter.
     pub(crate) fn filtered_page(&self, filter: &AuditFilter, from: u64, limit: usize) -> AuditPage {
         let end = from.saturating_add(limit as u64).min(self.count());
         let events = (from..end).map(|position| self.event(position));

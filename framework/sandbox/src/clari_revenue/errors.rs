@@ -112,7 +112,7 @@ pub(crate) fn ingestion(status: StatusCode, code: &str, summary: &str) -> Reply 
     )
 }
 
-/// The gateway's answer to a path that leads nowhere (observed live).
+/// The gateway's answer to an unknown path (observed live).
 pub(crate) fn no_route(seed: u64, path: &str) -> Reply {
     let request = path.bytes().fold(seed, |digest, byte| {
         crate::random::mix(digest ^ u64::from(byte))

@@ -7,13 +7,13 @@ use super::forecast_request::{Currency, ForecastRequest, Types};
 use super::tenant::{FORECASTS, Field, FieldKind, Forecast, Tenant, person, user_id};
 use crate::random::{Purpose, Rolls, mix};
 
-/// So many quarters have data, the current one included.
+/// The number of quarters with data, the current one included.
 const QUARTERS_OF_DATA: i64 = 8;
 
-/// Values repeat after so many users, with other ones for every field and week.
+/// The number of users after which values repeat, with other values for every field and week.
 pub(crate) const VALUE_PERIOD: u64 = 97;
 
-/// What a result is made from.
+/// The inputs of a result.
 #[derive(Clone, Debug)]
 pub(crate) struct ForecastData {
     pub(crate) tenant: Tenant,
@@ -75,8 +75,8 @@ impl ForecastData {
         })
     }
 
-    /// Everything there is of a quarter, the current one when none is named; `None` for a quarter
-    /// without data.
+    /// The full history of a quarter, by default of the current one; `None` for a quarter without
+    /// data.
     pub(crate) fn all_weeks(
         tenant: Tenant,
         forecast: &'static Forecast,
@@ -145,23 +145,23 @@ impl ForecastData {
         name.fold(start, |digest, byte| mix(digest ^ u64::from(byte))) % VALUE_PERIOD
     }
 
-    /// The values at one place of the period in a week.
-    pub(crate) fn values(&self, week: i64, place: u64) -> Values {
+    /// The values at one position of the period in a week.
+    pub(crate) fn values(&self, week: i64, position: u64) -> Values {
         let revision = match self.open_week {
             (open_week, revision) if open_week == week => revision,
             _ => 0,
         };
         let salt = week.unsigned_abs() ^ revision.rotate_left(32);
-        let index = place ^ mix(salt) << 8;
+        let index = position ^ mix(salt) << 8;
         let mut rolls = Rolls::new(self.tenant.seed, Purpose::ForecastValue, index);
-        let amount = match place {
+        let amount = match position {
             0 => Some("12345678901234567890.10".to_owned()),
             1 => None,
             2 => Some(format!("-{}.5", rolls.between(1, 90_000))),
             3 => Some("572.0".to_owned()),
             4 => Some("0.0".to_owned()),
             5 => Some("0.30000000000000004".to_owned()),
-            _ if place.is_multiple_of(3) => Some(format!(
+            _ if position.is_multiple_of(3) => Some(format!(
                 "{}.{:02}",
                 rolls.between(1, 9_000_000),
                 rolls.below(100)
@@ -169,7 +169,7 @@ impl ForecastData {
             _ => Some(format!("{}.0", rolls.between(1, 900) * 2_500)),
         };
         let is_updated = rolls.chance(60);
-        let is_adjusted = place % 4 == 2;
+        let is_adjusted = position % 4 == 2;
         // Some hours into the week, and later with every change.
         let moment = week * DAY_MILLISECONDS
             + i64::try_from(rolls.below(20 * 3_600)).unwrap_or_default() * 1_000

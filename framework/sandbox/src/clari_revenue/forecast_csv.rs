@@ -38,8 +38,8 @@ fn lines(data: &ForecastData, week: i64, user: u64) -> String {
     let days = days.join(",");
     let mut lines = String::new();
     for field in data.fields() {
-        let place = (user + data.turn(week, field)) % VALUE_PERIOD;
-        for (kind, value) in cells(data, field, &data.values(week, place)) {
+        let position = (user + data.turn(week, field)) % VALUE_PERIOD;
+        for (kind, value) in cells(data, field, &data.values(week, position)) {
             let value = quoted(&value);
             lines += &format!("{person},{},{number},{days},{kind},{value}\n", field.name);
         }

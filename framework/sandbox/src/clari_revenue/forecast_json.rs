@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::forecast::{ForecastData, VALUE_PERIOD, Values, time_frame_id};
 use super::tenant::{Field, FieldKind, USER_ID_LENGTH, USER_PERIOD, user_id_bytes, user_record};
 
-/// About how many bytes are made at a time.
+/// The approximate size of a chunk in bytes.
 const CHUNK: usize = 128 * 1024;
 
 /// A result that is made chunk by chunk.
@@ -22,7 +22,7 @@ pub(crate) struct ForecastJson {
     next: Part,
 }
 
-/// What comes next.
+/// The next row.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Start,
@@ -36,7 +36,7 @@ enum Part {
 #[derive(Debug)]
 struct WeekText {
     fields: Vec<FieldText>,
-    /// By [`kind_index`] and place in the period.
+    /// By [`kind_index`] and position in the period.
     tails: [Vec<Vec<u8>>; 3],
 }
 
@@ -71,9 +71,9 @@ impl ForecastJson {
             for field in &week.fields {
                 let tails = week.tails.get(field.kind).map(Vec::as_slice);
                 let lengths = tails.unwrap_or_default().iter().map(Vec::len);
-                let places = users.start + field.turn..users.end + field.turn;
+                let positions = users.start + field.turn..users.end + field.turn;
                 length += user_count * (field.head.len() + USER_ID_LENGTH) as u64;
-                length += sum_of_period(lengths, places);
+                length += sum_of_period(lengths, positions);
                 rows += user_count;
             }
         }
@@ -187,7 +187,7 @@ impl WeekText {
                 return Vec::new();
             }
             (0..VALUE_PERIOD)
-                .map(|place| tail(data, kind, &data.values(week, place)).into_bytes())
+                .map(|position| tail(data, kind, &data.values(week, position)).into_bytes())
                 .collect()
         });
         Self { fields, tails }
@@ -202,11 +202,11 @@ impl WeekText {
             }
             chunk.extend_from_slice(&field.head);
             chunk.extend_from_slice(&user_id);
-            let place = usize::try_from((user + field.turn) % VALUE_PERIOD).unwrap_or_default();
+            let position = usize::try_from((user + field.turn) % VALUE_PERIOD).unwrap_or_default();
             let tail = self
                 .tails
                 .get(field.kind)
-                .and_then(|tails| tails.get(place));
+                .and_then(|tails| tails.get(position));
             chunk.extend_from_slice(tail.map(Vec::as_slice).unwrap_or_default());
         }
     }
@@ -220,16 +220,16 @@ fn kind_index(kind: FieldKind) -> usize {
     }
 }
 
-/// The sum of a list that is repeated for ever, over some places of it.
-fn sum_of_period(period: impl Iterator<Item = usize>, places: Range<u64>) -> u64 {
+/// The sum over some positions of a list that repeats for ever.
+fn sum_of_period(period: impl Iterator<Item = usize>, positions: Range<u64>) -> u64 {
     let values: Vec<u64> = period.map(|value| value as u64).collect();
     let length = (values.len() as u64).max(1);
     let whole: u64 = values.iter().sum();
-    let until = |place: u64| {
-        let rest = usize::try_from(place % length).unwrap_or_default();
-        place / length * whole + values.iter().take(rest).sum::<u64>()
+    let until = |position: u64| {
+        let rest = usize::try_from(position % length).unwrap_or_default();
+        position / length * whole + values.iter().take(rest).sum::<u64>()
     };
-    until(places.end) - until(places.start)
+    until(positions.end) - until(positions.start)
 }
 
 fn head(data: &ForecastData, week: i64, field: &Field) -> String {
@@ -241,7 +241,7 @@ fn head(data: &ForecastData, week: i64, field: &Field) -> String {
     )
 }
 
-/// The rest of a row after the user: only the values that were asked for.
+/// The rest of a row after the user: only the requested values.
 fn tail(data: &ForecastData, kind: FieldKind, values: &Values) -> String {
     let null = || "null".to_owned();
     let amount = values.amount.clone().unwrap_or_else(null);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::tenant::FieldKind;
 use crate::query::Query;
 
-/// Which values are asked for.
+/// The requested values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Types {
     pub(crate) forecast: bool,
@@ -85,10 +85,10 @@ pub(crate) struct ForecastRequest {
     pub(crate) currency: Currency,
     pub(crate) format: Format,
     pub(crate) include_historical: bool,
-    /// How often the server tries again.
+    /// The number of retries by the server.
     pub(crate) retries: u32,
-    /// What was asked for, to be shown to tests.
-    pub(crate) given: Value,
+    /// The parameters of the request, to be shown to tests.
+    pub(crate) parameters: Value,
 }
 
 const NAMES: [&str; 7] = [
@@ -102,41 +102,41 @@ const NAMES: [&str; 7] = [
 ];
 
 impl ForecastRequest {
-    /// Reads the options; what the body says goes before a parameter. The error is the message of
-    /// a `bad_request`.
+    /// Reads the options; the body overrides the parameters. The error is the message of a
+    /// `bad_request`.
     pub(crate) fn parse(query: &Query, body: &[u8]) -> Result<Self, String> {
-        let given = given(query, body)?;
-        let format = match text(&given, "exportFormat")? {
+        let parameters = parameters(query, body)?;
+        let format = match text(&parameters, "exportFormat")? {
             None | Some("JSON") => Format::Json,
             Some("CSV") => Format::Csv,
             Some(_) => return Err("The exportFormat parameter is invalid.".into()),
         };
-        let retries = match text(&given, "schedule")? {
+        let retries = match text(&parameters, "schedule")? {
             None | Some("NONE") => 0,
             Some("ONCE") => 1,
             Some("MAX") => 3,
             Some(_) => return Err("The schedule parameter is invalid.".into()),
         };
-        let currency = match text(&given, "currency")? {
+        let currency = match text(&parameters, "currency")? {
             None => CURRENCIES.first(),
             Some(code) => CURRENCIES.iter().find(|(known, _)| *known == code),
         };
         Ok(Self {
-            time_period: text(&given, "timePeriod")?.map(str::to_owned),
-            types: types(&given)?,
-            scope_id: text(&given, "scopeId")?.map(str::to_owned),
+            time_period: text(&parameters, "timePeriod")?.map(str::to_owned),
+            types: types(&parameters)?,
+            scope_id: text(&parameters, "scopeId")?.map(str::to_owned),
             currency: *currency.ok_or("The currency parameter is invalid.")?,
             format,
-            include_historical: boolean(&given, "includeHistorical")?,
+            include_historical: boolean(&parameters, "includeHistorical")?,
             retries,
-            given: Value::Object(given),
+            parameters: Value::Object(parameters),
         })
     }
 }
 
-/// The known options, those of the body over those of the query; null counts as not given.
-fn given(query: &Query, body: &[u8]) -> Result<Map<String, Value>, String> {
-    let mut given = Map::new();
+/// The known options, those of the body over those of the query; null counts as absent.
+fn parameters(query: &Query, body: &[u8]) -> Result<Map<String, Value>, String> {
+    let mut parameters = Map::new();
     for name in NAMES.into_iter().filter(|name| *name != "schedule") {
         let values = query.all(name);
         let Some(first) = values.first() else {
@@ -148,40 +148,40 @@ fn given(query: &Query, body: &[u8]) -> Result<Map<String, Value>, String> {
             ("includeHistorical", "false") => false.into(),
             (_, first) => first.into(),
         };
-        given.insert(name.to_owned(), value);
+        parameters.insert(name.to_owned(), value);
     }
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(given);
+        return Ok(parameters);
     }
     let Ok(Value::Object(mut body)) = serde_json::from_slice(body) else {
         return Err("The request body is malformed.".into());
     };
     for name in NAMES {
         if let Some(value) = body.remove(name).filter(|value| !value.is_null()) {
-            given.insert(name.to_owned(), value);
+            parameters.insert(name.to_owned(), value);
         }
     }
-    Ok(given)
+    Ok(parameters)
 }
 
-fn text<'a>(given: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
-    let Some(value) = given.get(name) else {
+fn text<'a>(parameters: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
+    let Some(value) = parameters.get(name) else {
         return Ok(None);
     };
     let text = value.as_str().ok_or_else(|| malformed(name))?;
     Ok(Some(text))
 }
 
-fn boolean(given: &Map<String, Value>, name: &str) -> Result<bool, String> {
-    let Some(value) = given.get(name) else {
+fn boolean(parameters: &Map<String, Value>, name: &str) -> Result<bool, String> {
+    let Some(value) = parameters.get(name) else {
         return Ok(false);
     };
     value.as_bool().ok_or_else(|| malformed(name))
 }
 
-fn types(given: &Map<String, Value>) -> Result<Types, String> {
+fn types(parameters: &Map<String, Value>) -> Result<Types, String> {
     let mut types = Types::default();
-    let Some(list) = given.get("typesToExport") else {
+    let Some(list) = parameters.get("typesToExport") else {
         types.forecast = true;
         types.forecast_updated = true;
         return Ok(types);

@@ -82,7 +82,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The answer to a request that does not get past the gateway.
+/// The answer to a request that the gateway refuses.
 pub(crate) fn refuse(
     request: &ApiRequest,
     behaviour: &RevenueBehaviour,

@@ -11,17 +11,17 @@ use crate::query::Query;
 use crate::random::{Purpose, draw};
 use crate::reply::Reply;
 
-/// The most records of one request (vendor document).
+/// Maximum number of records of one request (vendor document).
 const MAX_RECORDS: usize = 100;
 
 const ENTITIES: &[&str] = &["account", "opportunity"];
 
-/// What was ingested.
+/// The ingested data.
 #[derive(Debug, Default)]
 pub(crate) struct Ingested {
     /// By entity and field.
     picklists: BTreeMap<(String, String), Vec<String>>,
-    /// By id: when it was submitted, and what is wrong with it.
+    /// By id: the time of submission, and the error.
     jobs: BTreeMap<String, (i64, Option<Value>)>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn wrong_partner_key() -> Reply {
     )
 }
 
-/// Checks what both uploads share.
+/// Checks the parameters of both uploads.
 fn check(entity: &str, query: &Query) -> Result<(), Reply> {
     if !ENTITIES.contains(&entity) {
         return Err(bad_input("The entity is not enabled for integration"));
@@ -53,8 +53,8 @@ fn check(entity: &str, query: &Query) -> Result<(), Reply> {
     Ok(())
 }
 
-/// What is wrong with the data sets of an upload.
-fn check_records(body: &[u8], most: usize) -> Result<(), String> {
+/// Checks the data sets of an upload.
+fn check_records(body: &[u8], max: usize) -> Result<(), String> {
     let Ok(Value::Array(sets)) = serde_json::from_slice(body) else {
         return Err("The payload is not an array".into());
     };
@@ -78,7 +78,7 @@ fn check_records(body: &[u8], most: usize) -> Result<(), String> {
             }
         }
     }
-    if count > most {
+    if count > max {
         return Err(format!("There can be {MAX_RECORDS} records at most"));
     }
     Ok(())
@@ -94,7 +94,7 @@ pub(crate) fn upload(entity: &str, query: &Query, body: &[u8]) -> Reply {
 }
 
 impl Ingested {
-    /// Takes one JSON file in the part `FileData`. What is wrong in the file shows in its job.
+    /// Takes one JSON file in the part `FileData`. Its job shows errors in the file.
     pub(crate) fn upload_file(
         &mut self,
         seed: u64,

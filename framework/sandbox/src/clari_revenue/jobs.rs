@@ -11,7 +11,7 @@ use super::errors::{ORG_ID, USER_ID};
 use super::options::JobOptions;
 use crate::random::{Purpose, draw};
 
-/// How an export job ends, or what else becomes of it.
+/// The fate of an export job.
 ///
 /// As JSON: `"failed"` or `{"unknown_status": {"word": "PAUSED", "polls": 3}}`, or
 /// `{"late": {"list": 2, "status": 3, "result": 1}}`.
@@ -27,20 +27,20 @@ pub enum JobOutcome {
     Aborted,
     /// It ends as `CANCELLED` without ever running.
     Cancelled,
-    /// Once it would run, the service does not know it any more.
+    /// When it would run, the service does not know it any more.
     Vanish,
     /// It is done and its result has expired already.
     Expired,
     /// It runs for ever.
     Stuck,
-    /// Its status is another word for the first so many polls that would find it running or done.
+    /// Its status is another word for the first `polls` polls that would find it running or done.
     UnknownStatus {
         /// The word.
         word: String,
         /// How many polls.
         polls: u32,
     },
-    /// It is done, and says that rows or cells were left out.
+    /// It is done, and reports that rows or cells were left out.
     Truncated {
         /// `rowsTruncated`.
         rows: bool,
@@ -72,15 +72,15 @@ pub struct OrderedJob {
     pub parameters: Value,
     /// Its status now.
     pub status: String,
-    /// How often its status was asked for.
+    /// The number of polls of its status.
     pub polls: u64,
-    /// How often its result was asked for while it was there.
+    /// The number of requests for its result while it existed.
     pub downloads: u64,
-    /// How many jobs were ordered with this path and these parameters, this one included.
+    /// The number of jobs with this path and these parameters, this one included.
     pub orders: u64,
 }
 
-/// What a job is about, as the job object shows it.
+/// The subject of a job, as the job object shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Title {
     pub(crate) title: String,
@@ -97,7 +97,7 @@ pub(crate) struct Order<W> {
     pub(crate) path: String,
     pub(crate) parameters: Value,
     pub(crate) retries: u32,
-    /// What makes the result.
+    /// The inputs of the result.
     pub(crate) work: W,
 }
 
@@ -109,16 +109,16 @@ pub(crate) struct Job<W> {
     pub(crate) outcome: JobOutcome,
     ordered: Instant,
     start_time: i64,
-    /// When it was cancelled, and what it is since.
+    /// The time of its cancellation, and its status since.
     cancelled: Option<(Instant, Status)>,
     polls: u64,
     unknown_polls: u32,
-    /// How many lists, statuses and results lacked it.
+    /// The number of lists, statuses and results that lacked it.
     missed: Missed,
     pub(crate) downloads: u64,
 }
 
-/// How often a job did not show yet.
+/// Counts of requests that did not show a job yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Missed {
     lists: u32,
@@ -160,7 +160,7 @@ impl Status {
 }
 
 impl<W> Job<W> {
-    /// The status at a time, and when the job came to its end, if it did.
+    /// The status at a time, and the end of the job, if it has ended.
     fn status(&self, options: &JobOptions, now: Instant) -> (Status, Option<Duration>) {
         if let Some((at, status)) = &self.cancelled {
             return (status.clone(), Some(at.duration_since(self.ordered)));
@@ -201,17 +201,17 @@ impl<W> Job<W> {
     }
 }
 
-/// Why there is no new job.
+/// The reason for a refused order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoQuota;
 
-/// All jobs of the organization. `W` is what a result is made from.
+/// All jobs of the organization. `W` holds the inputs of a result.
 #[derive(Debug)]
 pub(crate) struct Jobs<W> {
     seed: u64,
     options: JobOptions,
     jobs: Vec<Job<W>>,
-    /// What becomes of the next jobs.
+    /// The fates of the next jobs.
     script: VecDeque<JobOutcome>,
 }
 
@@ -225,7 +225,7 @@ impl<W: Clone> Jobs<W> {
         }
     }
 
-    /// What becomes of the jobs that are ordered next; later ones are done.
+    /// Sets the fates of the next jobs; later ones are done.
     pub(crate) fn script(&mut self, outcomes: impl IntoIterator<Item = JobOutcome>) {
         self.script.extend(outcomes);
     }
@@ -234,7 +234,7 @@ impl<W: Clone> Jobs<W> {
         self.script.len()
     }
 
-    /// Orders a job and tells its id.
+    /// Orders a job and returns its id.
     pub(crate) fn order(&mut self, order: Order<W>, now: Instant) -> Result<String, NoQuota> {
         if self.free_slots(now) == 0 || self.free_quota(now) == 0 {
             return Err(NoQuota);
@@ -267,7 +267,7 @@ impl<W: Clone> Jobs<W> {
             .position(|job| job.id == id && job.status(&self.options, now).0 != Status::Gone)
     }
 
-    /// The job object after counting the poll; `None` for an unknown job.
+    /// Counts the poll and returns the job object; `None` for an unknown job.
     pub(crate) fn poll(&mut self, id: &str, now: Instant) -> Option<Value> {
         let position = self.position(id, now)?;
         let job = self.jobs.get_mut(position)?;
@@ -299,7 +299,7 @@ impl<W: Clone> Jobs<W> {
         known.map(|job| self.object(job, now)).collect()
     }
 
-    /// Cancels a job that has not come to its end; false when it has.
+    /// Cancels a job that has not ended; false when it has.
     pub(crate) fn cancel(&mut self, id: &str, now: Instant) -> Option<bool> {
         let position = self.position(id, now)?;
         let options = self.options;
@@ -313,7 +313,7 @@ impl<W: Clone> Jobs<W> {
         Some(true)
     }
 
-    /// The job whose result can be read now.
+    /// The job, if its result can be read now.
     pub(crate) fn finished(&mut self, id: &str, now: Instant) -> Option<Job<W>> {
         let position = self.position(id, now)?;
         let options = self.options;
@@ -333,7 +333,7 @@ impl<W: Clone> Jobs<W> {
         Some(job.clone())
     }
 
-    /// What `GET /admin/limits` answers.
+    /// The answer of `GET /admin/limits`.
     pub(crate) fn limits(&self, now: Instant) -> Value {
         let mut limits = json!({
             "concurrentLimit": self.options.concurrent_limit,
@@ -437,9 +437,9 @@ impl<W: Clone> Jobs<W> {
     }
 }
 
-/// Counts one more look that finds nothing, up to `most`.
-const fn is_missed(missed: &mut u32, most: u32) -> bool {
-    let is_early = *missed < most;
+/// Counts one more request that does not find the job, up to `max`.
+const fn is_missed(missed: &mut u32, max: u32) -> bool {
+    let is_early = *missed < max;
     if is_early {
         *missed += 1;
     }

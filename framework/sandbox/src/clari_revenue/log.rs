@@ -11,7 +11,7 @@ use super::calendar::DAY_MILLISECONDS;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slots {
     length: i64,
-    /// The last slot that is over, and the first one that is remembered.
+    /// The last slot that is over, and the first one in the log.
     newest: i64,
     oldest: i64,
 }
@@ -45,7 +45,7 @@ impl Slots {
         (self.oldest..=self.newest).contains(&slot)
     }
 
-    /// The slot that is so many before the newest one.
+    /// The slot at this distance before the newest one.
     pub(crate) fn back(self, age: u64) -> i64 {
         self.newest - i64::try_from(age).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! Clari Revenue: forecasts, export jobs, the audit log, activities and opportunities.
 //!
-//! Nothing here knows of connections or of faults of the transport; those come before.
+//! Connections and faults of the transport are handled before this module.
 
 mod activities;
 mod audit;
@@ -53,10 +53,10 @@ use crate::sliding_window::SlidingWindow;
 /// Keys of more entries than this are not listed.
 const MAX_KEYS: u64 = 2_000_000;
 
-/// A download link is good for so many seconds (proposed).
+/// The life of a download link in seconds (proposed).
 const LINK_LIFE: i64 = 15 * 60;
 
-/// The simulated API of one tenant, and what can be done to it from outside.
+/// The simulated API of one tenant, with methods that change the tenant.
 #[derive(Debug)]
 pub struct ClariRevenue {
     options: RevenueOptions,
@@ -72,13 +72,13 @@ pub struct ClariRevenue {
 /// The part of the data that can change.
 #[derive(Debug)]
 struct Data {
-    /// The moment the data are of, in milliseconds.
+    /// The moment of the data, in milliseconds.
     now: i64,
-    /// Whether that is the moment of a given day and not of the clock.
+    /// Whether that is the moment of a chosen day and not of the clock.
     is_fixed: bool,
     audit: AuditLog,
     activities: Activities,
-    /// How often the forecasts of the open week changed.
+    /// The number of changes to the forecasts of the open week.
     revision: u64,
 }
 
@@ -102,7 +102,7 @@ impl Data {
     }
 }
 
-/// What the result of a job is made from.
+/// The inputs of a job's result.
 #[derive(Clone, Debug)]
 enum Work {
     Forecast(Box<ForecastData>, Format),
@@ -136,13 +136,12 @@ impl ClariRevenue {
         }
     }
 
-    /// What becomes of the export jobs that are ordered next, one after the other. Later ones are
-    /// done.
+    /// Sets the outcomes of the next export jobs, one after the other. Later ones are done.
     pub fn script_jobs(&self, outcomes: impl IntoIterator<Item = JobOutcome>) {
         lock(&self.jobs).script(outcomes);
     }
 
-    /// How many of the outcomes have met no order yet.
+    /// The number of outcomes that no order has used yet.
     pub fn scripted_jobs(&self) -> usize {
         lock(&self.jobs).scripted()
     }
@@ -152,7 +151,7 @@ impl ClariRevenue {
         lock(&self.jobs).ordered(Instant::now())
     }
 
-    /// So many audit events happen now.
+    /// Adds audit events, now.
     pub fn add_audit_events(&self, count: u64) {
         let mut data = lock(&self.data);
         let now = match data.is_fixed {
@@ -162,7 +161,7 @@ impl ClariRevenue {
         data.audit.add(count, now);
     }
 
-    /// The values of the week that is still open change.
+    /// Changes the values of the open week.
     pub fn change_forecasts(&self) {
         lock(&self.data).revision += 1;
     }
@@ -209,8 +208,8 @@ impl ClariRevenue {
         }
     }
 
-    /// What a forecast request selects, or its refusal. `of_crm` says whether values of the CRM
-    /// are available.
+    /// The data that a forecast request selects, or its refusal. `of_crm` says whether values of the
+    /// CRM are available.
     fn select(
         &self,
         id: &str,
@@ -271,7 +270,7 @@ impl ClariRevenue {
             Order {
                 title,
                 path: format!("/export/forecast/{id}"),
-                parameters: request.given,
+                parameters: request.parameters,
                 retries: request.retries,
                 work: Work::Forecast(Box::new(data), request.format),
             },
@@ -417,7 +416,7 @@ impl ClariRevenue {
             .application(status, "exports", "invalid_jobId", message)
     }
 
-    /// Adds the link of a finished job, where such links are given.
+    /// Adds the link of a finished job, if the tenant has such links.
     fn with_link(&self, mut job: Value) -> Value {
         if self.behaviour().download_link && job["status"] == "DONE" {
             let id = job["jobId"].as_str().unwrap_or_default();
@@ -442,9 +441,9 @@ impl ClariRevenue {
     fn file(&self, id: &str, query: &str) -> Reply {
         let query = Query::parse(query);
         let expires: Option<i64> = query.first("expires").and_then(|text| text.parse().ok());
-        let given = query.first("signature").unwrap_or_default();
+        let signature = query.first("signature").unwrap_or_default();
         let is_valid = expires.is_some_and(|expires| {
-            Timestamp::now().as_second() < expires && self.signature(id, expires) == given
+            Timestamp::now().as_second() < expires && self.signature(id, expires) == signature
         });
         if !is_valid {
             return Reply::json(StatusCode::FORBIDDEN, &json!({"message": "Forbidden"}));
@@ -471,7 +470,7 @@ impl ClariRevenue {
     }
 
     fn results(&self, id: &str) -> Reply {
-        // Making the result takes a while; other requests shall not wait for it.
+        // Making the result takes a while; other requests must not wait for it.
         let finished = lock(&self.jobs).finished(id, Instant::now());
         match finished {
             Some(job) => self.result(job),
@@ -546,11 +545,11 @@ impl ClariRevenue {
         let mut body = self.audit_body(page.items);
         body["actors"] = page.actors.into();
         if let Some((newer, older)) = page.next {
-            let place = match self.behaviour().audit_offset_cursor {
+            let position = match self.behaviour().audit_offset_cursor {
                 true => newer,
                 false => older,
             };
-            body["nextLink"] = self.next_link(version, query, place).into();
+            body["nextLink"] = self.next_link(version, query, position).into();
         }
         if self.options.audit_growth > 0 {
             self.add_audit_events(self.options.audit_growth);
@@ -558,14 +557,14 @@ impl ClariRevenue {
         Reply::json(StatusCode::OK, &body)
     }
 
-    /// The position a cursor stands for: it counts from the newest event, or from the oldest one,
-    /// which new events do not move.
+    /// The position of a cursor: it counts from the newest event, or from the oldest one, which new
+    /// events do not move.
     fn read_cursor(&self, cursor: &str, count: u64) -> Option<u64> {
-        let place = u64::from_str_radix(cursor.strip_prefix("c")?, 16).ok()?;
-        let place = place ^ self.cursor_mask();
+        let position = u64::from_str_radix(cursor.strip_prefix("c")?, 16).ok()?;
+        let position = position ^ self.cursor_mask();
         match self.behaviour().audit_offset_cursor {
-            true => Some(place),
-            false => count.checked_sub(place),
+            true => Some(position),
+            false => count.checked_sub(position),
         }
     }
 
@@ -574,14 +573,17 @@ impl ClariRevenue {
     }
 
     /// The parameters of the request with a cursor.
-    fn next_link(&self, version: &str, query: &Query, place: u64) -> String {
+    fn next_link(&self, version: &str, query: &Query, position: u64) -> String {
         let mut parameters = form_urlencoded::Serializer::new(String::new());
         for (name, value) in query.pairs() {
             if name != "cursor" {
                 parameters.append_pair(name, value);
             }
         }
-        parameters.append_pair("cursor", &format!("c{:016x}", place ^ self.cursor_mask()));
+        parameters.append_pair(
+            "cursor",
+            &format!("c{:016x}", position ^ self.cursor_mask()),
+        );
         let target = format!("/{version}/audit/events?{}", parameters.finish());
         match self.behaviour().audit_link {
             AuditLink::Absolute => format!("{}{target}", self.base_url),
@@ -613,7 +615,7 @@ impl ClariRevenue {
         Reply::json(StatusCode::OK, &body)
     }
 
-    /// The truth of a forecast: what the default export with all weeks holds.
+    /// The truth of a forecast: the content of the default export with all weeks.
     fn selected(&self, forecast: Option<&str>, period: Option<&str>) -> Option<ForecastData> {
         let types = Types {
             forecast: true,
@@ -701,7 +703,7 @@ fn list(
 }
 
 impl Api for ClariRevenue {
-    /// A download link points to a file store, which knows nothing of the API's keys.
+    /// A download link points to a file store, which does not check the API's keys.
     fn unguarded(&self, request: &ApiRequest) -> Option<Reply> {
         let id = request.path.strip_prefix("/files/")?;
         Some(self.file(id, &request.query))

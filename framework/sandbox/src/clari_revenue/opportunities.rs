@@ -6,7 +6,7 @@ use super::tenant::{Tenant, crm_user_id};
 use crate::ids;
 use crate::random::{Purpose, Rolls};
 
-/// The most ids of one request (vendor document).
+/// Maximum number of ids of one request (vendor document).
 pub(crate) const MAX_IDS: usize = 100;
 
 const OPPORTUNITY: &str = "006";

@@ -1,4 +1,4 @@
-//! What can be set of a simulated Clari Revenue tenant.
+//! The options of a simulated Clari Revenue tenant.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ pub struct RevenueOptions {
     pub port: u16,
     /// Tenants with different seeds have different records.
     pub seed: u64,
-    /// What goes wrong from the start.
+    /// The faults from the start.
     pub faults: Faults,
     /// About how many forecast entries the whole history of one full quarter has. The other
     /// records are made to fit. Made for 10 to 100,000,000; more count as that.
     pub forecast_entries: u64,
-    /// The day the tenant's data are of; `None` for the day of the start.
+    /// The day of the tenant's data; `None` for the day of the start.
     pub today: Option<Date>,
     /// How many requests are let through within any one second; `None` for no limit. Vendor
     /// document: 100.
     pub per_second: Option<u32>,
-    /// How export jobs run and what they may use up.
+    /// How export jobs run, and their limits.
     pub jobs: JobOptions,
     /// How many audit events happen right after each page of them is answered, so that the log
     /// grows while it is read.
@@ -49,7 +49,7 @@ impl Default for RevenueOptions {
     }
 }
 
-/// How export jobs run and what they may use up.
+/// How export jobs run, and their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobOptions {
     /// How long a job is queued.
@@ -89,7 +89,7 @@ impl Default for JobOptions {
 /// and what clients in production do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RevenueBehaviour {
-    /// Where the key is looked for.
+    /// The location of the key in a request.
     pub auth: RevenueAuth,
     /// The version segments that everything but ingestion is served below.
     pub versions: RevenueVersions,
@@ -103,7 +103,7 @@ pub struct RevenueBehaviour {
     pub forecast_list: bool,
     /// The audit log calls its list `activities` and not `items`.
     pub audit_activities: bool,
-    /// What `nextLink` of the audit log looks like.
+    /// The form of `nextLink` in the audit log.
     pub audit_link: AuditLink,
     /// The cursor of the audit log counts from the newest event, so that events that happen while
     /// it is read shift its pages.
@@ -111,7 +111,7 @@ pub struct RevenueBehaviour {
     /// The audit log is cut into pages before it is filtered, so that a filter can empty a page
     /// that is not the last one.
     pub audit_filter_after: bool,
-    /// What `GET /admin/limits` answers.
+    /// The answer of `GET /admin/limits`.
     pub limits: LimitsEndpoint,
     /// A finished job carries a `downloadUrl`, which needs no key.
     pub download_link: bool,
@@ -123,7 +123,7 @@ pub struct RevenueBehaviour {
     pub unknown_job_not_found: bool,
 }
 
-/// Where the key is looked for.
+/// The location of the key in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RevenueAuth {
     /// In the header `apikey` (vendor document).
@@ -161,7 +161,7 @@ impl RevenueVersions {
     }
 }
 
-/// What `nextLink` of the audit log looks like.
+/// The form of `nextLink` in the audit log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuditLink {
     /// A whole URL of this server (vendor document).
@@ -175,7 +175,7 @@ pub enum AuditLink {
     OtherHost,
 }
 
-/// What `GET /admin/limits` answers.
+/// The answer of `GET /admin/limits`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitsEndpoint {
     /// The limits.

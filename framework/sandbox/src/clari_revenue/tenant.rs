@@ -1,4 +1,4 @@
-//! Who forecasts what: users in a hierarchy, forecasts and their fields.
+//! Users in a hierarchy, forecasts and their fields.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::names::{FIRST_NAMES, LAST_NAMES, Name};
 
-/// The most entries of one export.
+/// Maximum number of entries of one export.
 const MAX_ENTRIES: u64 = 100_000_000;
 
 /// Weeks of a quarter that the size of the tenant is made for.
@@ -18,7 +18,7 @@ const FIRST_USER: u64 = 1_000_000;
 /// A manager and nine people.
 const TEAM: u64 = 10;
 
-/// Users that are so many apart are written with texts of the same length.
+/// The distance between users whose texts have the same length.
 pub(crate) const USER_PERIOD: u64 = 32 * TEAM;
 
 /// The length of every `userId`.
@@ -41,7 +41,7 @@ pub(crate) struct Field {
     pub(crate) kind: FieldKind,
 }
 
-/// What the rows of a field hold.
+/// The content of a field's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldKind {
     Forecast,
@@ -169,21 +169,21 @@ impl Tenant {
     }
 }
 
-/// The place in the team, 0 for its manager; the head of all has no team.
-fn place(user: u64) -> u64 {
+/// The position in the team, 0 for its manager; the head of all has no team.
+fn position(user: u64) -> u64 {
     user.saturating_sub(1) % TEAM
 }
 
 fn is_manager(user: u64) -> bool {
-    place(user) == 0
+    position(user) == 0
 }
 
 /// The first role of the person behind a user. The last one of a team is its manager once more, in
 /// another role.
 pub(crate) fn first_role(user: u64) -> u64 {
-    let last_place = TEAM - 1;
-    match place(user) {
-        place if user > 0 && place == last_place => user - last_place,
+    let last_position = TEAM - 1;
+    match position(user) {
+        position if user > 0 && position == last_position => user - last_position,
         _ => user,
     }
 }
@@ -197,7 +197,7 @@ fn parent(user: u64) -> Option<u64> {
     match user {
         0 => None,
         _ if is_manager(user) => Some(0),
-        _ => Some(user - place(user)),
+        _ => Some(user - position(user)),
     }
 }
 

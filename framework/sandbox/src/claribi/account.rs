@@ -1,4 +1,4 @@
-//! Whose data it is: the user, the organization, the plan and what is used of it.
+//! The account: the user, the organization, the plan and its usage.
 
 use serde_json::{Value, json};
 
@@ -11,12 +11,12 @@ use crate::random::{Purpose, Rolls, draw_below};
 
 const DAY: i64 = 24 * 3_600_000;
 
-/// How long a plan's period of use is.
+/// The length of a plan's period of use.
 const PERIOD: i64 = 30 * DAY;
 
 const ORGANIZATION: &str = "Sandbox & Söhne GmbH";
 
-/// What the uuids of the user and of the key are made of.
+/// The inputs of the uuids of the user and of the key.
 const USER: u64 = 0;
 const KEY: u64 = 1;
 
@@ -105,7 +105,7 @@ pub(crate) fn verification(catalogue: &Catalogue, tier: Tier, permissions: Permi
         )
 }
 
-/// The first day of the period that the usage is about.
+/// The first day of the usage period.
 pub(crate) fn period_start(catalogue: &Catalogue) -> String {
     day(catalogue.as_of() - PERIOD / 2)
 }

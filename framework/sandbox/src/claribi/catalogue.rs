@@ -1,4 +1,4 @@
-//! What there is: how many records of each kind, their ids and when they were created.
+//! The records: how many of each kind, their ids and when they were created.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -13,13 +13,13 @@ const MAX_DATA_SOURCES: u64 = 1_000_000;
 
 const REPORTS_PER_DATA_SOURCE: u64 = 3;
 
-/// How many numbers lie between the ids of two records, on average: real tables have gaps.
+/// The average distance between the ids of two records: real tables have gaps.
 const ID_STRIDE: u64 = 3;
 
 /// Two years in milliseconds: nothing is older.
 const SPAN: i64 = 730 * 24 * 3_600_000;
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     DataSource,
@@ -55,8 +55,8 @@ impl Kind {
     }
 }
 
-/// All records. They are numbered from the oldest, and all but the added reports are computed when
-/// they are asked for.
+/// All records. They are numbered from the oldest, and all but the added reports are computed on
+/// access.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     pub(crate) seed: u64,
@@ -93,13 +93,13 @@ impl Catalogue {
         }
     }
 
-    // Whatever happened to a thread that held the lock, times are only ever appended.
+    // Times are only ever appended, so a thread that panicked with the lock has left valid data.
     fn added_reports(&self) -> RwLockReadGuard<'_, Vec<i64>> {
         let added = self.added_reports.read();
         added.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds reports, as of now, and tells the number of the last one.
+    /// Adds reports, as of now, and returns the number of the last one.
     pub(crate) fn add_reports(&self, count: u64) -> u64 {
         let now = Timestamp::now().as_millisecond();
         let added = self.added_reports.write();
@@ -141,7 +141,7 @@ impl Catalogue {
         }
     }
 
-    /// A choice that every few records in a row have all possible values of.
+    /// A choice that takes all its values within a few records in a row.
     pub(crate) fn pick_in_turn(
         &self,
         kind: Kind,

@@ -1,4 +1,4 @@
-//! Who asks: a key in one of three headers, or a user with a token.
+//! The caller: a key in one of three headers, or a user with a token.
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
@@ -8,14 +8,14 @@ use super::problem::Problem;
 use super::route::Surface;
 use super::token::{TokenKind, Tokens};
 
-/// Who asks; each has a rate limit of its own.
+/// A caller; each has a rate limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     Key,
     User,
 }
 
-/// Finds out who asks. Under `/api/v1/` only a key after `Bearer` is good.
+/// Identifies the caller. Under `/api/v1/` only a key after `Bearer` is valid.
 pub(crate) fn identify(
     headers: &HeaderMap,
     surface: Surface,

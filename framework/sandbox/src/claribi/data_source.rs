@@ -1,4 +1,4 @@
-//! Data sources: what clariBI reads from, and how that goes.
+//! Data sources of clariBI, and the status of reading them.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ const STATUS_TURNS: &[&str] = &[
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
 
-/// How one kind of source is named and fails.
+/// The title and the failure of one kind of source.
 struct Engine {
     name: &'static str,
     title: &'static str,
@@ -102,7 +102,7 @@ pub(crate) fn record(
     let status = status(catalogue, index);
     let source_type = source_type(catalogue, index);
     let engine = engine(source_type, rolls.next());
-    let place = rolls.pick(PLACES);
+    let city = rolls.pick(PLACES);
     let created = catalogue.created(Kind::DataSource, index);
     let last_synced = last_synced(catalogue, status, created, &mut rolls);
     let type_name = match source_field {
@@ -111,7 +111,7 @@ pub(crate) fn record(
     };
     let record = Record::default()
         .with("id", catalogue.id(Kind::DataSource, index, ids))
-        .with("name", format!("{place} {} {}", engine.title, index + 1))
+        .with("name", format!("{city} {} {}", engine.title, index + 1))
         .with(type_name, source_type)
         .with("engine", engine.name)
         .with("status", status)
@@ -119,7 +119,7 @@ pub(crate) fn record(
         .with("created_at", instant(created))
         // Not in any page: a client must not stumble over fields that it does not know.
         .with_json("health_score", &spelled(&mut rolls, 100))
-        .with("labels", json!({"team": place, "rank": index % 3}));
+        .with("labels", json!({"team": city, "rank": index % 3}));
     if !is_detail {
         return record;
     }
@@ -150,8 +150,8 @@ fn error_message(status: &str, engine: &Engine) -> Value {
     }
 }
 
-/// When a source was last read: never while it is being prepared, long ago when it fails, and
-/// mostly within a day otherwise. A few are said to be fine and were not read for long or at all.
+/// The last read of a source: never while it is being prepared, long ago when it fails, and mostly
+/// within a day otherwise. A few have a good status although their last read is long ago or missing.
 fn last_synced(
     catalogue: &Catalogue,
     status: &str,

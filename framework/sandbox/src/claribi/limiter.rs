@@ -1,4 +1,4 @@
-//! The rate limit, and what answers tell of it.
+//! The rate limit, and its headers in answers.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::sliding_window::SlidingWindow;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Counts the requests of everybody who asks, over a rolling window.
+/// Counts the requests of every caller, over a rolling window.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     /// The limit and its window; `None` for no limit.
@@ -53,7 +53,7 @@ impl Limiter {
             return Ok(Vec::new());
         };
         match admitted {
-            // The whole limit is there again once nothing more was asked for a window.
+            // The full limit is available again after a window without requests.
             Ok(remaining) => {
                 Ok(self.headers(limit, remaining.unwrap_or_default(), window, unix_seconds))
             }

@@ -14,10 +14,10 @@ use crate::query::Query;
 const DEFAULT_PAGE_SIZE: u64 = 20;
 const LARGEST_PAGE_SIZE: u64 = 100;
 
-/// What a cursor begins with; the rest is where to go on.
+/// The beginning of a cursor; the rest is the position to continue from.
 const CURSOR_MARK: &str = "cD0";
 
-/// What a list shall hold.
+/// The filters of a list.
 #[derive(Debug)]
 struct Filter {
     kind: Kind,
@@ -28,8 +28,8 @@ struct Filter {
 }
 
 impl Filter {
-    /// Reads the filters that a list has; the parameters of others are ignored. A status or a type
-    /// that is none of the documented ones is refused, as the framework's filters do (proposed).
+    /// Reads the filters that a list has; the parameters of others are ignored. An undocumented status
+    /// or type is refused, as the framework's filters do (proposed).
     fn parse(query: &Query, kind: Kind, surface: Surface) -> Result<Self, Problem> {
         let mut filter = Self {
             kind,
@@ -245,7 +245,7 @@ impl ListRequest<'_> {
 }
 
 /// The size of a page: the first of the parameters that holds a positive number, at most 100. As
-/// in the framework, anything else counts as not given.
+/// in the framework, any other value counts as absent.
 fn page_size(query: &Query, names: &[&str]) -> u64 {
     names
         .iter()

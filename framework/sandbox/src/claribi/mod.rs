@@ -1,9 +1,9 @@
-//! clariBI, a business-intelligence product that has nothing to do with Clari Inc.: the settings
+//! clariBI, a business-intelligence product that is unrelated to Clari Inc.: the settings
 //! of its simulation, and the credentials that it takes.
 //!
 //! The vendor describes two HTTP interfaces, under `/api/` and under `/api/v1/`. Both are served,
 //! the second one in a simple form. The pages contradict each other in many points; see
-//! [`ClaribiOptions`] for what can be chosen, and the documentation of the crate for what is known.
+//! [`ClaribiOptions`] for the choices, and the documentation of the crate for the known facts.
 
 mod account;
 mod catalogue;
@@ -281,8 +281,8 @@ impl Api for Claribi {
         None
     }
 
-    /// Refuses bad credentials and missing permissions. Paths that do not exist and those that
-    /// lack their slash are told apart before anybody is asked who it is.
+    /// Refuses bad credentials and missing permissions. Unknown paths and those that lack their slash
+    /// are handled before credentials are checked.
     fn refuse(&self, request: &ApiRequest) -> Option<Reply> {
         let route = Route::of(&request.path);
         if !route.is_guarded() {
@@ -300,7 +300,7 @@ impl Api for Claribi {
         if !route.is_guarded() {
             return Ok(Vec::new());
         }
-        // A token that expired since the check above is let through this once.
+        // A token that expired since the check above is accepted this once.
         let caller = self.caller(request, &route).unwrap_or(Caller::User);
         lock(&self.limiter).admit(caller, now, unix_seconds)
     }

@@ -1,4 +1,4 @@
-//! Which clariBI to simulate. The vendor's pages contradict one another; each contradiction is a
+//! The options of clariBI. The vendor's pages contradict one another; each contradiction is a
 //! setting here, so that a client can be tested against every reading of it.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ const DEFAULT_AS_OF: i64 = 1_752_566_400;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What to simulate.
+/// The options of a simulation.
 #[derive(Clone, Debug)]
 pub struct ClaribiOptions {
     /// The port to listen on at 127.0.0.1; 0 for any free one.
@@ -25,9 +25,9 @@ pub struct ClaribiOptions {
     /// The time the records look back from: everything was created and synced before. Times are
     /// part of what the seed determines, so the clock is not asked.
     pub as_of: Timestamp,
-    /// What goes wrong from the start.
+    /// The faults from the start.
     pub faults: Faults,
-    /// Where an API key is looked for. JSON web tokens are accepted with every choice.
+    /// The location of an API key in a request. JSON web tokens are accepted with every choice.
     pub key_headers: KeyHeaders,
     /// The kind of ids under `/api/`. Under `/api/v1/` they are always uuids.
     pub ids: Ids,
@@ -37,7 +37,7 @@ pub struct ClaribiOptions {
     pub next_links: NextLinks,
     /// The bodies of errors.
     pub error_bodies: ErrorBodies,
-    /// Whether `count` is only half of what there is. `next` stays right.
+    /// Whether `count` is only half of the true count. `next` stays right.
     pub count_lies: bool,
     /// Whether single records can be read; all of them are 404 otherwise.
     pub details: bool,
@@ -47,12 +47,12 @@ pub struct ClaribiOptions {
     pub tier: Tier,
     /// The rate limit of each key and each user.
     pub rate_limit: RateLimit,
-    /// What answers tell of the rate limit.
+    /// The rate-limit headers in answers.
     pub rate_headers: RateHeaders,
     /// The name of the field that holds the type of a data source under `/api/`. Under `/api/v1/`
     /// it is always `source_type`.
     pub source_field: SourceField,
-    /// What the API key may do.
+    /// The permissions of the API key.
     pub permissions: Permissions,
     /// How long an access token is good. Vendor's pages: one hour.
     pub access_life: Duration,
@@ -88,7 +88,7 @@ impl Default for ClaribiOptions {
     }
 }
 
-/// Where an API key is looked for under `/api/`; the pages name three places.
+/// The location of an API key in a request under `/api/`; the pages name three headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyHeaders {
     /// All of them.
@@ -182,7 +182,7 @@ pub enum RateLimit {
     None,
 }
 
-/// What answers tell of the rate limit.
+/// The rate-limit headers in answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RateHeaders {
     /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, and `Retry-After` with a 429.
@@ -204,7 +204,7 @@ pub enum SourceField {
     SourceType,
 }
 
-/// What an API key may do.
+/// The permissions of an API key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Permissions {
     /// Everything.
@@ -212,6 +212,6 @@ pub enum Permissions {
     ReadWrite,
     /// Read everything.
     ReadOnly,
-    /// Tell whose it is, and nothing else.
+    /// Show its owner, and nothing else.
     None,
 }

@@ -15,16 +15,16 @@ use crate::reply::Reply;
 pub(crate) enum Problem {
     NoCredentials,
     WrongKey,
-    /// An access token that is not good, and what is wrong with it.
+    /// An invalid access token, and the error in it.
     BadAccessToken(&'static str),
-    /// A refresh token that is not good, and what is wrong with it.
+    /// An invalid refresh token, and the error in it.
     BadRefreshToken(&'static str),
     WrongPassword,
     NoPermission,
     Throttled {
         wait: Duration,
     },
-    /// A record that does not exist: what kind of record, and the id that was asked for.
+    /// A record that does not exist: its kind and the requested id.
     NoSuchRecord {
         kind: &'static str,
         id: String,
@@ -35,7 +35,7 @@ pub(crate) enum Problem {
         method: Method,
         allowed: &'static str,
     },
-    /// A parameter or field with a value that is not possible, and why.
+    /// A parameter or field with an impossible value, and the reason.
     Invalid {
         field: &'static str,
         reason: String,
@@ -153,7 +153,7 @@ impl Problem {
     }
 }
 
-/// A time to wait in seconds, rounded up, so that who waits as long does not come too early.
+/// A time to wait in seconds, rounded up, so that a client that waits for it is not too early.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// A JSON object that keeps the order of its fields and the spelling of its numbers. A client that
-/// hands records on byte for byte can be compared with it; `serde_json::Value` would write every
+/// passes records on byte for byte can be compared with it; `serde_json::Value` would write every
 /// number in its own way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {

@@ -1,4 +1,4 @@
-//! From a path to what it stands for.
+//! The routes of the API.
 
 use super::catalogue::Kind;
 
@@ -11,7 +11,7 @@ pub(crate) enum Surface {
     External,
 }
 
-/// What a path stands for.
+/// The endpoint of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Login,
@@ -108,7 +108,7 @@ impl Route {
         }
     }
 
-    /// Whether the path wants credentials.
+    /// Whether the path requires credentials.
     pub(crate) fn is_guarded(&self) -> bool {
         !matches!(
             self,
@@ -116,7 +116,7 @@ impl Route {
         )
     }
 
-    /// Whether a key without any permission may ask.
+    /// Whether a key without any permission may use it.
     pub(crate) fn tells_whose_key_it_is(&self) -> bool {
         matches!(self, Self::Status | Self::Verify)
     }

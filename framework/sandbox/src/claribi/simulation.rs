@@ -71,7 +71,7 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "rate_headers",
         values: &["full", "old", "off"],
-        meaning: "what answers tell of the rate limit",
+        meaning: "the rate-limit headers in answers",
     },
     Switch {
         name: "source_field",
@@ -81,7 +81,7 @@ const SWITCHES: &[Switch] = &[
     Switch {
         name: "permissions",
         values: &["read-write", "read-only", "none"],
-        meaning: "what the API key may do",
+        meaning: "the permissions of the API key",
     },
 ];
 
@@ -114,7 +114,7 @@ fn service(setup: &Setup) -> Result<Service, String> {
     Ok(options.into())
 }
 
-/// Turns a switch; the first value of each is what the options are by default.
+/// Sets a switch; the first value of each is the default of the options.
 fn set(options: &mut ClaribiOptions, name: &str, value: &str) {
     match (name, value) {
         ("auth", "api-key") => options.key_headers = KeyHeaders::ApiKey,

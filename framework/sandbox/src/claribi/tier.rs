@@ -1,4 +1,4 @@
-//! What the plans allow, as the vendor's pages list it.
+//! The limits of the plans, as the vendor's pages list them.
 
 use super::options::Tier;
 

@@ -1,4 +1,4 @@
-//! JSON web tokens: issued at the login, good for a while.
+//! JSON web tokens: issued at the login, valid for a while.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::random::mix;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// What a token is good for.
+/// The purpose of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
     Access,
@@ -30,8 +30,8 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Issues a token: three parts in the alphabet of base 64, of which the second tells when the
-    /// token expires. The third is no signature, because nobody checks it.
+    /// Issues a token: three parts in the alphabet of base 64, of which the second contains the expiry
+    /// of the token. The third is no signature, because no client checks it.
     pub(crate) fn issue(&mut self, kind: TokenKind, life: Duration) -> String {
         let number = self.issued.len() as u64 + 1;
         let issued_at = Timestamp::now().as_second();
@@ -73,7 +73,7 @@ impl Tokens {
         of_kind.for_each(|issued| issued.expires = now);
     }
 
-    /// What is wrong with a token.
+    /// The error in a token, if any.
     pub(crate) fn check(&self, kind: TokenKind, token: &str) -> Result<(), &'static str> {
         let issued = self.issued.get(token).ok_or("Token is invalid")?;
         if issued.expires <= Instant::now() {
