@@ -1,4 +1,4 @@
-//! What a sink is told of passes: when one begins, with which mark, and when one has seen everything.
+//! The calls that a sink gets for passes: their beginning, their mark, and the end of a complete one.
 
 use std::{
     fs,
@@ -18,17 +18,17 @@ use headwater_host::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// What the next run meets.
+/// The behaviour of the service in the next run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {
-    /// The second page cannot be had.
+    /// The second page fails.
     fails: bool,
     /// A page has a gap.
     has_gap: bool,
     is_empty: bool,
 }
 
-/// Three pages of one record each; `more` comes along.
+/// Three pages of one record each; `more` is a secondary stream.
 struct Things {
     spec: StreamSpec,
     more: Vec<StreamSpec>,
@@ -117,11 +117,11 @@ impl Source for Service {
     }
 }
 
-/// Keeps what it is told: `begin STREAM`, then `end STREAM` where a pass has seen everything.
+/// Records its calls: `begin STREAM`, then `end STREAM` after a complete pass.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<(Vec<String>, Vec<u64>)>>);
+struct PassCalls(Arc<Mutex<(Vec<String>, Vec<u64>)>>);
 
-impl Sink for Told {
+impl Sink for PassCalls {
     fn delivery(&self) -> Delivery {
         Delivery::RecordsFirst
     }
@@ -131,9 +131,9 @@ impl Sink for Told {
     }
 
     fn begin_pass(&mut self, stream: &str, mark: u64) -> Result<()> {
-        let mut told = self.0.lock().unwrap();
-        told.0.push(format!("begin {stream}"));
-        told.1.push(mark);
+        let mut calls = self.0.lock().unwrap();
+        calls.0.push(format!("begin {stream}"));
+        calls.1.push(mark);
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Sink for Told {
     }
 }
 
-/// One run that goes on from the state: what the sink was told, the marks, and the receipt.
+/// Runs once from the state; returns the calls of the sink, the marks and the receipt.
 async fn run(
     service: &Service,
     state: &Path,
@@ -172,14 +172,14 @@ async fn run(
         ..RunOptions::new(Arc::new(Meter::default()), stopped)
     };
     change(&mut options);
-    let told = Told::default();
+    let calls = PassCalls::default();
     let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
     let before = State::load(state, "x", &["things", "more"]).unwrap();
-    let sink = Box::new(told.clone());
+    let sink = Box::new(calls.clone());
     let receipt = headwater_host::run(service, &wanted, before, sink, options, &mut |_| {})
         .await
         .unwrap();
-    let (said, marks) = std::mem::take(&mut *told.0.lock().unwrap());
+    let (said, marks) = std::mem::take(&mut *calls.0.lock().unwrap());
     (said, marks, receipt)
 }
 

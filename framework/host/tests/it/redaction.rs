@@ -1,4 +1,4 @@
-//! A read with redaction: what gets to the sink, and what the summary says.
+//! A read with redaction: the records in the sink, and the summary.
 
 use std::{
     sync::{Arc, Mutex},

@@ -22,16 +22,16 @@ use tokio::{sync::watch, time::Instant};
 
 type FakePage = Page<u32, u32>;
 
-/// What is asked of the streams of a source, in order.
+/// The calls to the streams of a source, in order.
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// A stream whose pages a closure gives, by partition and token.
+/// A stream whose pages come from a closure, by partition and token.
 struct Fake {
     spec: StreamSpec,
     companions: Vec<StreamSpec>,
     partitions: Result<u32, Kind>,
     pages: Box<dyn Fn(u32, u32) -> Result<FakePage> + Send + Sync>,
-    /// How long a fetch takes.
+    /// The duration of a fetch.
     takes: Duration,
     has_jobs: bool,
     log: Log,
@@ -65,9 +65,9 @@ impl Fake {
         }
     }
 
-    fn with(self, companion: &'static str) -> Self {
+    fn with(self, secondary: &'static str) -> Self {
         Self {
-            companions: vec![spec(companion)],
+            companions: vec![spec(secondary)],
             ..self
         }
     }
@@ -125,7 +125,7 @@ fn page(ids: &[u32], next: Option<u32>) -> FakePage {
     both(ids, &[], next)
 }
 
-/// A page with these records of its stream and those of the companion `users`.
+/// A page with these records of its stream and those of the secondary stream `users`.
 fn both(ids: &[u32], users: &[u32], next: Option<u32>) -> FakePage {
     let mut body = String::new();
     let mut place = |id: &u32| {
@@ -158,7 +158,7 @@ struct Fakes {
     streams: Vec<Arc<Fake>>,
     log: Log,
     allowances: Option<Result<Vec<Allowance>, Kind>>,
-    /// How long it takes to say what is left.
+    /// The duration of a request for the allowances.
     ponders: Duration,
 }
 
@@ -177,7 +177,7 @@ impl Fakes {
         }
     }
 
-    /// What was asked since the last time.
+    /// The calls since the last time.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.log.lock().unwrap())
     }
@@ -203,7 +203,7 @@ impl Source for Fakes {
     }
 }
 
-/// Keeps lines as `STREAM ID`; those that were committed are durable. Clones share what they keep.
+/// Stores lines as `STREAM ID`; committed ones are durable. Clones share their lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Kept>>);
 
@@ -267,7 +267,7 @@ fn options(state: &Path) -> (watch::Sender<bool>, RunOptions) {
     let options = RunOptions {
         state_path: Some(state.to_owned()),
         commit_every: Some(Duration::ZERO),
-        // One after the other, so that the order of what is asked tells something.
+        // One after the other, so that the order of the calls is meaningful.
         concurrency: 1,
         ..RunOptions::new(Arc::new(Meter::default()), stopped)
     };
@@ -280,7 +280,7 @@ fn load(source: &Fakes, path: &Path) -> State {
     State::load(path, "x", &names).unwrap()
 }
 
-/// A run that goes on from the state and keeps it.
+/// Runs from the state and saves it.
 async fn run(
     source: &Fakes,
     wanted: &[&str],
@@ -313,7 +313,7 @@ fn saved(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// The token of a partition under way, as the state file has it.
+/// The token of a partition under way, from the state file.
 fn token(state: &Value, stream: &str, number: u64) -> Value {
     let pass = &state["streams"][stream]["pass"]["partitions"];
     let partitions = pass.as_array().unwrap();
@@ -343,7 +343,7 @@ async fn a_wait_is_kept_before_it_begins_and_others_are_read_meanwhile() {
     ]);
     let (_folder, state) = place();
     let (_stop, options) = options(&state);
-    // A commit that only waits bring about.
+    // A commit for a wait only.
     let options = RunOptions {
         commit_every: Some(Duration::from_secs(3600)),
         ..options
@@ -424,7 +424,7 @@ async fn a_stop_ends_a_wait_at_once_and_the_next_run_goes_on_with_it() {
     assert_eq!(source.asked(), ["a 0.0", "a 1.0", "b 0.0"]);
 
     let summary = run(&source, &[], &state, sink.clone()).await.unwrap();
-    // What was interrupted comes first; what is newer after it.
+    // The interrupted pass comes first, newer records after it.
     assert_eq!(endings(&summary), ["a complete 4", "b complete 1"]);
     assert_eq!(
         source.asked(),
@@ -434,7 +434,7 @@ async fn a_stop_ends_a_wait_at_once_and_the_next_run_goes_on_with_it() {
     );
 }
 
-/// Puts another time into what a state says of when passes began; none takes it out, as older versions left it.
+/// Changes the begin of passes in a state; `None` removes it, as in a state of an older version.
 fn began(path: &Path, at: Option<&str>) {
     let mut state = saved(path);
     for stream in state["streams"].as_object_mut().unwrap().values_mut() {
@@ -458,7 +458,7 @@ fn began(path: &Path, at: Option<&str>) {
     fs::write(path, state.to_string()).unwrap();
 }
 
-/// A finished stream, one that a run is killed in, and one that it never came to.
+/// A finished stream, one that a killed run had begun, and one that it had not.
 fn interrupted(is_incremental: bool, has_jobs: bool) -> Fakes {
     let of = |name| {
         let mut stream = Fake::new(name, 1, move |_, token| match token {
@@ -488,7 +488,7 @@ async fn what_was_set_aside_makes_every_run_partial_until_it_is_brought_back() {
             { "partition": at(0), "token": at(3), "message": "read a: broken" },
         ] } },
     });
-    // A stream that comes along misses what its group has set aside, also where it alone is wanted.
+    // A secondary stream misses the quarantined positions of its group, also where it alone is wanted.
     for (wanted, flagged) in [
         (&["a"][..], &["a"][..]),
         (&["users"], &["users"]),
@@ -560,7 +560,7 @@ async fn a_run_that_ends_an_older_pass_goes_straight_on_with_the_newer_one() {
         ]
     };
     let old_pass = |name: &str| [format!("{name} 0.0"), format!("{name} 0.1")];
-    // What changed is always read. A whole list is read again where it is old, and an export is ordered again then.
+    // Changes are always read. An old list is read again in full, and an old export is ordered again.
     for (is_incremental, has_jobs, at, is_again) in [
         (true, false, Some("2100-01-01T00:00:00Z"), true),
         (true, false, LONG_AGO, true),
@@ -595,7 +595,7 @@ async fn a_run_that_ends_an_older_pass_goes_straight_on_with_the_newer_one() {
             );
         }
         assert_eq!(asked, expected, "{is_incremental} {has_jobs} {at:?}");
-        // The run after it is one like any other.
+        // The run after it is a normal one.
         run(&source, &[], &state, Lines::default()).await.unwrap();
         let asked = source.asked();
         let read = asked.iter().filter(|one| one.contains('.')).count();
@@ -614,7 +614,7 @@ async fn a_selection_is_not_bound_by_the_unfinished_pass_of_another_stream() {
             .unwrap();
         assert_eq!(endings(&summary), ["a complete 2"]);
         assert_eq!(source.asked(), ["a after 7", "a 0.0", "a 0.1"]);
-        // The pass of the other one is where it was.
+        // The pass of the other one has not moved.
         assert_eq!(token(&saved(&state), "b", 0), 1);
     }
 }
@@ -665,7 +665,7 @@ async fn a_newer_export_that_cannot_be_paid_for_suspends_its_stream_alone() {
     let (_folder, state) = place();
     interrupt(&source, &state).await;
     began(&state, Some("2020-01-01T00:00:00Z"));
-    // Enough for what the first round orders.
+    // Enough for the orders of the first round.
     source.allowances = Some(Ok(vec![allowance("export_jobs", 2.0, 0.0)]));
     let summary = run(&source, &["b", "c"], &state, Lines::default())
         .await
@@ -727,7 +727,7 @@ async fn a_partition_that_is_over_for_this_run_keeps_nothing_else_from_being_rea
         let (_folder, state) = place();
         let sink = Lines::default();
         let summary = run(&source, &[], &state, sink.clone()).await.unwrap();
-        // What asks for time is told from what is broken.
+        // A stream that has to wait differs from a broken one.
         let status = match kind {
             Kind::QuotaExhausted => "suspended",
             _ => "failed",
@@ -844,7 +844,7 @@ async fn only_wanted_companions_are_written() {
     assert_eq!(pages, [3, 3, 1]);
     assert_eq!(started, ["a", "b"]);
     assert_eq!(ended, ["a", "users", "b"]);
-    // A companion is no stream of the source, but its name is known.
+    // A secondary stream is not a stream of the source, but its name is known.
     assert!(source.stream("users").is_ok());
     let refused = run(&source, &["user"], &state, Lines::default()).await;
     let message = refused.unwrap_err().to_string();
@@ -901,7 +901,7 @@ async fn what_lies_beyond_a_cut_page_is_read_of_its_own_partition() {
         (1, 0) => Ok(both(&[1, 2, 3], &[], Some(1))),
         (1, 1) => Ok(both(&[4], &[21], Some(2))),
         (1, 2) => Ok(both(&[5], &[22, 23], None)),
-        other => panic!("{other:?} is no place"),
+        other => panic!("{other:?} is no position"),
     })
     .with("users");
     // The wait of the first partition is over when the page of the second one is there.
@@ -1010,7 +1010,7 @@ async fn jobs_that_are_not_left_are_refused_before_anything_happens() {
         assert_eq!(sink.announced(), None);
         assert!(!state.exists());
         assert_eq!(source.asked(), ["allowances"]);
-        // What needs no job is read all the same, and nobody asks what is left.
+        // Streams without jobs are read all the same, and no run requests the allowances.
         run(&source, &["b"], &state, sink.clone()).await.unwrap();
         assert_eq!(source.asked(), ["b 0.0"]);
     }
@@ -1045,13 +1045,13 @@ async fn jobs_that_are_left_are_told_before_they_are_ordered() {
         counts_jobs: false,
         ..allowance("ai_credits", 1.0, 1.0)
     };
-    for (allowances, told) in [
+    for (allowances, expected) in [
         (
             Ok(vec![allowance("export_jobs", 3.0, 0.0), other]),
             vec!["3 of export_jobs"],
         ),
         (Ok(vec![]), vec![]),
-        // Who may not see the limits finds out when ordering.
+        // An account that may not see the limits meets them when it orders.
         (Err(Kind::PermissionDenied), vec![]),
         (Err(Kind::NotFound), vec![]),
     ] {
@@ -1069,14 +1069,14 @@ async fn jobs_that_are_left_are_told_before_they_are_ordered() {
                 Event::Jobs { jobs, allowance } => {
                     events.push(format!("{jobs} of {}", allowance.name));
                 }
-                Event::Started { .. } => assert_eq!(events.len(), told.len()),
+                Event::Started { .. } => assert_eq!(events.len(), expected.len()),
                 _ => {}
             },
         )
         .await
         .unwrap();
         assert_eq!(endings(&summary), ["a complete 3", "b complete 1"]);
-        assert_eq!(events, told);
+        assert_eq!(events, expected);
         assert_eq!(source.asked().len(), 5);
     }
     let source = with_jobs(Err(Kind::Unavailable));
@@ -1114,7 +1114,7 @@ async fn jobs_that_were_ordered_before_are_not_counted_again() {
     }
 }
 
-/// A stream with a job that is waited for, one that is not ordered yet, and one without.
+/// A stream with a pending job, one whose job is not ordered yet, and one without.
 fn with_waits() -> Fakes {
     let mut stream = Fake::new("a", 2, |partition, token| match (partition, token) {
         (0, 0) => Ok(wait(4711, 3600)),
@@ -1166,7 +1166,7 @@ async fn a_stopped_read_lets_go_of_its_jobs_when_it_is_asked_to() {
     for number in [0, 1] {
         assert_eq!(token(&saved(&state), "a", number), Value::Null);
     }
-    // There was nothing to let go of.
+    // There was no job to cancel.
     assert_eq!(token(&saved(&state), "b", 0), 1);
 
     let (_folder, state) = place();

@@ -1,4 +1,4 @@
-//! Runs that fetch side by side: order, places, bounds, what is set aside, drift.
+//! Runs that fetch concurrently: order, positions, bounds, quarantine, drift.
 
 use std::{
     collections::BTreeMap,
@@ -25,31 +25,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 
-/// A tree of places: what a token leads to.
+/// A tree of positions: the target of a token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Node {
     id: u32,
-    beside: Vec<Self>,
+    concurrent: Vec<Self>,
     next: Option<Box<Self>>,
 }
 
 fn leaf(id: u32) -> Node {
     Node {
         id,
-        beside: Vec::new(),
+        concurrent: Vec::new(),
         next: None,
     }
 }
 
-fn fork(id: u32, beside: Vec<Node>, next: Node) -> Node {
+fn fork(id: u32, concurrent: Vec<Node>, next: Node) -> Node {
     Node {
         id,
-        beside,
+        concurrent,
         next: Some(Box::new(next)),
     }
 }
 
-/// What becomes of the fetch of a place.
+/// The result of the fetch of a position.
 type Answers = Arc<dyn Fn(u32) -> Result<Value> + Send + Sync>;
 
 struct Tree {
@@ -133,7 +133,7 @@ impl Stream for Tree {
         let body = Bytes::from((self.answer)(node.id)?.to_string());
         let span = 0..body.len();
         let mut page = Page::new(body, vec![span]);
-        page.beside = node.beside;
+        page.beside = node.concurrent;
         page.next = node.next.map(|next| *next);
         Ok(page)
     }
@@ -150,7 +150,7 @@ impl Source for Only {
     }
 }
 
-/// Counts what it gets; a write may take its time.
+/// Counts its records; a write may take its time.
 #[derive(Clone, Default)]
 struct Counting {
     ids: Arc<Mutex<BTreeMap<u64, usize>>>,
@@ -158,7 +158,7 @@ struct Counting {
 }
 
 impl Counting {
-    /// Every id that came, and how often.
+    /// The ids that came, and their counts.
     fn got(&self) -> Vec<(u64, usize)> {
         let ids = self.ids.lock().unwrap();
         ids.iter().map(|(id, times)| (*id, *times)).collect()
@@ -192,11 +192,11 @@ impl Sink for Counting {
 }
 
 fn options(state: &Path) -> RunOptions {
-    let (_, nobody) = watch::channel(false);
+    let (_, never) = watch::channel(false);
     RunOptions {
         state_path: Some(state.to_owned()),
         commit_every: Some(Duration::ZERO),
-        ..RunOptions::new(Arc::new(Meter::default()), nobody)
+        ..RunOptions::new(Arc::new(Meter::default()), never)
     }
 }
 
@@ -212,8 +212,8 @@ fn once(ids: impl IntoIterator<Item = u64>) -> Vec<(u64, usize)> {
 
 #[tokio::test(start_paused = true)]
 async fn places_beside_each_other_are_fetched_at_once_and_the_next_one_after_all_of_them() {
-    let beside = |ids: std::ops::Range<u32>| ids.map(leaf).collect::<Vec<_>>();
-    let inner = fork(2, beside(20..23), leaf(29));
+    let concurrent = |ids: std::ops::Range<u32>| ids.map(leaf).collect::<Vec<_>>();
+    let inner = fork(2, concurrent(20..23), leaf(29));
     let root = fork(1, vec![inner, leaf(3), leaf(4)], leaf(9));
     let tree = Arc::new(Tree::new(vec![root]));
     let folder = tempfile::tempdir().unwrap();
@@ -295,7 +295,7 @@ async fn a_slow_sink_slows_the_source_down() {
     .await
     .unwrap();
     assert_eq!(got.got(), once(0..40));
-    // What waits, what is being written, and what was under way when the bound was reached.
+    // Waiting pages, pages in the writer, and fetches that were under way when the bound was reached.
     let farthest = farthest.load(SeqCst);
     assert!(farthest <= 10, "{farthest} pages were ahead of the sink");
 }
@@ -306,15 +306,15 @@ async fn a_run_that_is_dropped_at_any_moment_is_gone_on_with() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..12 {
-        let beside = |from: u32| (from..from + 4).map(leaf).collect::<Vec<_>>();
+        let concurrent = |from: u32| (from..from + 4).map(leaf).collect::<Vec<_>>();
         let roots = (0..4)
             .map(|root| {
                 let from = root * 100;
-                let inner = fork(from + 10, beside(from + 20), leaf(from + 30));
+                let inner = fork(from + 10, concurrent(from + 20), leaf(from + 30));
                 fork(
                     from,
                     vec![inner, leaf(from + 11)],
-                    fork(from + 40, beside(from + 50), leaf(from + 60)),
+                    fork(from + 40, concurrent(from + 50), leaf(from + 60)),
                 )
             })
             .collect();
@@ -336,7 +336,7 @@ async fn a_run_that_is_dropped_at_any_moment_is_gone_on_with() {
                 assert_eq!(receipt.unwrap().outcome, Outcome::Complete);
                 break;
             }
-            // What is being written ends by itself before the next run looks at it.
+            // The write under way ends by itself before the next run.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let text = fs::read_to_string(out.join("things.jsonl")).unwrap();
@@ -422,7 +422,7 @@ async fn a_page_that_breaks_a_service_which_answers_otherwise_is_set_aside_too()
         concurrency: 1,
         ..options(&path)
     };
-    // Before anything has answered, it is the service and not the page.
+    // Before the first answer, the fault is the service's and not the page's.
     let outage = Arc::new(
         Tree::new(vec![leaf(1)]).answering(|_| Err(Error::new(Kind::Unavailable, "status 503"))),
     );
@@ -431,7 +431,7 @@ async fn a_page_that_breaks_a_service_which_answers_otherwise_is_set_aside_too()
         let receipt = run(&outage, Counting::default(), options(&elsewhere)).await;
         assert_eq!(receipt.unwrap().outcome, Outcome::Failed);
     }
-    // From the second run on, the page is asked for last: by then the service has answered.
+    // From the second run on, the page is fetched last: by then the service has answered.
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let receipt = run(&tree, sink.clone(), one_by_one()).await.unwrap();
@@ -549,7 +549,7 @@ async fn records_that_drift_are_told_and_rejected_or_stop_the_stream() {
     let text = fs::read_to_string(&letters).unwrap();
     let letter: Value = serde_json::from_str(text.trim_end()).unwrap();
     assert_eq!(letter["record"], json!({ "id": "three" }));
-    // What was told once is known.
+    // Reported drift is known.
     let receipt = run(&tree(), Counting::default(), with("reject", "accept"))
         .await
         .unwrap();
@@ -567,7 +567,7 @@ async fn records_that_drift_are_told_and_rejected_or_stop_the_stream() {
         "{status}"
     );
 
-    // All of it had been fetched when the writer met it.
+    // All pages had been fetched when the writer found the drift.
     let last = Arc::new(Tree::new(vec![leaf(1)]).answering(|_| Ok(json!({ "id": "one" }))));
     let receipt = run(&last, Counting::default(), with("last", "stop"))
         .await

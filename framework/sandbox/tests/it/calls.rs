@@ -39,7 +39,7 @@ async fn bad_values_are_refused_and_the_parameter_is_named() {
         ("/scorecard", "filterTimeLt", &["x"]),
     ] {
         for value in values {
-            // Not encoded: a raw plus sign stands for a blank.
+            // Not encoded: a raw plus sign means a blank.
             let target = format!("{path}?{parameter}={value}");
             let expected = json!({"errorMessage": format!("{parameter} is invalid")});
             assert_eq!(api.get(&target).await, (400, expected), "{target}");

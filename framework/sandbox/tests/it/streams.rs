@@ -1,4 +1,4 @@
-//! Users, topics, scorecards, CRM records, writes, and the truth that `keys` tells.
+//! Users, topics, scorecards, CRM records, writes, and the truth from `keys`.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +108,7 @@ async fn templates_come_under_either_spelling() {
     }
 }
 
-/// A brute read of every stream must find exactly the keys the sandbox tells.
+/// A full read of every stream must find exactly the keys of the sandbox.
 #[tokio::test]
 async fn keys_are_what_a_brute_read_finds() {
     let api = Api::of_calls(800).await;

@@ -1,4 +1,4 @@
-//! The rate limit and what answers tell of it.
+//! The rate limit and its headers in answers.
 
 use std::time::{Duration, SystemTime};
 
@@ -57,7 +57,7 @@ async fn a_trial_ends_after_sixty_requests() {
     })
     .await;
     for left in (0..60).rev() {
-        // Errors count and tell the limit as well.
+        // Errors count and have the headers as well.
         let answer = api
             .get(if left % 2 == 0 {
                 STATUS

@@ -1,4 +1,4 @@
-//! Filters, reports that are added while somebody reads, and slashes.
+//! Filters, reports that are added during a read, and slashes.
 
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ async fn a_missing_slash_is_added_by_a_redirection() {
         ("/api/billing/usage", "/api/billing/usage/"),
         ("/api/v1/data-sources", "/api/v1/data-sources/"),
     ] {
-        // Nobody is asked for credentials before the path is known.
+        // The path is checked before the credentials.
         for method in [Method::GET, Method::POST] {
             let answer = send(api.bare(method, target)).await;
             assert_eq!(answer.status, 301, "{target}");

@@ -207,7 +207,7 @@ async fn every_envelope_holds_the_same_records() {
     assert_eq!(bad.json(), json!({"detail": "Invalid cursor"}));
 }
 
-/// A cursor with a filter goes on where the filtered list stopped.
+/// A cursor with a filter continues where the filtered list stopped.
 #[tokio::test]
 async fn a_cursor_works_with_a_filter() {
     let api = Claribi::start(ClaribiOptions {

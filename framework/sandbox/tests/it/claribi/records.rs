@@ -1,4 +1,4 @@
-//! What records look like, alone and in lists.
+//! The form of records, alone and in lists.
 
 use headwater_sandbox::ClaribiOptions;
 use headwater_sandbox::claribi::{Ids, SourceField, Tier};

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{Tenant, answer, list, options};
 use crate::support::document::published;
 
-/// Where the document cannot be right, and what the simulator does instead.
+/// An error in the document, and the behaviour of the simulator instead.
 const DEVIATIONS: &[Deviation] = &[
     Deviation {
         reason: "the example of a job has a `deliveryStatusMap` that its schema leaves out",
@@ -21,7 +21,7 @@ const DEVIATIONS: &[Deviation] = &[
         apply: |properties| properties["deliveryStatusMap"] = json!({"type": "object"}),
     },
     Deviation {
-        reason: "an actor who is nobody else has no `impersonatingActorId`: its description says null",
+        reason: "an actor who impersonates no other has no `impersonatingActorId`: its description says null",
         pointer: "/paths/~1audit~1events/get/responses/200/content/application~1json/schema/properties/items/items/properties/impersonatingActorId",
         apply: |schema| *schema = json!({"type": ["string", "null"]}),
     },
@@ -146,7 +146,7 @@ fn assert_fits(checker: &Validator, answer: &Value, target: &str) {
     assert_eq!(errors, [""; 0], "{target}");
 }
 
-/// A tenant that answers the way the document has it.
+/// A tenant that answers as documented.
 async fn documented() -> Tenant {
     Tenant::start(RevenueOptions {
         behaviour: RevenueBehaviour {

@@ -1,4 +1,4 @@
-//! What a forecast export holds.
+//! The content of a forecast export.
 
 use std::collections::BTreeSet;
 
@@ -236,7 +236,7 @@ async fn users_form_a_hierarchy_that_scopes_cut() {
         team.iter()
             .all(|user| user["hierarchyId"] == *role || user["parentHierarchyId"] == *role)
     );
-    // Somebody is there in two roles.
+    // One person has two roles.
     let people = team
         .iter()
         .map(|user| user["userId"].as_str().unwrap().split_once(':').unwrap().0);

@@ -78,7 +78,7 @@ async fn too_many_requests_in_a_second_are_throttled() {
     }
     assert!(throttled > 0);
     assert_eq!(tenant.sandbox.stats().throttled, throttled);
-    // What Retry-After says can be set.
+    // The value of Retry-After can be set.
     tenant.sandbox.set_faults("retry_after=7".parse().unwrap());
     let mut last = None;
     while last.is_none() {

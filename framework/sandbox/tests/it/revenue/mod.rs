@@ -43,7 +43,7 @@ fn quick() -> JobOptions {
     }
 }
 
-/// Waits for what comes with time, for a minute at most.
+/// Polls for a result, for a minute at most.
 async fn soon(work: impl Future<Output = ()>) {
     let patience = Duration::from_secs(60);
     let came = tokio::time::timeout(patience, work).await;

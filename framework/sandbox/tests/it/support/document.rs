@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The document, as JSON; without it the caller skips what it would compare, and this says so.
+/// The document, as JSON; without it the caller skips its comparison, and this prints a note.
 pub fn published(name: &str) -> Option<Value> {
     let Some(path) = find(name) else {
-        // Straight to the stream: what a macro prints is captured while the test passes.
+        // Straight to the stream: the output of a macro is captured while the test passes.
         let mut error = std::io::stderr();
         let _ = writeln!(
             error,

@@ -1,4 +1,4 @@
-//! What the tests share: a sandbox without rate limits and a client with good credentials.
+//! Shared by the tests: a sandbox without rate limits and a client with good credentials.
 
 pub mod document;
 
