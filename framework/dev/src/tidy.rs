@@ -107,8 +107,8 @@ fn every_connector_has_a_readme(workspace: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Code that makes files elsewhere could follow a stranger's link, or make a file that every user can read. Exempt are this
-/// package, which runs on the machines of developers of the framework, and the testkit, which runs in tests only.
+/// Code that makes files elsewhere could follow a stranger's link, or make a file that every user can read. Exempt are
+/// this package, which runs on the machines of developers of the framework, and the testkit, which runs in tests only.
 fn files_are_made_in_one_place(workspace: &Path) -> Result<Vec<String>> {
     const WAYS: [&str; 6] = [
         "File::create",

@@ -7,8 +7,8 @@ const TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
 /// The suggested command rewinds by this much: a clock that is set to another zone is ahead by less.
 const REMEDY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Refuses to plan from a bookmark in the future: no run has read, or would ever read, the changes between the true time of
-/// its pass and the bookmark.
+/// Refuses to plan from a bookmark in the future: no run has read, or would ever read, the changes between the true
+/// time of its pass and the bookmark.
 pub(crate) fn refuse_beyond(
     stream: &dyn AnyStream,
     bookmark: Option<&Position>,

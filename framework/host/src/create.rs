@@ -3,9 +3,9 @@
 //! A run writes personal data, so a new file is for its owner only, unless `HEADWATER_FILE_MODE` says otherwise. An
 //! existing file keeps its owner and mode.
 //!
-//! In a folder that every user may write to, such as `/tmp`, another user may have put a link or a file where this one is
-//! about to write. Such a name is refused, unless it belongs to this user, to root or to the owner of the folder. In other
-//! folders a link of any user is followed.
+//! In a folder that every user may write to, such as `/tmp`, another user may have put a link or a file where this one
+//! is about to write. Such a name is refused, unless it belongs to this user, to root or to the owner of the folder. In
+//! other folders a link of any user is followed.
 
 use std::{
     collections::BTreeSet,

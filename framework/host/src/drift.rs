@@ -1,7 +1,7 @@
 //! Schema drift, seen at the source: where the records of a stream differ from the schema that its connector declares.
 //!
-//! The bytes of every record are compared with the compiled schema, before they go to a sink. The report has kinds, paths
-//! and counts, never a value, so that a receipt can show it. Only [`DeadLetters`] does I/O here.
+//! The bytes of every record are compared with the compiled schema, before they go to a sink. The report has kinds,
+//! paths and counts, never a value, so that a receipt can show it. Only [`DeadLetters`] does I/O here.
 
 mod baseline;
 mod dead_letters;
@@ -72,8 +72,8 @@ impl DriftWatch {
         }
     }
 
-    /// Compares the next record, as the service sent it. Fails where the policy is to stop: its page must not be committed
-    /// then.
+    /// Compares the next record, as the service sent it. Fails where the policy is to stop: its page must not be
+    /// committed then.
     pub fn observe(&mut self, record: &[u8]) -> Result<Verdict> {
         self.ledger.records += 1;
         let breach = scan(&self.plan, &mut self.ledger, &mut self.open, record);

@@ -60,8 +60,8 @@ impl State {
         self.streams().iter().map(status).collect()
     }
 
-    /// Forgets a stream: the next run reads it from the start. Returns all streams that this resets: the first stream of a
-    /// group holds the position of the whole group.
+    /// Forgets a stream: the next run reads it from the start. Returns all streams that this resets: the first stream
+    /// of a group holds the position of the whole group.
     pub fn reset(&mut self, stream: &str) -> Result<Vec<String>> {
         let led = self.streams().get(stream);
         let others = led.into_iter().flat_map(StreamState::group);
@@ -77,8 +77,8 @@ impl State {
         Err(self.unknown(stream))
     }
 
-    /// Puts quarantined positions back into the next run and returns their number. The first stream of a group holds the
-    /// quarantined positions of the group.
+    /// Puts quarantined positions back into the next run and returns their number. The first stream of a group holds
+    /// the quarantined positions of the group.
     pub fn retry(&mut self, stream: &str) -> Result<usize> {
         let leads = |name: &str, state: &StreamState| {
             name == stream || state.group().any(|other| other == stream)

@@ -1,9 +1,9 @@
 //! Plans the pass of a group: what it reads for which of its streams, and under which options.
 //!
-//! A stream and its secondary streams share pass and bookmark, but not every run wants all of them. The state records which
-//! streams a bookmark covers and where the others stopped. A wanted stream that the bookmark does not cover catches up:
-//! the pass gets partitions for it alone, from where it stopped, or from the start, up to the bookmark. Likewise, an
-//! earlier start in the options adds partitions from the new start to the old one.
+//! A stream and its secondary streams share pass and bookmark, but not every run wants all of them. The state records
+//! which streams a bookmark covers and where the others stopped. A wanted stream that the bookmark does not cover
+//! catches up: the pass gets partitions for it alone, from where it stopped, or from the start, up to the bookmark.
+//! Likewise, an earlier start in the options adds partitions from the new start to the old one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -366,8 +366,8 @@ impl Group<'_> {
     }
 }
 
-/// Stores the bookmark of a finished pass, and the scope and streams that it covers. Streams of the group that the pass did
-/// not read keep their position.
+/// Stores the bookmark of a finished pass, and the scope and streams that it covers. Streams of the group that the pass
+/// did not read keep their position.
 pub(crate) fn leave(state: &mut StreamState, pass: Pass) {
     let has_moved = pass.bookmark.is_some();
     let before = state.bookmark.take();

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::State;
 
-/// Maximum number of account facts in a state: the smallest digests, so that two answers of one account share some although
-/// the account has changed.
+/// Maximum number of account facts in a state: the smallest digests, so that two answers of one account share some
+/// although the account has changed.
 const MAX_FACTS: usize = 16;
 
 /// The connector's identity as a state stores it.
@@ -22,8 +22,8 @@ pub(crate) struct StoredIdentity {
     account: BTreeSet<String>,
 }
 
-/// Refuses a state of another account, unless `is_same` declares it the same, and stores the account in the state. Where
-/// the service does not report the account, address and sign-in decide.
+/// Refuses a state of another account, unless `is_same` declares it the same, and stores the account in the state.
+/// Where the service does not report the account, address and sign-in decide.
 pub(crate) async fn check(source: &dyn Source, state: &mut State, is_same: bool) -> Result<()> {
     let Some(identity) = source.identity() else {
         return Ok(());

@@ -2,8 +2,8 @@
 
 use headwater_core::{Error, Kind};
 
-/// The error for records of a stream that the state vouches for and the destination does not have. `what` names the missing
-/// thing; `location` is the argument of `headwater state` for the destination, with its options.
+/// The error for records of a stream that the state vouches for and the destination does not have. `what` names the
+/// missing thing; `location` is the argument of `headwater state` for the destination, with its options.
 pub fn lost(what: &str, location: &str, stream: &str) -> Error {
     Error::new(
         Kind::ConfigInvalid,

@@ -18,10 +18,11 @@ pub struct RunOptions {
     pub limit: Option<u64>,
     /// The file of the state, unless the sink keeps the state; without either, the run forgets it at the end.
     pub state_path: Option<PathBuf>,
-    /// Maximum time between two commits; `None` uses that of the sink. Zero commits after every page: for sinks that cannot
-    /// be cut back.
+    /// Maximum time between two commits; `None` uses that of the sink. Zero commits after every page: for sinks that
+    /// cannot be cut back.
     pub commit_every: Option<Duration>,
-    /// Becomes true when the user stops the run, which then commits and ends. Without its sender, the run cannot be stopped.
+    /// Becomes true when the user stops the run, which then commits and ends. Without its sender, the run cannot be
+    /// stopped.
     pub stop: watch::Receiver<bool>,
     /// Cancel the export jobs that a stopped run leaves running. Otherwise, a later run resumes them.
     pub release: bool,
@@ -35,8 +36,8 @@ pub struct RunOptions {
     pub memory: usize,
     /// Wait where the service asks to come back later, instead of ending the run.
     pub stay: bool,
-    /// Read only this partition of the wanted stream, or of a group of streams that are read together. Their bookmark does
-    /// not move.
+    /// Read only this partition of the wanted stream, or of a group of streams that are read together. Their bookmark
+    /// does not move.
     pub only: Option<Position>,
     /// Continue although the state seems to belong to another account.
     pub same_account: bool,

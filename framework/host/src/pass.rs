@@ -118,8 +118,8 @@ impl Pass {
         }
     }
 
-    /// Numbers the positions, whose ids the state does not hold, and the partitions of a pass that an earlier version wrote
-    /// without numbers. All of those are 0, and a step that ends one partition would end all.
+    /// Numbers the positions, whose ids the state does not hold, and the partitions of a pass that an earlier version
+    /// wrote without numbers. All of those are 0, and a step that ends one partition would end all.
     pub fn number(&mut self) {
         if self.partitions.iter().all(|one| one.number == 0) {
             let numbered = self.partitions.iter_mut().enumerate();

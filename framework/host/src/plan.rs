@@ -77,8 +77,8 @@ impl Plan {
     }
 }
 
-/// Plans a run over the wanted streams; an empty list means all. With `survey`, asks the service for estimates, which takes
-/// a few requests.
+/// Plans a run over the wanted streams; an empty list means all. With `survey`, asks the service for estimates, which
+/// takes a few requests.
 pub async fn plan(
     source: &dyn Source,
     wanted: &[String],

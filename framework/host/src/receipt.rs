@@ -426,8 +426,8 @@ impl StreamReceipt {
         }
     }
 
-    /// The expected number of records; `None` before every partition has reported its total, and `None` once the total has
-    /// turned out wrong.
+    /// The expected number of records; `None` before every partition has reported its total, and `None` once the total
+    /// has turned out wrong.
     pub fn expected(&self) -> Option<u64> {
         let expected = match self.total {
             Some(total) => Some(total).filter(|_| self.is_total_complete),

@@ -1,7 +1,7 @@
 //! Personal data: replaced between the fetched page and the sink, in the fields that the schema marks.
 //!
-//! Replacements are stable, so that the same person is the same in every stream and every run, and joins still work. Bytes
-//! without a class do not change.
+//! Replacements are stable, so that the same person is the same in every stream and every run, and joins still work.
+//! Bytes without a class do not change.
 
 mod plan;
 mod replace;

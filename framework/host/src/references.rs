@@ -133,8 +133,8 @@ pub struct UnfollowedReference {
     pub target: String,
 }
 
-/// Parses the references in the secret fields of an answer without following any; of alternatives, those of the chosen one.
-/// Reports every malformed reference at its field.
+/// Parses the references in the secret fields of an answer without following any; of alternatives, those of the chosen
+/// one. Reports every malformed reference at its field.
 pub fn check(
     form: &FormModel,
     answer: &Value,
@@ -159,9 +159,9 @@ pub fn check(
     }
 }
 
-/// Replaces each reference in a secret field by its target. Does not follow references in alternatives that the answer has
-/// not chosen. Reports every failure at its field, and wipes the answer then. A command and a vault have 30 seconds each;
-/// dropping the future ends a command.
+/// Replaces each reference in a secret field by its target. Does not follow references in alternatives that the answer
+/// has not chosen. Reports every failure at its field, and wipes the answer then. A command and a vault have 30 seconds
+/// each; dropping the future ends a command.
 ///
 /// Needs a tokio runtime with its I/O and its clock.
 pub async fn resolve(
@@ -256,8 +256,8 @@ impl<'e> Resolver<'e> {
     }
 }
 
-/// Reads a file on a thread of its own, and abandons the thread if the file does not answer: the file may be on a device
-/// or in a file system that hangs.
+/// Reads a file on a thread of its own, and abandons the thread if the file does not answer: the file may be on a
+/// device or in a file system that hangs.
 async fn file(path: &str, limit: Duration) -> Result<String, String> {
     let (sender, receiver) = oneshot::channel();
     let path = PathBuf::from(path);
@@ -286,7 +286,8 @@ async fn file(path: &str, limit: Duration) -> Result<String, String> {
     Ok(text)
 }
 
-/// Makes a buffer for the largest secret, which is wiped on drop. It never grows: a buffer that moves leaves a copy behind.
+/// Makes a buffer for the largest secret, which is wiped on drop. It never grows: a buffer that moves leaves a copy
+/// behind.
 fn buffer() -> Zeroizing<Vec<u8>> {
     // Reading to the end looks for the end with some room to spare.
     Zeroizing::new(Vec::with_capacity(LARGEST_SECRET as usize + 64))

@@ -11,9 +11,9 @@ use crate::create::{Access, ReplacementFile, behind_links, refuse_planted};
 
 /// Replaces the content of a file: written to a file next to it, made durable, renamed.
 ///
-/// A link stays a link; the file behind it is replaced. Owner and mode stay those of the file. A file that is a mount point
-/// cannot be the target of a rename; it is overwritten once the copy next to it is durable, and that copy stays if the
-/// overwriting fails.
+/// A link stays a link; the file behind it is replaced. Owner and mode stay those of the file. A file that is a mount
+/// point cannot be the target of a rename; it is overwritten once the copy next to it is durable, and that copy stays
+/// if the overwriting fails.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
     let mut beside = match fs::symlink_metadata(&path) {

@@ -1,8 +1,8 @@
 //! The two rounds of a run: first the rest of an interrupted run, then newer records.
 //!
-//! A pass that an earlier run planned ends where that run began. So that its stream is not one interval late, a new pass
-//! follows in the same run. The second round also reads the streams that the interrupted run had finished: a read that is
-//! interrupted again and again advances the others first.
+//! A pass that an earlier run planned ends where that run began. So that its stream is not one interval late, a new
+//! pass follows in the same run. The second round also reads the streams that the interrupted run had finished: a read
+//! that is interrupted again and again advances the others first.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ const RECENT_EXPORT: SignedDuration = SignedDuration::from_hours(1);
 /// Assigns streams to the rounds of a run.
 pub(crate) struct Rounds<'a> {
     state: &'a State,
-    /// Whether the run resumes an interrupted one, which had finished the other streams. A run over all streams does so even
-    /// where all of them were finished and only the end was missing.
+    /// Whether the run resumes an interrupted one, which had finished the other streams. A run over all streams does so
+    /// even where all of them were finished and only the end was missing.
     resumes: bool,
     is_only: bool,
     delivery: Delivery,
@@ -71,9 +71,9 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
-    /// Whether to read a new pass after one that an interrupted run began. Changes are always read, except that no export
-    /// is ordered for a few minutes. A full list is read again where its copies replace each other, or once it is old, and
-    /// a full export once it is older still.
+    /// Whether to read a new pass after one that an interrupted run began. Changes are always read, except that no
+    /// export is ordered for a few minutes. A full list is read again where its copies replace each other, or once it
+    /// is old, and a full export once it is older still.
     fn is_due(&self, run: &StreamRun) -> Result<bool> {
         let has_jobs = run.orders()?;
         let is_incremental = run.stream.spec().incremental;

@@ -1,9 +1,9 @@
 //! The runner: fetches concurrently, writes in order of arrival, commits, stops and resumes.
 //!
 //! Two sides work at the same time. This one decides what to fetch next: at most `concurrency` pages at once, over all
-//! streams and partitions, the earlier streams first. The [`Writer`] takes the pages into the sink, in order of arrival,
-//! and changes the state. A page whose partition has to wait is committed before its partition continues. While pages
-//! wait for a slow sink, the runner fetches no more than fits into the memory that the options allow.
+//! streams and partitions, the earlier streams first. The [`Writer`] takes the pages into the sink, in order of
+//! arrival, and changes the state. A page whose partition has to wait is committed before its partition continues.
+//! While pages wait for a slow sink, the runner fetches no more than fits into the memory that the options allow.
 
 mod conclude;
 
@@ -45,12 +45,12 @@ pub(crate) const MANY: u64 = 10;
 /// `wanted` names the streams; an empty list means all. Unwanted secondary streams do not get to the sink. A sink that
 /// keeps the state overrides `state`.
 ///
-/// A stream's own trouble (no permission, a malformed answer, a partition that is over for this run) ends that stream or
-/// position; trouble with the service, the sink or the state ends the run. Errors of a stream are in the receipt; this
-/// function returns an error before the first record, or when the state or the sink fails on the last ones.
+/// A stream's own trouble (no permission, a malformed answer, a partition that is over for this run) ends that stream
+/// or position; trouble with the service, the sink or the state ends the run. Errors of a stream are in the receipt;
+/// this function returns an error before the first record, or when the state or the sink fails on the last ones.
 ///
-/// A limit may cut a page. The run writes its part of that page after everything else and the state stays before the page:
-/// a later run without the limit reads it whole.
+/// A limit may cut a page. The run writes its part of that page after everything else and the state stays before the
+/// page: a later run without the limit reads it whole.
 pub async fn run(
     source: &dyn Source,
     wanted: &[String],
@@ -255,7 +255,8 @@ struct FetchResult {
     index: usize,
     position: (usize, u64),
     answer: Result<Page<Position, Position>>,
-    /// The error of the position, where this fetch only tries its partition's beginning to see whether the service answers.
+    /// The error of the position, where this fetch only tries its partition's beginning to see whether the service
+    /// answers.
     failed_before: Option<Error>,
 }
 
@@ -546,8 +547,8 @@ impl Running {
             });
             return;
         }
-        // A page that is malformed, or that breaks a service which answers otherwise, is not fetched in run after run. In
-        // the last of these runs, it may be the only page that is left to fetch.
+        // A page that is malformed, or that breaks a service which answers otherwise, is not fetched in run after run.
+        // In the last of these runs, it may be the only page that is left to fetch.
         let is_last_time = run.pass.failures(position) + 1 >= MAX_FAILED_RUNS;
         let is_of_this_position = error.kind() == Kind::DataInvalid
             || (error.kind() == Kind::Unavailable && (self.has_answered || is_last_time));

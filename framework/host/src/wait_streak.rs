@@ -20,7 +20,8 @@ pub(crate) struct WaitStreak {
 }
 
 impl WaitStreak {
-    /// Begins the wait of an error; returns false where the error has none, or it is too long, or it exceeds the maximum number.
+    /// Begins the wait of an error; returns false where the error has none, or it is too long, or it exceeds the
+    /// maximum number.
     pub(crate) fn waits_for(&mut self, error: &Error) -> bool {
         let now = Instant::now();
         // Requests that were under way together ask for one wait.

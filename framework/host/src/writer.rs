@@ -554,8 +554,8 @@ impl WriterStream {
 }
 
 impl WriterOutput {
-    /// Returns the ranges of the records that go to the sink; `None` means all. Counts the others, and writes those that
-    /// break their schema to the dead letters.
+    /// Returns the ranges of the records that go to the sink; `None` means all. Counts the others, and writes those
+    /// that break their schema to the dead letters.
     fn sort(
         &mut self,
         body: &Bytes,

@@ -12,8 +12,8 @@ use super::{
 /// Maximum number of remembered drift events. Any more are reported as new again.
 const MAX_REPORTED: usize = 2_000;
 
-/// Number of objects in earlier runs, all with a field, before the field counts as expected. With fewer, an optional field
-/// would count by chance.
+/// Number of objects in earlier runs, all with a field, before the field counts as expected. With fewer, an optional
+/// field would count by chance.
 const ENOUGH: u64 = 20;
 
 /// The paths and counts that earlier runs saw of a stream, never a value.
@@ -28,8 +28,8 @@ pub struct Baseline {
     /// The number of compared objects, by path.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     objects: BTreeMap<String, u64>,
-    /// Fields that every possible object had, by path. A field that is missing from a whole run stays, so that later runs
-    /// report it, too.
+    /// Fields that every possible object had, by path. A field that is missing from a whole run stays, so that later
+    /// runs report it, too.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     always: BTreeSet<String>,
 }
@@ -78,7 +78,8 @@ impl Baseline {
         self.always.contains(field) && self.objects.get(object).is_some_and(|seen| *seen >= ENOUGH)
     }
 
-    /// Adds the number of objects of a run that had a field, out of `objects`. Call it before [`Baseline::add_objects`].
+    /// Adds the number of objects of a run that had a field, out of `objects`. Call it before
+    /// [`Baseline::add_objects`].
     pub(super) fn add_field(&mut self, field: &str, object: &str, had: u64, objects: u64) {
         let is_first = !self.objects.contains_key(object);
         if had == objects && is_first {

@@ -55,8 +55,8 @@ impl DeadLetters {
         &self.path
     }
 
-    /// Goes back to the length that a state vouches for. A shorter or missing file was taken away by its reader: new lines
-    /// go to its end.
+    /// Goes back to the length that a state vouches for. A shorter or missing file was taken away by its reader: new
+    /// lines go to its end.
     pub fn restore(&mut self, vouched: u64) -> Result<()> {
         let is_there = self.path.try_exists();
         if is_there.map_err(|error| failed(&self.path, &error))? {

@@ -239,7 +239,8 @@ impl Ledger {
     }
 }
 
-/// A name that is safe to show. A service could send names of any length, or with characters that move a terminal's cursor.
+/// A name that is safe to show. A service could send names of any length, or with characters that move a terminal's
+/// cursor.
 fn shown(name: &[u8]) -> String {
     let mut shown = String::new();
     for character in String::from_utf8_lossy(name).chars().take(LONGEST_NAME) {

@@ -62,8 +62,8 @@ impl JsonType {
         }
     }
 
-    /// The type of a number, a truth value or null in a record. A number with a fraction of zero is an integer, as in JSON
-    /// Schema; where any number is allowed, this check is skipped.
+    /// The type of a number, a truth value or null in a record. A number with a fraction of zero is an integer, as in
+    /// JSON Schema; where any number is allowed, this check is skipped.
     pub(super) fn of_token(token: &[u8], is_any_number: bool) -> Self {
         match token {
             b"null" => Self::Null,

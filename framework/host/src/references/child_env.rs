@@ -8,8 +8,8 @@ use std::{
 
 /// Names more variables for commands, separated by commas.
 const MORE: &str = "HEADWATER_COMMAND_ENV";
-/// Every command gets these: the user, the paths, the language. The sockets of agents hold no secret; the agent decides who
-/// may use them.
+/// Every command gets these: the user, the paths, the language. The sockets of agents hold no secret; the agent decides
+/// who may use them.
 const KEPT: [&str; 15] = [
     "DBUS_SESSION_BUS_ADDRESS",
     "GNUPGHOME",

@@ -1,5 +1,5 @@
-//! `aws-sm:`: AWS Secrets Manager, through the vendor's SDK. Credentials, region and endpoint come from the usual sources of
-//! AWS programs: environment variables, profiles, the machine's role.
+//! `aws-sm:`: AWS Secrets Manager, through the vendor's SDK. Credentials, region and endpoint come from the usual
+//! sources of AWS programs: environment variables, profiles, the machine's role.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 

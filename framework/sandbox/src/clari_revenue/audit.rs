@@ -15,8 +15,8 @@ use crate::random::{Purpose, Rolls};
 
 /// The age of the oldest events in days (documentation of an integrator).
 const DAYS: i64 = 30;
-/// Events that would leave these days within an hour are missing from the start: the log does not move, and a client that
-/// requests all of its days does so a little later.
+/// Events that would leave these days within an hour are missing from the start: the log does not move, and a client
+/// that requests all of its days does so a little later.
 const MARGIN_MILLISECONDS: i64 = 60 * 60 * 1_000;
 
 const EVENTS: &[&str] = &[
