@@ -1,8 +1,8 @@
 //! Who did what: a list that only grows, and that never holds a value.
 //!
-//! A row is written in the transaction of the change that it tells of, so that neither is there without the other. The
-//! ledger is held first, which makes all changes wait for each other and the numbers grow without a gap. Each row has a
-//! digest of itself and of the one before, and the ledger seals the last one.
+//! Each row is written in the transaction of its change, so that neither exists without the other. The transaction
+//! locks the ledger first, so all changes wait for each other and the numbers grow without a gap. Each row has a digest
+//! of itself and of the one before, and the ledger seals the last one.
 
 use headwater_core::{Result, Timestamp};
 use serde::Serialize;
@@ -20,20 +20,20 @@ use crate::{
 /// The columns that [`row`] reads.
 pub(crate) const COLUMNS: &str =
     "id, time, who, what, connection_id, name, version, outcome, request_id";
-/// How many rows are looked through in one go.
+/// How many rows one query of a verification reads.
 const ROWS_AT_ONCE: i64 = 10_000;
 
-/// On whose behalf something is done.
+/// The author of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// The name of a token, or `local`.
     pub who: String,
-    /// The request that asked for it.
+    /// The id of the request behind it.
     pub request_id: Option<String>,
 }
 
 impl Actor {
-    /// Nobody: a run was due.
+    /// The scheduler, for a run that was due.
     pub fn schedule() -> Self {
         Self {
             who: "schedule".to_owned(),
@@ -41,7 +41,7 @@ impl Actor {
         }
     }
 
-    /// Who uses the store directly, as the command line does.
+    /// A direct user of the store, such as the command line.
     pub fn local() -> Self {
         Self {
             who: "local".to_owned(),
@@ -55,25 +55,25 @@ impl Actor {
 pub struct AuditRow {
     /// Grows with each row.
     pub id: i64,
-    /// When it was done.
+    /// When it happened.
     pub time: Timestamp,
-    /// Who did it: the name of a token, or `local`.
+    /// Its author: the name of a token, or `local`.
     pub who: String,
-    /// What was done, in a word or two.
+    /// The action, in a word or two.
     pub what: String,
-    /// The id of the connection that it was done to; another one of the same name has another id.
+    /// The id of the changed connection; a later connection of the same name has another id.
     pub connection_id: Option<String>,
-    /// The connection, or the token, that it was done to.
+    /// The name of the changed connection or token.
     pub name: Option<String>,
     /// The version of the connection's config.
     pub version: Option<i64>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: String,
-    /// The request that asked for it.
+    /// The id of the request behind it.
     pub request_id: Option<String>,
 }
 
-/// What a row is made of.
+/// The contents of a row.
 pub(crate) struct Event {
     what: String,
     connection_id: Option<String>,
@@ -83,7 +83,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Something that was done to the store.
+    /// A change of the store.
     pub(crate) fn new(what: &str) -> Self {
         Self {
             what: what.to_owned(),
@@ -132,11 +132,11 @@ pub(crate) struct Change<'a> {
     pub database: &'a mut dyn Database,
     pub ledger: Ledger,
     pub keyring: &'a Keyring,
-    /// The key that is sealed with.
+    /// The key for new seals.
     pub key: Key,
 }
 
-/// Carries out some work and tells of it, as a whole or not at all.
+/// Carries out a change and writes its row, as a whole or not at all.
 pub(crate) fn audited<T>(
     store: &mut Store,
     actor: &Actor,
@@ -193,7 +193,7 @@ fn append(
 }
 
 impl AuditRow {
-    /// What tells this row, after the rows that ended with another digest, from any other.
+    /// The digest of this row after the rows with the digest `before`.
     pub(crate) fn digest(&self, before: &str) -> String {
         let Self {
             id,
@@ -242,22 +242,22 @@ impl AuditRow {
     }
 }
 
-/// A row that tells of something that changes nothing in the store.
+/// A row about an action that changes nothing in the store.
 #[derive(Clone, Debug)]
 pub struct AuditNote {
-    /// On whose behalf it was done.
+    /// The author of the action.
     pub actor: Actor,
-    /// What was done.
+    /// The action.
     pub what: &'static str,
-    /// The connection that it was done to.
+    /// Its connection.
     pub connection: Option<String>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: String,
 }
 
 impl AuditNote {
     fn event(&self, database: &mut dyn Database) -> Result<Event> {
-        told(
+        note_event(
             database,
             self.what,
             self.connection.as_deref(),
@@ -266,7 +266,7 @@ impl AuditNote {
     }
 }
 
-fn told(
+fn note_event(
     database: &mut dyn Database,
     what: &str,
     connection: Option<&str>,
@@ -283,19 +283,19 @@ fn told(
     })
 }
 
-/// Whether the audit is as headwater wrote it.
+/// The result of a verification of the audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuditProof {
     /// How many rows there are.
     pub rows: i64,
-    /// How many rows were written, as the ledger says.
+    /// How many rows headwater wrote, by the ledger.
     pub expected: i64,
-    /// The first row that was changed, added or left out.
+    /// The first row that was changed, added or removed.
     pub broken_at: Option<i64>,
 }
 
 impl Store {
-    /// Tells of something that changes nothing in the store, such as a preview.
+    /// Writes a row about an action that changes nothing in the store, such as a preview.
     pub fn note(
         &mut self,
         actor: &Actor,
@@ -304,11 +304,11 @@ impl Store {
         outcome: &str,
     ) -> Result<()> {
         audited(self, actor, |change| {
-            Ok(((), told(change.database, what, connection, outcome)?))
+            Ok(((), note_event(change.database, what, connection, outcome)?))
         })
     }
 
-    /// The same of several, in one transaction.
+    /// Writes several such rows in one transaction.
     pub fn note_all(&mut self, notes: &[AuditNote]) -> Result<()> {
         let Some((last, notes)) = notes.split_last() else {
             return Ok(());
@@ -326,16 +326,16 @@ impl Store {
         })
     }
 
-    /// What was done, the newest first: at most so many rows before one, of all connections or of those of one name.
+    /// Rows of the audit, the newest first: at most `limit` rows before an id, of all connections or of one name.
     pub fn audit(
         &mut self,
         before: Option<i64>,
-        most: usize,
+        limit: usize,
         name: Option<&str>,
     ) -> Result<Vec<AuditRow>> {
         let mut parameters: Vec<Value> = vec![
             before.unwrap_or(i64::MAX).into(),
-            i64::try_from(most).unwrap_or(i64::MAX).into(),
+            i64::try_from(limit).unwrap_or(i64::MAX).into(),
         ];
         parameters.extend(name.map(Value::from));
         let of_name = name.map_or("", |_| "AND name = ?3");
@@ -346,8 +346,8 @@ impl Store {
         rows.iter().map(row).collect()
     }
 
-    /// Looks through the whole audit: whether each row follows from the one before, up to the last one, which the ledger
-    /// knows.
+    /// Verifies the whole audit: each row has to follow from the row before, up to the last one, which the ledger
+    /// seals.
     pub fn verify_audit(&mut self) -> Result<AuditProof> {
         let is_whole = |proof: &AuditProof| proof.broken_at.is_none();
         self.with_ledger(is_whole, |store, ledger| {
@@ -365,12 +365,12 @@ impl Store {
                     .database
                     .query(&statement, &[last.into(), ROWS_AT_ONCE.into()])?;
                 for found in &rows {
-                    // A row that cannot be read is one that was changed.
+                    // A row that cannot be read counts as changed.
                     last = found.integer(0)?;
                     proof.rows += 1;
                     let digest = row(found).map(|row| row.digest(&head)).unwrap_or_default();
                     let is_good =
-                        last == proof.rows && found.text(9).is_ok_and(|kept| kept == digest);
+                        last == proof.rows && found.text(9).is_ok_and(|saved| saved == digest);
                     if !is_good && proof.broken_at.is_none() {
                         proof.broken_at = Some(last.min(proof.rows));
                     }

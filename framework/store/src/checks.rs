@@ -1,4 +1,4 @@
-//! What the last check of a connection said.
+//! The last probe of a connection.
 
 use headwater_core::{Outcome, ProbeReport, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,17 +11,17 @@ use crate::{
     store::Store,
 };
 
-/// A check of a connection, as it is kept.
+/// A saved probe of a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LastCheck {
-    /// When it was made.
+    /// When it ended.
     pub checked: Timestamp,
-    /// What it said.
+    /// Its result.
     pub said: CheckSummary,
 }
 
 impl LastCheck {
-    /// What a probe said that has just ended.
+    /// Summarises a probe that has just ended.
     pub fn of(report: &ProbeReport) -> Self {
         let outcome = report.outcome();
         let mut checks = report.checks.iter();
@@ -32,7 +32,7 @@ impl LastCheck {
                 outcome: json!(outcome).as_str().unwrap_or_default().to_owned(),
                 code: worst.map(|check| check.code.to_owned()),
                 message: worst.map_or_else(
-                    || "everything is as it should be".to_owned(),
+                    || "all checks passed".to_owned(),
                     |check| check.message.clone(),
                 ),
                 report: json!(report),
@@ -41,22 +41,22 @@ impl LastCheck {
     }
 }
 
-/// What a check said, in short and as a whole.
+/// The result of a probe: a summary and the whole report.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct CheckSummary {
-    /// How it ended.
+    /// The outcome.
     pub outcome: String,
-    /// The class of what is wrong.
+    /// The code of the worst check.
     pub code: Option<String>,
-    /// The sentence for people.
+    /// The sentence that people read.
     pub message: String,
     /// The whole report.
     pub report: Value,
 }
 
 impl Store {
-    /// Keeps what a check said of a version of a connection's config, and returns whether it did: not where the config
-    /// has become another one, or where a later check is known.
+    /// Saves the result of a probe of one version of a connection's config. Returns false if the config has changed or
+    /// a later result is saved.
     pub fn record_check(
         &mut self,
         name: &str,
@@ -64,14 +64,14 @@ impl Store {
         check: &LastCheck,
         actor: &Actor,
     ) -> Result<bool> {
-        let said = json!(check.said).to_string();
+        let summary = json!(check.said).to_string();
         audited(self, actor, |change| {
             let statement = "UPDATE headwater_connections SET checked = ?1, last_check = ?2 \
                              WHERE name = ?3 AND deleted IS NULL AND version = ?4 AND (checked IS NULL OR checked <= ?1) \
                              RETURNING id";
             let parameters = [
                 check.checked.as_millisecond().into(),
-                said.as_str().into(),
+                summary.as_str().into(),
                 name.into(),
                 version.into(),
             ];
@@ -86,14 +86,15 @@ impl Store {
     }
 }
 
-/// The check that is kept of a connection.
+/// The saved probe of a connection.
 pub(crate) fn last_check(stored: &ConnectionRow) -> Result<Option<LastCheck>> {
-    let (Some(checked), Some(said)) = (stored.checked, &stored.last_check) else {
+    let (Some(checked), Some(summary)) = (stored.checked, &stored.last_check) else {
         return Ok(None);
     };
-    let said = serde_json::from_str(said).map_err(|_| unreadable(&stored.name, &changed()))?;
+    let summary =
+        serde_json::from_str(summary).map_err(|_| unreadable(&stored.name, &changed()))?;
     Ok(Some(LastCheck {
         checked: timestamp(checked)?,
-        said,
+        said: summary,
     }))
 }

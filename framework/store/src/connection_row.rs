@@ -1,4 +1,4 @@
-//! A connection as it stands in the database: its row, its seals, and what those are bound to.
+//! A connection in the database: its row, its seals and their bindings.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,17 @@ use crate::{
     store::Store,
 };
 
-/// In the place of a field: the seal over everything else of a connection.
+/// The pointer of the seal over everything in clear, instead of a field.
 pub(crate) const WHOLE: &str = "";
 
-/// What [`ConnectionRow::of`] reads of a connection `c`, with all that belongs to it in one statement, so that it is of one moment.
+/// The columns that [`ConnectionRow::of`] reads of a connection `c`: one statement reads all of them, so that they are
+/// of one moment.
 pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identity, c.version, c.destination, c.created, \
                                   c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
                                   c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
                                   h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
                                   c.expires, c.updated_by, r.ended, r.receipt";
-/// Where the columns are from, after the connections themselves.
+/// The joins that the columns need.
 pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
                                  LEFT JOIN headwater_previous p ON p.connection = c.id \
                                  LEFT JOIN headwater_schedules h ON h.connection = c.id \
@@ -38,7 +39,7 @@ pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection =
                                  SELECT MAX(e.epoch) FROM headwater_runs e \
                                  WHERE e.connection = c.id AND e.ended IS NOT NULL AND e.started >= c.updated)";
 
-/// A connection as it stands in the database.
+/// A connection in the database.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionRow {
     pub id: String,
@@ -59,7 +60,7 @@ pub(crate) struct ConnectionRow {
     pub checked: Option<i64>,
     pub last_check: Option<String>,
     pub deleted: Option<i64>,
-    /// When its config took the place of the one that can still be brought back.
+    /// When its config replaced the one that can still be restored.
     pub replaced: Option<i64>,
     pub schedule: Option<ScheduledRun>,
     pub expires: Option<Date>,
@@ -76,7 +77,7 @@ pub(crate) struct SealedSecret {
 }
 
 impl ConnectionRow {
-    /// The connection of a name, also a deleted one.
+    /// Finds a connection by name, also a deleted one.
     pub(crate) fn find(database: &mut dyn Database, name: &str) -> Result<Option<Self>> {
         let rows = Self::rows(database, name)?;
         match rows.is_empty() {
@@ -85,14 +86,14 @@ impl ConnectionRow {
         }
     }
 
-    /// The rows of a name, also of a deleted one.
+    /// Reads the rows of a name, also of a deleted connection.
     pub(crate) fn rows(database: &mut dyn Database, name: &str) -> Result<Vec<Row>> {
         let statement =
             format!("SELECT {COLUMNS} FROM headwater_connections c {JOINED} WHERE c.name = ?1");
         database.query(&statement, &[name.into()])
     }
 
-    /// The connection that these rows are of, one for each seal.
+    /// Reads a connection from its rows, one for each seal.
     pub(crate) fn of(rows: &[Row]) -> Result<Self> {
         let Some(row) = rows.first() else {
             return Err(Error::new(Kind::Unexpected, "a connection has no row"));
@@ -134,19 +135,19 @@ impl ConnectionRow {
         })
     }
 
-    /// What it is called where people read it.
+    /// The title, or the name without a title.
     pub(crate) fn title(&self) -> &str {
         self.title.as_deref().unwrap_or(&self.name)
     }
 
-    /// The places of its sealed secrets.
+    /// The pointers of its sealed secrets.
     pub(crate) fn pointers(&self) -> impl Iterator<Item = &str> {
         let pointers = self.seals.keys().map(String::as_str);
         pointers.filter(|pointer| *pointer != WHOLE)
     }
 
-    /// What a seal of this connection is bound to. That of the whole covers everything in clear that decides what a run
-    /// does and what people know the connection by, and which secrets there are.
+    /// The binding of a seal of this connection. The seal of the whole covers everything in clear that decides the work
+    /// of a run or identifies the connection to people, and the list of secrets.
     fn binding(&self, pointer: &str) -> Binding {
         let obeyed = json!([
             self.revision,
@@ -174,7 +175,7 @@ impl ConnectionRow {
         Binding::new(&parts)
     }
 
-    /// The keys that its seals need.
+    /// The ids of the keys of its seals.
     pub(crate) fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.seals.values().map(|sealed| sealed.key_id.as_str())
     }
@@ -189,7 +190,7 @@ impl ConnectionRow {
         sealed.open(keyring, binding)
     }
 
-    /// Fails where the row is not as headwater wrote it last.
+    /// Fails if the row differs from the last one that headwater wrote.
     pub(crate) fn verify(&self, keyring: &Keyring, ledger: &Ledger) -> Result<(), String> {
         self.unseal(WHOLE, keyring)?;
         match ledger.connections.get(&self.id) {
@@ -198,19 +199,19 @@ impl ConnectionRow {
         }
     }
 
-    /// The same for a row of a store before its third format, which had no ledger.
+    /// Verifies a row of a store before the third format, which had no ledger.
     pub(crate) fn verify_without_ledger(&self, keyring: &Keyring) -> Result<(), String> {
         let binding = self.binding_of_whole(None);
         self.open(WHOLE, keyring, &binding).map(drop)
     }
 
-    /// All its secrets by their place.
+    /// All its secrets by pointer.
     pub(crate) fn secrets(&self, keyring: &Keyring) -> Result<Vec<(String, Secret)>, String> {
         let secret = |pointer: &str| Ok((pointer.to_owned(), self.unseal(pointer, keyring)?));
         self.pointers().map(secret).collect()
     }
 
-    /// The same with another config, the next version of it. Nothing is written yet.
+    /// The connection with another config as its next version. Writes nothing.
     pub(crate) fn with_config(
         &self,
         form: &FormModel,
@@ -242,14 +243,14 @@ impl ConnectionRow {
         Ok(())
     }
 
-    /// Seals everything else.
+    /// Seals everything in clear.
     pub(crate) fn seal_whole(&mut self, key: &Key) -> Result<()> {
         let sealed = SealedSecret::new(key, "", &self.binding(WHOLE))?;
         self.seals.insert(WHOLE.to_owned(), sealed);
         Ok(())
     }
 
-    /// Puts its config in the place of the one that the database has of it. What was known of that one is known no longer.
+    /// Replaces the config in the database, and forgets the last check and sync of the old one.
     pub(crate) fn write_config(&self, database: &mut dyn Database) -> Result<()> {
         let statement = "UPDATE headwater_connections SET config = ?1, identity = ?2, version = ?3, updated = ?4, \
                          updated_by = ?5, checked = NULL, last_check = NULL WHERE id = ?6";
@@ -265,7 +266,7 @@ impl ConnectionRow {
         self.write_seals(database)
     }
 
-    /// Puts its seals in the place of those that the database has of it.
+    /// Replaces its seals in the database.
     pub(crate) fn write_seals(&self, database: &mut dyn Database) -> Result<()> {
         let statement = "DELETE FROM headwater_secrets WHERE connection = ?1";
         database.execute(statement, &[self.id.as_str().into()])?;
@@ -273,7 +274,7 @@ impl ConnectionRow {
         seals.try_for_each(|(pointer, one)| self.write_seal(database, pointer, one))
     }
 
-    /// Puts its seal of the whole in the place of the one that the database has.
+    /// Replaces its seal of the whole in the database.
     pub(crate) fn write_whole(&self, database: &mut dyn Database) -> Result<()> {
         let statement = "DELETE FROM headwater_secrets WHERE connection = ?1 AND pointer = ?2";
         database.execute(statement, &[self.id.as_str().into(), WHOLE.into()])?;
@@ -313,24 +314,24 @@ impl SealedSecret {
     }
 }
 
-/// What is wrong with a row that cannot be read at all.
-pub(crate) const DAMAGED: &str = "has a row that was not written by headwater";
+/// The problem of a row that cannot be read at all.
+pub(crate) const DAMAGED: &str = "has a row that headwater did not write";
 
 pub(crate) fn changed() -> String {
-    "was changed by something else than headwater, or comes from another place".to_owned()
+    "was changed by another program, or belongs to another store".to_owned()
 }
 
 pub(crate) fn unreadable(name: &str, what: &str) -> Error {
     let text = format!(
-        "the connection {name} cannot be read: it {what}; restore the store or its key, or remove the connection and add it \
-         again"
+        "the connection {name} cannot be read: it {what}; restore the store or its key, or remove the connection and \
+         add it again"
     );
     Refusal::Unreadable.error(Kind::ConfigInvalid, text)
 }
 
 pub(crate) fn missing(name: &str) -> Error {
     let text = format!(
-        "there is no connection {name:?}; `headwater connection list` shows those there are"
+        "there is no connection {name:?}; `headwater connection list` lists all connections"
     );
     Refusal::Missing.error(Kind::NotFound, text)
 }
@@ -352,9 +353,9 @@ pub(crate) struct LockedConnection {
 }
 
 impl Change<'_> {
-    /// Begins a change of a connection, and returns it with its new revision. Every change goes through here and ends with
-    /// [`Change::seal`]. Fails where the row is not as headwater wrote it last, or where the connection is of another
-    /// revision than the caller knows, if it knows one.
+    /// Begins a change of a connection, and returns it with its new revision. Every change starts here and ends with
+    /// [`Change::seal`]. Fails if the row differs from the last one that headwater wrote, or if the connection has
+    /// another revision than the one given.
     pub(crate) fn hold(&mut self, name: &str, revision: Option<i64>) -> Result<ConnectionRow> {
         let verified = self.verified(name);
         let held = raise(self.database, name, revision)?;
@@ -365,7 +366,7 @@ impl Change<'_> {
         })
     }
 
-    /// The connection of a name, also a deleted one, where its row is as headwater wrote it last.
+    /// The connection of a name, also a deleted one, if its row is the last one that headwater wrote.
     pub(crate) fn verified(&mut self, name: &str) -> Result<ConnectionRow, String> {
         let found = ConnectionRow::find(self.database, name);
         let stored = found.ok().flatten().ok_or_else(|| DAMAGED.to_owned())?;
@@ -373,7 +374,7 @@ impl Change<'_> {
         Ok(stored)
     }
 
-    /// Ends a change of a connection: seals it as it is meant to be, whatever the database made of that.
+    /// Ends a change of a connection: seals the intended row, whatever the database made of it.
     pub(crate) fn seal(&mut self, mut stored: ConnectionRow) -> Result<()> {
         stored.seal_whole(&self.key)?;
         stored.write_whole(self.database)?;
@@ -407,6 +408,6 @@ pub(crate) fn raise(
 }
 
 pub(crate) fn changed_meanwhile(name: &str) -> Error {
-    let text = format!("the connection {name} was changed meanwhile; try again");
+    let text = format!("the connection {name} changed meanwhile; try again");
     Refusal::Changed.error(Kind::Unavailable, text)
 }

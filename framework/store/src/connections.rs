@@ -28,21 +28,21 @@ use crate::{
 /// A saved connection without its secrets.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// What it is called by commands and addresses.
+    /// The name in commands and URLs.
     pub name: String,
-    /// What it is called where people read it: the name, unless it was given a title.
+    /// The title for people: the name, unless it has a title of its own.
     pub title: String,
-    /// What people wrote about it.
+    /// The description for people.
     pub description: String,
-    /// The day on which its secrets end, as people said.
+    /// The day on which its secrets expire, as entered.
     pub expires: Option<Date>,
-    /// The connector that it is a config of.
+    /// The connector of the config.
     pub connector: String,
-    /// The config; a sealed secret is absent, a reference is there.
+    /// The config with references, without sealed secrets.
     pub config: Value,
-    /// The places of the sealed secrets, as JSON Pointers into the config.
+    /// The positions of the sealed secrets, as JSON Pointers into the config.
     pub sealed: Vec<String>,
-    /// Where its records went last.
+    /// The destination of its last records.
     pub destination: Option<String>,
     /// Grows with each change of the config.
     pub version: i64,
@@ -56,21 +56,21 @@ pub struct Connection {
     pub updated: Timestamp,
     /// Who changed its config last.
     pub updated_by: String,
-    /// The last check of the config as it is.
+    /// The last probe of the current config.
     pub last_check: Option<LastCheck>,
-    /// How the last sync of the config as it is ended.
+    /// The end of the last sync with the current config.
     pub last_sync: Option<LastSync>,
-    /// Until when [`Store::undo`] brings the config back that was there before.
+    /// Until when [`Store::undo`] restores the previous config.
     pub undo_until: Option<Timestamp>,
-    /// When it runs by itself.
+    /// Its schedule.
     pub schedule: Option<ScheduledRun>,
-    /// Who runs it, or ran it and was killed.
+    /// The process that runs it, or that was killed while it ran it.
     pub holder: Option<RunHolder>,
     stored: ConnectionRow,
 }
 
 impl Connection {
-    /// What people say of it.
+    /// Its label.
     pub fn label(&self) -> Label<'_> {
         Label {
             title: &self.title,
@@ -80,20 +80,20 @@ impl Connection {
     }
 }
 
-/// A line of the list of connections.
+/// An entry of the list of connections.
 #[derive(Clone, Debug)]
 pub struct ConnectionSummary {
-    /// What it is called by commands and addresses.
+    /// The name in commands and URLs.
     pub name: String,
-    /// What it is called where people read it.
+    /// The title for people.
     pub title: String,
-    /// What people wrote about it.
+    /// The description for people.
     pub description: String,
-    /// The day on which its secrets end, as people said.
+    /// The day on which its secrets expire, as entered.
     pub expires: Option<Date>,
-    /// The connector that it is a config of.
+    /// The connector of the config.
     pub connector: String,
-    /// Where its records went last.
+    /// The destination of its last records.
     pub destination: Option<String>,
     /// Who saved it.
     pub created_by: String,
@@ -101,11 +101,11 @@ pub struct ConnectionSummary {
     pub revision: i64,
     /// When its config was changed last.
     pub updated: Option<Timestamp>,
-    /// The last check of the config as it is.
+    /// The last probe of the current config.
     pub last_check: Option<LastCheck>,
-    /// How the last sync of the config as it is ended.
+    /// The end of the last sync with the current config.
     pub last_sync: Option<LastSync>,
-    /// When it runs by itself.
+    /// Its schedule.
     pub schedule: Option<ScheduledRun>,
     /// How many secrets are sealed.
     pub secrets: usize,
@@ -113,27 +113,27 @@ pub struct ConnectionSummary {
     pub problem: Option<String>,
 }
 
-/// What people say of a connection.
+/// The title, the description and the date of expiry that people enter.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Label<'a> {
-    /// At most 80 characters in one line; the name stands for an empty one. Two connections may have the same.
+    /// At most 80 characters in one line; the name replaces an empty title. Two connections may have the same title.
     pub title: &'a str,
     /// At most 500 characters.
     pub description: &'a str,
-    /// The day on which its secrets end, where that is known.
+    /// The day on which its secrets expire, if known.
     pub expires: Option<Date>,
 }
 
-/// A connection that is to be saved.
+/// A connection to save.
 #[derive(Clone, Copy, Debug)]
 pub struct NewConnection<'a> {
-    /// What to call it; nothing else has this name.
+    /// The name; it has to be free.
     pub name: &'a str,
-    /// What people call it.
+    /// The label.
     pub label: Label<'a>,
-    /// The connector that it is a config of.
+    /// The connector of the config.
     pub connector: &'a str,
-    /// A valid answer to the connector's form, with its secrets.
+    /// A valid config for the connector's form, with its secrets.
     pub answer: &'a Value,
 }
 
@@ -143,8 +143,8 @@ impl Store {
         self.add_for(form, new, None, actor)
     }
 
-    /// The same for the request with this key, which has this answer from the moment on in which the connection is there.
-    /// Fails where the request is not under way any more.
+    /// Saves a new connection for the request with this key, and its answer in the same transaction. Fails if the
+    /// request is no longer under way.
     pub fn add_once(
         &mut self,
         form: &FormModel,
@@ -223,7 +223,7 @@ impl Store {
             if let Some((key, reply)) = request
                 && !requests::keep(database, key, reply)?
             {
-                let text = "this request was given up meanwhile; send it again";
+                let text = "this request has expired meanwhile; send it again";
                 return Err(Error::new(Kind::Unavailable, text));
             }
             let event = Event::new("created").of(&stored.id, new.name, 1);
@@ -232,17 +232,17 @@ impl Store {
         })
     }
 
-    /// Connections by name: at most so many of those after a name, of all connectors or of one. One that cannot be read
-    /// says why and hides no other.
+    /// Connections by name: at most `limit` after a name, of all connectors or of one. An unreadable connection states
+    /// its problem and hides no other.
     pub fn list(
         &mut self,
         after: Option<&str>,
-        most: usize,
+        limit: usize,
         connector: Option<&str>,
     ) -> Result<Vec<ConnectionSummary>> {
         let mut parameters = vec![
             after.unwrap_or_default().into(),
-            i64::try_from(most).unwrap_or(i64::MAX).into(),
+            i64::try_from(limit).unwrap_or(i64::MAX).into(),
         ];
         parameters.extend(connector.map(Into::into));
         let of_connector = connector.map_or("", |_| "AND connector = ?3");
@@ -305,7 +305,7 @@ impl Store {
         }
     }
 
-    /// One connection without its secrets.
+    /// Reads one connection without its secrets.
     pub fn get(&mut self, name: &str) -> Result<Connection> {
         let read = self.with_ledger(|_| true, |store, ledger| store.read(name, ledger));
         read.map_err(|error| match error.kind() {
@@ -343,8 +343,8 @@ impl Store {
         })
     }
 
-    /// Puts the sealed secrets of a connection where an answer has none. The answer is the connection's config, or what
-    /// is to take its place; where that would send the secrets somewhere else, they have to be given again.
+    /// Fills the missing secrets of an answer with the sealed ones of a connection. The answer is the connection's
+    /// config or its replacement; if that would send the secrets to another address, they have to be entered again.
     pub fn unseal(
         &self,
         form: &FormModel,
@@ -353,20 +353,23 @@ impl Store {
     ) -> Result<()> {
         let stored = &connection.stored;
         let inputs = form.inputs_of(answer);
-        let kept = inputs.iter().filter(|field| {
+        let missing = inputs.iter().filter(|field| {
             connection.sealed.contains(&field.pointer) && answer.pointer(&field.pointer).is_none()
         });
-        let kept: Vec<(&str, &str)> = kept.map(|field| (&*field.pointer, &*field.title)).collect();
-        if let Some((_, title)) = kept.first()
+        let missing: Vec<(&str, &str)> = missing
+            .map(|field| (&*field.pointer, &*field.title))
+            .collect();
+        if let Some((_, title)) = missing.first()
             && identity(form, &connection.connector, answer) != stored.identity
         {
             let text = format!(
-                "{title} was saved for another address or another way to sign in, and is not sent anywhere else; give it again"
+                "{title} was saved for another address or another way to sign in, and is sent nowhere else; enter it \
+                 again"
             );
-            let pointers = kept.iter().map(|(pointer, _)| (*pointer).to_owned());
+            let pointers = missing.iter().map(|(pointer, _)| (*pointer).to_owned());
             return Err(Refusal::GiveAgain(pointers.collect()).error(Kind::ConfigInvalid, text));
         }
-        for (pointer, title) in kept {
+        for (pointer, title) in missing {
             let secret = stored
                 .unseal(pointer, &self.keyring)
                 .map_err(|what| unreadable(&connection.name, &format!("{what} ({title})")))?;
@@ -375,9 +378,9 @@ impl Store {
         Ok(())
     }
 
-    /// Puts another config in the place of a connection's, and another label if there is one. The answer is valid and has
-    /// all its secrets. What was there before can be brought back for a while. Fails where somebody else changed the
-    /// connection since it was read.
+    /// Replaces the config of a connection, and its label if there is a new one. The answer is valid and has all its
+    /// secrets. [`Store::undo`] restores the previous config for a while. Fails if the connection changed since it was
+    /// read.
     pub fn replace(
         &mut self,
         form: &FormModel,
@@ -404,8 +407,7 @@ impl Store {
         Ok(())
     }
 
-    /// Changes what people call a connection and what they write about it, and nothing else. Fails where somebody else
-    /// changed the connection since it was read.
+    /// Changes the label of a connection and nothing else. Fails if the connection changed since it was read.
     pub fn describe(&mut self, connection: &Connection, label: Label, actor: &Actor) -> Result<()> {
         label.check()?;
         audited(self, actor, |change| {
@@ -417,7 +419,7 @@ impl Store {
         })
     }
 
-    /// Remembers where the records of a connection went.
+    /// Saves the destination of the last records of a connection.
     pub fn set_destination(&mut self, name: &str, destination: &str, actor: &Actor) -> Result<()> {
         let statement =
             "SELECT destination FROM headwater_connections WHERE name = ?1 AND deleted IS NULL";
@@ -439,18 +441,18 @@ impl Store {
     }
 }
 
-/// Begins a change of a connection that is still as it was read.
+/// Begins a change of a connection, if it is unchanged since it was read.
 fn hold_as_read(change: &mut Change, connection: &Connection) -> Result<ConnectionRow> {
     let held = change.hold(&connection.name, Some(connection.revision))?;
     match held.id == connection.stored.id {
         true => Ok(held),
-        // Another one of the same name.
+        // Another connection of the same name.
         false => Err(changed_meanwhile(&connection.name)),
     }
 }
 
 impl ConnectionRow {
-    /// Takes another label.
+    /// Replaces the label.
     pub(crate) fn write_label(&mut self, database: &mut dyn Database, label: Label) -> Result<()> {
         self.title = label.kept_title(&self.name).map(str::to_owned);
         self.description = label.description.to_owned();
@@ -476,7 +478,7 @@ fn is_deleted(database: &mut dyn Database, name: &str) -> Result<bool> {
 
 pub(crate) fn timestamp(milliseconds: i64) -> Result<Timestamp> {
     Timestamp::from_millisecond(milliseconds).map_err(|_| {
-        let text = "the store holds a time that is none";
+        let text = "the store contains an invalid time";
         Error::new(Kind::DataInvalid, text)
     })
 }
@@ -490,13 +492,13 @@ mod tests {
     use super::*;
     use crate::location::StoreLocation;
 
-    /// Not a test of anything; `cargo test --release -p headwater-store -- --ignored --nocapture` shows how fast it is.
+    /// Not a test; `cargo test --release -p headwater-store -- --ignored --nocapture` shows how fast it is.
     #[test]
     #[ignore = "a measurement"]
     fn prints_how_long_a_list_takes() {
         let folder = tempfile::tempdir().unwrap();
-        let place = StoreLocation::File(folder.path().join("store.db"));
-        let mut store = Store::open(&place, None).unwrap();
+        let location = StoreLocation::File(folder.path().join("store.db"));
+        let mut store = Store::open(&location, None).unwrap();
         let secret = |title: &str, order: u64| {
             json!({ "type": "string", "format": "password", "writeOnly": true, "title": title, "description": "It.",
                     "x-headwater": { "order": order } })
@@ -514,10 +516,10 @@ mod tests {
             };
             store.add(&form, &new, &Actor::local()).unwrap();
         }
-        for most in [100, 1_000, 10_000] {
+        for limit in [100, 1_000, 10_000] {
             for after in [None, Some("c08999")] {
                 let begun = Instant::now();
-                let listed = store.list(after, most, Some("test")).unwrap();
+                let listed = store.list(after, limit, Some("test")).unwrap();
                 assert!(listed.iter().all(|one| one.problem.is_none()));
                 eprintln!("{} after {after:?}: {:?}", listed.len(), begun.elapsed());
             }

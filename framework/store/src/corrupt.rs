@@ -1,7 +1,7 @@
-//! Connections that cannot be read: what is left of them, and entering them again.
+//! Connections that cannot be read: their remains, and entering them again.
 //!
-//! No seal vouches for what is left. It is shown to the person who enters the connection again with all of its secrets; no
-//! seal of it is opened, and no reference in it is followed.
+//! No seal vouches for the remains. They are shown to the person who enters the connection again with all its secrets;
+//! headwater opens no seal of them and follows no reference in them.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ use crate::{
     store::Store,
 };
 
-/// What is left of a connection that cannot be read.
+/// The remains of a connection that cannot be read.
 #[derive(Clone, Debug)]
 pub struct CorruptConnection {
-    /// What it is called by commands and addresses.
+    /// The name in commands and URLs.
     pub name: String,
-    /// What it is called where people read it.
+    /// The title for people.
     pub title: String,
-    /// What people wrote about it.
+    /// The description for people.
     pub description: String,
-    /// The day on which its secrets end, as people said.
+    /// The day on which its secrets expire, as entered.
     pub expires: Option<Date>,
-    /// The connector that it is a config of, as far as is known.
+    /// The connector of the config, as far as is known.
     pub connector: String,
-    /// The config, as far as it can be read. Anybody may have changed it.
+    /// The config, as far as it can be read. Another program may have changed it.
     pub config: Value,
     /// Grows with each change of anything.
     pub revision: i64,
@@ -40,13 +40,13 @@ pub struct CorruptConnection {
     pub created_by: String,
     /// When its config was changed last.
     pub updated: Option<Timestamp>,
-    /// When it runs by itself.
+    /// Its schedule.
     pub schedule: Option<ScheduledRun>,
     stored: ConnectionRow,
 }
 
 impl CorruptConnection {
-    /// What people said of it.
+    /// Its label.
     pub fn label(&self) -> Label<'_> {
         Label {
             title: &self.title,
@@ -57,7 +57,7 @@ impl CorruptConnection {
 }
 
 impl Store {
-    /// What is left of a connection that cannot be read.
+    /// The remains of a connection that cannot be read.
     pub fn remains(&mut self, name: &str) -> Result<CorruptConnection> {
         Self::check_name(name)?;
         let rows = ConnectionRow::rows(&mut *self.database, name)?;
@@ -65,7 +65,7 @@ impl Store {
             .first()
             .filter(|row| row.optional_integer(18).ok() == Some(None));
         let row = row.ok_or_else(|| missing(name))?;
-        let stored = left_of(row, name)?;
+        let stored = remains_of(row, name)?;
         let config = serde_json::from_str(&stored.config).ok();
         Ok(CorruptConnection {
             name: stored.name.clone(),
@@ -85,8 +85,8 @@ impl Store {
         })
     }
 
-    /// Puts a config with all its secrets in the place of one that cannot be read, which is gone then. The answer is
-    /// valid. Returns the version of the new one. Fails where somebody else changed the connection since it was looked at.
+    /// Replaces a config that cannot be read with one that has all its secrets, for good. The answer is valid. Returns
+    /// the new version. Fails if the connection changed since its remains were read.
     pub fn enter_again(
         &mut self,
         form: &FormModel,
@@ -103,11 +103,11 @@ impl Store {
             let database = &mut *change.database;
             let held = raise(database, &new.name, Some(remains.revision))?;
             if held.id != new.id {
-                // Another one of the same name.
+                // Another connection of the same name.
                 return Err(changed_meanwhile(&new.name));
             }
-            // What is damaged beside the config as well is written anew. Where records go, and when, is given again: what is
-            // left of it may be of other hands.
+            // Writes everything else that may be damaged anew. Destination and schedule have to be entered again:
+            // another program may have changed their remains.
             let statement = "UPDATE headwater_connections SET connector = ?1, destination = NULL, created = ?2, \
                              created_by = ?3 WHERE id = ?4";
             let parameters = [
@@ -137,8 +137,8 @@ impl Store {
     }
 }
 
-/// What can be read of a row. Without its id, its version and its revision nothing can be put in its place.
-fn left_of(row: &Row, name: &str) -> Result<ConnectionRow> {
+/// Reads the remains of a row. Without its id, its version and its revision it cannot be replaced.
+fn remains_of(row: &Row, name: &str) -> Result<ConnectionRow> {
     let needed = |number: Result<i64>| number.map_err(|_| unreadable(name, DAMAGED));
     let text = |column| row.text(column).unwrap_or_default();
     let number = |column| row.integer(column).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The few things that a store asks of its database. Both databases are given the same statements, which are written
-//! in what their dialects have in common: texts and whole numbers only, and `?1` for a parameter.
+//! The database of a store. Both databases get the same statements, written in the common part of their dialects: texts
+//! and whole numbers only, and `?1` for a parameter.
 
 use headwater_core::{Date, Error, Kind, Result};
 
@@ -41,7 +41,7 @@ impl From<Option<Date>> for Value {
     }
 }
 
-/// The values of a row, by the place of their column in the statement.
+/// The values of a row, in the order of the columns of the statement.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row(pub Vec<Value>);
 
@@ -84,7 +84,7 @@ impl Row {
 fn damaged() -> Error {
     Error::new(
         Kind::DataInvalid,
-        "the store holds a row that was not written by headwater",
+        "the store contains a row that headwater did not write",
     )
 }
 
@@ -96,23 +96,23 @@ pub(crate) trait Database: Send {
     /// Runs one statement and returns how many rows it changed.
     fn execute(&mut self, statement: &str, parameters: &[Value]) -> Result<u64>;
 
-    /// Starts a transaction that other writers wait for where they touch the same rows.
+    /// Starts a transaction. Other writers of the same rows wait for it.
     fn begin(&mut self) -> Result<()>;
 
-    /// Starts a transaction that keeps others from making or upgrading the same store.
+    /// Starts a transaction that keeps others from creating or upgrading the same store.
     fn begin_alone(&mut self) -> Result<()>;
 
     /// Milliseconds since 1970, by the clock that all users of the store share.
     fn now(&mut self) -> Result<i64>;
 
-    /// The tables that are there.
+    /// The names of the tables.
     fn tables(&mut self) -> Result<Vec<String>>;
 
-    /// Whether tables of others are at home there too.
+    /// Whether the database may contain tables of other programs.
     fn is_shared(&self) -> bool;
 
-    /// Removes what was deleted also from where the database keeps its latest changes, as far as that is possible now. Not
-    /// in a transaction.
+    /// Removes deleted rows also from the log of the latest changes, as far as that is possible now. Not in a
+    /// transaction.
     fn forget_deleted(&mut self);
 }
 
@@ -135,13 +135,13 @@ pub(crate) fn end<T>(
         Ok(done)
     });
     if done.is_err() {
-        // What failed may have ended the transaction already.
+        // The failed statement may have ended the transaction already.
         let _ = database.execute("ROLLBACK", &[]);
     }
     done
 }
 
-/// The only row of an answer, if there is one.
+/// The first row of an answer, if any.
 pub(crate) fn first(rows: Vec<Row>) -> Option<Row> {
     rows.into_iter().next()
 }

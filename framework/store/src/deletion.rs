@@ -1,4 +1,4 @@
-//! Deleting connections: for a while they can be restored, then they are gone for good.
+//! Deleting connections: for a while they can be restored, then they are removed for good.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 
 const RESTORE_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
 
-/// What is removed with a connection.
+/// The data that is removed with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contents {
     /// Sealed secrets.
@@ -26,10 +26,10 @@ pub struct Contents {
 }
 
 impl Store {
-    /// How long [`Store::restore`] is possible at least.
+    /// How long [`Store::restore`] stays possible at least.
     pub const RESTORE: Duration = Duration::from_millis(RESTORE_MILLISECONDS.unsigned_abs());
 
-    /// What would be removed with a connection, also with a deleted one.
+    /// Counts the data that is removed with a connection, also with a deleted one.
     pub fn contents(&mut self, name: &str) -> Result<Contents> {
         Self::check_name(name)?;
         let statement = "SELECT \
@@ -50,18 +50,18 @@ impl Store {
         })
     }
 
-    /// Hides a connection; refused while it runs. Its name stays taken, and for a day it can be restored. Fails where the
-    /// connection is of another revision than the one that is given.
+    /// Hides a connection; refused while it runs. Its name stays taken, and for a day it can be restored. Fails if the
+    /// connection has another revision than the one given.
     pub fn delete(&mut self, name: &str, revision: Option<i64>, actor: &Actor) -> Result<()> {
         let id = self.id(name)?;
         let lock = self.lock(&id, name)?;
         let now = self.database.now()?;
         audited(self, actor, |change| {
-            // One that cannot be read is deleted as it is.
+            // A connection that cannot be read is deleted unchanged.
             let verified = change.verified(name).ok();
             let held = raise(change.database, name, revision)?;
             refuse_in_use(change.database, &held.id, name, lock.as_ref())?;
-            // Who held it before commits nothing any more.
+            // An earlier holder can commit nothing more.
             let statement = "UPDATE headwater_connections SET deleted = ?1, epoch = epoch + 1, holder = NULL, since = NULL, \
                              until = NULL WHERE id = ?2";
             change
@@ -78,7 +78,7 @@ impl Store {
         })
     }
 
-    /// Brings a deleted connection back as it was.
+    /// Restores a deleted connection.
     pub fn restore(&mut self, name: &str, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
         audited(self, actor, |change| {
@@ -86,8 +86,7 @@ impl Store {
             let statement = "UPDATE headwater_connections SET deleted = NULL, revision = revision + 1 \
                              WHERE name = ?1 AND deleted IS NOT NULL RETURNING id, version, revision";
             let Some(row) = first(change.database.query(statement, &[name.into()])?) else {
-                let text =
-                    format!("there is no deleted connection {name:?} that could be restored");
+                let text = format!("there is no deleted connection {name:?} to restore");
                 return Err(Refusal::Missing.error(Kind::NotFound, text));
             };
             if let Some(stored) = verified {
@@ -102,14 +101,14 @@ impl Store {
         })
     }
 
-    /// Removes a connection for good with all that belongs to it; refused while it runs. One that cannot be read, or that
-    /// is deleted, can be removed.
+    /// Removes a connection and all its data for good; refused while it runs. Also removes an unreadable or deleted
+    /// connection.
     pub fn remove(&mut self, name: &str, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
         self.remove_if(name, None, actor)
     }
 
-    /// Removes a connection, only if it was deleted before a time where there is one.
+    /// Removes a connection; with a time, only if it was deleted before that.
     fn remove_if(&mut self, name: &str, deleted_before: Option<i64>, actor: &Actor) -> Result<()> {
         let statement = "SELECT id FROM headwater_connections WHERE name = ?1";
         let rows = self.database.query(statement, &[name.into()])?;
@@ -117,7 +116,7 @@ impl Store {
         let lock = self.lock(&id, name)?;
         audited(self, actor, |change| {
             let database = &mut *change.database;
-            // A run of it, and its restoration, have to wait.
+            // Makes a run of it, and its restoration, wait.
             let statement = "UPDATE headwater_connections SET epoch = epoch \
                              WHERE id = ?1 AND (CAST(?2 AS BIGINT) IS NULL OR deleted < ?2)";
             let parameters = [id.as_str().into(), deleted_before.into()];
@@ -137,8 +136,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes for good what was deleted before a time, and forgets the configs that can be brought back no longer.
-    /// Returns how many connections are gone.
+    /// Removes connections that were deleted before a time for good, and forgets configs that can no longer be
+    /// restored. Returns how many connections it removed.
     pub fn purge_deleted(&mut self, before: Timestamp, actor: &Actor) -> Result<usize> {
         let before = before.as_millisecond();
         let statement = "SELECT name FROM headwater_connections WHERE deleted < ?1";
@@ -146,7 +145,7 @@ impl Store {
         for row in self.database.query(statement, &[before.into()])? {
             match self.remove_if(&row.text(0)?, Some(before), actor) {
                 Ok(()) => removed += 1,
-                // Somebody has just restored it, or removed it.
+                // Another process has just restored or removed it.
                 Err(error) if Refusal::of(&error) == Some(&Refusal::Missing) => {}
                 Err(error) => return Err(error),
             }

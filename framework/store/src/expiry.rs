@@ -1,26 +1,27 @@
-//! The day on which the secrets of a connection end, as people say it.
+//! The day on which the secrets of a connection expire, as people enter it.
 
 use headwater_core::{Date, Kind, Result, TimeZone, Timestamp};
 
 use crate::refusal::Refusal;
 
-/// Reads a day that is to come. The one that is `known` already may have passed.
+/// Parses a future day. The `known` day may have passed.
 pub fn read_expiry(text: &str, known: Option<Date>) -> Result<Date> {
     let refused = |text: String| Refusal::Field("expires").error(Kind::ConfigInvalid, text);
-    // The parser takes a time behind the day as well.
+    // The parser also accepts a time after the day.
     let day = text.parse::<Date>().ok();
     let day = day.filter(|day| day.to_string() == text);
-    let day = day.ok_or_else(|| refused("this is no day; write it as in 2027-01-31".to_owned()))?;
-    // It may still be yesterday where this was typed.
+    let day =
+        day.ok_or_else(|| refused("this is not a date; write it like 2027-01-31".to_owned()))?;
+    // Another time zone may still be at yesterday.
     match known != Some(day) && days_until(day) < -1 {
         true => Err(refused(format!(
-            "{day} has passed; give a day to come, or none"
+            "{day} has passed; enter a future date, or leave it empty"
         ))),
         false => Ok(day),
     }
 }
 
-/// How many days from today on; negative for a day that has passed.
+/// How many days from today; negative for a day in the past.
 pub fn days_until(day: Date) -> i32 {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     today.until(day).map_or(0, |span| span.get_days())
@@ -58,14 +59,14 @@ mod tests {
             let refused = read_expiry(text, None).unwrap_err();
             assert_eq!(
                 refused.message(),
-                "this is no day; write it as in 2027-01-31",
+                "this is not a date; write it like 2027-01-31",
                 "{text}"
             );
         }
         let refused = read_expiry("2020-05-17", None).unwrap_err();
         assert_eq!(
             refused.message(),
-            "2020-05-17 has passed; give a day to come, or none"
+            "2020-05-17 has passed; enter a future date, or leave it empty"
         );
         let known = Date::constant(2020, 5, 17);
         assert_eq!(read_expiry("2020-05-17", Some(known)).unwrap(), known);

@@ -1,4 +1,4 @@
-//! How a connection is, as far as is known without asking: by its last test, its last sync and the day its secrets end.
+//! The health of a connection by its last probe, its last sync and the day its secrets expire.
 
 use headwater_core::{Date, Timestamp};
 use schemars::JsonSchema;
@@ -10,32 +10,32 @@ use crate::{
     expiry::days_until,
 };
 
-/// How many days before its end a connection is shown as one that ends.
+/// How many days before its secrets expire a connection counts as expiring.
 pub const SOON_DAYS: i32 = 14;
 
-/// How a connection is, as far as is known without asking. The last test and the last sync are two facts, of which the worse
-/// one shows; a later test clears that of the test, a later sync that of the sync, another config both.
+/// The health of a connection as far as the store knows. The last probe and the last sync are two facts, of which the
+/// worse one shows; a later probe replaces the first, a later sync the second, another config both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// The last test passed, and the last sync read everything.
+    /// The last probe passed, and the last sync read everything.
     Working,
-    /// There was neither a test nor a whole sync since the config was changed.
+    /// Neither a probe nor a complete sync ended since the config changed.
     NotTested,
-    /// The last sync read everything but some streams or places.
+    /// The last sync left out some streams or positions.
     Incomplete,
-    /// The last sync did not finish for a reason that passes: a limit, an outage, a stop.
+    /// The last sync did not finish for a temporary reason: a limit, an outage, a stop.
     Unfinished,
-    /// Its secrets end within 14 days, or should have ended.
+    /// Its secrets expire within 14 days, or have expired by date.
     Expiring,
-    /// The last test failed, or the last sync did and will again.
+    /// The last probe failed, or the last sync failed and will fail again.
     NeedsAttention,
-    /// What is saved cannot be read.
+    /// The saved config cannot be read.
     Unreadable,
 }
 
 impl Health {
-    /// The name that machines read.
+    /// The name in the API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Working => "working",
@@ -62,7 +62,7 @@ impl Health {
 }
 
 impl Connection {
-    /// How it is.
+    /// The health of the connection.
     pub fn health(&self) -> Health {
         Health::of(
             self.last_check.as_ref(),
@@ -73,7 +73,7 @@ impl Connection {
 }
 
 impl ConnectionSummary {
-    /// How it is.
+    /// The health of the connection.
     pub fn health(&self) -> Health {
         match self.problem {
             Some(_) => Health::Unreadable,
@@ -86,7 +86,7 @@ impl ConnectionSummary {
     }
 }
 
-/// How the last sync of the config of today ended. A sync that was killed says nothing.
+/// The end of the last sync with the current config. A killed sync has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastSync {
     /// When it ended.
@@ -95,11 +95,11 @@ pub struct LastSync {
     pub outcome: String,
     /// The kind of error that ended it, or a stream of it.
     pub code: Option<String>,
-    /// The sentence for people.
+    /// The sentence that people read.
     pub message: String,
 }
 
-/// What of a receipt tells how a run ended.
+/// The members of a receipt that describe the end of a run.
 #[derive(Deserialize)]
 struct ReceiptSummary {
     outcome: String,
@@ -120,38 +120,38 @@ struct StreamSummary {
 }
 
 impl LastSync {
-    /// What a receipt says; none of one that cannot be read.
+    /// Summarises a receipt; `None` if it cannot be read.
     pub(crate) fn of(ended: Timestamp, receipt: &str) -> Option<Self> {
-        let told: ReceiptSummary = serde_json::from_str(receipt).ok()?;
-        let streams = told.streams.iter();
-        // What ends every later sync as well is told before what passes.
+        let receipt: ReceiptSummary = serde_json::from_str(receipt).ok()?;
+        let streams = receipt.streams.iter();
+        // An error that ends every later sync comes before a temporary one.
         let failed = streams
             .filter(|one| one.kind.is_some())
             .max_by_key(|one| kind_of(one.kind.as_deref()));
-        let code = told.kind.or_else(|| failed?.kind.clone());
-        let message = told
+        let code = receipt.kind.or_else(|| failed?.kind.clone());
+        let message = receipt
             .message
             .or_else(|| Some(format!("{}: {}", failed?.stream, failed?.message.as_ref()?)));
-        let message = message.unwrap_or_else(|| match told.outcome.as_str() {
+        let message = message.unwrap_or_else(|| match receipt.outcome.as_str() {
             "complete" => "everything was read".to_owned(),
-            "stopped" => "it was stopped before its end".to_owned(),
-            "partial" => missing(&told.streams),
-            _ => "it did not reach its end".to_owned(),
+            "stopped" => "the sync was stopped before its end".to_owned(),
+            "partial" => missing(&receipt.streams),
+            _ => "the sync did not reach its end".to_owned(),
         });
         Some(Self {
             ended,
-            outcome: told.outcome,
+            outcome: receipt.outcome,
             code,
             message,
         })
     }
 
-    /// What it says of the connection.
+    /// The health of the connection by this sync.
     fn health(&self) -> Health {
         let kind = kind_of(self.code.as_deref());
         match self.outcome.as_str() {
             "complete" => Health::Working,
-            // One stream that may not be read leaves the others as they are; credentials that ended do not.
+            // A stream without access does not affect the others; ended credentials do.
             "partial" if kind != Severity::Ended => Health::Incomplete,
             "suspended" | "stopped" => Health::Unfinished,
             "failed" if kind == Severity::Passing => Health::Unfinished,
@@ -160,14 +160,14 @@ impl LastSync {
     }
 }
 
-/// What an error means for later syncs of the same config.
+/// The effect of an error on later syncs of the same config.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Severity {
-    /// It may be gone the next time.
+    /// A later sync may succeed.
     Passing,
-    /// It stays until something is done about a stream, a place or the service.
+    /// It lasts until a stream, a position or the service changes.
     Lasting,
-    /// Nothing can be read until the config is another one.
+    /// No sync can read anything until the config changes.
     Ended,
 }
 
@@ -292,12 +292,12 @@ mod tests {
 
     #[test]
     fn what_ends_every_later_sync_is_told_first() {
-        let told = sync(&json!({ "outcome": "failed", "streams": [
+        let last = sync(&json!({ "outcome": "failed", "streams": [
             stream("failed", Some("unavailable")),
             { "stream": "users", "status": "failed", "kind": "unauthenticated", "message": "no such key" },
         ] }));
-        assert_eq!(told.code.as_deref(), Some("unauthenticated"));
-        assert_eq!(told.message, "users: no such key");
+        assert_eq!(last.code.as_deref(), Some("unauthenticated"));
+        assert_eq!(last.message, "users: no such key");
         assert_eq!(LastSync::of(Timestamp::now(), "no JSON"), None);
     }
 }

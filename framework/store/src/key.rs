@@ -23,7 +23,7 @@ const LENGTH: usize = 32;
 /// Far more than the keys of any rotation.
 const LARGEST_FILE: u64 = 4096;
 
-/// A key. Its id is a digest of it, so that another key is seen to be another one.
+/// A key. Its id is a digest of it, so different keys have different ids.
 #[derive(Clone)]
 pub(crate) struct Key {
     pub id: String,
@@ -60,13 +60,13 @@ impl Key {
     }
 }
 
-/// One key to seal with, first, and those that it takes over from.
+/// The key to seal with, followed by the keys it replaces.
 #[derive(Clone)]
 pub struct Keyring {
     keys: Vec<Key>,
-    /// Where the keys are from, and where another process may put others.
+    /// The file of the keys; another process may replace them there.
     file: Option<PathBuf>,
-    /// What was found there since.
+    /// Keys that appeared in the file later.
     found: Arc<Mutex<Vec<Key>>>,
 }
 
@@ -75,8 +75,8 @@ fn with_id(keys: &[Key], id: &str) -> Option<Key> {
 }
 
 impl Keyring {
-    /// Reads keys from a text, parted by commas or white space: the newest first. Each is 64 hex digits, or 32 bytes in
-    /// base64.
+    /// Reads keys from a text, separated by commas or white space, the newest first. Each is 64 hex digits, or 32 bytes
+    /// in base64.
     pub fn parse(text: &Secret) -> Result<Self> {
         let words = text
             .expose()
@@ -84,7 +84,8 @@ impl Keyring {
             .filter(|word| !word.is_empty());
         let keys: Option<Vec<Key>> = words.map(Key::parse).collect();
         keys.filter(|keys| !keys.is_empty()).map(Self::of).ok_or_else(|| {
-            let text = "the store's key is neither 64 hex digits nor 32 bytes in base64; `openssl rand -hex 32` makes one";
+            let text = "the store's key is neither 64 hex digits nor 32 bytes in base64; `openssl rand -hex 32` \
+                        creates one";
             Error::new(Kind::ConfigInvalid, text)
         })
     }
@@ -109,8 +110,8 @@ impl Keyring {
         &self.keys[0]
     }
 
-    /// The key with an id. One that is not known is looked for in the key file: another process may have put it in the
-    /// place of the old one while this one went on.
+    /// The key with an id. An unknown key is read from the key file: another process may have replaced the key since
+    /// this process started.
     pub(crate) fn get(&self, id: &str) -> Option<Key> {
         if let Some(key) = with_id(&self.keys, id) {
             return Some(key);
@@ -125,7 +126,7 @@ impl Keyring {
         Some(key)
     }
 
-    /// Whether there are keys that another one takes over from.
+    /// Whether another key replaces the last one.
     pub(crate) fn is_rotating(&self) -> bool {
         self.keys.len() > 1
     }
@@ -146,7 +147,7 @@ impl Keyring {
         }
     }
 
-    /// Reads a key file; none where there is no file.
+    /// Reads a key file; `None` without a file.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>> {
         let file = match open_regular(path) {
             Ok(file) => file,
@@ -165,7 +166,7 @@ impl Keyring {
         if about.permissions().mode() & 0o077 != 0 {
             return Err(refused(
                 path,
-                "may be read by others; take a new key if they did, else `chmod 600` it",
+                "is readable by other users; replace the key if they have read it, otherwise run `chmod 600` on it",
             ));
         }
         let mut text = Zeroizing::new(String::new());
@@ -177,11 +178,11 @@ impl Keyring {
             .map_err(|_| refused(path, "is damaged; restore it from a copy"))
     }
 
-    /// Makes a key and its file. Where another process was faster, its key is the one.
+    /// Creates a key and its file. If another process was faster, returns its key.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let made = Self::of(vec![Key::random()?]).of_file(path);
-        let beside = made.write_beside(path)?;
-        match beside.appear(path) {
+        let replacement = made.write_replacement(path)?;
+        match replacement.appear(path) {
             Ok(()) => Ok(made),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Self::load(path)?.ok_or_else(|| refused(path, "is a link that leads nowhere"))
@@ -195,25 +196,25 @@ impl Keyring {
         // A link stays a link.
         let path = fs::canonicalize(path)
             .map_err(|error| refused(path, &format!("cannot be replaced: {error}")))?;
-        let replaced = self.write_beside(&path)?.replace(&path);
+        let replaced = self.write_replacement(&path)?.replace(&path);
         replaced.map_err(|error| refused(&path, &format!("cannot be replaced: {error}")))
     }
 
     /// A whole, durable file with these keys, for its owner only.
-    fn write_beside(&self, path: &Path) -> Result<ReplacementFile> {
+    fn write_replacement(&self, path: &Path) -> Result<ReplacementFile> {
         let mut text = Zeroizing::new(String::new());
         for key in &self.keys {
             text.push_str(&Zeroizing::new(hex(&key.bytes[..])));
             text.push('\n');
         }
-        let beside = ReplacementFile::new(path, Access::OWNER);
-        let written = beside.and_then(|beside| beside.fill(text.as_bytes()).map(|()| beside));
+        let replacement = ReplacementFile::new(path, Access::OWNER);
+        let written = replacement.and_then(|file| file.fill(text.as_bytes()).map(|()| file));
         written.map_err(|error| unwritable(path, &error))
     }
 }
 
 /// The key that a user gives: by the reference of an option, in `HEADWATER_STORE_KEY`, or by the reference in
-/// `HEADWATER_STORE_KEY_REF`, in this order. None where nothing is given, which leaves the key file.
+/// `HEADWATER_STORE_KEY_REF`, in this order. `None` without any of them; the store then uses its key file.
 ///
 /// Needs a tokio runtime with its I/O and its clock.
 pub async fn key_text(reference: Option<&str>, env_file: &EnvFile) -> Result<Option<Secret>> {
@@ -241,9 +242,9 @@ pub async fn key_text(reference: Option<&str>, env_file: &EnvFile) -> Result<Opt
     let invalid = |what: &str| Error::new(Kind::ConfigInvalid, format!("the store's key {what}"));
     match references::resolve_text(&named, env_file).await {
         Some(Ok(key)) => Ok(Some(Secret::new(key))),
-        Some(Err(complaint)) => Err(invalid(&complaint)),
+        Some(Err(reason)) => Err(invalid(&reason)),
         None => Err(invalid(&format!(
-            "is given by reference and not itself; write one of {}",
+            "is a reference, never the key itself; write one of {}",
             references::forms()
         ))),
     }
@@ -252,7 +253,7 @@ pub async fn key_text(reference: Option<&str>, env_file: &EnvFile) -> Result<Opt
 /// Random bytes from the system.
 pub(crate) fn fill(bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes).map_err(|error| {
-        let text = "the system gives no random numbers";
+        let text = "the system cannot provide random numbers";
         Error::new(Kind::Unexpected, text).caused_by(error)
     })
 }
@@ -350,7 +351,7 @@ mod tests {
         for mode in [0o644, 0o640, 0o604, 0o602] {
             let (_folder, path) = file(mode, &key);
             let refused = refusal(&path);
-            assert!(refused.contains("may be read by others"), "{refused}");
+            assert!(refused.contains("is readable by other users"), "{refused}");
         }
         for text in ["", "ab", &key[1..]] {
             let (_folder, path) = file(0o600, text);

@@ -1,4 +1,4 @@
-//! Holding a connection while a run of it goes on.
+//! Holding a connection during a run of it.
 
 use std::{
     sync::{
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use crate::{audit::Actor, runs::Run, store::Store};
 
-/// What is called once where a connection is lost.
+/// The callback for a lost connection, called once.
 type OnLoss = Box<dyn FnOnce() + Send>;
 
-/// A run of a connection that is renewed until it ends. A run that loses its connection is stopped. Dropping it leaves a
+/// A run of a connection with a thread that renews its lease. Losing the connection stops the run. Dropping it leaves a
 /// run without an end in the history.
 pub struct Lease {
     end: mpsc::Sender<()>,
@@ -27,21 +27,21 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Begins a run of a connection; refused while there is another one. The store is used from a thread of its own.
+    /// Begins a run of a connection; refused during another run. The store moves to a thread of its own.
     pub fn begin(store: Store, name: &str) -> Result<Self> {
         Self::begin_for(store, name, Run::LEASE)
     }
 
-    /// The same with a lease that lasts so long without being renewed.
+    /// Begins a run with a lease that lasts this long without renewal.
     fn begin_for(mut store: Store, name: &str, lasts: Duration) -> Result<Self> {
-        let asked = Instant::now();
+        let begun = Instant::now();
         let run = store.begin_run(name)?;
         let epoch = run.epoch();
         let (end, ended) = mpsc::channel();
         let on_loss: Arc<Mutex<Option<OnLoss>>> = Arc::default();
         let stops = Arc::clone(&on_loss);
         let renewing = thread::spawn(move || {
-            if !is_kept(&mut store, &run, asked, lasts, &ended) {
+            if !is_kept(&mut store, &run, begun, lasts, &ended) {
                 let stop = stops.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(stop) = stop {
                     stop();
@@ -62,17 +62,17 @@ impl Lease {
         self.epoch
     }
 
-    /// Says what stops the run where its connection is lost.
+    /// Sets the callback that stops the run when its connection is lost.
     pub fn on_loss(&self, stop: impl FnOnce() + Send + 'static) {
         *self.on_loss.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stop));
     }
 
-    /// Ends the run, with what it says of itself, and remembers where its records went. A store that was out of reach
-    /// meanwhile and is there again is told all the same; only where another run took over there is nothing to end.
+    /// Ends the run with its receipt, and saves the destination of its records. This also works after a time without
+    /// the store; it fails only if another run took over.
     pub fn end(self, receipt: &Value, destination: Option<&str>, actor: &Actor) -> Result<()> {
         let _ = self.end.send(());
         let Ok((mut store, run)) = self.renewing.join() else {
-            let text = "what holds the connection broke down";
+            let text = "the thread that renews the lease panicked";
             return Err(Error::new(Kind::Unexpected, text));
         };
         if let Some(destination) = destination {
@@ -83,21 +83,22 @@ impl Lease {
     }
 }
 
-/// Renews a lease until its run ends; false where it is lost before. `asked` is when it was asked for.
+/// Renews a lease until its run ends; false if the lease is lost before. `begun` is the time before the lease was
+/// taken.
 fn is_kept(
     store: &mut Store,
     run: &Run,
-    asked: Instant,
+    begun: Instant,
     lasts: Duration,
     ended: &Receiver<()>,
 ) -> bool {
-    let (mut renewed, mut pause) = (asked, lasts / 3);
+    let (mut renewed, mut pause) = (begun, lasts / 3);
     while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        let asked = Instant::now();
+        let begun = Instant::now();
         match store.renew(run) {
-            Ok(_) => (renewed, pause) = (asked, lasts / 3),
-            Err(error) if is_taken(&error) => return false,
-            // A store that is out of reach takes nothing away before the lease has run out.
+            Ok(_) => (renewed, pause) = (begun, lasts / 3),
+            Err(error) if is_superseded(&error) => return false,
+            // The lease outlives a store that is out of reach for a while.
             Err(_) if renewed.elapsed() < lasts => pause = lasts / 12,
             Err(_) => return false,
         }
@@ -105,8 +106,8 @@ fn is_kept(
     true
 }
 
-/// Whether another run took over. Whatever else a store says may be over in a moment.
-fn is_taken(error: &Error) -> bool {
+/// Whether another run took over. Any other error of a store may be temporary.
+fn is_superseded(error: &Error) -> bool {
     (error.kind(), error.status()) == (Kind::Unavailable, Status::Permanent)
 }
 
@@ -137,8 +138,8 @@ mod tests {
     struct Line {
         is_cut: AtomicBool,
         refused: AtomicUsize,
-        /// How often it was asked for the time, which every renewal begins with.
-        asked: AtomicUsize,
+        /// How many times its clock was read: every renewal begins with that.
+        calls: AtomicUsize,
     }
 
     impl Line {
@@ -154,7 +155,7 @@ mod tests {
             Err(Error::new(Kind::Unavailable, "connection refused"))
         }
 
-        /// Waits until so many more calls found the line cut.
+        /// Waits until this number of further calls found the line cut.
         fn wait_for_refusals(&self, more: usize) {
             let enough = self.refused.load(Ordering::SeqCst) + more;
             wait_until(|| self.refused.load(Ordering::SeqCst) >= enough);
@@ -178,7 +179,7 @@ mod tests {
             self.database.begin_alone()
         }
         fn now(&mut self) -> Result<i64> {
-            self.line.asked.fetch_add(1, Ordering::SeqCst);
+            self.line.calls.fetch_add(1, Ordering::SeqCst);
             self.line.check()?;
             self.database.now()
         }
@@ -281,13 +282,13 @@ mod tests {
         let (lease, stopped) = begin(store, Duration::from_secs(3));
         let raised = "UPDATE headwater_connections SET epoch = epoch + 1 WHERE name = 'a'";
         other.database.execute(raised, &[]).unwrap();
-        let asked = line.asked.load(Ordering::SeqCst);
+        let calls = line.asked.load(Ordering::SeqCst);
         wait_until(|| stopped.load(Ordering::SeqCst));
-        assert_eq!(line.asked.load(Ordering::SeqCst), asked + 1);
+        assert_eq!(line.calls.load(Ordering::SeqCst), asked + 1);
         let refused = lease
             .end(&json!({}), Some("sqlite:elsewhere.db"), &Actor::local())
             .unwrap_err();
-        assert!(refused.to_string().contains("another one took over"));
+        assert!(refused.to_string().contains("another run took over"));
         assert_eq!(other.history("a", 1).unwrap()[0].ended, None);
         assert_eq!(other.get("a").unwrap().destination, None);
     }

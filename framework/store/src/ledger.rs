@@ -1,10 +1,9 @@
 //! The ledger: one sealed text that holds the newest revision of every connection, a digest of every token and the head
 //! of the audit.
 //!
-//! A seal of its own vouches for each row, and so it does for an older copy of that row. The ledger tells the newest one
-//! from a copy. It is written in the transaction of each change, by [`audited`](crate::audit::audited) alone. A store
-//! whose rows and ledger are all of one earlier moment cannot be told from what it was then, except by a process that has
-//! seen a later one.
+//! The seal of a row also vouches for an older copy of that row. The ledger distinguishes the newest row from a copy.
+//! It is written in the transaction of each change, by [`audited`](crate::audit::audited) alone. If rows and ledger are
+//! all of one earlier moment, only a process that has seen a later one notices.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,12 +21,12 @@ use crate::{
     tokens::{token, token_rows},
 };
 
-/// How often rows and ledger are read again where a change came between them.
+/// How often rows and ledger are read again if a change came between them.
 const TRIES: usize = 5;
 /// The columns of `headwater_store` that [`Ledger::of`] reads.
 const COLUMNS: &str = "audited, ledger, ledger_key";
 
-/// What the newest state of a store consists of.
+/// The newest state of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     /// The number of the last row of the audit.
@@ -41,7 +40,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger of a row with [`COLUMNS`]. A store without one holds nothing yet.
+    /// Opens the ledger of a row with [`COLUMNS`]. A store without a ledger is empty.
     fn of(row: &Row, keyring: &Keyring) -> Result<Self> {
         let audited = row.integer(0)?;
         let ledger = match row.optional_text(1)? {
@@ -64,10 +63,10 @@ impl Ledger {
         Binding::new(&["ledger"])
     }
 
-    /// Puts it in the place of the one that the database has.
+    /// Replaces the ledger of the database.
     pub(crate) fn write(&self, database: &mut dyn Database, key: &Key) -> Result<()> {
         let text = serde_json::to_string(self).map_err(|error| {
-            Error::new(Kind::Unexpected, "the ledger has no text").caused_by(error)
+            Error::new(Kind::Unexpected, "the ledger cannot be written as JSON").caused_by(error)
         })?;
         let statement =
             "UPDATE headwater_store SET ledger = ?1, ledger_key = ?2, audited = ?3, key_id = ?2";
@@ -79,7 +78,7 @@ impl Ledger {
         database.execute(statement, &parameters).map(drop)
     }
 
-    /// Holds the ledger until the transaction ends, so that changes wait for each other.
+    /// Locks the ledger until the transaction ends, so that changes wait for each other.
     pub(crate) fn hold(database: &mut dyn Database, keyring: &Keyring) -> Result<Self> {
         let statement = format!("UPDATE headwater_store SET audited = audited RETURNING {COLUMNS}");
         let rows = database.query(&statement, &[])?;
@@ -87,8 +86,8 @@ impl Ledger {
     }
 }
 
-/// Writes the first ledger of a store, of what an earlier version left there. A connection that cannot be read by then is
-/// unreadable from then on.
+/// Writes the first ledger of a store from the rows of an earlier version. A connection that cannot be read then stays
+/// unreadable.
 pub(crate) fn begin(database: &mut dyn Database, keyring: &Keyring) -> Result<()> {
     let key = sealing_key(database, keyring)?;
     let mut ledger = Ledger::default();
@@ -99,7 +98,7 @@ pub(crate) fn begin(database: &mut dyn Database, keyring: &Keyring) -> Result<()
         };
         if let Some(id) = stored.key_ids().find(|id| keyring.get(id).is_none()) {
             let text = format!(
-                "the store has secrets that are sealed with the key {id}; give that one, too, this time"
+                "the store has secrets that are sealed with the key {id}; give that key as well this time"
             );
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
@@ -127,14 +126,14 @@ pub(crate) fn begin(database: &mut dyn Database, keyring: &Keyring) -> Result<()
     }
 }
 
-/// A ledger with the text that it was opened from.
+/// A ledger with its row.
 pub(crate) struct OpenLedger {
     text: Row,
     ledger: Arc<Ledger>,
 }
 
 impl Store {
-    /// The ledger as it stands. A ledger with fewer rows of the audit than this process has seen is an earlier copy.
+    /// Reads the current ledger. A ledger with fewer rows of the audit than this process has seen is an earlier copy.
     pub(crate) fn ledger(&mut self) -> Result<Arc<Ledger>> {
         let statement = format!("SELECT {COLUMNS} FROM headwater_store");
         let row = first(self.database.query(&statement, &[])?).ok_or_else(damaged)?;
@@ -145,9 +144,9 @@ impl Store {
         };
         if ledger.audited < self.seen {
             let text = format!(
-                "the store {} is an earlier copy of itself: its audit has {} rows and had {}; put the newest copy back, or \
-                 restart to go on with this one",
-                self.place, ledger.audited, self.seen
+                "the store {} is an earlier copy of itself: its audit has {} rows and had {}; restore the newest copy, \
+                 or restart to continue with this one",
+                self.location, ledger.audited, self.seen
             );
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
@@ -159,7 +158,8 @@ impl Store {
         Ok(ledger)
     }
 
-    /// Reads rows and compares them with the ledger. What does not agree is read again where a change came between the two.
+    /// Reads rows and compares them with the ledger. Reads both again if they disagree and a change came between the
+    /// two.
     pub(crate) fn with_ledger<T>(
         &mut self,
         agrees: impl Fn(&T) -> bool,
@@ -179,13 +179,13 @@ impl Store {
 }
 
 fn another_key(id: &str) -> Error {
-    let text = format!("the store has got another key, {id}, meanwhile; try again with that one");
+    let text = format!("the store now has another key, {id}; try again with that key");
     Error::new(Kind::ConfigInvalid, text)
 }
 
-/// The refusal of a store whose ledger does not fit to it.
+/// The refusal of a store whose ledger does not match.
 pub(crate) fn damaged() -> Error {
-    let text = "the store's ledger was changed by something else than headwater, or comes from another place; restore the \
-                store from a copy";
+    let text = "the store's ledger was changed by another program, or belongs to another store; restore the store from \
+                a copy";
     Refusal::Unreadable.error(Kind::ConfigInvalid, text.to_owned())
 }

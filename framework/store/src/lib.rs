@@ -1,12 +1,12 @@
 //! Saved connections: configs with sealed secrets, their runs, who runs them and when, and who did what.
 //!
-//! A [`Store`] is a SQLite file, or a PostgreSQL database that several hosts share. Secrets are sealed one by one with a
-//! key that is never in the store. Everything else that a run obeys is in clear under a seal of its own: a change by other
-//! hands shows. What a seal is bound to is in `stored.rs`, what tells a row from an older copy of it in `ledger.rs`, how one
-//! key replaces another in `rekey.rs`.
+//! A [`Store`] is a SQLite file, or a PostgreSQL database that several hosts share. Secrets are sealed one by one with
+//! a key that is never in the store. Everything else that a run obeys is in clear under a seal of its own, so a change
+//! by another program shows. `connection_row.rs` binds the seals, `ledger.rs` distinguishes a row from an older copy of
+//! it, and `rekey.rs` replaces one key with another.
 //!
-//! A run holds a lease with an epoch: a number that grows with each run of a connection. Everything that a run writes is
-//! refused once the epoch is another one, so two runs of one connection cannot both commit.
+//! A run holds a lease with an epoch: a number that grows with each run of a connection. The store refuses every write
+//! of a run whose epoch is over, so two runs of one connection cannot both commit.
 //!
 //! Every change of a connection raises its revision in the transaction of the change, which also writes who made it.
 

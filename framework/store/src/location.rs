@@ -1,4 +1,4 @@
-//! Where a store is.
+//! The location of a store.
 
 use std::{
     env, fmt,
@@ -7,7 +7,7 @@ use std::{
 
 use headwater_core::{Error, Kind, Result, Secret};
 
-/// The place of a store: a SQLite file, or a PostgreSQL database.
+/// The location of a store: a SQLite file, or a PostgreSQL database.
 #[derive(Clone, Debug)]
 pub enum StoreLocation {
     /// A file.
@@ -17,7 +17,7 @@ pub enum StoreLocation {
 }
 
 impl StoreLocation {
-    /// Reads what a user wrote: a path, or a URL that starts with `postgres://`.
+    /// Parses a path, or a URL that starts with `postgres://`.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some((scheme, rest)) = text.split_once("://")
             && ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str())
@@ -26,7 +26,7 @@ impl StoreLocation {
             return Ok(Self::Server(Secret::new(format!("postgres://{rest}"))));
         }
         if text.is_empty() || text.contains("://") {
-            let text = "a store is a file, or a database at postgres://USER@HOST/DATABASE";
+            let text = "a store is a file, or a database postgres://USER@HOST/DATABASE";
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
         Ok(Self::File(PathBuf::from(text)))
@@ -50,7 +50,7 @@ impl StoreLocation {
         Ok(Self::File(home.join("store.db")))
     }
 
-    /// Whether there is something at the place, as far as can be told without opening it.
+    /// Whether the store exists, as far as is known without opening it.
     pub fn exists(&self) -> bool {
         match self {
             Self::File(path) => path.exists(),
@@ -58,7 +58,7 @@ impl StoreLocation {
         }
     }
 
-    /// Whether the URL holds a password, which arguments must not.
+    /// Whether the URL contains a password, which is not allowed in arguments.
     pub fn has_password(&self) -> bool {
         let Self::Server(url) = self else {
             return false;
@@ -69,7 +69,7 @@ impl StoreLocation {
         user.contains(':') || rest.contains("password=")
     }
 
-    /// The file that the key is kept in, unless it is given; a database has none, since its hosts would have several.
+    /// The file of the key, unless the key is given; a database has none, since each host would have its own.
     pub(crate) fn key_file(&self) -> Option<PathBuf> {
         match self {
             Self::File(path) => Some(with_ending(path, ".key")),
@@ -93,7 +93,7 @@ impl fmt::Display for StoreLocation {
     }
 }
 
-/// A path beside another one: its name with something after it.
+/// A path in the same folder: the name with an ending appended.
 pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
@@ -121,10 +121,10 @@ mod tests {
             ("postgres://h:5432/db", "postgres://h:5432/db", false),
             ("Postgres://me@h/db", "postgres://h/db", false),
         ] {
-            let place = StoreLocation::parse(url).unwrap();
-            assert_eq!(place.to_string(), shown);
-            assert_eq!(place.has_password(), has_password, "{url}");
-            assert!(!format!("{place:?}").contains("hidden"));
+            let location = StoreLocation::parse(url).unwrap();
+            assert_eq!(location.to_string(), shown);
+            assert_eq!(location.has_password(), has_password, "{url}");
+            assert!(!format!("{location:?}").contains("hidden"));
         }
         for text in ["", "mysql://h/db", "https://h"] {
             StoreLocation::parse(text).unwrap_err();

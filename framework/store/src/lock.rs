@@ -1,5 +1,5 @@
-//! Locks between processes of one host. The system gives a lock back when its holder ends, in whatever way, so nobody
-//! waits for a run that was killed, and no clock takes part.
+//! Locks between processes of one host. The system releases a lock when its holder ends, however it ends, so no process
+//! waits for a killed run, and no clock takes part.
 
 use std::{io, path::PathBuf};
 
@@ -14,7 +14,7 @@ use headwater_host::{
 pub(crate) struct Locks(pub PathBuf);
 
 impl Locks {
-    /// Takes a lock until it is dropped; none where somebody else has it.
+    /// Takes a lock until it is dropped; `None` while another holder has it.
     pub(crate) fn take(&self, name: &str) -> Result<Option<Locked>> {
         let path = self.0.join(name);
         let failed = |error: io::Error| {
@@ -27,7 +27,7 @@ impl Locks {
             .map_err(failed)
     }
 
-    /// Removes the file of a lock that nobody will take again. What is left behind does no harm.
+    /// Removes the file of a lock that is never taken again. A file left behind does no harm.
     pub(crate) fn remove(&self, name: &str) {
         let _ = std::fs::remove_file(self.0.join(name));
     }

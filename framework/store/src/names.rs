@@ -1,4 +1,4 @@
-//! What connections may be called, for machines and for people.
+//! The names and labels of connections.
 
 use headwater_core::{Error, Kind, Result, is_hidden};
 
@@ -12,11 +12,11 @@ use crate::{
 
 const LONGEST_NAME: usize = 63;
 const LONGEST_TITLE: usize = 80;
-/// Random bytes in a name: a name of 64 random bits does not come twice.
+/// Random bytes in a name: 64 random bits do not repeat.
 const RANDOM: usize = 8;
 const LONGEST_DESCRIPTION: usize = 500;
 
-/// Refuses what is no name, of a connection or of something else.
+/// Refuses an invalid name, of a connection or of a token.
 pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     let is_good = name.starts_with(is_plain)
         && name.len() <= LONGEST_NAME
@@ -30,8 +30,8 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
         .flat_map(char::escape_default)
         .collect();
     let text = format!(
-        "a {what} cannot be called \"{shown}\": a name has lower case letters, digits, - and _, at most {LONGEST_NAME}, and \
-         starts with a letter or a digit"
+        "a {what} cannot be called \"{shown}\": use at most {LONGEST_NAME} lower case letters, digits, - and _, and \
+         start with a letter or a digit"
     );
     Err(Error::new(Kind::ConfigInvalid, text))
 }
@@ -40,7 +40,7 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit()
 }
 
-/// Whether a character leaves nothing to see where it stands alone.
+/// Whether a character alone is invisible.
 fn is_blank(c: char) -> bool {
     let is_filler = matches!(
         c,
@@ -54,56 +54,56 @@ fn refused(field: &'static str, text: impl Into<String>) -> Result<()> {
 }
 
 impl Label<'_> {
-    /// Refuses a title in which there is nothing to see, where somebody gave one.
+    /// Refuses an entered title without a visible character.
     pub fn check_given(title: &str) -> Result<()> {
         match title.chars().all(is_blank) {
-            true => refused("title", "Credential name is required"),
+            true => refused("title", "a name is required"),
             false => Ok(()),
         }
     }
 
-    /// Refuses a title or a description that cannot be shown as it is.
+    /// Refuses a title or a description that cannot be shown safely.
     pub fn check(&self) -> Result<()> {
         if self.title.chars().count() > LONGEST_TITLE {
-            let text = format!("the title is too long; it has at most {LONGEST_TITLE} characters");
+            let text = format!("the title is too long; use at most {LONGEST_TITLE} characters");
             return refused("title", text);
         }
         if self.title.chars().any(char::is_control) {
-            let text = "the title has a control character; write it in one line";
+            let text = "the title contains a control character; write it in one line";
             return refused("title", text);
         }
         if self.title.chars().any(is_hidden) {
-            let text = "the title has a character that cannot be seen, or one that turns the direction of the text; \
-                        type it anew";
+            let text = "the title contains an invisible character, or one that changes the direction of the text; type \
+                        it again";
             return refused("title", text);
         }
         if self.description.chars().count() > LONGEST_DESCRIPTION {
             let text = format!(
-                "the description is too long; it has at most {LONGEST_DESCRIPTION} characters"
+                "the description is too long; use at most {LONGEST_DESCRIPTION} characters"
             );
             return refused("description", text);
         }
         let is_foreign = |c: char| c.is_control() && c != '\n';
         if self.description.chars().any(is_foreign) {
-            let text = "the description has a control character; take it out";
+            let text = "the description contains a control character; remove it";
             return refused("description", text);
         }
         if self.description.chars().any(is_hidden) {
-            let text = "the description has a character that cannot be seen, or one that turns the direction of the text; \
-                        type it anew";
+            let text = "the description contains an invisible character, or one that changes the direction of the \
+                        text; type it again";
             return refused("description", text);
         }
         Ok(())
     }
 
-    /// The title as it is kept: none where the name says it all.
+    /// The saved title: `None` if it is empty or equals the name.
     pub(crate) fn kept_title(&self, name: &str) -> Option<&str> {
         let title = self.title.trim();
         (!title.is_empty() && title != name).then_some(title)
     }
 }
 
-/// A name that is made of a title: its plain letters and digits, with `-` for what is between them.
+/// Makes a name of a title: its plain letters and digits, with `-` for everything between them.
 fn slug(title: &str) -> String {
     let lower = title.to_lowercase();
     let words = lower
@@ -118,13 +118,13 @@ fn slug(title: &str) -> String {
 }
 
 impl Store {
-    /// Whether a name can be that of a connection: lower case letters, digits, `-` and `_`, at most 63 of them, the first
-    /// a letter or a digit.
+    /// Refuses an invalid name of a connection: it has at most 63 lower case letters, digits, `-` and `_`, the first of
+    /// them a letter or a digit.
     pub fn check_name(name: &str) -> Result<()> {
         check_name("connection", name)
     }
 
-    /// Refuses a name that is no name or that is taken.
+    /// Refuses a name that is invalid or taken.
     pub fn check_new_name(&mut self, name: &str) -> Result<()> {
         Self::check_name(name)?;
         let statement = "SELECT deleted FROM headwater_connections WHERE name = ?1";
@@ -134,16 +134,16 @@ impl Store {
         }
     }
 
-    /// A name that is made of a title and random digits: it tells nothing of the names there are.
+    /// Makes a name of a title and random digits, which reveals no other name.
     pub fn random_name(title: &str) -> Result<String> {
         let mut random = [0; RANDOM];
         fill(&mut random)?;
         let (slug, ending) = (slug(title), format!("-{}", hex(&random)));
-        let kept = slug.len().min(LONGEST_NAME - ending.len());
-        Ok(format!("{}{ending}", &slug[..kept]))
+        let length = slug.len().min(LONGEST_NAME - ending.len());
+        Ok(format!("{}{ending}", &slug[..length]))
     }
 
-    /// A name that is not taken, made of a title. Another process may take it before it is used.
+    /// Makes a free name of a title. Another process may take it before it is used.
     pub fn free_name(&mut self, title: &str) -> Result<String> {
         let slug = slug(title);
         let mut name = slug.clone();
@@ -156,8 +156,8 @@ impl Store {
         {
             number += 1;
             let ending = format!("-{number}");
-            let kept = slug.len().min(LONGEST_NAME - ending.len());
-            name = format!("{}{ending}", &slug[..kept]);
+            let length = slug.len().min(LONGEST_NAME - ending.len());
+            name = format!("{}{ending}", &slug[..length]);
         }
         Ok(name)
     }
@@ -166,10 +166,10 @@ impl Store {
 pub(crate) fn taken(name: &str, is_deleted: bool) -> Error {
     let text = match is_deleted {
         true => format!(
-            "there was a connection {name} that can still be restored; take another name, or remove it for good first"
+            "the deleted connection {name} can still be restored; choose another name, or remove it for good first"
         ),
         false => format!(
-            "there is a connection {name} already; change it with rotate, or remove it first"
+            "the connection {name} exists already; change it with rotate, or remove it first"
         ),
     };
     Refusal::Taken.error(Kind::ConfigInvalid, text)

@@ -1,7 +1,7 @@
 //! A store in PostgreSQL.
 //!
-//! The client has a runtime of its own inside and must not be called from within another one, so it lives on a thread of
-//! its own: a store can be used from wherever blocking is allowed.
+//! The client has a runtime of its own inside and must not be called from within another one, so it runs on a thread of
+//! its own: a store can be used wherever blocking is allowed.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -16,13 +16,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::database::{Database, Row, Value};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long sent data may stay without an answer of the other machine: half of what a lease lasts, so that a run whose
-/// server has vanished can look for it once more.
+/// How long sent data may stay unacknowledged by the server: half of a lease, so that a run whose server has vanished
+/// can try once more.
 const SILENCE: Duration = Duration::from_secs(30);
-/// No statement of a store takes a second; a server that is busy with other things gets its time.
+/// No statement of a store takes a second; the limits leave time for a busy server.
 const SETTINGS: &str = "SET statement_timeout = '60s'; SET lock_timeout = '30s'; \
                         SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning";
-/// Any number, as long as it is always the same: who makes or upgrades the tables holds this lock.
+/// Any fixed number: a process that creates or upgrades the tables holds this lock.
 const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7163012895644071)";
 
 pub(crate) struct Postgres {
@@ -56,12 +56,12 @@ impl Postgres {
             }
             let mut is_in_transaction = false;
             for job in queue {
-                // A server that was restarted is found again, but not half way through something.
+                // Connects to a restarted server again, but not in the middle of a transaction.
                 let is_free = !is_in_transaction;
                 let answered = match is_free && client.is_closed() {
                     true => answer_anew(&mut client, &config, &job),
                     false => match answer(&mut client, &job) {
-                        // That it was restarted is seen only now. What changes nothing is asked once more.
+                        // The restart shows only now. Repeats a statement that changes nothing.
                         Err(_)
                             if is_free && client.is_closed() && changes_nothing(&job.statement) =>
                         {
@@ -75,7 +75,7 @@ impl Postgres {
                     "COMMIT" | "ROLLBACK" => false,
                     _ => is_in_transaction,
                 };
-                // Nobody waits any more where the store was dropped.
+                // A dropped store does not wait for the answer.
                 let _ = job.answer.send(answered);
             }
         });
@@ -83,7 +83,7 @@ impl Postgres {
         Ok(Self { jobs })
     }
 
-    fn ask(&self, statement: &str, parameters: &[Value]) -> Result<Answer> {
+    fn send(&self, statement: &str, parameters: &[Value]) -> Result<Answer> {
         let (answer, answered) = mpsc::channel();
         let job = Job {
             statement: statement.to_owned(),
@@ -103,7 +103,7 @@ fn ended() -> Error {
     Error::new(Kind::Unexpected, "the thread of the store has ended")
 }
 
-/// The URL without what the client would take from elsewhere. Errors do not show it: it may hold a password.
+/// The config of a URL, without the defaults of the client. Errors do not show the URL: it may contain a password.
 fn config(url: &Secret) -> Result<Config> {
     let mut config: Config = url.expose().parse().map_err(|_| {
         let text =
@@ -121,7 +121,7 @@ fn config(url: &Secret) -> Result<Config> {
         .keepalives_interval(Duration::from_secs(5))
         .keepalives_retries(3)
         .application_name("headwater");
-    // Sealed or not, nothing of a store travels in clear unless the URL says so, or it stays on this machine.
+    // Sealed or not, no data of a store travels in clear unless the URL allows it or the server is on this machine.
     let is_local = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
         Host::Unix(_) => true,
@@ -140,11 +140,11 @@ fn connect(config: &Config) -> Result<Client> {
     let connected = if config.get_ssl_mode() == SslMode::Disable {
         config.connect(NoTls)
     } else {
-        // Fails only when a provider is there already, which is as good.
+        // Fails only if a provider is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tls, _) = MakeRustlsConnect::with_native_certs().map_err(|_| {
             let text =
-                "the store asks for TLS, and this machine has no certificates to check it with";
+                "the store requires TLS, but this machine has no certificates to verify the server";
             Error::new(Kind::ConfigInvalid, text)
         })?;
         config.connect(tls)
@@ -193,7 +193,7 @@ fn parameter<'v>((value, column): (&'v Value, &Type)) -> &'v (dyn ToSql + Sync) 
     }
 }
 
-/// What is neither a text nor a whole number was not written by a store; the reader of the row says so.
+/// A store writes only texts and whole numbers; the reader of the row refuses any other value.
 fn row(row: &postgres::Row) -> Row {
     let value = |(index, column): (usize, &postgres::Column)| match *column.type_() {
         Type::INT8 => row.try_get(index).ok().flatten().map(Value::Integer),
@@ -204,43 +204,44 @@ fn row(row: &postgres::Row) -> Row {
     Row(values.map(|value| value.unwrap_or(Value::Null)).collect())
 }
 
-/// Says what the server said, without its details, which may show values.
+/// The error of the server without its details, which may contain values.
 fn failed(error: postgres::Error, what: &str) -> Error {
-    let Some(said) = error.as_db_error() else {
-        // What failed on the way to the server, such as a certificate; never anything of the URL.
+    let Some(refusal) = error.as_db_error() else {
+        // A failed connection, for example a certificate; its text never contains parts of the URL.
         let text = format!("the store in PostgreSQL {what}: {error}");
         return Error::new(Kind::Unavailable, text).caused_by(error);
     };
-    let kind = match said.code().code().get(..2) {
+    let kind = match refusal.code().code().get(..2) {
         Some("28") => Kind::Unauthenticated,
         Some("3D") => Kind::NotFound,
         Some("40" | "55" | "57") => Kind::Unavailable,
         Some("53") => Kind::OutputFailed,
-        _ if said.code().code() == "42501" => Kind::PermissionDenied,
+        _ if refusal.code().code() == "42501" => Kind::PermissionDenied,
         _ => Kind::Unexpected,
     };
     Error::new(
         kind,
-        format!("the store in PostgreSQL {what}: {}", said.message()),
+        format!("the store in PostgreSQL {what}: {}", refusal.message()),
     )
 }
 
 impl Database for Postgres {
     fn query(&mut self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>> {
-        self.ask(statement, parameters).map(|answer| answer.rows)
+        self.send(statement, parameters).map(|answer| answer.rows)
     }
 
     fn execute(&mut self, statement: &str, parameters: &[Value]) -> Result<u64> {
-        self.ask(statement, parameters).map(|answer| answer.changed)
+        self.send(statement, parameters)
+            .map(|answer| answer.changed)
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.ask("BEGIN", &[]).map(drop)
+        self.send("BEGIN", &[]).map(drop)
     }
 
     fn begin_alone(&mut self) -> Result<()> {
         self.begin()?;
-        self.ask(SCHEMA_LOCK, &[]).map(drop)
+        self.send(SCHEMA_LOCK, &[]).map(drop)
     }
 
     fn now(&mut self) -> Result<i64> {
@@ -261,7 +262,7 @@ impl Database for Postgres {
         true
     }
 
-    /// The server's files are the server's.
+    /// The server manages its own files.
     fn forget_deleted(&mut self) {}
 }
 

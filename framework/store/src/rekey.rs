@@ -1,8 +1,8 @@
-//! Putting one key in the place of another, connection by connection.
+//! Replacing the key, connection by connection.
 //!
-//! The order makes every row readable at all times, and lets a rotation that was killed go on: first the new key stands
-//! before the old one in the key file (or in what is given), then the store names it as its own, then connections are
-//! sealed again, each in one transaction, and only when none needs the old key any more does it leave the file.
+//! The order keeps every row readable at all times, and lets a killed rotation continue: first the new key comes before
+//! the old one in the key file (or in the keys given), then the store names it as its own, then connections are sealed
+//! again, each in one transaction, and only when no connection needs the old key does it leave the file.
 
 use headwater_core::{Error, Kind, Result};
 use headwater_host::Locked;
@@ -16,19 +16,19 @@ use crate::{
     store::{Store, sealing_key},
 };
 
-/// What a rotation of the key did.
+/// The result of a rotation of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RekeyReport {
     /// The id of the new key.
     pub key_id: String,
     /// How many connections were sealed again.
     pub resealed: usize,
-    /// The connections that cannot be read, each with the reason. They stay as they are, and so does the old key.
+    /// The connections that cannot be read, each with the reason. They stay unchanged, and the old key stays.
     pub unreadable: Vec<(String, String)>,
 }
 
 impl Store {
-    /// Seals everything with another key, or goes on with that where it was interrupted. Earlier configs are forgotten.
+    /// Seals everything with another key, or continues an interrupted rotation. Forgets earlier configs.
     pub fn rekey(&mut self, actor: &Actor) -> Result<RekeyReport> {
         let _lock = self.lock_keys()?;
         let mut rekeyed = RekeyReport {
@@ -48,7 +48,7 @@ impl Store {
         Ok(rekeyed)
     }
 
-    /// Two processes would make two new keys, of which one file can hold only one.
+    /// Two processes would create two new keys, but the file can have only one.
     fn lock_keys(&self) -> Result<Option<Locked>> {
         let Some(locks) = &self.locks else {
             return Ok(None);
@@ -60,15 +60,15 @@ impl Store {
         })
     }
 
-    /// Makes the new key the store's, and returns the connections that are still sealed with another one.
+    /// Makes the new key the store's, and returns the connections that are still sealed with another key.
     fn begin_rekey(&mut self) -> Result<Vec<String>> {
         let before = sealing_key(&mut *self.database, &self.keyring)?;
         if self.has_given_keys {
             if !self.keyring.is_rotating() {
-                let text = "give the new key and the old one, as in NEW,OLD, where the store's key is given now";
+                let text = "give the new key and the old key, as in NEW,OLD, where you give the store's key";
                 return Err(Error::new(Kind::ConfigInvalid, text));
             }
-        } else if let Some(path) = self.place.key_file() {
+        } else if let Some(path) = self.location.key_file() {
             self.keyring = match Keyring::load(&path)? {
                 Some(keyring) if keyring.is_rotating() => keyring,
                 Some(keyring) => {
@@ -96,11 +96,11 @@ impl Store {
         rows.iter().map(|row| row.text(0)).collect()
     }
 
-    /// Seals one connection with the new key, or says why it cannot be read.
+    /// Seals one connection with the new key, or returns why it cannot be read.
     fn reseal(&mut self, name: &str) -> Result<Result<(), String>> {
         let (keyring, key) = (self.keyring.clone(), self.keyring.primary().clone());
         transaction(&mut *self.database, |database| {
-            // A change of it has to wait.
+            // Makes a change of it wait.
             let ledger = Ledger::hold(database, &keyring)?;
             let mut stored = match ConnectionRow::find(database, name) {
                 Ok(Some(stored)) => stored,
@@ -122,9 +122,9 @@ impl Store {
         })
     }
 
-    /// Drops the old keys, once nothing is sealed with them.
+    /// Drops the old keys once no seal needs them.
     fn end_rekey(&mut self) -> Result<()> {
-        // What could be brought back is sealed with an old one.
+        // Earlier configs are sealed with an old key.
         let statement = "DELETE FROM headwater_previous";
         self.database.execute(statement, &[])?;
         self.database.forget_deleted();
@@ -135,7 +135,7 @@ impl Store {
         if is_needed || self.has_given_keys {
             return Ok(());
         }
-        if let Some(path) = self.place.key_file() {
+        if let Some(path) = self.location.key_file() {
             self.keyring = self.keyring.primary_alone();
             self.keyring.replace(&path)?;
         }

@@ -1,4 +1,4 @@
-//! Requests with a key of their own, which are carried out once however often they are sent.
+//! Requests with an idempotency key, which are carried out once however often they are sent.
 
 use headwater_core::{Error, Kind, Result};
 use serde_json::Value;
@@ -8,35 +8,35 @@ use crate::{
     store::Store,
 };
 
-/// How long an answer is known.
+/// How long the store keeps an answer.
 const KEPT_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
-/// A request that was begun and not answered for longer was lost with its process.
+/// A request without an answer for longer was lost with its process.
 const LONGEST_MILLISECONDS: i64 = 10 * 60 * 1000;
 
-/// What is known of a request that wants to begin.
+/// The state of a request by its key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum IdempotencyState {
-    /// It is new: carry it out, then keep its answer or forget it.
+    /// New: carry it out, then keep its answer or forget it.
     New,
-    /// It is being carried out.
+    /// Under way.
     UnderWay,
-    /// The key was used for another request.
+    /// Another request used the key.
     Another,
-    /// It was carried out, with this answer.
+    /// Carried out, with this answer.
     Answered(Reply),
 }
 
 /// An answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// The status of HTTP.
+    /// The HTTP status.
     pub status: u16,
-    /// The body. It is kept as it is, so it holds no secret.
+    /// The body. The store keeps it in clear, so it contains no secret.
     pub body: Value,
 }
 
 impl Store {
-    /// Begins a request with a key, or says what became of it. `hash` tells requests with the same key apart.
+    /// Begins a request with a key, or returns its state. `hash` distinguishes requests with the same key.
     pub fn begin_request(&mut self, key: &str, hash: &str) -> Result<IdempotencyState> {
         let now = self.database.now()?;
         transaction(&mut *self.database, |database| {
@@ -53,7 +53,7 @@ impl Store {
             }
             let statement = "SELECT hash, status, body FROM headwater_requests WHERE key = ?1";
             let Some(row) = first(database.query(statement, &[key.into()])?) else {
-                // Forgotten this very moment; the next try begins it.
+                // Another process has just forgotten it; the next try begins it.
                 return Ok(IdempotencyState::UnderWay);
             };
             if row.text(0)? != hash {
@@ -62,8 +62,7 @@ impl Store {
             let Some(status) = row.optional_integer(1)? else {
                 return Ok(IdempotencyState::UnderWay);
             };
-            let damaged =
-                || Error::new(Kind::DataInvalid, "the store holds an answer that is none");
+            let damaged = || Error::new(Kind::DataInvalid, "the store contains an invalid answer");
             Ok(IdempotencyState::Answered(Reply {
                 status: u16::try_from(status).map_err(|_| damaged())?,
                 body: serde_json::from_str(&row.text(2)?).map_err(|_| damaged())?,
@@ -71,19 +70,19 @@ impl Store {
         })
     }
 
-    /// Keeps the answer to a request for a day. The first one stays.
+    /// Keeps the answer to a request for a day. The first answer stays.
     pub fn keep_reply(&mut self, key: &str, reply: &Reply) -> Result<()> {
         keep(&mut *self.database, key, reply).map(drop)
     }
 
-    /// Forgets a request that did nothing, so that it can be sent again with the same key.
+    /// Forgets a request without effect, so that it can be sent again with the same key.
     pub fn forget_request(&mut self, key: &str) -> Result<()> {
         let statement = "DELETE FROM headwater_requests WHERE key = ?1 AND status IS NULL";
         self.database.execute(statement, &[key.into()]).map(drop)
     }
 }
 
-/// Keeps the answer to a request; false where no request with this key is under way.
+/// Keeps the answer to a request; false if no request with this key is under way.
 pub(crate) fn keep(database: &mut dyn Database, key: &str, reply: &Reply) -> Result<bool> {
     let statement =
         "UPDATE headwater_requests SET status = ?1, body = ?2 WHERE key = ?3 AND status IS NULL";

@@ -1,9 +1,9 @@
 //! Runs of a connection: the lease and the history.
 //!
-//! A lease says that a run is under way, and its epoch says which one. Safety rests on the epoch alone: whatever a run
-//! writes is written in a transaction that finds the epoch unchanged. That the holder still lives is told on one host by
-//! a lock that the system gives back when a process ends, and between hosts by a time on the server's clock until which
-//! the lease was last renewed.
+//! A lease marks a run that is under way, and its epoch identifies that run. Safety rests on the epoch alone: a run
+//! writes only in transactions that find the epoch unchanged. On one host a lock shows that the holder lives, since the
+//! system releases it when the process ends; between hosts the lease has an end on the server's clock, which each
+//! renewal moves.
 
 use std::{process, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
     store::Store,
 };
 
-/// How long a lease lasts that is not renewed.
+/// How long a lease lasts without renewal.
 const LEASE: Duration = Duration::from_secs(60);
 const LEASE_MILLISECONDS: i64 = 60_000;
-/// How many runs of a connection are remembered.
+/// How many runs of a connection the store keeps.
 const RUNS_KEPT: i64 = 100;
 
 /// Who runs a connection.
@@ -32,12 +32,12 @@ pub struct RunHolder {
     pub name: String,
     /// When the run started.
     pub since: Timestamp,
-    /// When the lease ends, if it is not renewed.
+    /// When the lease ends without renewal.
     pub until: Timestamp,
 }
 
 impl RunHolder {
-    /// The holder that three columns name.
+    /// Reads the holder from three columns.
     pub(crate) fn of(row: &Row, column: usize) -> Result<Option<Self>> {
         let Some(name) = row.optional_text(column)? else {
             return Ok(None);
@@ -80,7 +80,7 @@ impl Run {
 
     pub(crate) fn lost(&self) -> Error {
         let text = format!(
-            "run {} of the connection {} is not its run any more: another one took over, or the connection was removed",
+            "run {} of the connection {} has lost its lease: another run took over, or the connection was removed",
             self.epoch, self.name
         );
         Error::new(Kind::Unavailable, text).with_status(Status::Permanent)
@@ -96,9 +96,9 @@ pub struct PastRun {
     pub holder: String,
     /// When it started.
     pub started: Timestamp,
-    /// When it ended; none while it is under way, and where it was killed.
+    /// When it ended; `None` while it is under way, and after a kill.
     pub ended: Option<Timestamp>,
-    /// What it said of itself at its end.
+    /// Its receipt.
     pub receipt: Option<Json>,
 }
 
@@ -111,11 +111,11 @@ pub struct ListedRun {
     pub title: String,
     /// The run.
     pub run: PastRun,
-    /// Whether it is under way, as far as its lease tells.
+    /// Whether it is under way by its lease.
     pub is_running: bool,
 }
 
-/// Where a list of runs goes on: after the run that is so named.
+/// The position in a list of runs: after this run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunsAfter {
     /// When it started.
@@ -127,13 +127,13 @@ pub struct RunsAfter {
 }
 
 impl Store {
-    /// Starts a run of a connection. Refused while another one is under way, with who that is.
+    /// Starts a run of a connection. Refused while another one is under way; the error names its holder.
     pub fn begin_run(&mut self, name: &str) -> Result<Run> {
         let id = self.id(name)?;
         let lock = self.lock(&id, name)?;
         let holder = holder();
         let epoch = transaction(&mut *self.database, |database| {
-            // From here on the row waits for this transaction.
+            // From here on other changes of the row wait for this transaction.
             let statement = "UPDATE headwater_connections SET epoch = epoch + 1 WHERE id = ?1 AND deleted IS NULL RETURNING epoch";
             let rows = database.query(statement, &[id.as_str().into()])?;
             let epoch = first(rows).ok_or_else(|| missing(name))?.integer(0)?;
@@ -175,7 +175,7 @@ impl Store {
         first(rows).ok_or_else(|| missing(name))?.text(0)
     }
 
-    /// Takes the lock of a connection, where locks tell whether its holder lives.
+    /// Takes the lock of a connection, if the store uses locks.
     pub(crate) fn lock(&mut self, id: &str, name: &str) -> Result<Option<Locked>> {
         let Some(locks) = &self.locks else {
             return Ok(None);
@@ -186,7 +186,7 @@ impl Store {
         }
     }
 
-    /// Makes the lease last again, and returns until when. Fails where another run took over.
+    /// Renews the lease and returns its new end. Fails if another run took over.
     pub fn renew(&mut self, run: &Run) -> Result<Timestamp> {
         let until = self.database.now()?.saturating_add(LEASE_MILLISECONDS);
         let statement = "UPDATE headwater_connections SET until = ?1 WHERE id = ?2 AND epoch = ?3 AND holder IS NOT NULL";
@@ -197,7 +197,7 @@ impl Store {
         }
     }
 
-    /// Fails where another run took over. Asked before something is committed elsewhere.
+    /// Fails if another run took over. Called before a commit outside the store.
     pub fn fence(&mut self, run: &Run) -> Result<()> {
         let statement = "SELECT epoch FROM headwater_connections WHERE id = ?1 AND epoch = ?2 AND holder IS NOT NULL";
         let rows = self
@@ -206,7 +206,7 @@ impl Store {
         first(rows).map(drop).ok_or_else(|| run.lost())
     }
 
-    /// Ends a run with what it says of itself, and gives the connection back.
+    /// Ends a run with its receipt, and releases the connection.
     pub fn finish_run(&mut self, run: Run, receipt: &Json) -> Result<()> {
         let now = self.database.now()?;
         transaction(&mut *self.database, |database| {
@@ -227,11 +227,11 @@ impl Store {
         })
     }
 
-    /// Runs of all connections, or of one, the newest first: at most so many of those after one.
+    /// Runs of all connections, or of one, the newest first: at most `limit` after a position.
     pub fn runs(
         &mut self,
         after: Option<&RunsAfter>,
-        most: usize,
+        limit: usize,
         name: Option<&str>,
     ) -> Result<Vec<ListedRun>> {
         let now = self.database.now()?;
@@ -243,7 +243,7 @@ impl Store {
             started.into(),
             connection.into(),
             epoch.into(),
-            i64::try_from(most).unwrap_or(i64::MAX).into(),
+            i64::try_from(limit).unwrap_or(i64::MAX).into(),
             now.into(),
         ];
         let id = name.map(|name| self.id(name)).transpose()?;
@@ -262,20 +262,20 @@ impl Store {
     }
 
     /// The last runs of a connection, the newest first.
-    pub fn history(&mut self, name: &str, most: usize) -> Result<Vec<PastRun>> {
+    pub fn history(&mut self, name: &str, limit: usize) -> Result<Vec<PastRun>> {
         let id = self.id(name)?;
         let statement = "SELECT epoch, holder, started, ended, receipt FROM headwater_runs \
                          WHERE connection = ?1 ORDER BY epoch DESC LIMIT ?2";
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self
             .database
-            .query(statement, &[id.as_str().into(), most.into()])?;
+            .query(statement, &[id.as_str().into(), limit.into()])?;
         rows.iter().map(past_run).collect()
     }
 }
 
-/// Fails while a run of a connection is under way. Whoever has the lock has outlived its holder. The connection's row
-/// waits for this transaction already, so that no lease in it was made later than now.
+/// Fails while a run of a connection is under way. A process with the lock has outlived the last holder. The
+/// transaction holds the connection's row already, so no lease in it is newer than now.
 pub(crate) fn refuse_in_use(
     database: &mut dyn Database,
     id: &str,
@@ -286,7 +286,7 @@ pub(crate) fn refuse_in_use(
         return Ok(());
     }
     let now = database.now()?;
-    // A lease that would last longer than any does was made before the clock went back.
+    // A lease with a later end than any lease can have was taken before the clock went back.
     let statement = "SELECT id FROM headwater_connections \
                      WHERE id = ?1 AND (holder IS NULL OR until <= ?2 OR until > ?3)";
     let until = now.saturating_add(LEASE_MILLISECONDS);
@@ -304,11 +304,11 @@ fn busy(database: &mut dyn Database, id: &str, name: &str, has_locks: bool) -> E
         .and_then(|rows| first(rows).map_or(Ok(None), |row| RunHolder::of(&row, 0)));
     let who = match found {
         Ok(Some(holder)) if has_locks => format!(
-            "{} runs it since {} and has it until that process ends",
+            "{} has been running it since {} and holds it until that process ends",
             holder.name, holder.since
         ),
         Ok(Some(holder)) => format!(
-            "{} runs it since {} and has it until {} at least",
+            "{} has been running it since {} and holds it until {} at least",
             holder.name, holder.since, holder.until
         ),
         _ => "another process has just started".to_owned(),
@@ -338,7 +338,7 @@ fn listed_run(row: &Row) -> Result<ListedRun> {
     })
 }
 
-/// This process, for somebody who looks for it.
+/// The name of this process and its host.
 fn holder() -> String {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();

@@ -1,4 +1,4 @@
-//! When connections run by themselves. What is kept here is which run is due; who claims it runs it.
+//! The schedules of connections. The store keeps which run is due; the process that claims a run executes it.
 
 use headwater_core::{Error, Kind, Result, SignedDuration, Timestamp};
 use serde_json::json;
@@ -11,35 +11,35 @@ use crate::{
     store::Store,
 };
 
-/// How long a schedule is left alone that cannot be kept.
+/// How long an unusable schedule is postponed.
 const UNUSABLE: SignedDuration = SignedDuration::from_hours(24);
 
 /// When a connection runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Every so many seconds.
+    /// At an interval in seconds.
     Every(u32),
     /// At the times of an expression.
     Cron {
-        /// The expression. The store does not look into it.
+        /// The expression. The store does not parse it.
         expression: String,
-        /// The time zone that it is meant in, as `Europe/Berlin`.
+        /// Its time zone, for example `Europe/Berlin`.
         zone: String,
     },
 }
 
-/// What runs, and when.
+/// A schedule: the streams, their destination and the times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// When.
+    /// The times.
     pub when: When,
-    /// The streams that are read; all where there are none.
+    /// The streams to read; all if empty.
     pub streams: Vec<String>,
     /// Where the records go.
     pub destination: String,
     /// Whether personal data is replaced before it is written.
     pub is_redacted: bool,
-    /// Whether nothing is due for now.
+    /// Whether the schedule is paused.
     pub is_paused: bool,
 }
 
@@ -61,26 +61,26 @@ impl Schedule {
     }
 }
 
-/// A schedule with what became of it.
+/// A schedule with its next and its last run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduledRun {
     /// The connection that runs.
     pub connection: String,
-    /// What runs, and when.
+    /// A schedule: the streams, their destination and the times.
     pub schedule: Schedule,
     /// When the next run is due.
     pub due: Timestamp,
-    /// When the last run that was due was started.
+    /// When the last due run started.
     pub started: Option<Timestamp>,
 }
 
 impl ScheduledRun {
-    /// The schedule that nine columns hold, if there is one.
+    /// Reads a schedule from nine columns, if there is one.
     pub(crate) fn of(row: &Row, column: usize, connection: &str) -> Result<Option<Self>> {
         let Some(due) = row.optional_integer(column + 7)? else {
             return Ok(None);
         };
-        let damaged = || Error::new(Kind::DataInvalid, "the store holds a schedule that is none");
+        let damaged = || Error::new(Kind::DataInvalid, "the store contains an invalid schedule");
         let when = match row.optional_integer(column)? {
             Some(every) => When::Every(u32::try_from(every).map_err(|_| damaged())?),
             None => When::Cron {
@@ -105,8 +105,8 @@ impl ScheduledRun {
 }
 
 impl Store {
-    /// Gives a connection a schedule, or another one, with when its next run is due. Fails where the connection is of
-    /// another revision than the one that is given.
+    /// Sets the schedule of a connection and the time of its next run. Fails if the connection has another revision
+    /// than the one given.
     pub fn set_schedule(
         &mut self,
         name: &str,
@@ -158,7 +158,7 @@ impl Store {
         })
     }
 
-    /// Takes the schedule of a connection away.
+    /// Removes the schedule of a connection.
     pub fn remove_schedule(
         &mut self,
         name: &str,
@@ -187,43 +187,45 @@ impl Store {
         })
     }
 
-    /// The runs that are due by now, the longest due first. A schedule that headwater did not write, or that another build
-    /// wrote, is set aside, or it would stand before all others for ever.
-    pub fn due(&mut self, most: usize) -> Result<Vec<ScheduledRun>> {
+    /// The runs that are due now, the longest due first. Postpones a schedule that headwater did not write, or that
+    /// another build wrote, since it would stay ahead of all others for ever.
+    pub fn due(&mut self, limit: usize) -> Result<Vec<ScheduledRun>> {
         let now = self.database.now()?;
         let statement = "SELECT h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
                          c.name FROM headwater_schedules h JOIN headwater_connections c ON c.id = h.connection \
                          WHERE h.due <= ?1 AND h.paused = 0 AND c.deleted IS NULL ORDER BY h.due, c.name LIMIT ?2";
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let rows = self.database.query(statement, &[now.into(), most.into()])?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self
+            .database
+            .query(statement, &[now.into(), limit.into()])?;
         let mut due = Vec::new();
         for row in &rows {
             let connection = row.text(9)?;
-            // SQLite also holds times that are no whole numbers.
+            // SQLite also accepts times that are not whole numbers.
             let found = ScheduledRun::of(row, 0, &connection).ok().flatten();
             // The connection vouches for its schedule.
             match self.get(&connection).map(|connection| connection.schedule) {
                 Ok(known) if found.is_some() && known == found => due.extend(known),
                 Err(error) if Refusal::of(&error) == Some(&Refusal::Unreadable) => {
-                    self.leave_alone(&connection)?;
+                    self.postpone_unusable(&connection)?;
                 }
-                Ok(_) if found.is_none() => self.leave_alone(&connection)?,
-                // It was changed this very moment.
+                Ok(_) if found.is_none() => self.postpone_unusable(&connection)?,
+                // The schedule has just changed.
                 _ => {}
             }
         }
         Ok(due)
     }
 
-    /// Leaves a schedule alone for a day that is due and cannot be kept, and notes that once.
-    pub fn set_aside(&mut self, scheduled: &ScheduledRun) -> Result<()> {
-        self.leave_alone(&scheduled.connection)
+    /// Postpones a due schedule that cannot run by a day, and writes one row of the audit about it.
+    pub fn postpone(&mut self, scheduled: &ScheduledRun) -> Result<()> {
+        self.postpone_unusable(&scheduled.connection)
     }
 
-    fn leave_alone(&mut self, connection: &str) -> Result<()> {
+    fn postpone_unusable(&mut self, connection: &str) -> Result<()> {
         let now = self.database.now()?;
         let next = timestamp(now)? + UNUSABLE;
-        // When it was due may be what cannot be read. Of several who see it, one still finds it due.
+        // Its due time may be unreadable. Of several processes, only the first still finds it due.
         let statement = "UPDATE headwater_schedules SET due = ?1 WHERE due <= ?2 AND paused = 0 AND connection = \
                          (SELECT id FROM headwater_connections WHERE name = ?3 AND deleted IS NULL)";
         let parameters = [next.as_millisecond().into(), now.into(), connection.into()];
@@ -238,7 +240,7 @@ impl Store {
         )
     }
 
-    /// Takes a run that is due, and says when the next one is. Of several who try, one gets it.
+    /// Claims a due run and sets the time of the next one. Of several processes, one succeeds.
     pub fn claim(&mut self, due: &ScheduledRun, next: Timestamp) -> Result<bool> {
         let now = self.database.now()?;
         let statement = "UPDATE headwater_schedules SET due = ?1, started = ?2 \

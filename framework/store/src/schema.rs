@@ -1,4 +1,4 @@
-//! The tables of a store, and how an older store becomes one of today.
+//! The tables of a store, and the upgrade of older stores.
 
 use headwater_core::{Error, Kind, Result};
 
@@ -8,13 +8,13 @@ use crate::{
     ledger,
 };
 
-/// What makes each format out of the one before, in the words of both databases.
+/// The statements that make each format out of the one before, for both databases.
 const FORMATS: &[&[&str]] = &[FIRST, SECOND, THIRD];
 /// The formats that need no key.
 const WITHOUT_KEYS: usize = 2;
 
 const FIRST: &[&str] = &[
-    // One row: the format, and which key the next secret is sealed with.
+    // One row: the format, and the key of the next seal.
     "CREATE TABLE headwater_store (format BIGINT NOT NULL, key_id TEXT)",
     "INSERT INTO headwater_store (format, key_id) VALUES (0, NULL)",
     // `epoch`, `holder`, `since` and `until` are the lease of the run that is under way; times are milliseconds since 1970.
@@ -62,8 +62,8 @@ const SECOND: &[&str] = &[
     "DROP TABLE headwater_states",
     // The number of the last row of the audit.
     "ALTER TABLE headwater_store ADD COLUMN audited BIGINT NOT NULL DEFAULT 0",
-    // Without a title a connection is shown by its name. `revision` grows with each change, `version` with those of the
-    // config. `last_check` is of the config of today.
+    // A connection without a title shows its name. `revision` grows with each change, `version` with each change of the
+    // config. `last_check` is of the current config.
     "ALTER TABLE headwater_connections ADD COLUMN title TEXT",
     "ALTER TABLE headwater_connections ADD COLUMN description TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE headwater_connections ADD COLUMN created_by TEXT NOT NULL DEFAULT 'local'",
@@ -74,7 +74,7 @@ const SECOND: &[&str] = &[
     "ALTER TABLE headwater_connections ADD COLUMN deleted BIGINT",
     // A day, as in 2027-01-31.
     "ALTER TABLE headwater_connections ADD COLUMN expires TEXT",
-    // The config before the one of today, with its seals as they were.
+    // The previous config with its seals.
     "CREATE TABLE headwater_previous (
         connection TEXT PRIMARY KEY REFERENCES headwater_connections (id) ON DELETE CASCADE,
         version BIGINT NOT NULL,
@@ -84,7 +84,7 @@ const SECOND: &[&str] = &[
         expires TEXT,
         replaced BIGINT NOT NULL
     )",
-    // Rows outlive what they tell of.
+    // Rows outlive their connections.
     "CREATE TABLE headwater_audit (
         id BIGINT PRIMARY KEY,
         time BIGINT NOT NULL,
@@ -105,7 +105,7 @@ const SECOND: &[&str] = &[
         last_used BIGINT,
         expires BIGINT
     )",
-    // `status` and `body` are there once the request was answered.
+    // `status` and `body` appear with the answer to the request.
     "CREATE TABLE headwater_requests (
         key TEXT PRIMARY KEY,
         hash TEXT NOT NULL,
@@ -113,7 +113,7 @@ const SECOND: &[&str] = &[
         body TEXT,
         began BIGINT NOT NULL
     )",
-    // Either `every`, in seconds, or `cron` and `zone`. `streams` is a JSON array; an empty one means all.
+    // Either `every`, in seconds, or `cron` and `zone`. `streams` is a JSON array; an empty array means all.
     "CREATE TABLE headwater_schedules (
         connection TEXT PRIMARY KEY REFERENCES headwater_connections (id) ON DELETE CASCADE,
         every BIGINT,
@@ -131,11 +131,11 @@ const SECOND: &[&str] = &[
 ];
 
 const THIRD: &[&str] = &[
-    // The sealed text of `ledger.rs`, and its key; none in a store that holds nothing.
+    // The sealed text of `ledger.rs`, and its key; both are null in an empty store.
     "ALTER TABLE headwater_store ADD COLUMN ledger TEXT",
     "ALTER TABLE headwater_store ADD COLUMN ledger_key TEXT",
     "ALTER TABLE headwater_audit ADD COLUMN digest TEXT",
-    // The config before the one of today, sealed as a whole. What an earlier version kept there lasts half an hour.
+    // The previous config, sealed as a whole. The rows of an earlier version would last half an hour only.
     "DROP TABLE headwater_previous",
     "CREATE TABLE headwater_previous (
         connection TEXT PRIMARY KEY REFERENCES headwater_connections (id) ON DELETE CASCADE,
@@ -145,12 +145,12 @@ const THIRD: &[&str] = &[
     )",
 ];
 
-/// Makes the tables, or upgrades older ones as far as that takes no key; a newer store is refused.
+/// Creates the tables, or upgrades older ones as far as possible without a key; refuses a newer store.
 pub(crate) fn begin(database: &mut dyn Database, name: &str) -> Result<()> {
     upgrade(database, name, FORMATS, WITHOUT_KEYS, |_| Ok(()))
 }
 
-/// Upgrades the tables to the format of today.
+/// Upgrades the tables to the current format.
 pub(crate) fn prepare(database: &mut dyn Database, name: &str, keyring: &Keyring) -> Result<()> {
     let seal = |database: &mut dyn Database| ledger::begin(database, keyring);
     upgrade(database, name, FORMATS, FORMATS.len(), seal)
@@ -163,7 +163,7 @@ fn upgrade(
     to: usize,
     seal: impl FnOnce(&mut dyn Database) -> Result<()>,
 ) -> Result<()> {
-    // Most of the time there is nothing to do, and no process has to wait.
+    // Usually there is nothing to do, and no process has to wait.
     if format(database, name, formats.len())? >= to {
         return Ok(());
     }
@@ -183,7 +183,7 @@ fn upgrade(
     })
 }
 
-/// The format of a store; 0 where there is nothing yet.
+/// The format of a store; 0 for an empty one.
 fn format(database: &mut dyn Database, name: &str, newest: usize) -> Result<usize> {
     let refused =
         |what: String| Error::new(Kind::ConfigInvalid, format!("the store {name} {what}"));
@@ -193,7 +193,7 @@ fn format(database: &mut dyn Database, name: &str, newest: usize) -> Result<usiz
             return Ok(0);
         }
         return Err(refused(
-            "is a SQLite database of something else; name another file".to_owned(),
+            "is a SQLite database of another program; name another file".to_owned(),
         ));
     }
     let rows = database.query("SELECT format FROM headwater_store", &[])?;
@@ -204,7 +204,7 @@ fn format(database: &mut dyn Database, name: &str, newest: usize) -> Result<usiz
         ))),
         Some(Ok(format)) if format > 0 => Ok(format),
         _ => Err(refused(
-            "does not say which format it has; restore it from a copy".to_owned(),
+            "does not state its format; restore it from a copy".to_owned(),
         )),
     }
 }
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(format(&mut database, "s", 1).unwrap(), 1);
         upgrade(&mut database, &[FIRST, good]).unwrap();
         assert!(database.tables().unwrap().contains(&"later".to_owned()));
-        // And what was written by it is too new for those before.
+        // The upgraded store is too new for the earlier format.
         let refused = upgrade(&mut database, &[FIRST]).unwrap_err();
         assert_eq!(
             refused.to_string(),
@@ -249,7 +249,7 @@ mod tests {
         let refused = begin(&mut database, "theirs.db").unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "the store theirs.db is a SQLite database of something else; name another file"
+            "the store theirs.db is a SQLite database of another program; name another file"
         );
         assert_eq!(database.tables().unwrap(), ["theirs"]);
     }

@@ -1,4 +1,4 @@
-//! Sealing a text with a key, bound to where it belongs.
+//! Sealing a text with a key, bound to its position.
 
 use std::slice;
 
@@ -12,16 +12,16 @@ use zeroize::Zeroizing;
 
 use crate::key::{Key, fill};
 
-/// The bytes of a nonce: enough of them that a random one never comes twice.
+/// The bytes of a nonce: enough that a random one never repeats.
 const NONCE: usize = 24;
-/// Part of every binding: another way of sealing gets another name.
+/// Part of every binding: another format of seals gets another name.
 const FORMAT: &str = "headwater-store-1";
 
-/// What a seal is bound to; it opens with exactly these parts.
+/// The parts that a seal is bound to; it opens with exactly these parts.
 pub(crate) struct Binding(Vec<u8>);
 
 impl Binding {
-    /// Each part stands after its length, so that no two lists of parts look the same.
+    /// Each part follows its length, so that no two lists of parts look the same.
     pub(crate) fn new(parts: &[&str]) -> Self {
         let mut bytes = Vec::new();
         for part in slice::from_ref(&FORMAT).iter().chain(parts) {
@@ -46,7 +46,7 @@ pub(crate) fn seal(key: &Key, text: &str, binding: &Binding) -> Result<String> {
     Ok(STANDARD.encode([&nonce[..], &sealed].concat()))
 }
 
-/// The text that was sealed; none with another key or binding, or where a bit of it is another one.
+/// Opens a seal; `None` with another key or binding, or if any bit differs.
 pub(crate) fn open(key: &Key, sealed: &str, binding: &Binding) -> Option<Zeroizing<String>> {
     let bytes = STANDARD.decode(sealed).ok()?;
     let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;

@@ -1,16 +1,17 @@
-//! Which values of a config are secrets, and what they are meant for.
+//! The secrets of a config, and the binding of their use.
 
 use headwater_core::{Error, Field, FieldKind, FormModel, Kind, Result, Secret};
 use headwater_host::references;
 use serde_json::{Value, json};
 
-/// A config without its literal secrets, and those by their place. References stay: they are no secrets.
+/// Splits a config into the config without literal secrets, and the secrets by pointer. References stay: they are not
+/// secrets.
 pub(crate) fn split_secrets(
     form: &FormModel,
     answer: &Value,
 ) -> Result<(Value, Vec<(String, Secret)>)> {
     let mut config = answer.clone();
-    let mut taken = Vec::new();
+    let mut secrets = Vec::new();
     for field in form.inputs() {
         let Some(value) = config.pointer(&field.pointer) else {
             continue;
@@ -19,17 +20,17 @@ pub(crate) fn split_secrets(
         match (&field.kind, value) {
             (FieldKind::Secret, Value::String(text)) if references::is_reference(text) => {}
             (FieldKind::Secret, Value::String(text)) => {
-                taken.push((field.pointer.clone(), Secret::new(text.as_str())));
+                secrets.push((field.pointer.clone(), Secret::new(text.as_str())));
                 remove(&mut config, &field.pointer);
             }
-            (FieldKind::Secret, _) => return Err(refused("is not a text and cannot be sealed")),
+            (FieldKind::Secret, _) => return Err(refused("is not a text, so it cannot be sealed")),
             (FieldKind::List { of }, _) if **of == FieldKind::Secret => {
                 return Err(refused("is a list of secrets, which cannot be saved"));
             }
             _ => {}
         }
     }
-    Ok((config, taken))
+    Ok((config, secrets))
 }
 
 fn remove(config: &mut Value, pointer: &str) {
@@ -40,8 +41,8 @@ fn remove(config: &mut Value, pointer: &str) {
     }
 }
 
-/// Where and how the secrets of a config are used: the connector, the fields that say where secrets are sent, and the
-/// alternatives that were chosen. A secret is bound to it, and not used for anything else.
+/// The use of the secrets of a config: the connector, the fields with the address of the service, and the chosen
+/// alternatives. A secret is bound to it, and used for nothing else.
 pub(crate) fn identity(form: &FormModel, connector: &str, answer: &Value) -> String {
     let destinations = form
         .inputs_of(answer)
@@ -55,11 +56,11 @@ pub(crate) fn identity(form: &FormModel, connector: &str, answer: &Value) -> Str
         }
         _ => None,
     });
-    let places: Vec<Value> = destinations.chain(choices).collect();
-    json!([connector, places]).to_string()
+    let parts: Vec<Value> = destinations.chain(choices).collect();
+    json!([connector, parts]).to_string()
 }
 
-/// The address as it is used, however it was written.
+/// The address in its normal form, however it was written.
 fn destination(field: &Field, answer: &Value) -> Value {
     let value = answer.pointer(&field.pointer).or(field.default.as_ref());
     match field.address(answer) {

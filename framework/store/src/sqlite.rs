@@ -18,10 +18,10 @@ use crate::database::{Database, Row, Value};
 
 /// How long another process may hold the file for writing.
 const BUSY: Duration = Duration::from_secs(10);
-/// Between two looks at whether it still does, where SQLite does not look itself.
+/// Between two tries where SQLite does not try again itself.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// `secure_delete` overwrites what is deleted; a file from elsewhere may bring no code in its schema.
+/// `secure_delete` overwrites deleted rows; `trusted_schema` keeps code in the schema of a foreign file from running.
 const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; \
                        PRAGMA trusted_schema = OFF;";
 
@@ -31,7 +31,7 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file. One that is not there is made, for its owner only, with its folder.
+    /// Opens a file. Creates a missing one with its folder, for its owner only.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         make(path).map_err(|error| {
@@ -49,9 +49,11 @@ impl Sqlite {
         }
     }
 
-    /// Lets others read while one writes. Kept in the file, so it is asked for once the file is known to be ours.
+    /// Lets others read while one writes. The file keeps the mode, so this is set only once the file is known to be
+    /// ours.
     pub(crate) fn keep_log(&mut self) -> Result<()> {
-        // SQLite waits for others with every statement but this one, which others who open a new store are in the way of.
+        // SQLite waits for other processes with every statement but this one; another process that opens a new store
+        // makes it fail.
         let end = Instant::now() + BUSY;
         loop {
             match self.query("PRAGMA journal_mode = WAL", &[]) {
@@ -68,7 +70,7 @@ impl Sqlite {
     }
 }
 
-/// Makes the file before SQLite does, which would let everybody read it. Its companions take its permissions.
+/// Creates the file before SQLite does, which would let every user read it. The files of its log take its permissions.
 fn make(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
@@ -94,16 +96,19 @@ fn failed(name: &str, error: rusqlite::Error) -> Error {
             Kind::ConfigInvalid,
             "is damaged; restore it from a copy".to_owned(),
         ),
-        Some(ErrorCode::DiskFull) => (Kind::OutputFailed, "has no room on its disk".to_owned()),
+        Some(ErrorCode::DiskFull) => (
+            Kind::OutputFailed,
+            "has no space left on its disk".to_owned(),
+        ),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => (
             Kind::OutputFailed,
-            "cannot be opened for writing; look at its permissions".to_owned(),
+            "cannot be opened for writing; check its permissions".to_owned(),
         ),
         Some(ErrorCode::SystemIoFailure) => (
             Kind::OutputFailed,
             "cannot be read or written by the system".to_owned(),
         ),
-        // The text of any other error may hold a value.
+        // The text of any other error may contain a value.
         _ => (Kind::Unexpected, "refused a statement".to_owned()),
     };
     Error::new(kind, format!("the store {name} {what}")).caused_by(error)
@@ -142,7 +147,7 @@ impl Database for Sqlite {
     }
 
     fn begin(&mut self) -> Result<()> {
-        // The lock for writing at once: taken later, it could fail half way.
+        // Takes the lock for writing at once: later, this could fail half way.
         self.run(|connection| connection.execute_batch("BEGIN IMMEDIATE"))
     }
 
@@ -168,12 +173,12 @@ impl Database for Sqlite {
     }
 
     fn forget_deleted(&mut self) {
-        // Not done while others read: what was deleted stays in the log until the next time.
+        // SQLite does nothing while others read: deleted rows then stay in the log until the next time.
         let _ = self.query("PRAGMA wal_checkpoint(TRUNCATE)", &[]);
     }
 }
 
-/// What is neither a text nor a whole number was not written by a store; the reader of the row says so.
+/// A store writes only texts and whole numbers; the reader of the row refuses any other value.
 fn value(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Integer(number) => Value::Integer(number),

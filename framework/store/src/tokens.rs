@@ -1,4 +1,4 @@
-//! Tokens that the service asks for. The store knows their hashes only; each is shown once, when it is made.
+//! The tokens of the service. The store knows only their hashes; each token is shown once, when it is created.
 
 use std::{fmt, str::FromStr};
 
@@ -21,23 +21,23 @@ use crate::{
     store::Store,
 };
 
-/// What every token starts with, so that one is known for what it is wherever it turns up.
+/// The prefix of every token, which makes it recognisable wherever it appears.
 const PREFIX: &str = "hw_";
 const BYTES: usize = 32;
-/// The actors of the audit that are no tokens.
+/// The actors of the audit that are not tokens.
 const RESERVED: [&str; 5] = ["anonymous", "embed", "local", "schedule", "service"];
-/// Each request looks at all of them.
+/// The most tokens of a store: each request compares all of them.
 const MAX: i64 = 1000;
-/// The last use is known to the minute, so that not every request writes.
+/// The store keeps the last use to the minute, so that not every request writes.
 const USE_MILLISECONDS: i64 = 60_000;
 
-/// What a token allows; each scope allows what those before it do.
+/// The permissions of a token; each scope includes the ones before it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Looking at connections, runs and the audit.
+    /// Reading connections, runs and the audit.
     Read,
-    /// Checking connections, previewing and running them.
+    /// Probing, previewing and running connections.
     Use,
     /// Changing connections and tokens.
     Admin,
@@ -64,13 +64,13 @@ impl FromStr for Scope {
     fn from_str(text: &str) -> Result<Self> {
         let scope = Self::ALL.iter().find(|(_, name)| *name == text);
         scope.map(|(scope, _)| *scope).ok_or_else(|| {
-            let text = "there is no such scope; a token has the scope read, use or admin";
+            let text = "unknown scope; a token has the scope read, use or admin";
             Error::new(Kind::ConfigInvalid, text)
         })
     }
 }
 
-/// What the store knows of the text of a token. It opens nothing.
+/// The hash of a token, all that the store knows of its text. It opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHash(String);
 
@@ -81,23 +81,23 @@ impl TokenHash {
     }
 }
 
-/// A token as the store knows it.
+/// A token without its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it allows.
+    /// Its scope.
     pub scope: Scope,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
     /// When it was used last, to the minute.
     pub last_used: Option<Timestamp>,
-    /// When it ends.
+    /// When it expires.
     pub expires: Option<Timestamp>,
 }
 
 impl Store {
-    /// Makes a token and returns its text, which nobody can read again.
+    /// Creates a token and returns its text, which cannot be read again.
     pub fn add_token(
         &mut self,
         name: &str,
@@ -116,7 +116,7 @@ impl Store {
             let database = &mut *change.database;
             let rows = database.query("SELECT count(*) FROM headwater_tokens", &[])?;
             if rows.first().map_or(Ok(0), |row| row.integer(0))? >= MAX {
-                let text = format!("there are {MAX} tokens already; remove those that nobody uses");
+                let text = format!("the store has {MAX} tokens already; remove unused ones");
                 return Err(Error::new(Kind::ConfigInvalid, text));
             }
             let statement = "INSERT INTO headwater_tokens (name, hash, scope, created, expires) \
@@ -137,7 +137,7 @@ impl Store {
                 expires.map(Timestamp::as_millisecond).into(),
             ];
             if database.execute(statement, &parameters)? == 0 {
-                let text = format!("there is a token {name} already; remove it first");
+                let text = format!("the token {name} exists already; remove it first");
                 return Err(Refusal::Taken.error(Kind::ConfigInvalid, text));
             }
             let digest = token.digest(&hash);
@@ -147,9 +147,9 @@ impl Store {
         Ok(Secret::new(text.as_str()))
     }
 
-    /// All tokens by name, also those that have ended. A row that headwater did not write is none.
+    /// All tokens by name, also expired ones. Leaves out rows that headwater did not write.
     pub fn tokens(&mut self) -> Result<Vec<Token>> {
-        // A row that is not known is left out, so that no list tells whether it is whole.
+        // Unknown rows are left out, so no list shows whether it is complete.
         let never = |_: &Vec<Token>| false;
         self.with_ledger(never, |store, ledger| {
             let rows = token_rows(&mut *store.database)?;
@@ -158,7 +158,7 @@ impl Store {
         })
     }
 
-    /// Takes a token away, at once.
+    /// Removes a token, which ends at once.
     pub fn remove_token(&mut self, name: &str, actor: &Actor) -> Result<()> {
         check_name("token", name)?;
         audited(self, actor, |change| {
@@ -167,7 +167,7 @@ impl Store {
             match change.database.execute(statement, &[name.into()])? {
                 0 => {
                     let text = format!(
-                        "there is no token {name:?}; `headwater token list` shows those there are"
+                        "there is no token {name:?}; `headwater token list` lists all tokens"
                     );
                     Err(Refusal::Missing.error(Kind::NotFound, text))
                 }
@@ -178,13 +178,13 @@ impl Store {
         Ok(())
     }
 
-    /// The token of a hash, unless it has ended. How long that takes says nothing about the tokens there are.
+    /// Finds the token of a hash, unless it has expired. The time it takes reveals nothing about other tokens.
     pub fn find_token(&mut self, hash: &TokenHash) -> Result<Option<Token>> {
         let found = self.with_ledger(Option::is_some, |store, ledger| {
             let mut found = None;
             for row in token_rows(&mut *store.database)? {
-                if let Some((token, kept)) = known(&row, ledger)
-                    && bool::from(kept.0.as_bytes().ct_eq(hash.0.as_bytes()))
+                if let Some((token, known_hash)) = known(&row, ledger)
+                    && bool::from(known_hash.0.as_bytes().ct_eq(hash.0.as_bytes()))
                 {
                     found = Some(token);
                 }
@@ -207,7 +207,7 @@ impl Store {
 }
 
 impl Token {
-    /// What tells this token from any other, and its scope and end from any others.
+    /// The digest of this token with its scope and its date of expiry.
     pub(crate) fn digest(&self, hash: &TokenHash) -> String {
         let expires = self.expires.map(Timestamp::as_millisecond);
         let created = self.created.as_millisecond();
@@ -223,7 +223,7 @@ pub(crate) fn token_rows(database: &mut dyn Database) -> Result<Vec<Row>> {
     database.query(statement, &[])
 }
 
-/// The token of a row, with its hash.
+/// Reads the token of a row, with its hash.
 pub(crate) fn token(row: &Row) -> Result<(Token, TokenHash)> {
     let time = |column| row.optional_integer(column)?.map(timestamp).transpose();
     let token = Token {
@@ -236,7 +236,7 @@ pub(crate) fn token(row: &Row) -> Result<(Token, TokenHash)> {
     Ok((token, TokenHash(row.text(5)?)))
 }
 
-/// The same of a row that the ledger vouches for.
+/// Reads the token of a row that the ledger vouches for.
 fn known(row: &Row, ledger: &Ledger) -> Option<(Token, TokenHash)> {
     let (token, hash) = token(row).ok()?;
     let digest = ledger.tokens.get(&token.name)?;
@@ -244,13 +244,13 @@ fn known(row: &Row, ledger: &Ledger) -> Option<(Token, TokenHash)> {
     is_known.then_some((token, hash))
 }
 
-/// The audit names these where no token asks.
+/// The audit names these for changes without a token.
 fn refuse_reserved(name: &str) -> Result<()> {
     if !RESERVED.contains(&name) {
         return Ok(());
     }
     let text = format!(
-        "a token cannot be called {name}, which stands for headwater itself in the audit; take another name"
+        "a token cannot be called {name}, which means headwater itself in the audit; choose another name"
     );
     Err(Error::new(Kind::ConfigInvalid, text))
 }

@@ -1,4 +1,4 @@
-//! Bringing back the config that a new one took the place of, one step and for a short time.
+//! Restoring the previous config of a connection, one step and for a short time.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const UNDO_MILLISECONDS: i64 = 30 * 60 * 1000;
 
-/// A config that another one took the place of. It is sealed as a whole, for that other one alone.
+/// A replaced config. It is sealed as a whole, for its successor alone.
 #[derive(Deserialize, Serialize)]
 struct Previous {
     version: i64,
@@ -32,7 +32,7 @@ fn binding(id: &str, version: i64) -> Binding {
     Binding::new(&["previous", id, &version.to_string()])
 }
 
-/// Keeps the config of a connection, instead of an earlier one, before `new` takes its place. Its seals stay as they are.
+/// Keeps the config of a connection, instead of an earlier one, before `new` replaces it. Its seals stay unchanged.
 pub(crate) fn keep(change: &mut Change, stored: &ConnectionRow, new: &ConnectionRow) -> Result<()> {
     let previous = json!(Previous {
         version: stored.version,
@@ -55,7 +55,7 @@ pub(crate) fn keep(change: &mut Change, stored: &ConnectionRow, new: &Connection
     change.database.execute(statement, &parameters).map(drop)
 }
 
-/// Until when there is something to bring back.
+/// Until when the previous config can be restored.
 pub(crate) fn until(stored: &ConnectionRow) -> Result<Option<Timestamp>> {
     let until = stored
         .replaced
@@ -63,14 +63,14 @@ pub(crate) fn until(stored: &ConnectionRow) -> Result<Option<Timestamp>> {
     until.map(timestamp).transpose()
 }
 
-/// Forgets the configs that can be brought back no longer.
+/// Forgets the configs that can no longer be restored.
 pub(crate) fn forget_old(database: &mut dyn Database, now: i64) -> Result<u64> {
     let statement = "DELETE FROM headwater_previous WHERE replaced <= ?1";
     database.execute(statement, &[now.saturating_sub(UNDO_MILLISECONDS).into()])
 }
 
 impl Store {
-    /// Forgets the config that was there before: what has taken its place has ended its secrets.
+    /// Forgets the previous config: making its replacement has ended its secrets.
     pub fn forget_previous(&mut self, name: &str) -> Result<()> {
         let statement = "DELETE FROM headwater_previous WHERE connection = \
                          (SELECT id FROM headwater_connections WHERE name = ?1)";
@@ -79,11 +79,11 @@ impl Store {
         Ok(())
     }
 
-    /// How long [`Store::undo`] is possible.
+    /// How long [`Store::undo`] stays possible.
     pub const UNDO: Duration = Duration::from_millis(UNDO_MILLISECONDS.unsigned_abs());
 
-    /// Brings back the config that was there before the last [`Store::replace`], as a new version. Fails where that was
-    /// too long ago, where there is none, and where the connection is of another revision than the one that is given.
+    /// Restores the config before the last [`Store::replace`] as a new version. Fails if that was too long ago, if
+    /// there is no such config, or if the connection has another revision than the one given.
     pub fn undo(&mut self, name: &str, revision: Option<i64>, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
         let now = self.database.now()?;
@@ -115,7 +115,7 @@ impl Store {
     }
 }
 
-/// A connection with the config that it had before.
+/// The connection with its previous config.
 fn previous(
     change: &mut Change,
     stored: &ConnectionRow,
@@ -150,7 +150,6 @@ fn previous(
 }
 
 fn nothing_to_undo(name: &str) -> headwater_core::Error {
-    let text =
-        format!("the connection {name} has no earlier config any more; give the values again");
+    let text = format!("the connection {name} has no earlier config; enter the values again");
     Refusal::NothingToUndo.error(Kind::ConfigInvalid, text)
 }

@@ -209,7 +209,7 @@ async fn nothing_is_saved_that_the_service_refuses() {
     );
     assert_eq!(last_check()["outcome"], "passed");
     let shown = home.good(&["show", "copilot"]).out;
-    assert!(shown.contains("everything is as it should be"), "{shown}");
+    assert!(shown.contains("all checks passed"), "{shown}");
     home.good(&["test", "copilot"]);
 }
 
@@ -317,7 +317,7 @@ async fn a_rotation_that_the_service_refuses_changes_nothing() {
         ),
         (
             &["rotate", "copilot", "--set", "base_url=https://example.com"],
-            "is not sent anywhere else; give it again",
+            "is sent nowhere else; enter it again",
         ),
         (
             &["rotate", "copilot", "--set", "no_such=1"],
@@ -368,10 +368,10 @@ async fn the_end_of_secrets_is_kept_until_there_are_new_ones() {
         "--expires",
     ];
     for (day, says) in [
-        ("soon", "this is no day; write it as in 2027-01-31"),
+        ("soon", "this is not a date; write it like 2027-01-31"),
         (
             "2020-05-17",
-            "2020-05-17 has passed; give a day to come, or none",
+            "2020-05-17 has passed; enter a future date, or leave it empty",
         ),
     ] {
         home.refused(&[&add[..], &[day]].concat(), 2, says);
@@ -478,7 +478,7 @@ fn bad_calls_are_refused_before_anything_is_made() {
         (
             &["list", "--key", "Hq7canaryV2"],
             2,
-            "the store's key is given by reference and not itself",
+            "the store's key is a reference, never the key itself",
         ),
         (
             &["list", "--key", "env:NOT_SET_ANYWHERE"],
@@ -516,7 +516,7 @@ fn bad_calls_are_refused_before_anything_is_made() {
     home.refused(
         &["add", "a", ID, "--config", "copilot.json", "--no-test"],
         2,
-        "there is a connection a already",
+        "the connection a exists already",
     );
     let ran: Ran = home
         .command(&["list"])
@@ -532,7 +532,7 @@ fn bad_calls_are_refused_before_anything_is_made() {
     );
     let key = home.path().join("home/store.db.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    home.refused(&["list"], 2, "may be read by others");
+    home.refused(&["list"], 2, "is readable by other users");
     fs::remove_file(&key).unwrap();
     home.refused(&["list"], 2, "its key file");
     assert!(!key.exists());

@@ -116,7 +116,10 @@ async fn a_credential_that_ends_is_shown_where_people_look() {
         let then = Timestamp::now() + SignedDuration::from_hours(24 * days);
         then.strftime("%Y-%m-%d").to_string()
     };
-    for (wrong, says) in [("tomorrow", "this is no day"), ("2020-05-17", "has passed")] {
+    for (wrong, says) in [
+        ("tomorrow", "this is not a date"),
+        ("2020-05-17", "has passed"),
+    ] {
         let refused = save("Calls", wrong).await;
         assert_eq!(refused.status, 422);
         assert!(refused.html.contains("id=\"expires-error\""));

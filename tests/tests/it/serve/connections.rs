@@ -124,7 +124,7 @@ async fn the_end_of_secrets_is_told_before_it_comes() {
     };
     let mut calls = new(&sandbox, "Calls");
     for (wrong, says) in [
-        ("soon".to_owned(), "this is no day"),
+        ("soon".to_owned(), "this is not a date"),
         (day(-3), "has passed"),
     ] {
         calls["expires"] = wrong.into();

@@ -346,12 +346,12 @@ async fn a_body_of_nothing_but_mistakes_gets_a_small_answer() {
 /// Titles and descriptions that are refused, with the word that says why.
 fn bad_labels() -> Vec<(&'static str, String, &'static str)> {
     let mut bad: Vec<(&'static str, String, &'static str)> = vec![
-        ("title", String::new(), "Credential name is required"),
-        ("title", " ".into(), "Credential name is required"),
+        ("title", String::new(), "a name is required"),
+        ("title", " ".into(), "a name is required"),
         (
             "title",
             "\u{a0}\u{3164}\u{200d}".into(),
-            "Credential name is required",
+            "a name is required",
         ),
         ("title", "x".repeat(81), "too long"),
         ("title", "a\0b".into(), "control character"),

@@ -333,7 +333,7 @@ fn two_runs_of_a_connection_are_not_under_way_at_once() {
         assert_eq!(refused.kind(), Kind::Unavailable);
         let process = format!("process {} on ", std::process::id());
         assert!(refused.to_string().contains(&process), "{refused}");
-        assert!(refused.to_string().contains("has it until"), "{refused}");
+        assert!(refused.to_string().contains("holds it until"), "{refused}");
         remove(&mut there, "a").unwrap_err();
         assert!(there.get("a").unwrap().holder.is_some());
         // Another connection is none of its business.
@@ -388,7 +388,7 @@ fn who_lost_the_lease_changes_nothing_any_more() {
                 assert!(
                     lost.unwrap_err()
                         .to_string()
-                        .contains("another one took over")
+                        .contains("another run took over")
                 );
             }
         }

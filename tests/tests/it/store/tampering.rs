@@ -263,7 +263,7 @@ fn names_of_headwater_itself_are_no_tokens() {
             refused
                 .unwrap_err()
                 .to_string()
-                .contains("stands for headwater itself")
+                .contains("means headwater itself")
         );
     }
 }
