@@ -1,4 +1,4 @@
-//! Answers of JSON, with the tag that a later change has to show.
+//! JSON answers, with the entity tag that a later change has to send.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::problem::Problem;
 
-/// An answer of JSON.
+/// A JSON answer.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => {
@@ -24,7 +24,7 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     }
 }
 
-/// An answer of JSON with the revision of what it shows.
+/// A JSON answer with the revision of its connection.
 pub(crate) fn tagged<T: Serialize>(status: StatusCode, revision: i64, value: &T) -> Response {
     let mut answer = json(status, value);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
@@ -33,13 +33,13 @@ pub(crate) fn tagged<T: Serialize>(status: StatusCode, revision: i64, value: &T)
     answer
 }
 
-/// The revision that a change is meant for.
+/// The revision that a change is for.
 pub(crate) fn if_match(headers: &HeaderMap) -> Result<i64, Problem> {
     let Some(value) = headers.get(header::IF_MATCH) else {
         return Err(Problem::new(
             StatusCode::PRECONDITION_REQUIRED,
             "if_match_missing",
-            "send the ETag of what you saw in the header If-Match, so that nobody else's change is lost",
+            "send the ETag of the version you saw in the header If-Match, so that no other change is lost",
         ));
     };
     let revision = value
@@ -50,11 +50,11 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<i64, Problem> {
     revision.ok_or_else(changed)
 }
 
-/// Somebody else was first.
+/// The refusal after another change.
 pub(crate) fn changed() -> Problem {
     Problem::new(
         StatusCode::PRECONDITION_FAILED,
         "changed_meanwhile",
-        "somebody changed this meanwhile; look at it again, then repeat your change",
+        "this was changed meanwhile; reload it, then repeat your change",
     )
 }

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::{
     collections::BTreeMap,
@@ -22,47 +22,47 @@ use crate::{
     notes::Notes, origin::Origin, runs::Runs, sessions::Sessions,
 };
 
-/// How many probes may be under way. Each holds a connection to a service, and little else.
+/// How many probes may run at once. Each holds a connection to a service, and little else.
 const MAX_PROBES: usize = 2_000;
-/// How long a request waits for its turn at the store.
+/// How long a request waits for the store.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_secs(5);
 
-/// How a service is set up.
+/// The options of a service.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where it listens.
+    /// The address to listen at.
     pub bind: SocketAddr,
-    /// Whether requests need a token. Everywhere but on the loopback address they always do.
+    /// Whether requests need a token. They always do except on a loopback address.
     pub needs_token: bool,
-    /// Names that browsers may call it by, beside those of this machine. With one that is not this machine's, requests
-    /// need a token, unless `is_open`.
+    /// Host names that browsers may use in addition to this machine's own. With a foreign name, requests need a token,
+    /// unless `is_open`.
     pub hosts: Vec<String>,
-    /// Whether requests on the loopback address need no token, by whatever name and through whatever proxy they come.
+    /// Whether requests on a loopback address need no token, whatever their host name and proxy.
     pub is_open: bool,
-    /// Proxies that say whose requests they pass on, in `X-Forwarded-For`.
+    /// Proxies whose `X-Forwarded-For` names the client.
     pub trusted_proxies: Vec<IpAddr>,
-    /// The addresses that services see, for their lists of allowed ones.
+    /// The addresses from which requests reach services, for their allow-lists.
     pub calls_from: Vec<IpAddr>,
-    /// Pages of which origins may show forms of this service in a frame; without any, none may.
+    /// The origins of pages that may show forms of this service in a frame; empty allows none.
     pub embed_origins: Vec<Origin>,
-    /// The certificate and its key as PEM files; without them it speaks plain HTTP.
+    /// The certificate and its key as PEM files; plain HTTP without them.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Where syncs may put their records, by name.
+    /// The destinations of syncs, by name.
     pub destinations: BTreeMap<String, String>,
-    /// Whether configs that arrive over the network may name variables, files and programs of this machine.
+    /// Whether configs that arrive over the network may refer to variables, files and programs of this machine.
     pub allows_references: bool,
-    /// Variables that references may name, beside those of the process.
+    /// Variables that references may name in addition to those of the process.
     pub env_file: Arc<EnvFile>,
-    /// Whether it starts the runs that are due by their schedules. What was deleted is removed in any case.
+    /// Whether it starts due runs. It removes deleted connections in any case.
     pub schedules: bool,
     /// How many connections may be open at once.
     pub max_connections: usize,
-    /// The file with a form that the page for authors begins with and follows.
+    /// The file with the form that the page for authors shows and follows.
     pub author_file: Option<PathBuf>,
 }
 
 impl Options {
-    /// On a free port of this machine, for whoever sits at it; what has to be allowed is not.
+    /// A service on a free port of this machine for its user, without any optional permission.
     pub fn on_this_machine() -> Self {
         Self {
             bind: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -86,7 +86,7 @@ impl Options {
 /// Opens the store.
 pub type OpenStore = Arc<dyn Fn() -> Result<Store> + Send + Sync>;
 
-/// The registry, the store and what runs.
+/// The registry, the store and the runs.
 pub(crate) struct App {
     pub registry: Arc<Registry>,
     pub options: Options,
@@ -97,12 +97,12 @@ pub(crate) struct App {
     /// The texts of the console.
     pub texts: Messages,
     pub probes: Arc<Semaphore>,
-    /// What all bodies under way may take.
+    /// The memory for all bodies under way.
     pub bodies: Budget,
     pub frequency: Frequency,
     /// Rows of the audit that wait to be written.
     pub notes: Notes,
-    /// Opens the store once more, for a run that works with it from a thread of its own.
+    /// Opens the store again, for a run that uses it on a thread of its own.
     pub open_store: OpenStore,
     context: Context,
     store: Arc<Mutex<Store>>,
@@ -134,8 +134,8 @@ impl App {
         })
     }
 
-    /// Works with the store, whose calls block. While one of them waits for a database that does not answer, the others
-    /// are refused.
+    /// Runs a blocking call of the store. While one of them waits for a database that does not answer, it refuses the
+    /// others.
     pub(crate) async fn store<T: Send + 'static, E: From<Error> + Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, E> + Send + 'static,
@@ -144,12 +144,12 @@ impl App {
         let mut store = turn.await.map_err(|_| unanswered())?;
         let done = tokio::task::spawn_blocking(move || work(&mut store));
         done.await.unwrap_or_else(|_| {
-            let text = "the store broke down over this request";
+            let text = "the store failed unexpectedly during this request";
             Err(Error::new(Kind::Unexpected, text).into())
         })
     }
 
-    /// Who a token stands for, as long as there is such a token and it has not ended.
+    /// The caller of a token, if the token exists and has not expired.
     pub(crate) async fn caller(&self, token: TokenHash) -> Result<Option<Caller>> {
         let found = self.store(move |store| store.find_token(&token)).await?;
         Ok(found.map(|token| Caller {
@@ -160,13 +160,13 @@ impl App {
         }))
     }
 
-    /// Whether a caller's config may name variables, files and programs of this machine. Whoever fills in a form in
-    /// another page is no operator, whatever the operator allows to those who have tokens.
+    /// Whether a caller's config may refer to variables, files and programs of this machine. A user of an embedded form
+    /// is never the operator, whatever the operator allows to holders of tokens.
     pub(crate) fn lets_refer(&self, caller: &Caller) -> bool {
         self.options.allows_references && caller.embed.is_none()
     }
 
-    /// The way to the network, counted on its own.
+    /// The context of a connector, with a meter of its own.
     pub(crate) fn context(&self) -> Context {
         Context {
             transport: Arc::clone(&self.context.transport),
@@ -175,20 +175,20 @@ impl App {
     }
 }
 
-/// The database holds up whoever came first.
+/// The refusal while the database does not answer an earlier request.
 pub(crate) fn unanswered() -> Error {
     let text = "the store does not answer; try again in a moment";
     Error::new(Kind::Unavailable, text)
 }
 
-/// The form of a connector. What is registered follows the profile, as a test of all connectors says.
+/// The form of a connector. Every registered form follows the profile; a test of all connectors verifies it.
 pub(crate) fn form(connector: &dyn AnyConnector) -> Result<FormModel> {
     connector.form().map_err(|violations| {
         let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
         Error::new(
             Kind::Unexpected,
             format!(
-                "the form of {} leaves the profile: {}",
+                "the form of {} does not follow the profile: {}",
                 connector.about().id,
                 listed.join("; ")
             ),

@@ -1,8 +1,8 @@
-//! What a request brings: JSON that says everything once, and parameters that are known.
+//! The contents of a request: JSON with unique fields, and known parameters.
 //!
-//! A body takes many times its bytes once it is parsed: two bytes of a form are a pair of texts, two of JSON a value. All
-//! bodies under way share one [`Budget`], which counts what they may become while they are read, and what they have become
-//! until they are answered. What does not fit is refused and not read.
+//! A body takes many times its bytes once it is parsed: two bytes of a form are a pair of texts, two of JSON a value.
+//! All bodies under way share one [`Budget`], which counts their possible size while they are read, and their actual
+//! size until they are answered. The service refuses a body that does not fit, and does not read it.
 
 use std::{
     fmt,
@@ -31,22 +31,23 @@ use tokio::{
 
 use crate::{guard::Caller, problem::Problem};
 
-/// A config and its description are small; anything larger is something else.
+/// A config and its description are smaller than this.
 pub(crate) const LARGEST_BODY: usize = 1 << 20;
-/// The same from a caller that is not known: a token, the name of a theme.
+/// The limit for unknown callers, who send a token or the name of a theme.
 const LARGEST_OPEN: usize = 8 << 10;
-/// How long a client may take for a body. It holds a place meanwhile that others could have.
+/// How long a client may take for a body. It occupies a slot meanwhile.
 const LONGEST_BODY: Duration = Duration::from_secs(15);
-/// Values of a body of JSON, and pairs of a form.
+/// The most values of a JSON body, and pairs of a form.
 const MAX_VALUES: usize = 20_000;
 const MAX_PAIRS: usize = 2_000;
-/// What all bodies under way may take, in KiB.
+/// The memory for all bodies under way, in KiB.
 const BUDGET: usize = 40 << 10;
-/// Bytes that one byte of a body may become, and those that a value or a pair takes at most beside its text.
+/// The bytes that one byte of a body may become, and the bytes that a value or a pair takes at most in addition to its
+/// text.
 const GROWTH: usize = 24;
 const PER_VALUE: usize = 128;
 
-/// What all bodies under way may take.
+/// The memory for all bodies under way.
 #[derive(Clone)]
 pub(crate) struct Budget(Arc<Semaphore>);
 
@@ -56,7 +57,7 @@ impl Default for Budget {
     }
 }
 
-/// What the body of one request takes of the budget, until it is answered.
+/// The share of one request in the budget, until it is answered.
 #[derive(Clone)]
 pub(crate) struct BodyPermit {
     budget: Budget,
@@ -71,7 +72,7 @@ impl BodyPermit {
         }
     }
 
-    /// Takes up so many bytes in all, more or fewer than before.
+    /// Changes the share to a number of bytes.
     fn resize(&self, bytes: usize) -> Result<(), Problem> {
         let wanted = bytes.div_ceil(1 << 10);
         let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +84,7 @@ impl BodyPermit {
         let more = u32::try_from(wanted.saturating_sub(taken)).unwrap_or(u32::MAX);
         let budget = Arc::clone(&self.budget.0);
         let more = budget.try_acquire_many_owned(more).map_err(|_| {
-            let text = "too many large bodies are under way; send this one again in a moment";
+            let text = "too many large requests are under way; send this one again in a moment";
             let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
             problem.retry_after(1)
         })?;
@@ -110,10 +111,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 }
 
 impl<T: DeserializeOwned> Json<T> {
-    /// Reads what a body says.
+    /// Parses a body.
     pub(crate) fn of(body: &CompleteBody) -> Result<Self, Problem> {
         let (value, values) = parse(&body.bytes)?;
-        body.became(values)?;
+        body.count_values(values)?;
         let read = serde_path_to_error::deserialize(value);
         read.map(Self).map_err(|error| {
             let path = path_of(error.path());
@@ -131,10 +132,10 @@ fn path_of(path: &serde_path_to_error::Path) -> Vec<String> {
     names.collect()
 }
 
-/// Refuses a body that is JSON and yet not what its request takes, at the place that is wrong.
+/// Refuses JSON that does not fit the request, with the position of the error.
 fn refused(mut path: Vec<String>, error: &serde_json::Error) -> Problem {
     let text = error.to_string();
-    let said = plain(&text);
+    let reason = plain(&text);
     let code = if let Some(rest) = text.strip_prefix("missing field `") {
         path.extend(rest.split('`').next().map(str::to_owned));
         "required"
@@ -145,22 +146,28 @@ fn refused(mut path: Vec<String>, error: &serde_json::Error) -> Problem {
     } else {
         "type"
     };
-    let detail = format!("the body is not what this request takes: {said}");
-    Problem::bad_request(detail).at(&path, code, said)
+    let detail = format!("the body does not fit this request: {reason}");
+    Problem::bad_request(detail).at(&path, code, reason)
 }
 
-/// The parameters behind the `?`.
+/// The parameters of the query string.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Problem))]
 pub(crate) struct Query<T>(pub T);
 
 impl From<axum::extract::rejection::QueryRejection> for Problem {
     fn from(rejection: axum::extract::rejection::QueryRejection) -> Self {
-        Self::bad_request(rejection.body_text())
+        let text = rejection.body_text();
+        let unknown = text.split_once("unknown field `");
+        let unknown = unknown.and_then(|(_, rest)| rest.split('`').next());
+        Self::bad_request(match unknown {
+            Some(name) => format!("unknown parameter {name:?}"),
+            None => text,
+        })
     }
 }
 
-/// The parts of the path that are no fixed words.
+/// The variable parts of the path.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]
 pub(crate) struct Path<T>(pub T);
@@ -170,12 +177,12 @@ impl From<axum::extract::rejection::PathRejection> for Problem {
         Self::new(
             StatusCode::NOT_FOUND,
             "not_found",
-            "there is nothing at this address",
+            "no resource has this address",
         )
     }
 }
 
-/// Refuses a body of another kind, or one that is compressed.
+/// Refuses a body of another kind, or a compressed one.
 pub(crate) fn expect(headers: &HeaderMap, kind: &str) -> Result<(), Problem> {
     let unsupported = |text: String| {
         Problem::new(
@@ -185,24 +192,24 @@ pub(crate) fn expect(headers: &HeaderMap, kind: &str) -> Result<(), Problem> {
         )
     };
     if headers.contains_key(header::CONTENT_ENCODING) {
-        let text = "the body is compressed; send it as it is";
+        let text = "the body is compressed; send it uncompressed";
         return Err(unsupported(text.to_owned()));
     }
-    let said = headers
+    let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let is_expected = said
+    let is_expected = content_type
         .split(';')
         .next()
-        .is_some_and(|said| said.trim().eq_ignore_ascii_case(kind));
+        .is_some_and(|name| name.trim().eq_ignore_ascii_case(kind));
     match is_expected {
         true => Ok(()),
         false => Err(unsupported(format!("send the body as {kind}"))),
     }
 }
 
-/// A body that has come.
+/// A body that was read completely.
 pub(crate) struct CompleteBody {
     pub bytes: Bytes,
     held: Option<BodyPermit>,
@@ -217,21 +224,21 @@ impl CompleteBody {
             return Err(too_large(text));
         }
         let pairs = form_urlencoded::parse(&self.bytes).into_owned().collect();
-        self.became(count)?;
+        self.count_values(count)?;
         Ok(pairs)
     }
 
-    /// It was parsed to so many values, which are kept until the answer.
-    fn became(&self, values: usize) -> Result<(), Problem> {
+    /// Counts the parsed values, which stay until the answer.
+    fn count_values(&self, values: usize) -> Result<(), Problem> {
         let Some(held) = &self.held else {
             return Ok(());
         };
-        let most = self.bytes.len() * GROWTH;
-        held.resize((2 * self.bytes.len() + values * PER_VALUE).min(most))
+        let limit = self.bytes.len() * GROWTH;
+        held.resize((2 * self.bytes.len() + values * PER_VALUE).min(limit))
     }
 }
 
-/// Reads a whole body, up to the limits of its size and of its time, and as far as the budget of all bodies goes.
+/// Reads a whole body within the limits of size, time and the shared budget.
 pub(crate) async fn read(head: &Parts, body: Body) -> Result<CompleteBody, Problem> {
     let limit = match head.extensions.get::<Caller>() {
         Some(_) => LARGEST_BODY,
@@ -244,7 +251,7 @@ pub(crate) async fn read(head: &Parts, body: Body) -> Result<CompleteBody, Probl
             StatusCode::REQUEST_TIMEOUT,
             "timeout",
             format!(
-                "the body did not come within {} seconds; send it again",
+                "the body did not arrive within {} seconds; send it again",
                 LONGEST_BODY.as_secs()
             ),
         ))
@@ -263,7 +270,7 @@ async fn collect(
     }
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::bad_request("the body broke off"))?;
+        let frame = frame.map_err(|_| Problem::bad_request("the body is incomplete"))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -282,7 +289,7 @@ fn too_large(text: String) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
 }
 
-/// Reads JSON in which no field stands twice, and counts its values.
+/// Parses JSON without duplicate fields, and counts its values.
 fn parse(bytes: &[u8]) -> Result<(Value, usize), Problem> {
     let mut at = ReadPosition::default();
     let value = read_at(bytes, &mut at).map_err(|error| {
@@ -298,12 +305,12 @@ fn parse(bytes: &[u8]) -> Result<(Value, usize), Problem> {
     Ok((value, at.values))
 }
 
-/// Reads JSON in which no field stands twice, or says where it is none.
+/// Parses JSON without duplicate fields; errors name the position.
 pub(crate) fn read_once(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     read_at(bytes, &mut ReadPosition::default())
 }
 
-/// The same. After a refusal, the path leads to what was refused.
+/// Parses JSON without duplicate fields. After an error, the path leads to its position.
 fn read_at(bytes: &[u8], at: &mut ReadPosition) -> Result<Value, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = UniqueFields { at }.deserialize(&mut json)?;
@@ -311,11 +318,11 @@ fn read_at(bytes: &[u8], at: &mut ReadPosition) -> Result<Value, serde_json::Err
     Ok(value)
 }
 
-/// serde's sentence without what was sent: an unknown name or a value may be a secret in the wrong place.
+/// serde's sentence without the input: an unknown name or a value may be a secret in the wrong field.
 fn plain(text: &str) -> String {
     let instead = match text {
-        _ if text.starts_with("unknown field") => "it has a field that is not known here",
-        _ if text.starts_with("unknown variant") => "a value is none of those that there are",
+        _ if text.starts_with("unknown field") => "it has an unknown field",
+        _ if text.starts_with("unknown variant") => "a value is not one of the possible values",
         _ if text.starts_with("invalid ") => "a value has another type",
         _ => return text.to_owned(),
     };
@@ -323,14 +330,14 @@ fn plain(text: &str) -> String {
     format!("{instead}; {expected}")
 }
 
-const TWICE: &str = "a field stands there twice";
+const TWICE: &str = "a field is present twice";
 
-/// Reads a value whose objects name each field once.
+/// Parses a value whose objects name each field once.
 struct UniqueFields<'p> {
     at: &'p mut ReadPosition,
 }
 
-/// How far reading has come.
+/// The position in the JSON.
 #[derive(Default)]
 struct ReadPosition {
     path: Vec<String>,

@@ -1,8 +1,8 @@
-//! Forms that open in a frame of another page. Each has a token of its own, which lasts minutes, is good for one form of
-//! one connector or connection, and is spent once that was saved.
+//! Forms that open in a frame of another page. Each has a token of its own, which lasts minutes, opens one form of one
+//! connector or connection, and is spent once that is saved.
 //!
-//! What a holder of such a token may do is decided in one place, [`Embeds::admit`]: a short list of requests, compared
-//! letter by letter. Whatever is added to the service later is not on it.
+//! [`Embeds::admit`] alone decides the permissions of such a token: a short list of requests, compared letter by
+//! letter. Later additions to the service are not on it.
 
 use std::{
     collections::HashMap,
@@ -20,12 +20,12 @@ use subtle::ConstantTimeEq;
 
 use crate::{guard::Caller, origin::Origin, problem::Problem};
 
-/// How long a token is good for.
+/// How long a token is valid.
 pub(crate) const LIFE: Duration = Duration::from_secs(15 * 60);
-/// How long it is remembered, so that whoever comes late is told why.
+/// How long it is kept, so that a late request learns the reason of its refusal.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 const MAX: usize = 10_000;
-/// Tokens of the store begin with something else.
+/// Tokens of the store have another prefix.
 const PREFIX: &str = "hwe_";
 const ID_BYTES: usize = 8;
 
@@ -42,32 +42,32 @@ pub(crate) enum EmbedTarget {
     },
 }
 
-/// Why a saved connection is changed.
+/// The purpose of a change of a saved connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "EmbedPurpose")]
 pub(crate) enum Purpose {
-    /// Anything of it.
+    /// Any part of it.
     Edit,
-    /// The fields at which its last test failed.
+    /// The fields that failed the last test.
     Repair,
     /// Its secrets.
     Rotate,
 }
 
-/// One form in a frame of one origin.
+/// One form in a frame of a page of one origin.
 #[derive(Debug)]
 pub(crate) struct Embed {
     /// Public: it names the frame and opens nothing.
     pub id: String,
     pub origin: Origin,
-    pub wanted: EmbedTarget,
+    pub target: EmbedTarget,
 }
 
 impl Embed {
-    /// Refuses a new connection of another connector than the one that the form is of.
+    /// Refuses a new connection of another connector than the form's.
     pub(crate) fn adds(&self, connector: &str) -> Result<(), Problem> {
-        match &self.wanted {
+        match &self.target {
             EmbedTarget::New { connector: own } if own == connector => Ok(()),
             _ => Err(limited()),
         }
@@ -75,12 +75,12 @@ impl Embed {
 
     /// Whether the form adds a connection.
     pub(crate) const fn is_for_new(&self) -> bool {
-        matches!(self.wanted, EmbedTarget::New { .. })
+        matches!(self.target, EmbedTarget::New { .. })
     }
 
     fn may_ask(&self, method: &Method, path: &str) -> bool {
         let form = format!("/embed/{}/form", self.id);
-        let (judge, test, save) = match &self.wanted {
+        let (judge, test, save) = match &self.target {
             EmbedTarget::New { connector } => (
                 format!("/api/v1/connectors/{connector}/validate"),
                 format!("/api/v1/connectors/{connector}/probe"),
@@ -104,24 +104,24 @@ impl Embed {
         ];
         permitted
             .iter()
-            .any(|(known, place)| known == method && place == path)
+            .any(|(known, at)| known == method && at == path)
     }
 }
 
-/// How far an embed is.
+/// The progress of an embed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// The form can be filled in.
     Open,
-    /// It is being saved.
+    /// The form is being saved.
     Saving,
-    /// It was saved.
+    /// The form was saved.
     Spent,
-    /// Its time is over.
+    /// The embed has expired.
     Expired,
 }
 
-/// The embeds of this process. No token is kept: each is made of its id and the key of this process.
+/// The embeds of this process. It stores no token: each is derived from the id and the key of this process.
 pub(crate) struct Embeds {
     key: [u8; 32],
     held: Mutex<HashMap<String, EmbedEntry>>,
@@ -129,7 +129,7 @@ pub(crate) struct Embeds {
 
 struct EmbedEntry {
     embed: Arc<Embed>,
-    /// Who asked for it.
+    /// The name of the token that requested it.
     maker: String,
     made: Instant,
     progress: Progress,
@@ -153,11 +153,11 @@ impl Embeds {
         })
     }
 
-    /// Makes an embed for `maker` and returns its id.
+    /// Creates an embed for `maker` and returns its id.
     pub(crate) fn make(
         &self,
         origin: Origin,
-        wanted: EmbedTarget,
+        target: EmbedTarget,
         maker: &str,
         now: Instant,
     ) -> Result<String, Problem> {
@@ -165,7 +165,7 @@ impl Embeds {
         let embed = Arc::new(Embed {
             id: id.clone(),
             origin,
-            wanted,
+            target,
         });
         let held = EmbedEntry {
             embed,
@@ -187,7 +187,7 @@ impl Embeds {
         Ok(id)
     }
 
-    /// The token of an embed; none where the embed is not known any more.
+    /// The token of an embed; `None` once the embed is forgotten.
     pub(crate) fn token(&self, id: &str) -> Option<String> {
         self.all().contains_key(id).then(|| self.token_of(id))
     }
@@ -197,14 +197,14 @@ impl Embeds {
         format!("{PREFIX}{id}_{}", hex(&secret.finalize()))
     }
 
-    /// The embed of an id, and how far it is.
+    /// The embed of an id, and its progress.
     pub(crate) fn find(&self, id: &str, now: Instant) -> Option<(Arc<Embed>, Progress)> {
         let all = self.all();
         let held = all.get(id)?;
         Some((Arc::clone(&held.embed), held.progress(now)))
     }
 
-    /// Who asks with the token of an embed, if it is for this request.
+    /// The caller with the token of an embed, if the token permits this request.
     pub(crate) fn admit(
         &self,
         token: &str,
@@ -226,7 +226,7 @@ impl Embeds {
         if !held.embed.may_ask(method, path) {
             return Err(limited());
         }
-        // The same request sent again gets its answer again, which `once` knows; anything new is refused by `claim`.
+        // A repeated request gets the same answer from `once`; `claim` refuses any new one.
         let may_repeat = *method == Method::POST && path == "/api/v1/connections";
         match held.progress(now) {
             Progress::Expired => return Err(expired()),
@@ -241,7 +241,7 @@ impl Embeds {
         })
     }
 
-    /// Takes the one right to save that an embed has; nothing where the caller is none.
+    /// Takes the only right of an embed to save; `None` for a caller without embed.
     pub(crate) fn claim(self: &Arc<Self>, caller: &Caller) -> Result<Option<Claim>, Problem> {
         let Some(embed) = &caller.embed else {
             return Ok(None);
@@ -251,7 +251,7 @@ impl Embeds {
         match held.progress {
             Progress::Open => held.progress = Progress::Saving,
             Progress::Saving => {
-                let text = "this form is being saved already; wait for the answer";
+                let text = "this form is already being saved; wait for the answer";
                 return Err(Problem::new(StatusCode::CONFLICT, "embed_saving", text));
             }
             Progress::Spent | Progress::Expired => return Err(spent()),
@@ -268,7 +268,7 @@ impl Embeds {
     }
 }
 
-/// The right to save, which is given back unless it was used.
+/// The right to save; dropping it unused returns it.
 pub(crate) struct Claim {
     embeds: Arc<Embeds>,
     id: String,
@@ -276,7 +276,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// It was used.
+    /// Uses the right up.
     pub(crate) fn spend(mut self) {
         self.after = Progress::Spent;
     }
@@ -290,35 +290,35 @@ impl Drop for Claim {
     }
 }
 
-/// Whether a token is one of an embed.
+/// Whether a token belongs to an embed.
 pub(crate) fn is_token(token: &str) -> bool {
     token.starts_with(PREFIX)
 }
 
 pub(crate) fn limited() -> Problem {
-    let text = "this token is for one form in a frame; it can be used for nothing else";
+    let text = "this token is for one embedded form and permits nothing else";
     Problem::new(StatusCode::FORBIDDEN, "embed_limited", text)
 }
 
 fn unknown() -> Problem {
     refused(
         "embed_unknown",
-        "this form is not known any more; close it and open it again",
+        "this form has expired; close it and open it again",
     )
 }
 
 fn expired() -> Problem {
     refused(
         "embed_expired",
-        "the time for this form is over; close it and open it again",
+        "the time for this form has run out; close it and open it again",
     )
 }
 
-/// The form was saved.
+/// The refusal after the form was saved.
 pub(crate) fn spent() -> Problem {
     refused(
         "embed_spent",
-        "this form was saved already; close it and open it again to change more",
+        "this form has already been saved; close it and open it again to change more",
     )
 }
 
@@ -329,7 +329,7 @@ fn refused(code: &'static str, text: &str) -> Problem {
 fn random<const BYTES: usize>() -> Result<[u8; BYTES], Error> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(|error| {
-        Error::new(Kind::Unexpected, "the system gives no random numbers").caused_by(error)
+        Error::new(Kind::Unexpected, "the system cannot provide random numbers").caused_by(error)
     })?;
     Ok(bytes)
 }
@@ -348,11 +348,11 @@ mod tests {
 
     /// The token of a new embed.
     fn made(embeds: &Embeds, now: Instant) -> String {
-        let wanted = EmbedTarget::New {
+        let target = EmbedTarget::New {
             connector: "calls".to_owned(),
         };
         let origin = "https://app.example".parse().unwrap();
-        match embeds.make(origin, wanted, "backend", now) {
+        match embeds.make(origin, target, "backend", now) {
             Ok(id) => embeds.token(&id).unwrap_or_default(),
             Err(problem) => panic!("{problem:?}"),
         }
@@ -408,7 +408,7 @@ mod tests {
         let refused = || embeds.claim(&caller).err().map(|problem| problem.code);
         let claim = embeds.claim(&caller).unwrap();
         assert_eq!(refused(), Some("embed_saving"));
-        // What was refused can be corrected.
+        // A refused form can be corrected.
         drop(claim);
         let claim = embeds.claim(&caller).unwrap().unwrap();
         claim.spend();
@@ -425,11 +425,11 @@ mod tests {
         for _ in 0..MAX {
             made(&embeds, start);
         }
-        let wanted = EmbedTarget::New {
+        let target = EmbedTarget::New {
             connector: "calls".to_owned(),
         };
         let origin: Origin = "https://app.example".parse().unwrap();
-        let refused = embeds.make(origin, wanted, "backend", start).err();
+        let refused = embeds.make(origin, target, "backend", start).err();
         assert_eq!(refused.map(|problem| problem.status().as_u16()), Some(503));
         made(&embeds, start + LIFE);
     }

@@ -1,4 +1,4 @@
-//! Server-sent events out of a task that ends when nobody listens any more.
+//! Server-sent events of a task that ends when its client has left.
 
 use std::{
     convert::Infallible,
@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::problem::Problem;
 
-/// Something has to be sent now and then, or nobody notices that the other end has gone.
+/// The longest time without data: only a write shows that the client has left.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// How many events may wait for a slow reader.
@@ -31,7 +31,7 @@ const WAITING: usize = 64;
 
 /// Whether a client wants events instead of one answer.
 ///
-/// Found out at once: whoever holds the headers of a request holds all that was read with them.
+/// An extractor reads this early, since holding the headers of a request holds everything that was read with them.
 pub(crate) struct WantsEvents(pub bool);
 
 impl<S: Sync> FromRequestParts<S> for WantsEvents {
@@ -46,12 +46,12 @@ impl<S: Sync> FromRequestParts<S> for WantsEvents {
     }
 }
 
-/// Where a task puts its events.
+/// The sender of the events of a task.
 #[derive(Clone)]
 pub(crate) struct Events(mpsc::Sender<Bytes>);
 
 impl Events {
-    /// Sends an event; false once nobody listens.
+    /// Sends an event; false once the client has left.
     pub(crate) async fn send(&self, id: Option<u64>, name: &str, data: &impl Serialize) -> bool {
         let Some(text) = event(id, name, data) else {
             return true;
@@ -59,7 +59,7 @@ impl Events {
         self.0.send(text).await.is_ok()
     }
 
-    /// The same, from where nothing can be awaited. What a slow reader has no room for is dropped.
+    /// Sends an event without waiting. Drops it if a slow reader has no room.
     pub(crate) fn try_send(&self, name: &str, data: &impl Serialize) {
         if let Some(text) = event(None, name, data) {
             let _ = self.0.try_send(text);
@@ -80,16 +80,16 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let begin = |events| {
-        let told = task(events);
+        let work = task(events);
         async {
-            told.await;
+            work.await;
             Ok(())
         }
     };
     EventBody::of(begin).into_response()
 }
 
-/// The same for a task that may be refused before it has told anything; then the refusal is the answer.
+/// Answers with the events of a task that may be refused before its first event; the refusal is then the answer.
 pub(crate) async fn stream_unless_refused<F>(
     task: impl FnOnce(Events) -> F,
 ) -> Result<Response, Problem>
@@ -100,7 +100,7 @@ where
     body.first = body.receiver.recv().await;
     if body.first.is_none() {
         let broken = |_| {
-            let text = "the request broke down before it was carried out";
+            let text = "the request failed unexpectedly before it was carried out";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
         };
         (&mut body.task).await.map_err(broken)??;
@@ -109,7 +109,7 @@ where
 }
 
 struct EventBody {
-    /// What was received before the answer began.
+    /// The event that was received before the answer began.
     first: Option<Bytes>,
     receiver: mpsc::Receiver<Bytes>,
     task: JoinHandle<Result<(), Problem>>,

@@ -1,5 +1,5 @@
-//! How often one credential is tested: neither a form nor a script nor a second tab may use up what a service allows, or
-//! make it lock the credential out.
+//! The limit on tests of one credential: neither a form nor a script nor a second tab may use up the service's limit,
+//! or make the service lock the credential out.
 
 use std::{
     collections::VecDeque,
@@ -17,14 +17,14 @@ use crate::problem::Problem;
 /// How many tests of one credential may begin within [`WINDOW`].
 const MAX: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
-/// How many beginnings are remembered, those of all credentials together.
+/// How many starts are kept for all credentials together.
 const REMEMBERED: usize = 10_000;
 
-/// What tells one credential from another: a digest of its config, worth nothing without the key of this process.
+/// The identity of a credential: a digest of its config, worth nothing without the key of this process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Credential([u8; 32]);
 
-/// Which credentials were tested within [`WINDOW`].
+/// The credentials tested within [`WINDOW`].
 pub(crate) struct Frequency {
     key: [u8; 32],
     /// The oldest first.
@@ -35,7 +35,8 @@ impl Frequency {
     pub(crate) fn new() -> Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| {
-            Error::new(Kind::Unexpected, "the system gives no random numbers").caused_by(error)
+            Error::new(Kind::Unexpected, "the system cannot provide random numbers")
+                .caused_by(error)
         })?;
         Ok(Self {
             key,
@@ -43,18 +44,18 @@ impl Frequency {
         })
     }
 
-    /// The credential of a config that has its secrets in it. Whatever else differs makes another one, so that who
-    /// corrects a form is not kept waiting.
+    /// The credential of a config with its secrets. Any other difference makes another credential, so that correcting a
+    /// form does not have to wait.
     pub(crate) fn credential(&self, connector: &str, config: &Value) -> Credential {
         let digest = Sha256::new_with_prefix(self.key)
             .chain_update(connector)
-            // No id has a zero in it, so nothing else is the same text.
+            // No id contains a zero byte, so the text is unambiguous.
             .chain_update([0])
             .chain_update(config.to_string());
         Credential(digest.finalize().into())
     }
 
-    /// Counts a test that begins now; refused where it is one too many.
+    /// Counts a test that begins now; refuses it beyond the limit.
     pub(crate) fn begin(&self, credential: Credential, now: Instant) -> Result<(), Problem> {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |(at, _): &(Instant, Credential)| now.duration_since(*at) >= WINDOW;
@@ -66,8 +67,8 @@ impl Frequency {
             let left = WINDOW.saturating_sub(now.duration_since(*at));
             return Err(too_often(left));
         }
-        // The oldest is the next to be forgotten in any case. If what is new were refused instead, whoever makes up
-        // credentials would keep all others from testing theirs.
+        // The oldest is the next to expire anyway. Refusing new ones instead would let a caller with invented
+        // credentials keep all others from testing theirs.
         if begun.len() >= REMEMBERED {
             begun.pop_front();
         }
@@ -77,7 +78,7 @@ impl Frequency {
 }
 
 fn too_often(left: Duration) -> Problem {
-    // Rounded up, and no less than one: who comes back at that time is let in.
+    // Rounded up, and at least one, so that a test after that time is permitted.
     let seconds = (left.as_secs() + u64::from(left.subsec_nanos() > 0)).max(1);
     let unit = if seconds == 1 { "second" } else { "seconds" };
     let text = format!(
@@ -99,7 +100,7 @@ mod tests {
         Frequency::new().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// How long a refusal says to wait, in its header; its sentence has to say the same.
+    /// The waiting time in the header of a refusal; its sentence has to agree.
     fn wait(refused: Result<(), Problem>) -> String {
         let Err(problem) = refused else {
             panic!("it was not refused");
@@ -125,7 +126,7 @@ mod tests {
         }
         assert_eq!(wait(begin(40_000)), "20");
         assert_eq!(wait(begin(40_001)), "20");
-        // What was refused is not counted, however often it is tried.
+        // Refused tests do not count, however many there are.
         assert_eq!(wait(begin(59_999)), "1");
         assert!(begin(60_000).is_ok());
         // The window slides: only the first of the five is out of it.
@@ -182,11 +183,11 @@ mod tests {
         assert!((MAX..REMEMBERED).all(begin));
         assert_eq!(held(), REMEMBERED);
         assert_eq!(wait(frequency.begin(first, later)), "59");
-        // One more takes the place of the first.
+        // One more replaces the first.
         assert!(begin(REMEMBERED));
         assert_eq!(held(), REMEMBERED);
         assert!(frequency.begin(first, later).is_ok());
-        // Nothing is remembered for longer than it counts.
+        // Nothing is kept longer than it counts.
         assert!(frequency.begin(first, later + WINDOW).is_ok());
         assert_eq!(held(), 1);
     }

@@ -1,4 +1,4 @@
-//! Who may ask what: the name that a browser called, the page that it called from, the token, and its scope.
+//! Access control: the host name of a request, the page that it comes from, the token, and its scope.
 
 use std::{
     collections::HashMap,
@@ -24,11 +24,11 @@ use crate::{
     request_id::RequestId,
 };
 
-/// How many wrong tokens an address may show in a minute.
+/// How many wrong tokens an address may send in a minute.
 const MAX_WRONG: usize = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// The name of the token, or `local`.
@@ -36,15 +36,15 @@ pub(crate) struct Caller {
     pub scope: Scope,
     /// The id of the request.
     pub request_id: Option<String>,
-    /// The form in a frame to which the caller is limited; none for everybody else.
+    /// The embedded form to which the caller is limited; `None` for all others.
     pub embed: Option<Arc<Embed>>,
 }
 
-/// Where a request comes from.
+/// The other end of the connection of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub SocketAddr);
 
-/// Who asks, as far as the network tells: the other end of the connection, or the client of a trusted proxy.
+/// The address of the client: the other end of the connection, or the client of a trusted proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Client(pub IpAddr);
 
@@ -59,7 +59,7 @@ impl Client {
     }
 }
 
-/// The last address before those of trusted proxies: what stands before it was written by the client itself.
+/// The last address before those of trusted proxies: the client itself may have written any earlier one.
 fn client(peer: IpAddr, trusted: &[IpAddr], headers: &HeaderMap) -> IpAddr {
     if !trusted.contains(&peer) {
         return peer;
@@ -82,7 +82,7 @@ fn client(peer: IpAddr, trusted: &[IpAddr], headers: &HeaderMap) -> IpAddr {
     known
 }
 
-/// An address, also with a port and in brackets.
+/// Parses an address, also with a port and in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches('"');
     text.parse()
@@ -91,7 +91,7 @@ fn address(text: &str) -> Option<IpAddr> {
         .ok()
 }
 
-/// Whether a proxy has passed a request on: its connection comes from this machine, and it does not.
+/// Whether a proxy forwarded a request: its connection comes from this machine, but its client may not.
 fn is_passed_on(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
@@ -99,7 +99,7 @@ fn is_passed_on(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Refuses what no page of ours and no client of ours asks, and finds out who asks.
+/// Refuses requests from foreign pages and without valid tokens, and adds the caller.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     if let Some(client) = Client::of(&app, &head) {
@@ -117,26 +117,26 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     next.run(Request::from_parts(head, body)).await
 }
 
-/// Refuses a request whose caller may not do this.
+/// Refuses a request whose caller lacks the scope.
 pub(crate) fn require(request: &Request, scope: Scope) -> Result<(), Problem> {
     let caller = request.extensions().get::<Caller>();
     at_least(caller.ok_or_else(missing_token)?, scope)
 }
 
-/// Nobody is asking.
+/// The refusal of a request without a token.
 pub(crate) fn missing_token() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "token_missing",
-        "send a token in the header Authorization, as in Authorization: Bearer hw_…",
+        "send a token in the header Authorization: Bearer hw_…",
     )
 }
 
-/// Refuses a caller whose scope is smaller.
+/// Refuses a caller with a smaller scope.
 pub(crate) fn at_least(caller: &Caller, scope: Scope) -> Result<(), Problem> {
     if caller.scope < scope {
         let text = format!(
-            "this takes a token of the scope {scope}; the token {} has the scope {}",
+            "you need {scope} access to do this; the token {} has the scope {}",
             caller.name, caller.scope
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", text));
@@ -151,8 +151,8 @@ async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
     }
     if let Some(token) = bearer(&request.headers)? {
         if embeds::is_token(token) {
-            // No wrong one is counted as a guess: forms that stand open in many pages behind one address would, after
-            // the service has started anew, shut the door to all others there.
+            // Wrong tokens of embeds do not count as guesses: after a restart of the service, forms open in many pages
+            // behind one address would otherwise block all others there.
             let admitted = app
                 .embeds
                 .admit(token, &request.method, &request.uri, Instant::now());
@@ -179,8 +179,8 @@ async fn admit(app: &App, request: &Parts) -> Result<Option<Caller>, Problem> {
     }))
 }
 
-/// The name that the client called. On this machine alone, only its own names are answered: a page elsewhere whose name
-/// was made to lead here would be of the same origin as we are otherwise.
+/// The host name of a request. A service for this machine alone answers only its own names: otherwise a foreign page
+/// whose name resolves to this machine would have the same origin.
 fn host(app: &App, request: &Parts) -> Result<Authority, Problem> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
@@ -189,7 +189,7 @@ fn host(app: &App, request: &Parts) -> Result<Authority, Problem> {
     };
     let Some(host): Option<Authority> = host else {
         return Err(Problem::bad_request(
-            "the header Host has to name this service once",
+            "the header Host has to name this service exactly once",
         ));
     };
     let name = host.host();
@@ -200,7 +200,7 @@ fn host(app: &App, request: &Parts) -> Result<Authority, Problem> {
         .any(|known| known.eq_ignore_ascii_case(name));
     let is_known = match app.options.bind.ip().is_loopback() {
         true => is_loopback(name) || is_named,
-        // Everybody needs a token there, and a page elsewhere has none.
+        // Every request needs a token there, and a foreign page has none.
         false => is_named || app.options.hosts.is_empty(),
     };
     match is_known {
@@ -208,12 +208,12 @@ fn host(app: &App, request: &Parts) -> Result<Authority, Problem> {
         false => Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "host_unknown",
-            "this service is not called by that name; add it with --host",
+            "this service does not accept that host name; add it with --host",
         )),
     }
 }
 
-/// Whether a name or address is this machine's own.
+/// Whether a name or address belongs to this machine.
 pub(crate) fn is_loopback(name: &str) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>()
@@ -222,8 +222,8 @@ pub(crate) fn is_loopback(name: &str) -> bool {
         })
 }
 
-/// Whether a page of another site loads the script that embeds a form, or the empty frame of one. Nothing else is let in
-/// from there. Which page may show the frame, the frame's answer says.
+/// Whether a page of another site loads the embedding script, or the empty frame of a form. Other sites may load
+/// nothing else. The headers of the frame name the pages that may show it.
 fn is_embedding(app: &App, request: &Parts) -> bool {
     let path = request.uri.path();
     let fetched = (
@@ -243,18 +243,18 @@ fn text<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
     value.map(|value| value.to_str().unwrap_or_default())
 }
 
-/// Refuses what a page of another site makes a browser send. Programs send none of these headers.
+/// Refuses requests of pages of other sites. Programs send none of these headers.
 fn same_site(request: &Parts, host: &Authority) -> Result<(), Problem> {
     let text = |name| text(request, name);
     let refused = || {
         Problem::new(
             StatusCode::FORBIDDEN,
             "cross_site",
-            "another site's page made this request; use the console, or a program",
+            "a page of another site sent this request; use the console, or a program",
         )
     };
     let is_safe = matches!(request.method, Method::GET | Method::HEAD);
-    // Following a link from elsewhere to a page is no more than typing its address.
+    // Following a foreign link to a page is the same as typing its address.
     let is_visit = is_safe
         && text("sec-fetch-mode") == Some("navigate")
         && text("sec-fetch-dest") == Some("document")
@@ -280,7 +280,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let (first, second) = (all.next(), all.next());
     if second.is_some() {
         return Err(Problem::bad_request(
-            "the header Authorization stands there twice",
+            "the header Authorization is present twice",
         ));
     }
     let Some(value) = first else {
@@ -299,12 +299,12 @@ fn wrong_token() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "token_unknown",
-        "this token is not known here, or is over; make another with `headwater token add`",
+        "this token is invalid or has expired; ask your administrator for a new one",
     )
 }
 
-/// The caller that a token stands for. One that is known is let in whatever came from its address before: many people may
-/// share an address, and whoever guesses 256 random bits learns nothing from how the others fare.
+/// The caller of a token. A valid token is accepted whatever came from its address before: many people may share an
+/// address, and guessing 256 random bits gains nothing from it.
 pub(crate) async fn known(
     app: &App,
     token: TokenHash,
@@ -315,7 +315,7 @@ pub(crate) async fn known(
     }
     if let Some(client) = client {
         let (number, counted) = WRONG.count(client);
-        // The first of a minute, and that of the last one that is looked at.
+        // The first of a minute, and the last one before the limit.
         if number == 1 || number == MAX_WRONG {
             app.notes.add(AuditNote {
                 actor: Actor {
@@ -332,14 +332,14 @@ pub(crate) async fn known(
     Err(wrong_token())
 }
 
-/// Wrong tokens of the last minute, by address.
+/// The wrong tokens of the last minute, by address.
 static WRONG: LazyLock<Guesses> = LazyLock::new(Guesses::default);
 
 #[derive(Default)]
 struct Guesses(Mutex<HashMap<IpAddr, Vec<Instant>>>);
 
 impl Guesses {
-    /// Counts a wrong token; refused where there were too many before it. Returns its number as well.
+    /// Counts a wrong token, and refuses it after too many. Returns its number as well.
     fn count(&self, peer: IpAddr) -> (usize, Result<(), Problem>) {
         let mut guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         guesses.retain(|_, times| {
@@ -351,7 +351,7 @@ impl Guesses {
             times.push(Instant::now());
             return (times.len(), Ok(()));
         }
-        let text = "too many wrong tokens came from this address; wait a minute";
+        let text = "this address sent too many wrong tokens; wait a minute";
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text);
         (MAX_WRONG + 1, Err(problem.retry_after(60)))
     }

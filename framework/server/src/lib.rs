@@ -1,11 +1,12 @@
-//! The service: what a platform drives connectors through, and what the console is made of.
+//! The service: the API through which a platform drives connectors, and the handlers of the console.
 //!
-//! [`Service`] answers a versioned JSON API under `/api/v1`. The table in `api` is its only list of operations: the
-//! routes, the scopes that they need and the OpenAPI document are made of it. Refusals are problem documents (RFC 9457)
-//! that name the field.
+//! [`Service`] serves a versioned JSON API under `/api/v1`. The table in `api` is its only list of operations: it
+//! defines the routes, their scopes and the OpenAPI document. Refusals are problem documents (RFC 9457) that name the
+//! field.
 //!
-//! Safe by default: on a loopback address no token is asked for, but the names that a browser called are checked
-//! (`Host`, `Origin`, `Sec-Fetch-Site`); everywhere else every request needs a token. Secrets come in and never go out.
+//! Safe by default: on a loopback address requests need no token, but the service checks the names that a browser
+//! called (`Host`, `Origin`, `Sec-Fetch-Site`); everywhere else every request needs a token. Secrets come in and never
+//! go out.
 
 mod answer;
 mod api;
@@ -56,7 +57,7 @@ use crate::{
 pub use app::{OpenStore, Options};
 pub use origin::Origin;
 
-/// How long a stop waits for syncs that keep what they have.
+/// How long a stop waits for syncs to save their records.
 const LONGEST_STOP: Duration = Duration::from_secs(8);
 
 /// The OpenAPI 3.1 document of the API.
@@ -64,7 +65,7 @@ pub fn openapi() -> serde_json::Value {
     openapi::document(&api::operations())
 }
 
-/// A service that listens already.
+/// A service that is listening.
 pub struct Service {
     app: Arc<App>,
     listener: TcpListener,
@@ -72,8 +73,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Listens where the options say; refused where anybody could ask without a token. A name that is not this machine's
-    /// means a proxy, whose clients are anywhere.
+    /// Listens at the address of the options; refused if requests from other machines would need no token. A foreign
+    /// host name means a proxy, whose clients are anywhere.
     pub async fn bind(
         registry: Registry,
         open_store: OpenStore,
@@ -95,11 +96,11 @@ impl Service {
         if (!is_own || foreign.is_some()) && !has_tokens()? {
             let text = match foreign.filter(|_| is_own) {
                 Some(host) => format!(
-                    "everybody who reaches the service as {host} could use its connections; make a token with `headwater \
-                     token add`, or give --open where the proxy lets in no others"
+                    "anyone who reaches the service as {host} could use its connections; add a token with `headwater \
+                     token add`, or give --open if the proxy keeps others out"
                 ),
                 None => format!(
-                    "everybody on the network could use the connections through {}; make a token with `headwater token \
+                    "anyone on the network could use the connections through {}; add a token with `headwater token \
                      add`, or listen on 127.0.0.1",
                     options.bind
                 ),
@@ -119,35 +120,42 @@ impl Service {
         Ok(Self { app, listener, tls })
     }
 
-    /// Where it listens.
+    /// The address that it listens at.
     pub fn address(&self) -> Result<SocketAddr> {
-        self.listener
-            .local_addr()
-            .map_err(|error| Error::new(Kind::Unexpected, "it does not listen").caused_by(error))
+        self.listener.local_addr().map_err(|error| {
+            Error::new(Kind::Unexpected, "the service is not listening").caused_by(error)
+        })
     }
 
-    /// Serves until `stop` turns true; then syncs keep what they have, and answers that are under way are finished.
+    /// Serves until `stop` turns true; then syncs save their records, and open answers are finished.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<()> {
-        let most = self.app.options.max_connections;
+        let max_connections = self.app.options.max_connections;
         let metered = Arc::clone(&self.app);
         let router = router(Arc::clone(&self.app));
         let metrics = move || OpenGauge::new(&metered.metrics);
-        // At once, since those who watch a sync stay until its end.
+        // At once, since watchers of a sync stay until its end.
         let mut stopped = stop.clone();
         let end_syncs = async {
             let _ = stopped.wait_for(|stop| *stop).await;
             self.app.runs.stop_all(LONGEST_STOP).await;
         };
         let (served, (), (), ()) = tokio::join!(
-            serve(self.listener, self.tls, router, most, metrics, stop.clone()),
+            serve(
+                self.listener,
+                self.tls,
+                router,
+                max_connections,
+                metrics,
+                stop.clone()
+            ),
             schedule::keep(Arc::clone(&self.app), stop.clone()),
             notes::keep(Arc::clone(&self.app), stop),
             end_syncs,
         );
-        // What the last requests told.
+        // The notes of the last requests.
         notes::write(&self.app).await;
         served.map_err(|error| {
-            Error::new(Kind::Unexpected, "the service broke down").caused_by(error)
+            Error::new(Kind::Unexpected, "the service failed unexpectedly").caused_by(error)
         })
     }
 }
@@ -171,12 +179,12 @@ async fn unknown(State(app): State<Arc<App>>, request: Request) -> Response {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there is nothing at this address; /api/v1/openapi.json lists what there is",
+        "no resource has this address; /api/v1/openapi.json lists all operations",
     )
     .into_response()
 }
 
-/// What every answer has, and what is counted of it.
+/// Adds the headers of every answer, and counts it.
 async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request
@@ -184,7 +192,7 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
         .get::<MatchedPath>()
         .map_or("unknown", MatchedPath::as_str)
         .to_owned();
-    // Until the answer is made, its body counts.
+    // The body counts against the budget until the answer is made.
     let held = BodyPermit::new(&app.bodies);
     request.extensions_mut().insert(held.clone());
     let mut answer = next.run(request).await.into_response();

@@ -1,4 +1,4 @@
-//! The way in: connections with a limit on their number, their heads and their silence, in the clear or over TLS.
+//! Accepting connections, plain or over TLS, with limits on their number, their heads and their silence.
 
 use std::{
     convert::Infallible,
@@ -47,24 +47,24 @@ use crate::{
     write_timeout::WriteTimeout,
 };
 
-/// How long a client may take for the head of a request, and for its part of the handshake of TLS.
+/// How long a client may take for the head of a request, and for its part of the TLS handshake.
 const LONGEST_HEAD: Duration = Duration::from_secs(10);
-/// The same where all places are taken and the request will be refused.
+/// How long it may take when all slots are taken and the request will be refused.
 const LONGEST_REFUSED: Duration = Duration::from_secs(1);
 /// The largest head of a request, in bytes, and the most headers in it.
 const LARGEST_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
-/// How many connections may wait to be accepted, as far as the system lets them. What comes beyond is not answered at all,
-/// and its client asks again after a second.
+/// How many connections may wait to be accepted, as far as the system allows. Further ones get no answer, and their
+/// clients try again after a second.
 const MAX_WAITING: u32 = 4096;
-/// Beyond the limit, so many more connections are told so, and may ask how the service is.
+/// How many connections beyond the limit get a refusal, and may read the health of the service.
 const MAX_REFUSED: usize = 64;
-/// How long, and how many bytes, a client may send on after it was answered.
+/// How long, and how many bytes, a client may continue to send after the answer.
 const LONGEST_LINGER: Duration = Duration::from_secs(5);
 const MAX_LINGERING: usize = 16 << 20;
-/// Bytes of a certificate with its chain, or of a key.
+/// The largest size of a certificate with its chain, or of a key, in bytes.
 const LARGEST_PEM: u64 = 1 << 20;
-/// How long a stop waits for answers that are under way.
+/// How long a stop waits for open answers.
 const LONGEST_STOP: Duration = Duration::from_secs(8);
 
 /// Listens at an address.
@@ -85,11 +85,11 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
-    most: usize,
+    max_connections: usize,
     metrics: impl Fn() -> OpenGauge + Send + Sync + 'static,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let places = ConnectionSlots::new(most);
+    let slots = ConnectionSlots::new(max_connections);
     let waiting = Arc::new(Semaphore::new(MAX_REFUSED));
     let mut connections = JoinSet::new();
     let stopped = stop.clone();
@@ -101,35 +101,35 @@ pub(crate) async fn serve(
         while connections.try_join_next().is_some() {}
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
-            // Out of file descriptors, or a client that left in between: others may do better in a moment.
+            // Out of file descriptors, or the client left: the next try may succeed.
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }
         };
         let client = peer.ip();
-        let place = places.take(client);
-        let waits = match place.is_some() {
+        let slot = slots.take(client);
+        let waits = match slot.is_some() {
             true => None,
             false => match Arc::clone(&waiting).try_acquire_owned() {
                 Ok(waits) => Some(waits),
                 Err(_) => continue,
             },
         };
-        let (places, router, tls) = (places.clone(), router.clone(), tls.clone());
+        let (slots, router, tls) = (slots.clone(), router.clone(), tls.clone());
         let (stopped, metered) = (stopped.clone(), metrics());
         connections.spawn(async move {
             let _metered = metered;
-            let place = match place {
-                Some(place) => Some(place),
-                None => places.take_soon(client).await,
+            let slot = match slot {
+                Some(slot) => Some(slot),
+                None => slots.take_soon(client).await,
             };
-            let _waits = waits.filter(|_| place.is_none());
+            let _waits = waits.filter(|_| slot.is_none());
             let _ = stream.set_nodelay(true);
-            let activity = place.as_ref().map(|place| Arc::clone(&place.activity));
+            let activity = slot.as_ref().map(|slot| Arc::clone(&slot.activity));
             let made_room = async {
-                match &place {
-                    Some(place) => place.activity.is_to_end().await,
+                match &slot {
+                    Some(slot) => slot.activity.is_to_end().await,
                     None => std::future::pending().await,
                 }
             };
@@ -172,7 +172,7 @@ async fn connection(
     let stream = WriteTimeout::new(stream);
     match tls {
         None => answer(stream, peer, router, activity, stopped).await,
-        // A session of TLS is large, and connections in the clear would each have room for one.
+        // A TLS session is large; without the box, plain connections would reserve room for one.
         Some(tls) => {
             let session = async {
                 if let Ok(Ok(stream)) = timeout(longest_head, tls.accept(stream)).await {
@@ -222,8 +222,8 @@ async fn answer(
     }
 }
 
-/// Throws away what a client still sends that was answered before all of it was read. A socket that is closed with
-/// something unread is reset, and a client that is reset while it sends may never see the answer.
+/// Discards the rest of a request that was answered before it was read completely. Closing a socket with unread data
+/// resets it, and a client that is reset while it sends may never see the answer.
 async fn linger(mut stream: impl AsyncRead + Unpin) {
     let rest = async {
         let mut unread = vec![0; 8 << 10];
@@ -264,7 +264,7 @@ async fn answered(
         }
     };
     id.mark(&mut answer);
-    // Such a connection is closed, and a client that is not told so may send its next request into it.
+    // The connection closes afterwards; a client without this header may send its next request into it.
     if !is_read.load(Ordering::Relaxed) {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(header::CONNECTION, close);
@@ -272,7 +272,7 @@ async fn answered(
     answer
 }
 
-/// How long the head of a request may take: a second where it will be refused.
+/// How long the head of a request may take: a second if it will be refused.
 fn longest_head(activity: Option<&Arc<Activity>>) -> Duration {
     match activity {
         Some(_) => LONGEST_HEAD,
@@ -280,7 +280,7 @@ fn longest_head(activity: Option<&Arc<Activity>>) -> Duration {
     }
 }
 
-/// The body of an answer, which keeps its connection busy until it has gone out.
+/// The body of an answer, which keeps its connection busy until it is sent.
 struct ResponseBody {
     body: Body,
     _busy: Option<Busy>,
@@ -349,15 +349,15 @@ pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
         .collect::<Result<_, _>>()
         .ok()
         .filter(|chain: &Vec<_>| !chain.is_empty())
-        .ok_or_else(|| unusable(certificate, "is no certificate in PEM"))?;
+        .ok_or_else(|| unusable(certificate, "is not a certificate in PEM"))?;
     let private = PrivateKeyDer::from_pem_slice(&read(key)?)
-        .map_err(|_| unusable(key, "is no private key in PEM"))?;
+        .map_err(|_| unusable(key, "is not a private key in PEM"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new(Kind::Unexpected, "TLS cannot be set up").caused_by(error))?
         .with_no_client_auth()
         .with_single_cert(chain, private)
-        .map_err(|error| unusable(certificate, &format!("does not go with its key: {error}")))?;
+        .map_err(|error| unusable(certificate, &format!("does not match its key: {error}")))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

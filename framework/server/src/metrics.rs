@@ -1,4 +1,4 @@
-//! What an operator watches, in the text format of Prometheus.
+//! Metrics for the operator, in the text format of Prometheus.
 
 use std::sync::atomic::AtomicU64;
 
@@ -14,8 +14,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// The labels of an answered request. The route is the pattern, so that no name of a connection is among them, and the
-/// method is one of a few: whatever else a client makes up would be kept for ever.
+/// The labels of an answered request. The route is the pattern, so that labels contain no name of a connection, and the
+/// method is one of a few, since any invented value would be kept for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     method: &'static str,
@@ -23,7 +23,7 @@ struct RequestLabels {
     status: u32,
 }
 
-/// How something ended.
+/// The label of an outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     connector: &'static str,
@@ -35,7 +35,7 @@ struct ConnectorLabel {
     connector: &'static str,
 }
 
-/// The counts of a service.
+/// The metrics of a service.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
@@ -43,7 +43,7 @@ pub(crate) struct Metrics {
     probe_seconds: Histogram,
     syncs: Family<OutcomeLabels, Counter>,
     records: Family<ConnectorLabel, Counter<u64, AtomicU64>>,
-    /// Syncs that are under way.
+    /// Syncs under way.
     pub running: Gauge,
     /// Open connections.
     pub open: Gauge,

@@ -1,7 +1,7 @@
-//! Rows of the audit that tell of what changes nothing in the store: tests of drafts, wrong tokens, the end of a session.
+//! Rows of the audit about actions that change nothing in the store: tests of drafts, wrong tokens, ends of sessions.
 //!
-//! No request waits for them. They are collected and written together, many in one transaction; where more come than are
-//! written, a row says how many were left out.
+//! No request waits for them. They are collected and written together, many in one transaction; if there are too many,
+//! one row counts the ones left out.
 
 use std::{
     mem,
@@ -18,9 +18,9 @@ use tokio::{
 
 use crate::app::App;
 
-/// Between two writes.
+/// The time between two writes.
 const WRITE_EVERY: Duration = Duration::from_millis(200);
-/// Rows that wait to be written.
+/// The most rows that wait to be written.
 const MAX: usize = 10_000;
 
 /// Rows that wait to be written.
@@ -60,7 +60,7 @@ impl Notes {
     }
 }
 
-/// The service itself.
+/// The actor for the service itself.
 pub(crate) fn service() -> Actor {
     Actor {
         who: "service".to_owned(),
@@ -68,7 +68,7 @@ pub(crate) fn service() -> Actor {
     }
 }
 
-/// Writes what waits, until `stop` turns true and everything is written.
+/// Writes the waiting rows, until `stop` turns true and all are written.
 pub(crate) async fn keep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let mut turns = interval(WRITE_EVERY);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,16 +84,16 @@ pub(crate) async fn keep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Writes what waits.
+/// Writes the waiting rows.
 pub(crate) async fn write(app: &App) {
     let rows = app.notes.take();
     if rows.is_empty() {
         return;
     }
-    let kept = rows.clone();
-    let written: Result<(), Error> = app.store(move |store| store.note_all(&kept)).await;
+    let saved = rows.clone();
+    let written: Result<(), Error> = app.store(move |store| store.note_all(&saved)).await;
     if written.is_err() {
-        // The store is out of reach; the next turn tries again.
+        // The store is out of reach; the next write tries again.
         rows.into_iter().for_each(|row| app.notes.add(row));
     }
 }

@@ -1,4 +1,4 @@
-//! Requests with a key of their own, which are carried out once however often they are sent.
+//! Requests with an idempotency key, which are carried out once however often they are sent.
 
 use std::sync::Arc;
 
@@ -18,19 +18,20 @@ use crate::{
     problem::Problem,
 };
 
-/// The header, and what the document says of it.
+/// The header and its description in the document.
 pub(crate) const HEADER: (&str, &str) = (
     "Idempotency-Key",
-    "A word of your own for this request. Sent again with the same word within a day, it is not carried out twice, but \
-     answered with what it has made. With the same word, another request is refused (409 `key_used`), and so is the same one \
-     while it is under way (409 `under_way`). What was refused, or given up by its client, can be sent again.",
+    "A key of your choice for this request. A request with the same key within a day is not carried out twice; its \
+     answer is the result of the first one. Another request with the same key is refused (409 `key_used`), and so is \
+     the same request while it is under way (409 `under_way`). A request that was refused, or left by its client, can \
+     be sent again.",
 );
 const LONGEST_KEY: usize = 255;
 
-/// Carries out a request with JSON, or finds what it has made before. Either way that becomes the answer, since only what
-/// was made is remembered, and no secret. A refusal can be sent again.
+/// Carries out a request with JSON, or finds its earlier result. Either one becomes the answer, since only the result
+/// is kept, and no secret. A refused request can be sent again.
 ///
-/// `carry_out` is told the key, for a store that keeps it with what it saves; for all others it is kept here.
+/// `carry_out` gets the key, for a store that saves it together with the result; otherwise this function saves it.
 pub(crate) async fn once<T, M, R>(
     app: &Arc<App>,
     caller: &Caller,
@@ -47,10 +48,10 @@ where
     body::expect(&head.headers, "application/json")?;
     let body = body::read(&head, body).await?;
     let Some(key) = key(&head.headers, caller)? else {
-        let Json(wanted) = Json::of(&body)?;
-        return answer(carry_out(wanted, None).await?).await;
+        let Json(request) = Json::of(&body)?;
+        return answer(carry_out(request, None).await?).await;
     };
-    // The key goes in as well, so that the same body has another hash each time.
+    // The key is part of the hash, so that the same body has another hash each time.
     let mut hash = Sha256::new_with_prefix(&key);
     hash.update(head.uri.path());
     hash.update(&body.bytes);
@@ -64,7 +65,7 @@ where
         Err(body) => return answer(made(body)?).await,
     };
     let done = match Json::of(&body) {
-        Ok(Json(wanted)) => carry_out(wanted, Some(key)).await,
+        Ok(Json(request)) => carry_out(request, Some(key)).await,
         Err(problem) => Err(problem),
     };
     match done {
@@ -83,18 +84,18 @@ where
     }
 }
 
-/// Carries something out to its end although its client has gone.
+/// Carries out work to its end even if its client leaves.
 pub(crate) async fn to_its_end<R: Send + 'static>(
     work: impl Future<Output = Result<R, Problem>> + Send + 'static,
 ) -> Result<R, Problem> {
     let broken = |_| {
-        let text = "the request broke down while it was carried out";
+        let text = "the request failed unexpectedly";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
     };
     tokio::spawn(work).await.map_err(broken)?
 }
 
-/// Begins a request with a key, or finds what it has made before.
+/// Begins a request with a key, or finds its earlier result.
 async fn begin(
     app: &Arc<App>,
     key: String,
@@ -113,7 +114,7 @@ async fn begin(
             conflict("under_way", text)
         }
         IdempotencyState::Another => {
-            let text = "this Idempotency-Key was used for another request; take a new one";
+            let text = "this Idempotency-Key belongs to another request; use a new one";
             conflict("key_used", text)
         }
     })
@@ -122,26 +123,27 @@ async fn begin(
 
 fn made<M: DeserializeOwned>(body: Value) -> Result<M> {
     serde_json::from_value(body)
-        .map_err(|_| Error::new(Kind::DataInvalid, "the store holds an answer that is none"))
+        .map_err(|_| Error::new(Kind::DataInvalid, "the store contains an invalid answer"))
 }
 
-/// A request with a key that was begun here. Dropped because its client has left, it is forgotten, unless the store has
-/// kept it with what it has saved.
+/// A request with a key that has begun. Dropping it because its client left forgets the request, unless the store has
+/// saved it together with its result.
 struct RequestGuard {
     app: Arc<App>,
     key: Option<String>,
 }
 
 impl RequestGuard {
-    /// It was carried out, which is worth telling even where it cannot be kept. It is not carried out again in any case.
+    /// The request was carried out, so its answer goes out even if it cannot be saved. It is not carried out again in
+    /// any case.
     async fn keep(mut self, reply: Reply) {
         if let Some(key) = self.key.take() {
-            let kept = self.app.store(move |store| store.keep_reply(&key, &reply));
-            let _: Result<()> = kept.await;
+            let saved = self.app.store(move |store| store.keep_reply(&key, &reply));
+            let _: Result<()> = saved.await;
         }
     }
 
-    /// It was refused.
+    /// The request was refused.
     async fn forget(mut self) {
         if let Some(key) = self.key.take() {
             forget(&self.app, key).await;
@@ -159,13 +161,13 @@ impl Drop for RequestGuard {
     }
 }
 
-/// Where this fails, the store does it by itself after a while.
+/// If this fails, the store forgets the request after a while.
 async fn forget(app: &App, key: String) {
     let forgotten = app.store(move |store| store.forget_request(&key));
     let _: Result<()> = forgotten.await;
 }
 
-/// The key of a request, among those of its caller.
+/// The key of a request, separate for each caller.
 fn key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
@@ -175,7 +177,7 @@ fn key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String>, Problem> 
             Ok(Some(format!("{}/{text}", caller.name)))
         }
         _ => Err(Problem::bad_request(format!(
-            "Idempotency-Key is a word of at most {LONGEST_KEY} characters"
+            "Idempotency-Key has to be one word of at most {LONGEST_KEY} characters"
         ))),
     }
 }

@@ -8,16 +8,16 @@ use crate::{
     problem::ProblemBody,
 };
 
-/// Problems that every request can meet: who asks, how, and how much at once.
+/// Problems of every request: access, form and load.
 const EVERYWHERE: [u16; 7] = [400, 403, 408, 413, 421, 429, 503];
 
-/// Where the document describes the header that every answer has.
+/// The reference to the description of the header of every answer.
 const REQUEST_ID: &str = "#/components/headers/RequestId";
 
 /// The document, with its objects in a fixed order.
 pub(crate) fn document(operations: &[Operation]) -> Value {
-    // What comes in may leave out what has a default; what goes out leaves out what is empty.
-    let (mut given, mut generator) = (generator(false), generator(true));
+    // Requests may omit members with a default; answers omit empty members.
+    let (mut requests, mut generator) = (generator(false), generator(true));
     let problem = generator.subschema_for::<ProblemBody<'_>>();
     let mut paths = Map::new();
     for operation in operations {
@@ -33,15 +33,15 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
         }));
         let mut answers = Map::new();
         for answer in &operation.answers {
-            answers.insert(answer.status.to_string(), told(answer, &mut generator));
+            answers.insert(answer.status.to_string(), response(answer, &mut generator));
         }
         for status in problems(operation) {
-            let told = json!({
-                "description": "Refused; the document says why.",
+            let refused = json!({
+                "description": "Refused; the problem document states the reason.",
                 "headers": { "X-Request-Id": { "$ref": REQUEST_ID } },
                 "content": { "application/problem+json": { "schema": problem } },
             });
-            answers.insert(status.to_string(), told);
+            answers.insert(status.to_string(), refused);
         }
         let mut described = json!({
             "operationId": operation.id,
@@ -52,7 +52,7 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
             described["parameters"] = parameters.into();
         }
         if let Some(body) = operation.body {
-            let schema = body(&mut given);
+            let schema = body(&mut requests);
             described["requestBody"] = json!({
                 "required": true,
                 "content": { "application/json": { "schema": schema } },
@@ -70,14 +70,14 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
         path[operation.method.as_str().to_ascii_lowercase()] = described;
     }
     let mut schemas = generator.take_definitions(true);
-    schemas.extend(given.take_definitions(true));
+    schemas.extend(requests.take_definitions(true));
     json!({
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": "Headwater",
             "version": "1",
-            "description": "Connectors, connections, probes and syncs. On a loopback address no token is asked for.",
+            "description": "Connectors, connections, probes and syncs. On a loopback address no token is needed.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
@@ -85,7 +85,8 @@ pub(crate) fn document(operations: &[Operation]) -> Value {
         "components": {
             "schemas": schemas,
             "headers": { "RequestId": {
-                "description": "The id of the request: the one that it was sent with, if that is plain, or another one.",
+                "description": "The id of the request: the one that it was sent with, if that is plain, otherwise a \
+                 new one.",
                 "schema": { "type": "string" },
             } },
             "securitySchemes": {
@@ -112,8 +113,8 @@ fn problems(operation: &Operation) -> Vec<u16> {
     statuses
 }
 
-fn told(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
-    let mut told = json!({
+fn response(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
+    let mut response = json!({
         "description": answer.about,
         "headers": { "X-Request-Id": { "$ref": REQUEST_ID } },
     });
@@ -122,15 +123,15 @@ fn told(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
             || json!({ "type": "string" }),
             |schema| schema(generator).to_value(),
         );
-        told["content"][*kind] = json!({ "schema": schema });
+        response["content"][*kind] = json!({ "schema": schema });
     }
     if answer.is_tagged {
-        told["headers"]["ETag"] = json!({
-            "description": "Names this state of it; send it back in If-Match to change it.",
+        response["headers"]["ETag"] = json!({
+            "description": "Identifies this state; send it in If-Match to change it.",
             "schema": { "type": "string" },
         });
     }
-    told
+    response
 }
 
 fn path_parameters(path: &str) -> Vec<Value> {
@@ -165,7 +166,7 @@ fn query_parameters(query: fn(&mut SchemaGenerator) -> Schema) -> Vec<Value> {
     properties.map(parameter).collect()
 }
 
-/// Makes the schemas of what the API takes or, for an answer, of what it gives.
+/// Generates the schemas of requests or, with `is_answer`, of answers.
 fn generator(is_answer: bool) -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = "/components/schemas".into();
@@ -174,7 +175,7 @@ fn generator(is_answer: bool) -> SchemaGenerator {
         settings = settings.for_serialize();
     }
     let plain = |schema: &mut Schema| {
-        // Rust's names of number formats mean nothing to others.
+        // Rust's names of number formats mean nothing to clients.
         let format = schema.get("format").and_then(Value::as_str);
         if format.is_some_and(|format| format.starts_with("uint") || format.starts_with("int")) {
             schema.remove("format");

@@ -1,4 +1,4 @@
-//! The table of operations: what is served and what the OpenAPI document says are the same lines.
+//! The table of operations, which defines both the routes and the OpenAPI document.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::{app::App, guard, problem::Problem};
 
-/// Makes the schema of a type, where the document collects them.
+/// Generates the schema of a type for the document.
 type Schemas = fn(&mut SchemaGenerator) -> Schema;
 
 /// One operation of the API.
@@ -25,29 +25,29 @@ pub(crate) struct Operation {
     pub id: &'static str,
     /// One sentence.
     pub summary: &'static str,
-    /// What a token needs; none where nobody is asked.
+    /// The scope that a token needs; `None` for public operations.
     pub scope: Option<Scope>,
     pub query: Option<Schemas>,
     pub headers: Vec<RequestHeader>,
     pub body: Option<Schemas>,
     pub answers: Vec<Answer>,
-    /// Statuses of problems beside those that every operation has.
+    /// Statuses of problems in addition to those of every operation.
     pub problems: Vec<u16>,
     handler: MethodRouter<Arc<App>>,
 }
 
-/// A header that a request may have.
+/// A header of a request.
 pub(crate) struct RequestHeader {
     pub name: &'static str,
     pub about: &'static str,
     pub is_required: bool,
 }
 
-/// An answer that is no problem.
+/// An answer that is not a problem.
 pub(crate) struct Answer {
     pub status: u16,
     pub about: &'static str,
-    /// The kind of body and its schema.
+    /// The media types of the body, each with its schema.
     pub content: Vec<(&'static str, Option<Schemas>)>,
     /// Whether it has an entity tag.
     pub is_tagged: bool,
@@ -125,7 +125,7 @@ impl Operation {
         self
     }
 
-    /// The last answer, in another kind of body.
+    /// Adds another media type to the last answer.
     pub(crate) fn or(mut self, kind: &'static str) -> Self {
         if let Some(last) = self.answers.last_mut() {
             last.content.push((kind, None));
@@ -133,7 +133,7 @@ impl Operation {
         self
     }
 
-    /// The last answer has an entity tag.
+    /// Gives the last answer an entity tag.
     pub(crate) fn tagged(mut self) -> Self {
         if let Some(last) = self.answers.last_mut() {
             last.is_tagged = true;
@@ -141,7 +141,7 @@ impl Operation {
         self
     }
 
-    /// An answer that is no JSON, or is empty.
+    /// Adds an answer that is not JSON, or is empty.
     pub(crate) fn plain(
         mut self,
         status: u16,
@@ -163,7 +163,7 @@ impl Operation {
     }
 }
 
-/// The routes of the operations, each behind the scope that it says.
+/// The routes of the operations, each behind its scope.
 pub(crate) fn router(operations: Vec<Operation>) -> Router<Arc<App>> {
     let mut router = Router::new();
     for operation in operations {
@@ -181,7 +181,7 @@ pub(crate) fn router(operations: Vec<Operation>) -> Router<Arc<App>> {
     router.method_not_allowed_fallback(wrong_method)
 }
 
-/// Refuses a path with a name that no connection can have.
+/// Refuses a path with an invalid name.
 fn named(path: &RawPathParams) -> Result<(), Problem> {
     let mut names = path.iter().filter(|(part, _)| *part == "connection");
     match names.all(|(_, name)| Store::check_name(name).is_ok()) {
@@ -198,7 +198,7 @@ async fn wrong_method() -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "this address takes other methods; the OpenAPI document lists them",
+        "this address accepts other methods; the OpenAPI document lists them",
     )
     .into_response()
 }

@@ -1,13 +1,13 @@
-//! Pages that may embed the form of a credential, named by their origin.
+//! The origins of pages that may embed the form of a connection.
 
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
-const FORM: &str = "an origin is https:// and a host, with a port where it is not 443, in lower case and without a path, as in \
-                    https://app.example";
-const HTTP: &str = "only pages of this machine itself (localhost, 127.0.0.1) may be served over http; the origin of any other \
-                    begins with https://";
+const FORM: &str = "an origin is https:// and a host, with any port but 443, in lower case and without a path; for \
+                    example https://app.example";
+const HTTP: &str = "only pages of this machine (localhost, 127.0.0.1) may use http; any other origin starts with \
+                    https://";
 
-/// The origin of a page, exactly as browsers write it. Nothing in it needs to be escaped in a header.
+/// The origin of a page, exactly as browsers write it. It needs no escaping in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
@@ -27,7 +27,7 @@ impl fmt::Display for Origin {
 impl FromStr for Origin {
     type Err = &'static str;
 
-    /// The refusal does not repeat the text, which may be a URL with a password in it.
+    /// The refusal does not repeat the text, which may be a URL with a password.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, authority) = text.split_once("://").ok_or(FORM)?;
         let standard_port = match scheme {
@@ -49,7 +49,7 @@ impl FromStr for Origin {
     }
 }
 
-/// A name or an IPv4 address. Of IPv6 addresses a Content-Security-Policy knows nothing.
+/// A name or an IPv4 address. A Content-Security-Policy cannot name IPv6 addresses.
 fn is_host(host: &str) -> bool {
     let is_label = |label: &str| {
         let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

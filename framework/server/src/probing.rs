@@ -1,4 +1,4 @@
-//! From an answer to the form to an open source, and to what its probe says.
+//! Opening a source from a config, and probing it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
@@ -20,13 +20,13 @@ use crate::{
     problem::Problem,
 };
 
-/// Finds the connector; the refusal names those that there are.
+/// Finds a connector; the refusal names the existing ones.
 pub(crate) fn connector(app: &App, id: &str) -> Result<Arc<dyn AnyConnector>, Problem> {
     Ok(Arc::clone(app.registry.get(id)?))
 }
 
-/// A whole config, tidied, with no references but those that may be followed. Every config that is opened or saved is one
-/// of these, and what is said of it is said before anything in it is followed.
+/// A whole, tidied config whose references are all permitted. Every opened or saved config passes through this type,
+/// which checks it before any reference is followed.
 pub(crate) struct CheckedInput {
     connector: Arc<dyn AnyConnector>,
     form: FormModel,
@@ -40,8 +40,8 @@ impl Drop for CheckedInput {
 }
 
 impl CheckedInput {
-    /// What a caller entered. Unless they may name variables, files and programs of this machine, it has no references
-    /// but those that stand at the same place in what is `saved`, where somebody put them who may.
+    /// The config that a caller entered. Unless the caller may refer to variables, files and programs of this machine,
+    /// its only references are those at the same pointer of the `saved` config, where a permitted caller put them.
     pub(crate) fn entered(
         app: &App,
         caller: &Caller,
@@ -49,7 +49,7 @@ impl CheckedInput {
         mut answer: Value,
         saved: &Value,
     ) -> Result<Self, Vec<FieldError>> {
-        // First, since a reference may come out of spaces and quotes.
+        // First, since a reference may appear once spaces and quotes are removed.
         tidy(form, &mut answer);
         if !app.lets_refer(caller) {
             let named = new_references(form, &answer, saved);
@@ -64,12 +64,12 @@ impl CheckedInput {
         })
     }
 
-    /// As it would be saved.
+    /// The config as it would be saved.
     pub(crate) fn answer(&self) -> &Value {
         &self.answer
     }
 
-    /// Adds the sealed secrets of a saved connection, of which this is a changed config, except for those at `removed`.
+    /// Adds the sealed secrets of the saved connection of this changed config, except for those at `removed`.
     pub(crate) async fn keeping(
         mut self,
         app: &App,
@@ -88,19 +88,19 @@ impl CheckedInput {
         .await
     }
 
-    /// Whether it is as its form wants it. Nothing is followed, nothing is sent.
+    /// Validates the config against its form. Follows no reference and sends nothing.
     pub(crate) fn judge(&self) -> Result<(), Problem> {
         let judged = self.connector.validate(self.answer.clone());
         judged.map(drop).map_err(Problem::form)
     }
 
-    /// Follows its references, and makes it ready to be opened.
+    /// Resolves its references, so that it can be opened.
     pub(crate) async fn follow(&self, app: &App) -> Result<ResolvedInput, Problem> {
         let mut answer = self.answer.clone();
         references::resolve(&self.form, &mut answer, &app.options.env_file)
             .await
             .map_err(Problem::form)?;
-        // What a reference leads to may have a space before it, which makes no other credential.
+        // A resolved value may start with a space, which does not make another credential.
         tidy(&self.form, &mut answer);
         let id = self.connector.about().id;
         let credential = app.frequency.credential(id, &answer);
@@ -112,16 +112,16 @@ impl CheckedInput {
     }
 }
 
-/// The secrets that name a variable, a file or a program of this machine and did not before. Those of alternatives that are
+/// The secrets that newly refer to a variable, a file or a program of this machine. Secrets of alternatives that are
 /// not chosen count as well: another change may choose them.
 fn new_references(form: &FormModel, answer: &Value, saved: &Value) -> Vec<FieldError> {
     let mut seen = BTreeSet::new();
     let is_new = |field: &&Field| {
-        let given = answer.pointer(&field.pointer);
-        let is_reference = given
+        let entered = answer.pointer(&field.pointer);
+        let is_reference = entered
             .and_then(Value::as_str)
             .is_some_and(|text| references::is_reference(bare(text)));
-        is_reference && given != saved.pointer(&field.pointer)
+        is_reference && entered != saved.pointer(&field.pointer)
     };
     let secrets = form.inputs().into_iter();
     let secrets = secrets.filter(|field| field.kind == FieldKind::Secret);
@@ -132,14 +132,14 @@ fn new_references(form: &FormModel, answer: &Value, saved: &Value) -> Vec<FieldE
             pointer: field.pointer.clone(),
             code: "reference_not_allowed",
             message: format!(
-                "{} names a place on the machine of this service, which only its operator may do; enter the secret itself",
+                "{} refers to the machine of this service, which only its operator may do; enter the secret itself",
                 field.title
             ),
         })
         .collect()
 }
 
-/// A config with what its references lead to: ready to be opened.
+/// A config with its references resolved, ready to be opened.
 pub(crate) struct ResolvedInput {
     connector: Arc<dyn AnyConnector>,
     config: ValidConfig,
@@ -152,7 +152,7 @@ impl ResolvedInput {
     }
 }
 
-/// What somebody entered for a new connection, ready to be opened. No more is kept of it than that.
+/// The config entered for a new connection, ready to be opened. Nothing else of it is kept.
 pub(crate) async fn ready(
     app: &App,
     caller: &Caller,
@@ -164,7 +164,7 @@ pub(crate) async fn ready(
     permitted.map_err(Problem::form)?.follow(app).await
 }
 
-/// A saved connection, whose references its owner chose.
+/// A saved connection with its references resolved, since its owner chose them.
 pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, ResolvedInput), Problem> {
     let registry = Arc::clone(&app.registry);
     let found = name.to_owned();
@@ -189,12 +189,12 @@ pub(crate) async fn saved(app: &App, name: &str) -> Result<(Connection, Resolved
     Ok((connection, ready))
 }
 
-/// A saved connection, ready to ask.
+/// An open saved connection.
 pub(crate) struct OpenConnection {
     pub connector: Arc<dyn AnyConnector>,
     pub connection: Connection,
     pub source: Arc<dyn Source>,
-    /// Counts what this source sends.
+    /// Counts the requests of this source.
     pub meter: Arc<Meter>,
 }
 
@@ -210,46 +210,46 @@ pub(crate) async fn open_saved(app: &App, name: &str) -> Result<OpenConnection, 
     })
 }
 
-/// A probe that may begin.
+/// The permit of a probe.
 pub(crate) struct ProbePermit {
     connector: &'static str,
     source: Arc<dyn Source>,
     tester: Tester,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// On whose behalf a probe is made.
+/// The purpose of a probe.
 pub(crate) enum Tester {
-    /// A check of what is saved, which is kept with its row of the audit.
+    /// A test of a saved connection; its result is saved with a row of the audit.
     Kept,
     /// A test of a draft, or of a change of the connection with this name.
     Draft(Actor, Option<String>),
 }
 
-/// Lets a probe begin, unless too many are under way or this credential was tested too often. There is no other way to
-/// a probe.
+/// Permits a probe, unless too many are under way or this credential was tested too often. Every probe needs this
+/// permit.
 pub(crate) fn admit(
     app: &App,
     ready: &ResolvedInput,
     tester: Tester,
 ) -> Result<ProbePermit, Problem> {
     let source = ready.open(&app.context())?;
-    let Ok(place) = Arc::clone(&app.probes).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&app.probes).try_acquire_owned() else {
         let text = "too many probes are under way; try again in a moment";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).retry_after(1));
     };
-    // Last, so that only what begins is counted.
+    // Last, so that only starting probes count.
     app.frequency.begin(ready.credential, Instant::now())?;
     Ok(ProbePermit {
         connector: ready.connector.about().id,
         source,
         tester,
-        _place: place,
+        _permit: permit,
     })
 }
 
 impl ProbePermit {
-    /// Probes, counted, with a watcher of its checks.
+    /// Probes and reports each check to a watcher.
     pub(crate) async fn watched(
         self,
         app: &App,

@@ -9,51 +9,51 @@ use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Why a request was refused.
+/// The reason of a refused request.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Problem {
     /// `urn:headwater:` and the code.
     #[serde(rename = "type")]
     kind: Box<str>,
-    /// The status in words.
+    /// The reason phrase of the status.
     pub title: &'static str,
     /// The status of the answer.
     status: u16,
     /// Stable, for machines.
     pub code: &'static str,
-    /// One sentence: what is wrong and what to do.
+    /// One sentence: the problem and its remedy.
     pub detail: String,
-    /// What is wrong with which field, as JSON Pointers into the config.
+    /// The problems of single fields, with JSON Pointers into the config.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldProblem>,
-    /// What the test said, where a test has to pass.
+    /// The report of a probe that had to pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Box<ProbeReport>>,
     #[serde(skip)]
     retry_after: Option<u32>,
 }
 
-/// A refusal as it is sent.
+/// The body of a refusal.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub(crate) struct ProblemBody<'a> {
     #[serde(flatten)]
     pub problem: &'a Problem,
-    /// The id of the request, as the header X-Request-Id says it.
+    /// The id of the request, as in the header X-Request-Id.
     pub request_id: &'a str,
 }
 
-/// What is wrong with one field.
+/// The problem of one field.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct FieldProblem {
-    /// JSON Pointer of the field in the config; empty for what is no field of it.
+    /// JSON Pointer of the field in the config; empty for a problem outside the config.
     pub pointer: String,
-    /// The member of the body beside the config, `title` for example.
+    /// The member of the body outside the config, for example `title`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<Cow<'static, str>>,
     /// Stable, for machines.
     pub code: String,
-    /// A sentence for people.
+    /// The sentence for people.
     pub message: String,
 }
 
@@ -82,19 +82,19 @@ impl Problem {
         }
     }
 
-    /// The request itself cannot be read.
+    /// A request that cannot be read.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
 
-    /// A form that was refused, with every error in it.
+    /// A refused form with all its errors.
     pub(crate) fn form(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => one.message.clone(),
-            [told @ .., more] if more.code == "too_many_errors" => {
-                format!("more than {} fields need another look", told.len())
+            [listed @ .., more] if more.code == "too_many_errors" => {
+                format!("more than {} fields need attention", listed.len())
             }
-            several => format!("{} fields need another look", several.len()),
+            several => format!("{} fields need attention", several.len()),
         };
         Self {
             errors: errors.into_iter().map(FieldProblem::from).collect(),
@@ -102,7 +102,7 @@ impl Problem {
         }
     }
 
-    /// Several fields, each with its code and its sentence.
+    /// Several refused fields, each with its code and its sentence.
     pub(crate) fn fields<'a>(
         fields: impl IntoIterator<Item = (&'a str, &'static str, &'a str)>,
     ) -> Self {
@@ -114,16 +114,16 @@ impl Problem {
         Self::form(fields.into_iter().map(error).collect())
     }
 
-    /// A test that has to pass and did not.
+    /// A failed probe that had to pass.
     pub(crate) fn test_failed(failed: &Check, report: &ProbeReport) -> Self {
-        let complaint = |pointer: &String| FieldProblem {
+        let error = |pointer: &String| FieldProblem {
             pointer: pointer.clone(),
             member: None,
             code: failed.code.to_owned(),
             message: failed.message.clone(),
         };
         Self {
-            errors: failed.pointers.iter().map(complaint).collect(),
+            errors: failed.pointers.iter().map(error).collect(),
             report: Some(Box::new(report.clone())),
             ..Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -133,31 +133,31 @@ impl Problem {
         }
     }
 
-    /// One field that was refused.
+    /// One refused field.
     pub(crate) fn field(pointer: &str, code: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        let complaint = FieldProblem {
+        let error = FieldProblem {
             pointer: pointer.to_owned(),
             member: None,
             code: code.to_owned(),
             message: message.clone(),
         };
         Self {
-            errors: vec![complaint],
+            errors: vec![error],
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "form_invalid", message)
         }
     }
 
-    /// A member of the body beside the config.
+    /// A refused member of the body outside the config.
     pub(crate) fn parameter(name: &'static str, message: &str) -> Self {
         let mut problem = Self::field("", "not_usable", message);
-        for complaint in &mut problem.errors {
-            complaint.member = Some(name.into());
+        for error in &mut problem.errors {
+            error.member = Some(name.into());
         }
         problem
     }
 
-    /// Says where in the body: at a field of the config, or at another member.
+    /// Adds the position in the body: a field of the config, or another member.
     pub(crate) fn at(mut self, path: &[String], code: &str, message: impl Into<String>) -> Self {
         let (member, inside) = match path {
             [config, inside @ ..] if config == "config" && !inside.is_empty() => (None, inside),
@@ -175,7 +175,7 @@ impl Problem {
         self
     }
 
-    /// When to come back, in seconds.
+    /// Adds the time to wait before the next try, in seconds.
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
@@ -186,7 +186,7 @@ impl Problem {
     }
 }
 
-/// The store's refusals, each with the status of its own.
+/// The refusals of the store, each with its own status.
 impl Problem {
     pub(crate) fn of_store(error: Error) -> Self {
         let conflict = |code| Self::new(StatusCode::CONFLICT, code, error.to_string());
@@ -253,7 +253,7 @@ impl IntoResponse for Problem {
             let bearer = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, bearer);
         }
-        // For the console, which shows it as a page.
+        // For the console, which shows the problem as a page.
         answer.extensions_mut().insert(self);
         answer
     }

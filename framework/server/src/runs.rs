@@ -1,4 +1,4 @@
-//! Syncs of this process: under way, and for a while after their end.
+//! The syncs of this process: under way, and for a while after their end.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,30 +23,30 @@ use crate::{
 
 /// How many syncs may run at once.
 const MAX_RUNNING: u32 = 64;
-/// The code of the refusal beyond that, and of a service that stops.
+/// The code of the refusal beyond that limit, and of a stopping service.
 pub(crate) const BUSY: &str = "busy";
-/// How many ended ones are remembered with their events.
+/// How many ended syncs are kept with their events.
 const MAX_ENDED: usize = 256;
-/// How many events of a sync are kept for those who come later.
+/// How many events of a sync are kept for later watchers.
 const EVENTS_KEPT: usize = 512;
-/// Between two events of one stream's progress.
+/// The time between two progress events of a stream.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
-/// How many samples of a sync are kept. Of more, every second one goes.
+/// How many samples of a sync are kept. Beyond that, every second one is dropped.
 const MAX_SAMPLES: usize = 256;
 
-/// All syncs that this process knows.
+/// All syncs of this process.
 pub(crate) struct Runs {
     known: Mutex<SyncTable>,
-    /// Each sync has one from before it takes its connection until it has given it back.
-    places: Arc<Semaphore>,
+    /// Each sync holds a slot from before it takes its connection until after it has released it.
+    slots: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct SyncTable {
     /// By id.
     syncs: BTreeMap<String, Arc<Sync>>,
-    /// Whether all of them are to end, those to come as well.
+    /// Whether all syncs are to end, later ones included.
     is_stopping: bool,
 }
 
@@ -55,14 +55,14 @@ pub(crate) struct Sync {
     /// The connection and the number of its run.
     pub id: String,
     pub connection: String,
-    /// What people called the connection when it began.
+    /// The title of the connection at the start.
     pub title: String,
     pub connector: &'static str,
     /// The name of the destination.
     pub destination: String,
     pub started: Timestamp,
     pub by: String,
-    told: Mutex<RunLog>,
+    log: Mutex<RunLog>,
     /// The number of the last event.
     last: watch::Sender<u64>,
     stop: watch::Sender<bool>,
@@ -71,31 +71,31 @@ pub(crate) struct Sync {
 #[derive(Default)]
 struct RunLog {
     events: VecDeque<(u64, Value)>,
-    /// What is known of each stream, as its events said it.
+    /// The members of the events of each stream, merged.
     streams: BTreeMap<String, Value>,
     samples: Vec<Sample>,
     receipt: Option<Value>,
 }
 
-/// What was known of a sync at one moment.
+/// The progress of a sync at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     /// Seconds since it began.
     pub second: f64,
-    /// Records of all streams until then.
+    /// Records of all streams so far.
     pub records: u64,
-    /// Seconds that its requests had waited for the service's limit.
+    /// Seconds that its requests have waited for the service's limit.
     pub wait_seconds: f64,
 }
 
-/// What a sync is to do.
+/// The order for a sync.
 pub(crate) struct Order {
     pub connection: String,
     pub streams: Vec<String>,
     pub destination: String,
     /// Whether personal data is replaced before it is written.
     pub redact: bool,
-    /// Whether the account is said to be the one that was read before.
+    /// Whether the caller confirms that the account is the one read before.
     pub same_account: bool,
     pub actor: Actor,
 }
@@ -104,7 +104,7 @@ impl Default for Runs {
     fn default() -> Self {
         Self {
             known: Mutex::default(),
-            places: Arc::new(Semaphore::new(MAX_RUNNING as usize)),
+            slots: Arc::new(Semaphore::new(MAX_RUNNING as usize)),
         }
     }
 }
@@ -118,15 +118,15 @@ impl Runs {
         self.known().syncs.get(id).cloned()
     }
 
-    /// Keeps a place for a sync that is to begin.
-    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    /// Reserves a slot for a new sync.
+    fn acquire_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let busy = |text: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, BUSY, text);
         if self.known().is_stopping {
-            let text = "the service is being stopped; try again when it runs again";
+            let text = "the service is stopping; try again when it runs again";
             return Err(busy(text.to_owned()).retry_after(60));
         }
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| {
+        let slot = Arc::clone(&self.slots).try_acquire_owned();
+        slot.map_err(|_| {
             let text = format!("{MAX_RUNNING} syncs are under way; wait until one has ended");
             busy(text).retry_after(60)
         })
@@ -134,7 +134,7 @@ impl Runs {
 
     fn begin(&self, sync: Arc<Sync>) {
         let mut known = self.known();
-        // It was being started while all others were told.
+        // It was starting while the others were stopped.
         if known.is_stopping {
             sync.stop();
         }
@@ -149,13 +149,13 @@ impl Runs {
         syncs.insert(sync.id.clone(), sync);
     }
 
-    /// How many more may run.
-    pub(crate) fn places(&self) -> usize {
-        self.places.available_permits()
+    /// The number of free slots.
+    pub(crate) fn free_slots(&self) -> usize {
+        self.slots.available_permits()
     }
 
-    /// Stops all, those that are being started as well, and waits, not longer than this, until they have kept what they
-    /// have. None begins after that.
+    /// Stops all syncs, starting ones included, and waits at most this long until they have saved their records. No
+    /// sync begins after that.
     pub(crate) async fn stop_all(&self, longest: Duration) {
         {
             let mut known = self.known();
@@ -164,13 +164,13 @@ impl Runs {
                 sync.stop();
             }
         }
-        let all_places = self.places.acquire_many(MAX_RUNNING);
-        let _ = tokio::time::timeout(longest, all_places).await;
+        let all_slots = self.slots.acquire_many(MAX_RUNNING);
+        let _ = tokio::time::timeout(longest, all_slots).await;
     }
 }
 
 impl RunLog {
-    /// The last that an event said of each field of its stream, and how the whole grows.
+    /// Merges an event into the state of its stream, and adds a sample of the whole.
     fn remember(&mut self, event: &Value, second: f64) {
         if event["event"] == "done" {
             let receipt = &event["receipt"];
@@ -210,23 +210,23 @@ impl RunLog {
 }
 
 impl Sync {
-    fn told(&self) -> MutexGuard<'_, RunLog> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn log(&self) -> MutexGuard<'_, RunLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it said of itself at its end.
+    /// Its receipt, once it has ended.
     pub(crate) fn receipt(&self) -> Option<Value> {
-        self.told().receipt.clone()
+        self.log().receipt.clone()
     }
 
-    /// Its streams as far as they have begun, each with what its events said last.
+    /// The streams that have begun, each with the last values of its events.
     pub(crate) fn streams(&self) -> Vec<Value> {
-        self.told().streams.values().cloned().collect()
+        self.log().streams.values().cloned().collect()
     }
 
-    /// How its records and waits grew.
+    /// The growth of its records and waits.
     pub(crate) fn samples(&self) -> Vec<Sample> {
-        self.told().samples.clone()
+        self.log().samples.clone()
     }
 
     /// Seconds since it began.
@@ -235,16 +235,16 @@ impl Sync {
         milliseconds as f64 / 1000.0
     }
 
-    /// Asks it to keep what it has and to end.
+    /// Makes it save its records and end.
     pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    fn tell(&self, event: Value) {
+    fn record(&self, event: Value) {
         self.remember(event, None);
     }
 
-    /// Its last event and its receipt are there at once: whoever sees one of them finds the other.
+    /// Sets the last event and the receipt at once, so that a reader of one finds the other.
     fn end(&self, receipt: Value) {
         let done = json!({ "event": "done", "receipt": receipt });
         self.remember(done, Some(receipt));
@@ -253,44 +253,44 @@ impl Sync {
     fn remember(&self, event: Value, receipt: Option<Value>) {
         self.last.send_modify(|last| {
             *last += 1;
-            let mut told = self.told();
-            told.remember(&event, self.seconds());
-            told.events.push_back((*last, event));
-            if told.events.len() > EVENTS_KEPT {
-                told.events.pop_front();
+            let mut log = self.log();
+            log.remember(&event, self.seconds());
+            log.events.push_back((*last, event));
+            if log.events.len() > EVENTS_KEPT {
+                log.events.pop_front();
             }
             if receipt.is_some() {
-                told.receipt = receipt;
+                log.receipt = receipt;
             }
         });
     }
 
-    /// The events after one, as far as they are kept.
+    /// The kept events after a number.
     pub(crate) fn events_after(&self, last: u64) -> Vec<(u64, Value)> {
-        let told = self.told();
-        let later = told.events.iter().filter(|(number, _)| *number > last);
+        let log = self.log();
+        let later = log.events.iter().filter(|(number, _)| *number > last);
         later.cloned().collect()
     }
 
-    /// Tells when there are more events.
+    /// Changes whenever there are more events.
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.last.subscribe()
     }
 }
 
-/// A sync with all that it needs, before it takes its connection.
+/// A sync ready to begin, before it takes its connection.
 struct PreparedSync {
     order: Order,
     destination: Destination,
     opened: OpenConnection,
     state_path: Option<PathBuf>,
     state: State,
-    place: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 }
 
-/// Starts a sync and returns as soon as it holds its connection.
+/// Starts a sync and returns once it holds its connection.
 pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Problem> {
-    let place = app.runs.place()?;
+    let slot = app.runs.acquire_slot()?;
     let Some(template) = app.options.destinations.get(&order.destination) else {
         let known: Vec<&str> = app
             .options
@@ -299,7 +299,7 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
             .map(String::as_str)
             .collect();
         let text = format!(
-            "there is no destination {:?}; there are {}",
+            "unknown destination {:?}; choose {}",
             order.destination,
             known.join(", ")
         );
@@ -332,14 +332,14 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
         opened,
         state_path,
         state,
-        place,
+        slot,
     };
-    // On its own: whoever asked for it may be gone before the connection is taken, and it has to be given back.
+    // On a task of its own: the client may leave before the connection is taken, and it still has to be released.
     let begun = tokio::spawn(begin(Arc::clone(app), ready));
     begun.await.map_err(|_| broken())?
 }
 
-/// Takes the connection and lets the sync run.
+/// Takes the connection and runs the sync.
 async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem> {
     let PreparedSync { order, opened, .. } = ready;
     let (begun, sink) = take(&app, &order.connection, ready.destination).await?;
@@ -352,7 +352,7 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
         destination: order.destination,
         started: Timestamp::now(),
         by: order.actor.who.clone(),
-        told: Mutex::default(),
+        log: Mutex::default(),
         last: watch::Sender::new(0),
         stop: stop.clone(),
     });
@@ -364,7 +364,7 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
         .store(move |store| store.note(&actor, "sync started", Some(&name), "started"))
         .await;
     if let Err(error) = noted {
-        // What the audit cannot tell is not done, and gives its connection back.
+        // A sync that the audit cannot record does not run, and releases its connection.
         let (receipt, actor) = (refused(&error), order.actor);
         let ended = tokio::task::spawn_blocking(move || begun.end(&receipt, None, &actor));
         let _ = ended.await;
@@ -372,7 +372,7 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
     }
     app.runs.begin(Arc::clone(&sync));
     app.metrics.running.inc();
-    let told = Arc::clone(&sync);
+    let syncing = Arc::clone(&sync);
     let options = RunOptions {
         state_path: ready.state_path,
         redaction: order.redact.then(Redaction::default),
@@ -391,7 +391,7 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
                     return;
                 }
             }
-            told.tell(event.to_json(&meter));
+            syncing.record(event.to_json(&meter));
         };
         let ended = run(
             &*opened.source,
@@ -409,8 +409,9 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
             }
             Err(error) => (refused(&error), 0),
         };
-        let kept = receipt.clone();
-        let ended = tokio::task::spawn_blocking(move || begun.end(&kept, None, &order.actor)).await;
+        let saved = receipt.clone();
+        let ended =
+            tokio::task::spawn_blocking(move || begun.end(&saved, None, &order.actor)).await;
         let receipt = match ended {
             Ok(Err(error)) => refused(&error),
             _ => receipt,
@@ -422,10 +423,10 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
             Some("stopped") => "stopped",
             _ => "failed",
         };
-        app.metrics.sync(told.connector, outcome, records);
+        app.metrics.sync(syncing.connector, outcome, records);
         app.metrics.running.dec();
-        told.end(receipt);
-        drop(ready.place);
+        syncing.end(receipt);
+        drop(ready.slot);
     });
     Ok(sync)
 }
@@ -435,11 +436,11 @@ fn refused(error: &Error) -> Value {
 }
 
 fn broken() -> Problem {
-    let text = "the sync broke down before it began";
+    let text = "the sync failed unexpectedly before it began";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
 }
 
-/// Opens the sink and takes the connection; both block.
+/// Opens the sink and takes the connection; both calls block.
 async fn take(
     app: &App,
     connection: &str,
@@ -472,7 +473,7 @@ mod tests {
             destination: "default".to_owned(),
             started: Timestamp::now(),
             by: "local".to_owned(),
-            told: Mutex::default(),
+            log: Mutex::default(),
             last: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         })
@@ -506,21 +507,23 @@ mod tests {
     #[test]
     fn a_sync_that_is_being_started_has_its_place() {
         let runs = Runs::default();
-        let places: Vec<_> = (0..MAX_RUNNING).map(|_| runs.place().unwrap()).collect();
-        assert_eq!(runs.places(), 0);
-        let refused = runs.place().unwrap_err();
+        let slots: Vec<_> = (0..MAX_RUNNING)
+            .map(|_| runs.acquire_slot().unwrap())
+            .collect();
+        assert_eq!(runs.free_slots(), 0);
+        let refused = runs.acquire_slot().unwrap_err();
         assert_eq!((refused.status().as_u16(), refused.code), (503, BUSY));
-        drop(places);
-        assert!(runs.place().is_ok());
+        drop(slots);
+        assert!(runs.acquire_slot().is_ok());
     }
 
     #[tokio::test]
     async fn a_stop_waits_for_a_sync_that_was_being_started_and_stops_it() {
         let runs = Arc::new(Runs::default());
         let (running, starting) = (sync("calls.1"), sync("calls.2"));
-        let held = runs.place().unwrap();
+        let held = runs.acquire_slot().unwrap();
         runs.begin(Arc::clone(&running));
-        let place = runs.place().unwrap();
+        let slot = runs.acquire_slot().unwrap();
         let all = Arc::clone(&runs);
         let stop = tokio::spawn(async move { all.stop_all(Duration::from_secs(60)).await });
         running
@@ -529,13 +532,13 @@ mod tests {
             .wait_for(|stop| *stop)
             .await
             .unwrap();
-        assert_eq!(runs.place().unwrap_err().code, BUSY);
+        assert_eq!(runs.acquire_slot().unwrap_err().code, BUSY);
         drop(held);
         runs.begin(Arc::clone(&starting));
         assert!(is_stopped(&starting));
         tokio::task::yield_now().await;
         assert!(!stop.is_finished());
-        drop(place);
+        drop(slot);
         stop.await.unwrap();
     }
 }

@@ -1,7 +1,7 @@
-//! What the service does by itself: it starts the runs that are due, and removes for good what was deleted a day ago.
+//! The background work of the service: it starts due runs, and removes connections for good a day after their deletion.
 //!
-//! Several services may keep the schedules of one store: whoever claims a run that is due starts it. It is claimed before
-//! it is started, so a service that is killed in between leaves a run out and makes none twice.
+//! Several services may serve the schedules of one store: the service that claims a due run starts it. The claim comes
+//! before the start, so a service that is killed in between skips a run and repeats none.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,17 +20,17 @@ use crate::{
     times::Times,
 };
 
-/// Between two looks at what is due.
+/// The time between two queries for due runs.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Between two removals of what was deleted.
+/// The time between two removals of deleted connections.
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
-/// How long a stop waits for runs that are being started.
+/// How long a stop waits for starting runs.
 const LONGEST_STOP: Duration = Duration::from_secs(8);
 
 /// A run that this service has claimed.
 struct ClaimedRun {
     scheduled: ScheduledRun,
-    /// When the one after it is due.
+    /// The due time of the next run.
     next: Timestamp,
 }
 
@@ -51,16 +51,16 @@ pub(crate) async fn keep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let _ = timeout(LONGEST_STOP, started).await;
 }
 
-/// Starts what is due, as far as there are places for it; the rest stays due.
+/// Starts due runs while there are free slots; the others stay due.
 async fn start_due(app: &Arc<App>, starting: &mut JoinSet<()>) {
     while starting.try_join_next().is_some() {}
-    let places = app.runs.places();
-    if places == 0 {
+    let free = app.runs.free_slots();
+    if free == 0 {
         return;
     }
-    // While the store is out of reach, what is due stays due.
+    // While the store is out of reach, due runs stay due.
     let claimed = app.store(move |store| {
-        let due = store.due(places)?;
+        let due = store.due(free)?;
         Ok::<_, Error>(claim(store, due))
     });
     for claimed in claimed.await.unwrap_or_default() {
@@ -68,23 +68,23 @@ async fn start_due(app: &Arc<App>, starting: &mut JoinSet<()>) {
     }
 }
 
-/// Takes those of the runs that nobody else has taken.
+/// Claims the runs that no other service has claimed.
 fn claim(store: &mut Store, due: Vec<ScheduledRun>) -> Vec<ClaimedRun> {
     let mut claimed = Vec::new();
     for scheduled in due {
-        // The store says what is due, by a clock that may be ahead of this one.
+        // The store decides about due runs by a clock that may be ahead of this one.
         let now = Timestamp::now().max(scheduled.due);
         let times = Times::of(&scheduled.schedule.when, now).ok();
         let next = times.and_then(|times| times.after(&scheduled.connection, scheduled.due, now));
         let is_ours = match next {
             Some(next) => store.claim(&scheduled, next),
-            // What another build wrote into the store.
-            None => store.set_aside(&scheduled).map(|()| false),
+            // Another build wrote this schedule.
+            None => store.postpone(&scheduled).map(|()| false),
         };
         match (is_ours, next) {
             (Ok(true), Some(next)) => claimed.push(ClaimedRun { scheduled, next }),
             (Ok(_), _) => {}
-            // What is claimed already is started all the same.
+            // Runs that are claimed already start all the same.
             (Err(_), _) => break,
         }
     }
@@ -113,26 +113,26 @@ async fn start(app: Arc<App>, claimed: ClaimedRun) {
     let Err(problem) = runs::start(&app, order).await else {
         return;
     };
-    let told = app.store(move |store| {
+    let noted = app.store(move |store| {
         if problem.code != runs::BUSY {
-            // Still running, as a rule. The next one is due at its time.
+            // Usually still running. The next run is due at its time.
             return note(store, &scheduled, problem.code);
         }
-        // Somebody else's run took the last place, or the service stops. It is due as before.
+        // Another run took the last slot, or the service is stopping. The run stays due.
         let taken = ScheduledRun {
             due: next,
             ..scheduled.clone()
         };
         store.claim(&taken, scheduled.due).map(drop)
     });
-    // Where the store does not answer there is nobody to tell.
-    let _: Result<()> = told.await;
+    // If the store does not answer, there is no way to report it.
+    let _: Result<()> = noted.await;
 }
 
 async fn purge(app: &App) {
     let before = Timestamp::now() - Store::RESTORE;
     let purged = app.store(move |store| store.purge_deleted(before, &service()));
-    // What could not be removed now is tried again with the rest.
+    // The next round tries again.
     let _: Result<usize> = purged.await;
 }
 

@@ -1,4 +1,5 @@
-//! Browsers that signed in with a token: a random cookie stands for it until the token, the service or the day is over.
+//! Browsers that signed in with a token: a random cookie represents it until the token ends, the service stops or 12
+//! hours are over.
 
 use std::{
     collections::HashMap,
@@ -14,18 +15,18 @@ use sha2::{Digest, Sha256};
 /// How long a session lasts.
 const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 const COOKIE: &str = "headwater_session";
-/// Over TLS, where a browser keeps the cookie to exactly this host.
+/// The cookie over TLS, which browsers send to exactly this host.
 const SECURE_COOKIE: &str = "__Host-headwater_session";
 
-/// Sessions by the hash of their cookie: what is in memory opens nothing.
+/// Sessions by the hash of their cookie: the memory holds nothing that opens one.
 pub(crate) struct Sessions {
-    /// Whether the service speaks TLS itself: a cookie without the prefix may then come from a neighbouring host.
+    /// Whether the service serves TLS itself: a cookie without the prefix may then come from a neighbouring host.
     is_secure: bool,
     open: Mutex<HashMap<[u8; 32], Session>>,
 }
 
 struct Session {
-    /// Who it stands for is asked anew each time.
+    /// Each request looks its caller up again.
     token: TokenHash,
     began: Instant,
 }
@@ -42,7 +43,8 @@ impl Sessions {
     pub(crate) fn begin(&self, token: TokenHash) -> Result<String> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| {
-            Error::new(Kind::Unexpected, "the system gives no random numbers").caused_by(error)
+            Error::new(Kind::Unexpected, "the system cannot provide random numbers")
+                .caused_by(error)
         })?;
         let value: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut open = self.open();
@@ -63,8 +65,8 @@ impl Sessions {
         is_named.then(|| self.header("", "; Max-Age=0"))
     }
 
-    /// Returns the token of the session that a request names. A request that names two names none: one of them was put
-    /// there by another.
+    /// Returns the token of the session that a request names. A request with two sessions has none: another host has
+    /// set one of them.
     pub(crate) fn token(&self, headers: &HeaderMap) -> Option<TokenHash> {
         let mut cookies = self.cookies(headers);
         let (Some(value), None) = (cookies.next(), cookies.next()) else {
@@ -83,7 +85,7 @@ impl Sessions {
         format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{more}{secure}")
     }
 
-    /// The cookies that may name a session, in the clear or over TLS, never both.
+    /// The cookies that may name a session, of plain HTTP or of TLS, never both.
     fn cookies<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
         let name = match self.is_secure {
             true => SECURE_COOKIE,
@@ -148,7 +150,7 @@ mod tests {
             ] {
                 assert!(!is_known(refused), "{refused:?}");
             }
-            // A log-out ends all that were sent, and no other.
+            // A log-out ends all sessions of the request, and no other.
             let third = begin();
             let sent = format!("{own}={planted}; {own}={mine}; {other}={third}");
             let forgets = sessions.end(&request(&[&sent])).unwrap();

@@ -1,7 +1,7 @@
-//! The connections that are open: which of them makes room when there is none.
+//! Slots for open connections, and the choice of the one that makes room when none is free.
 //!
-//! A connection that waits for a request costs its client nothing. When all places are taken, the silent one makes room
-//! that has waited longest, of the address that has most of them: a client that opens many connections loses its own.
+//! A connection that waits for a request costs its client nothing. When all slots are taken, the address with most
+//! silent connections loses the one that has waited longest: a client that opens many connections loses its own.
 
 use std::{
     collections::HashMap,
@@ -15,10 +15,10 @@ use std::{
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-/// A connection is silent from then on: its request may be on its way before.
+/// A connection counts as silent after this time: earlier, its request may be on its way.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// The places for connections.
+/// The slots for connections.
 #[derive(Clone)]
 pub(crate) struct ConnectionSlots {
     free: Arc<Semaphore>,
@@ -36,32 +36,32 @@ struct Connection {
     activity: Arc<Activity>,
 }
 
-/// What a connection does.
+/// The activity of a connection.
 pub(crate) struct Activity {
-    /// Requests that are not answered yet.
+    /// Requests without an answer so far.
     requests: AtomicUsize,
-    /// When the last answer was given, or the connection was opened.
+    /// The time of the last answer, or of the opening of the connection.
     silent_since: Mutex<Instant>,
     make_room: Notify,
 }
 
-/// A place that is taken, until this is dropped.
+/// A taken slot, until this is dropped.
 pub(crate) struct ConnectionSlot {
     number: u64,
-    places: ConnectionSlots,
+    slots: ConnectionSlots,
     _permit: OwnedSemaphorePermit,
     pub activity: Arc<Activity>,
 }
 
 impl ConnectionSlots {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
-            free: Arc::new(Semaphore::new(most)),
+            free: Arc::new(Semaphore::new(limit)),
             taken: Arc::default(),
         }
     }
 
-    /// Takes a place. Where none is free, a silent connection is asked to make room for the next one.
+    /// Takes a slot. If none is free, a silent connection has to make room for the next one.
     pub(crate) fn take(&self, client: IpAddr) -> Option<ConnectionSlot> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
@@ -86,18 +86,18 @@ impl ConnectionSlots {
         drop(taken);
         Some(ConnectionSlot {
             number,
-            places: self.clone(),
+            slots: self.clone(),
             _permit: permit,
             activity,
         })
     }
 
-    /// Takes a place as soon as a silent connection has made room for it; none where all are busy.
+    /// Takes a slot as soon as a silent connection has made room; `None` if all are busy.
     pub(crate) async fn take_soon(&self, client: IpAddr) -> Option<ConnectionSlot> {
         const TRIES: u32 = 20;
         for _ in 0..TRIES {
-            if let Some(place) = self.take(client) {
-                return Some(place);
+            if let Some(slot) = self.take(client) {
+                return Some(slot);
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -129,11 +129,11 @@ impl ConnectionSlots {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.places.taken().connections.remove(&self.number);
+        self.slots.taken().connections.remove(&self.number);
     }
 }
 
-/// A request, until its answer has gone out.
+/// A request, until its answer has been sent.
 pub(crate) struct Busy(Arc<Activity>);
 
 impl Drop for Busy {
@@ -144,13 +144,13 @@ impl Drop for Busy {
 }
 
 impl Activity {
-    /// Counts a request that has come.
+    /// Counts a new request.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.requests.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
-    /// Waits until the connection, silent still, is to make room.
+    /// Waits until the connection, if still silent, has to make room.
     pub(crate) async fn is_to_end(&self) {
         loop {
             self.make_room.notified().await;
@@ -180,24 +180,24 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_silent_one_of_who_has_most_makes_room() {
         let [flood, other] = ["203.0.113.1", "203.0.113.2"].map(|ip| ip.parse().unwrap());
-        let places = ConnectionSlots::new(4);
-        let lone = places.take(other).unwrap();
-        let busy = places.take(flood).unwrap();
+        let slots = ConnectionSlots::new(4);
+        let lone = slots.take(other).unwrap();
+        let busy = slots.take(flood).unwrap();
         let request = busy.activity.begin();
-        let silent: Vec<ConnectionSlot> = (0..2).map(|_| places.take(flood).unwrap()).collect();
-        for place in [&lone, &busy].into_iter().chain(&silent) {
-            *place.activity.since() -= SILENT;
+        let silent: Vec<ConnectionSlot> = (0..2).map(|_| slots.take(flood).unwrap()).collect();
+        for slot in [&lone, &busy].into_iter().chain(&silent) {
+            *slot.activity.since() -= SILENT;
         }
         *silent[1].activity.since() -= SILENT;
-        assert!(places.take(other).is_none());
+        assert!(slots.take(other).is_none());
         silent[1].activity.is_to_end().await;
         drop(silent);
-        let taken: Vec<ConnectionSlot> = (0..2).map(|_| places.take(other).unwrap()).collect();
-        // Those that came just now may have a request on its way.
-        assert!(places.take(flood).is_none());
+        let taken: Vec<ConnectionSlot> = (0..2).map(|_| slots.take(other).unwrap()).collect();
+        // New connections may have a request on its way.
+        assert!(slots.take(flood).is_none());
         lone.activity.is_to_end().await;
         drop(request);
         drop(taken);
-        assert!(places.take(flood).is_some());
+        assert!(slots.take(flood).is_some());
     }
 }

@@ -1,7 +1,7 @@
-//! When a schedule is due. Nothing here looks at a clock: the time of day is given.
+//! The due times of schedules. Nothing here reads a clock: callers pass the time.
 //!
-//! So that many connections of one schedule do not start together, each is due a little later than the schedule says:
-//! by a share of its own, which its name decides and which is the same in every process.
+//! Each connection is due a little later than its schedule, so that many connections with one schedule do not start
+//! together. The delay depends on the name of the connection and is the same in every process.
 
 use croner::{
     Cron,
@@ -21,26 +21,26 @@ const LONGEST_EXPRESSION: usize = 200;
 const JITTER_SHARE: i64 = 10;
 const MAX_JITTER: i64 = 5 * 60 * 1000;
 
-/// The times of a schedule that can be kept.
+/// The times of a valid schedule.
 #[derive(Debug)]
 pub(crate) enum Times {
-    /// Every so many seconds.
+    /// At an interval in seconds.
     Every(u32),
     /// At the times of an expression in a time zone.
     Cron(Box<Cron>, TimeZone),
 }
 
-/// Why a schedule cannot be kept.
+/// The reason why a schedule is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ScheduleError {
-    /// The member of the API's body that is wrong.
+    /// The invalid member of the body.
     pub member: &'static str,
     /// The sentence.
     pub message: String,
 }
 
 impl Times {
-    /// Reads what the store holds, or what somebody asks for.
+    /// Parses the times of a schedule from the store or from a request.
     pub(crate) fn of(when: &When, now: Timestamp) -> Result<Self, ScheduleError> {
         match when {
             When::Every(seconds) if (SHORTEST..=LONGEST).contains(seconds) => {
@@ -49,26 +49,26 @@ impl Times {
             When::Every(_) => Err(ScheduleError {
                 member: "every_seconds",
                 message: format!(
-                    "an interval has from {SHORTEST} to {LONGEST} seconds; 3600 is every hour"
+                    "an interval is {SHORTEST} to {LONGEST} seconds; for example, 3600 is every hour"
                 ),
             }),
             When::Cron { expression, zone } => {
                 let zone = TimeZone::get(zone).map_err(|_| ScheduleError {
                     member: "time_zone",
-                    message:
-                        "there is no such time zone; give one by name, as Europe/Berlin or UTC"
-                            .to_owned(),
+                    message: "unknown time zone; use a name such as Europe/Berlin or UTC"
+                        .to_owned(),
                 })?;
                 let cron = parse(expression).ok_or_else(|| ScheduleError {
                     member: "cron",
-                    message: "this is no cron expression; it has the five fields minute, hour, day of the month, month \
-                              and day of the week, as 30 6 * * 1-5 for half past six on working days"
+                    message: "not a valid cron expression; write minute, hour, day of the month, month and day of the \
+                              week, for example 30 6 * * 1-5 (6:30 on weekdays)"
                         .to_owned(),
                 })?;
                 let is_ever = cron.find_next_occurrence(&now.to_zoned(zone.clone()), false);
                 is_ever.map_err(|_| ScheduleError {
                     member: "cron",
-                    message: "no day is ever as this cron expression says; 0 6 1 * * is six o'clock on the first of each month"
+                    message: "this cron expression never matches a date; for example, 0 6 1 * * is 6:00 on the first \
+                              of each month"
                         .to_owned(),
                 })?;
                 Ok(Self::Cron(Box::new(cron), zone))
@@ -76,7 +76,7 @@ impl Times {
         }
     }
 
-    /// When a connection is due first.
+    /// The first due time of a connection.
     pub(crate) fn first(&self, connection: &str, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Every(seconds) => {
@@ -87,8 +87,7 @@ impl Times {
         }
     }
 
-    /// The next time after now that a connection is due which was, or is, due at another time. What was missed in between
-    /// is left out.
+    /// The next due time after now of a connection with the previous due time. Skips missed times in between.
     pub(crate) fn after(
         &self,
         connection: &str,
@@ -103,7 +102,7 @@ impl Times {
                 later(due, (passed + 1) * interval)
             }
             Self::Cron(cron, zone) => {
-                // A time that has passed may be due yet.
+                // A time that has passed may still be due.
                 let before = now.checked_sub(SignedDuration::from_millis(MAX_JITTER));
                 let before = before.ok()?.to_zoned(zone.clone());
                 let next = |after: &Zoned| cron.find_next_occurrence(after, false).ok();
@@ -123,7 +122,7 @@ impl Times {
     }
 }
 
-/// Five fields, or a word such as `@daily`.
+/// Parses five fields, or a word such as `@daily`.
 fn parse(expression: &str) -> Option<Cron> {
     if expression.len() > LONGEST_EXPRESSION {
         return None;
@@ -144,12 +143,12 @@ fn later(time: Timestamp, milliseconds: i64) -> Option<Timestamp> {
     later.ok()
 }
 
-/// How much later than its schedule says a connection is due, in milliseconds.
+/// The delay of a connection after its schedule, in milliseconds.
 fn jitter(connection: &str, interval: i64) -> i64 {
-    let most = (interval / JITTER_SHARE).min(MAX_JITTER);
+    let longest = (interval / JITTER_SHARE).min(MAX_JITTER);
     let [one, two, three, four, ..] = <[u8; 32]>::from(Sha256::digest(connection));
     let share = u32::from_be_bytes([one, two, three, four]);
-    (most * i64::from(share)) >> u32::BITS
+    (longest * i64::from(share)) >> u32::BITS
 }
 
 #[cfg(test)]
@@ -168,13 +167,13 @@ mod tests {
         Times::of(&when, time("2026-01-01T00:00:00Z")).unwrap()
     }
 
-    /// The times of an expression without what a connection adds, the first ones after a time.
-    fn times(expression: &str, zone: &str, from: &str, most: usize) -> Vec<String> {
+    /// The first times of an expression after a time, without the delay of a connection.
+    fn times(expression: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
         let Times::Cron(cron, zone) = cron(expression, zone) else {
             panic!("this is an expression");
         };
         let from = time(from).to_zoned(zone);
-        let all = cron.iter_after(from).take(most);
+        let all = cron.iter_after(from).take(count);
         all.map(|time| time.timestamp().to_string()).collect()
     }
 
@@ -240,13 +239,13 @@ mod tests {
     fn an_interval_keeps_its_beat_and_makes_up_for_nothing() {
         let times = Times::Every(600);
         let due = time("2026-06-01T10:00:00Z");
-        // Started a little late, the next one is not later for it.
+        // A late start does not delay the next run.
         let next = times.after("calls", due, time("2026-06-01T10:00:07Z"));
         assert_eq!(next, Some(time("2026-06-01T10:10:00Z")));
-        // After a day of rest there is one next one, on the beat.
+        // After a day without runs there is one next run, at the regular time.
         let next = times.after("calls", due, time("2026-06-02T10:03:00Z"));
         assert_eq!(next, Some(time("2026-06-02T10:10:00Z")));
-        // One that is not due yet stays.
+        // A run that is not due yet keeps its time.
         let next = times.after("calls", due, time("2026-06-01T09:59:59Z"));
         assert_eq!(next, Some(due));
     }
@@ -284,7 +283,7 @@ mod tests {
             let times = cron(&expression, zone);
             let due = times.after(&name, now, now).unwrap();
             assert!(due > now, "{shown}: {due}");
-            // Late by less than the most, and by less than a tenth of the way to what follows.
+            // The delay is less than the limit, and less than a tenth of the time to the next run.
             let Times::Cron(cron, zone) = &times else {
                 panic!("this is an expression");
             };
@@ -299,7 +298,7 @@ mod tests {
                 late * JITTER_SHARE <= interval,
                 "{shown}: {late} of {interval}"
             );
-            // Asked a moment before it is due, the answer is the same; nothing lies between.
+            // A moment before the due time the answer is the same; no time lies between.
             let moment = SignedDuration::from_millis(1);
             let again = times.after(&name, now, due - moment);
             assert_eq!(again, Some(due), "{shown}");
@@ -318,9 +317,9 @@ mod tests {
             let mut all: Vec<i64> = (0..1000).map(|n| due(n).as_millisecond()).collect();
             all.sort_unstable();
             assert!(all[999] - all[0] < latest);
-            // Nowhere are there many in a hundredth of the time.
-            let most = all.windows(40).map(|some| some[39] - some[0]).min();
-            assert!(most.unwrap() > latest / 100, "{times:?}");
+            // No hundredth of the time has many of them.
+            let shortest = all.windows(40).map(|some| some[39] - some[0]).min();
+            assert!(shortest.unwrap() > latest / 100, "{times:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! A connection whose client has to take what it is sent: one that stops to read is not waited for.
+//! A connection that fails if its client stops reading.
 
 use std::{
     io::{self, IoSlice},
@@ -12,10 +12,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// How long nothing of an answer may go out.
+/// How long an answer may make no progress.
 const LONGEST_STALL: Duration = Duration::from_secs(30);
 
-/// A stream on which a write that waits for too long is an error.
+/// A stream on which a write fails after waiting too long.
 pub(crate) struct WriteTimeout<S> {
     stream: S,
     /// Runs while a write waits. Most never do.

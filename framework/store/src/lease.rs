@@ -282,9 +282,9 @@ mod tests {
         let (lease, stopped) = begin(store, Duration::from_secs(3));
         let raised = "UPDATE headwater_connections SET epoch = epoch + 1 WHERE name = 'a'";
         other.database.execute(raised, &[]).unwrap();
-        let calls = line.asked.load(Ordering::SeqCst);
+        let calls = line.calls.load(Ordering::SeqCst);
         wait_until(|| stopped.load(Ordering::SeqCst));
-        assert_eq!(line.calls.load(Ordering::SeqCst), asked + 1);
+        assert_eq!(line.calls.load(Ordering::SeqCst), calls + 1);
         let refused = lease
             .end(&json!({}), Some("sqlite:elsewhere.db"), &Actor::local())
             .unwrap_err();

@@ -394,7 +394,7 @@ async fn what_is_in_use_is_deleted_by_those_who_type_its_name() {
     browser.inspect("in-use").await;
     browser.fill("Type calls to delete it", "cals").await;
     browser.click("Delete this connection").await;
-    browser.sees("type calls to delete it: it is in use").await;
+    browser.sees("type calls to confirm").await;
     browser.inspect("not-confirmed").await;
     browser.fill("Type calls to delete it", "calls").await;
     browser.click("Delete this connection").await;

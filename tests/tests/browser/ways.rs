@@ -124,7 +124,7 @@ async fn main_flows(browser: &Browser, service: &Service, way: &str) {
     browser.sees("1 sync uses it and will stop working.").await;
     browser.fill("Type calls to delete it", "cals").await;
     browser.click("Delete this connection").await;
-    browser.sees("type calls to delete it: it is in use").await;
+    browser.sees("type calls to confirm").await;
     shot("in-use").await;
     browser.fill("Type calls to delete it", "calls").await;
     browser.click("Delete this connection").await;

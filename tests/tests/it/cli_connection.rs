@@ -468,7 +468,7 @@ fn bad_calls_are_refused_before_anything_is_made() {
         (
             &["list", "--store", "mysql://127.0.0.1/db"],
             2,
-            "a store is a file, or a database at postgres://",
+            "a store is a file, or a database postgres://",
         ),
         (
             &["list", "--store", "postgres://127.0.0.1:1/db"],

@@ -88,7 +88,7 @@ fn bad_calls_are_refused_and_make_no_token() {
     home.refused(
         &["add", "ci", "--scope", "read"],
         2,
-        "there is a token ci already",
+        "the token ci exists already",
     );
     home.refused(
         &["add", "two words", "--scope", "read"],

@@ -1,4 +1,4 @@
-//! Connectors: what they are, their forms, and what they say of an answer that is not saved.
+//! Connectors: their descriptions, their forms, and the validation and probing of unsaved configs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -43,7 +43,7 @@ pub(super) fn operations() -> Vec<Operation> {
             get,
         )
         .summary("One connector with its form and its streams")
-        .answer::<Connector>(200, "What is needed to render its form."),
+        .answer::<Connector>(200, "The connector, with everything needed to render its form."),
         Operation::new(
             Method::GET,
             "/api/v1/connectors/{connector}/dialects/{dialect}",
@@ -54,7 +54,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .summary("The form of a connector in the language of another platform")
         .answer::<Value>(
             200,
-            "The form; `dialects` of a connector lists the languages.",
+            "The form; `dialects` of the connector lists the languages.",
         )
         .problems([404]),
         Operation::new(
@@ -64,11 +64,11 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Use),
             validate,
         )
-        .summary("What the form says of a config; nothing is sent to the service")
+        .summary("Validates a config against the form; sends nothing to the service")
         .body::<Draft>()
         .answer::<Validity>(
             200,
-            "Every error, each at its field; none where it is valid.",
+            "All errors, each at its field; empty if the config is valid.",
         ),
         Operation::new(
             Method::POST,
@@ -77,11 +77,11 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Use),
             probe_draft,
         )
-        .summary("Asks the service whether a config works, without saving it")
+        .summary("Tests whether a config works at the service, without saving it")
         .body::<Draft>()
         .answer::<ProbeReport>(
             200,
-            "The checks. As events: `check` as each of them is made, then `done` with all of them.",
+            "The checks. As events: `check` for each check as it ends, then `done` with all of them.",
         )
         .or("text/event-stream")
         .problems([422]),
@@ -94,7 +94,7 @@ struct Connectors {
     items: Vec<Summary>,
 }
 
-/// What a connector is.
+/// The description of a connector.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ConnectorSummary")]
 struct Summary {
@@ -102,7 +102,7 @@ struct Summary {
     id: &'static str,
     /// The product's name.
     name: &'static str,
-    /// One sentence: what it reads.
+    /// One sentence about the data that it reads.
     summary: &'static str,
     /// The vendor's documentation.
     docs: &'static str,
@@ -119,11 +119,11 @@ struct Connector {
     form: FormModel,
     /// The streams, as known without credentials.
     streams: Vec<StreamSpec>,
-    /// The languages of other platforms in which there is its form.
+    /// The languages of other platforms that the form is available in.
     dialects: Vec<&'static str>,
 }
 
-/// A config that is not saved.
+/// An unsaved config.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Draft {
@@ -131,16 +131,17 @@ struct Draft {
     config: Value,
 }
 
-/// What a form says of an answer.
+/// The result of a validation.
 #[derive(Serialize, JsonSchema)]
 struct Validity {
-    /// Whether there is no error.
+    /// Whether there are no errors.
     valid: bool,
-    /// Every error, each at its field.
+    /// All errors, each at its field.
     errors: Vec<FieldError>,
-    /// What would be changed on the user's behalf, or looks odd.
+    /// Automatic corrections, and values that look unusual.
     notices: Vec<Notice>,
-    /// Where requests would go: for each field that decides it, by its JSON Pointer, the address that paths are joined to.
+    /// The addresses of requests: for each field with an address, by its JSON Pointer, the base URL that paths are
+    /// appended to.
     addresses: BTreeMap<String, String>,
 }
 
@@ -161,14 +162,14 @@ async fn list(State(app): State<Arc<App>>) -> Response {
 
 async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let connector = connector(&app, &id)?;
-    let told = Connector {
+    let shown = Connector {
         about: summary(&*connector),
         schema: connector.schema(),
         form: form(&*connector)?,
         streams: connector.catalog(),
         dialects: Dialect::ALL.map(Dialect::name).to_vec(),
     };
-    Ok(json(StatusCode::OK, &told))
+    Ok(json(StatusCode::OK, &shown))
 }
 
 async fn export(
@@ -192,7 +193,7 @@ async fn validate(
     let entered = draft.config.clone();
     let permitted =
         CheckedInput::entered(&app, &caller, (&connector, &form), entered, &Value::Null);
-    // As it was sent, so that it is noticed what is tidied.
+    // The config as sent, so that notices cover the tidying.
     let judged = permitted.and_then(|_| connector.validate(draft.config.clone()));
     let (errors, notices) = match judged {
         Ok(config) => (Vec::new(), config.notices),

@@ -1,4 +1,4 @@
-//! Embeds: forms of credentials in a frame of another page. The backend of that page asks for one and hands it on.
+//! Embeds: forms of connections in a frame of another page. The backend of that page requests a token and passes it on.
 
 use std::{sync::Arc, time::Instant};
 
@@ -28,7 +28,7 @@ use crate::{
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        // Whoever hands out the right to save has to have it.
+        // Only a caller with the right to save may pass it on.
         Operation::new(
             Method::POST,
             "/api/v1/embeds",
@@ -36,10 +36,10 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Admin),
             create,
         )
-        .summary("Makes a token with which one form opens in a frame of another page, for 15 minutes and until it is saved")
+        .summary("Creates a token that opens one form in a frame of another page, for 15 minutes and until it is saved")
         .header(once::HEADER.0, once::HEADER.1, false)
         .body::<New>()
-        .answer::<View>(201, "The embed. Its token is shown in this answer and nowhere else.")
+        .answer::<View>(201, "The embed. Only this answer shows its token.")
         .problems([404, 409, 422]),
     ]
 }
@@ -55,25 +55,25 @@ struct New {
     connector: Option<String>,
     /// The name of a saved connection.
     connection: Option<String>,
-    /// Why the saved connection is changed.
+    /// The purpose of the change of the saved connection.
     purpose: Option<Purpose>,
 }
 
-/// What the page needs to open the form.
+/// The data that the page needs to open the form.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Embed")]
 struct View {
-    /// Names the embed in the audit; it opens nothing.
+    /// Identifies the embed in the audit; it opens nothing.
     id: String,
-    /// For the script of the page. It must not stand in an address or be kept.
+    /// For the script of the page. Do not put it into a URL and do not store it.
     token: String,
-    /// When the token ends, if nothing was saved until then.
+    /// When the token expires unless the form was saved before.
     expires_at: Timestamp,
-    /// Where the frame is, at the address of this service.
+    /// The path of the frame at this service.
     url: String,
 }
 
-/// An embed as it is kept for whoever asks again.
+/// An embed as it is kept for a repeated request.
 #[derive(Serialize, Deserialize)]
 struct EmbedReply {
     id: String,
@@ -103,14 +103,14 @@ async fn create(
 
 async fn make(app: &App, caller: &Caller, new: New) -> Result<EmbedReply, Problem> {
     let origin = permitted(app, &new.origin)?;
-    let (wanted, what) = wanted(app, &new).await?;
-    let unexpected = |error| Error::new(Kind::Unexpected, "the clock is off").caused_by(error);
+    let (target, what) = target(app, &new).await?;
+    let unexpected = |error| Error::new(Kind::Unexpected, "the clock is wrong").caused_by(error);
     let expires_at = Timestamp::now().checked_add(LIFE).map_err(unexpected)?;
     let id = app
         .embeds
-        .make(origin, wanted, &caller.name, Instant::now())?;
+        .make(origin, target, &caller.name, Instant::now())?;
     let (actor, what) = (actor(caller), format!("embed:{id} made to {what}"));
-    // Where it cannot be told, nobody gets the token.
+    // Without its row of the audit, the token is not given out.
     app.store(move |store| store.note(&actor, &what, new.connection.as_deref(), "done"))
         .await
         .map_err(Problem::of_store)?;
@@ -119,7 +119,7 @@ async fn make(app: &App, caller: &Caller, new: New) -> Result<EmbedReply, Proble
 
 fn shown(app: &App, made: EmbedReply) -> Result<View, Problem> {
     let Some(token) = app.embeds.token(&made.id) else {
-        let text = "the embed of this Idempotency-Key is not known any more; take a new one";
+        let text = "the embed of this Idempotency-Key has expired; use a new key";
         return Err(Problem::new(StatusCode::CONFLICT, "embed_unknown", text));
     };
     Ok(View {
@@ -146,16 +146,17 @@ fn permitted(app: &App, origin: &str) -> Result<Origin, Problem> {
     }
     match app.options.embed_origins.as_slice() {
         [] => refused(format!(
-            "no page may embed a form of this service; its operator names those that may, with --embed-origin {origin}"
+            "no page may embed a form of this service; its operator can allow this page with --embed-origin {origin}"
         )),
         _ => refused(format!(
-            "pages of {origin} may not embed a form of this service; its operator adds them with --embed-origin {origin}"
+            "pages of {origin} may not embed a form of this service; its operator can allow them with --embed-origin \
+             {origin}"
         )),
     }
 }
 
-/// The form that is wanted, and the same in words for the audit.
-async fn wanted(app: &App, new: &New) -> Result<(EmbedTarget, String), Problem> {
+/// The requested form, and its description for the audit.
+async fn target(app: &App, new: &New) -> Result<(EmbedTarget, String), Problem> {
     match (&new.connector, &new.connection, new.purpose) {
         (Some(id), None, None) => {
             let connector = connector(app, id)?.about().id.to_owned();
@@ -169,19 +170,20 @@ async fn wanted(app: &App, new: &New) -> Result<(EmbedTarget, String), Problem> 
                 Purpose::Repair => "repair",
                 Purpose::Rotate => "rotate",
             };
-            let wanted = EmbedTarget::Saved {
+            let target = EmbedTarget::Saved {
                 connection: found.connection.name,
                 connector: found.connection.connector,
                 purpose,
             };
-            Ok((wanted, what.to_owned()))
+            Ok((target, what.to_owned()))
         }
         (None, Some(_), None) => {
-            let text = "say what the connection is changed for: edit, repair or rotate";
+            let text = "give the purpose of the change: edit, repair or rotate";
             Err(Problem::parameter("purpose", text))
         }
         _ => {
-            let text = "name either the connector of a new connection, or a saved connection and the purpose of the change";
+            let text = "give either the connector of a new connection, or a saved connection and the purpose of the \
+                        change";
             Err(Problem::parameter("connector", text))
         }
     }

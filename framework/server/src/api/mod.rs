@@ -36,7 +36,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     all
 }
 
-/// Answers with a report, or with its checks as they are made. `keep` gets the report before it is told.
+/// Answers with a report, or with its checks as events. `keep` gets the report before the answer goes out.
 async fn answer_probe<F: Future<Output = ()> + Send>(
     app: Arc<App>,
     ready: &ResolvedInput,

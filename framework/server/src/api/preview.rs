@@ -1,4 +1,4 @@
-//! The first records of a stream, read and shown, kept nowhere.
+//! Previews: the first records of a stream, which are shown and not saved.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,10 +28,10 @@ use crate::{
     problem::Problem,
 };
 
-/// How many records a preview has at most, and without asking.
+/// How many records a preview has at most, and by default.
 const MAX_RECORDS: u64 = 100;
 const RECORDS: u64 = 20;
-/// A person waits for it.
+/// How long a preview may take, since a person waits for it.
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -43,24 +43,24 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Use),
             preview,
         )
-        .summary("The first records of a stream; personal data is masked unless it is asked for")
+        .summary("The first records of a stream; personal data is masked unless `reveal` is true")
         .body::<PreviewRequest>()
         .answer::<Preview>(200, "The records.")
         .problems([409, 422, 502]),
     ]
 }
 
-/// What to look at.
+/// The request for a preview.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "NewPreview")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PreviewRequest {
     /// The stream.
     pub stream: String,
-    /// How many records at most.
+    /// The maximum number of records.
     #[schemars(range(min = 1, max = 100))]
     pub limit: Option<u64>,
-    /// Show personal data as it is. Takes the scope admin, and is noted.
+    /// Show personal data unmasked. Needs the scope admin, and is logged.
     #[serde(default)]
     pub reveal: bool,
 }
@@ -69,12 +69,12 @@ pub(crate) struct PreviewRequest {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Preview {
     pub stream: String,
-    /// The records as the service gave them, masked where personal data was to be.
+    /// The records from the service, with personal data masked unless it was revealed.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub records: Vec<Box<RawValue>>,
     /// Whether personal data is masked.
     pub masked: bool,
-    /// Requests that it took.
+    /// The number of requests.
     pub requests: u64,
 }
 
@@ -82,9 +82,9 @@ async fn preview(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    Json(wanted): Json<PreviewRequest>,
+    Json(request): Json<PreviewRequest>,
 ) -> Result<Response, Problem> {
-    let shown = look(&app, &caller, name, wanted).await?;
+    let shown = look(&app, &caller, name, request).await?;
     Ok(json(StatusCode::OK, &shown))
 }
 
@@ -93,19 +93,19 @@ pub(crate) async fn look(
     app: &Arc<App>,
     caller: &Caller,
     name: String,
-    wanted: PreviewRequest,
+    request: PreviewRequest,
 ) -> Result<Preview, Problem> {
-    let limit = wanted.limit.unwrap_or(RECORDS);
+    let limit = request.limit.unwrap_or(RECORDS);
     if !(1..=MAX_RECORDS).contains(&limit) {
-        let text = format!("limit is from 1 to {MAX_RECORDS}");
+        let text = format!("limit has to be from 1 to {MAX_RECORDS}");
         return Err(Problem::bad_request(text));
     }
-    if wanted.reveal {
+    if request.reveal {
         at_least(caller, Scope::Admin)?;
     }
     let opened = open_saved(app, &name).await?;
-    opened.source.stream(&wanted.stream)?;
-    let what = match wanted.reveal {
+    opened.source.stream(&request.stream)?;
+    let what = match request.reveal {
         true => "previewed with personal data",
         false => "previewed",
     };
@@ -118,23 +118,23 @@ pub(crate) async fn look(
     let options = RunOptions {
         limit: Some(limit),
         concurrency: 1,
-        redaction: (!wanted.reveal).then(Redaction::default),
+        redaction: (!request.reveal).then(Redaction::default),
         ..RunOptions::new(Arc::clone(&opened.meter), stopped)
     };
-    let streams = [wanted.stream.clone()];
+    let streams = [request.stream.clone()];
     let position = Position::new(opened.connector.about().id);
     let sink = Box::new(taken.clone());
-    let mut nobody = |_: headwater_host::Event<'_>| {};
+    let mut ignore_events = |_: headwater_host::Event<'_>| {};
     let run = run(
         &*opened.source,
         &streams,
         position,
         sink,
         options,
-        &mut nobody,
+        &mut ignore_events,
     );
     let receipt = timeout(LONGEST, run).await.map_err(|_| {
-        let text = "the service gave no records within a minute; a sync has more patience";
+        let text = "the service sent no records within a minute; a sync waits longer";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_slow", text).retry_after(60)
     })??;
     let records = taken.records();
@@ -147,14 +147,14 @@ pub(crate) async fn look(
         return Err(headwater_core::Error::new(*kind, message.clone()).into());
     }
     Ok(Preview {
-        stream: wanted.stream,
+        stream: request.stream,
         records,
-        masked: !wanted.reveal,
+        masked: !request.reveal,
         requests: receipt.requests,
     })
 }
 
-/// A sink that keeps what it gets in memory.
+/// A sink that keeps records in memory.
 #[derive(Clone, Default)]
 struct MemorySink(Arc<Mutex<Vec<Box<RawValue>>>>);
 

@@ -1,4 +1,4 @@
-//! Schedules: when a connection runs by itself.
+//! The schedules of connections.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,17 +23,17 @@ use crate::{
     times::{LONGEST, SHORTEST, ScheduleError, Times},
 };
 
-/// How many of its next times a schedule shows.
+/// How many of its next runs a schedule shows.
 const SHOWN_TIMES: usize = 3;
 
 pub(super) fn operations() -> Vec<Operation> {
     let path = "/api/v1/connections/{connection}/schedule";
     vec![
         Operation::new(Method::PUT, path, "setSchedule", Some(Scope::Admin), set)
-            .summary("Says when a connection runs by itself")
+            .summary("Sets the schedule of a connection")
             .header(IF_MATCH.0, IF_MATCH.1, true)
             .body::<New>()
-            .answer::<connections::View>(200, "The connection as it is now.")
+            .answer::<connections::View>(200, "The connection after the change.")
             .tagged()
             .problems([409, 412, 422, 428]),
         Operation::new(
@@ -43,63 +43,63 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Admin),
             remove,
         )
-        .summary("Takes the schedule of a connection away; a run that is under way goes on")
+        .summary("Removes the schedule of a connection; a run under way continues")
         .header(IF_MATCH.0, IF_MATCH.1, true)
-        .answer::<connections::View>(200, "The connection as it is now.")
+        .answer::<connections::View>(200, "The connection after the change.")
         .tagged()
         .problems([409, 412, 428]),
     ]
 }
 
-/// When a connection is to run, and what. Either `every_seconds` or `cron`.
+/// The schedule of a connection, with either `every_seconds` or `cron`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "NewSchedule")]
 pub(crate) struct New {
-    /// The interval. It counts from when it is set; to change other members leaves its beat as it is.
+    /// The interval. It starts when it is set; changes of other members do not restart it.
     #[schemars(range(min = SHORTEST, max = LONGEST))]
     pub every_seconds: Option<u32>,
     /// A cron expression of five fields, or a word such as `@daily`.
     #[schemars(length(max = 200))]
     pub cron: Option<String>,
-    /// The time zone of the expression; UTC without it.
+    /// The time zone of the expression; UTC by default.
     pub time_zone: Option<String>,
-    /// The streams; all of them without it.
+    /// The streams; all by default.
     #[serde(default)]
     pub streams: Vec<String>,
-    /// Where the records go: the name of a destination of this service.
+    /// The name of a destination of this service.
     #[serde(default = "default_destination")]
     pub destination: String,
     /// Whether personal data is replaced before it is written.
     #[serde(default)]
     pub redact: bool,
-    /// Whether nothing is due for now.
+    /// Whether the schedule is paused.
     #[serde(default)]
     pub paused: bool,
 }
 
-/// When a connection runs by itself, and what.
+/// The schedule of a connection.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Schedule")]
 pub(crate) struct View {
-    /// The interval; null where there is an expression.
+    /// The interval; null with an expression.
     pub every_seconds: Option<u32>,
-    /// The cron expression; null where there is an interval.
+    /// The cron expression; null with an interval.
     pub cron: Option<String>,
     /// The time zone of the expression.
     pub time_zone: Option<String>,
-    /// The streams; all where there are none.
+    /// The streams; empty means all.
     pub streams: Vec<String>,
     /// The name of the destination.
     pub destination: String,
     /// Whether personal data is replaced before it is written.
     pub redact: bool,
-    /// Whether nothing is due for now.
+    /// Whether the schedule is paused.
     pub paused: bool,
-    /// When the next run is due; null while it is paused. Connections of one schedule are a little late, each by a share
-    /// of its own.
+    /// When the next run is due; null while paused. Connections with the same schedule start a little later, each with
+    /// its own delay.
     pub due: Option<Timestamp>,
-    /// When the last run that was due was started.
+    /// When the last due run started.
     pub started: Option<Timestamp>,
 }
 
@@ -129,7 +129,7 @@ impl New {
         match (self.every_seconds, &self.cron) {
             (Some(_), None) if self.time_zone.is_some() => Err(Problem::parameter(
                 "time_zone",
-                "an interval has no time zone; leave it out, or give a cron expression",
+                "an interval has no time zone; omit it, or give a cron expression",
             )),
             (Some(seconds), None) => Ok(When::Every(seconds)),
             (None, Some(expression)) => Ok(When::Cron {
@@ -138,7 +138,7 @@ impl New {
             }),
             _ => Err(Problem::parameter(
                 "every_seconds",
-                "give either every_seconds, as 3600 for every hour, or cron, as 0 6 * * * for six o'clock every day",
+                "give either every_seconds (3600 is every hour) or cron (0 6 * * * is 6:00 every day)",
             )),
         }
     }
@@ -157,7 +157,7 @@ async fn set(
     shown(&app, name, StatusCode::OK).await
 }
 
-/// Gives a connection that is still as it was seen a schedule, or another one.
+/// Sets the schedule of a connection, if it is unchanged since it was read.
 pub(crate) async fn save(
     app: &App,
     caller: &Caller,
@@ -179,7 +179,7 @@ pub(crate) async fn save(
     .await
 }
 
-/// The next times of what is to be kept, the first one as it would be due now.
+/// The next times of a new schedule, the first one as it would be due now.
 pub(crate) fn next_times(
     app: &App,
     found: &ConnectionWithForm,
@@ -193,8 +193,8 @@ pub(crate) fn next_times(
     Ok(times_from(found, &schedule, first))
 }
 
-/// The next times of a schedule that is kept, if there are any.
-pub(crate) fn kept_times(found: &ConnectionWithForm) -> Vec<Timestamp> {
+/// The next times of the saved schedule, if there is one.
+pub(crate) fn saved_times(found: &ConnectionWithForm) -> Vec<Timestamp> {
     let scheduled = found.connection.schedule.iter();
     let mut running = scheduled.filter(|scheduled| !scheduled.schedule.is_paused);
     running.next().map_or_else(Vec::new, |scheduled| {
@@ -213,31 +213,25 @@ fn times_from(found: &ConnectionWithForm, schedule: &Schedule, first: Timestamp)
         .collect()
 }
 
-/// What is to be kept, if it can be carried out as things are.
+/// The schedule to save, if its streams and its destination exist.
 fn schedule(app: &App, found: &ConnectionWithForm, new: New) -> Result<Schedule, Problem> {
     let when = new.when()?;
     let catalog = found.connector.catalog();
     let is_known = |name: &String| catalog.iter().any(|stream| stream.name == name);
     if !new.streams.iter().all(is_known) {
         let known: Vec<&str> = catalog.iter().map(|stream| stream.name).collect();
-        let text = format!(
-            "one of the streams is not there; there are {}",
-            known.join(", ")
-        );
+        let text = format!("unknown stream; choose from {}", known.join(", "));
         return Err(Problem::parameter("streams", &text));
     }
     let distinct: BTreeSet<&String> = new.streams.iter().collect();
     if distinct.len() < new.streams.len() {
-        let text = "one of the streams stands there twice; name each once";
+        let text = "a stream is listed twice; list each one once";
         return Err(Problem::parameter("streams", text));
     }
     let destinations = &app.options.destinations;
     if !destinations.contains_key(&new.destination) {
         let known: Vec<&str> = destinations.keys().map(String::as_str).collect();
-        let text = format!(
-            "there is no such destination; there are {}",
-            known.join(", ")
-        );
+        let text = format!("unknown destination; choose {}", known.join(", "));
         return Err(Problem::parameter("destination", &text));
     }
     Ok(Schedule {
@@ -249,7 +243,7 @@ fn schedule(app: &App, found: &ConnectionWithForm, new: New) -> Result<Schedule,
     })
 }
 
-/// When the next run is due. An interval that is set again as it is keeps its beat.
+/// When the next run is due. Setting the same interval again does not restart it.
 fn due(found: &ConnectionWithForm, schedule: &Schedule) -> Result<Timestamp, Problem> {
     let (name, now) = (&found.connection.name, Timestamp::now());
     let refused = |ScheduleError { member, message }| Problem::parameter(member, &message);
@@ -260,7 +254,7 @@ fn due(found: &ConnectionWithForm, schedule: &Schedule) -> Result<Timestamp, Pro
         Some(before) => times.after(name, before.due, now),
         None => times.first(name, now),
     };
-    due.ok_or_else(|| Problem::parameter("cron", "its next time is too far away to be kept"))
+    due.ok_or_else(|| Problem::parameter("cron", "its next run is too far in the future"))
 }
 
 async fn remove(
@@ -270,12 +264,12 @@ async fn remove(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let revision = if_match(&headers)?;
-    take_away(&app, &caller, name.clone(), revision).await?;
+    remove_schedule(&app, &caller, name.clone(), revision).await?;
     shown(&app, name, StatusCode::OK).await
 }
 
-/// Takes the schedule away of a connection that is still as it was seen.
-pub(crate) async fn take_away(
+/// Removes the schedule of a connection, if it is unchanged since it was read.
+pub(crate) async fn remove_schedule(
     app: &App,
     caller: &Caller,
     name: String,

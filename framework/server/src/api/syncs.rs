@@ -1,4 +1,4 @@
-//! Syncs: starting, watching and stopping them, and what they said at their end.
+//! Syncs: starting, watching and stopping them, and their receipts.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::{
     runs::{self, Order, Sync},
 };
 
-/// How many syncs a page of the list has at most, and without asking. No connection keeps more.
+/// How many syncs a page of the list has at most, and by default. No connection keeps more.
 const LARGEST_PAGE: usize = 100;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -42,7 +42,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .summary("Starts a sync")
         .header(once::HEADER.0, once::HEADER.1, false)
         .body::<New>()
-        .answer::<View>(202, "The sync, which is under way.")
+        .answer::<View>(202, "The running sync.")
         .problems([409, 422]),
         Operation::new(
             Method::GET,
@@ -51,7 +51,9 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Read),
             list,
         )
-        .summary("Syncs of all connections or of one, the newest first, whoever ran them")
+        .summary(
+            "Syncs of all connections or of one, the newest first, also those of other processes",
+        )
         .query::<Listing>()
         .answer::<Page>(200, "The syncs.")
         .problems([404]),
@@ -62,7 +64,7 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Read),
             get,
         )
-        .summary("One sync, with its receipt once it has ended")
+        .summary("One sync, with its receipt after its end")
         .answer::<View>(200, "The sync."),
         Operation::new(
             Method::GET,
@@ -71,9 +73,13 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Read),
             watch,
         )
-        .summary("What happens in a sync, as events; the last one is `done` with the receipt")
-        .header("Last-Event-ID", "Go on after this event.", false)
-        .plain(200, "Events as they happen.", Some("text/event-stream")),
+        .summary("The progress of a sync as events; the last one is `done` with the receipt")
+        .header("Last-Event-ID", "Continue after this event.", false)
+        .plain(
+            200,
+            "The events, as they happen.",
+            Some("text/event-stream"),
+        ),
         Operation::new(
             Method::POST,
             "/api/v1/syncs/{sync}/cancel",
@@ -81,8 +87,8 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Use),
             cancel,
         )
-        .summary("Asks a sync to keep what it has and to end")
-        .answer::<View>(202, "The sync, which ends."),
+        .summary("Stops a sync, which saves its records and ends")
+        .answer::<View>(202, "The sync, which is ending."),
     ]
 }
 
@@ -91,17 +97,17 @@ pub(super) fn operations() -> Vec<Operation> {
 #[schemars(rename = "NewSync")]
 #[serde(deny_unknown_fields)]
 struct New {
-    /// The streams; all of them without it.
+    /// The streams; all by default.
     #[serde(default)]
     streams: Vec<String>,
-    /// Where the records go: the name of a destination of this service.
+    /// The name of a destination of this service.
     #[serde(default = "default_destination")]
     destination: String,
     /// Whether personal data is replaced before it is written.
     #[serde(default)]
     redact: bool,
-    /// Go on although the position seems to be about another account: for an account that has moved to another address or
-    /// has changed beyond recognition.
+    /// Continue although the saved position seems to belong to another account: for an account that has moved to
+    /// another address or has changed beyond recognition.
     #[serde(default)]
     same_account: bool,
 }
@@ -110,15 +116,15 @@ pub(super) fn default_destination() -> String {
     "default".to_owned()
 }
 
-/// Which syncs to list.
+/// The filter of a list of syncs.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Listing {
-    /// Those of this connection.
+    /// Only syncs of this connection.
     connection: Option<String>,
-    /// Those after this one; what `next` of the page before says.
+    /// Only syncs after this position: `next` of the page before.
     after: Option<String>,
-    /// How many at most.
+    /// The maximum number.
     #[schemars(range(min = 1, max = 100))]
     limit: Option<usize>,
 }
@@ -128,7 +134,7 @@ struct Listing {
 #[schemars(rename = "Syncs")]
 struct Page {
     items: Vec<View>,
-    /// Give it as `after` for the next page; null at the end.
+    /// The value of `after` for the next page; null at the end.
     next: Option<String>,
 }
 
@@ -138,16 +144,16 @@ struct Page {
 pub(crate) struct View {
     pub id: String,
     pub connection: String,
-    /// What people call the connection.
+    /// The title of the connection.
     pub title: String,
     /// The name of the destination; null for runs of other processes.
     pub destination: Option<String>,
     /// Who started it.
     pub by: String,
     pub started: Timestamp,
-    /// `running`, `complete`, `partial`, `failed`, `suspended` or `stopped`; `unknown` where it was killed.
+    /// `running`, `complete`, `partial`, `failed`, `suspended` or `stopped`; `unknown` if it was killed.
     pub status: String,
-    /// What it said of itself at its end.
+    /// The receipt, after its end.
     pub receipt: Option<Value>,
 }
 
@@ -166,7 +172,7 @@ impl View {
         }
     }
 
-    /// A sync as the store knows it; as this process does, where it is its own.
+    /// A sync of the history; a sync of this process, if it still knows it.
     fn listed(app: &App, listed: ListedRun) -> Self {
         let id = format!("{}.{}", listed.connection, listed.run.epoch);
         if let Some(sync) = app.runs.find(&id) {
@@ -248,7 +254,7 @@ async fn list(
     Ok(json(StatusCode::OK, &Page { items, next }))
 }
 
-/// Syncs of all connections or of one, of this process and of others, and where the list goes on.
+/// Syncs of all connections or of one, of this process and of others, and the position of the next page.
 pub(crate) async fn page(
     app: &App,
     after: Option<&str>,
@@ -273,7 +279,7 @@ pub(crate) async fn page(
     Ok((views.collect(), next))
 }
 
-/// Reads what `next` of a page said.
+/// Parses the position of a next page.
 fn cursor(text: &str) -> Result<RunsAfter, Problem> {
     let read = |text: &str| {
         let (started, id) = text.split_once('.')?;
@@ -285,7 +291,7 @@ fn cursor(text: &str) -> Result<RunsAfter, Problem> {
             epoch: epoch.parse().ok()?,
         })
     };
-    let refused = || Problem::bad_request("after is what next of the page before said");
+    let refused = || Problem::bad_request("after has to be the value of next of the page before");
     read(text).ok_or_else(refused)
 }
 
@@ -295,12 +301,12 @@ pub(crate) async fn of_connection(app: &App, connection: String) -> Result<Vec<V
     Ok(views)
 }
 
-/// One sync, of this process or out of the history.
+/// One sync, of this process or of the history.
 pub(crate) async fn find(app: &App, id: &str) -> Result<View, Problem> {
     if let Some(sync) = app.runs.find(id) {
         return Ok(View::of(&sync));
     }
-    let missing = || missing("there is no such sync, or it is too long ago");
+    let missing = || missing("this sync does not exist, or is too old");
     let (connection, _) = id.split_once('.').ok_or_else(missing)?;
     Store::check_name(connection).map_err(|_| missing())?;
     let all = of_connection(app, connection.to_owned()).await?;
@@ -327,7 +333,7 @@ async fn watch(
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .unwrap_or(0);
     let Some(sync) = app.runs.find(&id) else {
-        // What is left of a sync of another process is its end.
+        // The history of a sync of another process has only its end.
         let view = find(&app, &id).await?;
         return Ok(events::stream(move |events| async move {
             if let Some(receipt) = view.receipt {
@@ -346,7 +352,7 @@ async fn watch(
                     return;
                 }
             }
-            // Whoever has seen more than there is waits for nothing after the end.
+            // A client that names a later event than the last one does not wait after the end.
             let is_over = sync.receipt().is_some() && sync.events_after(last).is_empty();
             if is_over || news.changed().await.is_err() {
                 return;
@@ -365,7 +371,7 @@ async fn cancel(
     Ok(json(StatusCode::ACCEPTED, &view))
 }
 
-/// Asks a sync to keep what it has and to end, where it is under way here.
+/// Stops a sync of this process.
 pub(crate) fn stop(app: &App, caller: &Caller, id: &str) {
     if let Some(sync) = app.runs.find(id) {
         sync.stop();

@@ -1,4 +1,4 @@
-//! The service itself: how it is, what it counts, who did what.
+//! The service itself: its health, its metrics, its destinations and its audit.
 
 use std::sync::Arc;
 
@@ -33,9 +33,9 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Admin),
             audit,
         )
-        .summary("Who did what, the newest first; never a value")
+        .summary("The audit, the newest row first; it contains no values")
         .query::<Listing>()
-        .answer::<Page>(200, "A page of it."),
+        .answer::<Page>(200, "A page of the audit."),
         Operation::new(
             Method::GET,
             "/api/v1/destinations",
@@ -44,7 +44,7 @@ pub(super) fn operations() -> Vec<Operation> {
             destinations,
         )
         .summary("Where syncs may put their records")
-        .answer::<Destinations>(200, "Their names, as the operator gave them."),
+        .answer::<Destinations>(200, "Their names, as the operator set them."),
         Operation::new(
             Method::GET,
             "/api/v1/openapi.json",
@@ -56,7 +56,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .answer::<serde_json::Value>(200, "OpenAPI 3.1."),
         Operation::new(Method::GET, "/healthz", "getHealth", None, health)
             .summary("Whether the service answers and reaches its store")
-            .answer::<Health>(200, "It does."),
+            .answer::<Health>(200, "The service answers and reaches its store."),
         Operation::new(
             Method::GET,
             "/metrics",
@@ -64,23 +64,23 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Read),
             metrics,
         )
-        .summary("Counts in the text format of Prometheus")
-        .plain(200, "The counts.", Some(METRICS)),
+        .summary("Metrics in the text format of Prometheus")
+        .plain(200, "The metrics.", Some(METRICS)),
     ]
 }
 
 const METRICS: &str = "application/openmetrics-text";
 
-/// Which part of the audit to list.
+/// The filter of the audit.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Listing {
-    /// What was before this; what `next` of the page before says.
+    /// Only rows before this one: `next` of the page before.
     before: Option<i64>,
-    /// How many at most.
+    /// The maximum number.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
-    /// What concerns this connection.
+    /// Only rows about this connection.
     connection: Option<String>,
 }
 
@@ -89,11 +89,11 @@ struct Listing {
 #[schemars(rename = "Audit")]
 struct Page {
     items: Vec<Entry>,
-    /// Give it as `before` for the next page; null at the end.
+    /// The value of `before` for the next page; null at the end.
     next: Option<i64>,
 }
 
-/// One thing that was done.
+/// A row of the audit.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "AuditEntry")]
 struct Entry {
@@ -106,7 +106,7 @@ struct Entry {
     /// The version of the connection's config.
     version: Option<i64>,
     outcome: String,
-    /// The request that asked for it.
+    /// The id of the request behind it.
     request_id: Option<String>,
 }
 
@@ -144,7 +144,7 @@ async fn audit(
     Ok(json(StatusCode::OK, &Page { items, next }))
 }
 
-/// Where syncs may put their records.
+/// The destinations of syncs.
 #[derive(Serialize, JsonSchema)]
 struct Destinations {
     items: Vec<String>,
@@ -159,7 +159,7 @@ async fn openapi() -> Response {
     json(StatusCode::OK, &crate::openapi())
 }
 
-/// How the service is.
+/// The health of the service.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ServiceHealth")]
 struct Health {
@@ -170,15 +170,15 @@ struct Health {
 
 async fn health(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let reached = app.store(|store| store.list(None, 1, None).map(drop));
-    // Whoever watches over the service is answered, also where its own look is the one that hangs.
+    // A monitor gets an answer even if its own query of the store hangs.
     timeout(LONGEST_TURN, reached)
         .await
         .map_err(|_| unanswered())??;
-    let told = Health {
+    let health = Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
     };
-    Ok(json(StatusCode::OK, &told))
+    Ok(json(StatusCode::OK, &health))
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {

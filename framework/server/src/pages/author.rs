@@ -1,7 +1,6 @@
-//! The page for authors of connectors: a schema as the form that it makes, what is wrong with it, and every end that its
-//! test can have.
+//! The page for authors of connectors: the form of a schema, its problems, and every outcome of its test.
 //!
-//! What is typed here is never stored and asks nobody: a test is simulated from the form alone.
+//! The page saves nothing and sends nothing: it simulates a test from the form alone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,48 +36,48 @@ use crate::{
     problem::Problem,
 };
 
-/// The largest schema; those of real forms have a twentieth of it.
+/// The largest schema; real forms need a twentieth of it.
 const LARGEST_SCHEMA: usize = 256 << 10;
-/// How many schemas are looked at at once. Each may keep a processor busy for a moment.
+/// How many schemas are rendered at once. Each may keep a processor busy for a moment.
 static LOOKS: Semaphore = Semaphore::const_new(4);
-/// So many streams stand for those of a connector.
+/// How many streams of a connector a simulated test has.
 const STREAMS: usize = 3;
 
-/// What to begin with.
+/// The query of the first page.
 #[derive(Deserialize)]
 pub(super) struct Start {
     connector: Option<String>,
 }
 
-/// What an author sent.
+/// The input of an author.
 #[derive(Default)]
 struct Draft {
     schema: String,
-    /// Whose name, guide and streams are taken; nobody's where it is empty.
+    /// The connector whose name, guide and streams are used; empty for none.
     connector: String,
     class: Option<ProbeClass>,
-    /// What was filled into the form, where it was.
+    /// The values of the form, once it was submitted.
     filled: Option<Vec<(String, String)>>,
     file: Option<String>,
 }
 
-/// What stands around a form: that of a connector, or of none.
+/// The connector around a form, if any.
 #[derive(Clone, Copy, Default)]
 struct FormContext {
     about: Option<&'static About>,
     streams: [&'static str; STREAMS],
 }
 
-/// What is to be seen of a draft.
+/// The view of a draft.
 #[derive(Default)]
 struct DraftView {
-    /// Why there is nothing.
+    /// The reason why there is no form.
     problem: Option<String>,
     findings: Vec<Finding>,
     seen: Option<RenderedForm>,
 }
 
-/// A form that can be shown, and what became of it.
+/// A form with its input and the outcome of its test.
 struct RenderedForm {
     form: FormModel,
     answer: Value,
@@ -132,11 +131,11 @@ pub(super) async fn show(
     answer_with(&visit, draft).await
 }
 
-/// The file that is followed, for the script to see whether it changed.
+/// The followed file, so that the script can detect changes.
 pub(super) async fn file(Extension(visit): Extension<Visit>) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
     let Some(path) = visit.app.options.author_file.clone() else {
-        let text = "no file is followed here; start `cargo dev preview FILE`";
+        let text = "this service follows no file; start `cargo dev preview FILE`";
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", text));
     };
     let text = read(path).await?;
@@ -152,17 +151,17 @@ async fn answer_with(visit: &Visit, draft: Draft) -> Result<Response, Problem> {
         "" => FormContext::default(),
         id => around(&*connector(&visit.app, id)?),
     };
-    let Ok(_place) = LOOKS.try_acquire() else {
-        let text = "too many forms are looked at just now; try again in a moment";
+    let Ok(_permit) = LOOKS.try_acquire() else {
+        let text = "too many previews are under way; try again in a moment";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).retry_after(1));
     };
-    // A schema may take a moment, which nobody else waits for.
+    // A schema may take a moment, which must not block other requests.
     let looked = tokio::task::spawn_blocking(move || {
         let look = look(&draft, around);
         (draft, look)
     });
     let (draft, look) = looked.await.map_err(|_| {
-        let text = "the preview broke down over this schema";
+        let text = "the preview failed unexpectedly on this schema";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
     })?;
     Ok(page(visit, draft, look, around))
@@ -173,8 +172,8 @@ fn around(connector: &dyn AnyConnector) -> FormContext {
         about: Some(connector.about()),
         ..FormContext::default()
     };
-    for (place, stream) in around.streams.iter_mut().zip(connector.catalog()) {
-        *place = stream.name;
+    for (name, stream) in around.streams.iter_mut().zip(connector.catalog()) {
+        *name = stream.name;
     }
     around
 }
@@ -205,14 +204,14 @@ fn look(draft: &Draft, around: FormContext) -> DraftView {
         &schema,
     );
     DraftView {
-        seen: form.ok().map(|form| seen(form, &schema, draft, around)),
+        seen: form.ok().map(|form| rendered(form, &schema, draft, around)),
         findings,
         ..DraftView::default()
     }
 }
 
-/// The form as it was filled in, or empty, with what its test says.
-fn seen(form: FormModel, schema: &Value, draft: &Draft, around: FormContext) -> RenderedForm {
+/// Renders the form, as filled in or empty, with the result of its test.
+fn rendered(form: FormModel, schema: &Value, draft: &Draft, around: FormContext) -> RenderedForm {
     let mut seen = RenderedForm {
         answer: Value::Object(Map::new()),
         errors: Vec::new(),
@@ -313,7 +312,7 @@ fn pretty<T: Serialize>(value: &T) -> String {
 }
 
 fn too_large() -> Problem {
-    let text = format!("the schema is larger than {LARGEST_SCHEMA} bytes; a form is much smaller");
+    let text = format!("the schema is larger than {LARGEST_SCHEMA} bytes; forms are much smaller");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
 }
 
@@ -323,8 +322,8 @@ async fn read(path: PathBuf) -> Result<String, Problem> {
     let refused = |text: String| Problem::new(StatusCode::NOT_FOUND, "not_found", text);
     let read = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
-        let most = LARGEST_SCHEMA as u64 + 1;
-        open_regular(&path)?.take(most).read_to_string(&mut text)?;
+        let limit = LARGEST_SCHEMA as u64 + 1;
+        open_regular(&path)?.take(limit).read_to_string(&mut text)?;
         Ok::<_, io::Error>(text)
     });
     match read.await {

@@ -1,4 +1,4 @@
-//! One saved connection: how it is, what was done with it, testing, undoing and deleting it.
+//! The page of one saved connection: its health and history; testing, undoing and deleting it.
 
 use std::collections::BTreeMap;
 
@@ -34,12 +34,12 @@ use crate::{
     problem::Problem,
 };
 
-/// How many of its runs and of the changes of it are shown.
+/// How many of its runs and of its changes are shown.
 const RUNS: usize = 10;
 const CHANGES: usize = 20;
-/// From how many days on secrets are called old.
+/// From this age in days, secrets count as old.
 const OLD_DAYS: usize = 365;
-/// Who came without a token.
+/// The actor without a token.
 const LOCAL: &str = "local";
 
 pub(super) async fn show(
@@ -63,7 +63,7 @@ pub(super) async fn act(
             .await
             .map(|()| "/connections".to_owned()),
         _ => Err(Problem::bad_request(
-            "this cannot be done with a connection",
+            "this action does not exist for a connection",
         )),
     };
     match done {
@@ -73,7 +73,7 @@ pub(super) async fn act(
     }
 }
 
-/// Asks the service again, and keeps what it says. Whether the connection works.
+/// Tests the connection and saves the result. Returns whether the connection works.
 pub(super) async fn test(visit: &Visit, name: &str) -> Result<bool, Problem> {
     let (app, actor) = (&visit.app, actor(visit.may(Scope::Use)?));
     let (connection, ready) = probing::saved(app, name).await?;
@@ -87,7 +87,8 @@ pub(super) async fn test(visit: &Visit, name: &str) -> Result<bool, Problem> {
     Ok(is_working)
 }
 
-/// Takes over what the last test offers, and returns where to go on: to the form where secrets have to be given again.
+/// Applies the change that the last test offers, and returns the next page: the form if secrets have to be entered
+/// again.
 async fn apply(
     visit: &Visit,
     name: &str,
@@ -97,7 +98,7 @@ async fn apply(
     let (found, revision) = (find(&visit.app, name.to_owned()).await?, revision?);
     let path = format!("/connections/{name}");
     let Some(change) = offered_change(&found) else {
-        let text = "the last test offers no change any more; test the connection again";
+        let text = "the last test no longer offers a change; test the connection again";
         return Err(Problem::new(StatusCode::CONFLICT, "nothing_offered", text));
     };
     let before = &found.connection.config;
@@ -141,7 +142,7 @@ async fn delete(visit: &Visit, name: &str, posted: &FormBody) -> Result<(), Prob
     let schedule = schedule_of(&visit.app, name.to_owned()).await?;
     let is_confirmed = posted.text("confirm").trim() == name;
     if schedule.is_some() && !is_confirmed {
-        let text = format!("type {name} to delete it: it is in use");
+        let text = format!("type {name} to confirm");
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return Err(Problem::new(status, "not_confirmed", text));
     }
@@ -152,16 +153,16 @@ async fn delete(visit: &Visit, name: &str, posted: &FormBody) -> Result<(), Prob
     deleted.await.map_err(Problem::of_store)
 }
 
-/// What stops to work without a connection: its schedule.
+/// The uses of a connection: its schedule.
 fn uses(schedule: Option<&ScheduledRun>) -> Vec<Use> {
     let used = |scheduled: &ScheduledRun| Use {
-        title: format!("the schedule to {}", scheduled.schedule.destination),
+        title: format!("Schedule to \"{}\"", scheduled.schedule.destination),
         path: format!("/connections/{}/streams", scheduled.connection),
     };
     schedule.map(used).into_iter().collect()
 }
 
-/// What is known of the secrets of a connection, by pointer.
+/// The saved secrets of a connection, by pointer.
 pub(super) fn secrets_of(view: &View) -> BTreeMap<String, SavedSecret> {
     let secret = SavedSecret {
         at: view.updated,
@@ -185,7 +186,7 @@ async fn page(
         Ok(found) => found,
         Err(problem) => {
             let left = unreadable(&visit.app, caller, name, problem).await?;
-            return what_is_left(visit, status, &left, refused).await;
+            return remains_page(visit, status, &left, refused).await;
         }
     };
     let found = &found;
@@ -238,14 +239,14 @@ async fn page(
     Ok(visit.show(status, connection(&view, &visit.app.texts)))
 }
 
-/// What of the last sync deserves a look.
+/// The message of the last sync unless it was complete.
 fn last_sync(seen: &View) -> Option<String> {
     let sync = seen.synced.as_ref()?;
     (sync.outcome != "complete").then(|| sync.message.clone())
 }
 
 /// The page of a connection that cannot be read.
-async fn what_is_left(
+async fn remains_page(
     visit: &Visit,
     status: StatusCode,
     left: &Unreadable,
@@ -304,11 +305,11 @@ async fn what_is_left(
     Ok(visit.show(status, connection(&view, &visit.app.texts)))
 }
 
-/// Whether its secrets are old, and whether whoever saved it is still there.
+/// Whether its secrets are old, and whether the token that saved it still exists.
 async fn age(visit: &Visit, seen: &View) -> Result<Age, Problem> {
     let now = Timestamp::now();
     let days = now.duration_since(seen.updated).as_hours() / 24;
-    // An embed was opened with the token of somebody.
+    // The author of an embed names the token that created it.
     let who = seen.created_by.rsplit_once(" by ");
     let who = who.map_or(&*seen.created_by, |(_, maker)| maker).to_owned();
     let tokens = visit.app.store(Store::tokens).await;
@@ -331,7 +332,7 @@ async fn runs(visit: &Visit, name: &str) -> Result<Vec<RunRow>, Problem> {
     Ok(rows.collect())
 }
 
-/// What was done with a connection, for those who may read the audit.
+/// The audit of a connection, for callers who may read it.
 async fn history(visit: &Visit, name: &str) -> Result<Vec<Change>, Problem> {
     if visit.may(Scope::Admin).is_err() {
         return Ok(Vec::new());
@@ -348,15 +349,40 @@ fn change(row: AuditRow) -> Change {
     Change {
         at: row.time,
         who: row.who,
-        what: match row.outcome.as_str() {
-            "done" => row.what,
-            outcome => format!("{}: {outcome}", row.what),
-        },
+        what: action(&row.what, &row.outcome),
         request_id: row.request_id,
     }
 }
 
-/// A kept test, as far as it is for people.
+/// The sentence of a row of the audit.
+fn action(what: &str, outcome: &str) -> String {
+    let what = match what {
+        "checked" => return format!("Test {outcome}"),
+        "created" => "Created",
+        "deleted" => "Deleted",
+        "described" => "Name or description changed",
+        "entered again" => "Entered again",
+        "previewed" => "Records previewed",
+        "previewed with personal data" => "Records previewed with personal data",
+        "replaced" => "Credentials or settings changed",
+        "restored" => "Restored",
+        "scheduled" => "Schedule set",
+        "scheduled run" => "Scheduled run",
+        "sent elsewhere" => "Destination changed",
+        "sync cancelled" => "Sync stopped",
+        "sync started" => "Sync started",
+        "tested" => return format!("Change tested: {outcome}"),
+        "undone" => "Last change undone",
+        "unscheduled" => "Schedule removed",
+        other => other,
+    };
+    match outcome {
+        "done" | "started" | "asked" => what.to_owned(),
+        _ => format!("{what}: {outcome}"),
+    }
+}
+
+/// The saved test as the page shows it.
 fn tested(found: &ConnectionWithForm) -> Option<ProbeResult> {
     let check = found.connection.last_check.as_ref()?;
     let checks = checks_of(check);
@@ -374,7 +400,7 @@ fn tested(found: &ConnectionWithForm) -> Option<ProbeResult> {
     })
 }
 
-/// What the last test would have in the config and is not there yet. Never a secret.
+/// The corrections of the last test that the config does not have yet. Never a secret.
 pub(super) fn offer(found: &ConnectionWithForm) -> Option<ConfigPatch> {
     let check = found.connection.last_check.as_ref()?;
     let mut offered = ConfigPatch::deserialize(&check.said.report["patch"]).ok()?;
@@ -398,16 +424,16 @@ fn checks_of(check: &LastCheck) -> Vec<Check> {
     checks.into_iter().flatten().map(check_of).collect()
 }
 
-fn check_of(kept: &Value) -> Check {
-    let text = |name: &str| kept[name].as_str().unwrap_or_default().to_owned();
-    let pointers = kept["pointers"].as_array().into_iter().flatten();
-    let latency = kept["latency_ms"].as_u64();
+fn check_of(saved: &Value) -> Check {
+    let text = |name: &str| saved[name].as_str().unwrap_or_default().to_owned();
+    let pointers = saved["pointers"].as_array().into_iter().flatten();
+    let latency = saved["latency_ms"].as_u64();
     Check {
         outcome: outcome_named(&text("outcome")).unwrap_or(Outcome::Skipped),
         pointers: pointers
             .filter_map(|pointer| pointer.as_str().map(str::to_owned))
             .collect(),
-        remedy: kept["remedy"].as_str().map(str::to_owned),
+        remedy: saved["remedy"].as_str().map(str::to_owned),
         latency: latency.map(std::time::Duration::from_millis),
         ..Check::passed(text("name"), text("message"))
     }

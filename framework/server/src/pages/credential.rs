@@ -1,7 +1,7 @@
-//! The form of a credential: adding, changing, repairing it, replacing its secrets.
+//! The form of a connection: adding, changing and repairing it, and replacing its secrets.
 //!
-//! What was typed is judged, tested and saved by the code of the API; its refusals become errors at the fields. A secret
-//! goes in and never comes back: after a refusal it has to be typed again.
+//! The code of the API validates, tests and saves the input; its refusals become errors at the fields. A secret goes in
+//! and never comes back: after a refusal it has to be typed again.
 
 use std::{
     borrow::Cow,
@@ -42,20 +42,20 @@ use crate::{
     problem::Problem,
 };
 
-/// Why a connection is changed.
+/// The query of a page that changes a connection.
 #[derive(Deserialize)]
 pub(super) struct Reason {
     repair: Option<String>,
     offer: Option<String>,
 }
 
-/// The connection that a new one begins as a copy of, without its secrets.
+/// The connection that a new one copies, without its secrets.
 #[derive(Deserialize)]
 pub(super) struct CopyQuery {
     from: Option<String>,
 }
 
-/// What a form is about.
+/// The purpose and the contents of a form.
 pub(super) struct FormPurpose {
     purpose: Purpose,
     path: String,
@@ -63,18 +63,18 @@ pub(super) struct FormPurpose {
     connector: Arc<dyn AnyConnector>,
     form: FormModel,
     saved: Option<Connection>,
-    /// What is left of what is saved, where it cannot be read.
+    /// The remains of a connection that cannot be read.
     left: Option<Unreadable>,
-    /// What the last test would have in the config.
+    /// The corrections of the last test.
     offer: Option<ConfigPatch>,
 }
 
-/// What is in a form, and what came of it.
+/// The input of a form and its result.
 #[derive(Default)]
 struct FormInput {
     title: String,
     description: String,
-    /// A day, or what was typed in the place of one.
+    /// A day, or any other input.
     expires: String,
     version: String,
     /// With the secrets that were typed.
@@ -90,20 +90,20 @@ pub(super) async fn open_new(
     Path(id): Path<String>,
     Query(copied): Query<CopyQuery>,
 ) -> Result<Response, Problem> {
-    let place = adding(&visit, &id)?;
-    let mut entered = saved(&visit, &place);
+    let target = adding(&visit, &id)?;
+    let mut entered = saved(&visit, &target);
     if let Some(name) = copied.from {
         let found = find(&visit.app, name).await?;
         let seen = view(&found.form, &found.connection);
         if seen.connector != id {
-            let text = "what is copied is a credential of another source";
+            let text = "the copied connection belongs to another source";
             return Err(Problem::bad_request(text));
         }
         entered.title = title_of_copy(&seen.title, &visit.app.texts);
         entered.description = seen.description;
         entered.answer = seen.config;
     }
-    Ok(show(&visit, &place, entered, StatusCode::OK))
+    Ok(show(&visit, &target, entered, StatusCode::OK))
 }
 
 pub(super) async fn post_new(
@@ -111,8 +111,8 @@ pub(super) async fn post_new(
     Path(id): Path<String>,
     posted: FormBody,
 ) -> Result<Response, Problem> {
-    let place = adding(&visit, &id)?;
-    act(&visit, place, &posted).await
+    let target = adding(&visit, &id)?;
+    act(&visit, target, &posted).await
 }
 
 pub(super) async fn open_edit(
@@ -121,13 +121,13 @@ pub(super) async fn open_edit(
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {
     let has_offer = reason.offer.is_some();
-    let place = changing(&visit, name, edit(reason)).await?;
-    let mut entered = saved(&visit, &place);
-    if let Some(offer) = place.offer.as_ref().filter(|_| has_offer) {
+    let target = changing(&visit, name, edit(reason)).await?;
+    let mut entered = saved(&visit, &target);
+    if let Some(offer) = target.offer.as_ref().filter(|_| has_offer) {
         offer.apply(&mut entered.answer);
         entered.notices = notices_of(offer);
     }
-    Ok(show(&visit, &place, entered, StatusCode::OK))
+    Ok(show(&visit, &target, entered, StatusCode::OK))
 }
 
 pub(super) async fn post_edit(
@@ -136,16 +136,16 @@ pub(super) async fn post_edit(
     Query(reason): Query<Reason>,
     posted: FormBody,
 ) -> Result<Response, Problem> {
-    let place = changing(&visit, name, edit(reason)).await?;
-    act(&visit, place, &posted).await
+    let target = changing(&visit, name, edit(reason)).await?;
+    act(&visit, target, &posted).await
 }
 
 pub(super) async fn open_rotate(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let place = changing(&visit, name, Purpose::Rotate).await?;
-    Ok(open(&visit, &place))
+    let target = changing(&visit, name, Purpose::Rotate).await?;
+    Ok(open(&visit, &target))
 }
 
 pub(super) async fn post_rotate(
@@ -153,8 +153,8 @@ pub(super) async fn post_rotate(
     Path(name): Path<String>,
     posted: FormBody,
 ) -> Result<Response, Problem> {
-    let place = changing(&visit, name, Purpose::Rotate).await?;
-    act(&visit, place, &posted).await
+    let target = changing(&visit, name, Purpose::Rotate).await?;
+    act(&visit, target, &posted).await
 }
 
 fn edit(reason: Reason) -> Purpose {
@@ -195,7 +195,7 @@ pub(super) async fn changing(
     };
     let (purpose, path) = match purpose {
         Purpose::Repair(_) => match failing(&found) {
-            // No field is to blame, so any of them may be.
+            // No field caused the failure, so all of them may be changed.
             pointers if pointers.is_empty() => (Purpose::Edit, format!("{back}/edit")),
             pointers => (Purpose::Repair(pointers), format!("{back}/edit?repair=1")),
         },
@@ -230,9 +230,9 @@ fn entering_again(left: Unreadable, back: String) -> Result<FormPurpose, Problem
     })
 }
 
-/// What is saved, as the form begins with it; no more than a name for a new connection.
-fn saved(visit: &Visit, place: &FormPurpose) -> FormInput {
-    if let Some(left) = &place.left {
+/// The saved values at the start of a form; only a name for a new connection.
+fn saved(visit: &Visit, target: &FormPurpose) -> FormInput {
+    if let Some(left) = &target.left {
         return FormInput {
             title: left.remains.title.clone(),
             description: left.remains.description.clone(),
@@ -242,20 +242,20 @@ fn saved(visit: &Visit, place: &FormPurpose) -> FormInput {
             ..FormInput::default()
         };
     }
-    let entered = place.saved.as_ref().map(|saved| FormInput {
+    let entered = target.saved.as_ref().map(|saved| FormInput {
         title: saved.title.clone(),
         description: saved.description.clone(),
-        // That of new secrets is another one.
-        expires: match place.purpose {
+        // New secrets have another date of expiry.
+        expires: match target.purpose {
             Purpose::Rotate => String::new(),
             _ => typed(saved.expires),
         },
         version: saved.revision.to_string(),
-        answer: view(&place.form, saved).config,
+        answer: view(&target.form, saved).config,
         ..FormInput::default()
     });
     entered.unwrap_or_else(|| FormInput {
-        title: suggested_title(visit, place),
+        title: suggested_title(visit, target),
         answer: Value::Object(Map::new()),
         ..FormInput::default()
     })
@@ -276,9 +276,9 @@ fn adds_by_embed(visit: &Visit) -> bool {
     })
 }
 
-/// A name for a new connection, which people may keep: the source, and who adds it.
-fn suggested_title(visit: &Visit, place: &FormPurpose) -> String {
-    let source = place.connector.about().name;
+/// The suggested title of a new connection: the source and the user.
+fn suggested_title(visit: &Visit, target: &FormPurpose) -> String {
+    let source = target.connector.about().name;
     let is_embedded = visit
         .caller
         .as_ref()
@@ -290,12 +290,12 @@ fn suggested_title(visit: &Visit, place: &FormPurpose) -> String {
     title.chars().take(LONGEST_TITLE).collect()
 }
 
-/// The form with what is saved.
-pub(super) fn open(visit: &Visit, place: &FormPurpose) -> Response {
-    show(visit, place, saved(visit, place), StatusCode::OK)
+/// The form with the saved values.
+pub(super) fn open(visit: &Visit, target: &FormPurpose) -> Response {
+    show(visit, target, saved(visit, target), StatusCode::OK)
 }
 
-/// Says at each field what the last test found of it.
+/// Notices with the findings of the last test, each at its field.
 fn notices_of(offer: &ConfigPatch) -> Vec<Notice> {
     let notice = |pointer: &Cow<'_, str>| Notice {
         pointer: pointer.to_string(),
@@ -304,7 +304,7 @@ fn notices_of(offer: &ConfigPatch) -> Vec<Notice> {
     offer.set.keys().map(notice).collect()
 }
 
-async fn act(visit: &Visit, place: FormPurpose, posted: &FormBody) -> Result<Response, Problem> {
+async fn act(visit: &Visit, target: FormPurpose, posted: &FormBody) -> Result<Response, Problem> {
     let caller = visit.may(Scope::Admin)?;
     let action = posted.text("action");
     let mut entered = FormInput {
@@ -312,7 +312,7 @@ async fn act(visit: &Visit, place: FormPurpose, posted: &FormBody) -> Result<Res
         description: posted.text("description").replace("\r\n", "\n"),
         expires: posted.text("expires").to_owned(),
         version: posted.text("version").to_owned(),
-        answer: answer(&place.form, posted.pairs()),
+        answer: answer(&target.form, posted.pairs()),
         replacing: posted.all("replacing").map(str::to_owned).collect(),
         ..FormInput::default()
     };
@@ -320,16 +320,16 @@ async fn act(visit: &Visit, place: FormPurpose, posted: &FormBody) -> Result<Res
     if !replaced.is_empty() || !kept.is_empty() {
         entered.replacing.insert(replaced.to_owned());
         entered.replacing.remove(kept);
-        return Ok(show(visit, &place, entered, StatusCode::OK));
+        return Ok(show(visit, &target, entered, StatusCode::OK));
     }
     if action == "apply" {
-        take_over(&place.form, &mut entered.answer, posted.text("patch"));
+        take_over(&target.form, &mut entered.answer, posted.text("patch"));
     }
     let texts = &visit.app.texts;
-    entered.errors = left_empty(&place.form, &entered.answer, &entered.replacing, texts);
+    entered.errors = left_empty(&target.form, &entered.answer, &entered.replacing, texts);
     if !entered.errors.is_empty() {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return Ok(show(visit, &place, entered, status));
+        return Ok(show(visit, &target, entered, status));
     }
     let started = Instant::now();
     let tested = |report: ProbeReport| ProbeResult {
@@ -340,18 +340,18 @@ async fn act(visit: &Visit, place: FormPurpose, posted: &FormBody) -> Result<Res
     };
     let done = match action {
         "save" | "save-untested" => {
-            let saved = save(visit, caller, &place, &entered, action == "save").await;
+            let saved = save(visit, caller, &target, &entered, action == "save").await;
             match saved {
                 Ok(path) => return Ok(see_other(&path)),
                 Err(problem) => Err(problem),
             }
         }
-        "test" | "apply" => test(visit, caller, &place, &entered.answer).await,
+        "test" | "apply" => test(visit, caller, &target, &entered.answer).await,
         _ => Err(Problem::bad_request(
-            "a form can be tested and saved, and nothing else",
+            "unknown action; a form can be tested or saved",
         )),
     };
-    entered.notices = headwater_core::tidy(&place.form, &mut entered.answer);
+    entered.notices = headwater_core::tidy(&target.form, &mut entered.answer);
     let status = match done {
         Ok(report) => {
             entered.errors = failures(&report);
@@ -364,14 +364,14 @@ async fn act(visit: &Visit, place: FormPurpose, posted: &FormBody) -> Result<Res
             problem.status()
         }
     };
-    Ok(show(visit, &place, entered, status))
+    Ok(show(visit, &target, entered, status))
 }
 
-/// Saves what was entered and returns the page to go to.
+/// Saves the input and returns the next page.
 async fn save(
     visit: &Visit,
     caller: &Caller,
-    place: &FormPurpose,
+    target: &FormPurpose,
     entered: &FormInput,
     test: bool,
 ) -> Result<String, Problem> {
@@ -385,14 +385,14 @@ async fn save(
         config: Some(config),
         test,
     };
-    if let Some(left) = &place.left {
+    if let Some(left) = &target.left {
         let (name, change) = (left.remains.name.clone(), change(entered.answer.clone()));
         save_change(app, caller, name, revision?, change, unwatched()).await?;
-        return Ok(place.back.clone());
+        return Ok(target.back.clone());
     }
-    let Some(saved) = &place.saved else {
+    let Some(saved) = &target.saved else {
         let new = New {
-            connector: place.connector.about().id.to_owned(),
+            connector: target.connector.about().id.to_owned(),
             name: None,
             title: Some(entered.title.clone()),
             description: entered.description.clone(),
@@ -401,36 +401,36 @@ async fn save(
             test,
         };
         let name = save_new(app, caller, new, None, unwatched()).await?;
-        return Ok(format!("{}?added={name}", place.back));
+        return Ok(format!("{}?added={name}", target.back));
     };
-    let change = change(difference(&place.form, &saved.config, &entered.answer));
+    let change = change(difference(&target.form, &saved.config, &entered.answer));
     let name = saved.name.clone();
     save_change(app, caller, name, revision?, change, unwatched()).await?;
-    Ok(place.back.clone())
+    Ok(target.back.clone())
 }
 
-/// Probes what was entered, without saving it.
+/// Probes the input without saving it.
 async fn test(
     visit: &Visit,
     caller: &Caller,
-    place: &FormPurpose,
+    target: &FormPurpose,
     entered: &Value,
 ) -> Result<ProbeReport, Problem> {
     let app = &visit.app;
-    let config = match &place.saved {
-        None => ready(app, caller, &place.connector, entered.clone()).await?,
+    let config = match &target.saved {
+        None => ready(app, caller, &target.connector, entered.clone()).await?,
         Some(saved) => {
-            let change = difference(&place.form, &saved.config, entered);
+            let change = difference(&target.form, &saved.config, entered);
             changed_config(app, caller, saved.name.clone(), change)
                 .await?
                 .config
         }
     };
-    let name = place.saved.as_ref().map(|saved| saved.name.clone());
+    let name = target.saved.as_ref().map(|saved| saved.name.clone());
     probe(app, &config, Tester::Draft(actor(caller), name)).await
 }
 
-/// Takes over what a test offered: values of fields that are no secrets, and which alternative is meant.
+/// Applies the corrections of a test: values of fields without secrets, and choices of alternatives.
 fn take_over(form: &FormModel, answer: &mut Value, patch: &str) {
     let Ok(patch) = serde_json::from_str::<Map<String, Value>>(patch) else {
         return;
@@ -443,7 +443,7 @@ fn take_over(form: &FormModel, answer: &mut Value, patch: &str) {
     }
 }
 
-/// The fields that are no secrets, and those that say which alternative is meant.
+/// The pointers of fields without secrets and of the tags of alternatives.
 pub(super) fn open_pointers(form: &FormModel) -> BTreeSet<String> {
     let inputs = form.inputs().into_iter();
     let open = inputs.filter(|field| field.kind != FieldKind::Secret);
@@ -456,8 +456,8 @@ pub(super) fn open_pointers(form: &FormModel) -> BTreeSet<String> {
         .collect()
 }
 
-/// The change (JSON Merge Patch) that makes what was entered of what is saved. A form leaves out secrets that stay and
-/// defaults, whether they are saved or not; neither is a change.
+/// The change (JSON Merge Patch) from the saved config to the entered one. A form omits secrets that stay and defaults,
+/// whether they are saved or not; neither is a change.
 fn difference(form: &FormModel, saved: &Value, entered: &Value) -> Value {
     let mut after = entered.clone();
     for field in form.inputs_of(entered) {
@@ -472,7 +472,7 @@ fn difference(form: &FormModel, saved: &Value, entered: &Value) -> Value {
     patch(saved, &after).unwrap_or_else(|| Value::Object(Map::new()))
 }
 
-/// What differs; none where nothing does.
+/// The difference of two values; `None` if they are equal.
 fn patch(before: &Value, after: &Value) -> Option<Value> {
     if before == after {
         return None;
@@ -512,7 +512,7 @@ fn errors_of(problem: &Problem) -> Vec<FieldError> {
         .collect()
 }
 
-/// Every field at which a test failed.
+/// The errors of all fields that failed a test.
 pub(super) fn failures(report: &ProbeReport) -> Vec<FieldError> {
     let failed = report.checks.iter();
     let failed = failed.filter(|check| check.outcome == Outcome::Failed);
@@ -527,7 +527,7 @@ pub(super) fn failures(report: &ProbeReport) -> Vec<FieldError> {
         .collect()
 }
 
-/// Whether what was tested may be saved although the test failed. An address that is refused may never be.
+/// Whether a config may be saved although its test failed. A config with a refused address may not.
 pub(super) fn may_skip(report: &ProbeReport) -> bool {
     let mut checks = report.checks.iter();
     checks.all(|check| check.code != "not_allowed")
@@ -535,19 +535,19 @@ pub(super) fn may_skip(report: &ProbeReport) -> bool {
 
 fn show(
     visit: &Visit,
-    place: &FormPurpose,
+    target: &FormPurpose,
     mut entered: FormInput,
     status: StatusCode,
 ) -> Response {
-    let source = source_of(&*place.connector);
-    let seen = place.saved.as_ref().map(|saved| view(&place.form, saved));
+    let source = source_of(&*target.connector);
+    let seen = target.saved.as_ref().map(|saved| view(&target.form, saved));
     let saved_secrets = seen.as_ref().map(secrets_of).unwrap_or_default();
     let mut asked_again = BTreeMap::new();
-    if let Some(saved) = &place.saved {
+    if let Some(saved) = &target.saved {
         let mut after = saved.config.clone();
-        let change = difference(&place.form, &saved.config, &entered.answer);
+        let change = difference(&target.form, &saved.config, &entered.answer);
         merge(&mut after, change);
-        if leads_elsewhere(&place.form, &saved.config, &after) {
+        if leads_elsewhere(&target.form, &saved.config, &after) {
             let text = "it was saved for another address or another way to sign in; enter it again";
             let again = saved_secrets.keys();
             asked_again = again
@@ -555,7 +555,7 @@ fn show(
                 .collect();
         }
     }
-    for field in place.form.inputs() {
+    for field in target.form.inputs() {
         if field.kind == FieldKind::Secret {
             remove(&mut entered.answer, &field.pointer);
         }
@@ -564,22 +564,22 @@ fn show(
         .tested
         .as_ref()
         .is_some_and(|tested| may_skip(&tested.report));
-    let of_left = place.left.as_ref().map(|left| &left.remains.name);
-    let name = place.saved.as_ref().map(|saved| &saved.name).or(of_left);
+    let of_left = target.left.as_ref().map(|left| &left.remains.name);
+    let name = target.saved.as_ref().map(|saved| &saved.name).or(of_left);
     let view = CredentialForm {
-        purpose: place.purpose.clone(),
-        path: place.path.clone(),
-        back: place.back.clone(),
+        purpose: target.purpose.clone(),
+        path: target.path.clone(),
+        back: target.back.clone(),
         source: &source,
-        form: &place.form,
+        form: &target.form,
         connection: name.map(|name| (name.clone(), entered.version)),
         title: entered.title,
         description: entered.description,
         expires: entered.expires,
-        expires_before: place
+        expires_before: target
             .saved
             .as_ref()
-            .filter(|_| place.purpose == Purpose::Rotate)
+            .filter(|_| target.purpose == Purpose::Rotate)
             .and_then(|saved| saved.expires),
         answer: entered.answer,
         saved_answer: seen.map_or(Value::Null, |seen| seen.config),
@@ -608,7 +608,7 @@ mod tests {
 
     use super::*;
 
-    /// What a form of these fields would change of what is saved.
+    /// The change that a form of these fields makes.
     fn changed(saved: Value, entered: Value) -> Value {
         let secret = json!({ "title": "A secret", "description": "It.", "type": "string", "format": "password",
                              "writeOnly": true, "x-headwater": { "order": 1 } });

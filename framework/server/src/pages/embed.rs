@@ -1,5 +1,5 @@
-//! The form of a credential in a frame of another page: an empty page, to which that page hands a token, and the form,
-//! which the token gets.
+//! The embedded form of a connection: an empty page, to which the other page passes a token, and the form, which the
+//! frame loads with that token.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 const PLACE: &str = "/embed/";
-/// Addresses of the script stay the same, so that a page elsewhere need not change with it.
+/// How long browsers cache the script: its URL stays the same, so that other pages need not change with it.
 const SCRIPT_AGE: &str = "public, max-age=300";
 
 /// The only origin whose pages may show a page in a frame.
@@ -36,7 +36,7 @@ pub(crate) fn is_frame(path: &str) -> bool {
     id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
-/// The page in the frame. It is the same for everybody, since nobody has shown a token yet.
+/// The page in the frame. It is the same for all clients, since none has sent a token yet.
 pub(super) async fn frame(Extension(visit): Extension<Visit>, Path(id): Path<String>) -> Response {
     let Some((embed, progress)) = visit.app.embeds.find(&id, Instant::now()) else {
         return page(&visit, StatusCode::NOT_FOUND, &Embedded::Unknown);
@@ -58,7 +58,7 @@ fn page(visit: &Visit, status: StatusCode, state: &Embedded) -> Response {
     (status, Html(html)).into_response()
 }
 
-/// The form itself, for the token of the embed and nobody else.
+/// The form itself, only for the token of the embed.
 pub(super) async fn form(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
@@ -66,14 +66,14 @@ pub(super) async fn form(
     let caller = visit.caller.as_ref().ok_or_else(guard::missing_token)?;
     let embed = caller.embed.as_ref().filter(|embed| embed.id == id);
     let Some(embed) = embed else {
-        let text = "this takes the token of the embed";
+        let text = "this needs the token of the embed";
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "embed_token_missing",
             text,
         ));
     };
-    let place = match &embed.wanted {
+    let form = match &embed.target {
         EmbedTarget::New { connector } => adding(&visit, connector)?,
         EmbedTarget::Saved {
             connection,
@@ -88,7 +88,7 @@ pub(super) async fn form(
             changing(&visit, connection.clone(), purpose).await?
         }
     };
-    Ok(open(&visit, &place))
+    Ok(open(&visit, &form))
 }
 
 /// The script with which another page opens the frame.

@@ -1,4 +1,4 @@
-//! Sources, and the saved credentials of one or of all of them.
+//! The sources, and the saved connections of one or of all of them.
 
 use axum::{Extension, response::Response};
 use headwater_console::{
@@ -27,7 +27,7 @@ const SHOWN: usize = 100;
 /// How many of them are tested at once.
 const TESTED_AT_ONCE: usize = 16;
 
-/// What to look for.
+/// The query of a search.
 #[derive(Deserialize)]
 pub(super) struct Search {
     #[serde(default)]
@@ -35,12 +35,12 @@ pub(super) struct Search {
     #[serde(default)]
     status: String,
     after: Option<String>,
-    /// How many were tested again just now, and how many of them work.
+    /// How many connections were tested again, and how many of them work.
     tested: Option<usize>,
     working: Option<usize>,
 }
 
-/// What was done just now.
+/// The connection that was just added.
 #[derive(Deserialize)]
 pub(super) struct AddedQuery {
     added: Option<String>,
@@ -68,7 +68,7 @@ pub(super) fn status_of(health: Health) -> Status {
     }
 }
 
-/// The end of a connection's secrets, where it is near.
+/// The date of expiry of a connection, if it is near.
 pub(super) fn expiry(expires: Option<Date>) -> Option<Expiry> {
     let expiry = expires.map(|on| Expiry {
         on,
@@ -96,12 +96,12 @@ fn tile(app: &App, line: Line) -> Tile {
     }
 }
 
-/// The first connections after a name that are wanted, one more than a page shows at most.
-async fn wanted(
+/// The first matching connections after a name, one more than a page shows at most.
+async fn matching(
     app: &App,
     mut after: Option<String>,
     source: Option<&str>,
-    most: usize,
+    limit: usize,
     is_wanted: impl Fn(&Tile) -> bool,
 ) -> Result<Vec<Tile>, Problem> {
     let mut found = Vec::new();
@@ -109,15 +109,15 @@ async fn wanted(
         let (lines, next) = page(app, after, READ, source.map(str::to_owned)).await?;
         let tiles = lines.into_iter().map(|line| tile(app, line));
         found.extend(tiles.filter(&is_wanted));
-        if next.is_none() || found.len() > most {
-            found.truncate(most.saturating_add(1));
+        if next.is_none() || found.len() > limit {
+            found.truncate(limit.saturating_add(1));
             return Ok(found);
         }
         after = next;
     }
 }
 
-/// Whether each word of a search stands in one of the texts.
+/// Whether one of the texts contains each word of a search.
 fn matches(query: &str, texts: &[&str]) -> bool {
     let texts: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
     let query = query.to_lowercase();
@@ -130,7 +130,7 @@ pub(super) async fn sources(
     Query(search): Query<Search>,
 ) -> Result<Response, Problem> {
     visit.may(Scope::Read)?;
-    let saved = wanted(&visit.app, None, None, usize::MAX, |_| true).await?;
+    let saved = matching(&visit.app, None, None, usize::MAX, |_| true).await?;
     let sources = visit.app.registry.iter().map(|one| source_of(&**one));
     let found = sources.filter(|source| matches(&search.q, &[&source.name, &source.summary]));
     let tile = |source: Source| {
@@ -160,7 +160,7 @@ pub(super) async fn source(
     visit.may(Scope::Read)?;
     let connector = connector(&visit.app, &id)?;
     let is_wanted = |tile: &Tile| matches(&search.q, &[&tile.title, &tile.description, &tile.name]);
-    let tiles = wanted(&visit.app, None, Some(&id), usize::MAX, is_wanted).await?;
+    let tiles = matching(&visit.app, None, Some(&id), usize::MAX, is_wanted).await?;
     let view = Authenticate {
         source: source_of(&*connector),
         selected: done.added.clone(),
@@ -170,7 +170,7 @@ pub(super) async fn source(
     Ok(visit.show(StatusCode::OK, authenticate(&view, &visit.app.texts)))
 }
 
-/// Goes on with the credential that was chosen.
+/// Continues with the chosen connection.
 pub(super) async fn go_on(
     Extension(visit): Extension<Visit>,
     posted: FormBody,
@@ -179,7 +179,7 @@ pub(super) async fn go_on(
     let name = posted.text("connection").to_owned();
     match find(&visit.app, name.clone()).await {
         Ok(_) => Ok(see_other(&format!("/connections/{name}/streams"))),
-        // Its page says what can be done.
+        // Its page shows the remedy.
         Err(problem) if problem.code == "unreadable" => {
             Ok(see_other(&format!("/connections/{name}")))
         }
@@ -187,7 +187,7 @@ pub(super) async fn go_on(
     }
 }
 
-/// Tests again what needs attention, as many as a page shows.
+/// Retests connections that need attention, as many as a page shows.
 pub(super) async fn retest(
     Extension(visit): Extension<Visit>,
     posted: FormBody,
@@ -195,11 +195,11 @@ pub(super) async fn retest(
     visit.may(Scope::Use)?;
     if posted.text("action") != "retest" {
         return Err(Problem::bad_request(
-            "what needs attention can be tested again, and nothing else",
+            "unknown action; this page can only retest connections",
         ));
     }
     let is_wrong = |tile: &Tile| tile.status == Status::NeedsAttention;
-    let mut tiles = wanted(&visit.app, None, None, SHOWN, is_wrong).await?;
+    let mut tiles = matching(&visit.app, None, None, SHOWN, is_wrong).await?;
     tiles.truncate(SHOWN);
     let (mut tested, mut working) = (0_usize, 0_usize);
     let (mut waiting, mut testing) = (tiles.into_iter(), JoinSet::new());
@@ -212,7 +212,7 @@ pub(super) async fn retest(
         let Some(done) = testing.join_next().await else {
             break;
         };
-        // One that could not be asked stays as it was.
+        // A connection that could not be tested stays unchanged.
         tested += 1;
         working += usize::from(matches!(done, Ok(Ok(true))));
     }
@@ -236,12 +236,12 @@ pub(super) async fn saved(
             &tile.source_name,
             &tile.name,
         ];
-        // What has failed and ends soon is both.
+        // A failed connection that expires soon counts in both.
         let is_ending = status == Some(Status::Expiring) && tile.expiry.is_some();
         let is_of_status = is_ending || status.is_none_or(|status| tile.status == status);
         is_of_status && matches(&search.q, &texts)
     };
-    let mut tiles = wanted(&visit.app, search.after, None, SHOWN, is_wanted).await?;
+    let mut tiles = matching(&visit.app, search.after, None, SHOWN, is_wanted).await?;
     let has_more = tiles.len() > SHOWN;
     tiles.truncate(SHOWN);
     let next = tiles.last().filter(|_| has_more).map(|last| {

@@ -1,4 +1,4 @@
-//! Beside the flow: signing in and out, the theme, the script and the stylesheet.
+//! Signing in and out, the theme, the script and the stylesheet.
 
 use axum::{
     Extension,
@@ -18,7 +18,7 @@ use crate::{
     problem::Problem,
 };
 
-/// Where to go after the login.
+/// The page after the login.
 #[derive(Deserialize)]
 pub(super) struct LoginQuery {
     #[serde(default)]
@@ -27,10 +27,10 @@ pub(super) struct LoginQuery {
 
 pub(super) async fn show(
     Extension(visit): Extension<Visit>,
-    Query(asked): Query<LoginQuery>,
+    Query(query): Query<LoginQuery>,
 ) -> Response {
     let view = Login {
-        next: local(&asked.next).to_owned(),
+        next: local(&query.next).to_owned(),
         error: None,
     };
     visit.show(StatusCode::OK, login(&view, &visit.app.texts))
@@ -109,7 +109,7 @@ pub(super) async fn script() -> Response {
     asset("text/javascript; charset=utf-8", SCRIPT)
 }
 
-/// Pages ask for it with a fingerprint of its content, so it never changes.
+/// The URL has a fingerprint of the content, so the asset never changes.
 fn asset(kind: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),

@@ -1,7 +1,7 @@
-//! The console over HTTP. What its pages show and what they post goes through the same code as the API.
+//! The console over HTTP. Its pages read and write through the same code as the API.
 //!
-//! A handler answers with a page or a problem; what they look like from outside is decided here, in one place: the
-//! frame around a page, the headers of all of them, the way to the login.
+//! A handler answers with a page or a problem; this module adds the frame around a page, the headers, and the redirect
+//! to the login.
 
 mod author;
 mod connection;
@@ -37,11 +37,11 @@ use crate::{
 };
 
 const THEME_COOKIE: &str = "theme";
-/// Everything that a page is made of comes from here, and its forms lead nowhere else.
+/// Every part of a page comes from this service, and forms go nowhere else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors";
 
-/// In place of a policy that cannot be written into a header. No origin makes one.
+/// The policy if another cannot be written into a header, which no origin causes.
 const UNFRAMED: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
@@ -97,14 +97,14 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route_layer(middleware::from_fn_with_state(Arc::clone(app), dress))
 }
 
-/// Who looks at the console, and how.
+/// The caller and the settings of a visit.
 #[derive(Clone)]
 pub(crate) struct Visit {
     pub app: Arc<App>,
     caller: Option<Caller>,
     request_id: Option<String>,
     frame: Frame,
-    /// Whether the script asks, which wants the content alone.
+    /// Whether the script sent the request, which needs only the content.
     is_fragment: bool,
 }
 
@@ -129,7 +129,7 @@ impl Visit {
         }
     }
 
-    /// Who asks, if they may do this.
+    /// The caller, if the scope suffices.
     fn may(&self, scope: Scope) -> Result<&Caller, Problem> {
         let caller = self.caller.as_ref().ok_or_else(guard::missing_token)?;
         guard::at_least(caller, scope)?;
@@ -157,7 +157,7 @@ impl Visit {
     }
 }
 
-/// Leads whoever is not known to the login, and back from there.
+/// Redirects unknown callers to the login, and back from there.
 async fn signed_in(Extension(visit): Extension<Visit>, request: Request, next: Next) -> Response {
     if visit.caller.is_some() {
         return next.run(request).await;
@@ -165,7 +165,7 @@ async fn signed_in(Extension(visit): Extension<Visit>, request: Request, next: N
     see_other(&with_query("/login", &[("next", &visit.frame.path)]))
 }
 
-/// Makes pages of problems, and gives every answer the headers of a page.
+/// Renders problems as pages, and adds the headers of a page to every answer.
 async fn dress(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let visit = Visit::of(app, &request);
     request.extensions_mut().insert(visit.clone());
@@ -180,7 +180,7 @@ fn with_headers(mut answer: Response) -> Response {
     let framed_by = answer.extensions_mut().remove::<FramedBy>();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy(framed_by));
-    // With none at all a browser would send forms with an unknown origin, which is refused as another site's.
+    // Without a referrer a browser would send forms with an unknown origin, which the service refuses as foreign.
     let referrer = HeaderValue::from_static("same-origin");
     headers.insert(header::REFERRER_POLICY, referrer);
     answer
@@ -193,7 +193,7 @@ fn policy(framed_by: Option<FramedBy>) -> HeaderValue {
     policy.unwrap_or(UNFRAMED)
 }
 
-/// Whether a browser asks for a page, and not for something of the API.
+/// Whether a browser requests a page outside the API.
 pub(crate) fn is_wanted(request: &Request) -> bool {
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
@@ -201,9 +201,9 @@ pub(crate) fn is_wanted(request: &Request) -> bool {
     is_html && !request.uri().path().starts_with("/api/")
 }
 
-/// The page for an address at which there is nothing.
+/// The page for an unknown address.
 pub(crate) fn unknown(app: Arc<App>, request: &Request) -> Response {
-    let text = "there is no such page; the address may be mistyped, or what it showed is gone";
+    let text = "page not found";
     let problem = Problem::new(StatusCode::NOT_FOUND, "not_found", text);
     with_headers(Visit::of(app, request).problem(&problem))
 }
@@ -220,22 +220,22 @@ fn theme(headers: &HeaderMap) -> Theme {
         .map_or(Theme::System, |(_, name)| Theme::named(name))
 }
 
-/// Goes on elsewhere, so that loading the page again posts nothing again.
+/// Redirects to another page, so that reloading it posts nothing again.
 fn see_other(path: &str) -> Response {
     match HeaderValue::from_str(path) {
         Ok(path) => (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response(),
-        Err(_) => Problem::bad_request("this address cannot be gone to").into_response(),
+        Err(_) => Problem::bad_request("this address cannot be opened").into_response(),
     }
 }
 
-/// A path with parameters behind it.
+/// A path with query parameters.
 fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(pairs);
     format!("{path}?{}", query.finish())
 }
 
-/// A path of this console; the gallery in place of anything that may lead elsewhere.
+/// A path of this console; the gallery instead of any path that may lead to another site.
 fn local(path: &str) -> &str {
     let is_plain = path
         .bytes()
@@ -246,7 +246,7 @@ fn local(path: &str) -> &str {
     }
 }
 
-/// What a form sent.
+/// The fields of a submitted form.
 pub(crate) struct FormBody(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequest<S> for FormBody {
@@ -266,7 +266,7 @@ impl FormBody {
         named.map(|(_, value)| value.as_str())
     }
 
-    /// The last value of a name; an empty text where there is none.
+    /// The last value of a name; an empty text without one.
     fn text<'a>(&'a self, name: &'a str) -> &'a str {
         self.all(name).last().unwrap_or_default()
     }
@@ -275,7 +275,7 @@ impl FormBody {
         self.0.iter().cloned()
     }
 
-    /// The revision that was seen by whoever asks for a change.
+    /// The revision that the user saw before the change.
     fn revision(&self) -> Result<i64, Problem> {
         let revision = self.text("version").parse();
         revision.map_err(|_| crate::answer::changed())

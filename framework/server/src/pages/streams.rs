@@ -1,4 +1,4 @@
-//! What is to be read of a connection, and the first records of it.
+//! The choice of streams of a connection, and previews of their records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,22 +28,22 @@ use crate::{
 
 /// How many characters of a value a preview shows.
 const LONGEST_VALUE: usize = 200;
-/// How many columns it has.
+/// How many columns a preview has at most.
 const MAX_COLUMNS: usize = 60;
 
-/// The stream to look at.
+/// The stream of a preview.
 #[derive(Deserialize)]
 pub(super) struct StreamQuery {
     stream: Option<String>,
 }
 
-/// What was done with the schedule just now.
+/// The last change of the schedule.
 #[derive(Deserialize)]
 pub(super) struct DoneQuery {
     done: Option<String>,
 }
 
-/// What was entered of the choice, or is saved of it.
+/// The choice of streams, as entered or saved.
 struct StreamsInput {
     streams: BTreeSet<String>,
     destination: String,
@@ -73,7 +73,7 @@ pub(super) async fn choose(
     Ok(show(&visit, StatusCode::OK, &found, chosen))
 }
 
-/// What the schedule of a connection says; without one, everything that can be read.
+/// The choice in the schedule of a connection; without one, all readable streams.
 fn saved(visit: &Visit, found: &ConnectionWithForm) -> StreamsInput {
     let all = streams_of(found);
     let scheduled = found.connection.schedule.as_ref();
@@ -105,7 +105,7 @@ fn saved(visit: &Visit, found: &ConnectionWithForm) -> StreamsInput {
             cron,
             time_zone,
             is_paused: scheduled.is_some_and(|schedule| schedule.is_paused),
-            next: schedules::kept_times(found),
+            next: schedules::saved_times(found),
         },
         version: found.connection.revision.to_string(),
         done: None,
@@ -113,7 +113,7 @@ fn saved(visit: &Visit, found: &ConnectionWithForm) -> StreamsInput {
     }
 }
 
-/// Starts a sync of what was chosen, or makes a schedule of it.
+/// Starts a sync of the chosen streams, or schedules it.
 pub(super) async fn chosen(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
@@ -130,7 +130,7 @@ pub(super) async fn chosen(
             frequency: match posted.text("schedule") {
                 "manual" | "" => Frequency::Manual,
                 "cron" => Frequency::Cron,
-                // What is no number is too short an interval.
+                // An invalid number becomes an interval that is too short.
                 seconds => Frequency::Every(seconds.parse().unwrap_or(0)),
             },
             cron: posted.text("cron").trim().to_owned(),
@@ -152,7 +152,7 @@ pub(super) async fn chosen(
         "save" => save(&visit, &posted, &found, &chosen).await.map(Some),
         "times" => next_times(&visit, &found, &mut chosen).map(|()| None),
         _ => Err(Problem::bad_request(
-            "what was chosen can be run or scheduled, and nothing else",
+            "unknown action; the chosen streams can be synced or scheduled",
         )),
     };
     match done {
@@ -183,7 +183,7 @@ async fn run(
     Ok(format!("/syncs/{}", sync.id))
 }
 
-/// Sets, changes or takes away the schedule.
+/// Sets, changes or removes the schedule.
 async fn save(
     visit: &Visit,
     posted: &FormBody,
@@ -199,12 +199,12 @@ async fn save(
         return Ok(path + "saved");
     }
     if found.connection.schedule.is_some() {
-        schedules::take_away(app, caller, name, revision).await?;
+        schedules::remove_schedule(app, caller, name, revision).await?;
     }
     Ok(path + "removed")
 }
 
-/// Shows when what was entered would run, and changes nothing.
+/// Shows the next runs of the entered schedule, and changes nothing.
 fn next_times(
     visit: &Visit,
     found: &ConnectionWithForm,
@@ -216,7 +216,7 @@ fn next_times(
     Ok(())
 }
 
-/// The schedule that was entered; none where it is to run by hand.
+/// The entered schedule; `None` for manual runs.
 fn new_schedule(found: &ConnectionWithForm, chosen: &StreamsInput) -> Option<New> {
     let schedule = &chosen.schedule;
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
@@ -229,7 +229,7 @@ fn new_schedule(found: &ConnectionWithForm, chosen: &StreamsInput) -> Option<New
             given(&schedule.time_zone),
         ),
     };
-    // All of them are also those that there will be.
+    // Choosing all streams includes later ones.
     let is_all = chosen.streams.len() >= found.connector.catalog().len();
     Some(New {
         every_seconds,
@@ -245,13 +245,13 @@ fn new_schedule(found: &ConnectionWithForm, chosen: &StreamsInput) -> Option<New
     })
 }
 
-/// Each complaint at its input.
+/// The errors of a problem, each at its field.
 fn errors_of(problem: &Problem) -> Vec<FieldError> {
     let member = problem
         .errors
         .first()
-        .and_then(|complaint| complaint.member.as_deref());
-    let place = match (member, problem.code) {
+        .and_then(|error| error.member.as_deref());
+    let pointer = match (member, problem.code) {
         (Some("every_seconds"), _) => "/schedule",
         (Some("cron"), _) => "/cron",
         (Some("time_zone"), _) => "/time_zone",
@@ -259,7 +259,7 @@ fn errors_of(problem: &Problem) -> Vec<FieldError> {
         (Some("streams"), _) | (None, "not_found") => "/streams",
         _ => "",
     };
-    vec![error(place, &problem.detail)]
+    vec![error(pointer, &problem.detail)]
 }
 
 fn error(pointer: &str, message: &str) -> FieldError {
@@ -304,7 +304,7 @@ fn show(
     visit.show(status, streams(&view, &visit.app.texts))
 }
 
-/// Whether redaction finds something to hide in the records of a stream.
+/// Whether redaction hides anything in the records of a stream.
 fn is_personal(spec: &StreamSpec) -> bool {
     let redactor = Redactor::new(spec, &Redaction::default());
     redactor.is_ok_and(|redactor| {
@@ -320,7 +320,7 @@ fn outcome(stream: &StreamView) -> Option<Outcome> {
         .and_then(|access| outcome_named(&access.outcome))
 }
 
-/// An outcome as the store keeps it.
+/// Parses an outcome as the store saves it.
 pub(super) fn outcome_named(name: &str) -> Option<Outcome> {
     match name {
         "passed" => Some(Outcome::Passed),
@@ -339,7 +339,7 @@ pub(super) async fn preview(
     first_records(&visit, name, shown.stream, false).await
 }
 
-/// Shows personal data as it is, or masks it again.
+/// Shows personal data unmasked, or masks it again.
 pub(super) async fn reveal(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
@@ -367,12 +367,12 @@ async fn first_records(
     let catalog = found.connector.catalog();
     let first = || catalog.first().map(|spec| spec.name.to_owned());
     let stream = stream.or_else(first).unwrap_or_default();
-    let wanted = PreviewRequest {
+    let request = PreviewRequest {
         stream: stream.clone(),
         limit: None,
         reveal,
     };
-    let (records, status, problem) = match look(&visit.app, caller, name.clone(), wanted).await {
+    let (records, status, problem) = match look(&visit.app, caller, name.clone(), request).await {
         Ok(seen) => (seen.records, StatusCode::OK, None),
         Err(problem) => (Vec::new(), problem.status(), Some(problem.detail)),
     };
@@ -388,7 +388,7 @@ async fn first_records(
         streams: catalog.iter().map(|spec| spec.name.to_owned()).collect(),
         columns,
         rows,
-        // Nothing is shown where there was a problem, so nothing is revealed.
+        // A problem shows no records, so it reveals nothing.
         is_masked: !reveal || problem.is_some(),
         at: Timestamp::now(),
         problem,
@@ -428,7 +428,7 @@ fn table(records: &[Box<RawValue>], key: &[&str]) -> (Vec<String>, Vec<Vec<Strin
     (columns.clone(), rows.collect())
 }
 
-/// A text as it is, anything else as it was written, cut where it is long.
+/// A text without quotes, any other value as JSON, cut if long.
 fn in_short(value: &RawValue) -> String {
     let text = match serde_json::from_str(value.get()) {
         Ok(Value::String(text)) => text,

@@ -1,4 +1,4 @@
-//! Syncs: all that this service knows, and one of them as it goes.
+//! Syncs: the list of all known ones, and the live page of one.
 
 use axum::{Extension, response::Response};
 use headwater_console::{RunList, RunRow, RunState, RunView, Sample, StreamProgress, run, runs};
@@ -18,13 +18,13 @@ use crate::{
 /// How many syncs a page of the list shows.
 const SHOWN: usize = 50;
 
-/// Where the list goes on.
+/// The position in the list.
 #[derive(Deserialize)]
 pub(super) struct Listing {
     after: Option<String>,
 }
 
-/// A sync as a line of a list.
+/// A sync as a row of a list.
 pub(super) fn row(view: &View, streams: &[Value]) -> RunRow {
     let now = Timestamp::now();
     let receipt = view.receipt.as_ref();
@@ -50,7 +50,7 @@ pub(super) fn row(view: &View, streams: &[Value]) -> RunRow {
     }
 }
 
-/// What is known of the streams of a sync: its receipt, or what its events said so far.
+/// The streams of a sync by its receipt, or by its events so far.
 pub(super) fn streams_of(visit: &Visit, view: &View) -> Vec<Value> {
     if let Some(receipt) = &view.receipt {
         return receipt["streams"].as_array().cloned().unwrap_or_default();
@@ -59,7 +59,7 @@ pub(super) fn streams_of(visit: &Visit, view: &View) -> Vec<Value> {
     sync.map(|sync| sync.streams()).unwrap_or_default()
 }
 
-/// How the records and waits of a sync of this process grew.
+/// The growth of the records and waits of a sync of this process.
 fn samples_of(visit: &Visit, view: &View) -> Vec<Sample> {
     let sync = visit.app.runs.find(&view.id);
     let samples = sync.map(|sync| sync.samples()).unwrap_or_default();
@@ -95,7 +95,7 @@ fn progress(stream: &Value) -> StreamProgress {
     StreamProgress {
         stream: stream["stream"].as_str().unwrap_or_default().to_owned(),
         state: match status {
-            // Other things that happened on the way.
+            // Events during the run.
             "drift" | "jobs" => RunState::Running,
             status => state_of(status),
         },
@@ -104,7 +104,7 @@ fn progress(stream: &Value) -> StreamProgress {
         bytes: count("bytes"),
         requests: count("requests"),
         retries: count("retries"),
-        // Before its end, a stream's events say how long the whole sync has waited.
+        // Before its end, a stream's events report the wait of the whole sync.
         wait_seconds: match stream["status"].is_string() {
             true => stream["limit_wait_seconds"].as_f64().unwrap_or_default(),
             false => 0.0,
@@ -150,7 +150,7 @@ pub(super) async fn show(
     Ok(visit.show(StatusCode::OK, run(&view, &visit.app.texts)))
 }
 
-/// Asks a sync to keep what it has and to end.
+/// Stops a sync, which saves its records and ends.
 pub(super) async fn cancel(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
@@ -160,7 +160,7 @@ pub(super) async fn cancel(
     let view = find(&visit.app, &id).await?;
     if posted.text("action") != "cancel" {
         return Err(Problem::bad_request(
-            "a sync can be cancelled, and nothing else",
+            "unknown action; a sync can only be stopped",
         ));
     }
     stop(&visit.app, caller, &view.id);

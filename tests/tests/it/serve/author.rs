@@ -91,7 +91,7 @@ async fn what_is_wrong_is_told_with_its_place_and_what_to_do() {
     for (text, says) in [
         ("{", "this is not JSON"),
         ("", "this is not JSON"),
-        (r#"{"type":"object","type":"object"}"#, "stands there twice"),
+        (r#"{"type":"object","type":"object"}"#, "is present twice"),
         ("[1]", "a form and a group are objects with properties"),
         ("null", "a form and a group are objects with properties"),
     ] {

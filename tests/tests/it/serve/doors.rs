@@ -390,7 +390,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     for one in stalled {
         let (path, answer) = one.join().unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer:?}");
-        let said = "the body did not come within 15 seconds";
+        let said = "the body did not arrive within 15 seconds";
         assert!(answer.contains(said), "{path}: {answer:?}");
     }
     let made = service.get("/api/v1/connections").await.json();

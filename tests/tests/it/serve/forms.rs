@@ -362,12 +362,8 @@ fn bad_labels() -> Vec<(&'static str, String, &'static str)> {
     for hidden in [
         '\u{202e}', '\u{202a}', '\u{2066}', '\u{2069}', '\u{200b}', '\u{200f}', '\u{feff}',
     ] {
-        bad.push(("title", format!("Calls {hidden}txt.exe"), "cannot be seen"));
-        bad.push((
-            "description",
-            format!("Calls {hidden}txt.exe"),
-            "cannot be seen",
-        ));
+        bad.push(("title", format!("Calls {hidden}txt.exe"), "invisible"));
+        bad.push(("description", format!("Calls {hidden}txt.exe"), "invisible"));
     }
     bad
 }

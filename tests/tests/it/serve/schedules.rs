@@ -343,7 +343,7 @@ async fn a_schedule_that_cannot_be_kept_is_refused_with_its_member_and_an_exampl
         (
             json!({ "every_seconds": 3600, "time_zone": "UTC" }),
             "time_zone",
-            "leave it out",
+            "omit it",
         ),
         (json!({ "cron": "" }), "cron", "30 6 * * 1-5"),
         (json!({ "cron": "at six" }), "cron", "30 6 * * 1-5"),

@@ -164,17 +164,22 @@ fn files_that_are_no_certificate_and_its_key_are_named_and_nothing_is_served() {
             &own.certificate,
             &other.key,
             &own.certificate,
-            "does not go with its key",
+            "does not match its key",
         ),
-        (&own.certificate, &text, &text, "is no private key in PEM"),
+        (
+            &own.certificate,
+            &text,
+            &text,
+            "is not a private key in PEM",
+        ),
         (
             &own.certificate,
             &own.certificate,
             &own.certificate,
-            "is no private key in PEM",
+            "is not a private key in PEM",
         ),
         (&own.certificate, &missing, &missing, "cannot be read"),
-        (&text, &own.key, &text, "is no certificate in PEM"),
+        (&text, &own.key, &text, "is not a certificate in PEM"),
         (&missing, &own.key, &missing, "cannot be read"),
     ] {
         let path = |path: &PathBuf| path.to_str().unwrap().to_owned();

@@ -234,7 +234,7 @@ fn a_connection_and_the_answer_to_its_request_are_there_together_or_not_at_all()
         store.forget_request("l").unwrap();
         for key in ["k", "l"] {
             let refused = add(&mut store, "others", key).unwrap_err();
-            assert!(refused.message().contains("given up"), "{refused}");
+            assert!(refused.message().contains("has expired"), "{refused}");
         }
         assert_eq!(names(&mut store), ["calls"]);
         // A name that is taken leaves the request as it was.

@@ -1,4 +1,4 @@
-//! Connections that cannot be read: what is left of one, and entering it again with all of its secrets.
+//! Connections that cannot be read: their remains, and entering them again with all secrets.
 
 use std::sync::Arc;
 
@@ -23,14 +23,14 @@ use crate::{
 /// A connection that cannot be read.
 pub(crate) struct Unreadable {
     pub remains: CorruptConnection,
-    /// Why.
+    /// The reason.
     pub problem: Problem,
-    /// What it was a config of; none where that is not known here.
+    /// Its connector and form; `None` if this service does not have them.
     pub connector: Option<(Arc<dyn AnyConnector>, FormModel)>,
 }
 
-/// What is left of a connection that was not found for this reason; any other reason stays a refusal. So does this one for
-/// a form in another page's frame, which may show less than all of it.
+/// The remains of a connection if `problem` is that it cannot be read; any other problem stays a refusal. So does this
+/// one for an embedded form, which may show only a part of the connection.
 pub(crate) async fn unreadable(
     app: &App,
     caller: &Caller,
@@ -56,7 +56,7 @@ pub(crate) async fn unreadable(
 }
 
 impl Unreadable {
-    /// The config without what is, or may be, a secret or the place of one.
+    /// The config without the fields of secrets, since a value or a reference there may be one.
     pub(crate) fn open_config(&self) -> Value {
         let Some((_, form)) = &self.connector else {
             return Value::Null;
@@ -74,12 +74,12 @@ impl Unreadable {
 /// A whole config for a connection that cannot be read, as it would be saved.
 pub(crate) struct Again {
     pub form: FormModel,
-    /// With its secrets.
+    /// The config with its secrets.
     pub answer: Value,
     pub config: ResolvedInput,
 }
 
-/// Reads a config that keeps nothing of what was there: a change (JSON Merge Patch) of an empty one.
+/// Reads a config that keeps nothing of the old one: a change (JSON Merge Patch) of an empty config.
 pub(crate) async fn whole_config(
     app: &App,
     caller: &Caller,
@@ -90,7 +90,7 @@ pub(crate) async fn whole_config(
         return Err(left.problem.clone());
     };
     if !change.is_object() {
-        return Err(Problem::field("", "type", "the config is an object"));
+        return Err(Problem::field("", "type", "the config has to be an object"));
     }
     let mut answer = Value::Object(Map::new());
     merge(&mut answer, change);
@@ -104,7 +104,7 @@ pub(crate) async fn whole_config(
     })
 }
 
-/// Puts a whole config in the place of one that cannot be read.
+/// Replaces a config that cannot be read with a whole one.
 pub(crate) async fn enter_again(
     app: &App,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! A saved config with a change in it, and which of its secrets it keeps.
+//! Changes of a saved config, and the secrets that they keep.
 
 use headwater_core::{FieldKind, FormModel};
 use headwater_host::references;
@@ -12,14 +12,14 @@ use crate::{
     problem::Problem,
 };
 
-/// A saved config with a change in it, and with the secrets that it keeps.
+/// A changed config with the secrets that it keeps.
 pub(crate) struct ChangedConfig {
-    /// As it would be saved, with its secrets.
+    /// The config as it would be saved, with its secrets.
     pub answer: Value,
     pub config: ResolvedInput,
 }
 
-/// The saved config with a change (JSON Merge Patch) in it.
+/// Applies a change (JSON Merge Patch) to the saved config.
 pub(crate) async fn changed_config(
     app: &App,
     caller: &Caller,
@@ -28,7 +28,7 @@ pub(crate) async fn changed_config(
 ) -> Result<ChangedConfig, Problem> {
     let found = find(app, name).await?;
     if !change.is_object() {
-        return Err(Problem::field("", "type", "the config is an object"));
+        return Err(Problem::field("", "type", "the config has to be an object"));
     }
     if let Some(embed) = &caller.embed {
         keeps_fields(embed, &found, &change)?;
@@ -47,19 +47,19 @@ pub(crate) async fn changed_config(
     let permitted = permitted.map_err(Problem::form)?;
     let answer = permitted.answer();
     if leads_elsewhere(&found.form, &before, answer) {
-        // A reference opens its secret for wherever the config leads, so it is as good as the secret.
-        let kept = found.form.inputs_of(answer).into_iter().filter(|field| {
+        // A reference gives its secret to any address in the config, so it is as sensitive as the secret.
+        let saved_secrets = found.form.inputs_of(answer).into_iter().filter(|field| {
             let text = answer.pointer(&field.pointer).and_then(Value::as_str);
             field.kind == FieldKind::Secret
                 && text.is_some_and(references::is_reference)
                 && before.pointer(&field.pointer) == answer.pointer(&field.pointer)
         });
-        let text = "it was saved for another address or another way to sign in; give it again";
-        let kept: Vec<_> = kept
+        let text = "it was saved for another address or another way to sign in; enter it again";
+        let saved_secrets: Vec<_> = saved_secrets
             .map(|field| (&*field.pointer, "give_again", text))
             .collect();
-        if !kept.is_empty() {
-            return Err(Problem::fields(kept));
+        if !saved_secrets.is_empty() {
+            return Err(Problem::fields(saved_secrets));
         }
     }
     let permitted = permitted.keeping(app, found.connection, removed).await?;
@@ -69,7 +69,7 @@ pub(crate) async fn changed_config(
     })
 }
 
-/// Whether another config sends its secrets to another place, or signs in another way.
+/// Whether another config sends its secrets to another address, or signs in another way.
 pub(crate) fn leads_elsewhere(form: &FormModel, before: &Value, after: &Value) -> bool {
     let is_moved = form.inputs().iter().any(|field| {
         field.destination && before.pointer(&field.pointer) != after.pointer(&field.pointer)
@@ -84,8 +84,8 @@ pub(crate) fn leads_elsewhere(form: &FormModel, before: &Value, after: &Value) -
     is_moved || is_other_way
 }
 
-/// Takes out the references that were saved for alternatives that are not chosen any more: whoever changes the way to sign
-/// in sees none of them.
+/// Removes the references of alternatives that are no longer chosen, so that a caller who changes the way to sign in
+/// sees none of them.
 fn leave_out_other_secrets(form: &FormModel, before: &Value, answer: &mut Value) {
     let chosen = form.inputs_of(answer);
     let is_other = |pointer: &str| {

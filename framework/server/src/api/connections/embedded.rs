@@ -1,4 +1,4 @@
-//! What a form in another page's frame may change of a connection: the fields that it shows.
+//! The changes that an embedded form may make: those of the fields that it shows.
 
 use headwater_core::FieldKind;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{
     problem::Problem,
 };
 
-/// Refuses another label where the form does not show it. The end of new secrets is shown with them.
+/// Refuses another label unless the form shows it. The date of expiry is shown with new secrets.
 pub(super) fn keeps_label(
     embed: &Embed,
     found: &ConnectionWithForm,
@@ -17,7 +17,7 @@ pub(super) fn keeps_label(
 ) -> Result<(), Problem> {
     let saved = &found.connection;
     let is_rotation = matches!(
-        embed.wanted,
+        embed.target,
         EmbedTarget::Saved {
             purpose: Purpose::Rotate,
             ..
@@ -32,12 +32,12 @@ pub(super) fn keeps_label(
         return Ok(());
     }
     match names.into_iter().find(|(_, is_changed)| *is_changed) {
-        Some((name, _)) => Err(Problem::parameter(name, "this form does not change it")),
+        Some((name, _)) => Err(Problem::parameter(name, "this form cannot change it")),
         None => Ok(()),
     }
 }
 
-/// Refuses a change (JSON Merge Patch) of a field that the form does not show.
+/// Refuses a change (JSON Merge Patch) of a hidden field.
 pub(super) fn keeps_fields(
     embed: &Embed,
     found: &ConnectionWithForm,
@@ -57,20 +57,20 @@ pub(super) fn keeps_fields(
     match changed.iter().find(|pointer| !is_shown(pointer)) {
         None => Ok(()),
         Some(pointer) => {
-            let text = "this form does not change this field";
+            let text = "this form cannot change this field";
             Err(Problem::field(pointer, "not_in_form", text))
         }
     }
 }
 
-/// Pointers of the fields that the form shows; none where it shows all of them.
+/// Pointers of the fields that the form shows; `None` if it shows all fields.
 fn shown(embed: &Embed, found: &ConnectionWithForm) -> Option<Vec<String>> {
-    let EmbedTarget::Saved { purpose, .. } = &embed.wanted else {
+    let EmbedTarget::Saved { purpose, .. } = &embed.target else {
         return Some(Vec::new());
     };
     match purpose {
         Purpose::Edit => None,
-        // Where no field is to blame, any of them may be.
+        // If no field caused the failure, all fields may be changed.
         Purpose::Repair => Some(failing(found)).filter(|fields| !fields.is_empty()),
         Purpose::Rotate => {
             let inputs = found.form.inputs().into_iter();
@@ -80,7 +80,7 @@ fn shown(embed: &Embed, found: &ConnectionWithForm) -> Option<Vec<String>> {
     }
 }
 
-/// Where a change says something.
+/// The pointers of the values in a change.
 fn leaves(change: &Value, at: &str, found: &mut Vec<String>) {
     match change.as_object() {
         Some(object) if !object.is_empty() => {

@@ -1,4 +1,4 @@
-//! What people say of a connection: what it is called, what it is for, when its secrets end.
+//! The label of a connection: its title, its description and the date of expiry of its secrets.
 
 use headwater_core::Date;
 use headwater_store::{Label, read_expiry};
@@ -6,7 +6,7 @@ use headwater_store::{Label, read_expiry};
 use super::save::{Change, New};
 use crate::problem::Problem;
 
-/// A label that is to be saved. It was checked.
+/// A validated label to save.
 pub(super) struct NewLabel {
     pub title: String,
     pub description: String,
@@ -14,9 +14,9 @@ pub(super) struct NewLabel {
 }
 
 impl NewLabel {
-    /// That of a new connection, which is called `otherwise` where nobody says how.
+    /// The label of a new connection, with the title `otherwise` by default.
     pub(super) fn of_new(new: &New, otherwise: &str) -> Result<Self, Problem> {
-        given(new.title.as_deref())?;
+        check_title(new.title.as_deref())?;
         let title = new.title.as_ref().or(new.name.as_ref());
         let label = Self {
             title: title.map_or(otherwise, String::as_str).to_owned(),
@@ -26,9 +26,9 @@ impl NewLabel {
         label.checked()
     }
 
-    /// That of a saved one with a change in it.
+    /// The label of a saved connection with a change.
     pub(super) fn changed(saved: Label<'_>, change: &Change) -> Result<Self, Problem> {
-        given(change.title.as_deref())?;
+        check_title(change.title.as_deref())?;
         let text = |new: &Option<String>, old: &str| new.as_deref().unwrap_or(old).to_owned();
         let label = Self {
             title: text(&change.title, saved.title),
@@ -55,7 +55,7 @@ impl NewLabel {
     }
 }
 
-fn given(title: Option<&str>) -> Result<(), Problem> {
+fn check_title(title: Option<&str>) -> Result<(), Problem> {
     title
         .map_or(Ok(()), Label::check_given)
         .map_err(Problem::of_store)

@@ -1,4 +1,4 @@
-//! Connections: adding, seeing, changing and removing them. Secrets come in and never go out.
+//! Connections: adding, showing, changing and removing them. Secrets come in and never go out.
 
 mod again;
 mod change;
@@ -42,16 +42,16 @@ use crate::{
     problem::{Problem, ProblemBody},
 };
 
-/// How many connections a page of the list has at most, and without asking.
+/// How many connections a page of the list has at most, and by default.
 const LARGEST_PAGE: usize = 1_000;
 const PAGE: usize = 100;
 
-/// What a save answers to whoever wants events.
-const AS_EVENTS: &str = "As events: `check` as each check of the test is made, then `done` with the `status` that the answer \
-                         would have had, and with the `connection` or the `problem`. What is refused before the first check \
-                         is answered as ever.";
+/// The description of the events of a save.
+const AS_EVENTS: &str = "As events: `check` for each check of the test as it ends, then `done` with the `status` of \
+                         the normal answer, and with the `connection` or the `problem`. A request that is refused \
+                         before the first check gets the normal answer.";
 
-pub(super) const IF_MATCH: (&str, &str) = ("If-Match", "The ETag of what you saw.");
+pub(super) const IF_MATCH: (&str, &str) = ("If-Match", "The ETag of the version you saw.");
 
 pub(super) fn operations() -> Vec<Operation> {
     let one = "/api/v1/connections/{connection}";
@@ -65,7 +65,7 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .summary("Saved connections, by name")
         .query::<Listing>()
-        .answer::<Page>(200, "A page of them."),
+        .answer::<Page>(200, "A page of connections."),
         Operation::new(
             Method::POST,
             "/api/v1/connections",
@@ -73,10 +73,10 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Admin),
             create,
         )
-        .summary("Saves a connection, by default after a test that it has to pass")
+        .summary("Saves a connection, by default after a test that has to pass")
         .header(HEADER.0, HEADER.1, false)
         .body::<New>()
-        .answer::<View>(201, "The connection as it was saved.")
+        .answer::<View>(201, "The saved connection.")
         .tagged()
         .plain(200, AS_EVENTS, Some("text/event-stream"))
         .problems([404, 409, 422]),
@@ -86,18 +86,19 @@ pub(super) fn operations() -> Vec<Operation> {
             .tagged()
             .problems([409]),
         Operation::new(Method::PATCH, one, "changeConnection", Some(Scope::Admin), change)
-            .summary("Changes title, description, expiry or config; a new config is tested before it takes the old one's place")
+            .summary("Changes title, description, expiry or config; a new config is tested before it replaces the old \
+                      one")
             .header(IF_MATCH.0, IF_MATCH.1, true)
             .body::<Change>()
-            .answer::<View>(200, "The connection as it is now. As events: the same as where one is saved anew.")
+            .answer::<View>(200, "The connection after the change. As events: the same as for a new connection.")
             .or("text/event-stream")
             .tagged()
             .problems([409, 412, 422, 428]),
         Operation::new(Method::DELETE, one, "deleteConnection", Some(Scope::Admin), delete)
-            .summary("Deletes a connection that nothing uses; for a day it can be restored")
+            .summary("Deletes an unused connection; for a day it can be restored")
             .header(IF_MATCH.0, IF_MATCH.1, true)
             .query::<Deletion>()
-            .plain(204, "It is deleted.", None)
+            .plain(204, "The connection is deleted.", None)
             .problems([409, 412, 428]),
         Operation::new(
             Method::POST,
@@ -106,7 +107,7 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Admin),
             restore,
         )
-        .summary("Brings a deleted connection back")
+        .summary("Restores a deleted connection")
         .answer::<View>(200, "The connection.")
         .tagged()
         .problems([409]),
@@ -117,9 +118,9 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Admin),
             undo,
         )
-        .summary("Brings back the config that the last change replaced, within 30 minutes")
+        .summary("Restores the config before the last change, within 30 minutes")
         .header(IF_MATCH.0, IF_MATCH.1, true)
-        .answer::<View>(200, "The connection as it is now.")
+        .answer::<View>(200, "The connection after the change.")
         .tagged()
         .problems([409, 412, 428]),
         Operation::new(
@@ -129,10 +130,10 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Use),
             probe_saved,
         )
-        .summary("Asks the service whether a saved connection works, and keeps the answer")
+        .summary("Tests whether a saved connection works, and saves the result")
         .answer::<ProbeReport>(
             200,
-            "The checks. As events: `check` as each of them is made, then `done` with all of them.",
+            "The checks. As events: `check` for each check as it ends, then `done` with all of them.",
         )
         .or("text/event-stream")
         .problems([409, 422]),
@@ -143,11 +144,11 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Admin),
             probe_change,
         )
-        .summary("Asks the service whether a changed config would work, without saving it")
+        .summary("Tests whether a changed config would work, without saving it")
         .body::<Draft>()
         .answer::<ProbeReport>(
             200,
-            "The checks. As events: `check` as each of them is made, then `done` with all of them.",
+            "The checks. As events: `check` for each check as it ends, then `done` with all of them.",
         )
         .or("text/event-stream")
         .problems([409, 422]),
@@ -158,30 +159,30 @@ pub(super) fn operations() -> Vec<Operation> {
             Some(Scope::Read),
             streams,
         )
-        .summary("The streams of a connection, and what the last test said of the access to each")
+        .summary("The streams of a connection, each with its access by the last test")
         .answer::<Streams>(200, "All of them.")
         .problems([409]),
     ]
 }
 
-/// Which connections to list.
+/// The filter of a list of connections.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Listing {
-    /// Those after this name; what `next` of the page before says.
+    /// Only connections after this name: `next` of the page before.
     after: Option<String>,
-    /// How many at most.
+    /// The maximum number.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
-    /// Those of this connector.
+    /// Only connections of this connector.
     connector: Option<String>,
 }
 
-/// What is to be deleted.
+/// The options of a deletion.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Deletion {
-    /// Whether a connection that has a schedule is deleted as well; it is refused otherwise.
+    /// Whether to delete a connection with a schedule, which is refused otherwise.
     force: Option<bool>,
 }
 
@@ -190,16 +191,16 @@ struct Deletion {
 #[schemars(rename = "Connections")]
 struct Page {
     items: Vec<Line>,
-    /// Give it as `after` for the next page; null at the end.
+    /// The value of `after` for the next page; null at the end.
     next: Option<String>,
 }
 
-/// A config that is not saved.
+/// An unsaved config.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ConfigChange")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Draft {
-    /// The fields that change (JSON Merge Patch).
+    /// The fields to change (JSON Merge Patch).
     config: Value,
 }
 
@@ -209,7 +210,7 @@ struct Streams {
     items: Vec<StreamView>,
 }
 
-/// Who is behind a change, for the audit.
+/// The actor of a caller, for the audit.
 pub(crate) fn actor(caller: &Caller) -> Actor {
     Actor {
         who: caller.name.clone(),
@@ -244,12 +245,12 @@ async fn list(
     let limit = wanted.limit.unwrap_or(PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(Problem::bad_request(format!(
-            "limit is from 1 to {LARGEST_PAGE}"
+            "limit has to be from 1 to {LARGEST_PAGE}"
         )));
     }
     let is_name = |after: &String| Store::check_name(after).is_ok();
     if !wanted.after.as_ref().is_none_or(is_name) {
-        let text = "after is what next of the page before said";
+        let text = "after has to be the value of next of the page before";
         return Err(Problem::bad_request(text));
     }
     let (items, next) = page(&app, wanted.after, limit, wanted.connector).await?;
@@ -277,7 +278,7 @@ pub(crate) async fn find(app: &App, name: String) -> Result<ConnectionWithForm, 
     })
 }
 
-/// The schedule of a connection, also of one that cannot be read or whose connector is not there.
+/// The schedule of a connection, also of one that cannot be read or whose connector is missing.
 pub(crate) async fn schedule_of(app: &App, name: String) -> Result<Option<ScheduledRun>, Problem> {
     let schedule = app.store(move |store| match store.get(&name) {
         Err(error) if Refusal::of(&error) == Some(&Refusal::Unreadable) => {
@@ -288,7 +289,7 @@ pub(crate) async fn schedule_of(app: &App, name: String) -> Result<Option<Schedu
     schedule.await.map_err(Problem::of_store)
 }
 
-/// Answers with a connection and its tag.
+/// Answers with a connection and its entity tag.
 pub(super) async fn shown(
     app: &App,
     name: String,
@@ -324,8 +325,8 @@ async fn create(
     answer_save(wanted, id, save).await
 }
 
-/// The connection that a request has made. Whoever sends it again in a frame of another page is shown nothing that others
-/// have changed since.
+/// The connection that a request has saved. A repeated request of an embedded form does not see later changes of
+/// others.
 async fn created(app: &App, caller: &Caller, name: String) -> Result<View, Problem> {
     let found = find(app, name).await?;
     if caller.embed.is_some() && found.connection.revision != 1 {
@@ -352,8 +353,8 @@ async fn change(
     answer_save(wanted, id, save).await
 }
 
-/// Answers with a connection that is saved; where events are wanted, with the checks of its test as they are made, and at
-/// the end with what the answer would have been. Whoever leaves ends the test.
+/// Answers with a saved connection or, as events, with the checks of its test and at the end with the normal answer. A
+/// client that leaves ends the test.
 async fn answer_save<F>(
     wanted: WantsEvents,
     request_id: Option<String>,
@@ -367,23 +368,23 @@ where
         return Ok(tagged(status, saved.revision, &saved));
     }
     let task = |events: events::Events| {
-        let (checks, has_told) = (events.clone(), Arc::new(AtomicBool::new(false)));
-        let told = Arc::clone(&has_told);
+        let (checks, has_checks) = (events.clone(), Arc::new(AtomicBool::new(false)));
+        let reported = Arc::clone(&has_checks);
         let saved = save(Box::new(move |check: &Check| {
-            told.store(true, Ordering::Relaxed);
+            reported.store(true, Ordering::Relaxed);
             checks.try_send("check", check);
         }));
         async move {
             let done = match saved.await {
                 Ok((status, saved)) => json!({ "status": status.as_u16(), "connection": saved }),
-                Err(problem) if !has_told.load(Ordering::Relaxed) => return Err(problem),
+                Err(problem) if !has_checks.load(Ordering::Relaxed) => return Err(problem),
                 Err(problem) => {
                     let request_id = request_id.as_deref().unwrap_or_default();
-                    let told = ProblemBody {
+                    let body = ProblemBody {
                         problem: &problem,
                         request_id,
                     };
-                    json!({ "status": problem.status().as_u16(), "problem": told })
+                    json!({ "status": problem.status().as_u16(), "problem": body })
                 }
             };
             events.send(None, "done", &done).await;
@@ -404,7 +405,7 @@ async fn delete(
     let schedule = schedule_of(&app, name.clone()).await?;
     if let Some(used) = schedule.filter(|_| wanted.force != Some(true)) {
         let text = format!(
-            "its schedule to {} ends with it; remove that first, or say force=true",
+            "its schedule to {} would end with it; remove the schedule first, or give force=true",
             used.schedule.destination
         );
         return Err(Problem::new(StatusCode::CONFLICT, "in_use", text));
@@ -455,13 +456,13 @@ async fn probe_saved(
 ) -> Result<Response, Problem> {
     let (connection, ready) = saved(&app, &name).await?;
     let (version, actor) = (connection.version, actor(&caller));
-    let kept = Arc::clone(&app);
+    let own = Arc::clone(&app);
     let keep = move |report: ProbeReport| async move {
-        let kept = kept.store(move |store| {
+        let saved = own.store(move |store| {
             store.record_check(&name, version, &LastCheck::of(&report), &actor)
         });
-        // The answer is worth telling even where it cannot be kept.
-        let _: headwater_core::Result<bool> = kept.await;
+        // The answer goes out even if it cannot be saved.
+        let _: headwater_core::Result<bool> = saved.await;
     };
     super::answer_probe(app, &ready, wanted, Tester::Kept, keep).await
 }

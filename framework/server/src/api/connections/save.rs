@@ -1,4 +1,4 @@
-//! Saving connections, new and changed ones, by default after a test that they have to pass.
+//! Saving new and changed connections, by default after a test that has to pass.
 
 use std::sync::Arc;
 
@@ -33,38 +33,38 @@ use crate::{
 pub(crate) struct New {
     /// The connector.
     pub connector: String,
-    /// What it is called in addresses; made of the title without it.
+    /// The name in URLs; derived from the title by default.
     pub name: Option<String>,
-    /// What people call it.
+    /// The title for people.
     pub title: Option<String>,
-    /// What people write about it.
+    /// The description for people.
     #[serde(default)]
     pub description: String,
-    /// The day on which its secrets end, where that is known.
+    /// The day on which its secrets expire, if known.
     #[schemars(with = "Option<Date>")]
     pub expires: Option<String>,
-    /// The answer to the form, with its secrets.
+    /// The config with its secrets.
     pub config: Value,
-    /// Whether it has to pass a test first; true unless said otherwise.
+    /// Whether it has to pass a test first; true by default.
     #[serde(default = "yes")]
     pub test: bool,
 }
 
-/// What to change of a connection. What is absent stays.
+/// A change of a connection. Absent members stay unchanged.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ConnectionChange")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     pub title: Option<String>,
     pub description: Option<String>,
-    /// The day on which its secrets end; null where there is none any more. Give it with new secrets.
-    #[serde(default, deserialize_with = "given")]
+    /// The day on which its secrets expire; null removes it. Give it with new secrets.
+    #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<Date>", transform = without_default)]
     pub expires: Option<Option<String>>,
-    /// The fields that change (JSON Merge Patch): absent keeps, null removes. A secret is kept while the address and the
+    /// The fields to change (JSON Merge Patch): absent keeps, null removes. A secret is kept while the address and the
     /// way to sign in stay the same.
     pub config: Option<Value>,
-    /// Whether a new config has to pass a test first; true unless said otherwise.
+    /// Whether a new config has to pass a test first; true by default.
     #[serde(default = "yes")]
     pub test: bool,
 }
@@ -73,26 +73,26 @@ fn yes() -> bool {
     true
 }
 
-/// Null is no default where it says something.
+/// Null is not a default where it has a meaning.
 fn without_default(schema: &mut Schema) {
     schema.remove("default");
 }
 
-/// Tells null from nothing.
-fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+/// Distinguishes null from an absent member.
+fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
 
-/// Hears of each check of the test that comes before a save.
+/// Receives each check of the test before a save.
 pub(crate) type Watch = Box<dyn FnMut(&Check) + Send>;
 
-/// For a save that nobody watches.
+/// A watch that ignores the checks.
 pub(crate) fn unwatched() -> Watch {
     Box::new(|_| {})
 }
 
-/// Saves a new connection and returns its name, which is kept as the reply to the request with the key. Dropped before the
-/// test has ended, it asks no further and saves nothing; from then on, the store goes on without it.
+/// Saves a new connection and returns its name, which is saved as the reply to the request with the key. Dropping it
+/// during the test ends the test and saves nothing; after the test, the store finishes without it.
 pub(crate) async fn save_new(
     app: &Arc<App>,
     caller: &Caller,
@@ -112,7 +112,7 @@ pub(crate) async fn save_new(
     let permitted = CheckedInput::entered(app, caller, known, new.config, &Value::Null);
     let permitted = permitted.map_err(Problem::form)?;
     permitted.judge()?;
-    // The name is the service's choice, and what does not work is not saved.
+    // The service chooses the name, and saves only working connections.
     if is_embedded && (new.name.is_some() || !new.test) {
         return Err(limited());
     }
@@ -132,7 +132,7 @@ pub(crate) async fn save_new(
     let saved = app.store(move |store| {
         let name = match name {
             Some(name) => name,
-            // A number would tell which names there are.
+            // A number would reveal existing names.
             None if is_embedded => Store::random_name(&label.title)?,
             None => store.free_name(&label.title)?,
         };
@@ -160,7 +160,7 @@ pub(crate) async fn save_new(
     saved.await
 }
 
-/// Probes a config that is to be saved; refused where the probe fails. What the service would rather have is taken over.
+/// Probes a config to save, and refuses it if the probe fails. Applies the corrections that the probe suggests.
 pub(super) async fn accepted(
     app: &App,
     config: &ResolvedInput,
@@ -178,7 +178,7 @@ pub(super) async fn accepted(
     Ok(report)
 }
 
-/// Keeps what the test said that came before a save. It was saved, which is worth telling even where this cannot be kept.
+/// Saves the result of the test before a save. The save counts even if this fails.
 pub(super) fn record(
     store: &mut Store,
     name: &str,
@@ -191,8 +191,8 @@ pub(super) fn record(
     }
 }
 
-/// Changes a connection that is still as it was seen. One that cannot be read is entered again as a whole. Dropped, it ends
-/// as [`save_new`] does.
+/// Changes a connection, if it is unchanged since it was read. An unreadable connection is entered again as a whole.
+/// Dropping it has the same effect as for [`save_new`].
 pub(crate) async fn save_change(
     app: &Arc<App>,
     caller: &Caller,
@@ -234,7 +234,7 @@ pub(crate) async fn save_change(
     };
     let inputs = found.form.inputs();
     let is_new = |field: &&Field| patch.pointer(&field.pointer).is_some_and(Value::is_string);
-    // What works now has ended what was there before.
+    // Creating the new secrets has ended the old ones.
     let is_final = test && inputs.iter().any(|field| field.single && is_new(field));
     let mut new = changed_config(app, caller, name.clone(), patch).await?;
     let report = match test {
@@ -263,7 +263,7 @@ pub(crate) async fn save_change(
     .await
 }
 
-/// Called where the store has saved it, which goes on when the client has gone.
+/// Called by the task of the store after the save, which finishes even if the client leaves.
 fn spend(claim: Option<Claim>) {
     if let Some(claim) = claim {
         claim.spend();

@@ -1,4 +1,4 @@
-//! Connections as they may be shown: without their secrets, with what the last test said.
+//! The public view of connections: without secrets, with the last test.
 
 use headwater_core::{Date, Field, FieldKind, FormModel, StreamSpec, Timestamp};
 use headwater_store::{Connection, ConnectionSummary, Health, LastCheck, LastSync};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{super::schedules, ConnectionWithForm, change::remove};
 
-/// How the last sync of the config ended, in short.
+/// A summary of the last sync of the config.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Synced {
     /// When it ended.
@@ -21,16 +21,16 @@ pub(crate) struct Synced {
     pub message: String,
 }
 
-/// What a test said, in short.
+/// A summary of a test.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Checked {
-    /// When it was made.
+    /// When it ended.
     pub at: Timestamp,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: String,
-    /// What is wrong, for machines.
+    /// The code of the worst check.
     pub code: Option<String>,
-    /// What is wrong, for people.
+    /// The sentence for people.
     pub message: String,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Line {
     pub name: String,
     pub title: String,
     pub description: String,
-    /// The day on which its secrets end, as people said.
+    /// The day on which its secrets expire, as entered.
     pub expires: Option<Date>,
     pub connector: String,
     pub health: Health,
@@ -50,10 +50,10 @@ pub(crate) struct Line {
     /// Why it cannot be read.
     pub problem: Option<String>,
     pub created_by: String,
-    /// Grows with each change; the ETag is made of it.
+    /// Grows with each change; the ETag is derived from it.
     pub revision: i64,
     pub updated: Option<Timestamp>,
-    /// Whether it runs by itself.
+    /// Whether it has a schedule.
     #[serde(skip)]
     pub is_scheduled: bool,
 }
@@ -65,7 +65,7 @@ pub(crate) struct View {
     pub name: String,
     pub title: String,
     pub description: String,
-    /// The day on which its secrets end, as people said.
+    /// The day on which its secrets expire, as entered.
     pub expires: Option<Date>,
     pub connector: String,
     /// The config. Secrets are absent.
@@ -77,7 +77,7 @@ pub(crate) struct View {
     pub synced: Option<Synced>,
     /// Grows with each change of the config.
     pub version: i64,
-    /// Grows with each change; the ETag is made of it.
+    /// Grows with each change; the ETag is derived from it.
     pub revision: i64,
     pub created: Timestamp,
     pub created_by: String,
@@ -86,43 +86,43 @@ pub(crate) struct View {
     pub updated_by: String,
     /// Until when the last change of the config can be undone.
     pub undo_until: Option<Timestamp>,
-    /// When it runs by itself; null where it does not.
+    /// Its schedule, or null.
     pub schedule: Option<schedules::View>,
     /// Whether a sync is under way.
     pub running: bool,
 }
 
-/// A secret that is set. Its value is shown to nobody.
+/// A secret that is set. Its value is never shown.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Secret")]
 pub(crate) struct SecretView {
     /// JSON Pointer of the field.
     pub pointer: String,
-    /// Whether the value is kept here, or only where to find it.
+    /// Whether the store holds the value, or only a reference to it.
     pub kind: SecretKind,
 }
 
-/// Where a secret is.
+/// The location of a secret.
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SecretKind {
     /// Sealed in the store.
     Sealed,
-    /// Elsewhere; the config names the place.
+    /// Elsewhere; the config refers to it.
     Reference,
 }
 
-/// A stream, and whether it may be read.
+/// A stream and its access.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Stream")]
 pub(crate) struct StreamView {
     #[serde(flatten)]
     pub spec: StreamSpec,
-    /// What the last test said of it; null where it did not ask.
+    /// The access by the last test; null if not tested.
     pub access: Option<Access>,
 }
 
-/// What a test said of the access to a stream.
+/// The access to a stream by a test.
 #[derive(Clone, Serialize, JsonSchema)]
 pub(crate) struct Access {
     /// `passed`, `warned`, `failed` or `skipped`.
@@ -167,7 +167,7 @@ pub(super) fn line(listed: ConnectionSummary) -> Line {
     }
 }
 
-/// A connection as it may be shown.
+/// The public view of a connection.
 pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
     let mut config = connection.config.clone();
     let mut secrets: Vec<SecretView> = connection
@@ -211,8 +211,8 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
     }
 }
 
-/// The fields at which the last test failed. Where one of them says where the secrets are sent, they belong to it: they
-/// have to be given again when it changes.
+/// The fields that failed the last test. If one of them is the address for the secrets, the secrets are included: they
+/// have to be entered again when it changes.
 pub(crate) fn failing(found: &ConnectionWithForm) -> Vec<String> {
     let check = found.connection.last_check.as_ref();
     let checks = check.and_then(|check| check.said.report["checks"].as_array());
@@ -234,7 +234,7 @@ pub(crate) fn failing(found: &ConnectionWithForm) -> Vec<String> {
     pointers
 }
 
-/// The streams of a connection with what the last test said of them.
+/// The streams of a connection with their access by the last test.
 pub(crate) fn streams_of(found: &ConnectionWithForm) -> Vec<StreamView> {
     let report = found
         .connection
