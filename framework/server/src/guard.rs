@@ -99,7 +99,7 @@ fn is_passed_on(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Refuses requests from foreign pages and without valid tokens, and adds the caller.
+/// Refuses requests of foreign pages and with invalid tokens, and adds the caller.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     if let Some(client) = Client::of(&app, &head) {
