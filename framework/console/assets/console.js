@@ -11,6 +11,16 @@
 
   const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
   const fill = (pattern, values) => pattern.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  /** An error text as a sentence, as `sentence.rs` makes it: a first word that is code keeps its first letter. */
+  function sentence(text) {
+    const trimmed = text.trimEnd();
+    const word = trimmed.split(/\s/, 1)[0].replace(/[,;.!?…]+$/, '');
+    const isCode = word.startsWith('x-') || /[\p{Uppercase}\d_./:=@]/u.test(word);
+    const [first = ''] = trimmed;
+    const shown = (isCode ? first : first.toUpperCase()) + trimmed.slice(first.length);
+    return shown === '' || /[.!?…`]$/.test(shown) ? shown : `${shown}.`;
+  }
+
   const count = (plural, number) => fill(number === 1 ? plural.one : plural.other, { count: number });
   const icon = (name) => document.getElementById('icons').content.querySelector(`.icon-${name}`).cloneNode(true);
 
@@ -115,6 +125,8 @@
   const tones = { passed: 'good', warned: 'warn', failed: 'bad', skipped: 'idle' };
   const rank = ['skipped', 'passed', 'warned', 'failed'];
 
+  const isAccess = (check) => check.name.startsWith('access:');
+
   function checkName(name) {
     if (name.startsWith('access:')) return fill(texts.checks.access, { stream: name.slice(7) });
     return texts.checks.names[name] ?? name.replaceAll('_', ' ');
@@ -126,8 +138,8 @@
     return make('li', { class: 'check', 'data-outcome': tone }, icon(tone),
       make('div', {},
         make('p', { class: 'name' }, `${checkName(check.name)} `, make('span', { class: 'outcome' }, texts.checks[check.outcome] ?? check.outcome), took),
-        make('p', { class: 'message' }, check.message),
-        check.remedy ? make('p', { class: 'remedy' }, check.remedy) : undefined));
+        isAccess(check) && check.outcome === 'passed' ? undefined : make('p', { class: 'message' }, sentence(check.message)),
+        check.remedy ? make('p', { class: 'remedy' }, sentence(check.remedy)) : undefined));
   }
 
   function allowanceRow(one) {
@@ -186,11 +198,11 @@
       this.section.scrollIntoView({ block: 'nearest' });
     }
 
-    say(tone, sentence) {
+    say(tone, words) {
       this.section.hidden = false;
       this.verdict.dataset.outcome = tone;
-      this.verdict.replaceChildren(icon(tone), make('span', {}, sentence));
-      this.ended = [make('span', { 'data-outcome': tone }, icon(tone)), make('a', { href: '#test-result' }, sentence)];
+      this.verdict.replaceChildren(icon(tone), make('span', {}, words));
+      this.ended = [make('span', { 'data-outcome': tone }, icon(tone)), make('a', { href: '#test-result' }, words)];
       if (!this.progress.querySelector('button')) this.progress.replaceChildren(...this.ended);
     }
 
@@ -198,12 +210,13 @@
     done(report, apply) {
       this.list.replaceChildren(...report.checks.map(checkRow));
       const worst = report.checks.reduce((before, check) => Math.max(before, rank.indexOf(check.outcome)), 0);
-      this.say(tones[rank[worst]], texts.checks[`verdict_${rank[worst]}`]);
+      const isDenied = report.checks.some((check) => isAccess(check) && check.outcome === 'warned');
+      this.say(tones[rank[worst]], texts.checks[rank[worst] === 'warned' && isDenied ? 'verdict_access' : `verdict_${rank[worst]}`]);
       const after = [];
       if (report.patch && apply) {
         const button = make('button', { type: 'button' }, texts.checks.apply);
         button.addEventListener('click', () => apply(report.patch.set));
-        after.push(make('div', { class: 'offer' }, make('p', {}, icon('info'), make('span', {}, report.patch.message)), button));
+        after.push(make('div', { class: 'offer' }, make('p', {}, icon('info'), make('span', {}, sentence(report.patch.message))), button));
       }
       if (report.allowances?.length) after.push(make('ul', { class: 'allowances' }, ...report.allowances.map(allowanceRow)));
       const lines = report.checks.map((check) => `${check.name}: ${check.outcome} (${check.code}): ${check.message}`);
@@ -257,7 +270,8 @@
     return error;
   }
 
-  const sentence = (error) => (error instanceof TypeError ? own.no_answer : error.message);
+  /** The reason of a failed request. */
+  const reason = (error) => (error instanceof TypeError ? own.no_answer : error.message);
 
   // ---- The values of a form, typed as the server types them
 
@@ -462,16 +476,17 @@
     }
 
     error(field, message) {
+      const shown = message && sentence(message);
       const id = `${this.idOf(field)}-error`;
       const old = this.form.querySelector(`#${CSS.escape(id)}`);
-      if (old?.textContent === message) return;
+      if (old?.textContent === shown) return;
       old?.remove();
       for (const control of all('[aria-invalid]', field)) {
         if (control.closest('[data-pointer]') === field) control.removeAttribute('aria-invalid');
       }
       if (message) {
         if (field.dataset.state === 'saved') this.replace(field);
-        const text = make('p', { class: 'error', id }, icon('bad'), make('span', {}, message));
+        const text = make('p', { class: 'error', id }, icon('bad'), make('span', {}, shown));
         const place = field.querySelector(':scope > .to-guide') ?? field.querySelector(':scope > .hint') ?? field.firstElementChild;
         place.after(text);
         this.control(field)?.setAttribute('aria-invalid', 'true');
@@ -505,7 +520,7 @@
       box.querySelector('ul').replaceChildren(...said.map((error) => {
         const field = this.fieldAt(error.pointer ?? '');
         const control = field && this.control(field);
-        return make('li', {}, control ? make('a', { href: `#${control.id}` }, error.message) : error.message);
+        return make('li', {}, control ? make('a', { href: `#${control.id}` }, sentence(error.message)) : sentence(error.message));
       }));
       if (errors.length) box.focus();
     }
@@ -513,7 +528,7 @@
     notice(field, message) {
       const id = `${this.idOf(field)}-notice`;
       this.form.querySelector(`#${CSS.escape(id)}`)?.remove();
-      if (message) field.append(make('p', { class: 'notice', id, role: 'status' }, icon('info'), make('span', {}, message)));
+      if (message) field.append(make('p', { class: 'notice', id, role: 'status' }, icon('info'), make('span', {}, sentence(message))));
       this.describe(field);
     }
 
@@ -578,9 +593,9 @@
       for (const shown of all('[data-calls]', this.form)) {
         const field = shown.closest('[data-pointer]');
         const address = addresses[field.dataset.pointer];
-        const sentence = address ? fill(own.calls, { address }) : '';
+        const words = address ? fill(own.calls, { address }) : '';
         // What did not change is not read out again.
-        if (shown.textContent !== sentence) shown.textContent = sentence;
+        if (shown.textContent !== words) shown.textContent = words;
         shown.hidden = !address;
         this.describe(field);
       }
@@ -855,7 +870,7 @@
 
     refused(error) {
       if (error.report) this.tested(error.report);
-      this.found = error.errors?.length ? error.errors : [{ pointer: '', message: sentence(error) }];
+      this.found = error.errors?.length ? error.errors : [{ pointer: '', message: reason(error) }];
       this.errors(this.found, true);
       if (error.request) this.form.querySelector('[data-summary]').append(make('p', { class: 'small' }, fill(texts.checks.request, { id: error.request })));
       around.refused(error);
@@ -1009,9 +1024,9 @@
       const [file] = input.files;
       const values = { file: file.name };
       const said = input.parentElement.querySelector('[role="status"]');
-      const say = (sentence) => {
+      const say = (words) => {
         said.hidden = false;
-        said.querySelector('span').textContent = sentence;
+        said.querySelector('span').textContent = words;
       };
       let read = null;
       if (file.size <= 1 << 20) read = await file.text().then(parsed).catch(() => null);
@@ -1247,7 +1262,7 @@
         form = open(main);
         tell('ready');
       } catch (error) {
-        main.querySelector('p').textContent = sentence(error);
+        main.querySelector('p').textContent = sentence(reason(error));
         waiting.hidden = false;
         around.refused(error);
       }
@@ -1267,7 +1282,7 @@
     around = {
       tested: (outcome, code) => tell('tested', { outcome, class: code }),
       refused(error) {
-        if (error instanceof TypeError) failed('unreachable', sentence(error));
+        if (error instanceof TypeError) failed('unreachable', reason(error));
         else if (error.code?.startsWith('embed_')) failed(error.code.slice('embed_'.length), error.message);
         else if (!form) failed('refused', error.message);
       },
@@ -1365,7 +1380,7 @@
         if (untested) untested.hidden = true;
         localise(document);
       } catch (error) {
-        result.say(error.name === 'AbortError' ? 'idle' : 'bad', error.name === 'AbortError' ? own.stopped : sentence(error));
+        result.say(error.name === 'AbortError' ? 'idle' : 'bad', error.name === 'AbortError' ? own.stopped : sentence(reason(error)));
       } finally {
         work = null;
       }

@@ -10,6 +10,7 @@ use crate::{
     messages::{Messages, fill},
     page::{Page, Section},
     parts::{badge, icon},
+    sentence::sentence,
 };
 
 /// A form that its author works on.
@@ -101,7 +102,7 @@ fn class_label(class: ProbeClass, text: &Messages) -> &str {
 fn said(view: &Author<'_>, text: &Messages) -> String {
     let own = &text.author;
     match (&view.problem, view.findings.len()) {
-        (Some(problem), _) => problem.clone(),
+        (Some(problem), _) => sentence(problem),
         (None, 0) => own.sound.clone(),
         (None, count) => own.findings.count(count),
     }
@@ -112,7 +113,7 @@ fn seen(mut view: Author<'_>, text: &Messages) -> Markup {
     let form = view.form.take();
     let own = &text.author;
     if let Some(problem) = &view.problem {
-        return html! { p.error data-author-problem { (icon("bad")) span { (problem) } } };
+        return html! { p.error data-author-problem { (icon("bad")) span { (sentence(problem)) } } };
     }
     html! {
         section.panel aria-labelledby="author-findings" {
@@ -123,8 +124,8 @@ fn seen(mut view: Author<'_>, text: &Messages) -> Markup {
                         @if finding.is_refused { (badge("bad", &own.refused)) } @else { (badge("warn", &own.conformance)) }
                         " "
                         @if finding.pointer.is_empty() { span { (own.whole) } } @else { code { (finding.pointer) } }
-                        p.message { (finding.message) }
-                        p.remedy { (finding.remedy) }
+                        p.message { (sentence(&finding.message)) }
+                        p.remedy { (sentence(&finding.remedy)) }
                         p.small { (finding.rule) }
                     }
                 }

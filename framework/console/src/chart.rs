@@ -56,14 +56,12 @@ pub(crate) fn chart(samples: &[Sample], text: &Messages) -> Markup {
         })
         .collect();
     let waited = last.wait_seconds - first.wait_seconds;
-    let words = fill(
-        &own.chart_words,
-        &[
-            ("records", &text.whole(last.records)),
-            ("time", &duration(span)),
-            ("waited", &duration(waited)),
-        ],
-    );
+    let (records, time) = (text.whole(last.records), duration(span));
+    let mut words = fill(&own.chart_words, &[("records", &records), ("time", &time)]);
+    if waited > 0.0 {
+        words.push(' ');
+        words.push_str(&fill(&own.chart_waited, &[("waited", &duration(waited))]));
+    }
     let bottom = RECORDS + GAP + WAITS;
     html! {
         figure.chart {

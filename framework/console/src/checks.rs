@@ -8,7 +8,11 @@ use crate::{
     inputs::text_of,
     messages::{Messages, fill},
     parts::{allowances, icon, moment, outcome_label, tone_of},
+    sentence::sentence,
 };
+
+/// The beginning of the names of checks for the access to a stream.
+const ACCESS: &str = "access:";
 
 /// A probe that ended.
 #[derive(Clone, Debug)]
@@ -25,7 +29,7 @@ pub struct ProbeResult {
 
 /// The name of a check for people.
 pub(crate) fn name_of(name: &str, text: &Messages) -> String {
-    if let Some(stream) = name.strip_prefix("access:") {
+    if let Some(stream) = name.strip_prefix(ACCESS) {
         return fill(&text.checks.access, &[("stream", stream)]);
     }
     let known = text.checks.names.get(name);
@@ -35,11 +39,12 @@ pub(crate) fn name_of(name: &str, text: &Messages) -> String {
 /// The result of a probe. The script puts the checks of a running one into the same elements.
 pub(crate) fn tested(tested: Option<&ProbeResult>, text: &Messages) -> Markup {
     let own = &text.checks;
-    let outcome = tested.map(|tested| tested.report.outcome());
+    let report = tested.map(|tested| &tested.report);
+    let tone = report.map(|report| tone_of(report.outcome()));
     html! {
         section.tested #test-result data-tested hidden[tested.is_none()] aria-label=(own.title) {
-            p.verdict data-verdict data-outcome=[outcome.map(tone_of)] {
-                @if let Some(outcome) = outcome { (icon(tone_of(outcome))) span { (verdict(outcome, text)) } }
+            p.verdict data-verdict data-outcome=[tone] {
+                @if let (Some(report), Some(tone)) = (report, tone) { (icon(tone)) span { (verdict(report, text)) } }
             }
             ul.checks data-checks {
                 @for check in tested.iter().flat_map(|tested| &tested.report.checks) { (check_row(check, text)) }
@@ -53,16 +58,23 @@ pub(crate) fn tested(tested: Option<&ProbeResult>, text: &Messages) -> Markup {
 
 /// How a probe ended, in one sentence that leads to the rest.
 pub(crate) fn verdict_link(tested: &ProbeResult, text: &Messages) -> Markup {
-    let outcome = tested.report.outcome();
+    let tone = tone_of(tested.report.outcome());
     html! {
-        span data-outcome=(tone_of(outcome)) { (icon(tone_of(outcome))) }
-        a href="#test-result" { (verdict(outcome, text)) }
+        span data-outcome=(tone) { (icon(tone)) }
+        a href="#test-result" { (verdict(&tested.report, text)) }
     }
 }
 
-fn verdict(outcome: Outcome, text: &Messages) -> &str {
-    match outcome {
+/// Whether a check is about the access to a stream.
+fn is_access(check: &Check) -> bool {
+    check.name.starts_with(ACCESS)
+}
+
+fn verdict<'t>(report: &ProbeReport, text: &'t Messages) -> &'t str {
+    let is_denied = |check: &Check| check.outcome == Outcome::Warned && is_access(check);
+    match report.outcome() {
         Outcome::Passed => &text.checks.verdict_passed,
+        Outcome::Warned if report.checks.iter().any(is_denied) => &text.checks.verdict_access,
         Outcome::Warned => &text.checks.verdict_warned,
         Outcome::Failed => &text.checks.verdict_failed,
         Outcome::Skipped => &text.checks.verdict_skipped,
@@ -71,6 +83,8 @@ fn verdict(outcome: Outcome, text: &Messages) -> &str {
 
 fn check_row(check: &Check, text: &Messages) -> Markup {
     let tone = tone_of(check.outcome);
+    // The name of a passed check for access says all of it.
+    let has_message = check.outcome != Outcome::Passed || !is_access(check);
     html! {
         li.check data-outcome=(tone) {
             (icon(tone))
@@ -80,8 +94,8 @@ fn check_row(check: &Check, text: &Messages) -> Markup {
                     span.outcome { (outcome_label(check.outcome, text)) }
                     @if let Some(latency) = check.latency { " " span.took { (latency.as_millis()) " ms" } }
                 }
-                p.message { (check.message) }
-                @if let Some(remedy) = &check.remedy { p.remedy { (remedy) } }
+                @if has_message { p.message { (sentence(&check.message)) } }
+                @if let Some(remedy) = &check.remedy { p.remedy { (sentence(remedy)) } }
             }
         }
     }
@@ -126,7 +140,7 @@ fn after(tested: &ProbeResult, text: &Messages) -> Markup {
     html! {
         @if let Some(patch) = &tested.report.patch {
             div.offer {
-                p { (icon("info")) span { (patch.message) } }
+                p { (icon("info")) span { (sentence(&patch.message)) } }
                 ul { @for (pointer, value) in &patch.set { li { code { (pointer) } " → " code { (text_of(value)) } } } }
                 input type="hidden" name="patch" value=(json!(patch.set));
                 button type="submit" name="action" value="apply" data-apply { (own.apply) }

@@ -17,6 +17,7 @@ use crate::{
     page::{Page, Section},
     parts::{Status, allowances, badge, icon, logo, moment, outcome_label, status_badge, tone_of},
     run::{RunRow, run_table},
+    sentence::sentence,
 };
 
 /// Whether a stream may be read.
@@ -135,7 +136,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
             }
         }
         @if let Some(done) = &view.done { p.done role="status" { (icon("good")) span { (done) } } }
-        @if let Some(refused) = &view.refused { p.refused role="alert" { (icon("bad")) span { (refused) } } }
+        @if let Some(refused) = &view.refused { p.refused role="alert" { (icon("bad")) span { (sentence(refused)) } } }
         div data-refresh="attention" { (attention(view, &path, text)) }
         @if let Some(expiry) = view.tile.expiry.filter(|_| is_readable) { (banner(expiry, &path, text)) }
         @if let Some(until) = view.undo_until {
@@ -191,7 +192,7 @@ fn attention(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup
             div.attention-box {
                 (icon("bad"))
                 div {
-                    p { strong { (problem.as_deref().unwrap_or(&own.unreadable)) } }
+                    p { strong { (problem.as_deref().map_or_else(|| own.unreadable.clone(), sentence)) } }
                     @if view.can_be_entered { p { a.button href={ (path) "/edit" } data-dialog { (own.enter_again) } } }
                 }
             }
@@ -200,19 +201,19 @@ fn attention(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup
             div.attention-box {
                 (icon("warn"))
                 div {
-                    p { strong { (check.message) } }
-                    @if let Some(remedy) = &check.remedy { p { (remedy) } }
+                    p { strong { (sentence(&check.message)) } }
+                    @if let Some(remedy) = &check.remedy { p { (sentence(remedy)) } }
                     p { a.button href={ (path) "/edit?repair=1" } data-dialog { (own.fix) } }
-                    @if let Some(said) = &view.last_sync { (sync_words(said, text)) }
+                    @if let Some(message) = &view.last_sync { (last_sync(message, text)) }
                 }
             }
         },
         _ => html! {
-            @if let Some(said) = &view.last_sync {
+            @if let Some(message) = &view.last_sync {
                 div.attention-box {
                     (icon("warn"))
                     div {
-                        (sync_words(said, text))
+                        (last_sync(message, text))
                         @if view.tile.status == Status::NeedsAttention {
                             p { a.button href={ (path) "/edit?repair=1" } data-dialog { (own.fix) } }
                         }
@@ -223,8 +224,8 @@ fn attention(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup
     }
 }
 
-fn sync_words(said: &str, text: &Messages) -> Markup {
-    html! { p { (text.connection.last_sync) " " strong { (said) } } }
+fn last_sync(message: &str, text: &Messages) -> Markup {
+    html! { p { (text.connection.last_sync) " " strong { (sentence(message)) } } }
 }
 
 fn check(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup {
@@ -256,8 +257,11 @@ fn access(view: &ConnectionDetail<'_>, text: &Messages) -> Markup {
                     @for one in &view.access {
                         li {
                             code { (one.stream) }
-                            (badge(tone_of(one.outcome), outcome_label(one.outcome, text)))
-                            span.message { (one.message) }
+                            @if one.outcome == Outcome::Passed { (badge(tone_of(one.outcome), &text.streams.readable)) }
+                            @else {
+                                (badge(tone_of(one.outcome), outcome_label(one.outcome, text)))
+                                span.message { (sentence(&one.message)) }
+                            }
                         }
                     }
                 }

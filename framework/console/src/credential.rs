@@ -14,6 +14,7 @@ use crate::{
     messages::{Messages, fill},
     page::{Page, Section},
     parts::{about, icon, logo},
+    sentence::sentence,
 };
 
 /// The most characters of a credential's name.
@@ -227,8 +228,8 @@ fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
             ul {
                 @for error in said_once(&view.errors) {
                     li {
-                        @if let Some(id) = link(error) { a href={ "#" (id) } { (error.message) } }
-                        @else { (error.message) }
+                        @if let Some(id) = link(error) { a href={ "#" (id) } { (sentence(&error.message)) } }
+                        @else { (sentence(&error.message)) }
                     }
                 }
             }
@@ -254,7 +255,7 @@ fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
         div.field data-pointer="/title" data-kind="own" data-title=(own.title) {
             label for="title" { (own.title) " " span.needed { (text.field.required) } }
             p.hint #title-hint { (own.title_hint) }
-            @if let Some(error) = title { p.error #title-error { (icon("bad")) span { (error) } } }
+            @if let Some(error) = title { p.error #title-error { (icon("bad")) span { (sentence(error)) } } }
             input #title name="title" type="text" dir="auto" value=(view.title) maxlength=(LONGEST_TITLE) required autocomplete="off"
                 data-1p-ignore data-lpignore="true" data-bwignore data-form-type="other"
                 aria-describedby=(described("title", title)) aria-invalid=[title.map(|_| "true")];
@@ -262,7 +263,7 @@ fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
         div.field data-pointer="/description" data-kind="own" data-title=(own.description) {
             label for="description" { (own.description) }
             p.hint #description-hint { (own.description_hint) }
-            @if let Some(error) = description { p.error #description-error { (icon("bad")) span { (error) } } }
+            @if let Some(error) = description { p.error #description-error { (icon("bad")) span { (sentence(error)) } } }
             textarea #description name="description" dir="auto" rows="2" maxlength=(LONGEST_DESCRIPTION) data-counter
                 autocomplete="off" aria-describedby=(described("description", description))
                 aria-invalid=[description.map(|_| "true")] { "\n" (view.description) }
@@ -297,7 +298,7 @@ fn expiry(view: &CredentialForm<'_>, text: &Messages) -> Markup {
                 (own.expires_hint)
                 @if let Some(day) = view.expires_before { " " (fill(&own.expires_before, &[("day", &day.to_string())])) }
             }
-            @if let Some(error) = error { p.error #expires-error { (icon("bad")) span { (error) } } }
+            @if let Some(error) = error { p.error #expires-error { (icon("bad")) span { (sentence(error)) } } }
             input #expires name="expires" type="date" value=(view.expires) autocomplete="off"
                 aria-describedby=(described("expires", error)) aria-invalid=[error.map(|_| "true")];
         }

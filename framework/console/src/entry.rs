@@ -7,6 +7,7 @@ use crate::{
     messages::{Messages, fill},
     page::{Page, Section},
     parts::icon,
+    sentence::sentence,
 };
 
 /// The login with a token.
@@ -48,7 +49,7 @@ pub fn login(view: &Login, text: &Messages) -> Page {
                 div.field {
                     label for="token" { (own.token) }
                     p.hint #token-hint { (own.hint) }
-                    @if let Some(error) = &view.error { p.error #token-error { (icon("bad")) span { (error) } } }
+                    @if let Some(error) = &view.error { p.error #token-error { (icon("bad")) span { (sentence(error)) } } }
                     input #token name="token" type="password" required autocomplete="current-password"
                         aria-describedby=(described) aria-invalid=[view.error.as_ref().map(|_| "true")];
                 }
@@ -79,7 +80,7 @@ pub fn problem(view: &Problem, text: &Messages) -> Page {
     let main = html! {
         div.narrow {
             h1 { (view.title) }
-            p { (view.detail) }
+            p { (sentence(&view.detail)) }
             p.small {
                 (own.status) " " (view.status)
                 @if let Some(id) = &view.request_id { " · " (fill(&text.checks.request, &[("id", id)])) }

@@ -101,7 +101,7 @@ mod tests {
                 "Expires in 9 days, on 2027-01-31.",
                 "Expires tomorrow, on 2027-01-31.",
                 "Expires today, on 2027-01-31.",
-                "Was to expire on 2027-01-31.",
+                "Expired on 2027-01-31.",
             ]
         );
     }

@@ -11,6 +11,7 @@ use crate::{
     inputs::{Branch, BranchChoice, chosen, id, is_optional, name, tag_name, text_of},
     messages::{Messages, fill},
     parts::{icon, moment},
+    sentence::sentence,
 };
 
 /// From so many alternatives on they are a list to pull down instead of cards.
@@ -460,7 +461,7 @@ impl Fields<'_> {
                 (self.hint(field, &frame.id))
                 (self.error_text(&frame.id, frame.error))
                 p.reason id={ (frame.id) "-reason" } hidden[reason.is_none()] {
-                    (icon("info")) span { (reason.map_or("", String::as_str)) }
+                    (icon("info")) span { (reason.map_or_else(String::new, |reason| sentence(reason))) }
                 }
                 div.saved hidden[is_replacing] {
                     p { (icon("lock")) span { (self.saved_words(saved)) } }
@@ -620,13 +621,13 @@ impl Fields<'_> {
 
     fn error_text(&self, id: &str, error: Option<&str>) -> Markup {
         html! {
-            @if let Some(error) = error { p.error id={ (id) "-error" } { (icon("bad")) span { (error) } } }
+            @if let Some(error) = error { p.error id={ (id) "-error" } { (icon("bad")) span { (sentence(error)) } } }
         }
     }
 
     fn notice_text(&self, id: &str, notice: Option<&str>) -> Markup {
         html! {
-            @if let Some(notice) = notice { p.notice id={ (id) "-notice" } { (icon("info")) span { (notice) } } }
+            @if let Some(notice) = notice { p.notice id={ (id) "-notice" } { (icon("info")) span { (sentence(notice)) } } }
         }
     }
 }

@@ -212,7 +212,7 @@ fn tile_text(tile: &Tile, text: &Messages) -> Markup {
             @if let Some(expiry) = tile.expiry { span.tile-summary { (expiry.sentence(text)) } }
             span.tile-meta {
                 @if let Some(owner) = &tile.owner { span { (fill(&own.owner, &[("who", owner)])) } }
-                span { (own.used_by.count(tile.used_by)) }
+                @if tile.used_by > 0 { span { (own.used_by.count(tile.used_by)) } }
             }
         }
     }

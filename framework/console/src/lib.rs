@@ -27,6 +27,7 @@ mod messages;
 mod page;
 mod parts;
 mod run;
+mod sentence;
 mod streams;
 
 pub use answer::{answer, left_empty};

@@ -355,6 +355,7 @@ pub(crate) struct ChecksTexts {
     pub skipped: String,
     pub verdict_passed: String,
     pub verdict_warned: String,
+    pub verdict_access: String,
     pub verdict_failed: String,
     pub verdict_skipped: String,
     pub access: String,
@@ -422,6 +423,7 @@ pub(crate) struct StreamsTexts {
     pub not_checked: String,
     pub incremental: String,
     pub personal: String,
+    pub readable: String,
     pub preview: String,
     pub where_to: String,
     pub destination: String,
@@ -502,6 +504,7 @@ pub(crate) struct RunTexts {
     pub of: String,
     pub receipt: String,
     pub chart_words: String,
+    pub chart_waited: String,
     pub chart_records: String,
     pub chart_waits: String,
 }

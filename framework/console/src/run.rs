@@ -9,6 +9,7 @@ use crate::{
     messages::{Messages, fill},
     page::{Page, Section},
     parts::{about, badge, icon, moment},
+    sentence::sentence,
 };
 
 /// How a run or one of its streams is.
@@ -152,7 +153,7 @@ pub fn run(view: &RunView, text: &Messages) -> Page {
             div data-live {
                 (figures(view, text))
                 @if let Some(message) = &view.message {
-                    p class={ "lead " (row.state.tone()) } { (icon(row.state.tone())) span { (message) } }
+                    p class={ "lead " (row.state.tone()) } { (icon(row.state.tone())) span { (sentence(message)) } }
                 }
                 @if view.samples.len() > 1 { (chart(&view.samples, text)) }
                 (receipt(view, text))
@@ -215,7 +216,7 @@ fn stream_row(stream: &StreamProgress, text: &Messages) -> Markup {
         tr {
             th scope="row" {
                 code { (stream.stream) }
-                @if let Some(message) = &stream.message { span.small { (message) } }
+                @if let Some(message) = &stream.message { span.small { (sentence(message)) } }
             }
             td { (badge(stream.state.tone(), stream.state.label(text))) }
             td.number {
@@ -230,7 +231,7 @@ fn stream_row(stream: &StreamProgress, text: &Messages) -> Markup {
                 (text.whole(stream.requests))
                 @if stream.retries > 0 { span.small { (own.retries.count(usize::try_from(stream.retries).unwrap_or(usize::MAX))) } }
             }
-            td.number { bdi { (duration(stream.wait_seconds)) } }
+            td.number { @if stream.wait_seconds > 0.0 { bdi { (duration(stream.wait_seconds)) } } }
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     messages::{Messages, fill},
     page::{Page, Section},
     parts::{about, badge, icon, moment, outcome_label, tone_of},
+    sentence::sentence,
 };
 
 /// A stream that can be chosen.
@@ -110,8 +111,8 @@ pub fn streams(view: &StreamChoice, text: &Messages) -> Page {
                     ul {
                         @for error in &view.errors {
                             li {
-                                @if error.pointer.is_empty() { (error.message) }
-                                @else { a href={ "#" (error.pointer.trim_start_matches('/')) } { (error.message) } }
+                                @if error.pointer.is_empty() { (sentence(&error.message)) }
+                                @else { a href={ "#" (error.pointer.trim_start_matches('/')) } { (sentence(&error.message)) } }
                             }
                         }
                     }
@@ -173,6 +174,7 @@ fn stream_row(stream: &StreamRow, number: usize, path: &str, text: &Messages) ->
     let id = format!("stream-{number}");
     let access = stream.access.unwrap_or(Outcome::Skipped);
     let label = match stream.access {
+        Some(Outcome::Passed) => &own.readable,
         Some(outcome) => outcome_label(outcome, text),
         None => &own.not_checked,
     };
@@ -190,7 +192,7 @@ fn stream_row(stream: &StreamRow, number: usize, path: &str, text: &Messages) ->
                     @if stream.is_incremental { span.tag { (own.incremental) } }
                     @if stream.is_personal { span.tag { (own.personal) } }
                 }
-                @if !stream.message.is_empty() && access != Outcome::Passed { p.small { (stream.message) } }
+                @if !stream.message.is_empty() && access != Outcome::Passed { p.small { (sentence(&stream.message)) } }
             }
             a href={ (path) "/preview?stream=" (stream.name) } { (own.preview) span.vh { " " (stream.name) } }
         }
@@ -287,7 +289,7 @@ fn find<'a>(view: &'a StreamChoice, pointer: &str) -> Option<&'a FieldError> {
 fn error_at(view: &StreamChoice, pointer: &str) -> Markup {
     let id = format!("{}-error", pointer.trim_start_matches('/'));
     html! {
-        @if let Some(error) = find(view, pointer) { p.error id=(id) { (icon("bad")) span { (error.message) } } }
+        @if let Some(error) = find(view, pointer) { p.error id=(id) { (icon("bad")) span { (sentence(&error.message)) } } }
     }
 }
 
@@ -353,7 +355,7 @@ pub fn preview(view: &Preview, text: &Messages) -> Page {
                 button type="submit" name="action" value="mask" { (own.mask) }
             }
         }
-        @if let Some(problem) = &view.problem { p.refused role="alert" { (icon("bad")) span { (problem) } } }
+        @if let Some(problem) = &view.problem { p.refused role="alert" { (icon("bad")) span { (sentence(problem)) } } }
         @else if view.rows.is_empty() { p.nothing { (own.none) } }
         @else {
             div.table-scroll tabindex="0" role="group" aria-label=(title) {

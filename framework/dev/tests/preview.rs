@@ -64,7 +64,7 @@ fn the_preview_shows_the_file_and_follows_it() {
     let preview = Preview::start(&file);
     let page = preview.get("/author");
     assert!(page.contains("From form.json."), "{page}");
-    assert!(page.contains("no field is a secret"), "{page}");
+    assert!(page.contains("No field is a secret"), "{page}");
     assert!(
         preview
             .get("/author/file")

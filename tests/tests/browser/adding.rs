@@ -109,7 +109,7 @@ async fn an_address_of_something_else_is_told_at_the_address() {
     };
     tested(&browser, &sandbox, page, "web-page").await;
     browser
-        .sees("the address answers with a web page, not like Clari Copilot")
+        .sees("The address answers with a web page, not like Clari Copilot")
         .await;
     assert_eq!(wrong_fields(&browser).await, json!(["Base URL"]));
     sandbox.set_faults(Faults::default());
@@ -153,11 +153,11 @@ async fn a_service_that_asks_to_wait_judges_no_key() {
     assert_eq!(browser.value("API Key").await, API_KEY);
     sandbox.set_faults(Faults::default());
     // It waits as long as it was asked to, which can be stopped.
-    browser.click("Test again by itself in 2 seconds").await;
+    browser.click("Test again automatically in 2 seconds").await;
     browser.sees("Waiting as the service asks").await;
     browser.click("Stop").await;
     browser.no_longer_sees("Waiting as the service asks").await;
-    browser.click("Test again by itself in 2 seconds").await;
+    browser.click("Test again automatically in 2 seconds").await;
     ends(&browser, WORKS).await;
     browser.inspect("test-passed").await;
     browser.close().await;
@@ -179,7 +179,7 @@ async fn a_key_follows_no_redirect() {
     };
     tested(&browser, &sandbox, redirected, "redirected").await;
     browser
-        .sees(&format!("the address forwards to {origin}"))
+        .sees(&format!("The address forwards to {origin}"))
         .await;
     browser.sees("keys are not sent to another host").await;
     assert_eq!(wrong_fields(&browser).await, json!(["Base URL"]));
@@ -249,7 +249,7 @@ async fn what_a_test_offers_is_taken_over_with_one_click() {
     browser.inspect("offer").await;
     browser.click("Use this setting").await;
     // The plan of this one has data that were not synced for long.
-    ends(&browser, "Connected, but not everything can be read.").await;
+    ends(&browser, "Connected, with a warning.").await;
     let chosen = "return nameOf(top_().querySelector('[data-kind=tag] input:checked'))";
     assert_eq!(browser.run(chosen).await, "Api-Key header recommended");
     browser.click("Save").await;
@@ -267,7 +267,7 @@ async fn a_credential_that_does_not_work_is_saved_only_by_those_who_insist() {
     browser.fill("API Key", "wrong").await;
     browser.click("Save").await;
     ends(&browser, FAILS).await;
-    browser.click("Save without working test").await;
+    browser.click("Save anyway").await;
     browser.is_at("/sources/clari-copilot?added=calls").await;
     browser.sees("Not tested").await;
     browser.inspect("not-tested").await;
@@ -444,10 +444,8 @@ async fn what_pasting_brings_along_is_taken_off_and_told() {
         input.value = ' \"Bearer sandbox-key\" ';
         input.dispatchEvent(new ClipboardEvent('paste', { bubbles: true, clipboardData: data }));";
     browser.run(script).await;
-    browser
-        .sees("Spaces or quotes around it were removed.")
-        .await;
-    browser.sees("The word Bearer was removed").await;
+    browser.sees("Removed surrounding spaces or quotes.").await;
+    browser.sees("Removed the word Bearer").await;
     assert_eq!(browser.value("API Key").await, API_KEY);
     browser.inspect("pasted").await;
     // Shown while it is wanted, and hidden again by the next look elsewhere.
@@ -479,12 +477,12 @@ async fn a_config_in_a_file_fills_in_the_form() {
     browser.click_at("[data-from-file] summary").await;
     browser.inspect("from-file").await;
     for (name, text, says) in [
-        ("a.json", "[1]", "a.json is no JSON object."),
-        ("b.json", "{", "b.json is no JSON object."),
+        ("a.json", "[1]", "a.json is not a JSON object."),
+        ("b.json", "{", "b.json is not a JSON object."),
         (
             "c.json",
             r#"{"connector":"claribi","config":{}}"#,
-            "c.json is a config of claribi, and this form is of clari-copilot.",
+            "c.json is a config of claribi; this form is for clari-copilot.",
         ),
         (
             "d.json",
@@ -494,7 +492,7 @@ async fn a_config_in_a_file_fills_in_the_form() {
         (
             "e.json",
             r#"{"colour":{"of/it":"red"},"base_url":null}"#,
-            "Filled in 0 fields from e.json. Look them over, then test them. Left out, since this form has no place for it: colour/of~1it.",
+            "Filled in 0 fields from e.json. Look them over, then test them. Left out, because this form has no field for it: colour/of~1it.",
         ),
     ] {
         choose(&browser, name, text).await;
@@ -505,12 +503,12 @@ async fn a_config_in_a_file_fills_in_the_form() {
     let mut saved = json!({ "connector": "clari-copilot", "title": "From a file", "config": config, "expires": "soon" });
     choose(&browser, "copilot.json", &saved.to_string()).await;
     browser
-        .sees("Left out, since this form has no place for it: expires.")
+        .sees("Left out, because this form has no field for it: expires.")
         .await;
     saved["expires"] = "9998-05-17".into();
     choose(&browser, "copilot.json", &saved.to_string()).await;
     browser
-        .no_longer_sees("Left out, since this form has no place for it")
+        .no_longer_sees("Left out, because this form has no field for it")
         .await;
     browser.sees("Filled in 4 fields from copilot.json.").await;
     assert_eq!(browser.value("Expires on").await, "9998-05-17");
@@ -529,7 +527,7 @@ async fn a_config_in_a_file_fills_in_the_form() {
     browser.fill("Credential name", "From a file").await;
     browser.press("Tab").await;
     browser
-        .sees("Another credential has this name too. You can keep it")
+        .sees("Another credential has the same name. You can keep it")
         .await;
     browser.inspect("same-name").await;
 

@@ -21,20 +21,20 @@ async fn a_form_follows_its_schema_while_somebody_types() {
         return;
     };
     browser.go("/author?connector=clari-copilot").await;
-    browser.sees("Nothing is wrong with this form.").await;
+    browser.sees("No problems found.").await;
     browser.axe().await;
     browser.screenshot("author").await;
     let half = r#"{ "type": "object", "properties": { "acme_key": { "type": "string" "#;
     browser.fill("JSON Schema of the config", half).await;
     browser
-        .until("the complaint", SAID, json!(["this is not JSON"]))
+        .until("the complaint", SAID, json!(["This is not JSON"]))
         .await;
     // The form before stays until there is another.
     browser.sees("API Password").await;
     browser.axe().await;
     let refused = r#"{ "type": "object", "additionalProperties": false, "properties": { "acme_key": { "type": "string" } } }"#;
     browser.fill("JSON Schema of the config", refused).await;
-    browser.sees("every field has a title").await;
+    browser.sees("Every field has a title").await;
     browser.no_longer_sees("API Password").await;
     browser.axe().await;
     browser.screenshot("author-refused").await;
@@ -45,7 +45,7 @@ async fn a_form_follows_its_schema_while_somebody_types() {
             "description": "Where it is.", "x-headwater": { "order": 2, "destination": true } } } }"#;
     browser.fill("JSON Schema of the config", sound).await;
     browser.sees("Add New Credential – Acme").await;
-    browser.sees("Nothing is wrong with this form.").await;
+    browser.sees("No problems found.").await;
     browser.is_quiet().await;
     browser.close().await;
 }
@@ -63,7 +63,7 @@ async fn every_end_of_a_test_is_shown_and_a_filled_form_is_judged() {
     assert_eq!(names.len(), 17);
     for name in names {
         let name = name.as_str().unwrap();
-        browser.select("How the test ends", name).await;
+        browser.select("Test outcome", name).await;
         let shown = "const hidden = document.querySelector('[data-author] [name=class]');
             const list = document.getElementById('author-class');
             return hidden?.value === list.value;";
@@ -72,10 +72,7 @@ async fn every_end_of_a_test_is_shown_and_a_filled_form_is_judged() {
     }
     browser.screenshot("author-unreadable").await;
     browser
-        .select(
-            "How the test ends",
-            "The credentials are not accepted (401)",
-        )
+        .select("Test outcome", "The credentials are not accepted (401)")
         .await;
     browser.sees("did not accept these credentials").await;
     // An empty form is refused before anything is tested.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What the last test of an accepting service finds: it has users and refuses the rest.
-const MOSTLY: &str = "Connected, but not everything can be read.";
+const MOSTLY: &str = "Connected. Some streams cannot be read.";
 
 fn with_key(key: &str, base_url: &str) -> Value {
     json!({ "api_key": key, "api_password": API_PASSWORD, "base_url": base_url })
@@ -79,7 +79,7 @@ async fn another_address_asks_for_the_secrets_again_and_says_why() {
     // What differs from its default is not folded away.
     browser.sees("1 changed").await;
     browser.fill("Base URL", &other.base_url()).await;
-    let reason = "Base URL was changed, so this has to be entered again";
+    let reason = "Base URL was changed, so enter this again";
     browser.sees(reason).await;
     browser.inspect("asked-again").await;
     // Where it was, nothing is asked.
@@ -113,7 +113,7 @@ async fn replacing_a_secret_can_be_thought_over() {
     browser.focus_is_at("API Key").await;
     browser.inspect("replacing").await;
     browser.write("not this one").await;
-    browser.click("Keep the saved one API Key").await;
+    browser.click("Cancel (keep the saved value) API Key").await;
     browser.focus_is_at("Replace API Key").await;
     let inputs = "return document.querySelectorAll('[data-secret]').length";
     assert_eq!(browser.run(inputs).await, 0);
@@ -144,7 +144,7 @@ async fn the_way_to_sign_in_can_be_looked_at_and_left_again() {
     let config = json!({ "auth": auth, "base_url": sandbox.base_url() });
     save_as(&service, "claribi", "Org", config).await;
     browser.go("/connections/org/edit").await;
-    let leaving = "When you save, the secrets of the saved choice are removed.";
+    let leaving = "Saving removes the secrets of the saved choice.";
     browser.no_longer_sees(leaving).await;
     browser.click("E-mail and password").await;
     browser.sees(leaving).await;
@@ -229,7 +229,7 @@ async fn a_credential_that_ends_says_so_and_new_secrets_end_that() {
     browser.run(half).await;
     browser.press("1").await;
     browser.click("Save").await;
-    browser.sees("Expires on must be a whole date.").await;
+    browser.sees("Expires on must be a complete date.").await;
     browser.inspect("expiry-half").await;
     let set = format!("document.getElementById('expires').value = '{soon}'");
     browser.run(&set).await;
@@ -293,27 +293,23 @@ async fn new_secrets_take_the_place_of_the_old_ones_only_when_they_work() {
     browser.is_at("/connections/calls").await;
     assert_eq!(last_key().await, "first-key");
     replace("wrong").await;
-    browser.click("Save without working test").await;
-    browser.sees("The old secrets can be put back until").await;
+    browser.click("Save anyway").await;
+    browser.sees("You can undo this until").await;
     browser.inspect("rotated-untested").await;
     browser.click("Put the old secrets back").await;
-    browser
-        .no_longer_sees("The old secrets can be put back until")
-        .await;
+    browser.no_longer_sees("You can undo this until").await;
     assert_eq!(last_key().await, "first-key");
     // There is one pair at a time: once a new one works, the old one has ended.
     browser.click("Replace secrets").await;
     browser
-        .sees("There is one set of these secrets at a time")
+        .sees("Creating new secrets has already disabled the old ones")
         .await;
     browser.inspect("rotate-single").await;
     browser.press("Escape").await;
     replace("second-key").await;
     browser.is_at("/connections/calls").await;
     browser.sees(MOSTLY).await;
-    browser
-        .no_longer_sees("The old secrets can be put back until")
-        .await;
+    browser.no_longer_sees("You can undo this until").await;
     assert_eq!(last_key().await, "second-key");
     browser.close().await;
 }
@@ -361,7 +357,7 @@ async fn who_tests_too_often_is_told_when_to_go_on_and_loses_nothing() {
         let path = "/api/v1/connections/calls/probe";
         assert_eq!(service.post(path, &json!({})).await.status, 200);
     }
-    let said = "this credential was tested 5 times within a minute; try again in";
+    let said = "This credential was tested 5 times within a minute; try again in";
     browser.go("/connections/calls").await;
     browser.click("Test").await;
     browser.sees(said).await;
@@ -390,13 +386,13 @@ async fn what_is_in_use_is_deleted_by_those_who_type_its_name() {
     save(&service, "Calls", &sandbox.base_url()).await;
     schedule(&service, "calls").await;
     browser.go("/connections/calls").await;
-    browser.sees("1 sync uses it and will stop working.").await;
+    browser.sees("Its schedule will stop.").await;
     browser.inspect("in-use").await;
-    browser.fill("Type calls to delete it", "cals").await;
+    browser.fill("Type calls to confirm", "cals").await;
     browser.click("Delete this connection").await;
-    browser.sees("type calls to confirm").await;
+    browser.sees("Type calls to confirm").await;
     browser.inspect("not-confirmed").await;
-    browser.fill("Type calls to delete it", "calls").await;
+    browser.fill("Type calls to confirm", "calls").await;
     browser.click("Delete this connection").await;
     browser.is_at("/connections").await;
     browser.no_longer_sees("Calls").await;
@@ -429,7 +425,7 @@ async fn of_two_tabs_the_second_is_told_that_the_first_was_faster() {
     browser.switch(&first).await;
     browser.click("Save").await;
     browser
-        .sees("Somebody else changed this connection meanwhile.")
+        .sees("This connection was changed in the meantime.")
         .await;
     browser.focus_is_at("That was not accepted.").await;
     browser.inspect("conflict").await;

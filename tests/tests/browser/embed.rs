@@ -222,7 +222,7 @@ async fn leaving_asks_before_something_is_lost_and_spent_forms_say_so() {
     browser.focus_is_at("Credential name").await;
     browser.fill("Credential name", "Calls of the team").await;
     browser.press("Escape").await;
-    browser.sees("Discard what you typed?").await;
+    browser.sees("Discard changes?").await;
     browser.inspect("embed-discard").await;
     browser.click("Keep editing").await;
     assert_eq!(browser.value("Credential name").await, "Calls of the team");
@@ -237,7 +237,7 @@ async fn leaving_asks_before_something_is_lost_and_spent_forms_say_so() {
     let events = heard(&browser, "error").await;
     assert_eq!(events[0][1]["code"], "spent");
     browser.enter_frame(FRAME).await;
-    browser.sees("This form was saved already.").await;
+    browser.sees("This form has already been saved.").await;
     browser.inspect("embed-spent").await;
     browser.click("Close").await;
     browser.leave_frames().await;

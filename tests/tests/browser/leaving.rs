@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{HEADWATER, WORKS, console, ends, enter, save, save_as};
 
-const DISCARD: &str = "Discard what you typed?";
+const DISCARD: &str = "Discard changes?";
 
 async fn saved(service: &Service) -> usize {
     let all = service.get("/api/v1/connections").await.json();
@@ -304,7 +304,7 @@ async fn whoever_is_signed_out_meanwhile_signs_in_beside_the_form_and_saves_it()
     browser.inspect("login").await;
     browser.fill("Access token", "wrong").await;
     browser.click("Sign in").await;
-    browser.sees("this token is invalid").await;
+    browser.sees("This token is invalid").await;
     sign_in().await;
     browser.is_at("/sources/clari-copilot").await;
     browser.click("Add credential").await;

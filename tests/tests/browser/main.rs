@@ -105,5 +105,5 @@ fn keys_of(script: &Script) -> Vec<String> {
     keys.map(str::to_owned).collect()
 }
 
-const WORKS: &str = "Connected. Everything that was checked works.";
-const FAILS: &str = "This does not work yet.";
+const WORKS: &str = "Connected. All checks passed.";
+const FAILS: &str = "The test did not pass.";

@@ -33,7 +33,7 @@ async fn streams_are_chosen_looked_at_and_read_while_one_watches() {
     browser.sees("@redacted").await;
     browser.inspect("preview-masked").await;
     browser.click("Show personal data").await;
-    browser.sees("Personal data is shown.").await;
+    browser.sees("Personal data is visible.").await;
     browser.no_longer_sees("@redacted").await;
     browser.inspect("preview-shown").await;
     browser.click("Mask it again").await;
@@ -119,7 +119,7 @@ async fn a_sync_is_stopped_with_one_click() {
     .await;
     save(&service, "Calls", &sandbox.base_url()).await;
     browser.go("/connections/calls/streams").await;
-    browser.sees("access not checked").await;
+    browser.sees("Access not tested").await;
     browser.click("Run now").await;
     browser.click("Stop this run").await;
     browser.sees("Stopped").await;
@@ -140,9 +140,9 @@ async fn a_choice_without_streams_is_refused_where_it_is_made() {
         .run("for (const one of document.querySelectorAll('[name=stream]')) one.checked = false")
         .await;
     browser.click("Run now").await;
-    browser.sees("choose at least one stream").await;
+    browser.sees("Choose at least one stream").await;
     browser.inspect("no-streams").await;
-    browser.click("choose at least one stream").await;
+    browser.click("Choose at least one stream").await;
     browser
         .until(
             "the focus at the streams",

@@ -57,7 +57,7 @@ async fn main_flows(browser: &Browser, service: &Service, way: &str) {
     sandbox.set_faults(redirected());
     browser.click("Test").await;
     browser
-        .sees("the address forwards to https://elsewhere.example.com")
+        .sees("The address forwards to https://elsewhere.example.com")
         .await;
     ends(browser, FAILS).await;
     shot("redirected").await;
@@ -68,7 +68,7 @@ async fn main_flows(browser: &Browser, service: &Service, way: &str) {
         .await;
     shot("throttled").await;
     sandbox.set_faults(Faults::default());
-    browser.click("Test again by itself").await;
+    browser.click("Test again automatically").await;
     ends(browser, WORKS).await;
     shot("works").await;
     browser.click("Save").await;
@@ -89,7 +89,7 @@ async fn main_flows(browser: &Browser, service: &Service, way: &str) {
     unfold(browser).await;
     browser.fill("Base URL", &other.base_url()).await;
     browser
-        .sees("Base URL was changed, so this has to be entered again")
+        .sees("Base URL was changed, so enter this again")
         .await;
     shot("asked-again").await;
     browser.fill("API Key", API_KEY).await;
@@ -121,12 +121,12 @@ async fn main_flows(browser: &Browser, service: &Service, way: &str) {
 
     schedule(service, "calls").await;
     browser.go("/connections/calls").await;
-    browser.sees("1 sync uses it and will stop working.").await;
-    browser.fill("Type calls to delete it", "cals").await;
+    browser.sees("Its schedule will stop.").await;
+    browser.fill("Type calls to confirm", "cals").await;
     browser.click("Delete this connection").await;
-    browser.sees("type calls to confirm").await;
+    browser.sees("Type calls to confirm").await;
     shot("in-use").await;
-    browser.fill("Type calls to delete it", "calls").await;
+    browser.fill("Type calls to confirm", "calls").await;
     browser.click("Delete this connection").await;
     browser.is_at("/connections").await;
     browser.no_longer_sees("Calls").await;
@@ -363,7 +363,7 @@ async fn a_credential_is_added_and_read_without_the_script() {
     enter(&browser, "Calls", "wrong", &sandbox.base_url()).await;
     browser.click("Save").await;
     browser.sees("Please correct 2 fields").await;
-    browser.sees("Save without working test").await;
+    browser.sees("Save anyway").await;
     browser.screenshot("no-script-wrong-key").await;
     // A secret never comes back; everything else does.
     assert_eq!(browser.value("API Key").await, "");

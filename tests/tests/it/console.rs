@@ -117,7 +117,7 @@ async fn a_credential_that_ends_is_shown_where_people_look() {
         then.strftime("%Y-%m-%d").to_string()
     };
     for (wrong, says) in [
-        ("tomorrow", "this is not a date"),
+        ("tomorrow", "This is not a date"),
         ("2020-05-17", "has passed"),
     ] {
         let refused = save("Calls", wrong).await;
@@ -130,7 +130,7 @@ async fn a_credential_that_ends_is_shown_where_people_look() {
         assert_eq!(save(title, &day(days)).await.status, 303, "{title}");
     }
     assert_eq!(save("Without", "").await.status, 303);
-    assert!(get(&service, "/").await.html.contains("2 end soon"));
+    assert!(get(&service, "/").await.html.contains("2 expire soon"));
     let listed = get(&service, "/connections?status=expiring").await.html;
     for (title, is_listed) in [
         ("calls", true),
@@ -153,7 +153,7 @@ async fn a_credential_that_ends_is_shown_where_people_look() {
     assert_eq!(value_of(&edit, "expires"), day(9));
     let rotate = get(&service, "/connections/calls/rotate").await.html;
     assert_eq!(value_of(&rotate, "expires"), "");
-    assert!(rotate.contains(&format!("were to end on {}", day(9))));
+    assert!(rotate.contains(&format!("expire on {}", day(9))));
     let version = value_of(&rotate, "version");
     let fields = [
         ("title", "Calls"),
@@ -208,7 +208,7 @@ async fn a_form_says_from_where_it_calls_and_a_second_credential_may_have_the_sa
     let form = get(&service, "/sources/clari-copilot/add").await.html;
     assert!(form.contains("<code>203.0.113.7</code>"), "{form}");
     assert!(form.contains("<code>2001:db8::7</code>"), "{form}");
-    let note = "has this name too. A description";
+    let note = "has the same name. A description";
     for (name, is_noted) in [("calls", false), ("calls-2", true)] {
         let saved = add(&service, &sandbox, "Calls", API_KEY, "save").await;
         let added = format!("/sources/clari-copilot?added={name}");
@@ -851,7 +851,7 @@ async fn a_credential_that_was_tested_too_often_says_when_it_can_be_tested_again
     let statement = "UPDATE headwater_connections SET last_check = ?1";
     store.execute(statement, [failed.to_string()]).unwrap();
     let requests = sandbox.stats().requests;
-    let said = "this credential was tested 5 times within a minute; try again in ";
+    let said = "This credential was tested 5 times within a minute; try again in ";
     for action in ["test", "save"] {
         let refused = add(&service, &sandbox, "Others", API_KEY, action).await;
         assert_eq!(refused.status, 429, "{action}");

@@ -46,10 +46,7 @@ async fn every_registered_form_is_sound_and_shown_by_the_renderer_of_the_real_on
     for id in ["clari-copilot", "clari-revenue", "claribi"] {
         let page = service.get(&format!("/author?connector={id}")).await;
         assert_eq!(page.status, 200);
-        assert!(
-            page.text.contains("Nothing is wrong with this form."),
-            "{id}"
-        );
+        assert!(page.text.contains("No problems found."), "{id}");
         let real = service.get(&format!("/sources/{id}/add")).await.text;
         // From the first input to the guide both are the same.
         let inputs = |page: &str| {
@@ -61,7 +58,7 @@ async fn every_registered_form_is_sound_and_shown_by_the_renderer_of_the_real_on
     }
     let unknown = service.get("/author?connector=acme").await;
     assert_eq!(unknown.status, 404);
-    assert!(unknown.text.contains("there is no connector"));
+    assert!(unknown.text.contains("There is no connector"));
 }
 
 #[tokio::test]
@@ -74,8 +71,8 @@ async fn what_is_wrong_is_told_with_its_place_and_what_to_do() {
         "1 finding",
         "refused",
         "/api_key",
-        "every field has a title",
-        "add a title",
+        "Every field has a title",
+        "Add a title",
     ] {
         assert!(page.text.contains(text), "{text} in {}", page.text);
     }
@@ -89,11 +86,11 @@ async fn what_is_wrong_is_told_with_its_place_and_what_to_do() {
         assert!(page.contains(text), "{text} in {page}");
     }
     for (text, says) in [
-        ("{", "this is not JSON"),
-        ("", "this is not JSON"),
+        ("{", "This is not JSON"),
+        ("", "This is not JSON"),
         (r#"{"type":"object","type":"object"}"#, "is present twice"),
-        ("[1]", "a form and a group are objects with properties"),
-        ("null", "a form and a group are objects with properties"),
+        ("[1]", "A form and a group are objects with properties"),
+        ("null", "A form and a group are objects with properties"),
     ] {
         let page = post(&service, &[("schema", text)]).await;
         assert!([200, 422].contains(&page.status), "{text}: {}", page.status);
@@ -108,11 +105,7 @@ async fn every_end_of_a_test_is_shown_as_the_real_one() {
     let service = service();
     let schema = schema(|_| {});
     let table = [
-        (
-            "working",
-            "Connected. Everything that was checked works.",
-            "",
-        ),
+        ("working", "Connected. All checks passed.", ""),
         (
             "unauthenticated",
             "Acme did not accept these credentials",
@@ -141,7 +134,7 @@ async fn every_end_of_a_test_is_shown_as_the_real_one() {
         ),
         (
             "name_unknown",
-            "the name api.acme.example is unknown",
+            "The name api.acme.example is unknown",
             "input-_2f_base_5f_url-error",
         ),
         (
@@ -251,7 +244,7 @@ async fn what_is_too_large_is_refused_and_what_is_slow_is_bounded() {
     let large = format!("\"{}\"", "a".repeat(300 << 10));
     let page = post(&service, &[("schema", &large)]).await;
     assert_eq!(page.status, 413);
-    assert!(page.text.contains("the schema is larger than 262144 bytes"));
+    assert!(page.text.contains("The schema is larger than 262144 bytes"));
     // Percent signs make three of one, which the body has no place for.
     let huge = "a".repeat(400 << 10);
     assert_eq!(post(&service, &[("schema", &huge)]).await.status, 413);

