@@ -1,5 +1,5 @@
-// The console's one script. Every flow works without it; with it, forms open over their page, are checked while they
-// are filled in, and tests and runs are seen as they go. It keeps nothing in the browser but the theme.
+// The console's one script. Every flow works without it; with it, forms open over their page, fields are validated as
+// they are filled in, and tests and runs show live. It stores only the theme in the browser.
 'use strict';
 (() => {
   const root = document.documentElement;
@@ -24,7 +24,7 @@
   const count = (plural, number) => fill(number === 1 ? plural.one : plural.other, { count: number });
   const icon = (name) => document.getElementById('icons').content.querySelector(`.icon-${name}`).cloneNode(true);
 
-  /** In a frame of another page, a token from there stands in place of a cookie. It is kept nowhere else. */
+  /** In a frame of another page, a token from that page replaces the cookie. It is stored nowhere else. */
   let token = null;
 
   const call = (address, options = {}) => fetch(address, {
@@ -33,7 +33,7 @@
     headers: { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) },
   });
 
-  /** What a form tells to what stands around it. */
+  /** Callbacks of a form for the page around it. */
   let around = {
     tested() {},
     refused() {},
@@ -62,14 +62,14 @@
     }
   }
 
-  /** A button that copies a text; whoever has no script marks it. */
+  /** Adds a button that copies a text. */
   function copies(inside) {
     for (const text of all('[data-copy]', inside)) {
       if (text.nextElementSibling) continue;
-      const said = make('span', { role: 'status' });
+      const status = make('span', { role: 'status' });
       const button = make('button', { type: 'button', class: 'quiet' }, text.dataset.copy || texts.checks.copy);
-      button.addEventListener('click', () => navigator.clipboard?.writeText(text.textContent).then(() => { said.textContent = ` ${texts.checks.copied}`; }));
-      text.after(button, said);
+      button.addEventListener('click', () => navigator.clipboard?.writeText(text.textContent).then(() => { status.textContent = ` ${texts.checks.copied}`; }));
+      text.after(button, status);
     }
   }
 
@@ -79,8 +79,8 @@
     return new DOMParser().parseFromString(await response.text(), 'text/html');
   }
 
-  /** Calls `heard` with the name and data of each server-sent event of an answer. */
-  async function listen(response, heard) {
+  /** Calls `onEvent` with the name and data of each server-sent event of an answer. */
+  async function listen(response, onEvent) {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let buffer = '';
     for (;;) {
@@ -92,12 +92,12 @@
         buffer = buffer.slice(end + 2);
         const of = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart());
         const data = of('data').join('\n');
-        if (data) heard(of('event')[0] ?? 'message', JSON.parse(data));
+        if (data) onEvent(of('event')[0] ?? 'message', JSON.parse(data));
       }
     }
   }
 
-  /** Asks before something is lost. */
+  /** Asks before values are lost. */
   function ask(question, yes, no) {
     return new Promise((answered) => {
       const dialog = make('dialog', { class: 'confirm', role: 'alertdialog', 'aria-labelledby': 'confirm-text' },
@@ -120,7 +120,7 @@
     });
   }
 
-  // ---- Results of tests, in the elements that the server fills too
+  // ---- Results of tests, in the elements of the server
 
   const tones = { passed: 'good', warned: 'warn', failed: 'bad', skipped: 'idle' };
   const rank = ['skipped', 'passed', 'warned', 'failed'];
@@ -151,7 +151,7 @@
       make('span', { class: 'figures' }, fill(texts.checks.left, { left, limit: number.format(one.limit) })));
   }
 
-  /** Shows a test in a section: what goes on, each check as it comes, and the end of it. */
+  /** Shows a test in a section: its progress, each check, and the verdict. */
   class Result {
     constructor(form) {
       this.form = form;
@@ -162,7 +162,7 @@
       this.progress = form.querySelector('[data-progress]');
     }
 
-    /** Counts the seconds until `work` ends; `stop` is what its button does. */
+    /** Counts the seconds until `work` ends; its button calls `stop`. */
     async during(what, stop, work) {
       const shown = make('span', { 'aria-hidden': 'true' });
       this.ended = [];
@@ -206,7 +206,7 @@
       if (!this.progress.querySelector('button')) this.progress.replaceChildren(...this.ended);
     }
 
-    /** The end: the worst outcome in words, what is offered, what is left. */
+    /** Shows the verdict, the offered change and the allowances. */
     done(report, apply) {
       this.list.replaceChildren(...report.checks.map(checkRow));
       const worst = report.checks.reduce((before, check) => Math.max(before, rank.indexOf(check.outcome)), 0);
@@ -228,7 +228,7 @@
     }
   }
 
-  /** Sends a request that tests something, and shows each check as it is made. Returns what it says at its end. */
+  /** Sends a request with a test, and shows each check as it comes. Returns the data of its last event. */
   async function watch(result, address, { headers, ...options }) {
     let end;
     result.clear();
@@ -246,25 +246,25 @@
     return end;
   }
 
-  /** Runs a probe and shows it. Returns its report, or nothing where there is none. */
+  /** Runs a probe and shows it. Returns its report. */
   async function probe(result, address, body, signal, apply) {
     const report = await watch(result, address, { method: 'POST', signal, body: JSON.stringify(body) });
     result.done(report, apply);
     return report;
   }
 
-  /** What a refused request says, as something to throw. */
+  /** The problem of a refused request, as an error to throw. */
   async function problem(response) {
     return refusal(response.status, await response.json().catch(() => ({})));
   }
 
-  function refusal(status, said) {
-    const error = new Error(said.detail ?? said.title ?? own.refused);
-    // What is no field of the config has its name beside the pointer.
-    error.errors = (said.errors ?? []).map((one) => (one.member ? { ...one, pointer: `/${one.member}` } : one));
-    error.report = said.report;
-    error.request = said.request_id;
-    error.code = said.code;
+  function refusal(status, problem) {
+    const error = new Error(problem.detail ?? problem.title ?? own.refused);
+    // An input outside of the config has a member instead of a pointer.
+    error.errors = (problem.errors ?? []).map((one) => (one.member ? { ...one, pointer: `/${one.member}` } : one));
+    error.report = problem.report;
+    error.request = problem.request_id;
+    error.code = problem.code;
     if (status === 401 && !token) error.message = own.signed_out;
     if (status === 412) error.message = own.conflict;
     return error;
@@ -277,23 +277,23 @@
 
   const keys = (pointer) => pointer.split('/').slice(1).map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
 
-  /** An object in which every name is that of a field, `__proto__` too. */
+  /** An object without a prototype, so that `__proto__` is a field like any other. */
   const object = () => Object.create(null);
 
   function put(config, pointer, value) {
     const path = keys(pointer);
     const last = path.pop();
-    let place = config;
-    for (const key of path) place = place[key] ??= object();
-    place[last] = value;
+    let node = config;
+    for (const key of path) node = node[key] ??= object();
+    node[last] = value;
   }
 
-  const at = (config, pointer) => keys(pointer).reduce((place, key) => place?.[key], config);
+  const at = (config, pointer) => keys(pointer).reduce((node, key) => node?.[key], config);
 
-  /** A number as it is written, where the browser can keep it so. */
+  /** A number with its spelling, if the browser can keep it. */
   const exact = (text) => (JSON.rawJSON ? JSON.rawJSON(text) : Number(text));
 
-  const parsed = (text) => JSON.parse(text, (_, value, given) => (typeof value === 'number' ? exact(given?.source ?? String(value)) : value));
+  const parsed = (text) => JSON.parse(text, (_, value, context) => (typeof value === 'number' ? exact(context?.source ?? String(value)) : value));
 
   /** Whether two values are the same, however their numbers are written: 5.0 is 5. */
   const isSame = (one, other) => comparable(one) === comparable(other);
@@ -305,7 +305,7 @@
 
   const typed = (input) => (input.dataset.value === undefined ? undefined : parsed(input.dataset.value));
 
-  // What the server takes for white space.
+  // White space, as the server defines it.
   const trim = (text) => text.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '');
 
   function scalar(kind, text) {
@@ -316,7 +316,7 @@
     return (kind === 'integer' || kind === 'number') && isNumber ? exact(trimmed) : text;
   }
 
-  /** The value of one field; undefined where it is empty or the default. */
+  /** The value of one field; undefined if it is empty or the default. */
   function valueOf(field) {
     const kind = field.dataset.kind;
     let value;
@@ -352,7 +352,7 @@
 
   const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON?.(value);
 
-  /** The change (JSON Merge Patch) that makes one config of another: what is absent would stay, so it becomes null. */
+  /** The JSON Merge Patch from one config to another; an absent value would stay, so it becomes null. */
   function difference(before, after) {
     const change = object();
     for (const name of Object.keys(before)) if (!(name in after)) change[name] = null;
@@ -365,14 +365,14 @@
 
   // ---- The form of a credential
 
-  /** The longest time in seconds that a form waits for a service by itself. */
+  /** The longest automatic wait for a service, in seconds. */
   const LONGEST_WAIT = 600;
 
   class CredentialForm {
     constructor(form) {
       this.form = form;
       this.result = new Result(form);
-      // On the page for authors nothing is asked of a connector.
+      // The page for authors calls no connector.
       this.isPreview = form.closest('[data-author]') !== null;
       this.touched = new Set();
       this.judged = 0;
@@ -381,7 +381,7 @@
       this.wasSubmitted = false;
       this.dress(form);
       this.branches();
-      // Where the page came with something that is not saved, it says what is.
+      // A page with unsaved values also has the saved ones.
       const { saved } = form.dataset;
       this.before = this.state();
       this.savedConfig = saved ? parsed(saved) : this.config();
@@ -401,7 +401,7 @@
       window.addEventListener('blur', () => this.hideSecrets());
     }
 
-    /** Shows what needs the script. */
+    /** Shows the controls that need the script. */
     dress(inside) {
       localise(inside);
       for (const button of all('[data-reveal], [data-from-file]', inside)) button.hidden = false;
@@ -437,7 +437,7 @@
       return config;
     }
 
-    /** What differs from what is saved. */
+    /** The difference from the saved config. */
     change() {
       return difference(this.savedConfig, this.config());
     }
@@ -458,7 +458,7 @@
 
     // -- Errors and notices
 
-    /** Puts the texts about a control into its description: what is wrong first. */
+    /** Lists the texts about a control in its description, the error first. */
     describe(field) {
       const first = this.control(field);
       if (!first) return;
@@ -487,15 +487,15 @@
       if (message) {
         if (field.dataset.state === 'saved') this.replace(field);
         const text = make('p', { class: 'error', id }, icon('bad'), make('span', {}, shown));
-        const place = field.querySelector(':scope > .to-guide') ?? field.querySelector(':scope > .hint') ?? field.firstElementChild;
-        place.after(text);
+        const before = field.querySelector(':scope > .to-guide') ?? field.querySelector(':scope > .hint') ?? field.firstElementChild;
+        before.after(text);
         this.control(field)?.setAttribute('aria-invalid', 'true');
         for (let folded = field.closest('details'); folded; folded = folded.parentElement.closest('details')) folded.open = true;
       }
       this.describe(field);
     }
 
-    /** Shows errors at their fields; with `summary`, all of them above the form as well, and goes there. */
+    /** Shows errors at their fields; with `summary`, also above the form, and moves the focus there. */
     errors(errors, summary) {
       const shown = new Map();
       for (const error of errors) {
@@ -515,9 +515,9 @@
       box.querySelector('.small')?.remove();
       const isAtField = errors.some((error) => this.fieldAt(error.pointer ?? ''));
       box.querySelector('h2').textContent = isAtField ? count(own.errors, errors.length) : own.refused;
-      // What is said of two fields alike, as of a key and its password, is said once.
-      const said = errors.filter((error, place) => errors.findIndex((one) => one.message === error.message) === place);
-      box.querySelector('ul').replaceChildren(...said.map((error) => {
+      // Two fields with one message, such as a key and its password, are listed once.
+      const distinct = errors.filter((error, index) => errors.findIndex((one) => one.message === error.message) === index);
+      box.querySelector('ul').replaceChildren(...distinct.map((error) => {
         const field = this.fieldAt(error.pointer ?? '');
         const control = field && this.control(field);
         return make('li', {}, control ? make('a', { href: `#${control.id}` }, sentence(error.message)) : sentence(error.message));
@@ -568,8 +568,8 @@
     }
 
     /**
-     * The server is the judge. Only fields that were left show what it says, until the form was sent once. What a test or
-     * a refused save found stands until its field is changed.
+     * The server validates. Before the first submit only fields that lost the focus show errors. Errors of a test or a
+     * refused save stay until their field changes.
      */
     async judge() {
       if (this.isPreview) return;
@@ -578,30 +578,30 @@
         method: 'POST', headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify({ config: this.config() }),
       }).catch(() => null);
-      const said = response?.ok ? await response.json().catch(() => null) : null;
-      if (!said || mine !== this.judged || !this.form.isConnected) return;
-      this.errors([...this.withoutSaved(said.errors ?? []), ...this.found], false);
-      this.calls(said.addresses ?? {});
-      for (const notice of said.notices ?? []) {
+      const verdict = response?.ok ? await response.json().catch(() => null) : null;
+      if (!verdict || mine !== this.judged || !this.form.isConnected) return;
+      this.errors([...this.withoutSaved(verdict.errors ?? []), ...this.found], false);
+      this.calls(verdict.addresses ?? {});
+      for (const notice of verdict.notices ?? []) {
         const field = this.fieldAt(notice.pointer);
         if (field && this.touched.has(field)) this.notice(field, notice.message);
       }
     }
 
-    /** Where requests go, as the server joins it. */
+    /** Shows the addresses of requests, as joined by the server. */
     calls(addresses) {
       for (const shown of all('[data-calls]', this.form)) {
         const field = shown.closest('[data-pointer]');
         const address = addresses[field.dataset.pointer];
         const words = address ? fill(own.calls, { address }) : '';
-        // What did not change is not read out again.
+        // Screen readers repeat a text that is set again.
         if (shown.textContent !== words) shown.textContent = words;
         shown.hidden = !address;
         this.describe(field);
       }
     }
 
-    /** A saved secret that stays is missing in a draft, and no error. */
+    /** A draft lacks saved secrets, which is no error. */
     withoutSaved(errors) {
       return errors.filter((error) => this.fieldAt(error.pointer)?.dataset.state !== 'saved');
     }
@@ -654,7 +654,7 @@
 
     // -- Parts of the form
 
-    /** Only the chosen alternative is there to be filled in and to be sent. */
+    /** Only the chosen alternative is enabled and shown. */
     branches() {
       for (const choice of all('[data-kind="tag"]', this.form)) {
         const chosen = choice.querySelector('input:checked[data-branch], option:checked[data-branch], input[type="hidden"][data-branch]');
@@ -669,7 +669,7 @@
       }
     }
 
-    /** Saved secrets are bound to where they are sent: there or elsewhere, they are asked for again. */
+    /** Saved secrets are bound to their address and way to sign in: after a change they have to be entered again. */
     again() {
       const address = (text) => {
         try {
@@ -699,26 +699,26 @@
       }
     }
 
-    /** The input of a saved secret comes into being when somebody wants to type a new one. */
+    /** Creates the input for a new value of a saved secret. */
     replace(field) {
       if (field.dataset.state !== 'saved') return;
-      const place = field.querySelector('.replacement');
-      place.append(place.querySelector('template').content.cloneNode(true));
+      const replacement = field.querySelector('.replacement');
+      replacement.append(replacement.querySelector('template').content.cloneNode(true));
       field.querySelector('.saved').hidden = true;
       field.dataset.state = 'replacing';
-      for (const button of all('[data-reveal]', place)) button.hidden = false;
+      for (const button of all('[data-reveal]', replacement)) button.hidden = false;
       this.describe(field);
     }
 
     keep(field) {
-      const place = field.querySelector('.replacement');
-      const row = place.querySelector('.row');
-      if (!place.querySelector('template')) {
+      const replacement = field.querySelector('.replacement');
+      const row = replacement.querySelector('.row');
+      if (!replacement.querySelector('template')) {
         const template = make('template');
         const empty = row.cloneNode(true);
         for (const input of all('[data-secret]', empty)) input.removeAttribute('aria-invalid');
         template.content.append(empty);
-        place.append(template);
+        replacement.append(template);
       }
       row.remove();
       field.querySelector('.saved').hidden = false;
@@ -750,24 +750,24 @@
       }
     }
 
-    /** Cleans what copying brings along, and says so. A password stays as it is. */
+    /** Removes spaces and quotes that copying added, with a notice. A password stays unchanged. */
     tidy(input) {
       const field = input.closest('[data-pointer]');
       const { prefix, verbatim } = field.dataset;
-      const said = [];
+      const notices = [];
       const unspaced = input.value.replace(/^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$/g, '');
       const unquoted = unspaced.replace(/^(["'])(.*)\1$/s, '$2');
       let value = verbatim === 'blanks' ? input.value : verbatim ? unspaced : unquoted;
-      if (value !== input.value) said.push(verbatim ? own.unspaced : own.stripped);
-      if (value !== unquoted) said.push(own.wrapped);
+      if (value !== input.value) notices.push(verbatim ? own.unspaced : own.stripped);
+      if (value !== unquoted) notices.push(own.wrapped);
       const bare = !verbatim && value.match(/^bearer\s+(\S+)$/i);
       if (bare) {
         value = bare[1];
-        said.push(own.bearer);
+        notices.push(own.bearer);
       }
-      if (prefix && value && !value.startsWith(prefix)) said.push(fill(own.prefix, { prefix }));
+      if (prefix && value && !value.startsWith(prefix)) notices.push(fill(own.prefix, { prefix }));
       if (value !== input.value) input.value = value;
-      this.notice(field, said.join(' '));
+      this.notice(field, notices.join(' '));
     }
 
     counter(input) {
@@ -777,7 +777,7 @@
       shown.hidden = left > input.maxLength / 2;
     }
 
-    /** What differs from its default can be set back, and is counted where it is folded away. */
+    /** Shows the reset buttons of changed fields and the counts of folded ones. */
     resets() {
       for (const button of all('[data-reset]', this.form)) {
         const field = button.closest('[data-pointer]');
@@ -830,11 +830,11 @@
       if (this.work) return;
       this.hideSecrets();
       this.wasSubmitted = true;
-      const said = (pattern) => (field) => ({ pointer: field.dataset.pointer, message: fill(pattern, { field: field.dataset.title }) });
+      const errorOf = (pattern) => (field) => ({ pointer: field.dataset.pointer, message: fill(pattern, { field: field.dataset.title }) });
       const empty = all('[data-state="replacing"]', this.form).filter((field) => !field.closest('.branch:disabled') && !valueOf(field));
-      // A date that was typed by half is none to the browser, which would leave it out.
+      // The browser has no value for a half-typed date and would leave it out.
       const half = this.fields().filter((field) => this.control(field)?.validity.badInput);
-      const errors = [...half.map(said(own.bad_date)), ...empty.map(said(own.empty))];
+      const errors = [...half.map(errorOf(own.bad_date)), ...empty.map(errorOf(own.empty))];
       if (errors.length) {
         this.errors(errors, true);
         return;
@@ -843,11 +843,11 @@
       else this.save(action === 'save');
     }
 
-    /** One thing at a time; what comes back after the form was closed is dropped. */
+    /** Does one thing at a time; an answer after the form was closed is dropped. */
     async busy(what, work) {
       const controller = new AbortController();
       this.work = controller;
-      // What was asked before about the input may not come in over what is found now.
+      // Drops answers to earlier validations.
       this.judged += 1;
       this.found = [];
       const buttons = all('footer button', this.form);
@@ -891,13 +891,13 @@
         button.addEventListener('click', () => this.testAfter(wait));
         this.result.after.prepend(make('p', {}, button));
       }
-      report.checks.forEach((check, place) => {
+      report.checks.forEach((check, index) => {
         const field = check.pointers?.length && check.outcome !== 'passed' && this.fieldAt(check.pointers[0]);
         const control = field && this.control(field);
         if (!control) return;
         const link = make('a', { href: `#${control.id}`, 'data-to-field': true }, fill(own.to_field, { field: field.dataset.title }));
         const next = make('p', {}, link);
-        this.result.list.children[place].lastChild.append(next);
+        this.result.list.children[index].lastChild.append(next);
         const origin = check.facts?.origin;
         if (!origin) return;
         const button = make('button', { type: 'button', class: 'quiet' }, fill(own.use_address, { address: origin }));
@@ -918,7 +918,7 @@
       });
     }
 
-    /** Tests once the time is over that the service asks to wait; until then it can be stopped. */
+    /** Tests after the wait that the service requests; the wait can be stopped. */
     async testAfter(seconds) {
       let isOver = false;
       await this.busy(own.waiting, (signal) => new Promise((over, stopped) => {
@@ -937,7 +937,7 @@
       const config = connection ? this.change() : this.config();
       const body = { title: value('title'), description: value('description'), expires: value('expires') || null };
       if (!connection) Object.assign(body, { connector, config, test: isTested });
-      // An unchanged config is not sent, so that nothing of it is written again.
+      // An unchanged config is not sent, so that it is not written again.
       else if (Object.keys(config).length) Object.assign(body, { config, test: isTested });
       const text = JSON.stringify(body);
       const headers = {};
@@ -954,7 +954,7 @@
       });
     }
 
-    /** The same input sent twice is one connection. */
+    /** One key for the same input, so that sending it twice saves one connection. */
     onceFor(text) {
       if (this.once?.text !== text) {
         const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -963,14 +963,14 @@
       return this.once.key;
     }
 
-    /** Nothing is left to ask about, and no secret stays behind. */
+    /** Forgets unsaved changes and clears all secrets. */
     forget() {
       for (const input of all('[data-secret]', this.form)) input.value = '';
       this.once = null;
       this.before = this.state();
     }
 
-    /** Another alternative, which takes along what was typed for a field that it has too. */
+    /** Chooses another alternative and keeps the values of common fields. */
     switchTo(choice, wanted) {
       const typed = new Map(all('.branch:enabled [data-pointer]', choice).map((field) => [field.dataset.pointer, this.control(field)?.value]));
       for (const radio of all('input[type="radio"]', choice)) radio.checked = radio.dataset.value === wanted;
@@ -981,7 +981,7 @@
       }
     }
 
-    /** Puts a value where somebody would have typed it; false where it is none of those to choose from. */
+    /** Enters a value into a field; false if it is not one of its choices. */
     enter(field, value) {
       const control = this.control(field);
       const { kind } = field.dataset;
@@ -993,13 +993,13 @@
       else if (control.matches('select')) for (const option of control.options) option.selected = option.dataset.value === wanted;
       else if (kind === 'tag') this.switchTo(field, wanted);
       else control.value = [value].flat().map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join('\n');
-      // What comes from elsewhere leads nowhere that a saved secret was kept for.
+      // A new form has no saved secret that is bound to the address.
       if (field.hasAttribute('data-destination') && !this.form.dataset.connection) control.dataset.before = control.value;
       control.dispatchEvent(new Event('change', { bubbles: true }));
       return true;
     }
 
-    /** Leads to another address. What was typed for the old one is asked for again. */
+    /** Changes the address. Its secrets have to be entered again. */
     moveTo(field, origin) {
       const control = this.control(field);
       const path = URL.canParse(control.value) ? new URL(control.value).pathname.replace(/\/$/, '') : '';
@@ -1010,7 +1010,7 @@
       (secrets.find((secret) => !secret.disabled) ?? control).focus();
     }
 
-    /** Takes over what the service was seen to accept, and looks whether it is right. */
+    /** Enters the offered change and tests it. */
     apply(set) {
       for (const [pointer, value] of Object.entries(set)) {
         const field = this.fieldAt(pointer);
@@ -1019,14 +1019,14 @@
       this.test();
     }
 
-    /** Fills in what a file says, which stays in this page. */
+    /** Fills in the values of a file, which stays in this page. */
     async fillFrom(input) {
       const [file] = input.files;
       const values = { file: file.name };
-      const said = input.parentElement.querySelector('[role="status"]');
+      const status = input.parentElement.querySelector('[role="status"]');
       const say = (words) => {
-        said.hidden = false;
-        said.querySelector('span').textContent = words;
+        status.hidden = false;
+        status.querySelector('span').textContent = words;
       };
       let read = null;
       if (file.size <= 1 << 20) read = await file.text().then(parsed).catch(() => null);
@@ -1043,7 +1043,7 @@
         if (typeof read[name] !== 'string') continue;
         const input = this.form.elements[name];
         input.value = read[name];
-        // An input for dates takes nothing else, and says nothing.
+        // An input for dates silently drops other texts.
         if (read[name] && !input.value) found.set(`/${name}`, read[name]);
       }
       const leaves = (value, pointer) => {
@@ -1055,7 +1055,7 @@
         else leaves({ [name]: value }, '');
       }
       let filled = 0;
-      // The alternatives first, since their fields are there once they are chosen.
+      // The alternatives first, because choosing one enables its fields.
       for (const isTag of [true, false]) {
         for (const field of this.fields()) {
           const { kind, pointer } = field.dataset;
@@ -1119,14 +1119,14 @@
     sheet.form = open(sheet.dialog);
   }
 
-  /** Brings the form inside to life, and goes to its first field. */
+  /** Starts the form inside and focuses its first field. */
   function open(inside) {
     const form = inside.querySelector('form');
     const invalid = form.querySelector('[aria-invalid="true"]');
     const first = invalid ?? form.querySelector('.inputs :is(input:not([type="hidden"], [type="file"]), select, textarea)');
     const live = new CredentialForm(form);
     (first ?? inside.querySelector('h1')).focus();
-    // What is suggested goes away with the first letter that is typed.
+    // The first typed letter replaces a suggested title.
     if (first?.matches('[name="title"]')) first.select();
     return live;
   }
@@ -1182,7 +1182,7 @@
   const written = (rgb) => `#${rgb.map((value) => value.toString(16).padStart(2, '0')).join('')}`;
   const mixed = (one, other, share) => one.map((value, at) => Math.round(value + (other[at] - value) * share));
 
-  /** How far two colours stand apart, as WCAG 2.2 measures it. */
+  /** The contrast of two colours, as WCAG 2.2 defines it. */
   function contrast(one, other) {
     const linear = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
     const light = ([red, green, blue]) => 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
@@ -1192,13 +1192,13 @@
 
   const black = [0, 0, 0];
   const white = [255, 255, 255];
-  // What stands behind texts in the stylesheet, for the light scheme and for the dark one, and where contrast is found.
+  // The backgrounds of texts in the stylesheet, for the light and the dark scheme, and the colour that adds contrast.
   const grounds = [
     { surface: channels('#ffffff'), page: channels('#f6f7f9'), away: black },
     { surface: channels('#171c25'), page: channels('#0f131a'), away: white },
   ];
 
-  /** The colour in both schemes: as text it is moved away from its grounds until it can be read, as a surface it stays. */
+  /** The accent in both schemes: a text colour moves away from its backgrounds until it is readable, a surface keeps it. */
   function accent(colour) {
     const chosen = channels(colour);
     const readable = grounds.map(({ surface, page, away }) => {
@@ -1216,7 +1216,7 @@
     };
   }
 
-  // What a page may choose, and the properties that come of it; nothing where the value cannot be used.
+  // The theme options of a page and their CSS properties; undefined for an unusable value.
   const themes = {
     scheme(value) {
       if (!['light', 'dark', 'system'].includes(value)) return undefined;
@@ -1229,11 +1229,11 @@
     font: (value) => (!/[(;]/.test(value) && CSS.supports('font-family', value) ? { '--font': value } : undefined),
   };
 
-  /** Serves the page around this frame: the only one it listens to and speaks to is of the origin that the embed was made for. */
+  /** Serves the page around this frame. It exchanges messages only with the origin of the embed. */
   function embedded(main) {
     const origin = main.dataset.embedded;
-    const tell = (event, said = {}) => parent.postMessage({ headwater: event, ...said }, origin);
-    const failed = (code, message) => tell('error', { code, message });
+    const report = (event, data = {}) => parent.postMessage({ headwater: event, ...data }, origin);
+    const failed = (code, message) => report('error', { code, message });
     const waiting = main.firstElementChild;
     let form = null;
     let isLeaving = false;
@@ -1251,16 +1251,16 @@
       }
     }
 
-    async function start(given, theme) {
-      token = String(given);
+    async function start(newToken, theme) {
+      token = String(newToken);
       dress(theme);
       try {
         const overlay = (await page(`${location.pathname}/form`)).querySelector('[data-overlay]');
-        // Nothing leads to other pages of the console, which cannot be shown here.
+        // Other pages of the console cannot open in this frame.
         for (const link of all('a[data-dialog]', overlay)) link.remove();
         main.replaceChildren(overlay);
         form = open(main);
-        tell('ready');
+        report('ready');
       } catch (error) {
         main.querySelector('p').textContent = sentence(reason(error));
         waiting.hidden = false;
@@ -1276,26 +1276,26 @@
       if (!may) return;
       form?.stop();
       form?.forget();
-      tell('closed');
+      report('closed');
     }
 
     around = {
-      tested: (outcome, code) => tell('tested', { outcome, class: code }),
+      tested: (outcome, code) => report('tested', { outcome, class: code }),
       refused(error) {
         if (error instanceof TypeError) failed('unreachable', reason(error));
         else if (error.code?.startsWith('embed_')) failed(error.code.slice('embed_'.length), error.message);
         else if (!form) failed('refused', error.message);
       },
       saved(saved) {
-        tell('saved', { connection: saved.name, title: saved.title, connector: saved.connector, status: saved.health });
-        tell('closed');
+        report('saved', { connection: saved.name, title: saved.title, connector: saved.connector, status: saved.health });
+        report('closed');
       },
     };
     window.addEventListener('message', (event) => {
       if (event.source !== parent || event.origin !== origin) return;
-      const { headwater: asked, ...said } = event.data ?? {};
-      if (asked === 'start' && !token && !main.dataset.code) start(said.token, said.theme);
-      if (asked === 'close') leave();
+      const { headwater: command, ...data } = event.data ?? {};
+      if (command === 'start' && !token && !main.dataset.code) start(data.token, data.theme);
+      if (command === 'close') leave();
     });
     main.addEventListener('click', (event) => {
       if (!event.target.closest('[data-close]')) return;
@@ -1309,7 +1309,7 @@
       else leave();
     });
     waiting.hidden = !main.dataset.code;
-    tell('hello');
+    report('hello');
     if (main.dataset.code) failed(main.dataset.code, main.querySelector('p').textContent);
   }
 
@@ -1324,7 +1324,7 @@
     });
   }
 
-  /** Hides what does not match while somebody types. */
+  /** Hides items that do not match the typed words. */
   function filter(input) {
     const items = all('[data-filter-text]').map((element) => ({ element, text: element.dataset.filterText.toLocaleLowerCase() }));
     input.addEventListener('input', () => {
@@ -1357,7 +1357,7 @@
   function checkPanel(form) {
     const result = new Result(form);
     let work = null;
-    // The server has kept what was offered.
+    // The server has kept the offered change.
     const apply = () => {
       const button = make('button', { type: 'submit', name: 'action', value: 'apply', hidden: true });
       form.append(button);
@@ -1387,7 +1387,7 @@
     });
   }
 
-  /** Follows a run. Its events say that there is something new; what it is, the page says. */
+  /** Follows a run. Its events announce changes, which the page then shows. */
   function follow(element) {
     const source = new EventSource(`/api/v1/syncs/${encodeURIComponent(element.dataset.run)}/events`);
     let timer = null;
@@ -1396,9 +1396,9 @@
       const fresh = await page(location.href).then((found) => found.body, () => null);
       const live = fresh?.querySelector('[data-live]');
       if (!live) return;
-      const said = fresh.querySelector('[data-said]').textContent;
-      const saying = element.querySelector('[data-said]');
-      if (saying.textContent !== said) saying.textContent = said;
+      const state = fresh.querySelector('[data-said]').textContent;
+      const shown = element.querySelector('[data-said]');
+      if (shown.textContent !== state) shown.textContent = state;
       element.querySelector('[data-live]').replaceChildren(...live.childNodes);
       localise(element);
       if (fresh.querySelector('[data-run]')) return;
@@ -1410,27 +1410,27 @@
     source.addEventListener('error', soon);
   }
 
-  /** The page for authors: the form follows its schema while somebody types, or while the file changes. */
+  /** The page for authors: the form follows the typed schema or the file. */
   function author(editor) {
-    const said = editor.querySelector('[data-said]');
+    const status = editor.querySelector('[data-said]');
     const schema = editor.elements.schema;
-    let asked = 0;
+    let requests = 0;
     let timer = null;
     const dress = () => all('[data-author] form[data-credential]').map((form) => new CredentialForm(form));
     const show = async (pairs) => {
       clearTimeout(timer);
-      const mine = ++asked;
+      const mine = ++requests;
       const response = await fetch('/author', {
         method: 'POST', headers: { 'Headwater-Fragment': '1' }, credentials: 'same-origin', body: new URLSearchParams(pairs),
       }).catch(() => null);
       const fresh = response && new DOMParser().parseFromString(await response.text(), 'text/html');
-      if (mine !== asked) return;
+      if (mine !== requests) return;
       const seen = fresh?.querySelector('[data-author]');
-      // While the text is no JSON yet, the form before stays.
+      // While the text is not yet JSON, the previous form stays.
       const wrong = seen ? seen.querySelector('[data-author-problem]') : fresh?.querySelector('p') ?? { textContent: own.no_answer };
       if (wrong) schema.setAttribute('aria-invalid', 'true');
       else schema.removeAttribute('aria-invalid');
-      said.textContent = wrong?.textContent ?? seen.querySelector('[data-author-findings]').textContent;
+      status.textContent = wrong?.textContent ?? seen.querySelector('[data-author-findings]').textContent;
       if (wrong) return;
       document.querySelector('[data-author]').replaceWith(seen);
       dress();

@@ -1,12 +1,12 @@
-// Opens the form for a credential in a frame over the page that loads this script. The form is the service's own: what is
-// typed there never reaches this page, which hears of what happens in events that hold no value of a field.
+// Opens the form for a credential in a frame over the page that loads this script. The form belongs to the service: typed
+// values never reach this page, which gets events without the value of any field.
 'use strict';
 (() => {
   const service = new URL(document.currentScript.src).origin;
-  // How long the frame may take to load, and to speak once it has.
+  // How long the frame may take to load, and to send its first message after that.
   const longestLoad = 20_000;
   const longestSilence = 3_000;
-  // The events, and what each tells.
+  // The events and their members.
   const events = {
     ready: [],
     tested: ['outcome', 'class'],
@@ -27,7 +27,7 @@
   function open({ url, token, theme = {}, title = 'Credential' } = {}) {
     if (typeof url !== 'string' || typeof token !== 'string') throw new TypeError('Headwater.open needs the url and the token of an embed');
     const address = new URL(url, service);
-    if (address.origin !== service) throw new TypeError('the url of an embed is at the address that embed.js comes from');
+    if (address.origin !== service) throw new TypeError('the url of an embed has to have the address of embed.js');
     const listeners = Object.fromEntries(Object.keys(events).map((event) => [event, []]));
     const frame = document.createElement('iframe');
     Object.assign(frame, { src: address.href, title, allow: 'clipboard-write' });
@@ -39,10 +39,10 @@
     let hasSpoken = false;
     let wasSaved = false;
 
-    function tell(event, said = {}) {
+    function emit(event, data = {}) {
       for (const listener of listeners[event]) {
         try {
-          listener(said);
+          listener(data);
         } catch (error) {
           reportError(error);
         }
@@ -53,22 +53,22 @@
       if (!isOpen) return;
       isOpen = false;
       clearTimeout(timer);
-      removeEventListener('message', hear);
+      removeEventListener('message', receive);
       dialog.close();
       dialog.remove();
-      tell('closed', { saved: wasSaved });
+      emit('closed', { saved: wasSaved });
     }
 
     function fail(code, message) {
-      tell('error', { code, message });
+      emit('error', { code, message });
       finish();
     }
 
     const send = (message) => frame.contentWindow.postMessage(message, service);
 
-    function hear({ source, origin, data }) {
+    function receive({ source, origin, data }) {
       if (source !== frame.contentWindow || origin !== service) return;
-      const { headwater: event, ...said } = data ?? {};
+      const { headwater: event, ...members } = data ?? {};
       if (event === 'hello') {
         hasSpoken = true;
         clearTimeout(timer);
@@ -78,7 +78,7 @@
         finish();
       } else if (Object.hasOwn(events, event)) {
         wasSaved ||= event === 'saved';
-        tell(event, Object.fromEntries(events[event].map((name) => [name, said[name]])));
+        emit(event, Object.fromEntries(events[event].map((name) => [name, members[name]])));
       }
     }
 
@@ -86,22 +86,22 @@
     frame.addEventListener('load', () => {
       if (hasSpoken || !isOpen) return;
       clearTimeout(timer);
-      timer = setTimeout(() => fail('blocked', 'the frame was not shown; the embed may be made for another origin, or not be known any more'), longestSilence);
+      timer = setTimeout(() => fail('blocked', 'the frame was not shown; the embed may belong to another origin or have expired'), longestSilence);
     });
-    // The form asks before what was typed is lost.
+    // The form asks before typed values are lost.
     dialog.addEventListener('cancel', (event) => {
       event.preventDefault();
       if (hasSpoken) send({ headwater: 'close' });
       else finish();
     });
     dialog.addEventListener('close', finish);
-    addEventListener('message', hear);
+    addEventListener('message', receive);
     document.body.append(dialog);
     dialog.showModal();
 
     const handle = {
       on(event, listener) {
-        if (!Object.hasOwn(events, event)) throw new TypeError(`there is no event ${event}; there are ${Object.keys(events).join(', ')}`);
+        if (!Object.hasOwn(events, event)) throw new TypeError(`unknown event ${event}; choose one of ${Object.keys(events).join(', ')}`);
         listeners[event].push(listener);
         return handle;
       },

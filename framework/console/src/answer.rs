@@ -1,4 +1,4 @@
-//! What a submitted form says, as the JSON answer that a connector validates.
+//! Reads a submitted form as the JSON answer that a connector validates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +10,14 @@ use crate::{
     messages::{Messages, fill},
 };
 
-/// The name under which inputs say that a saved secret is to be removed.
+/// The name of the inputs that remove a saved secret.
 pub(crate) const REMOVE: &str = "remove";
 
 /// Reads the pairs of a submitted form.
 ///
-/// Alternatives that were not chosen are left out, whatever was typed into them. An empty input and a value that is
-/// the field's default are absent, so a default that changes later is followed. An absent secret means that the saved
-/// one is kept; null, that it is removed. What cannot be read as its kind stays text, for validation to complain of.
+/// Alternatives that were not chosen are left out, whatever their inputs hold. An empty input and the field's default are
+/// absent, so that a default may change later. An absent secret keeps the saved one; null removes it. A value that does
+/// not parse as its kind stays text, so that validation reports it.
 pub fn answer(form: &FormModel, pairs: impl IntoIterator<Item = (String, String)>) -> Value {
     let mut typed = TypedInputs::default();
     for (name, text) in pairs {
@@ -27,7 +27,7 @@ pub fn answer(form: &FormModel, pairs: impl IntoIterator<Item = (String, String)
     Value::Object(typed.object(&form.fields, None))
 }
 
-/// What is saved, as its form would send it if nothing were changed: without what is a default.
+/// The saved config as its unchanged form would send it: without defaults.
 pub(crate) fn as_sent(fields: &[Field], saved: &Value) -> Value {
     let mut sent = Map::new();
     for field in fields {
@@ -61,7 +61,7 @@ fn alternative_as_sent(tag: &str, branches: &[Choice], value: &Value) -> Value {
     sent
 }
 
-/// Secrets that were to be replaced and were left empty. `replacing` are the names of their inputs.
+/// Errors for secrets that were to be replaced and are empty. `replacing` has the names of their inputs.
 pub fn left_empty(
     form: &FormModel,
     answer: &Value,
@@ -83,7 +83,7 @@ pub fn left_empty(
     empty.map(error).collect()
 }
 
-/// What was typed, by the names of inputs.
+/// The submitted texts, by the names of their inputs.
 #[derive(Default)]
 struct TypedInputs(BTreeMap<String, Vec<String>>);
 

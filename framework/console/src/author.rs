@@ -1,5 +1,5 @@
-//! For authors of connectors: a form as people will see it, what is wrong with it, and each way in which its test can
-//! end. Nothing of it is kept.
+//! For authors of connectors: a form as people will see it, its problems, and each outcome of its test. Nothing of it is
+//! kept.
 
 use headwater_core::{FieldError, FieldKind, Finding, ProbeClass, Timestamp};
 use maud::{Markup, html};
@@ -13,26 +13,26 @@ use crate::{
     sentence::sentence,
 };
 
-/// A form that its author works on.
+/// The form that an author edits.
 #[derive(Clone, Debug)]
 pub struct Author<'a> {
-    /// The schema as it was typed.
+    /// The schema as typed.
     pub schema: String,
     /// Why it cannot be read.
     pub problem: Option<String>,
-    /// The connectors to begin with: id and name.
+    /// The connectors to start from: id and name.
     pub connectors: Vec<(String, String)>,
     /// The id of the connector whose name, guide and streams are taken.
     pub connector: String,
-    /// How the test ends.
+    /// The outcome of the test.
     pub class: Option<ProbeClass>,
-    /// What is wrong with the form.
+    /// The problems of the form.
     pub findings: Vec<Finding>,
     /// The form, where it can be shown.
     pub form: Option<CredentialForm<'a>>,
     /// The form model as JSON, where there is one.
     pub model: String,
-    /// The name of the file that the schema comes from and that is looked at for changes.
+    /// The name of the file that holds the schema and is watched for changes.
     pub file: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub fn author(view: Author<'_>, text: &Messages) -> Page {
         header.page-top { div { h1 { (own.title) } p.lead-text { (own.lead) } } }
         div.author {
             (editor(&view, text))
-            div data-author { (seen(view, text)) }
+            div data-author { (result(view, text)) }
         }
     };
     Page {
@@ -87,7 +87,7 @@ fn editor(view: &Author<'_>, text: &Messages) -> Markup {
                     }
                 }
             }
-            p.author-said #author-said role="status" data-said { (said(view, text)) }
+            p.author-said #author-said role="status" data-said { (summary(view, text)) }
             button.primary type="submit" { (own.show) }
         }
     }
@@ -99,7 +99,7 @@ fn class_label(class: ProbeClass, text: &Messages) -> &str {
 }
 
 /// The state of the schema in one sentence.
-fn said(view: &Author<'_>, text: &Messages) -> String {
+fn summary(view: &Author<'_>, text: &Messages) -> String {
     let own = &text.author;
     match (&view.problem, view.findings.len()) {
         (Some(problem), _) => sentence(problem),
@@ -108,8 +108,8 @@ fn said(view: &Author<'_>, text: &Messages) -> String {
     }
 }
 
-/// What becomes of the schema. The script puts the answer to what was typed in its place.
-fn seen(mut view: Author<'_>, text: &Messages) -> Markup {
+/// The findings and the form. The script replaces this part after each change of the schema.
+fn result(mut view: Author<'_>, text: &Messages) -> Markup {
     let form = view.form.take();
     let own = &text.author;
     if let Some(problem) = &view.problem {
@@ -117,7 +117,7 @@ fn seen(mut view: Author<'_>, text: &Messages) -> Markup {
     }
     html! {
         section.panel aria-labelledby="author-findings" {
-            h2 #author-findings data-author-findings { (said(&view, text)) }
+            h2 #author-findings data-author-findings { (summary(&view, text)) }
             @if !view.findings.is_empty() { ul.author-findings {
                 @for finding in &view.findings {
                     li {
@@ -144,7 +144,7 @@ fn seen(mut view: Author<'_>, text: &Messages) -> Markup {
     }
 }
 
-/// The form as it opens for people. What is needed to show it again travels with it.
+/// The form as it opens for people, with hidden inputs that are needed to show it again.
 fn preview(form: CredentialForm<'_>, view: &Author<'_>, text: &Messages) -> Markup {
     let form = match view.class {
         Some(ProbeClass::Unreadable) => unreadable(form, text),
@@ -158,7 +158,7 @@ fn preview(form: CredentialForm<'_>, view: &Author<'_>, text: &Messages) -> Mark
     overlay(&form, &carried, text)
 }
 
-/// A saved credential whose secrets cannot be opened: they have to be typed again.
+/// A saved credential whose secrets cannot be opened and have to be entered again.
 fn unreadable<'a>(mut form: CredentialForm<'a>, text: &Messages) -> CredentialForm<'a> {
     form.purpose = Purpose::Rotate;
     form.title.clone_from(&form.source.name);

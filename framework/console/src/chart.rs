@@ -14,18 +14,18 @@ const RECORDS: f64 = 120.0;
 const GAP: f64 = 16.0;
 const WAITS: f64 = 32.0;
 
-/// What was known of a run at one moment.
+/// The progress of a run at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// Seconds since it began.
     pub second: f64,
-    /// Records that were written until then.
+    /// Records written so far.
     pub records: u64,
-    /// Seconds that requests had waited for the service's limit until then.
+    /// Seconds that requests have waited for the service's limit so far.
     pub wait_seconds: f64,
 }
 
-/// A line for the records and, below it, a bar for each stretch with waits. What it shows is also said in words.
+/// A line for the records and, below it, a bar for each stretch with waits. A caption repeats both in words.
 pub(crate) fn chart(samples: &[Sample], text: &Messages) -> Markup {
     let own = &text.run;
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
@@ -33,7 +33,7 @@ pub(crate) fn chart(samples: &[Sample], text: &Messages) -> Markup {
     };
     let span = (last.second - first.second).max(0.001);
     let x = |second: f64| (second - first.second) / span * WIDTH;
-    let most = samples
+    let max = samples
         .iter()
         .map(|sample| sample.records)
         .max()
@@ -41,7 +41,7 @@ pub(crate) fn chart(samples: &[Sample], text: &Messages) -> Markup {
         .max(1) as f64;
     let mut line = String::new();
     for sample in samples {
-        let y = RECORDS - sample.records as f64 / most * (RECORDS - 4.0);
+        let y = RECORDS - sample.records as f64 / max * (RECORDS - 4.0);
         // Writing to a text does not fail.
         let _ = write!(line, "{:.1},{y:.1} ", x(sample.second));
     }

@@ -1,4 +1,4 @@
-//! The result of a probe: its checks, what it offers to change, what the service allows.
+//! The result of a probe: its checks, the change that it offers, the allowances of the service.
 
 use headwater_core::{Check, Outcome, ProbeReport, Timestamp};
 use maud::{Markup, html};
@@ -17,17 +17,17 @@ const ACCESS: &str = "access:";
 /// A probe that ended.
 #[derive(Clone, Debug)]
 pub struct ProbeResult {
-    /// What it found.
+    /// Its report.
     pub report: ProbeReport,
     /// When it ended.
     pub at: Timestamp,
     /// How long it took.
     pub seconds: f64,
-    /// The id of the request, to ask an operator with.
+    /// The id of the request, for questions to an operator.
     pub request_id: Option<String>,
 }
 
-/// The name of a check for people.
+/// The label of a check.
 pub(crate) fn name_of(name: &str, text: &Messages) -> String {
     if let Some(stream) = name.strip_prefix(ACCESS) {
         return fill(&text.checks.access, &[("stream", stream)]);
@@ -36,7 +36,7 @@ pub(crate) fn name_of(name: &str, text: &Messages) -> String {
     known.cloned().unwrap_or_else(|| name.replace('_', " "))
 }
 
-/// The result of a probe. The script puts the checks of a running one into the same elements.
+/// The result of a probe. The script fills the same elements during a probe.
 pub(crate) fn tested(tested: Option<&ProbeResult>, text: &Messages) -> Markup {
     let own = &text.checks;
     let report = tested.map(|tested| &tested.report);
@@ -56,7 +56,7 @@ pub(crate) fn tested(tested: Option<&ProbeResult>, text: &Messages) -> Markup {
     }
 }
 
-/// How a probe ended, in one sentence that leads to the rest.
+/// The verdict of a probe, linked to its checks.
 pub(crate) fn verdict_link(tested: &ProbeResult, text: &Messages) -> Markup {
     let tone = tone_of(tested.report.outcome());
     html! {
@@ -109,7 +109,7 @@ fn took(seconds: f64, text: &Messages) -> String {
     fill(&own.took, &[("seconds", &format!("{seconds:.1}"))])
 }
 
-/// What somebody who helps has to know, as plain text: what was found, when and by which version. No value of the form.
+/// The result for support, as plain text: checks, time and version. It holds no value of the form.
 fn details(tested: &ProbeResult) -> String {
     let mut lines = vec![format!(
         "Headwater {}, {}",
@@ -125,7 +125,7 @@ fn details(tested: &ProbeResult) -> String {
     lines.join("\n")
 }
 
-/// Text to send to whoever helps. The script adds a button that copies it.
+/// Text for support. The script adds a button that copies it.
 pub(crate) fn to_copy(lines: &str, text: &Messages) -> Markup {
     html! {
         details.to-copy {

@@ -1,9 +1,9 @@
-//! The command that saves a credential of the same kind at a shell.
+//! The command that saves the same credential from a shell.
 
 use headwater_core::{FieldKind, FormModel};
 use serde_json::Value;
 
-/// `headwater connection add` with everything but the secrets, for which it asks.
+/// `headwater connection add` with all values but the secrets, which it asks for.
 pub(crate) fn add(name: &str, source: &str, form: &FormModel, config: &Value) -> String {
     let mut command = format!("headwater connection add {name} {source}");
     let mut set = |pointer: &str, value: &str| {
@@ -20,15 +20,15 @@ pub(crate) fn add(name: &str, source: &str, form: &FormModel, config: &Value) ->
     }
     for field in form.inputs_of(config) {
         let value = config.pointer(&field.pointer);
-        let is_said = field.kind != FieldKind::Secret && value != field.default.as_ref();
-        if let Some(value) = value.filter(|_| is_said) {
+        let is_set = field.kind != FieldKind::Secret && value != field.default.as_ref();
+        if let Some(value) = value.filter(|_| is_set) {
             set(&field.pointer, &plain(value));
         }
     }
     command
 }
 
-/// A value as `--set` takes it.
+/// The text of a value for `--set`.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -40,7 +40,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// A word that a shell reads as it is written.
+/// The word, quoted for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@".contains(&byte);
     match word.bytes().all(is_plain) {

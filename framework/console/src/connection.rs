@@ -1,4 +1,4 @@
-//! One saved connection: how it is, what it may read, who uses it, what happened to it.
+//! One saved connection: its status, access, uses and history.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::{
 pub struct Access {
     /// The stream.
     pub stream: String,
-    /// What the last check said of it.
+    /// The outcome of the last probe.
     pub outcome: Outcome,
     /// In words.
     pub message: String,
@@ -34,20 +34,20 @@ pub struct Access {
 /// Something that uses a connection.
 #[derive(Clone, Debug)]
 pub struct Use {
-    /// What it is called.
+    /// Its title.
     pub title: String,
     /// Its page.
     pub path: String,
 }
 
-/// Something that was done with a connection.
+/// One entry of a connection's history.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// When.
     pub at: Timestamp,
     /// By whom.
     pub who: String,
-    /// What, as a sentence. Never a value.
+    /// The action as a sentence, without any value.
     pub what: String,
     /// The id of the request.
     pub request_id: Option<String>,
@@ -56,7 +56,7 @@ pub struct Change {
 /// Everything about one connection but its secrets.
 #[derive(Clone, Debug)]
 pub struct ConnectionDetail<'a> {
-    /// How it is.
+    /// Its name, title and status.
     pub tile: Tile,
     /// Its source.
     pub source: &'a Source,
@@ -66,39 +66,39 @@ pub struct ConnectionDetail<'a> {
     pub config: Value,
     /// Its secrets, by pointer.
     pub saved: BTreeMap<String, SavedSecret>,
-    /// Its version, to notice that somebody else changed it.
+    /// Its version, which detects concurrent changes.
     pub version: String,
-    /// When it was saved first, as far as is known.
+    /// When it was created, if known.
     pub created: Option<Timestamp>,
-    /// When it was changed last, as far as is known.
+    /// When it was last changed, if known.
     pub updated: Option<Timestamp>,
     /// Why it cannot be read.
     pub problem: Option<String>,
-    /// Whether one that cannot be read can be entered again.
+    /// Whether an unreadable one can be entered again.
     pub can_be_entered: bool,
-    /// Its last check.
+    /// Its last probe.
     pub tested: Option<ProbeResult>,
-    /// What its last sync said, where that did not read everything.
+    /// The message of its last sync, if that did not read everything.
     pub last_sync: Option<String>,
-    /// The day on which its secrets end, as people said.
+    /// The day on which its secrets expire, as entered.
     pub expires: Option<Date>,
-    /// What speaks for new secrets although nothing ends.
+    /// Reasons for new secrets other than an expiry.
     pub age: Age,
-    /// What it may read.
+    /// The streams that it may read.
     pub access: Vec<Access>,
-    /// What the service allows; shown where the last check does not tell.
+    /// The allowances of the service; shown if the last probe has none.
     pub allowances: Vec<Allowance>,
-    /// What uses it.
+    /// Its uses.
     pub used_by: Vec<Use>,
-    /// What was done with it, the newest first.
+    /// Its history, the newest entry first.
     pub history: Vec<Change>,
     /// Its runs, the newest first.
     pub runs: Vec<RunRow>,
     /// Until when the last change of its secrets can be undone.
     pub undo_until: Option<Timestamp>,
-    /// What was done just now.
+    /// The action that has just succeeded.
     pub done: Option<String>,
-    /// Why what was asked for was not done.
+    /// Why the last action was refused.
     pub refused: Option<String>,
 }
 
@@ -180,7 +180,7 @@ pub fn connection(view: &ConnectionDetail<'_>, text: &Messages) -> Page {
     }
 }
 
-/// What is wrong, and the one thing to do about it.
+/// The problem and its remedy.
 fn attention(view: &ConnectionDetail<'_>, path: &str, text: &Messages) -> Markup {
     let own = &text.connection;
     let failure = view

@@ -1,4 +1,4 @@
-//! Adding a credential, changing it, repairing it: the form that opens over a page, and is a page of its own too.
+//! The form that adds, changes or repairs a credential. It opens over a page, and has a page of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,75 +29,75 @@ pub struct Source {
     pub id: String,
     /// The product's name.
     pub name: String,
-    /// One sentence: what is read.
+    /// One sentence about its data.
     pub summary: String,
     /// The vendor's documentation.
     pub docs: String,
 }
 
-/// What the form is opened for.
+/// The purpose of the form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A new credential.
     Add,
     /// Any change of a saved one.
     Edit,
-    /// A change of these fields only, named by their pointers, since the last check failed at them.
+    /// A change of these fields only, named by their pointers, because the last probe failed at them.
     Repair(Vec<String>),
-    /// New secrets for everything else as it is.
+    /// New secrets; all other values stay.
     Rotate,
-    /// All of a saved one that cannot be read.
+    /// All values of an unreadable one.
     Again,
 }
 
-/// The form of a credential and what happened to it so far.
+/// The form of a credential and its state.
 #[derive(Clone, Debug)]
 pub struct CredentialForm<'a> {
-    /// What it is opened for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// Where it is sent when there is no script.
+    /// Where it is sent without the script.
     pub path: String,
-    /// Where to go when it is closed without saving.
+    /// The page after closing it without saving.
     pub back: String,
     /// The source.
     pub source: &'a Source,
     /// The connector's form.
     pub form: &'a FormModel,
-    /// The saved connection's name and version; none for a new one.
+    /// The saved connection's name and version; `None` for a new one.
     pub connection: Option<(String, String)>,
-    /// What people call it.
+    /// Its title.
     pub title: String,
-    /// What it is for.
+    /// Its description.
     pub description: String,
-    /// The day on which its secrets end, as it was typed or saved.
+    /// The day on which its secrets expire, as typed or saved.
     pub expires: String,
-    /// The day on which the secrets end that are to be replaced.
+    /// The day on which the secrets to be replaced expire.
     pub expires_before: Option<Date>,
-    /// What was typed or saved. Without secrets.
+    /// The typed or saved answer, without secrets.
     pub answer: Value,
-    /// What is saved; null for a new one. Without secrets.
+    /// The saved answer without secrets; null for a new connection.
     pub saved_answer: Value,
-    /// The secrets that are saved, by pointer.
+    /// The saved secrets, by pointer.
     pub saved: BTreeMap<String, SavedSecret>,
-    /// Saved secrets that have to be typed again, by pointer, each with the reason.
+    /// Saved secrets that have to be entered again, by pointer, each with the reason.
     pub asked_again: BTreeMap<String, String>,
     /// Names of the inputs for which "Replace" was pressed.
     pub replacing: BTreeSet<String>,
-    /// What is wrong, each at its field; `/title`, `/description` and `/expires` are those of the credential itself.
+    /// Errors by field; `/title`, `/description` and `/expires` are fields of the credential itself.
     pub errors: Vec<FieldError>,
-    /// What was changed on the user's behalf, or looks odd.
+    /// Notices about values that were tidied or look odd.
     pub notices: Vec<Notice>,
-    /// The last probe of what is in the form.
+    /// The last probe of the values in the form.
     pub tested: Option<ProbeResult>,
-    /// Whether it may be saved although a probe failed.
+    /// Whether the form offers to save despite a failed probe.
     pub offers_untested: bool,
-    /// When that probe failed: whether it may be saved all the same.
+    /// After a failed probe: whether saving is allowed nevertheless.
     pub may_save_untested: bool,
-    /// The addresses that the service sees, for lists of allowed ones.
+    /// Source addresses of requests, for lists of allowed addresses.
     pub egress: Vec<String>,
 }
 
-/// What the copy of a credential is called before somebody gives it a name.
+/// The first title of a copied credential.
 pub fn title_of_copy(title: &str, text: &Messages) -> String {
     let copy = fill(&text.credential.copy_of, &[("title", title)]);
     copy.chars().take(LONGEST_TITLE).collect()
@@ -132,7 +132,7 @@ fn pattern<'t>(view: &CredentialForm<'_>, text: &'t Messages) -> &'t str {
     }
 }
 
-/// The form with its guide. `carried` are inputs of the page that it stands on.
+/// The form with its guide. `carried` has hidden inputs of the surrounding page.
 pub(crate) fn overlay(view: &CredentialForm<'_>, carried: &Markup, text: &Messages) -> Markup {
     let own = &text.credential;
     let title = fill(pattern(view, text), &[("source", &view.source.name)]);
@@ -150,7 +150,7 @@ pub(crate) fn overlay(view: &CredentialForm<'_>, carried: &Markup, text: &Messag
             form.credential method="post" action=(view.path) novalidate data-credential
                 data-connector=(view.source.id) data-connection=[name] data-version=[version] data-saved=[saved]
                 data-back=(view.back) {
-                // What Enter in a field presses: the first button of a form.
+                // Enter in a field presses the first button of a form.
                 button.vh type="submit" name="action" value="save" tabindex="-1" aria-hidden="true" { (own.save) }
                 @if let Some(version) = version { input type="hidden" name="version" value=(version); }
                 (carried)
@@ -209,7 +209,7 @@ fn actions(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     }
 }
 
-/// Every error once, with a link to its first field, in the words that stand at the field.
+/// Every error once, with a link to its first field, worded as at the field.
 fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     let own = &text.credential;
     let link = |error: &FieldError| match error.pointer.as_str() {
@@ -226,7 +226,7 @@ fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
                 @if is_at_field { (own.errors.count(view.errors.len())) } @else { (text.script.refused) }
             }
             ul {
-                @for error in said_once(&view.errors) {
+                @for error in distinct(&view.errors) {
                     li {
                         @if let Some(id) = link(error) { a href={ "#" (id) } { (sentence(&error.message)) } }
                         @else { (sentence(&error.message)) }
@@ -237,11 +237,11 @@ fn summary(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     }
 }
 
-/// Without those that say of another field what was said of one before, as of a key and its password.
-fn said_once(errors: &[FieldError]) -> impl Iterator<Item = &FieldError> {
+/// Errors with distinct messages; a key and its password often share one.
+fn distinct(errors: &[FieldError]) -> impl Iterator<Item = &FieldError> {
     let numbered = errors.iter().enumerate();
-    let first = numbered.filter(|(place, error)| {
-        let mut before = errors.iter().take(*place);
+    let first = numbered.filter(|(index, error)| {
+        let mut before = errors.iter().take(*index);
         before.all(|one| one.message != error.message)
     });
     first.map(|(_, error)| error)
@@ -272,7 +272,7 @@ fn names(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     }
 }
 
-/// A config that somebody has in a file. The script reads it; nothing is sent before the form is.
+/// An input for a config file. The script reads the file; nothing is sent before the form is.
 fn from_file(text: &Messages) -> Markup {
     let own = &text.credential;
     html! {
@@ -333,7 +333,7 @@ fn inputs(view: &CredentialForm<'_>, text: &Messages) -> Markup {
             Some(secrets.as_slice())
         }
     };
-    // Whoever came to type them anew need not ask for the inputs first.
+    // In these forms the inputs of secrets are open from the start.
     let asked = only.into_iter().flatten();
     replacing.extend(asked.filter_map(|pointer| name_at(&view.form.fields, &view.answer, pointer)));
     let fields = Fields {
@@ -350,7 +350,7 @@ fn inputs(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     fields.all(&view.form.fields, At::TOP)
 }
 
-/// The setup guide. Beside the form where there is room, below it or in a drawer where there is not.
+/// The setup guide: next to the form where there is room, otherwise below it or in a drawer.
 fn guide(view: &CredentialForm<'_>, text: &Messages) -> Markup {
     let own = &text.credential;
     html! {

@@ -8,15 +8,15 @@ use crate::{
     page::{head, icons},
 };
 
-/// How far the form in the frame is.
+/// The state of the form in the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Embedded {
     /// It waits for the page around it.
     Open {
-        /// The origin of the page around it, the only one that is spoken to.
+        /// The origin of the page around it, the only one that gets messages.
         origin: String,
     },
-    /// Its time is over.
+    /// It has expired.
     Expired {
         /// The origin of the page around it.
         origin: String,
@@ -26,14 +26,14 @@ pub enum Embedded {
         /// The origin of the page around it.
         origin: String,
     },
-    /// It is not there, or not any more.
+    /// It does not exist, or no longer.
     Unknown,
 }
 
 /// The document in the frame.
 pub fn embedded(state: &Embedded, text: &Messages) -> String {
     let (page, own) = (&text.page, &text.embedded);
-    let (origin, code, said) = match state {
+    let (origin, code, message) = match state {
         Embedded::Open { origin } => (Some(origin), None, &own.waiting),
         Embedded::Expired { origin } => (Some(origin), Some("expired"), &own.expired),
         Embedded::Spent { origin } => (Some(origin), Some("spent"), &own.spent),
@@ -47,7 +47,7 @@ pub fn embedded(state: &Embedded, text: &Messages) -> String {
                 main #main tabindex="-1" data-embedded=[origin] data-code=[code] {
                     div.narrow {
                         h1 { (own.title) }
-                        p { (said) }
+                        p { (message) }
                         @if origin.is_some() { button.after type="button" data-close hidden { (text.credential.close) } }
                     }
                 }

@@ -1,4 +1,4 @@
-//! The pages beside the flow: login, and what went wrong.
+//! The pages outside of the flow: the login and problems.
 
 use maud::html;
 
@@ -13,24 +13,24 @@ use crate::{
 /// The login with a token.
 #[derive(Clone, Debug, Default)]
 pub struct Login {
-    /// Where to go afterwards.
+    /// The page after the login.
     pub next: String,
     /// Why the last try was refused.
     pub error: Option<String>,
 }
 
-/// Something that went wrong with a request as a whole.
+/// A problem of a whole request.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// The status of the answer.
     pub status: u16,
     /// A few words.
     pub title: String,
-    /// What is wrong and what to do.
+    /// The problem and its remedy.
     pub detail: String,
     /// The id of the request.
     pub request_id: Option<String>,
-    /// Where to go on.
+    /// The target of "Go back".
     pub back: String,
 }
 
@@ -64,7 +64,7 @@ pub fn login(view: &Login, text: &Messages) -> Page {
     }
 }
 
-/// What somebody who helps has to know, as plain text.
+/// The problem for support, as plain text.
 fn details(view: &Problem) -> String {
     let mut lines = vec![
         format!("Headwater {}", env!("CARGO_PKG_VERSION")),

@@ -1,4 +1,4 @@
-//! The end and the age of a credential: what is said of them, and how urgently.
+//! The expiry and the age of a credential: their texts and their urgency.
 
 use headwater_core::Date;
 use maud::{Markup, html};
@@ -8,12 +8,12 @@ use crate::{
     parts::icon,
 };
 
-/// The day on which the secrets of a credential end.
+/// The day on which the secrets of a credential expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// The day, as people gave it.
+    /// The day, as entered.
     pub on: Date,
-    /// How many days from today on; negative for a day that has passed.
+    /// Days from today; negative for a past day.
     pub days: i32,
 }
 
@@ -30,7 +30,7 @@ impl Expiry {
         fill(&pattern, &[("day", &day)])
     }
 
-    /// The nearer the end, the louder.
+    /// A near expiry has a louder tone.
     fn tone(self) -> &'static str {
         match self.days {
             ..=1 => "bad",
@@ -40,7 +40,7 @@ impl Expiry {
     }
 }
 
-/// The box on the page of a credential that ends soon, with the way to new secrets.
+/// The box on the page of a credential that expires soon, with a link to new secrets.
 pub(crate) fn banner(expiry: Expiry, path: &str, text: &Messages) -> Markup {
     let own = &text.expiry;
     let tone = expiry.tone();
@@ -56,12 +56,12 @@ pub(crate) fn banner(expiry: Expiry, path: &str, text: &Messages) -> Markup {
     }
 }
 
-/// What speaks for new secrets although nothing ends.
+/// Reasons for new secrets other than an expiry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Age {
-    /// How many days ago the config was saved, where that is long ago.
+    /// Days since the config was saved, if that is long ago.
     pub days: Option<usize>,
-    /// Who saved it, if their access has ended since.
+    /// The person who saved it, if their access has ended since.
     pub left_by: Option<String>,
 }
 

@@ -14,27 +14,27 @@ use crate::{
     sentence::sentence,
 };
 
-/// From so many alternatives on they are a list to pull down instead of cards.
+/// More alternatives than this are a select instead of cards.
 const MAX_CARDS: usize = 4;
 
-/// What is known of a secret that was saved.
+/// Facts about a saved secret.
 #[derive(Clone, Debug)]
 pub struct SavedSecret {
     /// When.
     pub at: Timestamp,
-    /// By whom, where that is known.
+    /// The person who saved it, if known.
     pub by: Option<String>,
-    /// Its last characters, where the operator allows that.
+    /// Its last characters, if the operator allows that.
     pub ending: Option<String>,
 }
 
-/// Where a field stands.
+/// The position of a field in the form.
 #[derive(Clone, Copy)]
 pub(crate) struct At {
     branch: Branch,
-    /// Whether the answer is about the alternative that it stands in.
+    /// Whether the answer has chosen the alternative around it.
     is_chosen: bool,
-    /// Whether the saved secrets are: in another alternative they are other secrets.
+    /// Whether the saved config has chosen it: secrets of another alternative are different ones.
     is_saved: bool,
 }
 
@@ -47,24 +47,24 @@ impl At {
     };
 }
 
-/// What the inputs show, and in which state they are.
+/// The values and states of the inputs.
 pub(crate) struct Fields<'a> {
-    /// What was typed or saved; without secrets.
+    /// The typed or saved answer, without secrets.
     pub answer: &'a Value,
-    /// What is saved: tells which alternative the saved secrets belong to.
+    /// The saved answer, which has the alternative of the saved secrets.
     pub saved_answer: &'a Value,
     pub saved: &'a BTreeMap<String, SavedSecret>,
     pub asked_again: &'a BTreeMap<String, String>,
     pub replacing: &'a BTreeSet<String>,
     pub errors: &'a [FieldError],
     pub notices: &'a [Notice],
-    /// Where only some fields can be changed: their pointers.
+    /// The pointers of the fields that can be changed, if not all can.
     pub only: Option<&'a [String]>,
     pub text: &'a Messages,
 }
 
 impl Fields<'_> {
-    /// Fields in display order: first those without a heading, then by heading, then what is folded away.
+    /// Fields in display order: without a heading, by heading, then the folded ones.
     pub fn all(&self, fields: &[Field], at: At) -> Markup {
         let (advanced, plain): (Vec<&Field>, Vec<&Field>) =
             fields.iter().partition(|field| field.advanced);
@@ -98,7 +98,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Folded, but never over something that was changed or is wrong.
+    /// Folded, unless it holds a changed value or an error.
     fn advanced(&self, fields: &[&Field], at: At) -> Markup {
         let changed = fields
             .iter()
@@ -265,7 +265,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A field that cannot be changed here: its value in words, and again for the form to send.
+    /// A locked field: its value in words, and hidden inputs that send it.
     fn kept(&self, field: &Field, at: At) -> Markup {
         let name = name(&field.pointer, at.branch);
         let shown = self.value(field, at);
@@ -375,7 +375,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Where requests go. The script keeps it up to date, and has it read out when it changes.
+    /// The address of requests. The script keeps it up to date, and screen readers announce a change.
     fn calls(&self, frame: &Frame<'_>) -> Markup {
         let address = frame.address.as_deref();
         html! {
@@ -414,9 +414,9 @@ impl Fields<'_> {
         }
         let (kind, mode) = match field.kind {
             FieldKind::Url => ("url", Some("url")),
-            // An input for dates cannot show what is none.
+            // An input for dates cannot show other texts.
             FieldKind::Date if text.is_empty() || text.parse::<Date>().is_ok() => ("date", None),
-            // One for numbers would keep what is none from validation.
+            // An input for numbers would hide other texts from validation.
             FieldKind::Integer => ("text", Some("numeric")),
             FieldKind::Number => ("text", Some("decimal")),
             _ => ("text", None),
@@ -500,7 +500,7 @@ impl Fields<'_> {
         }
     }
 
-    /// An empty input. Nothing that was saved is ever in it, and password managers are asked to leave it alone.
+    /// An empty input. It never holds a saved secret, and its attributes keep password managers away.
     fn secret_input(&self, field: &Field, frame: &Frame<'_>, can_undo: bool) -> Markup {
         let described = if can_undo {
             format!("{} {}-reason", frame.described, frame.id)
@@ -541,7 +541,7 @@ impl Fields<'_> {
         }
     }
 
-    /// What the answer says, or the default.
+    /// The value of the answer, or the default.
     fn value<'a>(&'a self, field: &'a Field, at: At) -> Option<&'a Value> {
         self.own_value(field, at).or(field.default.as_ref())
     }
@@ -555,7 +555,7 @@ impl Fields<'_> {
         let name = name(&field.pointer, at.branch);
         let id = id(&name);
         let is_at = |pointer: &str| at.is_chosen && pointer == field.pointer;
-        // An error of one value of a list stands at the list.
+        // An error of one value of a list is shown at the list.
         let is_inside = |pointer: &str| {
             let rest = pointer.strip_prefix(field.pointer.as_str());
             at.is_chosen && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -632,13 +632,13 @@ impl Fields<'_> {
     }
 }
 
-/// What every control has.
+/// The common attributes of a control.
 struct Frame<'a> {
     name: String,
     id: String,
-    /// Ids of the texts about it, those that are there: what is wrong first.
+    /// Ids of the existing texts about it, the error first.
     described: String,
-    /// Where requests go, if this field decides it.
+    /// The address of requests, if this field decides it.
     address: Option<String>,
     error: Option<&'a str>,
     notice: Option<&'a str>,

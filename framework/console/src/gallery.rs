@@ -1,4 +1,4 @@
-//! From sources to a credential: the gallery, the saved credentials of a source, all of them.
+//! The gallery of sources, the saved credentials of one source, and all saved credentials.
 
 use headwater_core::Timestamp;
 use maud::{Markup, html};
@@ -16,20 +16,20 @@ use crate::{
 pub struct SourceTile {
     /// The source.
     pub source: Source,
-    /// How many connections are saved.
+    /// Number of saved connections.
     pub connections: usize,
-    /// How many of them need attention.
+    /// Number of them that need attention.
     pub attention: usize,
-    /// How many of them end soon.
+    /// Number of them that expire soon.
     pub expiring: usize,
 }
 
-/// All sources, or those that were searched for.
+/// All sources, or the matches of a search.
 #[derive(Clone, Debug)]
 pub struct Gallery {
     /// The sources.
     pub tiles: Vec<SourceTile>,
-    /// What was searched for.
+    /// The search text.
     pub query: String,
 }
 
@@ -38,51 +38,51 @@ pub struct Gallery {
 pub struct Tile {
     /// The connection's name.
     pub name: String,
-    /// What people call it.
+    /// Its title.
     pub title: String,
-    /// What it is for.
+    /// Its description.
     pub description: String,
     /// The connector's id.
     pub source_id: String,
     /// The product's name.
     pub source_name: String,
-    /// How it is.
+    /// Its status.
     pub status: Status,
-    /// The end of its secrets, where it is near.
+    /// The expiry of its secrets, if it is near.
     pub expiry: Option<Expiry>,
-    /// When it was checked last.
+    /// The time of its last probe.
     pub checked_at: Option<Timestamp>,
-    /// Who saved it.
+    /// The person who saved it.
     pub owner: Option<String>,
-    /// How many syncs use it.
+    /// Number of syncs that use it.
     pub used_by: usize,
 }
 
-/// The step at which a saved credential is chosen or a new one added.
+/// The step that chooses a saved credential or adds a new one.
 #[derive(Clone, Debug)]
 pub struct Authenticate {
     /// The source.
     pub source: Source,
     /// Its saved credentials.
     pub tiles: Vec<Tile>,
-    /// The name of the one that is selected.
+    /// The name of the selected one.
     pub selected: Option<String>,
-    /// The name of the one that was added just now.
+    /// The name of the one that was just added.
     pub added: Option<String>,
 }
 
 /// The list of all saved credentials.
 #[derive(Clone, Debug)]
 pub struct ConnectionList {
-    /// Those that match.
+    /// The matching credentials.
     pub tiles: Vec<Tile>,
-    /// What was searched for.
+    /// The search text.
     pub query: String,
-    /// The status that was asked for.
+    /// The status filter.
     pub status: Option<Status>,
     /// The address of the next page.
     pub next: Option<String>,
-    /// How many were tested again just now, and how many of them work.
+    /// Numbers of credentials that were just tested again, and of the working ones among them.
     pub retested: Option<(usize, usize)>,
 }
 
@@ -127,7 +127,7 @@ pub fn gallery(view: &Gallery, text: &Messages) -> Page {
     }
 }
 
-/// The saved credentials of a source, and the way to a new one.
+/// The saved credentials of a source, with a link to a new one.
 pub fn authenticate(view: &Authenticate, text: &Messages) -> Page {
     let own = &text.authenticate;
     let path = format!("/sources/{}", view.source.id);

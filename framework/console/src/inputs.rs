@@ -1,12 +1,12 @@
-//! What the inputs of a form are called, and how a value is written in one.
+//! The names of a form's inputs, and the text of a value in one.
 //!
 //! An input is named after the JSON Pointer of its field. Alternatives may have a pointer in common, so inside one the
-//! pointer stands behind the alternative's number: `1:/auth/token`.
+//! pointer follows the alternative's number: `1:/auth/token`.
 
 use headwater_core::{Choice, Field, FieldKind};
 use serde_json::Value;
 
-/// Where a field stands: inside the alternative of this number, or inside none.
+/// The number of the alternative around a field, if there is one.
 pub(crate) type Branch = Option<usize>;
 
 /// The name of an input.
@@ -17,7 +17,7 @@ pub(crate) fn name(pointer: &str, branch: Branch) -> String {
     }
 }
 
-/// The name of the input that says which alternative is meant.
+/// The name of the input that selects an alternative.
 pub(crate) fn tag_name(field: &Field, tag: &str) -> String {
     let tag = tag.replace('~', "~0").replace('/', "~1");
     format!("{}/{tag}", field.pointer)
@@ -36,7 +36,7 @@ pub(crate) fn id(name: &str) -> String {
     id
 }
 
-/// A value as an input holds it: a text as it is, anything else as JSON.
+/// The text of a value in an input: a string unchanged, anything else as JSON.
 pub(crate) fn text_of(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -45,37 +45,37 @@ pub(crate) fn text_of(value: &Value) -> String {
     }
 }
 
-/// Which alternative an answer has chosen.
+/// The alternative that an answer has chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BranchChoice {
-    /// The one of this number.
+    /// The alternative of this number.
     Branch(usize),
-    /// None, which is allowed.
+    /// No alternative, which is allowed.
     Nothing,
-    /// None yet, or one that is not there.
+    /// No alternative yet, or an unknown one.
     Undecided,
 }
 
-/// The alternative that an answer has chosen; where it has none yet, the one to begin with. A choice that is not
-/// there any more is never replaced by another one.
+/// The alternative that an answer has chosen, or the initial one. A choice that no longer exists is never replaced by
+/// another one.
 pub(crate) fn chosen(
     field: &Field,
     tag: &str,
     branches: &[Choice],
     answer: &Value,
 ) -> BranchChoice {
-    let given = answer.pointer(&field.pointer).or(field.default.as_ref());
-    let Some(given) = given else {
+    let object = answer.pointer(&field.pointer).or(field.default.as_ref());
+    let Some(object) = object else {
         return if is_optional(field) {
             BranchChoice::Nothing
         } else {
             BranchChoice::Branch(0)
         };
     };
-    let is_given = |branch: &Choice| given.get(tag) == Some(&branch.value);
+    let is_chosen = |branch: &Choice| object.get(tag) == Some(&branch.value);
     branches
         .iter()
-        .position(is_given)
+        .position(is_chosen)
         .map_or(BranchChoice::Undecided, BranchChoice::Branch)
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn is_optional(field: &Field) -> bool {
     !field.required && field.default.is_none()
 }
 
-/// The name of the input that an error or a check at this pointer is about.
+/// The name of the input for an error or a check at this pointer.
 pub(crate) fn name_at(fields: &[Field], answer: &Value, pointer: &str) -> Option<String> {
     inputs_at(fields, None, answer, pointer)
 }

@@ -1,14 +1,14 @@
-//! The look of the console: pages and forms as pure functions of what they show.
+//! The appearance of the console: pages and forms as pure functions of their data.
 //!
 //! A host with a server hands plain data to a function such as [`credential`] and gets a [`Page`]: the whole
-//! document, or the content alone for the script. Nothing here asks a store or a network. Templates are compiled and
-//! escape everything that they show. Every flow works with links and forms; the one script ([`SCRIPT`]) makes them
+//! document, or the content alone for the script. Nothing here uses a store or a network. Templates are compiled and
+//! escape every text. Every flow works with links and forms; the one script ([`SCRIPT`]) makes them
 //! quicker. Pages hold no script and no style of their own, so that a strict Content-Security-Policy can refuse both.
 //!
-//! The form also opens in a frame of another page: [`embedded`] is the page in the frame, [`EMBED_SCRIPT`] what that other
-//! page runs.
+//! The form also opens in a frame of another page: [`embedded`] is the page in the frame, [`EMBED_SCRIPT`] the script of
+//! that other page.
 //!
-//! Secrets go one way: a page never holds one, [`answer`] reads what was typed.
+//! Secrets go one way: a page never holds one, [`answer`] reads the typed values.
 
 mod answer;
 mod author;

@@ -1,7 +1,7 @@
 //! Every text of the console, from a file for each language.
 //!
-//! The sentences of checks and forms come from connectors and are not among them. A file that lacks a text, or has one
-//! that nobody shows, is an error when it is read.
+//! The sentences of checks and forms come from connectors instead. A file with a missing or an unknown text is
+//! refused.
 
 use std::collections::BTreeMap;
 
@@ -52,8 +52,8 @@ impl Messages {
         Self::parse(ENGLISH)
     }
 
-    /// English that is longer by two fifths, with accents and in brackets, to see what is cut off or not translated;
-    /// written from right to left if that is wanted.
+    /// English that is longer by two fifths, with accents and in brackets, which shows truncated and untranslated texts;
+    /// from right to left on request.
     pub fn pseudo(is_right_to_left: bool) -> Result<Self> {
         let unreadable = |error| {
             Error::new(Kind::Unexpected, "the English texts cannot be read").caused_by(error)
@@ -67,7 +67,7 @@ impl Messages {
         serde_json::from_value(texts).map_err(unreadable)
     }
 
-    /// What the script says, as JSON.
+    /// The texts of the script, as JSON.
     pub(crate) fn for_script(&self) -> String {
         let changed = &self.field.changed;
         let version = format!("Headwater {}", env!("CARGO_PKG_VERSION"));
@@ -79,8 +79,8 @@ impl Messages {
     pub(crate) fn whole(&self, number: u64) -> String {
         let digits = number.to_string();
         let mut grouped = String::new();
-        for (place, digit) in digits.chars().enumerate() {
-            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
                 grouped.push_str(&self.page.thousands);
             }
             grouped.push(digit);
@@ -113,7 +113,7 @@ impl Plural {
     }
 }
 
-/// Puts values in the places of their names in braces.
+/// Replaces the names in braces by their values.
 pub(crate) fn fill(pattern: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(pattern.len() + 32);
     let mut rest = pattern;
@@ -145,7 +145,7 @@ fn stretch(texts: &mut Value) {
     }
 }
 
-/// Names in braces stay as they are.
+/// Names in braces stay unchanged.
 fn stretched(text: &str) -> String {
     let mut is_name = false;
     let mut longer = String::from("[");
@@ -166,7 +166,7 @@ fn stretched(text: &str) -> String {
     longer + "]"
 }
 
-/// What stands around every page.
+/// The frame of every page.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PageTexts {
@@ -248,7 +248,7 @@ pub(crate) struct ConnectionsTexts {
     pub retested: String,
 }
 
-/// How a connection is.
+/// The status of a connection.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StatusTexts {
@@ -261,7 +261,7 @@ pub(crate) struct StatusTexts {
     pub unreadable: String,
 }
 
-/// The end and the age of a credential.
+/// The expiry and the age of a credential.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpiryTexts {
@@ -561,7 +561,7 @@ pub(crate) struct AuthorTexts {
     pub model: String,
 }
 
-/// What the script says.
+/// The texts of the script.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScriptTexts {

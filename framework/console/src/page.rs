@@ -1,31 +1,31 @@
-//! What stands around the content of every page: head, navigation, theme.
+//! The frame around the content of every page: head, navigation, theme.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{messages::Messages, parts::icon};
 
-/// Where the stylesheet is served.
+/// The path of the stylesheet.
 pub const STYLE_PATH: &str = "/assets/console.css";
-/// Where the script is served.
+/// The path of the script.
 pub const SCRIPT_PATH: &str = "/assets/console.js";
 /// The one stylesheet.
 pub const STYLE: &str = include_str!("../assets/console.css");
 /// The one script.
 pub const SCRIPT: &str = include_str!("../assets/console.js");
 
-/// Where the script is served with which another page opens a form in a frame.
+/// The path of the script with which another page opens a form in a frame.
 pub const EMBED_SCRIPT_PATH: &str = "/embed.js";
 /// The script with which another page opens a form in a frame.
 pub const EMBED_SCRIPT: &str = include_str!("../assets/embed.js");
 
-/// A drop, so that browsers ask for no icon of their own.
+/// A drop, so that browsers do not request an icon.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Cpath \
                     fill='%230b6e8a' d='M16 3c6 7 10 12 10 17a10 10 0 0 1-20 0c0-5 4-10 10-17z'/%3E%3C/svg%3E";
 
-/// Light, dark, or as the system is set.
+/// Light, dark, or the setting of the system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Theme {
-    /// As the system is set.
+    /// The setting of the system.
     #[default]
     System,
     /// Light.
@@ -35,7 +35,7 @@ pub enum Theme {
 }
 
 impl Theme {
-    /// The theme that a cookie or a form names; anything else is the system's.
+    /// The theme of this name in a cookie or a form; the system's for an unknown name.
     pub fn named(name: &str) -> Self {
         match name {
             "light" => Self::Light,
@@ -44,7 +44,7 @@ impl Theme {
         }
     }
 
-    /// What the cookie holds.
+    /// The name in the cookie.
     pub const fn name(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -65,34 +65,34 @@ pub enum Section {
     Runs,
     /// Problems.
     None,
-    /// The login, where nothing else can be reached.
+    /// The login, without navigation.
     Login,
 }
 
-/// Who looks at a page, and how.
+/// The viewer of a page and their theme.
 #[derive(Clone, Debug, Default)]
 pub struct Frame {
-    /// The theme that was chosen.
+    /// The chosen theme.
     pub theme: Theme,
-    /// Who is logged in; none where no login is needed.
+    /// The user who is logged in; `None` if no login is needed.
     pub user: Option<String>,
-    /// The path of this page, to come back to.
+    /// The path of this page, to return to.
     pub path: String,
 }
 
-/// A page without what stands around it.
+/// A page without its frame.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// For the title of the window.
+    /// The title of the window.
     pub title: String,
-    /// Where it belongs.
+    /// Its section.
     pub section: Section,
     /// The content.
     pub main: Markup,
 }
 
 impl Page {
-    /// The content alone, as the script asks for it.
+    /// The content alone, for the script.
     pub fn fragment(self) -> String {
         self.main.into_string()
     }
@@ -171,7 +171,7 @@ pub(crate) fn head(title: &str, text: &Messages) -> Markup {
     }
 }
 
-/// Icons that the script takes copies of.
+/// Icons that the script copies.
 pub(crate) fn icons() -> Markup {
     html! {
         template #icons {

@@ -5,12 +5,12 @@ use maud::{Markup, html};
 
 use crate::messages::{Messages, fill};
 
-/// A moment, as everybody reads it; the script shows it in the reader's own time.
+/// A moment in UTC; the script shows it in the reader's own time zone.
 pub(crate) fn moment(at: Timestamp) -> Markup {
     html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) { (at.strftime("%Y-%m-%d %H:%M UTC")) } }
 }
 
-/// A sentence with a title in it, which may be written in the other direction than what is around it.
+/// A sentence with a title, which may have another writing direction.
 pub(crate) fn about(sentence: &str, title: &str) -> Markup {
     match sentence.split_once("{title}") {
         Some((before, after)) => html! { (before) bdi { (title) } (after) },
@@ -18,27 +18,27 @@ pub(crate) fn about(sentence: &str, title: &str) -> Markup {
     }
 }
 
-/// How a saved connection is.
+/// The status of a saved connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Its last check passed, and its last sync read everything.
+    /// Its last probe passed, and its last sync read everything.
     Working,
-    /// Its last check failed, or its last sync did.
+    /// Its last probe or its last sync failed.
     NeedsAttention,
-    /// Its last sync did not finish, and may the next time.
+    /// Its last sync did not finish; the next one may.
     Unfinished,
-    /// Its last sync read everything but some streams or places.
+    /// Its last sync left out some streams or positions.
     Incomplete,
-    /// Its secrets end soon.
+    /// Its secrets expire soon.
     Expiring,
-    /// It was saved without a check.
+    /// It was saved without a probe.
     NotTested,
     /// Its secrets cannot be opened, or it was changed in the store.
     Unreadable,
 }
 
 impl Status {
-    /// All of them, in the order of filters.
+    /// All statuses, in the order of filters.
     pub const ALL: [Self; 7] = [
         Self::Working,
         Self::NeedsAttention,
@@ -49,7 +49,7 @@ impl Status {
         Self::Unreadable,
     ];
 
-    /// What stands in a URL.
+    /// The name in a URL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Working => "working",
@@ -125,7 +125,7 @@ pub(crate) fn logo(id: &str, name: &str) -> Markup {
     html! { span class={ "logo hue-" (hue) } aria-hidden="true" { (letters) } }
 }
 
-/// What a service allows and how much of it is used, as a list of bars.
+/// The allowances of a service and their use, as a list of bars.
 pub(crate) fn allowances(allowances: &[Allowance], text: &Messages) -> Markup {
     html! {
         ul.allowances {
@@ -147,7 +147,7 @@ pub(crate) fn allowances(allowances: &[Allowance], text: &Messages) -> Markup {
     }
 }
 
-/// One of the console's own pictures. Its meaning stands beside it in words.
+/// One of the console's icons. A text next to it repeats its meaning.
 pub(crate) fn icon(name: &str) -> Markup {
     let path = match name {
         "good" => "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm3.2 5.2-3.9 4.3-2.4-2.3 1-1 1.3 1.3 2.9-3.2z",

@@ -1,4 +1,4 @@
-//! Runs: one while it goes on and after it, and the list of all.
+//! One run, during and after it, and the list of all runs.
 
 use headwater_core::Timestamp;
 use maud::{Markup, html};
@@ -12,12 +12,12 @@ use crate::{
     sentence::sentence,
 };
 
-/// How a run or one of its streams is.
+/// The state of a run or of one of its streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
-    /// It has not begun.
+    /// It has not started.
     Waiting,
-    /// It goes on.
+    /// It is running.
     Running,
     /// Everything was read.
     Complete,
@@ -25,9 +25,9 @@ pub enum RunState {
     Partial,
     /// An error ended it.
     Failed,
-    /// The service asked to come back later.
+    /// It waits for the service's limit.
     Suspended,
-    /// Somebody ended it.
+    /// It was stopped on request.
     Stopped,
 }
 
@@ -67,15 +67,15 @@ pub struct RunRow {
     pub id: String,
     /// The connection's name.
     pub connection: String,
-    /// What people call the connection.
+    /// The connection's title.
     pub title: String,
-    /// How it is.
+    /// Its state.
     pub state: RunState,
-    /// When it began.
+    /// When it started.
     pub started: Timestamp,
-    /// How long it took, or takes so far.
+    /// Its duration so far, in seconds.
     pub seconds: f64,
-    /// Records that were written.
+    /// Written records.
     pub records: u64,
 }
 
@@ -93,40 +93,40 @@ pub struct RunList {
 pub struct StreamProgress {
     /// Its name.
     pub stream: String,
-    /// How it is.
+    /// Its state.
     pub state: RunState,
-    /// Records that were written.
+    /// Written records.
     pub records: u64,
-    /// Records that are expected, where that is known.
+    /// Expected records, if known.
     pub expected: Option<u64>,
     /// Their bytes.
     pub bytes: u64,
     /// Requests sent, retries included.
     pub requests: u64,
-    /// How many of them were retries.
+    /// Retries among them.
     pub retries: u64,
     /// Seconds that its requests waited for the service's limit.
     pub wait_seconds: f64,
-    /// What it waits for, how it ended, what deserves a look.
+    /// The reason of a wait, of its end or of a flag.
     pub message: Option<String>,
 }
 
-/// A run, from its beginning on.
+/// A run and its progress.
 #[derive(Clone, Debug)]
 pub struct RunView {
-    /// What a list shows of it.
+    /// Its line in a list.
     pub row: RunRow,
-    /// Where its records go.
+    /// The destination of its records.
     pub destination: String,
     /// Its streams.
     pub streams: Vec<StreamProgress>,
     /// Records and waits over time.
     pub samples: Vec<Sample>,
-    /// Why it ended as it did.
+    /// The reason of its end.
     pub message: Option<String>,
 }
 
-/// The page of one run. While it goes on, the script exchanges the part that is marked as live.
+/// The page of one run. During the run the script replaces the part marked as live.
 pub fn run(view: &RunView, text: &Messages) -> Page {
     let own = &text.run;
     let row = &view.row;
@@ -167,7 +167,7 @@ pub fn run(view: &RunView, text: &Messages) -> Page {
     }
 }
 
-/// Amounts with their units are isolated, so that a page from right to left does not turn them round.
+/// Amounts with their units are isolated, so that a page from right to left keeps their order.
 fn figures(view: &RunView, text: &Messages) -> Markup {
     let own = &text.run;
     let row = &view.row;

@@ -1,4 +1,4 @@
-//! What is to be read, where it goes and when; and the first records of it.
+//! The choice of streams, destination and schedule, and the preview of records.
 
 use headwater_core::{FieldError, Outcome, Timestamp};
 use maud::{Markup, html};
@@ -15,13 +15,13 @@ use crate::{
 pub struct StreamRow {
     /// Its name.
     pub name: String,
-    /// What one record is.
+    /// The meaning of one record.
     pub description: String,
     /// Whether a later run reads only what changed.
     pub is_incremental: bool,
     /// Whether its records hold personal data.
     pub is_personal: bool,
-    /// What the last check said of it; none where that is not known.
+    /// The outcome of its check in the last probe, if known.
     pub access: Option<Outcome>,
     /// In words.
     pub message: String,
@@ -29,19 +29,19 @@ pub struct StreamRow {
     pub is_chosen: bool,
 }
 
-/// How often something runs.
+/// How often a connection runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Frequency {
-    /// When somebody starts it.
+    /// On request only.
     #[default]
     Manual,
-    /// Every so many seconds.
+    /// At an interval in seconds.
     Every(u32),
     /// By a cron expression.
     Cron,
 }
 
-/// When a connection runs by itself, as it is saved or was entered.
+/// The schedule of a connection, as saved or entered.
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
     /// How often.
@@ -50,49 +50,49 @@ pub struct Schedule {
     pub cron: String,
     /// The time zone of the expression.
     pub time_zone: String,
-    /// Whether nothing is due for now.
+    /// Whether it is paused.
     pub is_paused: bool,
     /// Its next times.
     pub next: Vec<Timestamp>,
 }
 
-/// What was done with a schedule just now.
+/// The last change of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScheduleChange {
     /// It was set or changed.
     Saved,
-    /// It was taken away.
+    /// It was removed.
     Removed,
 }
 
-/// The streams of a connection, and what is to be done with them.
+/// The streams of a connection and the settings of its runs.
 #[derive(Clone, Debug)]
 pub struct StreamChoice {
     /// The connection's name.
     pub connection: String,
-    /// What people call it.
+    /// Its title.
     pub title: String,
     /// Its streams.
     pub streams: Vec<StreamRow>,
-    /// Where records go: the name of a destination of the service.
+    /// The name of a destination of the service.
     pub destination: String,
-    /// When.
+    /// The schedule.
     pub schedule: Schedule,
-    /// Whether this installation starts runs by itself, and whoever sees this may say when.
+    /// Whether this service runs schedules and the viewer may change them.
     pub can_schedule: bool,
     /// Whether personal data is replaced before it is written.
     pub is_redacted: bool,
-    /// Whether the run goes on although the position seems to be about another account.
+    /// Whether the run continues although its position may belong to another account.
     pub is_same_account: bool,
-    /// The version of the connection, to notice that somebody else changed it.
+    /// The version of the connection, which detects concurrent changes.
     pub version: String,
-    /// What was done just now.
+    /// The change that has just succeeded.
     pub done: Option<ScheduleChange>,
-    /// What is wrong: at `/streams`, `/destination`, `/schedule`, `/cron`, `/time_zone`, or at nothing of these.
+    /// Errors at `/streams`, `/destination`, `/schedule`, `/cron`, `/time_zone`, or at none of these fields.
     pub errors: Vec<FieldError>,
 }
 
-/// The step at which streams are chosen.
+/// The step that chooses streams.
 pub fn streams(view: &StreamChoice, text: &Messages) -> Page {
     let own = &text.streams;
     let path = format!("/connections/{}", view.connection);
@@ -309,21 +309,21 @@ fn invalid(view: &StreamChoice, pointer: &str) -> Option<&'static str> {
 pub struct Preview {
     /// The connection's name.
     pub connection: String,
-    /// What people call it.
+    /// Its title.
     pub title: String,
-    /// The stream that is shown.
+    /// The shown stream.
     pub stream: String,
     /// All streams.
     pub streams: Vec<String>,
     /// The columns.
     pub columns: Vec<String>,
-    /// For each record, its values in the order of the columns.
+    /// The values of each record, in the order of the columns.
     pub rows: Vec<Vec<String>>,
     /// Whether personal data is masked.
     pub is_masked: bool,
-    /// When it was read.
+    /// The time of the read.
     pub at: Timestamp,
-    /// Why there is nothing to see.
+    /// The reason of a failed read.
     pub problem: Option<String>,
 }
 

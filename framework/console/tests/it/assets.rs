@@ -39,7 +39,7 @@ fn nothing_is_fetched_from_elsewhere_evaluated_or_kept() {
         ".style.",
         "console.",
     ];
-    // Of a theme, the policy allows what a script sets as a property.
+    // The policy allows theme properties that a script sets.
     let script = SCRIPT.replace("root.style.setProperty(", "");
     for word in refused {
         assert!(!script.contains(word), "{word} in the script");

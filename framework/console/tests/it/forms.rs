@@ -1,4 +1,4 @@
-//! Forms that nobody wrote: schemas of the profile are made up, rendered, filled in and read back.
+//! Random forms: schemas of the profile are generated, rendered, filled in and read back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,7 +152,7 @@ fn render(form: &FormModel, config: &Map<String, Value>, text: &Messages) -> Pag
     credential(&view(form, &source, Value::Object(config.clone())), text)
 }
 
-/// What a browser without script would send: also what stands in alternatives that are not chosen.
+/// The pairs that a browser without script sends, including inputs of alternatives that are not chosen.
 fn pairs(tags: &[Tag]) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for (place, tag) in tags.iter().enumerate() {
@@ -350,7 +350,7 @@ fn alternatives(random: &mut Rng, order: usize) -> Value {
     one
 }
 
-// ---- Made-up answers: what is absent or the default is left out, as forms do
+// ---- Random answers without absent values and defaults, as forms send them
 
 fn object(fields: &[Field], random: &mut Rng) -> Map<String, Value> {
     let mut made = Map::new();

@@ -1,6 +1,6 @@
-//! Every page in its main states: sound, safe, and there to be looked at.
+//! Every page in its main states is sound and safe.
 //!
-//! What was rendered is kept in `target/console-preview`, with the assets beside it.
+//! The rendered pages are kept in `target/console-preview`, together with the assets.
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! A small reader of the HTML that our templates write, and what every page keeps to.
+//! A small reader of the HTML that our templates write, and the rules for every page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ pub struct Tag {
     pub attributes: BTreeMap<String, String>,
     /// The text up to the next tag.
     pub text: String,
-    /// The places of the elements that it stands in.
+    /// The indices of the elements around it.
     pub inside: Vec<usize>,
 }
 
@@ -44,7 +44,7 @@ pub fn tags(html: &str) -> Vec<Tag> {
         let inside = &rest[..end];
         rest = &rest[end + 1..];
         if let Some(name) = inside.strip_prefix('/') {
-            let ended = open.pop().map(|place| found[place].name.as_str());
+            let ended = open.pop().map(|index| found[index].name.as_str());
             assert_eq!(ended, Some(name), "elements end in order");
             continue;
         }
@@ -98,7 +98,7 @@ fn unescaped(text: &str) -> String {
     text.replace("&quot;", "\"").replace("&amp;", "&")
 }
 
-/// What every page keeps to, whatever it shows.
+/// The rules for every page.
 pub fn check(tags: &[Tag], name: &str) {
     let mut ids = BTreeSet::new();
     for tag in tags {
@@ -130,7 +130,7 @@ pub fn check(tags: &[Tag], name: &str) {
             }
         }
         if tag.is_control() {
-            let is_inside_label = tag.inside.iter().any(|place| tags[*place].name == "label");
+            let is_inside_label = tag.inside.iter().any(|index| tags[*index].name == "label");
             let is_named = tag.get("id").is_some_and(|id| labelled.contains(id));
             let is_labelled = is_inside_label || is_named || tag.has("aria-label");
             assert!(is_labelled, "{name}: no label for {tag:?}");

@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 const GUIDE: &[GuideStep] = &[
     GuideStep {
         title: "Choose the user",
-        text: "A token has the rights of the user who makes it and dies with that user. Take one who may read what you \
-               want to read, best a service user that nobody deactivates.",
+        text: "A token has the rights of its user and stops working when that user is deactivated. Choose a user who may read \
+               the data, ideally a service user.",
     },
     GuideStep {
-        title: "Make a token",
+        title: "Create a token",
         text: "Open your profile > Settings > API tokens, generate a new token and copy it into the form. It is shown \
                only once.",
     },
@@ -32,8 +32,8 @@ const GUIDE: &[GuideStep] = &[
         text: "Open each tab that you want to read. Its id is the last part of the address.",
     },
     GuideStep {
-        title: "Mind the account",
-        text: "An account with a second factor cannot be used: nobody is there to type the code.",
+        title: "Choose the account",
+        text: "An account with a second factor cannot be used, because no one can enter the code.",
     },
 ];
 
@@ -144,7 +144,7 @@ pub fn passed() -> ProbeResult {
     let checks = vec![
         Check::passed("reachable", "api.clari.com answers").took(Duration::from_millis(86)),
         Check::passed("tls", "the certificate of api.clari.com is valid"),
-        Check::passed("api", "the address is that of Clari"),
+        Check::passed("api", "this is the Clari API"),
         Check::passed("credentials", "the key is accepted").took(Duration::from_millis(240)),
         Check::passed("access:forecasts", "can be read"),
     ];
@@ -184,7 +184,7 @@ pub fn failed() -> ProbeResult {
     let checks = vec![
         Check::passed("reachable", "api.clari.com answers").took(Duration::from_millis(86)),
         Check::passed("tls", "the certificate of api.clari.com is valid"),
-        Check::passed("api", "the address is that of Clari"),
+        Check::passed("api", "this is the Clari API"),
         Check::failed(
             "credentials",
             Kind::Unauthenticated,
@@ -363,7 +363,7 @@ fn run_view(state: RunState) -> RunView {
                     20_282,
                     None,
                     Some(
-                        "one window was set aside: the service answered with a page that is not JSON",
+                        "one window is quarantined: the service answered with a page that is not JSON",
                     ),
                 )
             } else {
@@ -388,9 +388,8 @@ fn run_view(state: RunState) -> RunView {
             ),
         ],
         samples: samples.collect(),
-        message: is_over.then(|| {
-            "Two of three streams are there; what is missing is read next time.".to_owned()
-        }),
+        message: is_over
+            .then(|| "Two of three streams are complete; the next run reads the rest.".to_owned()),
     }
 }
 
@@ -791,7 +790,7 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
                         error("/destination", "sqlite: names no file"),
                         error("/cron", "this is no cron expression"),
                         error("/time_zone", "there is no such time zone"),
-                        error("", "somebody changed this meanwhile"),
+                        error("", "this was changed in the meantime"),
                     ],
                     ..stream_choice()
                 },
@@ -892,7 +891,7 @@ pub fn pages(text: &Messages) -> Vec<(&'static str, Page)> {
     ]
 }
 
-/// Somebody who looks at a page.
+/// The viewer of a page.
 pub fn frame(theme: Theme) -> Frame {
     Frame {
         theme,
