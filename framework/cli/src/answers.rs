@@ -1,4 +1,4 @@
-//! Where a config comes from: a file, standard input, `--set`, or questions at the terminal.
+//! Reads a config from a file, standard input, `--set`, or questions at the terminal.
 
 use std::{
     collections::BTreeSet,
@@ -30,26 +30,26 @@ use crate::{
 
 /// A form's answers are small; anything larger is the wrong file.
 const LARGEST_CONFIG: u64 = 1 << 20;
-/// How often a terminal is asked again.
+/// Rounds of questions at a terminal.
 const MAX_ROUNDS: usize = 3;
 
-/// A config that was given, in both of its forms.
+/// A config from the options or the terminal, in both of its forms.
 pub(crate) struct ResolvedInput<'r> {
     pub connector: &'r Arc<dyn AnyConnector>,
     pub form: FormModel,
-    /// As it was given, with its references.
+    /// As entered, with its references.
     pub answer: Value,
-    /// With what the references led to.
+    /// With resolved references.
     pub config: ValidConfig,
 }
 
-/// The connector that was named, and a valid config for it.
+/// The named connector, and a valid config for it.
 pub(crate) fn gather<'r>(
     registry: &'r Registry,
     options: &Config,
 ) -> Result<(&'r Arc<dyn AnyConnector>, ValidConfig), Failure> {
-    let gathered = gather_answer(registry, options)?;
-    Ok((gathered.connector, gathered.config))
+    let input = gather_answer(registry, options)?;
+    Ok((input.connector, input.config))
 }
 
 /// As [`gather`], with the answer itself.
@@ -61,20 +61,20 @@ pub(crate) fn gather_answer<'r>(
     let form = form(&**connector)?;
     let env_file = env_file(options.env_file.as_deref())?;
     let may_ask = options.config.is_none() && is_terminal();
-    if !(is_given(options) || may_ask) {
-        let text = "no config was given and there is no terminal to ask at; use --config FILE, or --config - for \
+    if !(has_config(options) || may_ask) {
+        let text = "a config is missing and there is no terminal to ask at; use --config FILE, or --config - for \
                     standard input";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
-    let answer = given(&form, options)?;
+    let answer = from_options(&form, options)?;
     let (answer, config) = if may_ask {
-        let judge = |answer| judge(&**connector, &form, answer, &env_file);
-        ask(&form, answer, judge)?
+        let validate = |answer| resolve(&**connector, &form, answer, &env_file);
+        ask(&form, answer, validate)?
     } else {
-        let config = judged(&**connector, &form, &answer, &env_file)?;
+        let config = validated(&**connector, &form, &answer, &env_file)?;
         (answer, config)
     };
-    tell(&config.notices);
+    show_notices(&config.notices);
     Ok(ResolvedInput {
         connector,
         form,
@@ -83,19 +83,19 @@ pub(crate) fn gather_answer<'r>(
     })
 }
 
-/// The config that an answer is.
-pub(crate) fn judged(
+/// The valid config of an answer.
+pub(crate) fn validated(
     connector: &dyn AnyConnector,
     form: &FormModel,
     answer: &Value,
     env_file: &EnvFile,
 ) -> Result<ValidConfig, Failure> {
     // A command of a reference does not get the Ctrl-C of the terminal itself.
-    let judged = judge(connector, form, answer.clone(), env_file);
-    runtime()?.block_on(until_stopped(judged))?
+    let config = resolve(connector, form, answer.clone(), env_file);
+    runtime()?.block_on(until_stopped(config))?
 }
 
-/// A config with what the options change in it. Where they say nothing, a terminal is asked for the secrets.
+/// A config with the changes of the options. Without any, it asks for the secrets at the terminal.
 pub(crate) fn changed(
     form: &FormModel,
     config: &Value,
@@ -110,11 +110,11 @@ pub(crate) fn changed(
         return Ok(answer);
     }
     if !is_terminal() {
-        let text = "no new secret was given and there is no terminal to ask at; use --config FILE, or --config - for \
-                    standard input, with the fields that change";
+        let text = "a new secret is missing and there is no terminal to ask at; use --config FILE, or --config - for \
+                    standard input, with the changed fields";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
-    say("A secret that is left blank stays as it is.");
+    say("A blank secret stays unchanged.");
     let inputs = form.inputs_of(&answer);
     for field in inputs
         .iter()
@@ -129,13 +129,13 @@ pub(crate) fn changed(
     Ok(answer)
 }
 
-/// Puts the fields of a config over those of another one. Another alternative comes without the fields of the first.
-fn merge(form: &FormModel, answer: &mut Value, given: Value) {
-    let (Value::Object(answer), Value::Object(given)) = (&mut *answer, &given) else {
-        *answer = given;
+/// Overrides the fields of a config by those of another one. Another alternative drops the fields of the first.
+fn merge(form: &FormModel, answer: &mut Value, changes: Value) {
+    let (Value::Object(answer), Value::Object(changes)) = (&mut *answer, &changes) else {
+        *answer = changes;
         return;
     };
-    for (name, value) in given {
+    for (name, value) in changes {
         let is_other_alternative = form.fields.iter().any(|field| match &field.kind {
             FieldKind::OneOf { tag, .. } if field.pointer == format!("/{name}") => {
                 let chosen = answer.get(name).and_then(|chosen| chosen.get(tag));
@@ -154,30 +154,29 @@ fn merge(form: &FormModel, answer: &mut Value, given: Value) {
     }
 }
 
-/// Whether there is somebody to ask.
+/// Whether a person can answer questions.
 pub(crate) fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// The connector that was named, and the references in a config that is valid as far as can be told without following
-/// them.
+/// The named connector, and the references of a config that is valid as far as is known without following them.
 pub(crate) fn examine<'r>(
     registry: &'r Registry,
     options: &Config,
 ) -> Result<(&'r Arc<dyn AnyConnector>, Vec<UnfollowedReference>), Failure> {
     let connector = registry.get(&options.connector)?;
     let form = form(&**connector)?;
-    if !is_given(options) {
-        let text = "no config was given; use --config FILE, or --config - for standard input";
+    if !has_config(options) {
+        let text = "a config is missing; use --config FILE, or --config - for standard input";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
     env_file(options.env_file.as_deref())?;
-    let mut answer = given(&form, options)?;
+    let mut answer = from_options(&form, options)?;
     let (references, mut errors) = match references::check(&form, &answer) {
         Ok(references) => (references, Vec::new()),
         Err(errors) => (Vec::new(), errors),
     };
-    // Something has to stand in the place of a secret that is not known; what is wrong with it says nothing.
+    // A placeholder replaces an unknown secret; errors about it mean nothing.
     let mut unknown = BTreeSet::new();
     for field in form.inputs_of(&answer) {
         if let (FieldKind::Secret, Some(Value::String(text))) =
@@ -189,7 +188,7 @@ pub(crate) fn examine<'r>(
         }
     }
     match connector.validate(answer) {
-        Ok(config) => tell(
+        Ok(config) => show_notices(
             config
                 .notices
                 .iter()
@@ -219,7 +218,7 @@ pub(crate) fn form(connector: &dyn AnyConnector) -> Result<FormModel, Error> {
     })
 }
 
-/// Nothing is read that was not asked for: a `.env` that happens to lie around says nothing.
+/// Only a named file is read, never a `.env` in the current folder.
 pub(crate) fn env_file(path: Option<&Path>) -> Result<EnvFile, Error> {
     match path {
         Some(path) => EnvFile::load(path),
@@ -227,12 +226,12 @@ pub(crate) fn env_file(path: Option<&Path>) -> Result<EnvFile, Error> {
     }
 }
 
-fn is_given(options: &Config) -> bool {
+fn has_config(options: &Config) -> bool {
     options.config.is_some() || !options.set.is_empty()
 }
 
-/// What the options say, before anything is asked.
-fn given(form: &FormModel, options: &Config) -> Result<Value, Failure> {
+/// The answer of the options, before any question.
+fn from_options(form: &FormModel, options: &Config) -> Result<Value, Failure> {
     let mut answer = match &options.config {
         Some(path) => from_file(path)?,
         None => Value::Object(Map::new()),
@@ -241,13 +240,13 @@ fn given(form: &FormModel, options: &Config) -> Result<Value, Failure> {
     Ok(answer)
 }
 
-fn tell<'n>(notices: impl IntoIterator<Item = &'n Notice>) {
+fn show_notices<'n>(notices: impl IntoIterator<Item = &'n Notice>) {
     for notice in notices {
         say(&format!("note: {}", notice.message));
     }
 }
 
-async fn judge(
+async fn resolve(
     connector: &dyn AnyConnector,
     form: &FormModel,
     mut answer: Value,
@@ -268,20 +267,20 @@ fn from_file(path: &Path) -> Result<Value, Failure> {
             File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
         )
     };
-    let invalid = |what: String| {
+    let invalid = |problem: String| {
         Failure::Error(Error::new(
             Kind::ConfigInvalid,
-            format!("the config {name} {what}"),
+            format!("the config {name} {problem}"),
         ))
     };
-    // Large enough from the start: a buffer that moves leaves a copy of its secrets behind.
+    // Large enough from the start: a buffer that moves leaves a copy of its secrets.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_CONFIG as usize + 64));
     opened
         .and_then(|source| source.take(LARGEST_CONFIG + 1).read_to_end(&mut bytes))
         .map_err(|error| invalid(format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > LARGEST_CONFIG {
         return Err(invalid(
-            "is larger than 1 MiB, which no config is".to_owned(),
+            "is larger than 1 MiB, the limit of a config".to_owned(),
         ));
     }
     let text = str::from_utf8(&bytes)
@@ -292,19 +291,19 @@ fn from_file(path: &Path) -> Result<Value, Failure> {
             "is empty; it should be a JSON object with the fields of the form".to_owned(),
         ));
     }
-    // serde_json's text may quote the input, so only the place is told.
-    let place =
+    // serde_json's text may quote the input, so only the position is shown.
+    let position =
         |error: &serde_json::Error| format!("(line {}, column {})", error.line(), error.column());
     let answer = serde_json::from_str(text)
-        .map_err(|error| invalid(format!("is not valid JSON {}", place(&error))))?;
-    // Of two answers to one question none is taken; serde_json would take the last.
+        .map_err(|error| invalid(format!("is not valid JSON {}", position(&error))))?;
+    // A field with two values is refused; serde_json would use the last.
     if let (Value::Object(_), Err(error)) = (&answer, serde_json::from_str::<EachFieldOnce>(text)) {
-        return Err(invalid(format!("has a field twice {}", place(&error))));
+        return Err(invalid(format!("has a field twice {}", position(&error))));
     }
     Ok(answer)
 }
 
-/// Reads an object and fails at the first field that it has had before.
+/// Reads an object and fails at the first repeated field.
 struct EachFieldOnce;
 
 impl<'de> Deserialize<'de> for EachFieldOnce {
@@ -324,7 +323,7 @@ impl<'de> Visitor<'de> for EachFieldOnce {
         let mut names = BTreeSet::new();
         while let Some((name, IgnoredAny)) = map.next_entry::<String, _>()? {
             if !names.insert(name) {
-                return Err(de::Error::custom("a field stands there twice"));
+                return Err(de::Error::custom("a field occurs twice"));
             }
         }
         Ok(self)
@@ -336,7 +335,7 @@ fn set_fields(form: &FormModel, answer: &mut Value, assignments: &[String]) -> R
     let mut seen = BTreeSet::new();
     let inputs = form.inputs();
     for assignment in assignments {
-        // What follows the name may be a secret that was put here by mistake: it is never repeated.
+        // The text after the name may be a secret by mistake, so no message repeats it.
         let Some((name, value)) = assignment.split_once('=') else {
             let text = "--set takes FIELD=VALUE, as in --set base_url=https://example.com";
             return Err(Error::new(Kind::ConfigInvalid, text).into());
@@ -360,7 +359,7 @@ fn set_fields(form: &FormModel, answer: &mut Value, assignments: &[String]) -> R
             refuse(
                 "secret_in_arguments",
                 format!(
-                    "{} is a secret, and arguments can be seen by everybody on this machine; use --config, or a \
+                    "{} is a secret, and every user of this machine can see arguments; use --config, or a \
                      reference as in --set {name}=env:NAME ({})",
                     field.title,
                     references::forms()
@@ -370,7 +369,7 @@ fn set_fields(form: &FormModel, answer: &mut Value, assignments: &[String]) -> R
         }
         match parse(field.copied(), value) {
             Ok(value) => put(answer, &pointer, value),
-            Err(complaint) => refuse("type", complaint),
+            Err(problem) => refuse("type", problem),
         }
     }
     if errors.is_empty() {
@@ -380,7 +379,7 @@ fn set_fields(form: &FormModel, answer: &mut Value, assignments: &[String]) -> R
     }
 }
 
-/// The value that a field's kind makes of a text. Unknown fields stay text and are refused by validation.
+/// The value of a text for a field's kind. Unknown fields stay text, and validation refuses them.
 fn parse(field: Option<&Field>, text: &str) -> Result<Value, String> {
     let Some(field) = field else {
         return Ok(text.into());
@@ -404,50 +403,50 @@ fn parse(field: Option<&Field>, text: &str) -> Result<Value, String> {
         ),
         _ => Some(text.into()),
     };
-    let wanted = match field.kind {
+    let expected = match field.kind {
         FieldKind::Boolean => "true or false",
         FieldKind::Integer => "a whole number",
         _ => "a number",
     };
-    parsed.ok_or_else(|| format!("{} must be {wanted}", field.title))
+    parsed.ok_or_else(|| format!("{} must be {expected}", field.title))
 }
 
-/// Puts a value at a pointer, making the objects on the way. An answer that is no object is left for validation.
+/// Puts a value at a pointer and creates the objects on the way. Validation refuses an answer that is not an object.
 fn put(answer: &mut Value, pointer: &str, value: Value) {
-    let mut place = answer;
+    let mut node = answer;
     for name in pointer.split('/').skip(1) {
-        if place.is_null() {
-            *place = Value::Object(Map::new());
+        if node.is_null() {
+            *node = Value::Object(Map::new());
         }
-        let Some(object) = place.as_object_mut() else {
+        let Some(object) = node.as_object_mut() else {
             return;
         };
-        place = object.entry(name).or_insert(Value::Null);
+        node = object.entry(name).or_insert(Value::Null);
     }
-    *place = value;
+    *node = value;
 }
 
-/// Asks for what is missing, then again for what was refused.
+/// Asks for missing fields, then again for refused ones.
 fn ask<F: Future<Output = Result<ValidConfig, Failure>>>(
     form: &FormModel,
     mut answer: Value,
-    judge: impl Fn(Value) -> F,
+    validate: impl Fn(Value) -> F,
 ) -> Result<(Value, ValidConfig), Failure> {
     let undecided = undecided(form, &answer);
     let is_missing = |field: &&Field, answer: &Value| {
         !field.advanced && answer.pointer(&field.pointer).is_none()
     };
     let mut inputs = form.inputs_of(&answer).into_iter();
-    let is_asked =
+    let has_questions =
         !undecided.is_empty() || inputs.any(|field| field.required && is_missing(&field, &answer));
     let mut open = Vec::new();
-    if is_asked {
+    if has_questions {
         say(&format!("{}\n", form.title));
         for (index, step) in form.guide.iter().enumerate() {
             say(&format!("  {}. {}: {}", index + 1, step.title, step.text));
         }
         say("");
-        // What alternatives ask for is known once one is chosen.
+        // The fields of an alternative are known once it is chosen.
         for alternatives in undecided {
             choose(&alternatives, &mut answer)?;
         }
@@ -458,7 +457,7 @@ fn ask<F: Future<Output = Result<ValidConfig, Failure>>>(
         for field in &open {
             question(field, &mut answer)?;
         }
-        let errors = match runtime()?.block_on(judge(answer.clone())) {
+        let errors = match runtime()?.block_on(validate(answer.clone())) {
             Err(Failure::Form(errors)) if round < MAX_ROUNDS => errors,
             other => return other.map(|config| (answer, config)),
         };
@@ -484,7 +483,7 @@ struct Alternatives<'f> {
     branches: &'f [Choice],
 }
 
-/// The alternatives of which the answer has not named one that there is.
+/// The alternatives for which the answer has no known choice.
 fn undecided<'f>(form: &'f FormModel, answer: &Value) -> Vec<Alternatives<'f>> {
     let fields = form.fields.iter();
     let alternatives = fields.filter_map(|field| match &field.kind {
@@ -556,7 +555,7 @@ fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
     } else {
         read_line(&prompt)?
     });
-    // The end of the line is of no answer; a password keeps everything else.
+    // The end of the line belongs to no answer; a password keeps everything else.
     let text = match field.kind {
         FieldKind::Secret => field.tidied(text.trim_end_matches(['\r', '\n'])),
         _ => text.trim(),
@@ -570,9 +569,9 @@ fn question(field: &Field, answer: &mut Value) -> Result<(), Failure> {
     }
     match parse(Some(field), text) {
         Ok(value) => put(answer, &field.pointer, value),
-        Err(complaint) => {
-            // Kept as text: validation refuses it and the field is asked for again.
-            say(&format!("  {complaint}"));
+        Err(problem) => {
+            // Kept as text, so that validation refuses it and the question comes again.
+            say(&format!("  {problem}"));
             put(answer, &field.pointer, text.into());
         }
     }

@@ -1,4 +1,4 @@
-//! What can be asked on the command line.
+//! The arguments of the command line.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,13 +18,13 @@ Exit codes:
   2    an argument, a config or a state file cannot be used
   3    the service does not accept the credentials, or does not allow this
   4    no such connector, stream or address
-  5    the service is out of reach, asks to wait, or its allowance is used up
-  6    the service answered with something that does not follow its own API
-  7    this program or this connector cannot do what was asked
-  8    a run got to its end with something missing
+  5    the service is unreachable, requests a wait, or its allowance is used up
+  6    an answer of the service does not follow its API
+  7    this program or this connector does not support the request
+  8    a run ended with data missing
   70   a defect in this program
   74   records or state cannot be written
-  130  stopped by the user, or the reader of the records went away";
+  130  stopped by the user, or the reader of the records closed its end";
 
 /// Reads SaaS products through connectors: form, check, streams of records.
 #[derive(Debug, Parser)]
@@ -53,31 +53,31 @@ pub(crate) enum Command {
     Discover(Discover),
     /// Check credentials against the service.
     Check(Check),
-    /// Show what a run would read, and what that takes.
+    /// Show the plan of a run: partitions, requests and export jobs.
     Plan(Plan),
     /// Read streams as JSON lines.
     Read(Read),
-    /// Read streams into a database or into files, and keep the position with them.
+    /// Read streams into a database or files, and keep the position there.
     Sync(Sync),
-    /// Look at how far a run got, and change from where the next one goes on.
+    /// Show or change the position of the next run.
     #[command(subcommand)]
     State(StateCommand),
-    /// Keep connections: configs by name, with their secrets sealed.
+    /// Manage connections: saved configs with sealed secrets.
     Connection(Connection),
     /// Serve the API and the console over HTTP.
     Serve(Box<Serve>),
-    /// Keep the tokens that the service asks for.
+    /// Manage the access tokens of the service.
     Token(Token),
-    /// See who did what, and whether the list is whole.
+    /// List the audit, or verify that it is unchanged.
     Audit(Audit),
-    /// Run a local simulator of a service, for trying things out.
+    /// Run a local simulator of a service.
     Sandbox(Sandbox),
-    /// See the whole way in a minute, without an account: form, check, read, crash, resume.
+    /// Show form, check, read, crash and resume in a minute, without an account.
     Demo(Demo),
 }
 
 impl Command {
-    /// Whether it does nothing but to write to standard output.
+    /// Whether its only effect is text on standard output.
     pub(crate) const fn is_for_output(&self) -> bool {
         match self {
             Self::List | Self::Spec(_) | Self::Discover(_) | Self::Plan(_) => true,
@@ -131,34 +131,33 @@ pub(crate) struct Check {
     #[command(flatten)]
     pub config: Config,
 
-    /// Check the form only: ask nobody, follow no reference. For a config that is used elsewhere.
+    /// Validate the form only, without a request or a reference. For a config of another machine.
     #[arg(long)]
     pub offline: bool,
 
-    /// Write what the service would rather have in the config, if anything, into the file given with --config.
-    /// Everything else in the file stays as it is.
+    /// Write the change that the service suggests into the file of --config. The rest of the file stays unchanged.
     #[arg(long, conflicts_with = "offline")]
     pub apply: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Config {
-    /// The connector, as `headwater list` names it; or, where one is read from, a saved connection.
+    /// The connector, as `headwater list` names it, or for a read a saved connection.
     pub connector: String,
 
     /// Read the config, a JSON object, from a file, or from standard input with `-`. A secret may be a reference:
-    /// `env:NAME`, `file:PATH`, `command:PROGRAM ARGUMENT…` or `aws-sm:NAME#KEY`. Without a config, a terminal is asked
-    /// field by field.
+    /// `env:NAME`, `file:PATH`, `command:PROGRAM ARGUMENT…` or `aws-sm:NAME#KEY`. Without a config, headwater asks for
+    /// each field at a terminal.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Set a field of the config; over the file's. Secrets are refused here unless they are references, since
-    /// arguments can be seen by everybody on this machine.
+    /// Set a field of the config, overriding the file. A secret has to be a reference, because every user of this
+    /// machine can see arguments.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
 
-    /// Look into this file of NAME=VALUE lines before the environment where a reference says `env:NAME`. No `.env` is
-    /// read unless it is named here.
+    /// Resolve `env:NAME` references from this file of NAME=VALUE lines before the environment. No `.env` is read
+    /// unless it is named here.
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
 }
@@ -179,11 +178,11 @@ pub(crate) struct Read {
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
 
-    /// Go on where this state file says, and keep it up to date.
+    /// Resume from this state file, and keep it up to date.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
-    /// Read at most so many records of each stream.
+    /// The largest number of records to read of each stream.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
 }
@@ -196,16 +195,16 @@ pub(crate) struct Sync {
     #[command(flatten)]
     pub store: StoreOption,
 
-    /// Where the records go: sqlite:FILE, postgres://HOST/DATABASE, parquet:FOLDER, s3://BUCKET/PREFIX or
-    /// jsonl:FOLDER. The position is kept there, too. With a password in it, by reference only, as in env:NAME. A
-    /// saved connection remembers it.
+    /// The destination: sqlite:FILE, postgres://HOST/DATABASE, parquet:FOLDER, s3://BUCKET/PREFIX or jsonl:FOLDER. It
+    /// also keeps the position. A destination with a password has to be a reference, as in env:NAME. A saved connection
+    /// remembers it.
     #[arg(long, value_name = "DESTINATION")]
     pub to: Option<String>,
 
     #[command(flatten)]
     pub run: Run,
 
-    /// What becomes of a record that breaks its stream's schema: accept (the default), reject (it goes to the dead
+    /// How to treat a record that breaks its stream's schema: accept (the default), reject (it goes to the dead
     /// letters) or stop (the stream ends before it). For one stream as in calls=stop; may be repeated.
     #[arg(long, value_name = "POLICY")]
     pub drift: Vec<DriftRule>,
@@ -214,12 +213,12 @@ pub(crate) struct Sync {
     #[arg(long, value_name = "FILE")]
     pub dead_letters: Option<PathBuf>,
 
-    /// Refuse to run where less than this can be promised of a stream: exactly-once or at-least-once.
+    /// Refuse to run with a weaker guarantee for a stream than this: exactly-once or at-least-once.
     #[arg(long, value_name = "LEVEL")]
     pub guarantee: Option<Level>,
 }
 
-/// What `read` and `sync` have in common.
+/// Common options of `read` and `sync`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Run {
     /// A stream to read; may be repeated. All of them by default.
@@ -227,30 +226,30 @@ pub(crate) struct Run {
     pub streams: Vec<String>,
 
     /// Read exactly this partition of one --stream, as `headwater plan --json` shows it: JSON, or a file with it. The
-    /// stream's bookmark stays where it is.
+    /// stream's bookmark stays unchanged.
     #[arg(long, value_name = "PARTITION", requires = "streams")]
     pub partition: Option<String>,
 
-    /// Ask for at most so many pages at once, over all streams.
+    /// The largest number of concurrent page requests, over all streams.
     #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 
-    /// Megabytes of pages that may wait to be written before no more are asked for.
+    /// Megabytes of pages that may await writing before fetching pauses.
     #[arg(long, value_name = "MEGABYTES", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub memory: u16,
 
-    /// Where the service asks to come back later, wait for it, eight days at most, and a hundred times without an answer.
-    /// Without this, the run ends there and says when to go on.
+    /// Wait as long as the service requests, at most eight days, and a hundred times without an answer. Without this
+    /// option, the run ends there and reports when to resume.
     #[arg(long)]
     pub stay: bool,
 
-    /// Go on although the state seems to be about another account: say so once, after the account has moved to another
-    /// address or has changed beyond recognition.
+    /// Resume although the state seems to belong to another account. Use it once, after the account has moved to
+    /// another address or has changed beyond recognition.
     #[arg(long)]
     pub same_account: bool,
 
-    /// When stopped (Ctrl-C), cancel the export jobs that are under way. Without this, they go on at the service and a
-    /// later run with the same state takes their results.
+    /// When stopped (Ctrl-C), cancel the running export jobs. Without this option, they continue at the service, and a
+    /// later run with the same state reads their results.
     #[arg(long)]
     pub cancel_jobs: bool,
 
@@ -258,7 +257,7 @@ pub(crate) struct Run {
     #[arg(long, short)]
     pub quiet: bool,
 
-    /// How progress is shown on standard error: bars on a terminal, or one JSON object per event.
+    /// The form of progress on standard error: bars on a terminal, or one JSON object per event.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = ProgressMode::Bars)]
     pub progress: ProgressMode,
 
@@ -266,7 +265,7 @@ pub(crate) struct Run {
     pub redact: Redact,
 }
 
-/// Without words about its values, as in [`Fate`].
+/// Its values have no help, as in [`Fate`].
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(crate) enum ProgressMode {
     Bars,
@@ -286,7 +285,7 @@ pub(crate) struct Plan {
     #[arg(long = "stream", value_name = "STREAM")]
     pub streams: Vec<String>,
 
-    /// Where the records would go; the plan goes on from the position there.
+    /// The destination; the plan continues from the position there.
     #[arg(long, value_name = "DESTINATION", conflicts_with = "state")]
     pub to: Option<String>,
 
@@ -294,7 +293,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
-    /// Do not ask the service how much there is.
+    /// Do not ask the service for the amount of data.
     #[arg(long)]
     pub no_survey: bool,
 }
@@ -303,7 +302,7 @@ pub(crate) struct Plan {
 pub(crate) enum StateCommand {
     /// Show how far each stream got.
     Show(StateLocation),
-    /// Say in words what was read, what will be read again, and why.
+    /// Explain which data was read, which data the next run reads again, and why.
     Explain {
         #[command(flatten)]
         config: Config,
@@ -312,10 +311,11 @@ pub(crate) enum StateCommand {
         #[command(flatten)]
         at: At,
     },
-    /// Forget a stream: the next run reads it from the start. One that leads a group takes its companions along.
+    /// Forget a stream: the next run reads it from the start. The main stream of a group takes its secondary streams
+    /// along.
     Reset {
         #[command(flatten)]
-        place: StateLocation,
+        location: StateLocation,
         /// A stream; may be repeated.
         #[arg(
             long = "stream",
@@ -323,19 +323,19 @@ pub(crate) enum StateCommand {
             required_unless_present = "all"
         )]
         streams: Vec<String>,
-        /// All streams, and whose data they are.
+        /// All streams, and the account of their data.
         #[arg(long, conflicts_with = "streams")]
         all: bool,
     },
-    /// Read again what was set aside, with the next run.
+    /// Read quarantined positions again with the next run.
     Retry {
         #[command(flatten)]
-        place: StateLocation,
+        location: StateLocation,
         /// The stream.
         #[arg(long)]
         stream: String,
     },
-    /// Make the next run read a stream again from a moment on.
+    /// Make the next run read a stream again from this time on.
     Rewind {
         #[command(flatten)]
         config: Config,
@@ -350,7 +350,7 @@ pub(crate) enum StateCommand {
         #[arg(long, value_name = "TIME")]
         to: String,
     },
-    /// Show what changed from one state to another.
+    /// Show the differences between two states.
     Diff {
         /// The earlier state file.
         first: PathBuf,
@@ -362,10 +362,10 @@ pub(crate) enum StateCommand {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct StateLocation {
     /// A state file, or a destination that keeps the position, such as sqlite:FILE.
-    #[arg(value_name = "PLACE")]
-    pub place: String,
+    #[arg(value_name = "LOCATION")]
+    pub location: String,
 
-    /// The connection, where the place is a destination.
+    /// The connection, if the location is a destination.
     #[arg(long, value_name = "NAME")]
     pub connection: Option<String>,
 }
@@ -373,7 +373,7 @@ pub(crate) struct StateLocation {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct At {
     /// A state file, or a destination that keeps the position.
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "LOCATION")]
     pub at: String,
 }
 
@@ -382,29 +382,29 @@ pub(crate) struct Redact {
     #[command(flatten)]
     pub treatment: Treatment,
 
-    /// Make pseudonyms with a secret key, so that nobody finds them by trying out likely values. The key is given by
-    /// reference, as secrets of the config may be, and has at least 16 bytes.
+    /// Make pseudonyms with a secret key, so that trying out likely values reveals none. The key is given by reference,
+    /// as for secrets of the config, and has at least 16 bytes.
     #[arg(long, value_name = "REFERENCE", requires = "redact")]
     pub redact_key: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Treatment {
-    /// Replace personal data, where the streams' schemas say that there is any: addresses, names and phone numbers by
-    /// pseudonyms that are the same everywhere, free text by null; links lose their signature.
+    /// Replace personal data in fields that the streams' schemas mark: addresses, names and phone numbers by stable
+    /// pseudonyms, free text by null; links lose their signature.
     #[arg(long)]
     pub redact: bool,
 
-    /// What becomes of free text; dropped, it is null.
+    /// Drop free text, which makes it null, or keep it.
     #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Drop)]
     pub redact_text: Fate,
 
-    /// What becomes of money; dropped, it is null.
+    /// Drop money, which makes it null, or keep it.
     #[arg(long, value_name = "WHAT", requires = "redact", value_enum, default_value_t = Fate::Keep)]
     pub redact_money: Fate,
 }
 
-/// Without words about its values, which would make clap spread the help of the whole command.
+/// Its values have no help, because that would make clap spread out the help of the whole command.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(crate) enum Fate {
     Drop,
@@ -414,7 +414,7 @@ pub(crate) enum Fate {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Connection {
     #[command(flatten)]
-    pub place: StoreOption,
+    pub store: StoreOption,
 
     #[command(subcommand)]
     pub command: ConnectionCommand,
@@ -422,48 +422,48 @@ pub(crate) struct Connection {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Where to listen. Everywhere but on this machine's own addresses, requests need a token.
+    /// The address to listen on. On other addresses than this machine's own, requests need a token.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8484")]
     pub listen: SocketAddr,
 
-    /// Ask for a token on this machine as well.
+    /// Require a token on this machine as well.
     #[arg(long)]
     pub require_token: bool,
 
-    /// A name that browsers may call the service by. With one that is not this machine's, requests need a token, since a
-    /// proxy passes them on for others.
+    /// A name of the service for browsers. With a name that is not this machine's, requests need a token, because a
+    /// proxy forwards them for others.
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
 
-    /// Ask for no token on this machine's own addresses, also where a proxy passes requests on: every client of the proxy
-    /// may do everything.
+    /// Require no token on this machine's own addresses, even behind a proxy: every client of the proxy may do
+    /// everything.
     #[arg(long, conflicts_with = "require_token")]
     pub open: bool,
 
-    /// The address of a proxy that says in `X-Forwarded-For` whose requests it passes on. Wrong tokens are counted by
-    /// that address then.
+    /// The address of a proxy that names its clients in `X-Forwarded-For`. Wrong tokens are then counted by client.
     #[arg(long = "trusted-proxy", value_name = "ADDRESS")]
     pub trusted_proxies: Vec<IpAddr>,
 
-    /// An address that the service calls from, which forms name for lists of allowed ones.
+    /// A source address of the service's requests, which forms show for lists of allowed addresses.
     #[arg(long = "calls-from", value_name = "ADDRESS")]
     pub calls_from: Vec<IpAddr>,
 
-    /// The origin of a page that may show forms of the service in a frame, as `https://app.example`. Without any, none may.
+    /// The origin of a page that may show forms of the service in a frame, as `https://app.example`. Without this
+    /// option, no page may.
     #[arg(long = "embed-origin", value_name = "ORIGIN")]
     pub embed_origins: Vec<Origin>,
 
-    /// Where syncs may put their records: `NAME=DESTINATION`, in which `{connection}` stands for the connection. Without
-    /// one, `default` is a SQLite file for each connection in the folder `records` beside the store.
+    /// A destination of syncs as `NAME=DESTINATION`, with `{connection}` for the name of the connection. Without this
+    /// option, `default` is a SQLite file for each connection in the folder `records` next to the store.
     #[arg(long = "to", value_name = "NAME=DESTINATION")]
     pub destinations: Vec<String>,
 
-    /// A host that base URLs may lead to although it is not public, as `HOST`, `*.HOST` or a network, with `:PORT` where
-    /// it is not 443. Addresses at which clouds keep their metadata stay refused.
+    /// A host that base URLs may use although it is not public, as `HOST`, `*.HOST` or a network, with `:PORT` unless
+    /// it is 443. Metadata addresses of clouds stay refused.
     #[arg(long = "allow-host", value_name = "HOST")]
     pub allowed: Vec<AllowedHost>,
 
-    /// Let base URLs lead to this machine itself, as simulators and tests need it.
+    /// Allow base URLs of this machine, for simulators and tests.
     #[arg(long)]
     pub development: bool,
 
@@ -475,24 +475,24 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
 
-    /// Let configs that come over the network name variables, files and programs of this machine.
+    /// Allow references to variables, files and programs of this machine in configs from the network.
     #[arg(long)]
     pub allow_references: bool,
 
-    /// Start no runs by their schedules, as where a platform has a scheduler of its own.
+    /// Start no scheduled runs, for a platform with its own scheduler.
     #[arg(long)]
     pub no_schedules: bool,
 
-    /// How many connections may be open at once.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = value_parser!(u16).range(1..))]
+    /// The largest number of open connections.
+    #[arg(long = "most-connections", value_name = "NUMBER", default_value_t = 1024, value_parser = value_parser!(u16).range(1..))]
     pub max_connections: u16,
 
-    /// A file of variables that references to secrets may name.
+    /// A file of variables for references to secrets.
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
 
     #[command(flatten)]
-    pub place: StoreOption,
+    pub store: StoreOption,
 }
 
 /// Which store to use.
@@ -500,11 +500,11 @@ pub(crate) struct Serve {
 pub(crate) struct StoreOption {
     /// The store: a SQLite file, or a PostgreSQL database at `postgres://USER@HOST/DATABASE`. By default the one that
     /// HEADWATER_STORE names, else `store.db` in HEADWATER_HOME or in the data folder of this user.
-    #[arg(long, value_name = "PLACE", global = true)]
+    #[arg(long, value_name = "STORE", global = true)]
     pub store: Option<String>,
 
-    /// The key of the store, by reference as secrets of a config may be. By default it is in HEADWATER_STORE_KEY, or where
-    /// the reference in HEADWATER_STORE_KEY_REF says, or in a file beside the store that is made with it.
+    /// The key of the store, by reference as for secrets of a config. By default it is in HEADWATER_STORE_KEY, at the
+    /// reference in HEADWATER_STORE_KEY_REF, or in a file next to the store that is created with it.
     #[arg(long, value_name = "REFERENCE", global = true)]
     pub key: Option<String>,
 }
@@ -519,11 +519,11 @@ pub(crate) enum ConnectionCommand {
     Show(ConnectionName),
     /// Check the credentials of a connection against the service.
     Test(TestConnection),
-    /// Give new secrets, or change other fields; saved once the service has accepted them.
+    /// Replace secrets or change other fields; saved once the service has accepted them.
     Rotate(RotateConnection),
     /// Remove a connection with its secrets and its history.
     Remove(RemoveConnection),
-    /// Seal all secrets with a new key, or go on with that where it was interrupted.
+    /// Seal all secrets with a new key, or resume an interrupted change of the key.
     Rekey,
 }
 
@@ -535,7 +535,7 @@ pub(crate) struct ConnectionName {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct AddConnection {
-    /// What to call it: lower case letters, digits, `-` and `_`.
+    /// Its name: lower case letters, digits, `-` and `_`.
     pub name: String,
 
     #[command(flatten)]
@@ -545,7 +545,7 @@ pub(crate) struct AddConnection {
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub expires: Option<Date>,
 
-    /// Save it without asking the service.
+    /// Save it without a test at the service.
     #[arg(long)]
     pub no_test: bool,
 }
@@ -559,7 +559,7 @@ pub(crate) struct TestConnection {
     /// The connection, as `headwater connection list` names it.
     pub name: String,
 
-    /// Look into this file of NAME=VALUE lines before the environment where a reference says `env:NAME`.
+    /// Resolve `env:NAME` references from this file of NAME=VALUE lines before the environment.
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
 }
@@ -572,28 +572,28 @@ pub(crate) struct RotateConnection {
     #[command(flatten)]
     pub changes: Changes,
 
-    /// The last day of the new secrets, as in 2027-01-31. That of the old ones goes with them.
+    /// The last day of the new secrets, as in 2027-01-31. Without it, new secrets have none.
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub expires: Option<Date>,
 
-    /// Look into this file of NAME=VALUE lines before the environment where a reference says `env:NAME`.
+    /// Resolve `env:NAME` references from this file of NAME=VALUE lines before the environment.
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
 
-    /// Save it without asking the service.
+    /// Save it without a test at the service.
     #[arg(long)]
     pub no_test: bool,
 }
 
-/// What is to change in a config.
+/// Changes of a config.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Changes {
-    /// Read the fields that change, a JSON object, from a file, or from standard input with `-`. All others stay as they
-    /// are. Without it and without --set, a terminal is asked for the secrets.
+    /// Read the changed fields, a JSON object, from a file, or from standard input with `-`. All others stay unchanged.
+    /// Without it and without --set, headwater asks for the secrets at a terminal.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Set a field of the config; over the file's. Secrets are refused here unless they are references.
+    /// Set a field of the config, overriding the file. A secret has to be a reference.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
 }
@@ -611,7 +611,7 @@ pub(crate) struct RemoveConnection {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Token {
     #[command(flatten)]
-    pub place: StoreOption,
+    pub store: StoreOption,
 
     #[command(subcommand)]
     pub command: TokenCommand,
@@ -619,11 +619,11 @@ pub(crate) struct Token {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Make a token and show it, this once.
+    /// Create a token and show it once.
     Add(AddToken),
     /// List the tokens without their texts.
     List,
-    /// Take a token away; whoever has it is refused at once.
+    /// Remove a token; requests with it are refused at once.
     Remove {
         /// The token, as `headwater token list` names it.
         name: String,
@@ -633,7 +633,7 @@ pub(crate) enum TokenCommand {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Audit {
     #[command(flatten)]
-    pub place: StoreOption,
+    pub store: StoreOption,
 
     #[command(subcommand)]
     pub command: AuditCommand,
@@ -641,37 +641,37 @@ pub(crate) struct Audit {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// List what was done, the newest first.
+    /// List the rows of the audit, the newest first.
     List {
-        /// Of this connection or token only.
+        /// Only rows of this connection or token.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
 
-        /// How many rows at most.
-        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        most: u32,
+        /// The largest number of rows.
+        #[arg(long = "most", value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        max: u32,
     },
-    /// Look through all rows; exit code 6 where one was changed, added or taken away.
+    /// Verify all rows; exit code 6 if one was changed, added or removed.
     Verify,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct AddToken {
-    /// What to call it: lower case letters, digits, `-` and `_`.
+    /// Its name: lower case letters, digits, `-` and `_`.
     pub name: String,
 
     /// What it allows: read (look), use (also check, preview and run) or admin (also change).
     #[arg(long, value_name = "SCOPE")]
     pub scope: Scope,
 
-    /// After how many days it ends. It lasts until it is removed by default.
+    /// Days until it expires. By default it lasts until it is removed.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub days: Option<u16>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Sandbox {
-    /// The connector whose service is simulated.
+    /// The connector of the simulated service.
     #[arg(default_value_t = first_simulated())]
     pub connector: String,
 
@@ -686,11 +686,11 @@ pub(crate) struct Sandbox {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Things that go wrong, such as `latency=200ms,status=503:3,reset=2`.
+    /// Faults to simulate, such as `latency=200ms,status=503:3,reset=2`.
     #[arg(long, value_name = "FAULTS")]
     pub faults: Option<Faults>,
 
-    /// Requests a second that are let through; 0 for no limit. As many as the service allows by default.
+    /// Allowed requests per second; 0 for no limit. By default the limit of the service.
     #[arg(long, value_name = "COUNT")]
     pub per_second: Option<u32>,
 
@@ -698,7 +698,7 @@ pub(crate) struct Sandbox {
     pub switches: Vec<(String, String)>,
 }
 
-const SWITCH: &str = "Choose how the service behaves where it is not known for sure; may be repeated (--help lists the choices)";
+const SWITCH: &str = "Choose a behaviour that the documentation of the service leaves open; may be repeated (--help lists the choices)";
 
 fn first_simulated() -> String {
     simulations()
@@ -712,7 +712,7 @@ fn sizes() -> String {
         .iter()
         .map(|one| format!("{}: {}", one.id, one.size))
         .collect();
-    format!("How much data there is ({})", sizes.join("; "))
+    format!("Amount of data ({})", sizes.join("; "))
 }
 
 fn switches() -> String {

@@ -1,4 +1,4 @@
-//! `audit`: who did what, and whether the list is as headwater wrote it.
+//! `audit`: lists the changes of a store, and verifies that the list is unchanged.
 
 use headwater_core::Kind;
 use headwater_store::{AuditRow, Store};
@@ -13,15 +13,15 @@ use crate::{
 };
 
 pub(crate) fn audit(options: &args::Audit, terminal: &Terminal) -> Outcome {
-    let mut store = open_store(&options.place, &env_file(None)?)?;
+    let mut store = open_store(&options.store, &env_file(None)?)?;
     match &options.command {
-        AuditCommand::List { name, most } => list(&mut store, name.as_deref(), *most, terminal),
+        AuditCommand::List { name, max } => list(&mut store, name.as_deref(), *max, terminal),
         AuditCommand::Verify => verify(&mut store, terminal),
     }
 }
 
-fn list(store: &mut Store, name: Option<&str>, most: u32, terminal: &Terminal) -> Outcome {
-    let rows = store.audit(None, most as usize, name)?;
+fn list(store: &mut Store, name: Option<&str>, max: u32, terminal: &Terminal) -> Outcome {
+    let rows = store.audit(None, max as usize, name)?;
     if terminal.json {
         let rows: Vec<Value> = rows.iter().map(as_json).collect();
         return terminal.print_json(&rows);
@@ -62,12 +62,12 @@ fn verify(store: &mut Store, terminal: &Terminal) -> Outcome {
     }
     let Some(row) = proof.broken_at else {
         if !terminal.json {
-            terminal.print(&format!("the audit is whole: {} rows", proof.rows))?;
+            terminal.print(&format!("the audit is unchanged: {} rows", proof.rows))?;
         }
         return Ok(());
     };
     say(&format!(
-        "the audit was changed by something else than headwater, from row {row} on; it has {} rows and should have {}; \
+        "the audit was not written by headwater from row {row} on; it has {} rows and should have {}; \
          compare it with a copy",
         proof.rows, proof.expected
     ));

@@ -1,4 +1,4 @@
-//! `check`: ask the service whether the credentials work.
+//! `check`: probes the credentials at the service.
 
 use headwater_core::{
     Allowance, Check, ConfigPatch, Egress, Kind, Outcome as Grade, ProbeReport, Registry,
@@ -18,7 +18,7 @@ pub(crate) fn check(
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    // Asked first, so that nobody waits for a check whose result then has no place.
+    // Checked first, so that no probe runs for a result that cannot be written.
     let file = options
         .apply
         .then(|| patch::file(options.config.config.as_deref()))
@@ -53,7 +53,7 @@ pub(crate) fn machine(connector: &str, report: &ProbeReport) -> Value {
     })
 }
 
-/// What is left to say of a report that was shown: its exit code.
+/// The exit code of a shown report.
 pub(crate) fn verdict(report: &ProbeReport) -> Outcome {
     match report.failure() {
         Some(check) => Err(Failure::CheckSummary(
@@ -63,7 +63,7 @@ pub(crate) fn verdict(report: &ProbeReport) -> Outcome {
     }
 }
 
-/// The form alone. An error in it is told as it would be by every command that takes a config.
+/// Validates the form alone. Its errors look as in every command that takes a config.
 fn offline(registry: &Registry, options: &args::Check, terminal: &Terminal) -> Outcome {
     let (connector, references) = examine(registry, &options.config)?;
     let mut checks = vec![Check::passed("form", "the answers fit the form")];
@@ -72,7 +72,7 @@ fn offline(registry: &Registry, options: &args::Check, terminal: &Terminal) -> O
         ..Check::skipped(format!("reference:{}", reference.pointer))
     }));
     checks.push(Check {
-        message: "not asked: this check is offline".to_owned(),
+        message: "not tested: this check is offline".to_owned(),
         ..Check::skipped("service")
     });
     let report = ProbeReport::from(checks);
@@ -85,7 +85,7 @@ fn offline(registry: &Registry, options: &args::Check, terminal: &Terminal) -> O
     show(&report, terminal)
 }
 
-/// An allowance with what follows from its numbers.
+/// An allowance with derived numbers.
 fn measured(allowance: &Allowance) -> Value {
     let mut shown = json!(allowance);
     shown["left"] = number(allowance.left());
@@ -93,7 +93,7 @@ fn measured(allowance: &Allowance) -> Value {
     shown
 }
 
-/// At most two decimals, and none where there are none: 0.1 + 0.2 has more than anybody wants to read.
+/// At most two decimals, and none for a whole number: 0.1 + 0.2 has more than people want to read.
 fn number(number: f64) -> Value {
     let rounded = (number * 100.0).round() / 100.0;
     if rounded.fract() == 0.0 && rounded.abs() < 9e15 {
@@ -103,8 +103,7 @@ fn number(number: f64) -> Value {
     }
 }
 
-/// The checks, one a line, each with what to do; then what is left of the service's allowances, and what it would
-/// rather have.
+/// Shows the checks, one a line, each with its remedy, then the service's allowances and the config patch.
 pub(crate) fn show(report: &ProbeReport, terminal: &Terminal) -> Outcome {
     let width = report
         .checks
@@ -155,7 +154,7 @@ fn show_allowances(allowances: &[Allowance], terminal: &Terminal) -> Outcome {
         let numbers = [allowance.used, allowance.limit, allowance.left()];
         let resets = allowance
             .resets_at
-            .map(|time| format!("more at {time}"))
+            .map(|time| format!("resets at {time}"))
             .unwrap_or_default();
         std::iter::once(allowance.title.to_string())
             .chain(numbers.map(|value| number(value).to_string()))
@@ -179,7 +178,7 @@ fn show_patch(patch: &ConfigPatch, terminal: &Terminal) -> Outcome {
         let field = pointer.trim_start_matches('/').replace('/', ".");
         terminal.print(&format!("  set {field} to {value}"))?;
     }
-    terminal.print("  or check with --apply, which writes that into the config file")
+    terminal.print("  or use check --apply, which writes it into the config file")
 }
 
 fn advice(check: &Check) -> Vec<String> {

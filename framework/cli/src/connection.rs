@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Failure, NewContext, Outcome,
-    answers::{changed, env_file, form, gather_answer, is_terminal, is_yes, judged, read_line},
+    answers::{changed, env_file, form, gather_answer, is_terminal, is_yes, read_line, validated},
     args::{self, AddConnection, ConnectionCommand, RotateConnection},
     check,
     runtime::runtime,
@@ -23,9 +23,9 @@ use crate::{
     terminal::{Terminal, Tone, count, say, table, until_stopped},
 };
 
-/// How many runs are shown.
+/// Number of shown runs.
 const RUNS_SHOWN: usize = 5;
-/// How many connections are asked for at once.
+/// Connections per page of the store.
 const PAGE: usize = 500;
 
 pub(crate) fn connection(
@@ -34,14 +34,14 @@ pub(crate) fn connection(
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    let given = match &options.command {
+    let path = match &options.command {
         ConnectionCommand::Add(add) => add.config.env_file.as_deref(),
         ConnectionCommand::Test(test) => test.env_file.as_deref(),
         ConnectionCommand::Rotate(rotate) => rotate.env_file.as_deref(),
         _ => None,
     };
-    let env_file = env_file(given)?;
-    let mut store = open_store(&options.place, &env_file)?;
+    let env_file = env_file(path)?;
+    let mut store = open_store(&options.store, &env_file)?;
     match &options.command {
         ConnectionCommand::Add(add) => self::add(registry, &mut store, add, context, terminal),
         ConnectionCommand::List => list(&mut store, terminal),
@@ -65,15 +65,15 @@ fn add(
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    // Asked first, so that nobody fills in a form that then has no place.
+    // Checked first, so that no form is filled in for a name that cannot be saved.
     store.check_new_name(&options.name)?;
-    let gathered = gather_answer(registry, &options.config)?;
-    let (connector, form) = (gathered.connector, gathered.form);
-    let mut answer = gathered.answer;
+    let input = gather_answer(registry, &options.config)?;
+    let (connector, form) = (input.connector, input.form);
+    let mut answer = input.answer;
     tidy(&form, &mut answer);
     let tested = match options.no_test {
         true => None,
-        false => Some(tested(&**connector, &gathered.config, context)?),
+        false => Some(tested(&**connector, &input.config, context)?),
     };
     let result = json!({ "connection": options.name, "connector": connector.about().id });
     if let Some(report) = &tested {
@@ -105,16 +105,16 @@ fn tested(
     Ok(runtime()?.block_on(until_stopped(ProbeReport::of(&*source)))?)
 }
 
-/// Keeps what a test said of a version of a connection, for whoever looks at it next, here or in the console. Where that
-/// fails, what was saved is saved, and what the test said is told all the same.
+/// Saves the test result of a version of a connection, for the next command and the console. After a failure the
+/// connection stays saved, and the result is still shown.
 fn keep(store: &mut Store, name: &str, version: i64, report: &ProbeReport) {
     let check = LastCheck::of(report);
     if let Err(error) = store.record_check(name, version, &check, &Actor::local()) {
-        say(&format!("what the test said is not kept: {error}"));
+        say(&format!("the result of the test was not saved: {error}"));
     }
 }
 
-/// Takes over what the service would rather have in a config; ends the command where it refused the config.
+/// Applies the config patch of a probe; ends the command if the service refused the config.
 fn accept(
     connector: &Arc<dyn AnyConnector>,
     report: &ProbeReport,
@@ -129,7 +129,7 @@ fn accept(
             terminal.print_json(&result)?;
         } else {
             check::show(report, terminal)?;
-            say("nothing was saved, since the test failed; --no-test saves without one");
+            say("nothing was saved, because the test failed; --no-test saves without a test");
         }
         return check::verdict(report);
     }
@@ -139,7 +139,7 @@ fn accept(
     Ok(())
 }
 
-/// Tells what was saved, and the test that it passed.
+/// Reports the saved connection and its passed test.
 fn finish(
     mut result: Value,
     tested: Option<&ProbeReport>,
@@ -159,7 +159,7 @@ fn finish(
         };
         check::show(&shown, terminal)?;
         if let Some(patch) = &report.patch {
-            terminal.print(&format!("{}; saved like that", patch.message))?;
+            terminal.print(&format!("{}; saved with this change", patch.message))?;
         }
     }
     terminal.print(text)
@@ -240,10 +240,10 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
     table(&rows).iter().try_for_each(|row| terminal.print(row))
 }
 
-/// What a field of a saved config holds, as far as it may be shown.
+/// The value of a field of a saved config, as far as it may be shown.
 enum FieldValue {
     Sealed,
-    /// What a reference leads to, in words.
+    /// The target of a reference, in words.
     Reference(String),
     Plain(Value),
 }
@@ -252,11 +252,11 @@ enum FieldValue {
 struct FieldRow<'f> {
     pointer: Cow<'f, str>,
     title: &'f str,
-    held: FieldValue,
+    value: FieldValue,
 }
 
-/// What is saved, with the ways to sign in that were chosen first.
-fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<FieldRow<'f>> {
+/// The fields of a saved config, the chosen ways to sign in first.
+fn field_rows<'f>(form: &'f FormModel, connection: &Connection) -> Vec<FieldRow<'f>> {
     let config = &connection.config;
     let chosen = form.fields.iter().filter_map(|field| {
         let FieldKind::OneOf { tag, .. } = &field.kind else {
@@ -264,7 +264,7 @@ fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<FieldRow<'f>> {
         };
         let pointer = format!("{}/{tag}", field.pointer);
         Some(FieldRow {
-            held: FieldValue::Plain(config.pointer(&pointer)?.clone()),
+            value: FieldValue::Plain(config.pointer(&pointer)?.clone()),
             pointer: pointer.into(),
             title: &field.title,
         })
@@ -273,12 +273,12 @@ fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<FieldRow<'f>> {
     let mut seen = BTreeSet::new();
     let inputs = form.inputs_of(config).into_iter();
     let once = inputs.filter(|field| seen.insert(&field.pointer));
-    let held = |field: &'f Field| {
+    let row = |field: &'f Field| {
         let reference = references.iter().find(|one| one.pointer == field.pointer);
-        let held = match (reference, config.pointer(&field.pointer)) {
+        let value = match (reference, config.pointer(&field.pointer)) {
             _ if connection.sealed.contains(&field.pointer) => FieldValue::Sealed,
             (Some(reference), _) => FieldValue::Reference(reference.target.clone()),
-            // Whatever it is, it is not shown.
+            // An unknown secret is never shown.
             (None, Some(_)) if field.kind == FieldKind::Secret => {
                 FieldValue::Reference("a reference that cannot be followed".to_owned())
             }
@@ -287,26 +287,26 @@ fn held<'f>(form: &'f FormModel, connection: &Connection) -> Vec<FieldRow<'f>> {
         Some(FieldRow {
             pointer: (&*field.pointer).into(),
             title: &field.title,
-            held,
+            value,
         })
     };
-    chosen.chain(once.filter_map(held)).collect()
+    chosen.chain(once.filter_map(row)).collect()
 }
 
 fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal) -> Outcome {
     let connection = store.get(name)?;
     let runs = store.history(name, RUNS_SHOWN)?;
     let form = form(&**registry.get(&connection.connector)?)?;
-    let held = held(&form, &connection);
+    let fields = field_rows(&form, &connection);
     if terminal.json {
-        return terminal.print_json(&shown(&connection, &held, &runs));
+        return terminal.print_json(&shown(&connection, &fields, &runs));
     }
     let heading = format!("{} ({})", connection.name, connection.connector);
     terminal.print(&terminal.paint(Tone::Strong, &heading))?;
-    let mut rows: Vec<Vec<String>> = held
+    let mut rows: Vec<Vec<String>> = fields
         .iter()
         .map(|field| {
-            let value = match &field.held {
+            let value = match &field.value {
                 FieldValue::Sealed => "set, sealed".to_owned(),
                 FieldValue::Reference(target) => format!("set, {target}"),
                 FieldValue::Plain(value) => value
@@ -375,11 +375,11 @@ fn last_check(check: &LastCheck) -> Value {
     json!({ "at": check.checked, "outcome": said.outcome, "code": said.code, "message": said.message })
 }
 
-fn shown(connection: &Connection, held: &[FieldRow], runs: &[PastRun]) -> Value {
+fn shown(connection: &Connection, fields: &[FieldRow], runs: &[PastRun]) -> Value {
     let (mut config, mut secrets) = (Map::new(), Map::new());
-    for field in held {
+    for field in fields {
         let pointer = field.pointer.to_string();
-        match &field.held {
+        match &field.value {
             FieldValue::Sealed => secrets.insert(pointer, json!({ "kind": "sealed" })),
             FieldValue::Reference(target) => {
                 secrets.insert(pointer, json!({ "kind": "reference", "target": target }))
@@ -442,7 +442,7 @@ fn test(
             });
             let set: String = set.collect();
             terminal.print(&format!(
-                "{}; `headwater connection rotate {name}{set}` saves that",
+                "{}; `headwater connection rotate {name}{set}` saves it",
                 patch.message
             ))?;
         }
@@ -464,17 +464,17 @@ fn rotate(
     let mut answer = changed(&form, &connection.config, &options.changes)?;
     tidy(&form, &mut answer);
     if answer == connection.config && options.expires.is_none() {
-        let text = "nothing would change; give at least one new secret or another value";
+        let text = "nothing would change; enter at least one new secret or another value";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
     let mut changes = changes(&form, &connection, &answer);
     if options.expires.is_some() {
         changes.push("the day of expiry".to_owned());
     }
-    // As it was given: without the secrets that stay.
-    let given = answer.clone();
+    // As entered: without the unchanged secrets.
+    let entered = answer.clone();
     store.unseal(&form, &connection, &mut answer)?;
-    let config = judged(&**connector, &form, &answer, env_file)?;
+    let config = validated(&**connector, &form, &answer, env_file)?;
     let tested = match options.no_test {
         true => None,
         false => Some(tested(&**connector, &config, context)?),
@@ -487,7 +487,7 @@ fn rotate(
     }
     let mut new_secrets = form.inputs_of(&answer);
     new_secrets.retain(|field| {
-        let (before, after) = (&connection.config, &given);
+        let (before, after) = (&connection.config, &entered);
         field.kind == FieldKind::Secret
             && before.pointer(&field.pointer) != after.pointer(&field.pointer)
     });
@@ -508,7 +508,7 @@ fn rotate(
     finish(result, tested.as_ref(), &saved, terminal)
 }
 
-/// The titles of the fields that are not what they were. A secret that is given counts, whatever it is.
+/// The titles of the changed fields. An entered secret counts as changed.
 fn changes(form: &FormModel, connection: &Connection, answer: &Value) -> Vec<String> {
     let mut titles: Vec<String> = Vec::new();
     for field in form.inputs() {
@@ -535,7 +535,7 @@ fn remove(store: &mut Store, options: &args::RemoveConnection, terminal: &Termin
     if !options.yes {
         if !is_terminal() {
             let text = format!(
-                "removing {name} removes {what} as well; say --yes, since there is no terminal to ask at"
+                "removing {name} also removes {what}; confirm with --yes, because there is no terminal to ask at"
             );
             return Err(Error::new(Kind::ConfigInvalid, text).into());
         }
@@ -586,7 +586,7 @@ fn rekey(store: &mut Store, terminal: &Terminal) -> Outcome {
         return Ok(());
     }
     say(
-        "the old key stays until every connection can be read; remove those that cannot, and run rekey again",
+        "the old key stays until every connection is readable; remove the unreadable ones, and run rekey again",
     );
     Err(Failure::CheckSummary(Kind::ConfigInvalid))
 }

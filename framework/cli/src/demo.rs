@@ -1,4 +1,4 @@
-//! `demo`: the whole way, against the simulator, in under a minute.
+//! `demo`: form, check, read, crash and resume against the simulator, in under a minute.
 
 mod console;
 
@@ -30,9 +30,9 @@ use crate::{
 
 /// Size of the simulated workspace, for calls some 20 seconds of reading at 10 requests a second.
 const SIZE: u64 = 60;
-/// The first read is killed once it has written so many records: in the middle of a stream of single requests.
+/// Records after which the first read is killed: in the middle of a stream of single requests.
 const KILL_AFTER: usize = 90;
-/// When even this many polls do not see them, something is wrong.
+/// After this many polls without them the demo fails.
 const MAX_POLLS: usize = 2_000;
 const POLL: Duration = Duration::from_millis(30);
 
@@ -47,7 +47,7 @@ pub(crate) fn demo(
         .filter_map(|one| Some((one, Arc::clone(registry.get(one.id).ok()?))))
         .collect();
     if simulated.is_empty() {
-        let text = "none of the connectors in this program has a simulator to show it with";
+        let text = "no connector of this program has a simulator";
         return Err(Error::new(Kind::Unsupported, text).into());
     }
     let folder = Folder::new(options.keep.as_deref())?;
@@ -81,7 +81,7 @@ pub(crate) fn demo(
                 folder: &part,
                 terminal,
             };
-            // The first one shows everything, the others what is different about them.
+            // The first one shows everything, the others only their differences.
             if index == 0 {
                 demo.run(context).await
             } else {
@@ -108,7 +108,7 @@ pub(crate) fn demo(
     }
 }
 
-/// A source that can be shown, and its connector.
+/// A simulated source, and its connector.
 type Simulated = (&'static Simulation, Arc<dyn AnyConnector>);
 
 struct Demo<'a> {
@@ -161,19 +161,19 @@ impl Demo<'_> {
         ))?;
 
         self.step(
-            "The same command goes on",
+            "The same command resumes",
             &format!("headwater read {id} --out records --state state.json"),
         )?;
         self.read().await?;
 
         self.step(
             "Nothing lost, nothing repeated",
-            "what is in the folder, against what the simulator holds",
+            "the folder, compared with the simulator",
         )?;
         self.compare()
     }
 
-    /// Check and read, of a source whose form and resilience need not be shown again.
+    /// Check and read only, without the form and the crash.
     async fn run_briefly(&self, context: NewContext) -> Outcome {
         let (id, title) = (self.simulation.id, self.simulation.title);
         let base_url = self.sandbox.base_url();
@@ -224,7 +224,7 @@ impl Demo<'_> {
         let config = self.connector.validate(answer).map_err(|_| {
             Error::new(
                 Kind::Unexpected,
-                "the simulator's form is not that of the connector",
+                "the simulator's form does not fit the connector",
             )
         })?;
         let source = self.connector.open(&config, &context(&Egress::Anywhere)?)?;
@@ -256,7 +256,7 @@ impl Demo<'_> {
         Ok(child)
     }
 
-    /// Kills the read without warning once it is in the middle. Says in which stream, and how many lines were written.
+    /// Kills the read without warning in the middle. Returns the stream, and the number of written lines.
     async fn read_and_kill(&self) -> Result<(&'static str, usize), Error> {
         let catalog = self.connector.catalog();
         let mut child = self.start().await?;
@@ -285,7 +285,7 @@ impl Demo<'_> {
     async fn read(&self) -> Result<(), Error> {
         let mut child = self.start().await?;
         let status = child.wait().await.map_err(|error| {
-            Error::new(Kind::Unexpected, "the read cannot be waited for").caused_by(error)
+            Error::new(Kind::Unexpected, "the end of the read cannot be awaited").caused_by(error)
         })?;
         self.expect(status.success(), "the second read failed")
     }
@@ -331,14 +331,14 @@ impl Demo<'_> {
         Ok(self.expect(is_exact, "records were lost or repeated")?)
     }
 
-    /// How often each key stands in a stream's file.
+    /// The number of times that each key occurs in a stream's file.
     fn keys(&self, stream: &StreamSpec) -> Result<BTreeMap<String, usize>, Error> {
         let mut keys = BTreeMap::new();
         for line in self.lines(stream.name) {
             let record: Value = serde_json::from_str(&line).map_err(|error| {
                 Error::new(
                     Kind::Unexpected,
-                    format!("a line of {} is no JSON", stream.name),
+                    format!("a line of {} is not JSON", stream.name),
                 )
                 .caused_by(error)
             })?;
@@ -367,7 +367,7 @@ fn farewell(id: &str, terminal: &Terminal) -> Outcome {
         ),
         (
             format!("headwater read {id} --out records --state state.json"),
-            "all of it, and later only what changed",
+            "all of it, and later only the changes",
         ),
         (
             "headwater sandbox".to_owned(),
@@ -381,7 +381,7 @@ fn farewell(id: &str, terminal: &Terminal) -> Outcome {
     ];
     let rows: Vec<Vec<String>> = rows
         .into_iter()
-        .map(|(command, what)| vec![format!("  {command}"), what.to_owned()])
+        .map(|(command, text)| vec![format!("  {command}"), text.to_owned()])
         .collect();
     step(
         terminal,
@@ -394,7 +394,7 @@ fn farewell(id: &str, terminal: &Terminal) -> Outcome {
     Ok(())
 }
 
-/// A new folder, removed at the end unless it is to be kept.
+/// A new folder, removed at the end unless --keep names it.
 struct Folder {
     path: PathBuf,
     is_kept: bool,

@@ -1,6 +1,6 @@
 //! The command line, as a library.
 //!
-//! A binary with its own set of connectors is a few lines: link the connectors, give the way to the network.
+//! A binary with its own set of connectors is a few lines: link the connectors and pass the transport.
 //!
 //! ```no_run
 //! # use std::process::ExitCode;
@@ -10,7 +10,7 @@
 //! }
 //! ```
 //!
-//! Standard output holds what was asked for and nothing else; progress, summaries and errors go to standard error.
+//! Standard output holds the result of the command alone; progress, summaries and errors go to standard error.
 //! The exit codes are those of [`Kind`] and are listed by `headwater --help`.
 
 mod answers;
@@ -54,11 +54,11 @@ use terminal::Terminal;
 pub(crate) enum Failure {
     /// An error.
     Error(Error),
-    /// A form that was refused, with every error in it.
+    /// A refused form, with all of its errors.
     Form(Vec<FieldError>),
-    /// Everything has been said already; only the code is left.
+    /// The output is complete; only the exit code is missing.
     CheckSummary(Kind),
-    /// The same, for a run that got to its end with something missing.
+    /// The same, for a run that ended with data missing.
     Partial,
 }
 
@@ -68,16 +68,16 @@ impl From<Error> for Failure {
     }
 }
 
-/// The exit code of a run that got to its end with something missing.
+/// The exit code of a run that ended with data missing.
 const PARTIAL: u8 = 8;
 
-/// Gives the way to the network, as far as the rules let anybody go.
+/// Builds the transport for the egress rules.
 pub type NewContext = fn(&Egress) -> headwater_core::Result<Context>;
 
 /// Result of a command.
 pub(crate) type Outcome = Result<(), Failure>;
 
-/// Runs the command line. `context` gives the way to the network; it is called only by commands that need it.
+/// Runs the command line. `context` builds the transport for the commands that need one.
 pub fn main(context: NewContext) -> ExitCode {
     // Before anything is read: arguments, input and environment may hold secrets.
     dumps::forbid();
@@ -97,7 +97,7 @@ fn run(args: Args, context: NewContext) -> Outcome {
         args.verbose,
         args.json || matches!(args.command, Command::Serve(_)),
     )?;
-    // Looked at before a command does half of its work.
+    // Checked before a command does half of its work.
     Access::of_records().map_err(|error| Error::new(Kind::ConfigInvalid, error.to_string()))?;
     let registry = Registry::collect()?;
     let terminal = Terminal::new(args.json);
@@ -124,7 +124,7 @@ fn run(args: Args, context: NewContext) -> Outcome {
     }
 }
 
-/// clap's own texts, with our exit code for a wrong call.
+/// Prints clap's own text, with our exit code for a wrong call.
 fn usage(error: &clap::Error) -> ExitCode {
     let code = if error.use_stderr() {
         Kind::ConfigInvalid.exit_code()
@@ -140,7 +140,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn report(failure: &Failure, json: bool) -> u8 {
     let (kind, text, machine) = match failure {
-        Failure::CheckSummary(kind) => return kind.exit_code(),
+        Failure::Reported(kind) => return kind.exit_code(),
         Failure::Partial => return PARTIAL,
         Failure::Error(error) => {
             let delay = error.delay().map(|delay| delay.as_secs());
@@ -166,7 +166,7 @@ fn report(failure: &Failure, json: bool) -> u8 {
             (Kind::ConfigInvalid, text, json!({ "errors": errors }))
         }
     };
-    // A reader that went away knows that it did.
+    // A reader that closed its end needs no message.
     let is_quiet = kind == Kind::Cancelled;
     if json {
         terminal::say(&machine.to_string());
@@ -185,7 +185,7 @@ fn report(failure: &Failure, json: bool) -> u8 {
 mod tests {
     use super::*;
 
-    /// Every kind of error; one more does not compile without a place here.
+    /// Every kind of error; a new one does not compile without an entry here.
     fn kinds() -> Vec<Kind> {
         let next = |kind: Option<Kind>| match kind {
             None => Some(Kind::ConfigInvalid),
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_help_and_the_document_have_the_same_exit_codes_with_the_same_words() {
-        let failures = kinds().into_iter().map(Failure::CheckSummary);
+        let failures = kinds().into_iter().map(Failure::Reported);
         let failures = failures.chain([Failure::Partial]);
         let codes = failures.map(|failure| report(&failure, true));
         let mut codes: Vec<u8> = codes.chain([0]).collect();

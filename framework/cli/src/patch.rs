@@ -1,4 +1,4 @@
-//! Changing a config file in a few places, with everything else of it kept byte for byte.
+//! Changes single values of a config file and keeps every other byte.
 
 use std::{fmt, fs, path::Path};
 
@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::{Value, json, value::RawValue};
 
-/// The file that a change can be written to.
+/// The file for a change.
 pub(crate) fn file(config: Option<&Path>) -> Result<&Path, Error> {
     config
         .filter(|path| *path != Path::new("-"))
@@ -22,8 +22,8 @@ pub(crate) fn file(config: Option<&Path>) -> Result<&Path, Error> {
 
 /// Writes a change into a config file, in one step.
 pub(crate) fn apply(patch: &ConfigPatch, path: &Path) -> Result<(), Error> {
-    let failed = |what: &dyn fmt::Display| {
-        let text = format!("the config {} cannot be changed: {what}", path.display());
+    let failed = |cause: &dyn fmt::Display| {
+        let text = format!("the config {} cannot be changed: {cause}", path.display());
         Error::new(Kind::OutputFailed, text)
     };
     let mut text = fs::read_to_string(path).map_err(|error| failed(&error))?;
@@ -31,13 +31,13 @@ pub(crate) fn apply(patch: &ConfigPatch, path: &Path) -> Result<(), Error> {
         let names: Vec<&str> = pointer.split('/').skip(1).collect();
         let at = text.find(|c: char| c != '\u{feff}').unwrap_or(0);
         let changed = put(&text[at..], &names, value)
-            .ok_or_else(|| failed(&format_args!("it has no place for {pointer}")))?;
+            .ok_or_else(|| failed(&format_args!("it cannot hold {pointer}")))?;
         text.replace_range(at.., &changed);
     }
     replace_file(path, text.as_bytes()).map_err(|error| failed(&error))
 }
 
-/// The text of an object with another value at a place inside it; none where the way leads through something else.
+/// The text of an object with another value at a path inside it; `None` if the path crosses another type.
 fn put(object: &str, names: &[&str], value: &Value) -> Option<String> {
     let Some((name, rest)) = names.split_first() else {
         return Some(value.to_string());

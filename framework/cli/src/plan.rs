@@ -1,4 +1,4 @@
-//! `plan`: what a run would read, and what that takes.
+//! `plan`: the partitions that a run would read, with their requests and export jobs.
 
 use headwater_core::{Allowance, Egress, PartitionRange, Registry};
 use headwater_host::{Delivery, Plan, PlannedPartition, State};
@@ -10,12 +10,12 @@ use crate::{
     args::Plan as Options,
     runtime::runtime,
     saved::{Target, choose},
-    state::kept_in,
+    state::state_of,
     sync::destination,
     terminal::{Terminal, count, table, thousands, until_stopped},
 };
 
-/// Partitions of one stream that are listed for people.
+/// Listed partitions of one stream.
 const MAX_SHOWN: usize = 12;
 
 pub(crate) fn plan(
@@ -43,7 +43,7 @@ pub(crate) fn plan(
     let id = connector.about().id;
     let (state, delivery, keeps_position) = match (&destination, &options.state) {
         (Some(destination), _) => {
-            let state = match kept_in(destination, &name)? {
+            let state = match state_of(destination, &name)? {
                 Some(state) => state.of(id, &format!("the state in {destination}"))?,
                 None => State::new(id),
             };
@@ -74,7 +74,7 @@ pub(crate) fn plan(
     show(&plan, terminal)
 }
 
-/// An allowance, and what the plan takes of it.
+/// An allowance, and the part that the plan takes.
 fn measured(plan: &Plan, allowance: &Allowance) -> Value {
     let mut shown = json!(allowance);
     shown["left"] = json!(allowance.left());
@@ -115,7 +115,7 @@ fn show(plan: &Plan, terminal: &Terminal) -> Outcome {
     terminal.print(&match plan.requests() {
         Some(_) => format!("takes {known} requests and {} export jobs", plan.jobs()),
         None => format!(
-            "takes {known} requests and more that show only while reading, and {} export jobs",
+            "takes {known} requests, further requests that are known only while reading, and {} export jobs",
             plan.jobs()
         ),
     })?;
@@ -134,19 +134,19 @@ fn show(plan: &Plan, terminal: &Terminal) -> Outcome {
             thousands(takes),
         ))?;
     }
-    let mut told: Vec<String> = Vec::new();
+    let mut shown: Vec<String> = Vec::new();
     for stream in &plan.streams {
         let line = format!("{}: {}", stream.guarantee.level, stream.guarantee.reason);
-        if !told.contains(&line) {
+        if !shown.contains(&line) {
             terminal.print(&line)?;
-            told.push(line);
+            shown.push(line);
         }
         if let Some(unknown) = &stream.unknown {
             terminal.print(&format!("note: {}: {unknown}", stream.streams.join(", ")))?;
         }
         if stream.resumed {
             terminal.print(&format!(
-                "note: {}: goes on where an earlier run ended",
+                "note: {}: resumes where an earlier run ended",
                 stream.streams.join(", ")
             ))?;
         }
@@ -169,7 +169,7 @@ fn row(name: &str, partition: &PlannedPartition) -> Vec<String> {
     ]
 }
 
-/// What a partition covers, in a few words.
+/// The range of a partition, in a few words.
 fn described(range: &PartitionRange) -> String {
     let times = match (range.from, range.to) {
         (Some(from), Some(to)) => format!("{} to {}", short(from), short(to)),

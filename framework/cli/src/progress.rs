@@ -19,7 +19,7 @@ use crate::{
 /// Between two JSON events of one stream's progress.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
 
-/// What is shown while a run goes on.
+/// The display of a running run.
 pub(crate) struct Progress {
     bars: MultiProgress,
     streams: BTreeMap<String, StreamBar>,
@@ -28,7 +28,7 @@ pub(crate) struct Progress {
     meter: Arc<Meter>,
 }
 
-/// What is shown of one stream.
+/// The display of one stream.
 struct StreamBar {
     bar: ProgressBar,
     started: Instant,
@@ -59,7 +59,7 @@ impl Progress {
         }
         match event {
             Event::Started { stream, resumed } => {
-                let verb = if *resumed { "going on" } else { "reading" };
+                let verb = if *resumed { "resuming" } else { "reading" };
                 self.start(stream, &format!("{stream}: {verb}"));
             }
             Event::Progress(receipt) => {
@@ -88,7 +88,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub(crate) fn end(&self) {
         let _ = self.bars.clear();
     }

@@ -15,14 +15,14 @@ use crate::{
     answers::env_file,
     args::{Fate, Read, Redact, Run, Treatment},
     progress::Progress,
-    receipt::tell,
+    receipt::report,
     runtime::runtime,
     saved::{Target, choose},
     signals::StopSignals,
     terminal::{Terminal, until_stopped},
 };
 
-/// How long a stopped run may take to keep what it has.
+/// How long a stopped run may take to commit its records.
 const LONGEST_STOP: Duration = Duration::from_secs(9);
 
 pub(crate) fn read(
@@ -58,12 +58,12 @@ pub(crate) fn read(
     let run = RunOptions {
         limit: options.limit,
         state_path: options.state.clone(),
-        // A folder can be cut back after a crash, so it is made durable once a second. A pipe cannot: after every page.
+        // A folder can be truncated after a crash, so it is made durable once a second. A pipe cannot: after every page.
         commit_every: options.out.is_none().then_some(Duration::ZERO),
         ..run
     };
     let receipt = carry_out(&*source, &options.run, state, sink, run, None)?;
-    tell(&receipt, &options.run, options.out.is_some(), terminal)?;
+    report(&receipt, &options.run, options.out.is_some(), terminal)?;
     match receipt.failure() {
         Some(kind) => Err(Failure::CheckSummary(kind)),
         None if receipt.outcome == headwater_host::Outcome::Partial => Err(Failure::Partial),
@@ -71,13 +71,13 @@ pub(crate) fn read(
     }
 }
 
-/// What `read` and `sync` have in common of their options.
+/// The common run options of `read` and `sync`.
 pub(crate) fn run_options(
     options: &Run,
     context: &Context,
     redaction: Option<Redaction>,
 ) -> Result<RunOptions, Error> {
-    let (_, nobody) = watch::channel(false);
+    let (_, never) = watch::channel(false);
     Ok(RunOptions {
         release: options.cancel_jobs,
         redaction,
@@ -86,7 +86,7 @@ pub(crate) fn run_options(
         stay: options.stay,
         only: only(options)?,
         same_account: options.same_account,
-        ..RunOptions::new(Arc::clone(&context.meter), nobody)
+        ..RunOptions::new(Arc::clone(&context.meter), never)
     })
 }
 
@@ -95,19 +95,19 @@ fn only(options: &Run) -> Result<Option<Position>, Error> {
     let Some(text) = &options.partition else {
         return Ok(None);
     };
-    let invalid = |what: String| Error::new(Kind::ConfigInvalid, format!("--partition {what}"));
+    let invalid =
+        |problem: String| Error::new(Kind::ConfigInvalid, format!("--partition {problem}"));
     if options.streams.is_empty() {
         return Err(invalid(
-            "needs a --stream: that of the partition, or several that are read together".to_owned(),
+            "needs the --stream of the partition, or several that are read together".to_owned(),
         ));
     }
     let read;
     let text = if text.trim_start().starts_with('{') {
         text
     } else {
-        read = fs::read_to_string(text).map_err(|error| {
-            invalid(format!("is no JSON and no file that can be read: {error}"))
-        })?;
+        read = fs::read_to_string(text)
+            .map_err(|error| invalid(format!("is neither JSON nor a readable file: {error}")))?;
         &read
     };
     let position = serde_json::from_str(text).map_err(|_| {
@@ -116,7 +116,7 @@ fn only(options: &Run) -> Result<Option<Position>, Error> {
     Ok(Some(position))
 }
 
-/// Runs, with progress and with Ctrl-C as the way to stop.
+/// Runs with progress; Ctrl-C stops the run.
 pub(crate) fn carry_out(
     source: &dyn Source,
     options: &Run,
@@ -168,15 +168,15 @@ pub(crate) fn treatment(options: &Treatment) -> Option<Redaction> {
 
 /// Stops after the first Ctrl-C, SIGTERM or SIGHUP; the second one, or too long a wait, ends the process at once.
 pub(crate) fn on_signal(stop: watch::Sender<bool>) {
-    // At once, and not in the task: whoever is told next that this runs may end it. Without a handler a signal keeps its usual
-    // effect, which is a stop as well.
+    // Before the task starts, because a signal may follow at once. Without a handler a signal keeps its usual effect, which
+    // is a stop as well.
     let Ok(mut stops) = StopSignals::new() else {
         return;
     };
     tokio::spawn(async move {
         stops.next().await;
         let _ = stop.send(true);
-        // A sink that hangs loses nothing by this: what it has not committed is read again.
+        // A sink that hangs loses nothing: the next run reads uncommitted records again.
         let _ = tokio::time::timeout(LONGEST_STOP, stops.next()).await;
         std::process::exit(i32::from(Kind::Cancelled.exit_code()));
     });

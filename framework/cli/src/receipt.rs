@@ -11,8 +11,8 @@ use crate::{
     terminal::{Terminal, count, duration, say, table, thousands},
 };
 
-/// Tells of a run that is over: as JSON, on standard output where that is free; or as a table on standard error.
-pub(crate) fn tell(
+/// Reports a finished run: as JSON, on standard output if that is free, or as a table on standard error.
+pub(crate) fn report(
     receipt: &Receipt,
     options: &Run,
     is_output_free: bool,
@@ -52,15 +52,15 @@ fn show(receipt: &Receipt) {
     }
     show_failures(receipt);
     for stream in &receipt.streams {
-        for (records, what) in [
-            (stream.deduplicated, "were there already, by their key"),
+        for (records, text) in [
+            (stream.deduplicated, "already existed, by their key"),
             (stream.overflowed, "have a value in the overflow column"),
             (stream.rejected, "went to the dead letters"),
         ] {
             if records > 0 {
                 let records = usize::try_from(records).unwrap_or(usize::MAX);
                 say(&format!(
-                    "note: {}: {} {what}",
+                    "note: {}: {} {text}",
                     stream.stream,
                     count(records, "record")
                 ));
@@ -72,16 +72,12 @@ fn show(receipt: &Receipt) {
             && rows > 0
         {
             let rows = count(usize::try_from(rows).unwrap_or(usize::MAX), "row");
-            let what = match deletes {
-                Deletes::Keep => {
-                    "the service does not have any more; they are kept (?deletes=keep)"
-                }
-                Deletes::Mark => {
-                    "the service does not have any more; they are marked in _deleted_at"
-                }
-                Deletes::Remove => "the service does not have any more; they were removed",
+            let text = match deletes {
+                Deletes::Keep => "that the service has deleted; they are kept (?deletes=keep)",
+                Deletes::Mark => "that the service has deleted; they are marked in _deleted_at",
+                Deletes::Remove => "that the service has deleted; they were removed",
             };
-            say(&format!("note: {}: {rows} {what}", stream.stream));
+            say(&format!("note: {}: {rows} {text}", stream.stream));
         }
     }
     for stream in &receipt.streams {
@@ -118,7 +114,7 @@ fn show(receipt: &Receipt) {
     }
 }
 
-/// What redaction did, over all streams: how many values of each class.
+/// The redaction of all streams: the number of values of each class.
 fn redacted(receipt: &Receipt) -> Option<String> {
     let reports: Vec<_> = receipt
         .streams
@@ -161,31 +157,31 @@ fn redacted(receipt: &Receipt) -> Option<String> {
     Some(format!("redacted {way}: {}", parts.join(", ")))
 }
 
-/// The streams of which a flag says the same, as those do that are read together.
+/// The streams with the same flag; streams that are read together share theirs.
 fn flagged(receipt: &Receipt, flag: &Flag) -> String {
     let names = receipt.streams.iter().filter_map(|stream| {
-        let is_told = stream
+        let has_flag = stream
             .flags
             .iter()
             .any(|other| other.message == flag.message);
-        is_told.then_some(stream.stream.as_str())
+        has_flag.then_some(stream.stream.as_str())
     });
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// What must be told even when nothing else is.
+/// Shows the lines that `--quiet` keeps.
 fn show_failures(receipt: &Receipt) {
     // Streams that are read together fail together, and with the same words.
-    let mut told = BTreeSet::new();
-    let mut tell = |line: String| {
-        if !told.contains(&line) {
+    let mut shown = BTreeSet::new();
+    let mut show_once = |line: String| {
+        if !shown.contains(&line) {
             say(&line);
-            told.insert(line);
+            shown.insert(line);
         }
     };
     for stream in &receipt.streams {
         for (times, message) in stream.notes.values() {
-            tell(format!(
+            show_once(format!(
                 "note: {}: {message} ({})",
                 stream.stream,
                 count(usize::try_from(*times).unwrap_or(usize::MAX), "time")
@@ -199,12 +195,12 @@ fn show_failures(receipt: &Receipt) {
         } = &stream.ending
         {
             let wait = duration(*retry_after_seconds);
-            tell(format!(
+            show_once(format!(
                 "suspended until {until}: {message}; try again in {wait}"
             ));
         }
         for flag in &stream.flags {
-            tell(format!(
+            show_once(format!(
                 "note: {}: {}",
                 flagged(receipt, flag),
                 flag.message
@@ -215,12 +211,12 @@ fn show_failures(receipt: &Receipt) {
             retry_after_seconds,
             kind,
         } = &stream.ending
-            // A reader that went away knows that it did.
+            // A reader that closed its end needs no message.
             && *kind != Kind::Cancelled
         {
             let wait =
                 retry_after_seconds.map(|seconds| format!("; try again in {}", duration(seconds)));
-            tell(format!("error: {message}{}", wait.unwrap_or_default()));
+            show_once(format!("error: {message}{}", wait.unwrap_or_default()));
         }
     }
 }

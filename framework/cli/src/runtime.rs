@@ -1,16 +1,16 @@
-//! What the work of a command runs on.
+//! The runtimes of the commands.
 
 use headwater_core::{Error, Kind};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::signals::outlive_file_limits;
 
-/// One thread, for a command that does its work and ends.
+/// One thread, for a command that ends by itself.
 pub(crate) fn runtime() -> Result<Runtime, Error> {
     build(Builder::new_current_thread())
 }
 
-/// A thread per core, for what answers many at once.
+/// A thread per core, for servers.
 pub(crate) fn server_runtime() -> Result<Runtime, Error> {
     build(Builder::new_multi_thread())
 }

@@ -1,4 +1,4 @@
-//! `sandbox`: a local simulator to try things out with.
+//! `sandbox`: a local simulator of a service.
 
 use std::{
     future::{Future, poll_fn},
@@ -37,7 +37,7 @@ pub(crate) fn sandbox(options: &args::Sandbox, terminal: &Terminal) -> Outcome {
             )
         })?;
         let mut interrupted = pin!(tokio::signal::ctrl_c());
-        // The first poll sets the handler: nobody shall know the address before it is there.
+        // The first poll sets the handler, before the address is known.
         let early = poll_fn(|context| Poll::Ready(interrupted.as_mut().poll(context))).await;
         announce(simulation, &sandbox.base_url(), terminal)?;
         let stopped = match early {
@@ -46,7 +46,7 @@ pub(crate) fn sandbox(options: &args::Sandbox, terminal: &Terminal) -> Outcome {
         };
         sandbox.stop().await;
         stopped.map_err(|error| {
-            Error::new(Kind::Unexpected, "signals cannot be heard").caused_by(error)
+            Error::new(Kind::Unexpected, "signals cannot be received").caused_by(error)
         })?;
         Ok(())
     })
@@ -59,7 +59,7 @@ fn find(connector: &str) -> Result<&'static Simulation, Error> {
         let ids = ids.join(", ");
         Error::new(
             Kind::NotFound,
-            format!("there is no simulator of {connector:?}; there is one of {ids}"),
+            format!("there is no simulator of {connector:?}; choose one of {ids}"),
         )
     })
 }

@@ -1,4 +1,4 @@
-//! Opening the store and the connections in it, for every command that takes one by name.
+//! Opens the store and its connections, for every command that takes one by name.
 
 use std::{env, sync::Arc};
 
@@ -8,12 +8,12 @@ use headwater_store::{Connection, Store, StoreLocation, key_text};
 
 use crate::{
     Failure,
-    answers::{env_file, form, gather, judged},
+    answers::{env_file, form, gather, validated},
     args::{Config, StoreOption},
     runtime::runtime,
 };
 
-/// A saved connection with everything that a source is opened with.
+/// A saved connection, ready to open its source.
 pub(crate) struct OpenConnection<'r> {
     pub connector: &'r Arc<dyn AnyConnector>,
     pub connection: Connection,
@@ -22,30 +22,30 @@ pub(crate) struct OpenConnection<'r> {
 
 /// The store that the options or the environment name.
 pub(crate) fn open_store(options: &StoreOption, env_file: &EnvFile) -> Result<Store, Failure> {
-    let (place, key) = find_store(options, env_file)?;
-    Ok(Store::open(&place, key.as_ref())?)
+    let (location, key) = find_store(options, env_file)?;
+    Ok(Store::open(&location, key.as_ref())?)
 }
 
-/// Where the store is, and its key where that was given.
+/// The location of the store, and its key if one is set.
 pub(crate) fn find_store(
     options: &StoreOption,
     env_file: &EnvFile,
 ) -> Result<(StoreLocation, Option<Secret>), Failure> {
-    let place = place(options)?;
-    // Ctrl-C keeps its usual effect, also on the questions that are asked later.
+    let location = location(options)?;
+    // Ctrl-C keeps its usual effect, also during later questions.
     let key = runtime()?.block_on(key_text(options.key.as_deref(), env_file))?;
-    Ok((place, key))
+    Ok((location, key))
 }
 
-fn place(options: &StoreOption) -> Result<StoreLocation, Error> {
+fn location(options: &StoreOption) -> Result<StoreLocation, Error> {
     if let Some(text) = &options.store {
-        let place = StoreLocation::parse(text)?;
-        if place.has_password() {
-            let text = "arguments can be seen by everybody on this machine; put the URL of the store with its password into \
+        let location = StoreLocation::parse(text)?;
+        if location.has_password() {
+            let text = "every user of this machine can see arguments; put the URL of the store with its password into \
                         HEADWATER_STORE";
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
-        return Ok(place);
+        return Ok(location);
     }
     match env::var("HEADWATER_STORE") {
         Ok(text) if !text.is_empty() => StoreLocation::parse(&text),
@@ -57,21 +57,21 @@ fn place(options: &StoreOption) -> Result<StoreLocation, Error> {
     }
 }
 
-/// What a command reads from: a connector with a config, or a saved connection.
+/// The source of a command: a connector with a config, or a saved connection.
 pub(crate) struct Target<'r> {
     pub connector: &'r Arc<dyn AnyConnector>,
     pub config: ValidConfig,
-    /// What the state and the tables of the run are kept under.
+    /// The name of the run in states and tables.
     pub name: String,
-    /// The store with the connection, where it is a saved one.
+    /// The store and the connection, if it is a saved one.
     pub saved: Option<(Store, Connection)>,
 }
 
-/// The connector that the options name with the config that they give, or the saved connection that they name.
+/// The connector of the options with their config, or the saved connection of that name.
 pub(crate) fn choose<'r>(
     registry: &'r Registry,
     options: &Config,
-    place: &StoreOption,
+    store: &StoreOption,
 ) -> Result<Target<'r>, Failure> {
     let name = options.connector.clone();
     if registry.get(&name).is_ok() {
@@ -83,8 +83,8 @@ pub(crate) fn choose<'r>(
             saved: None,
         });
     }
-    // A store is not made only to find nothing in it.
-    if !self::place(place)?.exists() {
+    // A missing store is not created.
+    if !location(store)?.exists() {
         registry.get(&name).map_err(|error| {
             let text = format!("{}; and no connection is saved", error.message());
             Error::new(Kind::NotFound, text)
@@ -92,12 +92,12 @@ pub(crate) fn choose<'r>(
     }
     if options.config.is_some() || !options.set.is_empty() {
         let text = format!(
-            "{name} is no connector; a saved connection has its config already, so that --config and --set say nothing"
+            "{name} is not a connector; a saved connection has its own config, so leave out --config and --set"
         );
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     }
     let env_file = env_file(options.env_file.as_deref())?;
-    let mut store = open_store(place, &env_file)?;
+    let mut store = open_store(store, &env_file)?;
     let opened = open_connection(registry, &mut store, &name, &env_file)?;
     Ok(Target {
         connector: opened.connector,
@@ -107,7 +107,7 @@ pub(crate) fn choose<'r>(
     })
 }
 
-/// A connection by name, with its secrets, and with what its references lead to.
+/// A connection by name, with its secrets and its resolved references.
 pub(crate) fn open_connection<'r>(
     registry: &'r Registry,
     store: &mut Store,
@@ -119,7 +119,7 @@ pub(crate) fn open_connection<'r>(
     let form = form(&**connector)?;
     let mut answer = connection.config.clone();
     store.unseal(&form, &connection, &mut answer)?;
-    let config = judged(&**connector, &form, &answer, env_file)?;
+    let config = validated(&**connector, &form, &answer, env_file)?;
     Ok(OpenConnection {
         connector,
         connection,

@@ -1,4 +1,4 @@
-//! `serve`: the service, until it is stopped.
+//! `serve`: runs the service until it is stopped.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(crate) fn serve(
     terminal: &Terminal,
 ) -> Outcome {
     let env_file = env_file(options.env_file.as_deref())?;
-    let (place, key) = find_store(&options.place, &env_file)?;
+    let (location, key) = find_store(&options.store, &env_file)?;
     let egress = Egress::Guarded(Guard {
         allowed: options.allowed.clone(),
         permits_loopback: options.development,
@@ -43,7 +43,7 @@ pub(crate) fn serve(
         calls_from: options.calls_from.clone(),
         embed_origins: options.embed_origins.clone(),
         tls,
-        destinations: destinations(&options.destinations, &place)?,
+        destinations: destinations(&options.destinations, &location)?,
         allows_references: options.allow_references,
         env_file: Arc::new(env_file),
         schedules: !options.no_schedules,
@@ -51,18 +51,18 @@ pub(crate) fn serve(
         author_file: None,
     };
     let is_in_the_clear = is_on_a_network && service.tls.is_none();
-    let open_store: OpenStore = Arc::new(move || Store::open(&place, key.as_ref()));
+    let open_store: OpenStore = Arc::new(move || Store::open(&location, key.as_ref()));
     let context = context(&egress)?;
     server_runtime()?.block_on(run(registry, open_store, context, service, |address| {
         if is_in_the_clear {
             say(
-                "tokens and secrets cross the network in the clear; put a TLS proxy before it or give --tls-certificate \
+                "tokens and secrets cross the network unencrypted; put a TLS proxy in front or set --tls-certificate \
                  and --tls-key",
             );
         }
         if options.open {
             say(
-                "no request needs a token, since --open was given; every client that reaches this address or its proxy \
+                "no request needs a token because of --open; every client that reaches this address or its proxy \
                  may do everything",
             );
         }
@@ -71,13 +71,13 @@ pub(crate) fn serve(
         }
         terminal.print(&format!("Headwater serves at {address}"))?;
         if options.development {
-            say("base URLs may lead to this machine, since --development was given");
+            say("base URLs may lead to this machine because of --development");
         }
         Ok(())
     }))
 }
 
-/// Serves until the process is asked to stop. `announce` is told the address once it can be called.
+/// Serves until a stop signal. `announce` gets the address once the service is reachable.
 pub(crate) async fn run(
     registry: Registry,
     open_store: OpenStore,
@@ -85,8 +85,8 @@ pub(crate) async fn run(
     options: Options,
     announce: impl FnOnce(&str) -> Outcome,
 ) -> Outcome {
-    // Each connection is an open file, and many systems let a program have 1,024 of them, or fewer, unless it asks for
-    // more. Where that is refused, the bound is reached earlier.
+    // Each connection is an open file, and many systems allow a program 1,024 of them, or fewer, unless it requests
+    // more. If that is refused, the limit is reached earlier.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let scheme = if options.tls.is_some() {
         "https"
@@ -100,37 +100,38 @@ pub(crate) async fn run(
     Ok(service.run(stopped).await?)
 }
 
-/// What was given as `NAME=DESTINATION`, or a file for each connection beside the store.
+/// The destinations as `NAME=DESTINATION`, or a file for each connection next to the store.
 fn destinations(
-    given: &[String],
-    place: &StoreLocation,
+    options: &[String],
+    location: &StoreLocation,
 ) -> Result<BTreeMap<String, String>, Error> {
     let invalid = |text: String| Error::new(Kind::ConfigInvalid, text);
     let mut destinations = BTreeMap::new();
-    for one in given {
-        let Some((name, text)) = one.split_once('=') else {
+    for option in options {
+        let Some((name, text)) = option.split_once('=') else {
             let text = "--to takes NAME=DESTINATION, as in --to default=sqlite:records.db";
             return Err(invalid(text.to_owned()));
         };
         let destination = Destination::parse(&text.replace("{connection}", "connection"))?;
         if destination.is_output() {
             return Err(invalid(format!(
-                "--to {name}: a service has no output for records; name a database or a folder"
+                "--to {name}: a service cannot write records to its output; name a database or a folder"
             )));
         }
         if destination.has_password() {
             return Err(invalid(format!(
-                "--to {name}: arguments can be seen by everybody on this machine; leave the password to PGPASSWORD or to \
+                "--to {name}: every user of this machine can see arguments; put the password into PGPASSWORD or \
                  a password file"
             )));
         }
         destinations.insert(name.to_owned(), text.to_owned());
     }
     if destinations.is_empty() {
-        let folder = match place {
+        let folder = match location {
             StoreLocation::File(path) => path.parent().unwrap_or(Path::new(".")).join("records"),
             StoreLocation::Server(_) => {
-                let text = "say where records go with --to, as in --to default=postgres://USER@HOST/DATABASE";
+                let text =
+                    "set a destination with --to, as in --to default=postgres://USER@HOST/DATABASE";
                 return Err(invalid(text.to_owned()));
             }
         };

@@ -1,4 +1,4 @@
-//! `list`, `spec` and `discover`: what can be known without credentials.
+//! `list`, `spec` and `discover`: connectors, forms and streams, without credentials.
 
 use headwater_core::{
     AnyConnector, Dialect, Error, Field, FieldKind, FormModel, Kind, Registry, StreamSpec,
@@ -170,7 +170,7 @@ pub(crate) fn discover(registry: &Registry, options: &Discover, terminal: &Termi
         return treatments(&streams, redaction, terminal);
     }
     let mut rows = vec![
-        ["stream", "key", "later reads", "what a record is"]
+        ["stream", "key", "later reads", "description"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -195,7 +195,7 @@ pub(crate) fn discover(registry: &Registry, options: &Discover, terminal: &Termi
     Ok(())
 }
 
-/// What a read with redaction does with each classed field of a stream.
+/// The treatment of each classed field of a stream in a redacted read.
 fn treated(stream: &StreamSpec, redaction: &Redaction) -> Result<Vec<Value>, Error> {
     let fields = Redactor::new(stream, redaction)?.report().fields;
     let field = |field: RedactedField| json!({ "path": field.path, "class": field.class, "action": field.action });
@@ -214,7 +214,7 @@ fn treatments(streams: &[StreamSpec], redaction: &Redaction, terminal: &Terminal
                 Action::Replaced => "a pseudonym",
                 Action::Cut => "the link without its query",
                 Action::Removed => "null",
-                Action::Kept => "as it is",
+                Action::Kept => "unchanged",
             };
             let class = field.class.to_string();
             rows.push(

@@ -1,10 +1,10 @@
-//! The signals by which people and systems ask a process to stop.
+//! The signals that stop a process.
 
 use std::{fs, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C, SIGTERM, and SIGHUP, by which a terminal says that it is gone. While this exists they have no other effect.
+/// Ctrl-C, SIGTERM, and SIGHUP, the signal of a closed terminal. While this exists they have no other effect.
 pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
@@ -48,7 +48,7 @@ pub(crate) fn outlive_file_limits() {
     drop(signal(beyond));
 }
 
-/// Whether the process was started with a signal ignored. True where the system does not tell: the signal keeps its effect.
+/// Whether the process was started with a signal ignored. True if unknown, so that the signal keeps its effect.
 fn is_ignored(kind: SignalKind) -> bool {
     let mask = || {
         let status = fs::read_to_string("/proc/self/status").ok()?;

@@ -1,4 +1,4 @@
-//! `state`: how far runs got, in words; and the few ways to change that.
+//! `state`: shows and changes the positions of runs.
 
 use std::path::Path;
 
@@ -21,38 +21,38 @@ pub(crate) fn state(
     terminal: &Terminal,
 ) -> Outcome {
     match command {
-        StateCommand::Show(place) => show(&LocatedState::look(place)?, terminal),
+        StateCommand::Show(location) => show(&LocatedState::look(location)?, terminal),
         StateCommand::Explain { config, store, at } => {
             let chosen = choose(registry, config, store)?;
             let (connector, answer) = (chosen.connector, chosen.config);
-            let place = StateLocation {
-                place: at.at.clone(),
+            let location = StateLocation {
+                location: at.at.clone(),
                 connection: Some(config.connector.clone()),
             };
-            let state = of_connector(LocatedState::look(&place)?, &**connector, &at.at)?;
+            let state = of_connector(LocatedState::look(&location)?, &**connector, &at.at)?;
             let source = connector.open(&answer, &context(&Egress::Anywhere)?)?;
             explain(&state, &*source, terminal)
         }
         StateCommand::Reset {
-            place,
+            location,
             streams,
             all,
         } => {
-            // Looked at first: what is refused changes nothing, not even who wrote there last.
-            reset(&mut LocatedState::look(place)?, streams, *all)?;
-            let mut kept = LocatedState::take(place)?;
-            let read_anew = reset(&mut kept.state, streams, *all)?;
-            kept.keep()?;
+            // Tried on a copy first, because a refused reset must not even raise the epoch.
+            reset(&mut LocatedState::look(location)?, streams, *all)?;
+            let mut located = LocatedState::open(location)?;
+            let read_anew = reset(&mut located.state, streams, *all)?;
+            located.save()?;
             terminal.print(&format!("{read_anew} will be read from the start"))
         }
-        StateCommand::Retry { place, stream } => {
-            LocatedState::look(place)?.retry(stream)?;
-            let mut kept = LocatedState::take(place)?;
-            let places = kept.state.retry(stream)?;
-            kept.keep()?;
+        StateCommand::Retry { location, stream } => {
+            LocatedState::look(location)?.retry(stream)?;
+            let mut located = LocatedState::open(location)?;
+            let positions = located.state.retry(stream)?;
+            located.save()?;
             terminal.print(&format!(
                 "{} of {stream} will be read again",
-                count(places, "place")
+                count(positions, "position")
             ))
         }
         StateCommand::Rewind {
@@ -66,15 +66,15 @@ pub(crate) fn state(
             let chosen = choose(registry, config, store)?;
             let (connector, answer) = (chosen.connector, chosen.config);
             let source = connector.open(&answer, &context(&Egress::Anywhere)?)?;
-            let place = StateLocation {
-                place: at.at.clone(),
+            let location = StateLocation {
+                location: at.at.clone(),
                 connection: Some(config.connector.clone()),
             };
-            of_connector(LocatedState::look(&place)?, &**connector, &at.at)?
+            of_connector(LocatedState::look(&location)?, &**connector, &at.at)?
                 .rewind(&*source, stream, to)?;
-            let mut kept = LocatedState::take(&place)?;
-            let names = kept.state.rewind(&*source, stream, to)?;
-            kept.keep()?;
+            let mut located = LocatedState::open(&location)?;
+            let names = located.state.rewind(&*source, stream, to)?;
+            located.save()?;
             terminal.print(&format!(
                 "{} will be read again from {to} on",
                 names.join(", ")
@@ -86,17 +86,17 @@ pub(crate) fn state(
     }
 }
 
-/// The state, if it is one of this connector and of streams that it has.
+/// The state, if it belongs to this connector and its streams.
 fn of_connector(state: State, connector: &dyn AnyConnector, at: &str) -> Result<State, Error> {
-    let place = format!("the state at {at}");
-    let state = state.of(connector.about().id, &place)?;
+    let location = format!("the state at {at}");
+    let state = state.of(connector.about().id, &location)?;
     let known = connector.catalog();
     let names: Vec<&str> = known.iter().map(|stream| stream.name).collect();
-    state.belongs_to(&names, &place)?;
+    state.belongs_to(&names, &location)?;
     Ok(state)
 }
 
-/// Forgets streams, and says which.
+/// Forgets streams, and returns their names.
 fn reset(state: &mut State, streams: &[String], all: bool) -> Result<String, Error> {
     if all {
         state.clear();
@@ -104,7 +104,7 @@ fn reset(state: &mut State, streams: &[String], all: bool) -> Result<String, Err
     }
     let mut names: Vec<String> = Vec::new();
     for stream in streams {
-        // One that leads a group has taken it along.
+        // A main stream has reset its group already.
         if !names.contains(stream) {
             names.extend(state.reset(stream)?);
         }
@@ -112,7 +112,7 @@ fn reset(state: &mut State, streams: &[String], all: bool) -> Result<String, Err
     Ok(names.join(", "))
 }
 
-/// A state, and where to put it back.
+/// A state and its location.
 struct LocatedState {
     state: State,
     home: StateHome,
@@ -124,18 +124,18 @@ enum StateHome {
 }
 
 impl LocatedState {
-    /// The state of a place, without getting hold of it.
-    fn look(place: &StateLocation) -> Result<State, Error> {
-        let Some((destination, connection)) = destination(place)? else {
-            return State::open(Path::new(&place.place));
+    /// The state at a location, without locking it.
+    fn look(location: &StateLocation) -> Result<State, Error> {
+        let Some((destination, connection)) = destination(location)? else {
+            return State::open(Path::new(&location.location));
         };
-        kept_in(&destination, connection)?.ok_or_else(|| nothing(place))
+        state_of(&destination, connection)?.ok_or_else(|| nothing(location))
     }
 
-    /// The state of a place, for changing it. A run that is under way there keeps it to itself.
-    fn take(place: &StateLocation) -> Result<Self, Error> {
-        let Some((destination, connection)) = destination(place)? else {
-            let path = Path::new(&place.place);
+    /// The state at a location, for a change. A running run locks it.
+    fn open(location: &StateLocation) -> Result<Self, Error> {
+        let Some((destination, connection)) = destination(location)? else {
+            let path = Path::new(&location.location);
             return Ok(Self {
                 state: State::open(path)?,
                 home: StateHome::File(path.to_owned()),
@@ -147,18 +147,18 @@ impl LocatedState {
                 home: StateHome::File(path),
             });
         }
-        let known = kept_in(&destination, connection)?.ok_or_else(|| nothing(place))?;
+        let known = state_of(&destination, connection)?.ok_or_else(|| nothing(location))?;
         let mut sink = destination.open(connection)?;
         let state = sink
             .load(known.connector())?
-            .ok_or_else(|| nothing(place))?;
+            .ok_or_else(|| nothing(location))?;
         Ok(Self {
             state,
             home: StateHome::Sink(sink),
         })
     }
 
-    fn keep(mut self) -> Result<(), Error> {
+    fn save(mut self) -> Result<(), Error> {
         match &mut self.home {
             StateHome::File(path) => self.state.save(path),
             StateHome::Sink(sink) => sink.commit(&mut self.state),
@@ -166,24 +166,28 @@ impl LocatedState {
     }
 }
 
-/// The destination that a place names, and the connection; none where it is a file.
-fn destination(place: &StateLocation) -> Result<Option<(Destination, &str)>, Error> {
-    let text = &place.place;
+/// The destination at a location, and the connection; `None` for a file.
+fn destination(location: &StateLocation) -> Result<Option<(Destination, &str)>, Error> {
+    let text = &location.location;
     if !text.contains(':') && Path::new(text).extension().is_none_or(|one| one == "json") {
         return Ok(None);
     }
     let destination = Destination::parse(text)?;
-    let connection = place.connection.as_deref();
+    let connection = location.connection.as_deref();
     if connection.is_none() && destination.state_file().is_none() {
-        let text =
-            format!("{destination} may hold several connections; say which with --connection NAME");
+        let text = format!(
+            "{destination} may hold several connections; choose one with --connection NAME"
+        );
         return Err(Error::new(Kind::ConfigInvalid, text));
     }
     Ok(Some((destination, connection.unwrap_or_default())))
 }
 
 /// The state that a destination keeps for a connection, if there is one.
-pub(crate) fn kept_in(destination: &Destination, connection: &str) -> Result<Option<State>, Error> {
+pub(crate) fn state_of(
+    destination: &Destination,
+    connection: &str,
+) -> Result<Option<State>, Error> {
     if let Some(path) = destination.state_file() {
         return if path.exists() {
             State::open(&path).map(Some)
@@ -197,11 +201,11 @@ pub(crate) fn kept_in(destination: &Destination, connection: &str) -> Result<Opt
         .transpose()
 }
 
-fn nothing(place: &StateLocation) -> Error {
-    let connection = place.connection.as_deref().unwrap_or_default();
+fn nothing(location: &StateLocation) -> Error {
+    let connection = location.connection.as_deref().unwrap_or_default();
     Error::new(
         Kind::NotFound,
-        format!("there is no state of {connection:?} there; no run has written to it"),
+        format!("the location has no state of {connection:?}; no run has written to it"),
     )
 }
 
@@ -218,7 +222,7 @@ fn show(state: &State, terminal: &Terminal) -> Outcome {
             "stream",
             "read to its end",
             "under way",
-            "set aside",
+            "quarantined",
             "records",
         ]
         .map(str::to_owned)
@@ -231,10 +235,10 @@ fn show(state: &State, terminal: &Terminal) -> Outcome {
             if is_read { "yes" } else { "not yet" }.to_owned(),
             stream
                 .places_left
-                .map_or_else(String::new, |places| count(places, "place")),
+                .map_or_else(String::new, |left| count(left, "position")),
             match stream.set_aside.len() {
                 0 => String::new(),
-                places => count(places, "place"),
+                positions => count(positions, "position"),
             },
             stream.last_records.map_or_else(String::new, thousands),
         ]
@@ -281,13 +285,13 @@ fn diff(first: &State, second: &State, terminal: &Terminal) -> Outcome {
     Ok(())
 }
 
-/// A moment as people write it: a date is its midnight in UTC.
+/// A moment; a date is its midnight in UTC.
 fn moment(text: &str) -> Result<Timestamp, Error> {
     let midnight = format!("{text}T00:00:00Z");
     text.parse().or_else(|_| midnight.parse()).map_err(|_| {
         Error::new(
             Kind::ConfigInvalid,
-            format!("--to {text:?} is no time; write 2026-01-31 or 2026-01-31T12:00:00Z"),
+            format!("--to {text:?} is not a time; write 2026-01-31 or 2026-01-31T12:00:00Z"),
         )
     })
 }

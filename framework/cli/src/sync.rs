@@ -1,4 +1,4 @@
-//! `sync`: records into a place that keeps the position with them.
+//! `sync`: writes records to a destination that keeps the position with them.
 
 use headwater_core::{Egress, Error, Kind, Registry};
 use headwater_host::{
@@ -14,7 +14,7 @@ use crate::{
     answers::env_file,
     args::Sync,
     read::{carry_out, redaction, run_options},
-    receipt::tell,
+    receipt::report,
     runtime::runtime,
     saved::{Target, choose},
     terminal::{Terminal, require_output, until_stopped},
@@ -35,7 +35,7 @@ pub(crate) fn sync(
     let env_file = env_file(options.config.env_file.as_deref())?;
     let remembered = saved.as_ref().and_then(|(_, one)| one.destination.clone());
     let Some(to) = options.to.clone().or(remembered) else {
-        let text = "say where the records go with --to, as in --to sqlite:records.db";
+        let text = "set a destination with --to, as in --to sqlite:records.db";
         return Err(Error::new(Kind::ConfigInvalid, text).into());
     };
     let destination = destination(&to, &env_file)?;
@@ -69,15 +69,15 @@ pub(crate) fn sync(
     let receipt = match carry_out(&*source, &options.run, state, sink, run, lease.as_ref()) {
         Ok(receipt) => receipt,
         Err(error) => {
-            // A run that was refused holds its connection no longer. What refused it is what is told.
+            // A refused run releases its connection. The refusal is the reported error.
             if let Some(lease) = lease {
-                let said = json!({ "outcome": "failed", "kind": error.kind(), "message": error.to_string() });
-                let _ = lease.end(&said, None, &Actor::local());
+                let receipt = json!({ "outcome": "failed", "kind": error.kind(), "message": error.to_string() });
+                let _ = lease.end(&receipt, None, &Actor::local());
             }
             return Err(error.into());
         }
     };
-    tell(&receipt, &options.run, !destination.is_output(), terminal)?;
+    report(&receipt, &options.run, !destination.is_output(), terminal)?;
     if let Some(lease) = lease {
         lease.end(&json!(receipt), options.to.as_deref(), &Actor::local())?;
     }
@@ -88,14 +88,14 @@ pub(crate) fn sync(
     }
 }
 
-/// The destination that a text or a reference says. A password stands in no argument.
+/// The destination of a text or a reference. An argument must not hold a password.
 pub(crate) fn destination(text: &str, env_file: &EnvFile) -> Result<Destination, Failure> {
     let resolved = references::resolve_text(text, env_file);
     let resolved = runtime()?.block_on(until_stopped(resolved))?;
     let Some(resolved) = resolved else {
         let destination = Destination::parse(text)?;
         if destination.has_password() {
-            let text = "arguments can be seen by everybody on this machine; put the destination with its password into a \
+            let text = "every user of this machine can see arguments; put the destination with its password into a \
                         variable, and write --to env:NAME";
             return Err(Error::new(Kind::ConfigInvalid, text).into());
         }

@@ -1,4 +1,4 @@
-//! Output for people: tables, colours where there is a terminal, plain words.
+//! Output for people: tables, and colours on a terminal.
 
 use std::{
     env,
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{Failure, Outcome, signals::StopSignals};
 
-/// Standard output, and what it can show.
+/// Standard output and its abilities.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     /// Whether a machine reads.
@@ -85,8 +85,8 @@ impl Terminal {
 
 /// Refuses to work for a standard output that is closed.
 ///
-/// In place of one, the process opens the null device when it starts, for reading and writing; `>/dev/null` opens it for
-/// writing only.
+/// The process replaces it by the null device at its start, for reading and writing; `>/dev/null` opens that for writing
+/// only.
 pub(crate) fn require_output() -> Result<(), Error> {
     let output = stdio::stdout();
     let is_null = || {
@@ -102,11 +102,11 @@ pub(crate) fn require_output() -> Result<(), Error> {
     Ok(())
 }
 
-/// Work that Ctrl-C, SIGTERM and SIGHUP end early, with everything that it has started. From then on these signals have no
-/// other effect, so whatever comes after it has to be wrapped as well, or look for them itself.
+/// Work that Ctrl-C, SIGTERM and SIGHUP end early, together with its children. From then on these signals have no other
+/// effect, so later work has to be wrapped as well, or handle them itself.
 pub(crate) async fn until_stopped<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let mut stops = StopSignals::new().map_err(|error| {
-        Error::new(Kind::Unexpected, "signals cannot be looked for").caused_by(error)
+        Error::new(Kind::Unexpected, "signals cannot be received").caused_by(error)
     })?;
     tokio::select! {
         done = work => return Ok(done),
@@ -115,7 +115,7 @@ pub(crate) async fn until_stopped<T>(work: impl Future<Output = T>) -> Result<T,
     Err(Error::new(Kind::Cancelled, "stopped by the user"))
 }
 
-/// Prints a line to standard error. Nothing can be done when that fails.
+/// Prints a line to standard error and ignores a failure.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! `token`: who may ask the service for what.
+//! `token`: the access tokens of the service.
 
 use headwater_core::{Error, Kind, Timestamp};
 use headwater_store::{Actor, Store};
@@ -15,7 +15,7 @@ use crate::{
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
 pub(crate) fn token(options: &args::Token, terminal: &Terminal) -> Outcome {
-    let mut store = open_store(&options.place, &env_file(None)?)?;
+    let mut store = open_store(&options.store, &env_file(None)?)?;
     match &options.command {
         TokenCommand::Add(add) => self::add(&mut store, add, terminal),
         TokenCommand::List => list(&mut store, terminal),
@@ -37,14 +37,14 @@ fn add(store: &mut Store, options: &AddToken, terminal: &Terminal) -> Outcome {
             "token": options.name, "scope": options.scope, "expires": expires, "text": text.expose(),
         }));
     }
-    say("keep it now, it is not shown again");
+    say("save it now; it is not shown again");
     terminal.print(text.expose())
 }
 
 fn in_days(days: u16) -> Result<Timestamp, Error> {
     let seconds = Timestamp::now().as_second() + i64::from(days) * SECONDS_OF_A_DAY;
     Timestamp::from_second(seconds).map_err(|error| {
-        let text = "a token cannot last for so long";
+        let text = "a token cannot last that long";
         Error::new(Kind::ConfigInvalid, text).caused_by(error)
     })
 }
@@ -64,7 +64,7 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
         return terminal.print_json(&tokens);
     }
     if tokens.is_empty() {
-        say("there are no tokens; `headwater token add NAME --scope SCOPE` makes one");
+        say("there are no tokens; `headwater token add NAME --scope SCOPE` creates one");
         return Ok(());
     }
     let shown = |time: Option<Timestamp>, never: &str| {
@@ -72,7 +72,7 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
         shown.unwrap_or_else(|| never.to_owned())
     };
     let mut rows = vec![
-        ["token", "scope", "made", "last used", "ends"]
+        ["token", "scope", "created", "last used", "expires"]
             .map(str::to_owned)
             .to_vec(),
     ];

@@ -189,7 +189,7 @@ fn assignments() {
     let cases: &[(&[&str], &str)] = &[
         (
             &[&secret],
-            "API Key is a secret, and arguments can be seen by everybody",
+            "API Key is a secret, and every user of this machine can see arguments",
         ),
         (&["canary9b1e"], "--set takes FIELD=VALUE"),
         (
@@ -233,7 +233,7 @@ fn arguments() {
         (
             &["check", ID],
             2,
-            "no config was given and there is no terminal to ask at",
+            "a config is missing and there is no terminal to ask at",
         ),
         (&["read", ID, "--limit", "0"], 2, "0 is not in 1.."),
         (&["read", ID, "--limit", "many"], 2, "invalid digit"),
@@ -245,7 +245,7 @@ fn arguments() {
         (
             &["sandbox", "clari-copilo"],
             4,
-            "there is no simulator of \"clari-copilo\"; there is one of clari-copilot, clari-revenue, claribi",
+            "there is no simulator of \"clari-copilo\"; choose one of clari-copilot, clari-revenue, claribi",
         ),
         (
             &["sandbox", "--switch", "colour=red"],

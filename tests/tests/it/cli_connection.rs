@@ -147,7 +147,7 @@ async fn a_connection_is_added_shown_tested_and_removed() {
     home.refused(
         &["remove", "copilot"],
         2,
-        "removing copilot removes 1 secret and 0 runs as well; say --yes",
+        "removing copilot also removes 1 secret and 0 runs; confirm with --yes",
     );
     let removed = home.good(&["remove", "copilot", "--yes"]);
     assert_eq!(removed.out, "removed copilot with 1 secret and 0 runs\n");
@@ -167,7 +167,7 @@ async fn nothing_is_saved_that_the_service_refuses() {
     home.refused(
         &["add", "copilot", ID, "--config", "bad.json"],
         3,
-        "nothing was saved, since the test failed",
+        "nothing was saved, because the test failed",
     );
     let failed = home.run(&["add", "copilot", ID, "--config", "bad.json", "--json"]);
     assert_eq!(failed.code, Some(3));
@@ -299,7 +299,7 @@ async fn a_rotation_that_the_service_refuses_changes_nothing() {
     home.refused(
         &["rotate", "copilot", "--config", "bad.json"],
         3,
-        "nothing was saved, since the test failed",
+        "nothing was saved, because the test failed",
     );
     home.good(&["test", "copilot"]);
     assert_eq!(
@@ -309,7 +309,7 @@ async fn a_rotation_that_the_service_refuses_changes_nothing() {
     for (arguments, says) in [
         (
             &["rotate", "copilot"][..],
-            "no new secret was given and there is no terminal to ask at",
+            "a new secret is missing and there is no terminal to ask at",
         ),
         (
             &["rotate", "copilot", "--set", "api_key=Hq7canaryV2"],
@@ -505,7 +505,7 @@ fn bad_calls_are_refused_before_anything_is_made() {
             4,
             "no-such",
         ),
-        (&["add", "a", ID], 2, "no config was given"),
+        (&["add", "a", ID], 2, "a config is missing"),
         (&["show", "a"], 4, "there is no connection \"a\""),
         (&["test", "a"], 4, "there is no connection \"a\""),
         (&["rotate", "a"], 4, "there is no connection \"a\""),
@@ -653,7 +653,7 @@ async fn at_a_terminal_secrets_are_asked_for_and_a_removal_is_confirmed() {
     };
 
     let mut rotate = session(&["rotate", "copilot"]);
-    rotate.wait_for("A secret that is left blank stays as it is.");
+    rotate.wait_for("A blank secret stays unchanged.");
     rotate.wait_for("API Key: ");
     rotate.type_line(API_KEY);
     rotate.wait_for("API Password: ");

@@ -45,7 +45,7 @@ fn a_token_is_shown_once_and_works_until_it_is_removed() {
     let added = home.good(&["add", "ci", "--scope", "use"]);
     let text = added.out.trim_end();
     assert_eq!(added.out, format!("{text}\n"));
-    assert_eq!(added.err, "keep it now, it is not shown again\n");
+    assert_eq!(added.err, "save it now; it is not shown again\n");
     let found = home
         .store()
         .find_token(&TokenHash::of(text))

@@ -604,7 +604,7 @@ async fn a_page_that_fails_in_three_runs_is_set_aside_named_and_brought_back() {
         ];
         let ran = place.state(&retry);
         assert_eq!(ran.code, Some(0), "{}", ran.all());
-        assert!(ran.out.contains("1 place of calls"), "{}", ran.out);
+        assert!(ran.out.contains("1 position of calls"), "{}", ran.out);
         let last = place.sync(&only_calls);
         assert_eq!(last.code, Some(0), "{}", last.all());
         assert_eq!(fields(&place.records("calls"), &["id"]), all);

@@ -369,7 +369,7 @@ async fn partitions_that_are_none_of_the_stream_are_refused() {
         ),
         (
             vec!["--stream", "calls", "--partition", "nowhere.json"],
-            "is no JSON and no file",
+            "is neither JSON nor a readable file",
         ),
         (
             vec!["--stream", "calls", "--partition", "empty.json"],
@@ -377,7 +377,7 @@ async fn partitions_that_are_none_of_the_stream_are_refused() {
         ),
         (
             vec!["--stream", "calls", "--partition", "."],
-            "is no JSON and no file",
+            "is neither JSON nor a readable file",
         ),
         (vec!["--stream", "users", "--partition", &calls], "users"),
         (
@@ -639,10 +639,10 @@ async fn a_state_is_not_changed_by_what_cannot_be_done_to_it() {
             all.map(str::to_owned)
         };
         for (stream, to, code, says) in [
-            ("calls", "yesterday", 2, "is no time; write 2026-01-31"),
-            ("calls", "2026-02-31", 2, "is no time; write 2026-01-31"),
-            ("calls", "2026-13-01", 2, "is no time"),
-            ("calls", "", 2, "is no time"),
+            ("calls", "yesterday", 2, "is not a time; write 2026-01-31"),
+            ("calls", "2026-02-31", 2, "is not a time; write 2026-01-31"),
+            ("calls", "2026-13-01", 2, "is not a time"),
+            ("calls", "", 2, "is not a time"),
             ("calls", "9999-12-01", 2, "the clock of this machine says"),
             ("users", "2020-01-01", 7, "users"),
             ("tweets", "2020-01-01", 4, "tweets"),
@@ -671,7 +671,7 @@ async fn a_state_is_not_changed_by_what_cannot_be_done_to_it() {
     place.refuses(
         &["state", "show", "sqlite:records.db"],
         2,
-        "say which with --connection NAME",
+        "choose one with --connection NAME",
     );
     place.refuses(
         &[
@@ -682,7 +682,7 @@ async fn a_state_is_not_changed_by_what_cannot_be_done_to_it() {
             "other",
         ],
         4,
-        "there is no state of \"other\" there",
+        "has no state of \"other\"",
     );
     place.refuses(
         &[
@@ -695,7 +695,7 @@ async fn a_state_is_not_changed_by_what_cannot_be_done_to_it() {
             "calls",
         ],
         4,
-        "there is no state",
+        "has no state of",
     );
     let mut other = of_an_earlier_version(&good);
     other["connector"] = "claribi".into();

@@ -1,4 +1,4 @@
-//! `demo --console`: the service with its console, where every source is a simulator.
+//! `demo --console`: the service with its console, with a simulator behind every source.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     terminal::{Terminal, Tone, table},
 };
 
-/// Serves until the process is asked to stop, with everything that is saved in the folder.
+/// Serves until a stop signal, with its store in the folder.
 pub(super) fn serve(
     registry: Registry,
     simulated: &[Simulated],
@@ -24,8 +24,8 @@ pub(super) fn serve(
     context: NewContext,
     terminal: &Terminal,
 ) -> Outcome {
-    let place = StoreLocation::File(folder.path.join("store.db"));
-    let open_store: OpenStore = Arc::new(move || Store::open(&place, None));
+    let location = StoreLocation::File(folder.path.join("store.db"));
+    let open_store: OpenStore = Arc::new(move || Store::open(&location, None));
     // The simulators are on this machine.
     let context = context(&Egress::Guarded(Guard {
         allowed: Vec::new(),
@@ -40,7 +40,7 @@ pub(super) fn serve(
     server_runtime()?.block_on(async {
         let mut sandboxes = Vec::new();
         let mut rows = vec![
-            ["source", "field", "what the simulator accepts"]
+            ["source", "field", "accepted value"]
                 .map(str::to_owned)
                 .to_vec(),
         ];
@@ -60,12 +60,12 @@ pub(super) fn serve(
         let announce = |address: &str| {
             let address = terminal.paint(Tone::Strong, address);
             let afterwards = match folder.is_kept {
-                true => "stays in the folder",
-                false => "is gone afterwards",
+                true => "stay in the folder",
+                false => "are deleted afterwards",
             };
             terminal.print(&format!(
-                "\nThe console is at {address} until Ctrl-C; what is saved there {afterwards}.\n\
-                 Pick a source, add a credential, and type what its simulator accepts:\n"
+                "\nThe console is at {address} until Ctrl-C; credentials saved there {afterwards}.\n\
+                 Pick a source, add a credential, and enter the values that its simulator accepts:\n"
             ))?;
             table(&rows).iter().try_for_each(|row| terminal.print(row))
         };
@@ -73,7 +73,7 @@ pub(super) fn serve(
     })
 }
 
-/// What to type into the form of a source, field by field.
+/// The values for the form of a source, field by field.
 fn accepted(connector: &dyn AnyConnector, answer: &Value) -> Vec<Vec<String>> {
     let Ok(form) = connector.form() else {
         return Vec::new();

@@ -83,10 +83,7 @@ async fn who_signs_in_and_out_and_who_is_refused_has_a_row() {
     let broken = audit(&["verify"]);
     assert_eq!(broken.status.code(), Some(6));
     let said = String::from_utf8(broken.stderr).unwrap();
-    assert!(
-        said.contains("was changed by something else than headwater"),
-        "{said}"
-    );
+    assert!(said.contains("was not written by headwater"), "{said}");
 }
 
 #[tokio::test]

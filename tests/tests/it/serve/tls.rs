@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::serve::{HEADWATER, doors::raw, token};
 
-const IN_THE_CLEAR: &str = "in the clear; put a TLS proxy before it or give --tls-certificate";
+const IN_THE_CLEAR: &str = "unencrypted; put a TLS proxy in front or set --tls-certificate";
 
 /// A certificate for this machine, made for one test.
 struct Made {

@@ -33,7 +33,7 @@ const GUIDE: &[GuideStep] = &[
     },
     GuideStep {
         title: "Choose the account",
-        text: "An account with a second factor cannot be used, because no one can enter the code.",
+        text: "An account with a second factor cannot be used, because the connector cannot enter the code.",
     },
 ];
 
