@@ -71,5 +71,5 @@ fn verify(store: &mut Store, terminal: &Terminal) -> Outcome {
          compare it with a copy",
         proof.rows, proof.expected
     ));
-    Err(Failure::CheckSummary(Kind::DataInvalid))
+    Err(Failure::Reported(Kind::DataInvalid))
 }

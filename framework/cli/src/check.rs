@@ -56,9 +56,7 @@ pub(crate) fn machine(connector: &str, report: &ProbeReport) -> Value {
 /// The exit code of a shown report.
 pub(crate) fn verdict(report: &ProbeReport) -> Outcome {
     match report.failure() {
-        Some(check) => Err(Failure::CheckSummary(
-            check.kind.unwrap_or(Kind::Unexpected),
-        )),
+        Some(check) => Err(Failure::Reported(check.kind.unwrap_or(Kind::Unexpected))),
         None => Ok(()),
     }
 }

@@ -542,7 +542,7 @@ fn remove(store: &mut Store, options: &args::RemoveConnection, terminal: &Termin
         let answer = read_line(&format!("Remove {name} with {what}? [y/N]: "))?;
         if !is_yes(&answer) {
             say("nothing was removed");
-            return Err(Failure::CheckSummary(Kind::Cancelled));
+            return Err(Failure::Reported(Kind::Cancelled));
         }
     }
     store.remove(name, &Actor::local())?;
@@ -588,5 +588,5 @@ fn rekey(store: &mut Store, terminal: &Terminal) -> Outcome {
     say(
         "the old key stays until every connection is readable; remove the unreadable ones, and run rekey again",
     );
-    Err(Failure::CheckSummary(Kind::ConfigInvalid))
+    Err(Failure::Reported(Kind::ConfigInvalid))
 }

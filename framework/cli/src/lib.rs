@@ -57,7 +57,7 @@ pub(crate) enum Failure {
     /// A refused form, with all of its errors.
     Form(Vec<FieldError>),
     /// The output is complete; only the exit code is missing.
-    CheckSummary(Kind),
+    Reported(Kind),
     /// The same, for a run that ended with data missing.
     Partial,
 }

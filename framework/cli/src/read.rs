@@ -65,7 +65,7 @@ pub(crate) fn read(
     let receipt = carry_out(&*source, &options.run, state, sink, run, None)?;
     report(&receipt, &options.run, options.out.is_some(), terminal)?;
     match receipt.failure() {
-        Some(kind) => Err(Failure::CheckSummary(kind)),
+        Some(kind) => Err(Failure::Reported(kind)),
         None if receipt.outcome == headwater_host::Outcome::Partial => Err(Failure::Partial),
         None => Ok(()),
     }

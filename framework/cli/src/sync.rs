@@ -84,7 +84,7 @@ pub(crate) fn sync(
     match (receipt.outcome, receipt.failure()) {
         (Ended::Complete, _) => Ok(()),
         (Ended::Partial, _) => Err(Failure::Partial),
-        (_, kind) => Err(Failure::CheckSummary(kind.unwrap_or(Kind::Unexpected))),
+        (_, kind) => Err(Failure::Reported(kind.unwrap_or(Kind::Unexpected))),
     }
 }
 

@@ -1,5 +1,8 @@
 //! The divisions of `docs/architecture.md` that the compiler does not see.
 
+mod invariants;
+mod words;
+
 use std::{fs, path::Path};
 
 use headwater_core::{Error, Kind, Registry, Result};
@@ -13,6 +16,8 @@ pub fn check(workspace: &Path) -> Result<Vec<String>> {
     problems.extend(the_simulator_shares_nothing(workspace)?);
     problems.extend(every_connector_has_a_readme(workspace)?);
     problems.extend(files_are_made_in_one_place(workspace)?);
+    problems.extend(words::are_plain(workspace)?);
+    problems.extend(invariants::have_their_enforcers(workspace)?);
     Ok(problems)
 }
 
@@ -139,6 +144,28 @@ fn files_are_made_in_one_place(workspace: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
+/// The documents under `docs`, by their paths in the workspace.
+fn documents(workspace: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut open = vec!["docs".to_owned()];
+    while let Some(folder) = open.pop() {
+        let path = workspace.join(&folder);
+        open.extend(
+            folders(&path)?
+                .into_iter()
+                .map(|name| format!("{folder}/{name}")),
+        );
+        for entry in fs::read_dir(&path).map_err(|error| failed(&path, &error))? {
+            let name = entry.map_err(|error| failed(&path, &error))?.file_name();
+            if let Some(name) = name.to_str().filter(|name| name.ends_with(".md")) {
+                found.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 fn connectors(workspace: &Path) -> Result<Vec<String>> {
     let mut all = folders(&workspace.join("connectors"))?;
     all.retain(|name| name != "bundle");
@@ -170,7 +197,7 @@ fn folders(path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The Rust files directly in a folder and one level below, with their texts.
+/// The Rust files in a folder and below, with their texts.
 fn sources(path: &Path) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let mut open = vec![path.to_owned()];
