@@ -45,6 +45,7 @@ pub(crate) struct ProblemBody<'a> {
 
 /// The problem of one field.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Complaint")]
 pub(crate) struct FieldProblem {
     /// JSON Pointer of the field in the config; empty for a problem outside the config.
     pub pointer: String,
