@@ -6,13 +6,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
-/// `https://host[:port][/path]`, or `http://` for a loopback name; no user, query or fragment. Schemes and names have no
-/// case, and browsers know no flag for that.
+/// `https://host[:port][/path]`, or `http://` for a loopback name; no user, query or fragment. Schemes and names ignore
+/// case, and browsers have no flag for that.
 ///
 /// The pattern keeps credentials out of URLs and plain HTTP off the network before anything is dialled.
 const PATTERN: &str = r"^([Hh][Tt][Tt][Pp][Ss]://[^\s/?#@\\]+|[Hh][Tt][Tt][Pp]://([Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s?#@\\]*)?$";
 
-/// The sentence for everything the pattern refuses.
+/// The message for an address that the pattern refuses.
 const RULE: &str = "must be an https:// address without user name, query or fragment \
                     (http:// is allowed only for this machine)";
 
@@ -21,7 +21,7 @@ const RULE: &str = "must be an https:// address without user name, query or frag
 pub struct BaseUrl(Url);
 
 impl BaseUrl {
-    /// Parses what a user typed; the error says the rule, not the value.
+    /// Parses user input; the error states the rule, not the value.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
         let is_loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -40,12 +40,12 @@ impl BaseUrl {
         Ok(Self(url))
     }
 
-    /// The parsed URL.
+    /// Returns the parsed URL.
     pub fn as_url(&self) -> &Url {
         &self.0
     }
 
-    /// The text, without a trailing slash.
+    /// Returns the text without a trailing slash.
     pub fn as_str(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
     }

@@ -1,4 +1,4 @@
-//! What a field of a record holds, as far as it concerns people's privacy.
+//! Privacy classes of record fields.
 
 use std::fmt;
 
@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 use crate::form::NAMESPACE;
 
-/// The class of a field's values. A host that redacts replaces them by class; the schema tells everybody else.
+/// The privacy class of a field's values. A redacting host replaces values by class; the schema shows the class to
+/// other readers.
 ///
 /// Used as `#[schemars(transform = DataClass::Email)]` on the fields of a record type. On a list or a map it is the class
-/// of what stands in it.
+/// of the values inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataClass {
@@ -21,11 +22,11 @@ pub enum DataClass {
     PersonName,
     /// A phone number.
     Phone,
-    /// What somebody said or typed: it may hold anything.
+    /// Words that a person said or typed: they may hold anything.
     FreeText,
     /// The value of a deal, a price, a salary.
     Money,
-    /// A link that lets everybody in who has it.
+    /// A link that gives access to any holder.
     SignedUrl,
 }
 
@@ -52,8 +53,8 @@ impl DataClass {
         }
     }
 
-    /// The class that a schema gives its values. An unknown name is given back as the error: whoever passes over it
-    /// passes over somebody's data.
+    /// Returns the class that a schema gives its values. An unknown name is an error: ignoring it would leave personal
+    /// data unprotected.
     pub fn of(schema: &Value) -> Result<Option<Self>, String> {
         let Some(name) = schema.get(NAMESPACE).and_then(|hints| hints.get("class")) else {
             return Ok(None);
@@ -75,7 +76,7 @@ impl Transform for DataClass {
     }
 }
 
-/// Marks the values themselves and not the list or map around them, so that a reader finds a class where a value is.
+/// Marks the values themselves and not the list or map around them, so that a reader finds the class at the value.
 fn mark(schema: &mut Map<String, Value>, class: DataClass) {
     for inner in ["items", "additionalProperties"] {
         if let Some(inner) = schema.get_mut(inner).and_then(Value::as_object_mut) {

@@ -24,18 +24,18 @@ use crate::{
     validate::{FieldError, Notice, Rules, is_wrapped, tidy},
 };
 
-/// What a connector says about itself.
+/// The description of a connector.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct About {
     /// Stable identifier, kebab case.
     pub id: &'static str,
     /// The product's name.
     pub name: &'static str,
-    /// One sentence: what it reads.
+    /// One sentence about the data that it reads.
     pub summary: &'static str,
     /// The vendor's documentation.
     pub docs: &'static str,
-    /// How to get the credentials, step by step.
+    /// The steps to get the credentials.
     pub guide: &'static [GuideStep],
 }
 
@@ -50,47 +50,47 @@ pub struct GuideStep {
 
 /// A plugin: a credential form, a probe and streams. Register it with [`register!`](crate::register!).
 pub trait Connector: Send + Sync + 'static {
-    /// What the form collects. `Serialize` is there for the defaults that the form shows.
+    /// The config that the form collects. `Serialize` provides the defaults that the form shows.
     type Config: Serialize + DeserializeOwned + JsonSchema + Send + Sync;
 
     /// Name, summary, guide.
     const ABOUT: About;
 
-    /// The streams, as known without credentials.
+    /// Returns the streams, as known without credentials.
     fn catalog() -> Vec<StreamSpec>;
 
-    /// Builds a source. Pure: nothing is sent before the first probe or fetch.
+    /// Builds a source. Pure: it sends nothing before the first probe or fetch.
     fn open(config: &Self::Config, context: &Context) -> Result<Arc<dyn Source>>;
 }
 
 /// An opened connector.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Asks the service whether the credentials work, without side effects. Never an error: what went wrong is in
-    /// the checks. Hosts call [`ProbeReport::of`](crate::ProbeReport::of).
+    /// Tests the credentials at the service, without side effects. Never an error: failures are in the checks. Hosts call [`ProbeReport::of`](crate::ProbeReport::of).
     async fn probe(&self, probe: &mut Probe);
 
-    /// What can be read.
+    /// Returns the readable streams.
     fn streams(&self) -> Vec<Arc<dyn AnyStream>>;
 
-    /// Where it reads and how it signs in. Pure. A position belongs to it; none where the connector does not tell.
+    /// Returns the address and the sign-in method. Pure. A position belongs to an identity; `None` where the connector
+    /// does not know it.
     fn identity(&self) -> Option<Identity> {
         None
     }
 
-    /// Stable facts of the account that the credentials open, such as its id or ids of its users: two answers of one
-    /// account share one fact at least, those of two accounts none. A cheap request; none where the service does not
-    /// tell. Hosts keep digests of them.
+    /// Returns stable facts of the account, such as its id or ids of its users: two results of one account share at
+    /// least one fact, results of two accounts share no fact. A cheap request; `None` where the service has no such
+    /// facts. Hosts store digests of them.
     async fn account(&self) -> Result<Option<Vec<String>>> {
         Ok(None)
     }
 
-    /// What the service says is left of what reading uses up; asked before a read that will order export jobs.
+    /// Returns the remaining allowances of the service. Hosts call it before a read that orders export jobs.
     async fn allowances(&self) -> Result<Vec<Allowance>> {
         Ok(Vec::new())
     }
 
-    /// One stream by name, or the one that it comes along with; the error names the streams that exist.
+    /// Returns a stream by its own name or that of one of its secondary streams; the error names the existing streams.
     fn stream(&self, name: &str) -> Result<Arc<dyn AnyStream>> {
         let streams = self.streams();
         if let Some(stream) = streams.iter().find(|stream| stream.names().contains(&name)) {
@@ -107,13 +107,13 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// A config that passed validation. Shows nothing of it.
+/// A config that passed validation. `Debug` hides its values.
 pub struct ValidConfig {
     connector: &'static str,
     config: Box<dyn Any + Send + Sync>,
-    /// Pointers and titles of secrets that have spaces or quotes around them.
+    /// Pointers and titles of secrets with spaces or quotes around them.
     wrapped: Vec<(String, String)>,
-    /// What was changed on the user's behalf.
+    /// The changes made on the user's behalf.
     pub notices: Vec<Notice>,
 }
 
@@ -123,15 +123,15 @@ impl fmt::Debug for ValidConfig {
     }
 }
 
-/// The object-safe twin of [`Connector`], implemented for every connector.
+/// The object-safe form of [`Connector`], implemented for every connector.
 pub trait AnyConnector: Send + Sync {
-    /// Name, summary, guide.
+    /// Returns name, summary and guide.
     fn about(&self) -> &'static About;
 
-    /// The JSON Schema of the form.
+    /// Returns the JSON Schema of the form.
     fn schema(&self) -> Value;
 
-    /// The streams, as known without credentials.
+    /// Returns the streams, as known without credentials.
     fn catalog(&self) -> Vec<StreamSpec>;
 
     /// Checks an answer against the form: every error, each at its field. Pure.
@@ -140,13 +140,13 @@ pub trait AnyConnector: Send + Sync {
     /// Builds a source. Pure.
     fn open(&self, config: &ValidConfig, context: &Context) -> Result<Arc<dyn Source>>;
 
-    /// The form model, or how the schema leaves the profile.
+    /// Returns the form model, or the violations of the profile.
     fn form(&self) -> Result<FormModel, Vec<ProfileViolation>> {
         form_of(self.about(), &self.schema())
     }
 }
 
-/// The secrets of an answer that have spaces or quotes around them.
+/// Returns the secrets of an answer with spaces or quotes around them.
 fn wrapped(form: &FormModel, answer: &Value) -> Vec<(String, String)> {
     let inputs = form.inputs_of(answer).into_iter();
     let is_wrapped = |field: &&Field| {
@@ -157,8 +157,8 @@ fn wrapped(form: &FormModel, answer: &Value) -> Vec<(String, String)> {
     inputs.filter(is_wrapped).map(named).collect()
 }
 
-/// A source whose secrets have spaces or quotes around them: its probe says so where the service refuses them. Everything
-/// else is the source's own, so each method of [`Source`] is passed on.
+/// A source whose secrets have spaces or quotes around them: its probe reports this where the service refuses them. It
+/// forwards every other method of [`Source`].
 struct CheckedSecrets {
     source: Arc<dyn Source>,
     secrets: Vec<(String, String)>,
@@ -198,7 +198,7 @@ fn form_of(about: &About, schema: &Value) -> Result<FormModel, Vec<ProfileViolat
 
 /// Makes an [`AnyConnector`] of a [`Connector`].
 pub(crate) struct ErasedConnector<C> {
-    /// Made once, when it is first asked for: making it takes longer than judging an answer by it.
+    /// Made once, at the first use: making it takes longer than validating an answer.
     description: OnceLock<Description>,
     connector: PhantomData<fn() -> C>,
 }
@@ -279,8 +279,8 @@ impl<C: Connector> AnyConnector for ErasedConnector<C> {
             return Err(errors);
         }
         let wrapped = wrapped(form, &answer);
-        // The schema has accepted the answer, so this fails only where a type is stricter than its schema. The cause
-        // may quote the value and stays inside.
+        // The schema accepted the answer, so this fails only where a type is stricter than its schema. The cause may
+        // quote the value and is dropped.
         let config: C::Config = serde_json::from_value(answer).map_err(|_| {
             whole("the form passed its schema but cannot be read as a config".to_owned())
         })?;
@@ -297,7 +297,7 @@ impl<C: Connector> AnyConnector for ErasedConnector<C> {
             return Err(Error::new(
                 Kind::Unexpected,
                 format!(
-                    "a config of {} was given to {}",
+                    "a config of {} was passed to {}",
                     config.connector,
                     C::ABOUT.id
                 ),

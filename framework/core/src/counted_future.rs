@@ -1,4 +1,4 @@
-//! What a client does on behalf of one future, told from what it does for others.
+//! Counts the requests and waits of one future apart from those of others.
 
 use std::{
     cell::RefCell,
@@ -14,9 +14,9 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Meter>>> = const { RefCell::new(None) };
 }
 
-/// A future whose requests and waits are counted in a meter of its own as well.
+/// A future whose requests and waits are also counted in a meter of its own.
 ///
-/// Streams of one source share a client and its meter; a host that reads several at once tells them apart this way.
+/// Streams of one source share a client and its meter; this separates the figures of streams read at once.
 pub struct CountedFuture<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
@@ -31,7 +31,7 @@ impl<F> std::fmt::Debug for CountedFuture<F> {
 }
 
 impl<F: Future> CountedFuture<F> {
-    /// Counts what `future` does in `meter`, too.
+    /// Counts the requests and waits of `future` in `meter` as well.
     pub fn new(future: F, meter: Arc<Meter>) -> Self {
         Self {
             future: Box::pin(future),
@@ -59,7 +59,7 @@ impl Drop for Restore {
     }
 }
 
-/// Counts in the current future's meter, unless that is the one that counts already.
+/// Counts in the current future's meter, unless `counting` is that meter.
 pub(crate) fn record_for_current_stream(counting: &Meter, count: impl FnOnce(&Meter)) {
     CURRENT.with_borrow(|current| {
         if let Some(meter) = current

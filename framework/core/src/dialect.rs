@@ -1,7 +1,7 @@
 //! A connector's form in the languages of other platforms, for hosts that render it themselves.
 //!
-//! Each is a pure function of the form model and the schema that it was read from. What a language cannot say is left
-//! out; a host still validates with [`AnyConnector::validate`].
+//! Each is a pure function of the form model and the schema that it was read from. A rule that a
+//! language cannot express is left out; a host still validates with [`AnyConnector::validate`].
 
 mod airbyte;
 mod meltano;
@@ -29,7 +29,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All of them, by name.
+    /// All dialects, by name.
     pub const ALL: [Self; 4] = [Self::Airbyte, Self::JsonSchema, Self::Meltano, Self::Rjsf];
 
     /// The name that URLs and files use.
@@ -42,7 +42,7 @@ impl Dialect {
         }
     }
 
-    /// A dialect by name; the error lists all.
+    /// Returns a dialect by name; the error lists all.
     pub fn named(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|one| one.name() == name);
         found.ok_or_else(|| {
@@ -54,7 +54,7 @@ impl Dialect {
         })
     }
 
-    /// The form of a connector in this language.
+    /// Returns the form of a connector in this language.
     pub fn export(self, connector: &dyn AnyConnector, form: &FormModel) -> Value {
         let schema = connector.schema();
         match self {

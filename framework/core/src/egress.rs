@@ -1,4 +1,4 @@
-//! Who may be dialled: the rules for addresses that users give and names resolve to. Nothing here does I/O.
+//! The rules for outgoing connections: URLs that users enter and addresses that names resolve to. No I/O.
 
 use std::{
     fmt,
@@ -8,20 +8,20 @@ use std::{
 
 use url::{Host, Url};
 
-/// The only port that nobody has to allow.
+/// The only port permitted without an entry.
 const HTTPS_PORT: u16 = 443;
 
-/// Who may be dialled. The transport asks for every request, and again for every address that a name resolves to.
+/// The permitted destinations. The transport checks every request, and again every address that a name resolves to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Egress {
-    /// Everybody: for a person at a shell, who could dial them without us.
+    /// All destinations: for a person at a shell, who could dial them without us.
     Anywhere,
-    /// Public addresses and what an operator allows: for a service that dials what its users type.
+    /// Public addresses and the operator's entries: for a service that dials addresses from its users.
     Guarded(Guard),
 }
 
 impl Egress {
-    /// Whether a request to this URL may be sent, as far as that can be told before its name is resolved.
+    /// Returns whether a request to this URL may be sent, as far as is known before name resolution.
     pub fn permits_url(&self, url: &Url) -> bool {
         match self {
             Self::Anywhere => true,
@@ -29,7 +29,7 @@ impl Egress {
         }
     }
 
-    /// Whether this address may be dialled for a host, which is a name that resolved to it or the address itself.
+    /// Returns whether this address may be dialled for a host: a name that resolved to it, or the address itself.
     pub fn permits_address(&self, host: &str, port: u16, address: IpAddr) -> bool {
         match self {
             Self::Anywhere => true,
@@ -40,15 +40,15 @@ impl Egress {
 
 /// The rules of a service, in this order:
 ///
-/// 1. The addresses and names at which clouds keep their metadata are refused, whatever is allowed.
-/// 2. What an operator allows is permitted, with http as well as https.
+/// 1. The addresses and names of cloud metadata services are refused, even if an entry allows them.
+/// 2. The operator's entries are permitted, with http and https.
 /// 3. Addresses that are not public are refused; loopback is permitted for development, to `localhost` and literals.
 /// 4. Public addresses are permitted with https on its own port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guard {
-    /// What an operator allows. Each entry speaks for itself alone.
+    /// The operator's entries, each independent of the others.
     pub allowed: Vec<AllowedHost>,
-    /// Whether this machine may be dialled, with http or https on any port.
+    /// Whether this machine is permitted, with http or https on any port.
     pub permits_loopback: bool,
 }
 
@@ -87,13 +87,13 @@ impl Guard {
         port == HTTPS_PORT && is_public(address) && !is_loopback_name(host)
     }
 
-    /// Whether something says yes to this host, or to this address of it, that need not be public.
+    /// Returns whether an entry or the loopback rule permits this host or address, which need not be public.
     fn is_exempt(&self, host: &str, port: u16, address: Option<IpAddr>) -> bool {
         let is_allowed = |entry: &AllowedHost| entry.matches(host, port, address);
         if self.allowed.iter().any(is_allowed) {
             return true;
         }
-        // A name of somebody else's that resolves to this machine is an attack, not development.
+        // A foreign name that resolves to this machine is an attack, not development.
         let is_this_machine = match address {
             Some(address) => {
                 let is_literal = host.parse() == Ok(address);
@@ -105,12 +105,12 @@ impl Guard {
     }
 }
 
-/// What an operator allows: `api.example.com`, `*.example.com` or `10.1.2.3`, each perhaps with `:port`, or a network
+/// An entry of the operator: `api.example.com`, `*.example.com` or `10.1.2.3`, each optionally with `:port`, or a network
 /// as `10.1.2.0/24`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHost {
     pattern: Pattern,
-    /// None for all ports.
+    /// `None` for all ports.
     port: Option<u16>,
 }
 
@@ -118,7 +118,7 @@ pub struct AllowedHost {
 enum Pattern {
     /// This name.
     Name(String),
-    /// Every name that ends with a dot and this.
+    /// Every subdomain of this name.
     Below(String),
     /// Every host at an address of this network.
     Network(Network),
@@ -139,9 +139,9 @@ impl AllowedHost {
     }
 }
 
-/// Says what an entry looks like. The text it is about stands before it.
-const ENTRY: &str = "write a host as api.example.com, *.example.com or 10.1.2.3, with :port if only that one is meant, \
-     or a network as 10.1.2.0/24";
+/// Explains the syntax of an entry. Messages put the refused text before it.
+const ENTRY: &str = "write a host as api.example.com, *.example.com or 10.1.2.3, with :port for a single port, or a \
+     network as 10.1.2.0/24";
 
 impl FromStr for AllowedHost {
     type Err = String;
@@ -193,7 +193,7 @@ fn parse_host(text: &str) -> Option<Pattern> {
         Some(parent) => (parent, true),
         None => (text, false),
     };
-    // Odd spellings of addresses come out as addresses.
+    // The parser turns odd spellings of addresses into addresses.
     let Ok(Host::Domain(name)) = Host::parse(name) else {
         return None;
     };
@@ -238,7 +238,7 @@ impl Network {
         }
     }
 
-    /// The first four groups; those that follow are zero.
+    /// The first four groups; the others are zero.
     const fn v6(groups: [u16; 4], length: u8) -> Self {
         let [a, b, c, d] = groups;
         Self {
@@ -247,20 +247,20 @@ impl Network {
         }
     }
 
-    /// This address alone.
+    /// A network of this address alone.
     const fn only(address: IpAddr) -> Self {
         let length = if address.is_ipv4() { 32 } else { 128 };
         Self { address, length }
     }
 
-    /// An address of the other family is in no network of this one, in whatever form.
+    /// An address of the other family, in any form, is outside the network.
     fn contains(&self, address: IpAddr) -> bool {
         first_bits(self.address, self.length) == first_bits(address, self.length)
             && self.address.is_ipv4() == address.is_ipv4()
     }
 }
 
-/// The first so many bits of an address, the others being zero.
+/// Returns an address with all bits after the first `length` set to zero.
 fn first_bits(address: IpAddr, length: u8) -> u128 {
     let bits = match address {
         IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
@@ -300,7 +300,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// Lower case, without the dot that ends a full name and without the brackets of an address.
+/// Returns a host in lower case, without the final dot of a full name and without the brackets of an address.
 fn plain(host: &str) -> String {
     let host = host.strip_suffix('.').unwrap_or(host);
     host.trim_start_matches('[')
@@ -312,7 +312,7 @@ fn is_loopback_name(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost")
 }
 
-/// Names under which machines of a cloud find its metadata. Those that resolve to a link-local address are refused by that.
+/// Names of cloud metadata services. The rule for link-local addresses refuses other names that resolve to one.
 const METADATA_NAMES: [&str; 6] = [
     "instance-data",
     "instance-data.ec2.internal",
@@ -326,7 +326,8 @@ fn is_metadata_name(host: &str) -> bool {
     METADATA_NAMES.contains(&host)
 }
 
-/// Where clouds keep credentials for whoever asks: link-local for nearly all, and what some have besides.
+/// Addresses of cloud metadata services, which hand out credentials without a login: link-local for nearly all clouds, and
+/// the exceptions.
 const METADATA: [Network; 7] = [
     Network::v4(169, 254, 0, 0, 16),
     Network::v6([0xfe80, 0, 0, 0], 10),
@@ -338,7 +339,7 @@ const METADATA: [Network; 7] = [
     Network::v4(100, 100, 100, 200, 32),
     // Oracle.
     Network::v4(192, 0, 0, 192, 32),
-    // Azure: public by its number, and yet part of the machine's host.
+    // Azure: a public number that belongs to the machine's host.
     Network::v4(168, 63, 129, 16, 32),
 ];
 
@@ -352,7 +353,7 @@ fn is_metadata(address: IpAddr) -> bool {
     addresses.into_iter().flatten().any(is_one)
 }
 
-/// The IPv4 address that a packet to this one would get to, by way of a translator or a tunnel.
+/// Returns the IPv4 address that a packet to this address reaches through a translator or a tunnel.
 fn hidden_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
@@ -360,7 +361,7 @@ fn hidden_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
         [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0, 0, 0, 0, 0, 0xffff, high, low] => {
             Some(join(high, low))
         }
-        // NAT64: the well-known prefix, then those for local use.
+        // NAT64: the well-known prefix and the one for local use.
         [0x64, 0xff9b, 0 | 1, _, _, _, high, low] => Some(join(high, low)),
         // 6to4.
         [0x2002, high, low, ..] => Some(join(high, low)),
@@ -370,7 +371,7 @@ fn hidden_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// What IANA's registry of special-purpose addresses takes from the public ones.
+/// The special-purpose addresses of IANA's registry, which are not public.
 const NOT_PUBLIC_V4: [Network; 15] = [
     // This network.
     Network::v4(0, 0, 0, 0, 8),
@@ -396,17 +397,17 @@ const NOT_PUBLIC_V4: [Network; 15] = [
     Network::v4(203, 0, 113, 0, 24),
     // Multicast.
     Network::v4(224, 0, 0, 0, 4),
-    // Reserved, with broadcast as its last.
+    // Reserved, including broadcast.
     Network::v4(240, 0, 0, 0, 4),
 ];
 
-/// Where public IPv6 addresses are; unique local, link-local, site-local, multicast and every form of an IPv4 address
+/// The range of public IPv6 addresses; unique local, link-local, site-local, multicast and every form of an IPv4 address
 /// lie outside.
 const PUBLIC_V6: Network = Network::v6([0x2000, 0, 0, 0], 3);
 
-/// What is special there.
+/// The special-purpose addresses in that range.
 const NOT_PUBLIC_V6: [Network; 4] = [
-    // Protocols: Teredo, benchmarks, identifiers that are no addresses.
+    // Protocols: Teredo, benchmarks, identifiers that are not addresses.
     Network::v6([0x2001, 0, 0, 0], 23),
     // Documentation.
     Network::v6([0x2001, 0x0db8, 0, 0], 32),
@@ -415,7 +416,7 @@ const NOT_PUBLIC_V6: [Network; 4] = [
     Network::v6([0x2002, 0, 0, 0], 16),
 ];
 
-/// Translates IPv4 addresses for networks that have none: how those reach most services.
+/// The prefix by which networks without IPv4 reach IPv4 services.
 const NAT64: Network = Network::v6([0x64, 0xff9b, 0, 0], 96);
 
 fn is_public(address: IpAddr) -> bool {

@@ -1,11 +1,11 @@
-//! The one error type: what kind, whose turn it is, during which operation, when to come back.
+//! The one error type: kind, status, operation and time to wait.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 /// Result with our [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, seen from the person who has to act.
+/// The kind of a failure, by the action that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -13,7 +13,7 @@ pub enum Kind {
     ConfigInvalid,
     /// The service does not accept the credentials.
     Unauthenticated,
-    /// The credentials are good but may not do this.
+    /// The credentials are valid but do not permit this.
     PermissionDenied,
     /// The named thing does not exist.
     NotFound,
@@ -25,9 +25,9 @@ pub enum Kind {
     QuotaExhausted,
     /// The service answered with something that does not follow its own API.
     DataInvalid,
-    /// This build or this connector cannot do what was asked.
+    /// This build or this connector does not support the operation.
     Unsupported,
-    /// A file or pipe that records are written to cannot be written.
+    /// The destination of the records cannot be written.
     OutputFailed,
     /// The user stopped the work.
     Cancelled,
@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The process exit code of the command line for this kind.
+    /// Returns the process exit code of the command line for this kind.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::ConfigInvalid => 2,
@@ -51,18 +51,18 @@ impl Kind {
         }
     }
 
-    /// The kind of an answer with this HTTP status, as far as the status alone tells: the same when reading and when
-    /// checking. None of them is a defect of ours, so none is [`Kind::Unexpected`].
+    /// Returns the kind of a response with this HTTP status, from the status alone: the same for reads and probes. No
+    /// status is a defect of ours, so the result is never [`Kind::Unexpected`].
     pub const fn of_status(status: u16) -> Self {
         match status {
-            // 419, 440 and 498 are what some frameworks and gateways send for a session that has ended.
+            // Some frameworks and gateways send 419, 440 and 498 for an ended session.
             401 | 419 | 440 | 498 => Self::Unauthenticated,
-            // Not with this plan, not with this role, not in this place.
+            // Not permitted by the plan, by the role, or in the region.
             402 | 403 | 451 => Self::PermissionDenied,
             404 | 410 => Self::NotFound,
             420 | 429 => Self::RateLimited,
             408 | 425 | 500..=599 => Self::Unavailable,
-            // A question that the service does not understand, or an answer that leads elsewhere or has no meaning.
+            // A request that the service does not understand, a redirect, or a status without a meaning.
             _ => Self::DataInvalid,
         }
     }
@@ -75,15 +75,15 @@ impl Kind {
     }
 }
 
-/// Whether trying again can help.
+/// Whether a retry can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The same request will fail the same way.
+    /// The same request fails the same way.
     Permanent,
-    /// It may work later; nobody has retried yet.
+    /// It may work later and was not retried yet.
     Temporary,
-    /// It was temporary, the retries are spent. Whoever sees this must not retry at once.
+    /// It was temporary and the retries are used up. Callers must not retry at once.
     Persistent,
 }
 
@@ -103,7 +103,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of this kind; the message says what is wrong and, where the user can act, what to do.
+    /// Makes an error of this kind; the message states the problem and, where the user can act, the remedy.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -116,7 +116,7 @@ impl Error {
         }))
     }
 
-    /// Names the operation that failed. The outermost caller wins, since it knows best what the user asked for.
+    /// Names the operation that failed. The outermost caller wins, since it knows the user's request best.
     #[must_use]
     pub fn during(mut self, operation: impl Into<Cow<'static, str>>) -> Self {
         self.0.operation = operation.into();
@@ -137,7 +137,7 @@ impl Error {
         self
     }
 
-    /// Says how long to stay away.
+    /// Sets the time to wait before a retry.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.0.retry_after = Some(delay);
@@ -151,27 +151,27 @@ impl Error {
         self
     }
 
-    /// What went wrong.
+    /// Returns the kind of failure.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// Whether trying again can help.
+    /// Returns whether a retry can help.
     pub fn status(&self) -> Status {
         self.0.status
     }
 
-    /// The operation named by the outermost caller; empty when nobody did.
+    /// Returns the operation named by the outermost caller; empty without one.
     pub fn operation(&self) -> &str {
         &self.0.operation
     }
 
-    /// The sentence without operation and context.
+    /// Returns the sentence without operation and context.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The facts, in the order they were added.
+    /// Iterates over the facts, in the order of their addition.
     pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0
             .context
@@ -179,7 +179,7 @@ impl Error {
             .map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// How long to stay away, where the service or the limiter said so.
+    /// Returns the time to wait, where the service or the limiter set one.
     pub fn delay(&self) -> Option<Duration> {
         self.0.retry_after
     }

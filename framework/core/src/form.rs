@@ -2,7 +2,7 @@
 //!
 //! The profile of JSON Schema that a form may use: one level of grouping; scalars, lists of scalars, enums, tagged
 //! `oneOf` with a `const` tag; title and description on every field; secrets are write-only password strings without
-//! default; booleans have a default. Our own hints stand under [`NAMESPACE`].
+//! default; booleans have a default. Our own hints are under [`NAMESPACE`].
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub struct FormModel {
     pub title: String,
     /// Fields in display order.
     pub fields: Vec<Field>,
-    /// The setup guide, shown beside the form.
+    /// The setup guide, shown next to the form.
     pub guide: Vec<GuideStep>,
 }
 
@@ -38,12 +38,12 @@ pub struct Field {
     pub pointer: String,
     /// Label.
     pub title: String,
-    /// What the value is for.
+    /// The purpose of the value.
     pub description: String,
-    /// What kind of input it is.
+    /// The kind of input.
     #[serde(flatten)]
     pub kind: FieldKind,
-    /// Whether an answer without it is refused.
+    /// Whether the form refuses an answer without it.
     pub required: bool,
     /// The value used when the answer has none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,31 +51,31 @@ pub struct Field {
     /// Where to find the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    /// Shown in an empty input.
+    /// The text of an empty input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placeholder: Option<String>,
-    /// The heading it stands under.
+    /// The heading above the field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Folded away at first.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub advanced: bool,
-    /// Decides where secrets are sent: changing it asks for them again.
+    /// Decides where secrets are sent: after a change the user has to enter them again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub destination: bool,
-    /// The step of the guide that explains it, from 1.
+    /// The step of the guide that explains the field, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guide_step: Option<u64>,
     /// Whether the text may have several lines.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub multiline: bool,
-    /// There is one at a time: making a new one ends the old one.
+    /// The service keeps one at a time: creating a new one disables the old one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub single: bool,
     /// Spaces and quotes around its value are part of it, as in a password that a person chose.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub verbatim: bool,
-    /// What its values usually begin with.
+    /// The usual prefix of its values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_prefix: Option<String>,
     /// Its pattern permits visible ASCII only, so a space is never part of a value.
@@ -91,7 +91,7 @@ pub struct Field {
 pub enum FieldKind {
     /// One line of text.
     Text,
-    /// A value that is never shown again.
+    /// A value that is not shown after saving.
     Secret,
     /// An address.
     Url,
@@ -105,7 +105,7 @@ pub enum FieldKind {
     Boolean,
     /// One of a few values.
     Choice {
-        /// What can be chosen.
+        /// The choices.
         choices: Vec<Choice>,
     },
     /// Several values of one kind.
@@ -118,9 +118,9 @@ pub enum FieldKind {
         /// The fields.
         fields: Vec<Field>,
     },
-    /// Alternatives, told apart by a constant in `tag`.
+    /// Alternatives, identified by a constant in `tag`.
     OneOf {
-        /// The property that says which alternative an answer is.
+        /// The property that names the alternative of an answer.
         tag: String,
         /// The alternatives.
         branches: Vec<Choice>,
@@ -137,7 +137,7 @@ pub struct Choice {
     /// When to choose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Whether it is the one for most people.
+    /// Whether it suits most people.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub recommended: bool,
     /// The fields of this alternative.
@@ -157,14 +157,14 @@ impl Choice {
     }
 }
 
-/// A place where a schema leaves the profile.
+/// A violation of the profile by a schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileViolation {
-    /// Which field.
+    /// JSON Pointer of the field.
     pub pointer: String,
-    /// What the profile asks for.
+    /// The rule of the profile.
     pub rule: &'static str,
-    /// What its author can do.
+    /// The remedy for the author.
     pub remedy: &'static str,
 }
 
@@ -175,7 +175,7 @@ impl fmt::Display for ProfileViolation {
 }
 
 impl Field {
-    /// The key of its value in the object around it.
+    /// Returns the key of its value in the object around it.
     pub fn key(&self) -> String {
         let token = self.pointer.rsplit('/').next().unwrap_or_default();
         token.replace("~1", "/").replace("~0", "~")
@@ -183,7 +183,7 @@ impl Field {
 }
 
 impl FormModel {
-    /// Reads a schema. Every violation of the profile is reported, not just the first.
+    /// Reads a schema. Reports every violation of the profile, not just the first.
     pub fn from_schema(
         title: &str,
         guide: &[GuideStep],
@@ -203,14 +203,14 @@ impl FormModel {
         })
     }
 
-    /// All inputs, groups and alternatives opened. A pointer stands there twice where alternatives have it in common.
+    /// Returns all inputs, with groups and alternatives opened. A pointer shared by alternatives appears several times.
     pub fn inputs(&self) -> Vec<&Field> {
         let mut found = Vec::new();
         walk(&self.fields, &|_, _, _| true, &mut found);
         found
     }
 
-    /// The inputs of this answer: of alternatives, those of the one that it has chosen.
+    /// Returns the inputs of this answer: of alternatives, those of the chosen one.
     pub fn inputs_of(&self, answer: &Value) -> Vec<&Field> {
         let is_chosen = |field: &Field, tag: &str, branch: &Choice| {
             let chosen = answer.pointer(&field.pointer);
@@ -223,14 +223,15 @@ impl FormModel {
 }
 
 impl Field {
-    /// Where requests go by this field of an answer, or by its default; none where it is no such field, or is no address.
+    /// Returns the destination address in this field of an answer, or its default; `None` for another field or an invalid
+    /// address.
     pub fn address(&self, answer: &Value) -> Option<BaseUrl> {
         let value = answer.pointer(&self.pointer).or(self.default.as_ref());
         let text = value.filter(|_| self.destination)?.as_str()?;
         BaseUrl::parse(text.trim()).ok()
     }
 
-    /// A text for this field without what pasting leaves around it, as [`tidy`](crate::tidy) leaves it.
+    /// Returns a text for this field without the characters that pasting adds, as [`tidy`](crate::tidy) cleans it.
     pub fn tidied<'t>(&self, text: &'t str) -> &'t str {
         match self.kind {
             FieldKind::Secret if self.keeps_blanks() => text.trim_end_matches(['\r', '\n']),
@@ -240,7 +241,7 @@ impl Field {
         }
     }
 
-    /// Whether spaces around a value are part of it.
+    /// Returns whether spaces around a value are part of it.
     pub fn keeps_blanks(&self) -> bool {
         self.verbatim && !self.is_visible
     }
@@ -340,7 +341,7 @@ impl Reader {
             self.violation(
                 pointer,
                 "every field has a description",
-                "add a description: what the value is for",
+                "add a description: the purpose of the value",
             );
         }
         let kind = self.kind(schema, pointer, depth);
@@ -358,7 +359,7 @@ impl Reader {
             self.violation(
                 pointer,
                 "a boolean has a default",
-                "add the default that applies where nobody chooses",
+                "add the default that applies without a choice",
             );
         }
         Field {
@@ -459,14 +460,14 @@ impl Reader {
         if depth == Depth::Inside {
             self.violation(
                 pointer,
-                "alternatives stand at the top level of a form",
+                "alternatives are at the top level of a form",
                 "move it out of the group",
             );
         }
         let Some(tag) = tag_of(branches) else {
             self.violation(
                 pointer,
-                "alternatives are told apart by a property with a constant",
+                "alternatives have a common property with a constant",
                 "give each branch of oneOf a property of the same name with a const of its own",
             );
             return FieldKind::Text;
@@ -490,7 +491,7 @@ impl Reader {
     }
 }
 
-/// The property that holds a constant in every branch of a tagged `oneOf`.
+/// Returns the property that holds a constant in every branch of a tagged `oneOf`.
 pub(crate) fn tag_of(branches: &[Value]) -> Option<String> {
     let has_constant = |branch: &Value, name: &str| {
         branch
@@ -505,7 +506,7 @@ pub(crate) fn tag_of(branches: &[Value]) -> Option<String> {
         .cloned()
 }
 
-/// One reference token of a JSON Pointer (RFC 6901).
+/// Escapes one reference token of a JSON Pointer (RFC 6901).
 pub(crate) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

@@ -1,16 +1,16 @@
-//! Whose data a source reads: what a position belongs to.
+//! The account that a source reads. A position belongs to one account.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base_url::BaseUrl;
 
-/// Where a source reads and how it signs in, known without a request. Holds no secret.
+/// The address of a source and its sign-in method, known without a request. Holds no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The normalised address.
     pub address: String,
-    /// The way to sign in, as the form names it; empty where there is only one.
+    /// The sign-in method, as the form names it; empty where there is only one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sign_in: String,
 }

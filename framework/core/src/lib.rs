@@ -3,7 +3,7 @@
 //! A *connector* declares a credential form, a probe and paged streams; a *host* loads connectors from a
 //! [`Registry`], renders their [`FormModel`], validates answers, opens a [`Source`] and reads its streams.
 //! This crate is what both sides agree on. It does no I/O and has no runtime in its tree: the host hands the
-//! way to the network to [`Connector::open`] as a [`Context`].
+//! transport to [`Connector::open`] in a [`Context`].
 //!
 //! | step | promise | here |
 //! | --- | --- | --- |
@@ -70,7 +70,7 @@ pub use text::{is_hidden, one_line};
 pub use transport::{Body, Context, Failure, Meter, NewConnection, Transport, TransportError};
 pub use validate::{FieldError, Notice, bare, tidy, validate};
 
-/// What [`register!`] expands to needs these; not meant for direct use.
+/// Used by the expansion of [`register!`]; not meant for direct use.
 #[doc(hidden)]
 pub mod __private {
     pub use inventory;

@@ -1,4 +1,4 @@
-//! What is wrong with a form, for its author: what hosts refuse, and what conformance complains of.
+//! Reports the problems of a form to its author: those that hosts refuse and those that conformance reports.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,10 +11,10 @@ use crate::{
     validate::FieldError,
 };
 
-/// The most schemas, one in the other, that a form may have: nobody fills in more.
+/// The maximum number of nested schemas in a form: more fields are unusable for people.
 const MAX_SCHEMAS: usize = 500;
 
-/// The keywords of JSON Schema that a form knows.
+/// The JSON Schema keywords that a form may use.
 const KEYWORDS: [&str; 27] = [
     "$comment",
     "$id",
@@ -45,7 +45,7 @@ const KEYWORDS: [&str; 27] = [
     "uniqueItems",
 ];
 
-/// The hints that a form knows.
+/// The hints that a form may use.
 const HINTS: [&str; 13] = [
     "advanced",
     "destination",
@@ -62,7 +62,7 @@ const HINTS: [&str; 13] = [
     "verbatim",
 ];
 
-/// Parts of names that only secrets have.
+/// Parts of names that mark a secret.
 const SECRET_WORDS: [&str; 7] = [
     "apikey",
     "credential",
@@ -73,21 +73,21 @@ const SECRET_WORDS: [&str; 7] = [
     "token",
 ];
 
-/// Parts of names of secrets that a person may have chosen.
+/// Parts of names that mark a password chosen by a person.
 const PASSWORD_WORDS: [&str; 2] = ["passphrase", "password"];
 
-/// One thing that is wrong with a form.
+/// One problem of a form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// JSON Pointer of the field; empty for the form as a whole.
     pub pointer: String,
-    /// The name of the rule that it breaks.
+    /// The name of the broken rule.
     pub rule: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What its author can do.
+    /// The remedy for the author.
     pub remedy: String,
-    /// Whether no host shows the form as long as it is so. Otherwise conformance alone complains.
+    /// Whether hosts refuse the form. Otherwise only conformance reports the problem.
     pub is_refused: bool,
 }
 
@@ -108,8 +108,8 @@ impl Finding {
     }
 }
 
-/// Everything that is wrong with a form. `judge` says what is wrong with an answer to it; without a `guide`, any step of
-/// one is taken for there.
+/// Returns all problems of a form. `judge` returns the errors of an answer; without a `guide`, every guide step counts as
+/// existing.
 pub fn lint(
     schema: &Value,
     guide: Option<&[GuideStep]>,
@@ -137,14 +137,14 @@ pub fn lint(
     findings.extend(secret_names(&form));
     findings.extend(tidied_passwords(&form));
     findings.extend(explained_secrets(&form, guide.map(<[_]>::len)));
-    // What is not known to be a form is not tried out either.
+    // Only a form with known keywords is tried out.
     if vocabulary.is_known {
         findings.extend(answers(&form, judge));
     }
     findings
 }
 
-/// Looks for keywords and hints that no form knows. They would be passed over in silence.
+/// Finds keywords and hints that forms do not support and hosts would silently ignore.
 struct Vocabulary {
     findings: Vec<Finding>,
     schemas: usize,
@@ -169,7 +169,11 @@ impl Vocabulary {
         self.schemas += 1;
         if self.schemas == MAX_SCHEMAS + 1 {
             let message = format!("the form has more than {MAX_SCHEMAS} fields");
-            self.complain("", message, "ask for less; nobody fills in so much");
+            self.complain(
+                "",
+                message,
+                "remove fields; people do not fill in that many",
+            );
         }
         for (name, value) in keywords {
             match (name.as_str(), value) {
@@ -180,7 +184,7 @@ impl Vocabulary {
                 }
                 ("writeOnly", Value::Bool(_)) | ("additionalProperties", Value::Bool(_)) => {}
                 ("additionalProperties", _) => {
-                    let message = "a form has the fields that it names and no others";
+                    let message = "a form accepts only the fields that it names";
                     self.complain(at, message, "set additionalProperties to false");
                 }
                 (known, _) if KEYWORDS.contains(&known) => {}
@@ -206,14 +210,14 @@ impl Vocabulary {
             Some(near) => format!("; did you mean {near}?"),
             None => String::new(),
         };
-        let message = format!("no form knows the {what} {shown:?}{hint}");
+        let message = format!("forms do not support the {what} {shown:?}{hint}");
         let remedy = format!("remove it, or use one of {}", known.join(", "));
         self.complain(at, message, remedy);
     }
 
     fn complain(&mut self, at: &str, message: impl Into<String>, remedy: impl Into<String>) {
         self.is_known = false;
-        let rule = "the form uses what forms know";
+        let rule = "the form uses supported keywords";
         self.findings.push(Finding::new(rule, at, message, remedy));
     }
 }
@@ -223,7 +227,7 @@ fn secrets_and_destination(form: &FormModel) -> Vec<Finding> {
     let inputs = form.inputs();
     let mut findings = Vec::new();
     if !inputs.iter().any(|field| field.kind == FieldKind::Secret) {
-        let remedy = "make the field with the credential a Secret";
+        let remedy = "make the field of the credentials a Secret";
         findings.push(Finding::new(rule, "", "no field is a secret", remedy));
     }
     if !inputs.iter().any(|field| field.destination) {
@@ -243,9 +247,9 @@ fn secret_names(form: &FormModel) -> Vec<Finding> {
         .filter(sounds_secret)
         .map(|field| {
             Finding::new(
-                "what sounds like a secret is one",
+                "a field named like a secret is a secret",
                 &field.pointer,
-                "its name is that of a secret, but its value is shown, stored and logged in clear",
+                "its name suggests a secret, but its value is shown, stored and logged in clear",
                 "make it a Secret, or give it another name",
             )
         })
@@ -263,9 +267,9 @@ fn tidied_passwords(form: &FormModel) -> Vec<Finding> {
         .filter(is_tidied)
         .map(|field| {
             Finding::new(
-                "a password is taken as it is given",
+                "a password keeps its spaces and quotes",
                 &field.pointer,
-                "spaces and quotes around it are removed, but they may be part of a password",
+                "spaces and quotes around it are removed, though they may be part of a password",
                 "add Hint::verbatim(), or give it the name of a key",
             )
         })
@@ -287,18 +291,18 @@ fn explained_secrets(form: &FormModel, steps: Option<usize>) -> Vec<Finding> {
                 "the guide explains every secret",
                 &field.pointer,
                 "it names no step of the guide",
-                "name the step that says where it is found, as in Hint::guide_step(1)",
+                "name the step that explains where to find it, as in Hint::guide_step(1)",
             )
         })
         .collect()
 }
 
-/// What some answers show.
+/// Returns the problems that a few answers reveal.
 fn answers(form: &FormModel, judge: &dyn Fn(Value) -> Vec<FieldError>) -> Vec<Finding> {
     let missing = judge(json!({}));
     let broken = missing.iter().find(|error| error.code == "unreadable");
     if let Some(error) = broken {
-        let remedy = "correct what it names; a pattern is small and looks neither ahead nor back";
+        let remedy = "correct the named keyword; a pattern has to be small and without look-around";
         let rule = "the form can be answered";
         return vec![Finding {
             is_refused: true,
@@ -340,7 +344,7 @@ fn unknown_field(judge: &dyn Fn(Value) -> Vec<FieldError>) -> Option<Finding> {
         Finding::new(
             "an unknown field is refused",
             "",
-            "a field that the form does not have is accepted, so typing errors pass",
+            "an unknown field is accepted, so typos pass",
             "set additionalProperties to false (#[serde(deny_unknown_fields)])",
         )
     };
@@ -364,7 +368,7 @@ fn shown_values(form: &FormModel, judge: &dyn Fn(Value) -> Vec<FieldError>) -> O
     Some(Finding::new(
         "no error shows a value",
         &pointer,
-        "an error repeats what was entered, which may be a secret",
-        "make its sentence of the schema alone",
+        "an error repeats the entered value, which may be a secret",
+        "build the message from the schema alone",
     ))
 }

@@ -1,4 +1,4 @@
-//! A page: one buffer and the places of its records.
+//! A page: one buffer and the spans of its records.
 
 use std::{ops::Range, time::Duration};
 
@@ -8,55 +8,56 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// The answer of one fetch.
+/// The result of one fetch.
 ///
-/// Records stay the bytes that the service sent: numbers keep their spelling, unknown fields survive. A record may
+/// Records keep the bytes that the service sent: numbers keep their spelling, unknown fields survive. A record may
 /// hold white space between its tokens, line breaks included.
 #[derive(Debug)]
 pub struct Page<Token, Bookmark> {
-    /// The buffer that the records stand in.
+    /// The buffer that holds the records.
     pub body: Bytes,
-    /// Where each record, a JSON object, stands in `body`.
+    /// The span of each record, a JSON object, in `body`.
     pub records: Vec<Range<usize>>,
-    /// Records in `body` of [companion](crate::Stream::companions) streams, by their names.
+    /// Records in `body` of [secondary streams](crate::Stream::companions), by stream name.
     pub companions: Vec<(&'static str, Vec<Range<usize>>)>,
-    /// Where this partition goes on; none when it is finished. A page without records may well have a next one.
+    /// The next token of this partition; `None` when the partition is finished. A page without records may have a next
+    /// one.
     pub next: Option<Token>,
-    /// Places of this partition that do not depend on each other: the other pages of a list whose first one tells the
-    /// total, the details of the records of a list. The host fetches them side by side, each with what comes after
-    /// it, and `next` once all of them have arrived.
+    /// Tokens of this partition that do not depend on each other: the remaining pages of a list whose first page states
+    /// the total, or the details of listed records. The host fetches them concurrently, each with its following pages,
+    /// and `next` after all of them.
     pub beside: Vec<Token>,
-    /// Records that reading on from here will bring, where the answer tells: for progress, so it need not be exact.
+    /// The number of records still to come, where the service states it. For progress, so it need not be exact.
     pub total: Option<u64>,
-    /// Where the next pass starts, on the last page of the partition that knows it.
+    /// The start of the next pass, on the last page of the partition that determines it.
     pub bookmark: Option<Bookmark>,
-    /// What the host should tell people about this page.
+    /// Notes for people about this page.
     pub notes: Vec<Note>,
-    /// Records that this page cannot vouch for: missing, merged or repeated ones. The receipt flags them.
+    /// Records that may be missing, merged or repeated. The receipt flags them.
     pub gaps: Vec<Gap>,
-    /// Why `next` must not be fetched at once. The host commits before it lets the time pass.
+    /// Why `next` has to wait. The host commits before it waits.
     pub wait: Option<Wait>,
 }
 
-/// The longest record, in bytes: several copies of a record may be in memory on its way to a sink.
+/// The longest record, in bytes. Several copies of a record may be in memory on its way to a sink.
 pub const LONGEST_RECORD: usize = 16 << 20;
 
-/// What keeps a partition from going on at once.
+/// Why a partition has to wait.
 #[derive(Debug)]
 pub enum Wait {
-    /// The service is not ready: fetch the next page after this time, and read something else meanwhile.
+    /// The service is not ready: fetch the next page after this time, and read other partitions meanwhile.
     For {
-        /// How long.
+        /// The time to wait.
         wait: Duration,
-        /// What is waited for, for people: "export job 4711 to finish".
+        /// The awaited event, for people: "export job 4711 to finish".
         reason: String,
     },
-    /// The partition is over for this run, with this error; the next run goes on at `next`.
+    /// The partition ends for this run, with this error; the next run continues at `next`.
     NextRun(Error),
 }
 
 impl<Token, Bookmark> Page<Token, Bookmark> {
-    /// A page of these records, the last of its partition unless `next` is set.
+    /// Makes a page of these records, the last of its partition unless `next` is set.
     pub fn new(body: Bytes, records: Vec<Range<usize>>) -> Self {
         Self {
             body,
@@ -72,12 +73,12 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
         }
     }
 
-    /// A page that only moves on.
+    /// Makes a page without records.
     pub fn empty() -> Self {
         Self::new(Bytes::new(), Vec::new())
     }
 
-    /// A page without records whose next one is not there yet.
+    /// Makes a page without records whose next page has to wait.
     pub fn wait(next: Token, wait: Duration, reason: impl Into<String>) -> Self {
         Self {
             next: Some(next),
@@ -89,21 +90,21 @@ impl<Token, Bookmark> Page<Token, Bookmark> {
         }
     }
 
-    /// The raw bytes of each record of the stream itself.
+    /// Iterates over the raw bytes of the stream's own records.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.spans(&self.records)
     }
 
-    /// The raw bytes of the records in these places.
+    /// Iterates over the raw bytes of the records at these spans.
     pub fn spans<'a>(
         &'a self,
-        places: &'a [Range<usize>],
+        spans: &'a [Range<usize>],
     ) -> impl ExactSizeIterator<Item = &'a [u8]> {
-        places.iter().map(|span| &self.body[span.clone()])
+        spans.iter().map(|span| &self.body[span.clone()])
     }
 }
 
-/// Something that is not an error but must not be silent, counted by `code` in the summary.
+/// A fact that is not an error but must be reported. The summary counts notes by `code`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Note {
     /// Stable, for machines: `missing`, `page_too_large`, …
@@ -112,22 +113,22 @@ pub struct Note {
     pub message: String,
 }
 
-/// Records that a stream cannot vouch for. A run with a gap never ends without a flag that says what may be missing, how
-/// many records at most, and the command that mends it.
+/// Records that may be missing, merged or repeated. A run with a gap always ends with a flag that states the possible
+/// loss, the maximum number of records and the command that repairs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// Stable, for machines: `list_changed`, `key_collision`, …
     pub code: &'static str,
-    /// What may be missing, merged or repeated, and why: one sentence, lower case, no full stop, the same for all gaps of
-    /// this code in a stream.
+    /// The possible loss and its reason: one sentence, lower case, no full stop, the same for all gaps of this code in a
+    /// stream.
     pub message: String,
-    /// How many records at most, where that is known.
+    /// The maximum number of records, where known.
     pub at_most: Option<u64>,
-    /// How to mend it.
+    /// How to repair it.
     pub mend: Mend,
 }
 
-/// What brings the records of a [`Gap`].
+/// The action that repairs a [`Gap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mend {
@@ -137,6 +138,6 @@ pub enum Mend {
     Reset,
     /// `state rewind`, then a run: it reads the stream again from this time on.
     Rewind(Timestamp),
-    /// `state retry`, then a run: it reads what was set aside.
+    /// `state retry`, then a run: it reads the quarantined records.
     Retry,
 }

@@ -1,4 +1,4 @@
-//! What a probe answers: named checks, each graded, each with its fields and a way out.
+//! The result of a probe: named checks, each with an outcome, fields and a remedy.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
@@ -13,13 +13,13 @@ use crate::{connector::Source, error::Kind, validate::WRAPPED};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// An earlier check failed, so this one says nothing.
+    /// The check was not made, since an earlier check failed.
     Skipped,
-    /// As it should be.
+    /// Everything works.
     Passed,
-    /// Usable, but not all of it.
+    /// Usable in part.
     Warned,
-    /// Not usable like this.
+    /// Not usable.
     Failed,
 }
 
@@ -28,19 +28,19 @@ pub enum Outcome {
 pub struct Check {
     /// Stable name: `address`, `reachable`, `tls`, `api`, `credentials`, or `access:STREAM`.
     pub name: String,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
     /// Stable, for machines: `ok`, `skipped`, `unauthenticated`, `permission_denied`, `name_unknown`, …
     pub code: &'static str,
     /// One sentence for people.
     pub message: String,
-    /// The fields of the form that can cure it.
+    /// The form fields that can correct the problem.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pointers: Vec<String>,
-    /// What to do next.
+    /// The next step for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// How long the request took, in milliseconds. None where nothing was asked.
+    /// The time of the request, in milliseconds. Absent without a request.
     #[serde(
         rename = "latency_ms",
         skip_serializing_if = "Option::is_none",
@@ -57,27 +57,27 @@ pub struct Check {
 }
 
 impl Check {
-    /// A check that passed.
+    /// Makes a check that passed.
     pub fn passed(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, Outcome::Passed, "ok", message)
     }
 
-    /// A check that was not made because an earlier one failed.
+    /// Makes a check that waits for an earlier one, which failed.
     pub fn skipped(name: impl Into<String>) -> Self {
         Self::new(
             name,
             Outcome::Skipped,
             "skipped",
-            "not checked: an earlier check failed",
+            "waiting for an earlier check",
         )
     }
 
-    /// A check that was not made because asking has a price or needs an id that nobody gave; the message says which.
+    /// Makes a check that was not made, because it has a cost or needs a missing id; the message states the reason.
     pub fn unknown(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, Outcome::Skipped, "unknown", message)
     }
 
-    /// A check that failed.
+    /// Makes a check that failed.
     pub fn failed(
         name: impl Into<String>,
         kind: Kind,
@@ -90,7 +90,7 @@ impl Check {
         }
     }
 
-    /// A check that found something missing that is not needed for the rest.
+    /// Makes a check whose problem leaves the rest usable.
     pub fn warned(
         name: impl Into<String>,
         kind: Kind,
@@ -122,14 +122,14 @@ impl Check {
         }
     }
 
-    /// Names the fields that can cure it.
+    /// Names the fields that can correct the problem.
     #[must_use]
     pub fn at<const N: usize>(mut self, pointers: [&str; N]) -> Self {
         self.pointers = pointers.map(str::to_owned).to_vec();
         self
     }
 
-    /// Says what to do next.
+    /// Sets the next step for the user.
     #[must_use]
     pub fn remedy(mut self, text: impl Into<String>) -> Self {
         self.remedy = Some(text.into());
@@ -143,7 +143,7 @@ impl Check {
         self
     }
 
-    /// Says how long it took.
+    /// Sets the time of the request.
     #[must_use]
     pub fn took(mut self, latency: Duration) -> Self {
         self.latency = Some(latency);
@@ -151,20 +151,20 @@ impl Check {
     }
 }
 
-/// A probe under way. Its source tells it each check once, as soon as nothing can change it any more.
+/// A running probe. Its source adds each check once, as soon as the check is final.
 pub struct Probe {
     checks: Vec<Check>,
     watcher: Box<dyn FnMut(&Check) + Send>,
-    /// What the service says is left.
+    /// The allowances that the service reports.
     pub allowances: Vec<Allowance>,
-    /// What the service would rather have in the config.
+    /// The change of the config that the service needs.
     pub patch: Option<ConfigPatch>,
-    /// Pointers and titles of secrets that have spaces or quotes around them.
+    /// Pointers and titles of secrets with spaces or quotes around them.
     pub(crate) wrapped: Vec<(String, String)>,
 }
 
 impl Probe {
-    /// Takes in a check and tells whoever watches.
+    /// Adds a check and passes it to the watcher.
     pub fn push(&mut self, mut check: Check) {
         if matches!(
             check.kind,
@@ -207,35 +207,35 @@ impl fmt::Debug for Probe {
     }
 }
 
-/// The checks of one probe, in the order they were made.
+/// The checks of one probe, in the order of their completion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ProbeReport {
     /// The checks.
     pub checks: Vec<Check>,
-    /// What the service says is left.
+    /// The allowances that the service reports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowances: Vec<Allowance>,
-    /// What the service would rather have in the config.
+    /// The change of the config that the service needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<ConfigPatch>,
 }
 
-/// How much of something the service allows, and how much of that is left.
+/// An allowance of the service and its use.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct Allowance {
     /// Stable name, snake case: `export_jobs`, `ai_credits`, …
     pub name: Cow<'static, str>,
-    /// What it is, for people: "export jobs in 30 days".
+    /// The title for people: "export jobs in 30 days".
     pub title: Cow<'static, str>,
-    /// How much there is in all.
+    /// The total amount.
     #[serde(serialize_with = "number")]
     #[schemars(with = "f64")]
     pub limit: f64,
-    /// How much of it is used.
+    /// The used amount.
     #[serde(serialize_with = "number")]
     #[schemars(with = "f64")]
     pub used: f64,
-    /// When more comes back, where the service tells.
+    /// The time of the next reset, where the service states it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<Timestamp>,
     /// Whether [`Stream::jobs`](crate::Stream::jobs) counts against it.
@@ -244,21 +244,21 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// How much is left.
+    /// Returns the remaining amount.
     pub fn left(&self) -> f64 {
         (self.limit - self.used).max(0.0)
     }
 
-    /// How much is used, in percent of what there is; none where there is nothing.
+    /// Returns the used share in percent; `None` where the limit is zero.
     pub fn used_percent(&self) -> Option<f64> {
         (self.limit > 0.0).then(|| self.used / self.limit * 100.0)
     }
 }
 
-/// A change of the config that the service was seen to accept, for the host to store.
+/// A change of the config, accepted by the service, for the host to store.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct ConfigPatch {
-    /// What was found, for people.
+    /// The finding, for people.
     pub message: String,
     /// New values by JSON Pointer into the config. Never a secret.
     pub set: BTreeMap<Cow<'static, str>, Value>,
@@ -273,19 +273,19 @@ impl ConfigPatch {
     }
 }
 
-/// Puts a value at a pointer, making the objects on the way. An answer that is no object is left for validation.
+/// Sets a value at a pointer and creates the objects on the path. Leaves an answer that is not an object to validation.
 pub fn put(answer: &mut Value, pointer: &str, value: Value) {
-    let mut place = answer;
+    let mut node = answer;
     for name in pointer.split('/').skip(1) {
-        if place.is_null() {
-            *place = Value::Object(Map::new());
+        if node.is_null() {
+            *node = Value::Object(Map::new());
         }
-        let Some(object) = place.as_object_mut() else {
+        let Some(object) = node.as_object_mut() else {
             return;
         };
-        place = object.entry(name).or_insert(Value::Null);
+        node = object.entry(name).or_insert(Value::Null);
     }
-    *place = value;
+    *node = value;
 }
 
 impl From<Vec<Check>> for ProbeReport {
@@ -303,7 +303,8 @@ impl ProbeReport {
         Self::watched(source, |_| {}).await
     }
 
-    /// Probes a source and tells each check when it is made, in the order of the report. Dropped, it asks no more.
+    /// Probes a source and passes each finished check to the watcher, in the order of the report. Dropping the future
+    /// stops the probe.
     pub async fn watched(
         source: &dyn Source,
         watcher: impl FnMut(&Check) + Send + 'static,
@@ -323,7 +324,7 @@ impl ProbeReport {
         }
     }
 
-    /// The worst outcome of all checks.
+    /// Returns the worst outcome of all checks.
     pub fn outcome(&self) -> Outcome {
         self.checks
             .iter()
@@ -332,7 +333,7 @@ impl ProbeReport {
             .unwrap_or(Outcome::Skipped)
     }
 
-    /// The first check that failed.
+    /// Returns the first failed check.
     pub fn failure(&self) -> Option<&Check> {
         self.checks
             .iter()

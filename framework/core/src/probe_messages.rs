@@ -1,4 +1,4 @@
-//! What the first request of a probe can meet, in words: the same whoever meets it.
+//! The messages of the first request of a probe, the same for every connector.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use crate::{
     transport::{Failure, TransportError},
 };
 
-/// Whom a probe asks: what its checks name.
+/// The service that a probe asks, as its checks name it.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// The service, for people.
+    /// The name of the service, for people.
     pub service: &'a str,
     /// The host of its address.
     pub host: &'a str,
-    /// Whether it is asked over TLS.
+    /// Whether the address uses TLS.
     pub is_https: bool,
-    /// JSON Pointer of the field with the address.
+    /// The JSON Pointer of the address field.
     pub address: &'a str,
 }
 
 impl Target<'_> {
-    /// The checks of a request that was answered, whatever the answer.
+    /// Returns the checks of a request with any response.
     pub fn reached(&self, latency: Duration) -> Vec<Check> {
         let mut checks = vec![self.answers().took(latency)];
         if self.is_https {
@@ -32,12 +32,12 @@ impl Target<'_> {
         checks
     }
 
-    /// The service that was meant answers.
+    /// Returns the check of a response from the intended service.
     pub fn right_service(&self) -> Check {
-        Check::passed("api", format!("the address is that of {}", self.service))
+        Check::passed("api", format!("this is the {} API", self.service))
     }
 
-    /// The checks of a request without an answer, up to `api`.
+    /// Returns the checks of a request without a response, up to `api`.
     pub fn unreachable(&self, failed: &TransportError, latency: Duration) -> Vec<Check> {
         let host = self.host;
         let failed_check = |name: &str, code, message: String, remedy: &str| {
@@ -53,13 +53,13 @@ impl Target<'_> {
             return checks;
         }
         let mut checks = match failed.failure {
-            // The same for every address, and without a time: neither says what was found there.
+            // The same for every address and without a time, so that neither reveals what the address holds.
             Failure::NotAllowed => vec![
                 Check::failed("address", Kind::ConfigInvalid, "not_allowed", failed.to_string())
                     .at([self.address])
                     .remedy(format!(
-                        "use the address of {} that the form has as its default; for another one, ask the operator of \
-                         this installation to allow its host with --allow-host",
+                        "use the form's default address of {}; for another address, ask the operator of this \
+                         installation to allow its host with --allow-host",
                         self.service
                     )),
                 Check::skipped("reachable"),
@@ -77,8 +77,8 @@ impl Target<'_> {
                 vec![failed_check(
                     "reachable",
                     "name_unknown",
-                    format!("the name {host} is unknown"),
-                    "check the address for typing errors",
+                    format!("{host} was not found"),
+                    "check the address for typos",
                 )]
             }
             Failure::Refused => vec![failed_check(
@@ -90,14 +90,14 @@ impl Target<'_> {
             Failure::Timeout => vec![failed_check(
                 "reachable",
                 "timeout",
-                format!("{host} gave no answer in 10 seconds"),
+                format!("{host} did not answer within 10 seconds"),
                 retry,
             )],
             Failure::Interrupted | Failure::Stale | Failure::Undecodable => {
                 vec![failed_check(
                     "reachable",
                     "interrupted",
-                    format!("{host} broke off the connection"),
+                    format!("{host} closed the connection early"),
                     retry,
                 )]
             }
@@ -109,54 +109,55 @@ impl Target<'_> {
         checks
     }
 
-    /// A page for people came back, with this status.
+    /// Returns the check of a web page with this status.
     pub fn web_page(&self, status: u16) -> Check {
         let text = format!(
-            "the address answers with a web page, not like {}",
+            "the address returned a web page instead of the {} API",
             self.service
         );
         self.elsewhere("not_this_api", Kind::of_status(status), text)
     }
 
-    /// An answer came back whose compressed bytes cannot be read.
+    /// Returns the check of a response that cannot be decompressed.
     fn undecodable(&self, failed: &TransportError) -> Check {
         let text = format!(
-            "the answer of {} cannot be decompressed: {failed}",
+            "the response of {} cannot be decompressed: {failed}",
             self.service
         );
         Check::failed("api", Kind::DataInvalid, "undecodable", text).remedy(format!(
-            "look for a proxy between this machine and {} that changes answers; if there is none, it has to be mended there",
+            "look for a proxy between this machine and {} that changes responses; without a proxy, the service has to \
+             correct this",
             self.service
         ))
     }
 
-    /// An answer came back that the service never gives.
+    /// Returns the check of a response that the service never sends.
     pub fn not_this_api(&self) -> Check {
-        let text = format!("the address answers, but not like {}", self.service);
+        let text = format!("the address does not answer like the {} API", self.service);
         self.elsewhere("not_this_api", Kind::DataInvalid, text)
     }
 
-    /// A status came back that the service never gives, with what its body said.
-    pub fn refuses_question(&self, status: u16, said: Option<&str>) -> Check {
-        let said = said.map(|text| format!(": {text}")).unwrap_or_default();
-        let text = format!("the address refuses the question (status {status}){said}");
+    /// Returns the check of a status that the service never sends, with the message of its body.
+    pub fn refuses_question(&self, status: u16, detail: Option<&str>) -> Check {
+        let detail = detail.map(|text| format!(": {text}")).unwrap_or_default();
+        let text = format!("the address refuses the request (status {status}){detail}");
         self.elsewhere("not_this_api", Kind::of_status(status), text)
     }
 
-    /// 404: nothing is there.
+    /// Returns the check of a 404: the path does not exist.
     pub fn wrong_path(&self) -> Check {
         let text = format!(
-            "the address answers, but {} is not there (status 404)",
+            "the address answers, but has no {} API at this path (status 404)",
             self.service
         );
         self.elsewhere("wrong_path", Kind::of_status(404), text)
     }
 
-    /// The answer leads to this origin, which is not followed.
+    /// Returns the check of a redirect to this origin, which the probe does not follow.
     pub fn redirected(&self, to: &str) -> Check {
-        let text = format!("the address forwards to {to}; keys are not sent to another host");
+        let text = format!("the address redirects to {to}; keys are not sent to another host");
         let check = self.elsewhere("redirected", Kind::of_status(302), text);
-        // Where keys would be sent in the clear nobody is led.
+        // The check offers no origin where keys would travel in the clear.
         let is_as_safe = to.starts_with("https://") || !self.is_https && to.starts_with("http://");
         match is_as_safe {
             true => check.fact("origin", to),
@@ -164,38 +165,39 @@ impl Target<'_> {
         }
     }
 
-    /// The service asks to wait.
+    /// Returns the check of a service that asks to wait.
     pub fn throttled(&self, name: &str, wait: Duration) -> Check {
         let wait = wait.as_secs_f64().ceil().max(1.0) as u64;
         let text = format!(
-            "{} asks to wait; the credentials were not judged",
+            "{} asks to wait; the credentials were not tested",
             self.service
         );
-        let remedy =
-            format!("try again in {wait} seconds, or stop what else uses these credentials");
+        let remedy = format!(
+            "try again in {wait} seconds, or stop other programs that use these credentials"
+        );
         Check::failed(name, Kind::RateLimited, "throttled", text)
             .remedy(remedy)
             .fact("wait_seconds", wait)
     }
 
-    /// 5xx: the service has a problem.
+    /// Returns the check of a 5xx: the service has a problem.
     pub fn service_problem(&self, name: &str, status: u16) -> Check {
         let text = format!(
-            "{} has a problem of its own (status {status}); the credentials were not judged",
+            "{} has a problem of its own (status {status}); the credentials were not tested",
             self.service
         );
         Check::failed(name, Kind::Unavailable, "service_problem", text)
-            .remedy("nothing is wrong with your input; try again later")
+            .remedy("your input is not the cause; try again later")
     }
 
     fn answers(&self) -> Check {
-        Check::passed("reachable", format!("{} answers", self.host))
+        Check::passed("reachable", format!("{} answered", self.host))
     }
 
-    /// The kind is the one that a read fails with for the same answer.
+    /// The kind equals that of a read that fails with the same response.
     fn elsewhere(&self, code: &'static str, kind: Kind, message: String) -> Check {
         let remedy = format!(
-            "check the address; the usual one is shown as the default of the form for {}",
+            "check the address; the form's default is the usual address of {}",
             self.service
         );
         Check::failed("api", kind, code, message)

@@ -1,4 +1,4 @@
-//! Which connectors there are.
+//! The connectors of a program.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::{
     suggest::nearest,
 };
 
-/// A connector's entry in the program, const so that it needs no start-up code of its own.
+/// A connector's entry in the program. It is const, so it needs no start-up code.
 #[derive(Clone, Copy)]
 pub struct Registration {
     id: &'static str,
@@ -18,7 +18,7 @@ pub struct Registration {
 inventory::collect!(Registration);
 
 impl Registration {
-    /// The entry of a connector.
+    /// Returns the entry of a connector.
     pub const fn of<C: Connector>() -> Self {
         Self {
             id: C::ABOUT.id,
@@ -35,7 +35,7 @@ impl fmt::Debug for Registration {
 
 /// Registers a [`Connector`] with every program that links this crate.
 ///
-/// A crate that is named in a manifest but in no code is not linked at all; the bundle's `use … as _` lines and the
+/// Rust does not link a crate that a manifest names but no code uses; the bundle's `use … as _` lines and the
 /// refusal of an empty [`Registry`] guard against that.
 #[macro_export]
 macro_rules! register {
@@ -44,16 +44,16 @@ macro_rules! register {
     };
 }
 
-/// Connectors by id, sorted. A value: collected from the program, or made by hand in a test.
+/// Connectors, sorted by id. A value: collected from the program, or made by hand in a test.
 pub struct Registry(BTreeMap<&'static str, Arc<dyn AnyConnector>>);
 
 impl Registry {
-    /// All connectors linked into this program.
+    /// Collects all connectors linked into this program.
     pub fn collect() -> Result<Self> {
         Self::from_entries(inventory::iter::<Registration>().copied())
     }
 
-    /// The given connectors: for tests, static libraries and WASM. Refuses none at all and two of one id.
+    /// Takes the given connectors: for tests, static libraries and WASM. Refuses an empty list and duplicate ids.
     pub fn from_entries(entries: impl IntoIterator<Item = Registration>) -> Result<Self> {
         let mut connectors = BTreeMap::new();
         for entry in entries {
@@ -61,7 +61,7 @@ impl Registry {
                 return Err(Error::new(
                     Kind::Unexpected,
                     format!(
-                        "two connectors call themselves {:?}; remove one from the bundle",
+                        "two connectors have the id {:?}; remove one from the bundle",
                         entry.id
                     ),
                 ));
@@ -76,12 +76,12 @@ impl Registry {
         Ok(Self(connectors))
     }
 
-    /// The connectors in the order of their ids.
+    /// Iterates over the connectors in the order of their ids.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<dyn AnyConnector>> {
         self.0.values()
     }
 
-    /// A connector by id; the error names the nearest, or all.
+    /// Returns a connector by id; the error names the nearest, or all.
     pub fn get(&self, id: &str) -> Result<&Arc<dyn AnyConnector>> {
         self.0.get(id).ok_or_else(|| {
             let hint = match nearest(id, self.0.keys().copied()) {

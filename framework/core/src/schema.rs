@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::form::NAMESPACE;
 
-/// The schema of a config type in the profile that [`FormModel`](crate::FormModel) reads: no references, no nulls
+/// Returns the schema of a config type in the profile that [`FormModel`](crate::FormModel) reads: no references, no nulls
 /// (an absent key means "not set"), no formats outside the standard.
 pub fn form_schema<C: JsonSchema>() -> Value {
     let settings =
@@ -19,7 +19,7 @@ pub fn form_schema<C: JsonSchema>() -> Value {
     schema.to_value()
 }
 
-/// The schema of a stream's records: fields may be missing or null, unknown ones are welcome.
+/// Returns the schema of a stream's records: fields may be missing or null, unknown fields are allowed.
 pub fn record_schema<R: JsonSchema>() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
@@ -60,20 +60,20 @@ fn to_profile(schema: &mut Schema) {
     }
 }
 
-/// States the bounds that schemars leaves to the format, so that no number passes which the type cannot hold.
+/// Adds the bounds that schemars leaves to the format, so that every accepted number fits its type.
 fn bound_integers(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };
-    let (least, most) = match object.get("format").and_then(Value::as_str) {
+    let (minimum, maximum) = match object.get("format").and_then(Value::as_str) {
         Some("int32") => (json!(i32::MIN), json!(i32::MAX)),
         Some("int64" | "int") => (json!(i64::MIN), json!(i64::MAX)),
         Some("uint32") => (json!(0), json!(u32::MAX)),
         Some("uint64" | "uint") => (json!(0), json!(u64::MAX)),
         _ => return,
     };
-    object.entry("minimum").or_insert(least);
-    object.entry("maximum").or_insert(most);
+    object.entry("minimum").or_insert(minimum);
+    object.entry("maximum").or_insert(maximum);
 }
 
 /// schemars notes Rust's integer and float widths as formats that JSON Schema does not know.
@@ -104,68 +104,69 @@ impl Hint {
         Self::default().with("order", json!(position))
     }
 
-    /// The alternative for most people.
+    /// Marks the alternative for most people.
     #[must_use]
     pub fn recommended() -> Self {
         Self::default().with("recommended", json!(true))
     }
 
-    /// Where to find the value; shown beside the field.
+    /// Says where to find the value; shown next to the field.
     #[must_use]
     pub fn help(self, text: &str) -> Self {
         self.with("help", json!(text))
     }
 
-    /// Shown in an empty input.
+    /// Sets the text of an empty input.
     #[must_use]
     pub fn placeholder(self, text: &str) -> Self {
         self.with("placeholder", json!(text))
     }
 
-    /// Folded away at first.
+    /// Folds the field at first.
     #[must_use]
     pub fn advanced(self) -> Self {
         self.with("advanced", json!(true))
     }
 
-    /// The heading that the field stands under.
+    /// Puts the field under a heading.
     #[must_use]
     pub fn group(self, name: &str) -> Self {
         self.with("group", json!(name))
     }
 
-    /// The step of the setup guide that explains the field, from 1.
+    /// Links the step of the setup guide that explains the field, from 1.
     #[must_use]
     pub fn guide_step(self, step: u16) -> Self {
         self.with("guideStep", json!(step))
     }
 
-    /// The sentence for a value that a pattern or format refuses, as in "must be a date".
+    /// Sets the message for a value that a pattern or format refuses, as in "must be a date".
     #[must_use]
     pub fn invalid(self, sentence: &str) -> Self {
         self.with("invalid", json!(sentence))
     }
 
-    /// The text may have several lines, like a private key.
+    /// Allows several lines, as in a private key.
     #[must_use]
     pub fn multiline(self) -> Self {
         self.with("multiline", json!(true))
     }
 
-    /// There is one secret at a time: making a new one ends the old one, so there is no way back to that.
+    /// States that the service keeps one secret at a time: creating a new one disables the old one, which cannot be
+    /// restored.
     #[must_use]
     pub fn single(self) -> Self {
         self.with("single", json!(true))
     }
 
-    /// Spaces and quotes around the value are part of it: it is taken as it is given, and a notice tells of them. For
-    /// passwords; a key that its service makes is tidied.
+    /// Keeps spaces and quotes around the value and shows a notice about them. For passwords; a key that its service
+    /// generates is tidied.
     #[must_use]
     pub fn verbatim(self) -> Self {
         self.with("verbatim", json!(true))
     }
 
-    /// What values usually begin with. Another beginning is told as a notice, not refused: services change it.
+    /// Sets the usual prefix of values. Another prefix gives a notice and passes, since services change it.
     #[must_use]
     pub fn known_prefix(self, text: &str) -> Self {
         self.with("knownPrefix", json!(text))

@@ -1,17 +1,17 @@
-//! What a stream reads as far as options decide it: kept beside a position, so that a later run with other options knows
-//! what its position does not cover.
+//! The options that decide which records a stream reads. Stored with a position, so that a later run with other options
+//! finds the records that its position does not cover.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The options of a form that decide which records a stream reads, with their values. Holds no secret: it is kept in the
-/// state and shown to people. Options that only decide *how* records are read do not belong here.
+/// The options of a form that decide which records a stream reads, with their values. Holds no secret: the state stores
+/// it and people see it. Options that only decide *how* records are read do not belong here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
-    /// The first moment that is read; none where a stream is read from its beginning, or not by time.
+    /// The first moment to read; `None` for a stream read from its beginning, or not by time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// The other options, by their names in the form.
@@ -23,34 +23,34 @@ pub struct Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScopeValue {
-    /// Whether more is read: on covers off.
+    /// A switch that adds records: on covers off.
     On(bool),
-    /// Which ones are read: more of them cover fewer.
+    /// A set of names to read: a set covers its subsets.
     These(BTreeSet<String>),
-    /// How records are given: no value covers another.
+    /// The form of the records: no value covers another.
     As(String),
 }
 
 /// How one scope differs from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeChange {
-    /// The start moved back: what lies between was not read.
+    /// The start moved back: the time between was not read.
     pub is_earlier: bool,
-    /// Options that ask for records which the other scope left out, each as "name from old to new".
+    /// Options that add records which the other scope left out, each as "name from old to new".
     pub wider: Vec<String>,
     /// Options that give records in another form, likewise.
     pub other: Vec<String>,
 }
 
 impl ScopeChange {
-    /// Whether everything that the new scope asks for was read under the old one, in the same form.
+    /// Returns whether the old scope read every record of the new one, in the same form.
     pub fn is_covered(&self) -> bool {
         !self.is_earlier && self.wider.is_empty() && self.other.is_empty()
     }
 }
 
 impl Scope {
-    /// A scope that begins at a moment.
+    /// Makes a scope that begins at a moment.
     pub fn since(moment: Timestamp) -> Self {
         Self {
             since: Some(moment),
@@ -58,21 +58,21 @@ impl Scope {
         }
     }
 
-    /// With one more option.
+    /// Adds an option.
     #[must_use]
     pub fn option(mut self, name: &str, value: ScopeValue) -> Self {
         self.options.insert(name.to_owned(), value);
         self
     }
 
-    /// What this scope asks for that an earlier one did not.
+    /// Returns the difference from an earlier scope.
     pub fn change_from(&self, earlier: &Self) -> ScopeChange {
         let mut change = ScopeChange {
             is_earlier: self.since < earlier.since,
             ..ScopeChange::default()
         };
         for (name, value) in &self.options {
-            // An option that the earlier scope does not have is one of a later version: its value then is not known.
+            // A later version added an option that the earlier scope lacks: its earlier value is unknown.
             let Some(before) = earlier.options.get(name) else {
                 continue;
             };
@@ -93,12 +93,12 @@ impl Scope {
 }
 
 impl ScopeValue {
-    /// A set of names.
+    /// Makes a set of names.
     pub fn these<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
         Self::These(names.into_iter().map(Into::into).collect())
     }
 
-    /// The value for people, cut where it is long.
+    /// Returns the value for people, shortened where it is long.
     fn shown(&self) -> String {
         const MAX: usize = 5;
         match self {

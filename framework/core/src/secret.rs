@@ -1,4 +1,4 @@
-//! A string that may be used but not shown.
+//! A string that code may use but not show.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
-/// What stands where a secret would.
+/// The text shown instead of a secret.
 const REDACTED: &str = "[redacted]";
-/// The pattern of what a header carries: no blank is part of it.
+/// The pattern of a header value, without blanks.
 pub(crate) const VISIBLE_ASCII: &str = "^[!-~]*$";
 
-/// A credential: `Debug`, `Display` and `Serialize` show [`REDACTED`](Self), memory is wiped on drop.
+/// A secret: `Debug`, `Display` and `Serialize` show [`REDACTED`](Self), memory is wiped on drop.
 ///
 /// Its JSON Schema is a required, write-only password string of visible ASCII, since it travels in a header.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ impl Secret {
         Self(Zeroizing::new(value.into()))
     }
 
-    /// The value itself. Every call is a place to look at in a review.
+    /// Returns the value itself. Review every call.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -75,7 +75,7 @@ impl JsonSchema for Secret {
     }
 }
 
-/// Overwrites every text of an answer, which may hold secrets, and leaves null.
+/// Overwrites every text of an answer, since it may hold secrets, and leaves null.
 pub fn wipe(answer: &mut Value) {
     match answer {
         Value::String(text) => text.zeroize(),

@@ -1,7 +1,7 @@
-//! What people see of a probe, without one: for the author of a form.
+//! Shows the author of a form the result of a probe without a request.
 //!
-//! The words up to the right service are those of every probe. What a service says of credentials, its connector puts
-//! into words; here stand words like theirs.
+//! The messages of the first checks are those of every probe. Each connector words the checks of credentials itself; the
+//! messages here are similar.
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ const LATENCY: Duration = Duration::from_millis(240);
 /// How a probe can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeClass {
-    /// Everything works.
+    /// All checks passed.
     Working,
-    /// The credentials are not accepted.
+    /// The service does not accept the credentials.
     Unauthenticated,
-    /// They are, but may read nothing.
+    /// The credentials are valid but may read nothing.
     PermissionDenied,
-    /// They may read some of it.
+    /// The credentials may read some streams.
     PartlyDenied,
-    /// The address answers, but the service is not there.
+    /// The address answers, but the path does not exist.
     WrongPath,
-    /// Something else is there.
+    /// The address belongs to another service.
     NotThisApi,
-    /// The address leads elsewhere.
+    /// The address redirects to another origin.
     Redirected,
     /// The operator does not permit the address.
     NotAllowed,
-    /// The name of the host is unknown.
+    /// The host name does not resolve.
     NameUnknown,
     /// The host does not accept connections.
     Refused,
@@ -53,12 +53,12 @@ pub enum ProbeClass {
     ServiceProblem,
     /// The source has no probe.
     NoTest,
-    /// The saved secrets cannot be opened, so that nothing is asked.
+    /// The saved secrets cannot be opened, so no request is sent.
     Unreadable,
 }
 
 impl ProbeClass {
-    /// All of them.
+    /// All classes.
     pub const ALL: [Self; 17] = [
         Self::Working,
         Self::Unauthenticated,
@@ -79,7 +79,7 @@ impl ProbeClass {
         Self::Unreadable,
     ];
 
-    /// A stable name.
+    /// Returns a stable name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Working => "working",
@@ -103,7 +103,7 @@ impl ProbeClass {
     }
 }
 
-/// The report of a probe of this answer that ended like this. Nothing is asked.
+/// Returns the report of a probe of this answer with this result. Sends no request.
 pub fn simulate(
     form: &FormModel,
     answer: &Value,
@@ -127,7 +127,7 @@ pub fn simulate(
         .iter()
         .map(|name| format!("access:{name}"))
         .collect();
-    let ended = |mut checks: Vec<Check>, last: Check| {
+    let with_access = |mut checks: Vec<Check>, last: Check| {
         checks.push(last);
         checks.extend(names.iter().map(Check::skipped));
         ProbeReport::from(checks)
@@ -138,7 +138,7 @@ pub fn simulate(
             before_send: true,
             detail: detail.to_owned(),
         };
-        ended(
+        with_access(
             target.unreachable(&failed, LATENCY),
             Check::skipped("credentials"),
         )
@@ -146,9 +146,9 @@ pub fn simulate(
     let elsewhere = |check: Check| {
         let mut checks = target.reached(LATENCY);
         checks.push(check.took(LATENCY));
-        ended(checks, Check::skipped("credentials"))
+        with_access(checks, Check::skipped("credentials"))
     };
-    let judged = |credentials: Check| {
+    let reached = |credentials: Check| {
         let mut checks = target.reached(LATENCY);
         checks.push(target.right_service());
         (checks, credentials.took(LATENCY))
@@ -157,7 +157,7 @@ pub fn simulate(
     match class {
         ProbeClass::Working | ProbeClass::PartlyDenied => {
             let accepted = format!("{service} accepted these credentials");
-            let (mut checks, credentials) = judged(Check::passed("credentials", accepted));
+            let (mut checks, credentials) = reached(Check::passed("credentials", accepted));
             checks.push(credentials);
             let is_partly = class == ProbeClass::PartlyDenied;
             checks.extend(streams.iter().enumerate().map(|(number, stream)| {
@@ -172,17 +172,17 @@ pub fn simulate(
             }
         }
         ProbeClass::Unauthenticated => {
-            let (checks, check) = judged(unauthenticated(service, &secrets(&form.fields, answer)));
-            ended(checks, check)
+            let (checks, check) = reached(unauthenticated(service, &secrets(&form.fields, answer)));
+            with_access(checks, check)
         }
         ProbeClass::PermissionDenied => {
             let text = format!(
-                "{service} knows these credentials, but lets them read nothing (status 403)"
+                "{service} accepted these credentials, but they may read nothing (status 403)"
             );
             let check = Check::failed("credentials", Kind::PermissionDenied, "forbidden", text);
             let remedy = format!("ask an administrator of {service} to allow access to the API");
-            let (checks, check) = judged(check.remedy(remedy));
-            ended(checks, check)
+            let (checks, check) = reached(check.remedy(remedy));
+            with_access(checks, check)
         }
         ProbeClass::WrongPath => elsewhere(target.wrong_path()),
         ProbeClass::NotThisApi => elsewhere(target.web_page(200)),
@@ -198,12 +198,12 @@ pub fn simulate(
         ProbeClass::Tls => unreachable(Failure::Tls, "the certificate has expired"),
         ProbeClass::Throttled => {
             let wait = Duration::from_secs(60);
-            ended(
+            with_access(
                 target.reached(LATENCY),
                 target.throttled("credentials", wait),
             )
         }
-        ProbeClass::ServiceProblem => ended(
+        ProbeClass::ServiceProblem => with_access(
             target.reached(LATENCY),
             target.service_problem("credentials", 503),
         ),
@@ -211,7 +211,7 @@ pub fn simulate(
     }
 }
 
-/// The credentials that an answer is about: of alternatives those that it chose, else those of the first.
+/// Returns the secret fields of an answer: of alternatives those of the chosen one, else of the first.
 fn secrets<'a>(fields: &'a [Field], answer: &Value) -> Vec<&'a Field> {
     let inside = |field: &'a Field| match &field.kind {
         FieldKind::Secret => vec![field],
@@ -229,15 +229,15 @@ fn secrets<'a>(fields: &'a [Field], answer: &Value) -> Vec<&'a Field> {
 
 fn unauthenticated(service: &str, secrets: &[&Field]) -> Check {
     let text = format!("{service} did not accept these credentials");
-    let places: Vec<&str> = secrets
+    let hints: Vec<&str> = secrets
         .iter()
         .filter_map(|field| field.help.as_deref())
         .collect();
-    let remedy = match places.first() {
-        Some(place) => {
-            format!("copy them again without spaces ({place}); revoked ones have to be made anew")
+    let remedy = match hints.first() {
+        Some(hint) => {
+            format!("copy them again without spaces ({hint}); replace revoked credentials")
         }
-        None => "copy them again without spaces; revoked ones have to be made anew".to_owned(),
+        None => "copy them again without spaces; replace revoked credentials".to_owned(),
     };
     Check {
         pointers: secrets.iter().map(|field| field.pointer.clone()).collect(),

@@ -13,22 +13,22 @@ use crate::{
     scope::Scope,
 };
 
-/// What sinks call the digest of a record, where its key does not tell all records apart.
+/// The column of a record's digest in sinks, for keys that do not identify every record.
 pub const DIGEST: &str = "_digest";
 
-/// What a stream is, known without credentials.
+/// The description of a stream, known without credentials.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StreamSpec {
     /// Stable name, snake case.
     pub name: &'static str,
-    /// What one record is.
+    /// The meaning of one record.
     pub description: &'static str,
     /// The top-level fields that identify a record.
     pub key: &'static [&'static str],
-    /// The field that tells when a record changed, where records have one.
+    /// The field with the time of the last change, where records have one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<&'static str>,
-    /// Whether a later pass reads only what changed.
+    /// Whether a later pass reads only changed records.
     pub incremental: bool,
     /// The JSON Schema of a record.
     #[serde(skip)]
@@ -36,71 +36,71 @@ pub struct StreamSpec {
 }
 
 impl StreamSpec {
-    /// Whether the connector has composed the key, and the vendor does not promise that it tells all records apart. The schema of
-    /// the records says so, `"x-headwater": {"key": "composed"}`. A digest of the record is part of the key then, so that
-    /// two records which share all of its fields stay two; sinks compute it.
+    /// Returns whether the connector composed the key and the vendor does not guarantee that it is unique. The record
+    /// schema states this: `"x-headwater": {"key": "composed"}`. A digest of the record is then part of the key, so that
+    /// two records with equal key fields stay two; sinks compute it.
     pub fn has_digest(&self) -> bool {
         let schema = (self.schema)();
         schema[NAMESPACE]["key"] == "composed"
     }
 }
 
-/// A set of records that can be read again and again, each time from where the last pass ended.
+/// A set of records, read in passes. Each pass starts at the end of the last one.
 ///
-/// The host owns the loop, the waiting and the checkpoint; a stream answers what is at a position. `fetch` is a
-/// function of its arguments: dropping it, or calling it twice, is always safe.
+/// The host owns the loop, the waiting and the checkpoint; a stream returns the page at a position. `fetch` is a function
+/// of its arguments: dropping it, or calling it twice, is always safe.
 #[async_trait]
 pub trait Stream: Send + Sync + 'static {
     /// An independent part of a pass: a time window, a batch of parents.
     type Partition: Serialize + DeserializeOwned + Send + Sync;
-    /// A place inside a partition.
+    /// A position inside a partition.
     type Token: Serialize + DeserializeOwned + Send + Sync;
-    /// Where the next pass starts.
+    /// The start of the next pass.
     type Bookmark: Serialize + DeserializeOwned + Send + Sync;
-    /// The version of the three types above. Raise it when an old state must not be read any more.
+    /// The version of the three types above. Raise it when old states become invalid.
     const VERSION: u32 = 1;
 
-    /// What the stream is.
+    /// Returns the description of the stream.
     fn spec(&self) -> &StreamSpec;
 
-    /// Streams whose records come along with this one's, in the same answers: what one export feeds. They are read,
-    /// remembered and planned with this stream, never on their own.
+    /// Returns the secondary streams: their records arrive in the same responses as those of this stream, such as several
+    /// tables of one export. They are read, stored and planned with this stream, never on their own.
     fn companions(&self) -> &[StreamSpec] {
         &[]
     }
 
-    /// Whether a complete pass reads every record that the service still has, so that a row which it did not see is of a
-    /// record that was deleted. Pure.
+    /// Returns whether a complete pass reads every existing record, so that a row missing from the pass belongs to a
+    /// deleted record. Pure.
     fn sees_all(&self) -> bool {
         !self.spec().incremental
     }
 
-    /// Splits a pass, from the bookmark to `now`, into partitions. Pure. Read in this order, a bookmark from a later
-    /// partition replaces one from an earlier.
+    /// Splits a pass, from the bookmark to `now`, into partitions. Pure. In this order, the bookmark of a later partition
+    /// replaces that of an earlier one.
     fn plan(
         &self,
         bookmark: Option<Self::Bookmark>,
         now: Timestamp,
     ) -> Result<Vec<Self::Partition>>;
 
-    /// Fetches one page of a partition: its first without a token, else the one that the token names.
+    /// Fetches one page of a partition: the first page without a token, otherwise the page of the token.
     async fn fetch(
         &self,
         partition: Self::Partition,
         token: Option<Self::Token>,
     ) -> Result<Page<Self::Token, Self::Bookmark>>;
 
-    /// What a partition covers. Pure.
+    /// Returns the range of a partition. Pure.
     fn range(&self, _partition: &Self::Partition) -> PartitionRange {
         PartitionRange::default()
     }
 
-    /// How far a bookmark reaches. Pure.
+    /// Returns the watermark of a bookmark. Pure.
     fn watermark(&self, _bookmark: &Self::Bookmark) -> Watermark {
         Watermark::default()
     }
 
-    /// The bookmark that makes the next pass read everything since this time again. Pure.
+    /// Returns the bookmark that makes the next pass read everything since this time again. Pure.
     fn rewind(&self, _to: Timestamp) -> Result<Self::Bookmark> {
         let text = format!(
             "the stream {} is not read by time; reset it to read it from the start",
@@ -109,40 +109,40 @@ pub trait Stream: Send + Sync + 'static {
         Err(Error::new(Kind::Unsupported, text))
     }
 
-    /// The options that decide which records are read, as a pass planned at `now` without a bookmark would have them.
-    /// Pure. Where `since` moves back, `plan` without a bookmark and with the old start as `now` gives what is missing.
+    /// Returns the options that decide which records a pass planned at `now` without a bookmark reads. Pure. Where `since`
+    /// moves back, `plan` without a bookmark and with the old start as `now` returns the missing partitions.
     fn scope(&self, _now: Timestamp) -> Scope {
         Scope::default()
     }
 
-    /// Whether the service has records from before the first moment of the [scope](Stream::scope); none where that
-    /// cannot be told by a cheap request.
+    /// Returns whether the service has records before the first moment of the [scope](Stream::scope); `None` where no
+    /// cheap request answers this.
     async fn has_earlier(&self) -> Result<Option<bool>> {
         Ok(None)
     }
 
-    /// Asks the service how much a partition holds, and says in which parts it could be read, each a partition of its
-    /// own. Costs a few requests and changes nothing.
+    /// Asks the service for the size of a partition and splits it into parts, each a partition of its own. Costs a few
+    /// requests and changes nothing.
     async fn survey(&self, partition: Self::Partition) -> Result<Vec<Part<Self::Partition>>> {
         Ok(vec![Part::unknown(partition)])
     }
 
-    /// Export jobs that reading a partition from this place will still order. Pure.
+    /// Returns the number of export jobs that reading a partition from this position still orders. Pure.
     fn jobs(&self, _partition: &Self::Partition, _token: Option<&Self::Token>) -> u64 {
         0
     }
 
-    /// Lets go of what a place holds at the service, such as a running export job: the partition will begin anew.
-    /// True when there was something.
+    /// Stops the work of a position at the service, such as a running export job: the partition restarts. Returns true if
+    /// there was such work.
     async fn release(&self, _partition: Self::Partition, _token: Self::Token) -> Result<bool> {
         Ok(false)
     }
 }
 
-/// What a partition covers, for plans and receipts.
+/// The range of a partition, for plans and receipts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PartitionRange {
-    /// In a few words, where the times do not say it: "forecast 4711, Q3 2026". Empty for a whole list.
+    /// A few words where the times are not enough: "forecast 4711, Q3 2026". Empty for a whole list.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub title: String,
     /// The first moment.
@@ -153,35 +153,35 @@ pub struct PartitionRange {
     pub to: Option<Timestamp>,
 }
 
-/// How far a bookmark reaches, in words and times.
+/// How far a bookmark reaches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Watermark {
-    /// Everything that changed before this moment was read.
+    /// Every change before this moment was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Where the next pass begins, when that is earlier.
+    /// The start of the next pass, if it is earlier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub again_from: Option<Timestamp>,
-    /// Why something is read again, or what the bookmark says otherwise; one sentence, lower case, no full stop.
+    /// Why records are read again, or another fact of the bookmark; one sentence, lower case, no full stop.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
-/// A part of a partition, and what reading it takes.
+/// A part of a partition and its size.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Part<Partition> {
-    /// The part, readable on its own.
+    /// The partition, readable on its own.
     pub partition: Partition,
-    /// Its records, where the service tells.
+    /// The number of records, where the service states it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
-    /// The requests that it takes, retries not counted; none where that shows only while reading.
+    /// The number of requests without retries; `None` where it is known only after the read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
 }
 
 impl<Partition> Part<Partition> {
-    /// A part of which nothing is known beforehand.
+    /// Makes a part of unknown size.
     pub const fn unknown(partition: Partition) -> Self {
         Self {
             partition,
@@ -234,10 +234,10 @@ impl Position {
     }
 }
 
-/// The object-safe twin of [`Stream`], implemented for every stream.
+/// The object-safe form of [`Stream`], implemented for every stream.
 #[async_trait]
 pub trait AnyStream: Send + Sync {
-    /// What the stream is.
+    /// Returns the description of the stream.
     fn spec(&self) -> &StreamSpec;
 
     /// See [`Stream::companions`].
@@ -246,11 +246,11 @@ pub trait AnyStream: Send + Sync {
     /// See [`Stream::sees_all`].
     fn sees_all(&self) -> bool;
 
-    /// Whether these positions, of an earlier run, can be read: the bookmark, and partitions with their tokens. Pure.
+    /// Checks that the positions of an earlier run can be decoded: the bookmark, and partitions with their tokens. Pure.
     fn verify(
         &self,
         bookmark: Option<&Position>,
-        places: &[(&Position, Option<&Position>)],
+        positions: &[(&Position, Option<&Position>)],
     ) -> Result<()>;
 
     /// See [`Stream::plan`].
@@ -287,7 +287,7 @@ pub trait AnyStream: Send + Sync {
     /// See [`Stream::release`].
     async fn release(&self, partition: Position, token: Position) -> Result<bool>;
 
-    /// Its own name, then those of its companions.
+    /// Returns its own name, then those of its secondary streams.
     fn names(&self) -> Vec<&'static str> {
         let companions = self.companions().iter().map(|spec| spec.name);
         std::iter::once(self.spec().name)
@@ -313,13 +313,13 @@ impl<S: Stream> AnyStream for S {
     fn verify(
         &self,
         bookmark: Option<&Position>,
-        places: &[(&Position, Option<&Position>)],
+        positions: &[(&Position, Option<&Position>)],
     ) -> Result<()> {
         let name = Stream::spec(self).name;
         if let Some(bookmark) = bookmark {
             bookmark.clone().decode::<S::Bookmark>(S::VERSION, name)?;
         }
-        for (partition, token) in places {
+        for (partition, token) in positions {
             (*partition)
                 .clone()
                 .decode::<S::Partition>(S::VERSION, name)?;

@@ -1,6 +1,6 @@
 //! "Did you mean": the nearest of a few known names.
 
-/// The candidate that is at most two edits (or a third of the word) away, nearest first.
+/// Returns the nearest candidate within two edits, or a third of the word.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).max(2);
     candidates

@@ -1,7 +1,7 @@
-//! Texts of others that people are to read.
+//! Cleans text from outside for display.
 
-/// Whether a character is not seen and changes what is seen around it: marks of direction, which let a text show as
-/// another one, and blanks of no width. The two joiners are none, without which some scripts and emoji cannot be written.
+/// Returns whether a character is invisible and changes the text around it: direction marks, which let a text show as
+/// another one, and zero-width blanks. The two joiners do not count: some scripts and emoji need them.
 pub const fn is_hidden(c: char) -> bool {
     matches!(
         c,
@@ -15,14 +15,14 @@ pub const fn is_hidden(c: char) -> bool {
     )
 }
 
-/// Returns the first `most` characters of a text in one line, without control characters and hidden ones.
-pub fn one_line(text: &str, most: usize) -> String {
+/// Returns the first `max` characters of a text in one line, without control characters and hidden ones.
+pub fn one_line(text: &str, max: usize) -> String {
     let is_shown = |c: &char| !is_hidden(*c);
     let line: String = text
         .chars()
         .filter(is_shown)
         .map(|c| if c.is_control() { ' ' } else { c })
-        .take(most)
+        .take(max)
         .collect();
     line.trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! The seam to the network: one method, given to a connector by its host.
+//! The interface to the network: one method, which a host provides to a connector.
 
 use std::{
     fmt,
@@ -18,36 +18,36 @@ use crate::{counted_future::record_for_current_stream, waits::Waits};
 /// The decoded body of a response, as it arrives.
 pub type Body = Pin<Box<dyn futures_core::Stream<Item = Result<Bytes, TransportError>> + Send>>;
 
-/// Sends one request, once: no retry, no redirect, no limit. Those are the client's.
+/// Sends one request once, without retries, redirects or limits. The client adds those.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Sends and returns as soon as the head of the response is there.
+    /// Sends a request and returns as soon as the head of the response arrives.
     async fn send(
         &self,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Body>, TransportError>;
 }
 
-/// An extension of a request that has to go over a connection that is made for it.
+/// A request extension that forces a new connection.
 #[derive(Clone, Copy, Debug)]
 pub struct NewConnection;
 
-/// Why no response, or no complete one, arrived.
+/// Why no complete response arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The host's [`Egress`](crate::Egress) rules do not permit the address; nothing was dialled.
     NotAllowed,
     /// The host name does not resolve.
     NameUnknown,
-    /// Nothing listens there, or something refuses us.
+    /// The host refuses connections, or nothing listens.
     Refused,
     /// The TLS handshake or the certificate check failed.
     Tls,
-    /// No connection, or no byte, for too long.
+    /// The time without a connection or a byte was too long.
     Timeout,
     /// The connection broke off.
     Interrupted,
-    /// A connection that earlier requests had used broke off before any byte of the answer.
+    /// A reused connection broke off before the first byte of the response.
     Stale,
     /// The body does not decode (as gzip, for example).
     Undecodable,
@@ -56,11 +56,11 @@ pub enum Failure {
 /// A failure of the transport. Its text never holds the URL, which may have a query.
 #[derive(Clone, Debug)]
 pub struct TransportError {
-    /// The class.
+    /// The class of the failure.
     pub failure: Failure,
     /// Whether the request certainly never reached the service.
     pub before_send: bool,
-    /// What the library below said, without URL.
+    /// The message of the underlying library, without the URL.
     pub detail: String,
 }
 
@@ -72,17 +72,17 @@ impl fmt::Display for TransportError {
 
 impl std::error::Error for TransportError {}
 
-/// What a host hands to [`Connector::open`](crate::Connector::open).
+/// The services that a host passes to [`Connector::open`](crate::Connector::open).
 #[derive(Clone)]
 pub struct Context {
-    /// The way to the network.
+    /// The access to the network.
     pub transport: Arc<dyn Transport>,
-    /// Where the client counts what it does.
+    /// The counters of the client.
     pub meter: Arc<Meter>,
 }
 
 impl Context {
-    /// A context with a fresh meter.
+    /// Makes a context with a new meter.
     pub fn new(transport: impl Transport) -> Self {
         Self {
             transport: Arc::new(transport),
@@ -99,7 +99,7 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Counts of what a client did, readable while it works.
+/// Counters of a client's requests and waits, readable while it works.
 #[derive(Debug, Default)]
 pub struct Meter {
     requests: AtomicU64,
@@ -111,7 +111,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Counts one request put on the wire; `is_retry` when it repeats an earlier one.
+    /// Counts one sent request; `is_retry` when it repeats an earlier one.
     pub fn count_request(&self, is_retry: bool) {
         let count = |meter: &Self| {
             meter.requests.fetch_add(1, Relaxed);
@@ -148,32 +148,32 @@ impl Meter {
         record_for_current_stream(self, count);
     }
 
-    /// Requests put on the wire, retries included.
+    /// Returns the number of requests sent, retries included.
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 
-    /// How many of them were retries.
+    /// Returns the number of retries.
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
-    /// Time waited for the service's documented limit, added up over requests that waited side by side.
+    /// Returns the time waited for the service's documented limit, summed over concurrent requests.
     pub fn limit_wait(&self) -> Duration {
         Duration::from_micros(self.limit_wait_micros.load(Relaxed))
     }
 
-    /// Time waited before retries, added up over requests that waited side by side.
+    /// Returns the time waited before retries, summed over concurrent requests.
     pub fn backoff_wait(&self) -> Duration {
         Duration::from_micros(self.backoff_wait_micros.load(Relaxed))
     }
 
-    /// Time during which at least one request waited for the service's documented limit.
+    /// Returns the time during which at least one request waited for the service's documented limit.
     pub fn limit_pause(&self) -> Duration {
         self.limit_waits.total()
     }
 
-    /// Time during which at least one request waited before a retry.
+    /// Returns the time during which at least one request waited before a retry.
     pub fn backoff_pause(&self) -> Duration {
         self.backoff_waits.total()
     }

@@ -18,15 +18,16 @@ use crate::{
     suggest::nearest,
 };
 
-/// How many errors are told. Nobody corrects more at once, and an answer of any size has to get an answer that is small.
+/// The maximum number of reported errors. People correct fewer at once, and the report stays small for an answer of any
+/// size.
 const MAX_ERRORS: usize = 100;
-/// The most bytes that a pattern may take when it is compiled; what forms need takes a part of it.
+/// The maximum size of a compiled pattern in bytes; the patterns of forms need a part of it.
 const LARGEST_PATTERN: usize = 64 << 10;
 
-/// What is wrong with one field. The value itself is never part of it: it may be a secret.
+/// The error of one field. It never contains the value, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
-    /// JSON Pointer of the field, also of one that is missing. Empty for the form as a whole.
+    /// JSON Pointer of the field, even if it is missing. Empty for the form as a whole.
     pub pointer: String,
     /// Stable, for machines: `required`, `unknown_field`, `type`, `too_short`, `too_long`, `pattern`, `format`,
     /// `out_of_range`, `not_a_choice`, `too_few`, `too_many`, `duplicate`, `unreadable`, `too_many_errors`.
@@ -37,25 +38,25 @@ pub struct FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The name of an unknown field may be anything; a terminal is shown a piece of it, without control characters.
+        // The name of an unknown field may hold anything; a terminal gets a part of it, without control characters.
         let pointer: String = self.pointer.chars().take(128).collect();
         let pointer = if pointer.is_empty() { "/" } else { &pointer };
         write!(f, "{}: {}", pointer.escape_debug(), self.message)
     }
 }
 
-/// Something that was changed on the user's behalf before validation, or that looks odd but passes.
+/// A change made on the user's behalf before validation, or an unusual value that passes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Notice {
     /// JSON Pointer of the field.
     pub pointer: String,
-    /// What was done or noticed. Never the value itself.
+    /// The change or the observation. Never the value itself.
     pub message: String,
 }
 
-/// Cleans what pasting leaves behind: white space and quotes around keys and addresses. A password is left as it is; what
-/// is around it is noticed. Whole numbers written as `1.0`, which JSON Schema takes for integers, become integers. A value
-/// that begins unlike others of its field is noticed.
+/// Removes the white space and quotes that pasting leaves around keys and addresses. A password keeps them and gets a
+/// notice. Whole numbers written as `1.0`, which JSON Schema counts as integers, become integers. A value without the
+/// usual prefix of its field gets a notice.
 pub fn tidy(form: &FormModel, answer: &mut Value) -> Vec<Notice> {
     let mut notices = Vec::new();
     for field in form.inputs_of(answer) {
@@ -102,27 +103,28 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
         && !text.starts_with(prefix.as_str())
     {
         notice(format!(
-            "{title}: values usually begin with {prefix}, and this one does not; check that it is the right one"
+            "{title}: values usually begin with {prefix}; check that this is the right value"
         ));
     }
 }
 
-/// The notice of a value that has spaces or quotes around it after it was tidied.
-pub(crate) const WRAPPED: &str = "has spaces or quotes around it, which are kept as part of it; remove them if copying brought them along";
+/// The notice for a value with spaces or quotes around it after tidying.
+pub(crate) const WRAPPED: &str =
+    "has spaces or quotes around it, which are kept; remove them if they are not part of the value";
 
-/// Whether spaces or quotes are around a text.
+/// Returns whether a text has spaces or quotes around it.
 pub(crate) fn is_wrapped(text: &str) -> bool {
     bare(text).len() != text.len()
 }
 
-/// A text without the white space around it.
+/// Returns a text without the white space around it.
 pub(crate) fn unspaced(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}')
 }
 
-/// A text without the white space and the quotes that pasting leaves around it, as [`tidy`] leaves a key or an address.
+/// Returns a text without the white space and the quotes around it, as [`tidy`] cleans a key or an address.
 pub fn bare(mut text: &str) -> &str {
-    // Until nothing is left to take off, so that it makes no difference how often it is done.
+    // Repeats until nothing is left to remove, so that a second call changes nothing.
     loop {
         text = unspaced(text);
         let mut quotes = ['"', '\''].into_iter();
@@ -137,7 +139,7 @@ pub fn bare(mut text: &str) -> &str {
 fn make_whole(value: &mut Value) {
     let float = value.as_f64().filter(|_| value.is_f64());
     if let Some(float) = float.filter(|float| float.fract() == 0.0) {
-        // Beyond 64 bits it stays as it is, for the schema to refuse.
+        // A number beyond 64 bits stays unchanged, and the schema refuses it.
         if (0.0..2_f64.powi(64)).contains(&float) {
             *value = json!(float as u64);
         } else if (-2_f64.powi(63)..0.0).contains(&float) {
@@ -146,17 +148,18 @@ fn make_whole(value: &mut Value) {
     }
 }
 
-/// Every error of `answer` against `schema`, ordered by pointer; of more than a hundred the first, and how many more.
+/// Returns the errors of `answer` against `schema`, ordered by pointer; of more than a hundred the first, and the number
+/// of the others.
 ///
-/// A tagged `oneOf` is narrowed to the alternative that the answer's tag names before anything is judged, so errors
-/// are about the fields that the user sees.
+/// It first narrows a tagged `oneOf` to the alternative that the answer's tag names, so errors are about the fields that
+/// the user sees.
 pub fn validate(schema: &Value, answer: &Value) -> Vec<FieldError> {
     Rules::default().errors(schema, answer)
 }
 
 const NOT_ALLOWED: &str = "has a character that is not allowed here";
 
-/// Pointers of the texts with the character 0. Nobody types it, and much of what keeps or sends a text ends it there.
+/// Collects the pointers of texts with the character 0. People do not type it, and many programs end a text there.
 fn with_nul(value: &Value, at: String, found: &mut Vec<String>) {
     match value {
         Value::String(text) if text.contains('\0') => found.push(at),
@@ -174,10 +177,10 @@ fn with_nul(value: &Value, at: String, found: &mut Vec<String>) {
     }
 }
 
-/// How many choices of alternatives are remembered: more than a form that people fill in has.
+/// The maximum number of cached choices of alternatives: more than a real form has.
 const MAX_NARROWED: usize = 64;
 
-/// The rules of one schema, compiled when they are first needed: that takes far longer than judging by them.
+/// The rules of one schema, compiled at first use: compiling takes far longer than validating.
 #[derive(Default)]
 pub(crate) struct Rules(Mutex<Vec<Arc<BranchRules>>>);
 
@@ -188,7 +191,7 @@ struct BranchRules {
 }
 
 impl Rules {
-    /// What [`validate`] says, for a schema that is the same every time.
+    /// Returns the errors of [`validate`], for a schema that is the same at every call.
     pub(crate) fn errors(&self, schema: &Value, answer: &Value) -> Vec<FieldError> {
         let narrowed = match self.narrowed(narrow(schema, answer)) {
             Ok(narrowed) => narrowed,
@@ -203,25 +206,25 @@ impl Rules {
         let errors = narrowed.validator.iter_errors(answer);
         let mut errors: Vec<FieldError> = errors
             .flat_map(|error| {
-                let place = SchemaField::find(&narrowed.schema, error.instance_path().as_str());
-                place.errors(error.kind(), error.instance())
+                let field = SchemaField::find(&narrowed.schema, error.instance_path().as_str());
+                field.errors(error.kind(), error.instance())
             })
             .collect();
         let mut unreadable = Vec::new();
         with_nul(answer, String::new(), &mut unreadable);
         errors.extend(unreadable.iter().map(|pointer| {
-            let place = SchemaField::find(&narrowed.schema, pointer);
-            place.error("pattern", place.rule(NOT_ALLOWED))
+            let field = SchemaField::find(&narrowed.schema, pointer);
+            field.error("pattern", field.rule(NOT_ALLOWED))
         }));
         errors.sort_by(|left, right| (&left.pointer, left.code).cmp(&(&right.pointer, right.code)));
         errors.dedup_by(|left, right| left.pointer == right.pointer);
-        let untold = errors.len().saturating_sub(MAX_ERRORS);
-        if untold > 0 {
+        let hidden = errors.len().saturating_sub(MAX_ERRORS);
+        if hidden > 0 {
             errors.truncate(MAX_ERRORS);
             errors.push(FieldError {
                 pointer: String::new(),
                 code: "too_many_errors",
-                message: format!("the form has {untold} errors more; correct these first"),
+                message: format!("the form has {hidden} more errors; correct these first"),
             });
         }
         errors
@@ -235,11 +238,11 @@ impl Rules {
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(true)
-            // Answers come from anybody, and the service previews schemas that do: time grows with the answer only.
+            // Answers and previewed schemas are untrusted: this engine's time grows linearly with the answer.
             .with_pattern_options(PatternOptions::regex().size_limit(LARGEST_PATTERN))
-            // An address must be one that a config can wait: a port beyond 65535, say, is a URI but no URL.
+            // An address must be one that a config can hold: a port beyond 65535, for example, is a URI but not a URL.
             .with_format("uri", |text: &str| BaseUrl::parse(text).is_ok())
-            // The library's own check lets a few characters pass for digits.
+            // The library's own check accepts a few other characters as digits.
             .with_format("date", |text: &str| {
                 text.parse::<Date>()
                     .is_ok_and(|date| date.year() >= 0 && date.to_string() == text)
@@ -252,7 +255,7 @@ impl Rules {
     }
 }
 
-/// The schema with each tagged `oneOf` replaced by the chosen alternative, or by "choose one" where the tag is
+/// Returns the schema with each tagged `oneOf` replaced by the chosen alternative, or by "choose one" where the tag is
 /// missing or unknown.
 fn narrow(schema: &Value, answer: &Value) -> Value {
     let Some(object) = schema.as_object() else {
@@ -285,7 +288,7 @@ fn narrow(schema: &Value, answer: &Value) -> Value {
     Value::Object(narrowed)
 }
 
-/// A field as the schema knows it.
+/// A field of the schema.
 struct SchemaField<'a> {
     pointer: String,
     title: String,
@@ -294,20 +297,20 @@ struct SchemaField<'a> {
 
 impl<'a> SchemaField<'a> {
     fn find(root: &'a Value, pointer: &str) -> Self {
-        let mut place = Self {
+        let mut field = Self {
             pointer: String::new(),
             title: "the form".to_owned(),
             schema: Some(root),
         };
         for token in pointer.split('/').skip(1) {
-            // A value of a list goes by the list's title: it has none of its own, and an index says nothing.
-            match place.schema.and_then(|schema| schema.get("items")) {
-                Some(items) => place.schema = Some(items),
-                None => place = place.child(&token.replace("~1", "/").replace("~0", "~")),
+            // A list value uses the list's title: it has no title of its own, and an index has no meaning for people.
+            match field.schema.and_then(|schema| schema.get("items")) {
+                Some(items) => field.schema = Some(items),
+                None => field = field.child(&token.replace("~1", "/").replace("~0", "~")),
             }
         }
-        place.pointer = pointer.to_owned();
-        place
+        field.pointer = pointer.to_owned();
+        field
     }
 
     fn child(&self, name: &str) -> Self {
@@ -344,7 +347,7 @@ impl<'a> SchemaField<'a> {
             K::MinLength { limit: 1 } => self.error("required", "is required"),
             K::Type { .. } => self.error(
                 "type",
-                format!("must be {}, not {}", self.wanted(), given(value)),
+                format!("must be {}, not {}", self.expected(), actual(value)),
             ),
             K::MinLength { limit } => {
                 self.error("too_short", format!("needs at least {limit} characters"))
@@ -375,7 +378,7 @@ impl<'a> SchemaField<'a> {
                 self.error("too_many", format!("has more than {limit} values"))
             }
             K::UniqueItems => self.error("duplicate", "holds the same value twice"),
-            _ => self.error("unreadable", "cannot be used as it is"),
+            _ => self.error("unreadable", "cannot be used"),
         };
         vec![error]
     }
@@ -403,7 +406,7 @@ impl<'a> SchemaField<'a> {
         }
     }
 
-    /// The connector's own sentence where it has one: a pattern explains nothing.
+    /// Returns the connector's own message where it has one, since a pattern explains nothing.
     fn rule(&self, otherwise: &str) -> String {
         let own = self
             .schema
@@ -420,7 +423,7 @@ impl<'a> SchemaField<'a> {
         }
     }
 
-    fn wanted(&self) -> String {
+    fn expected(&self) -> String {
         let of = self.schema.and_then(|schema| schema.get("type"));
         match of.and_then(Value::as_str) {
             Some("string") => "text".to_owned(),
@@ -439,7 +442,7 @@ fn title(schema: Option<&Value>, name: &str) -> String {
     own.unwrap_or(name).to_owned()
 }
 
-fn given(value: &Value) -> &'static str {
+fn actual(value: &Value) -> &'static str {
     match value {
         Value::Null => "null (leave the field out instead)",
         Value::Bool(_) => "true or false",

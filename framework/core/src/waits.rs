@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Intervals that are kept apart; the oldest are only added up.
-const MAX_KEPT: usize = 64;
+/// Intervals that are stored one by one; older ones are only added up.
+const MAX_RECENT: usize = 64;
 
-/// The time during which at least one of several waited: the union of their waits, not the sum.
+/// The time during which at least one request waited: the union of the waits, not the sum.
 #[derive(Debug, Default)]
 pub(crate) struct Waits(Mutex<Intervals>);
 
@@ -16,12 +16,12 @@ pub(crate) struct Waits(Mutex<Intervals>);
 struct Intervals {
     /// Intervals that do not touch each other, in the order of time.
     recent: Vec<(Instant, Instant)>,
-    /// What the earlier ones come to.
+    /// The sum of the older intervals.
     earlier: Duration,
 }
 
 impl Waits {
-    /// Takes in one wait.
+    /// Adds one wait.
     pub(crate) fn add(&self, mut from: Instant, mut to: Instant) {
         if to <= from {
             return;
@@ -35,13 +35,13 @@ impl Waits {
             to = to.max(*end);
         }
         recent.splice(first..after, [(from, to)]);
-        if recent.len() > MAX_KEPT {
+        if recent.len() > MAX_RECENT {
             let (start, end) = recent.remove(0);
             known.earlier += end - start;
         }
     }
 
-    /// The time in all.
+    /// Returns the total time.
     pub(crate) fn total(&self) -> Duration {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = known.recent.iter().map(|(from, to)| *to - *from);
@@ -83,6 +83,6 @@ mod tests {
             known.add(from, from + Duration::from_secs(1));
         }
         assert_eq!(known.total().as_secs(), 1000);
-        assert_eq!(known.0.lock().unwrap().recent.len(), MAX_KEPT);
+        assert_eq!(known.0.lock().unwrap().recent.len(), MAX_RECENT);
     }
 }

@@ -109,7 +109,7 @@ async fn an_address_of_something_else_is_told_at_the_address() {
     };
     tested(&browser, &sandbox, page, "web-page").await;
     browser
-        .sees("The address answers with a web page, not like Clari Copilot")
+        .sees("The address returned a web page instead of the Clari Copilot API")
         .await;
     assert_eq!(wrong_fields(&browser).await, json!(["Base URL"]));
     sandbox.set_faults(Faults::default());
@@ -117,7 +117,7 @@ async fn an_address_of_something_else_is_told_at_the_address() {
     browser.fill("Base URL", &elsewhere).await;
     browser.click("Test").await;
     browser
-        .sees("Clari Copilot is not there (status 404)")
+        .sees("no Clari Copilot API at this path (status 404)")
         .await;
     ends(&browser, FAILS).await;
     assert_eq!(wrong_fields(&browser).await, json!(["Base URL"]));
@@ -146,7 +146,7 @@ async fn a_service_that_asks_to_wait_judges_no_key() {
     };
     tested(&browser, &sandbox, throttled, "throttled").await;
     browser
-        .sees("asks to wait; the credentials were not judged")
+        .sees("asks to wait; the credentials were not tested")
         .await;
     browser.sees("try again in 2 seconds").await;
     assert_eq!(wrong_fields(&browser).await, json!([]));
@@ -179,7 +179,7 @@ async fn a_key_follows_no_redirect() {
     };
     tested(&browser, &sandbox, redirected, "redirected").await;
     browser
-        .sees(&format!("The address forwards to {origin}"))
+        .sees(&format!("The address redirects to {origin}"))
         .await;
     browser.sees("keys are not sent to another host").await;
     assert_eq!(wrong_fields(&browser).await, json!(["Base URL"]));

@@ -49,7 +49,7 @@ async fn main_flows(browser: &Browser, service: &Service, way: &str) {
     let nowhere = format!("{}/nowhere", sandbox.base_url());
     browser.fill("Base URL", &nowhere).await;
     browser.click("Test").await;
-    browser.sees("is not there (status 404)").await;
+    browser.sees("API at this path (status 404)").await;
     ends(browser, FAILS).await;
     assert_eq!(wrong_fields(browser).await, json!(["Base URL"]));
     shot("wrong-url").await;
@@ -57,14 +57,14 @@ async fn main_flows(browser: &Browser, service: &Service, way: &str) {
     sandbox.set_faults(redirected());
     browser.click("Test").await;
     browser
-        .sees("The address forwards to https://elsewhere.example.com")
+        .sees("The address redirects to https://elsewhere.example.com")
         .await;
     ends(browser, FAILS).await;
     shot("redirected").await;
     sandbox.set_faults(throttled());
     browser.click("Test").await;
     browser
-        .sees("asks to wait; the credentials were not judged")
+        .sees("asks to wait; the credentials were not tested")
         .await;
     shot("throttled").await;
     sandbox.set_faults(Faults::default());

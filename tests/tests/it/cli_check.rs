@@ -123,7 +123,7 @@ fn check_password(id: &str, base_url: &str, password: &str) -> acceptance::binar
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_sent_with_what_is_around_it_and_the_remedy_says_so() {
-    const KEPT: &str = "has spaces or quotes around it, which are kept as part of it";
+    const KEPT: &str = "has spaces or quotes around it, which are kept";
     let claribi = acceptance::claribi::organization_of(4).await;
     let copilot = unlimited_sandbox(10).await;
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Airbyte: `ConnectorSpecification` with JSON Schema of draft 7 and Airbyte's own keywords.
 //!
-//! Its acceptance suite refuses closed objects and constants outside of the tags of `oneOf`, so unknown fields pass
-//! and choices lose their labels to the description.
+//! Its acceptance suite refuses closed objects and constants outside of `oneOf` tags, so unknown fields pass and the
+//! labels of choices move to the description.
 
 use serde_json::{Map, Value, json};
 
@@ -11,8 +11,8 @@ use crate::{
     form::{Choice, Field, FieldKind, FormModel, NAMESPACE},
 };
 
-/// Keywords that mean the same there.
-const KEPT: [&str; 14] = [
+/// Keywords with the same meaning in Airbyte.
+const SHARED_KEYWORDS: [&str; 14] = [
     "default",
     "exclusiveMaximum",
     "exclusiveMinimum",
@@ -29,7 +29,7 @@ const KEPT: [&str; 14] = [
     "writeOnly",
 ];
 
-/// From so many alternatives on they are pulled down.
+/// The maximum number of alternatives shown as radio buttons; more become a dropdown.
 const MAX_RADIOS: usize = 4;
 
 const DAY: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
@@ -53,7 +53,7 @@ pub(super) fn specification(about: &About, form: &FormModel, schema: &Value) -> 
     json!({ "documentationUrl": about.docs, "connectionSpecification": connection })
 }
 
-/// An object with these fields. Its tag, where it has one, takes the first of the numbers of display order.
+/// Returns an object with these fields. Its tag, where it has one, takes the first number of the display order.
 fn object(fields: &[Field], schema: &Value, first: usize) -> Map<String, Value> {
     let mut properties = Map::new();
     for (number, field) in fields.iter().enumerate() {
@@ -99,16 +99,16 @@ fn one(field: &Field, schema: &Value) -> Map<String, Value> {
     };
     flag("airbyte_secret", field.kind == FieldKind::Secret);
     flag("multiline", field.multiline);
-    // What is optional is folded away otherwise.
+    // Airbyte folds optional fields otherwise.
     flag("always_show", !field.required && !field.advanced);
     made
 }
 
 fn value(kind: &FieldKind, schema: &Value) -> Map<String, Value> {
     let mut made = Map::new();
-    for keyword in KEPT {
-        if let Some(kept) = schema.get(keyword) {
-            made.insert(keyword.to_owned(), kept.clone());
+    for keyword in SHARED_KEYWORDS {
+        if let Some(shared) = schema.get(keyword) {
+            made.insert(keyword.to_owned(), shared.clone());
         }
     }
     match kind {
@@ -168,7 +168,7 @@ fn alternatives(tag: &str, branches: &[Choice], schema: &Value) -> Map<String, V
     made
 }
 
-/// The description with what has no place of its own there.
+/// Returns the description, extended by the hints that Airbyte has no keyword for.
 fn description(field: &Field) -> String {
     let mut text = field.description.clone();
     let choices = match &field.kind {
@@ -193,7 +193,7 @@ fn description(field: &Field) -> String {
     text
 }
 
-/// The headings of the form, in their order.
+/// Returns the headings of the form, in their order.
 fn groups(fields: &[Field]) -> Vec<Value> {
     let mut titles: Vec<&String> = Vec::new();
     for title in fields.iter().filter_map(|field| field.group.as_ref()) {

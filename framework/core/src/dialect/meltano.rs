@@ -1,7 +1,7 @@
-//! Meltano: the `settings` of a plugin, which stand for the config of a Singer tap.
+//! Meltano: the `settings` of a plugin, which represent the config of a Singer tap.
 //!
-//! Settings are flat, so that fields of groups and alternatives have names with a dot, which Meltano puts back
-//! together. It knows kinds and which settings are needed, and nothing else of a value.
+//! Settings are flat, so fields of groups and alternatives have dotted names, which Meltano nests again. It knows the
+//! kind of a value and whether it is needed, and no other rule.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::{
     form::{Choice, Field, FieldKind, FormModel},
 };
 
-/// The most combinations of alternatives whose needed settings are listed.
+/// The maximum number of combinations of alternatives whose needed settings are listed.
 const MAX_COMBINATIONS: usize = 64;
 
 pub(super) fn settings(about: &About, form: &FormModel) -> Value {
@@ -68,7 +68,7 @@ fn setting(field: &Field, name: String, description: &str) -> Map<String, Value>
     made
 }
 
-/// Which alternative is meant.
+/// Returns the setting that selects an alternative.
 fn tag_setting(field: &Field, name: &str, branches: &[Choice], tag: &str) -> Value {
     let mut made = json!({
         "name": name,
@@ -83,7 +83,7 @@ fn tag_setting(field: &Field, name: &str, branches: &[Choice], tag: &str) -> Val
     made
 }
 
-/// The fields of all alternatives; one that several have is one setting.
+/// Adds the fields of all alternatives; a field that several share is one setting.
 fn alternatives(branches: &[Choice], before: &str, settings: &mut Vec<Value>) {
     let mut known: Vec<String> = Vec::new();
     for field in branches.iter().flat_map(|branch| &branch.fields) {
@@ -97,21 +97,21 @@ fn alternatives(branches: &[Choice], before: &str, settings: &mut Vec<Value>) {
     }
 }
 
-/// What each alternative says of its field of this key; what several say, once.
+/// Joins the descriptions of the alternatives' fields with this key; a shared description appears once.
 fn descriptions(branches: &[Choice], key: &str) -> String {
-    let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut texts: Vec<(&str, Vec<&str>)> = Vec::new();
     for branch in branches {
         let field = branch.fields.iter().find(|field| field.key() == key);
         let Some(text) = field.map(|field| field.description.as_str()) else {
             continue;
         };
-        match said.iter_mut().find(|(known, _)| *known == text) {
+        match texts.iter_mut().find(|(known, _)| *known == text) {
             Some((_, titles)) => titles.push(&branch.title),
-            None => said.push((text, vec![&branch.title])),
+            None => texts.push((text, vec![&branch.title])),
         }
     }
     let sentence = |(text, titles): &(&str, Vec<&str>)| format!("{}: {text}", titles.join(", "));
-    let sentences: Vec<String> = said.iter().map(sentence).collect();
+    let sentences: Vec<String> = texts.iter().map(sentence).collect();
     sentences.join(" ")
 }
 
@@ -133,7 +133,7 @@ fn options(choices: &[Choice]) -> Value {
     choices.iter().map(option).collect()
 }
 
-/// The sets of settings of which one has to be complete: one for each combination of alternatives.
+/// Returns the sets of settings of which one has to be complete: one per combination of alternatives.
 fn needed(fields: &[Field], before: &str) -> Vec<Vec<String>> {
     let mut sets = vec![Vec::new()];
     for field in fields.iter().filter(|field| field.required) {
@@ -162,7 +162,7 @@ fn needed(fields: &[Field], before: &str) -> Vec<Vec<String>> {
         };
         sets = sets.iter().flat_map(combined).collect();
     }
-    // Alternatives may need the same.
+    // Alternatives may need the same settings.
     sets.sort();
     sets.dedup();
     sets

@@ -1,7 +1,7 @@
 //! react-jsonschema-form: `schema` of draft 7 and `uiSchema`.
 //!
-//! Its core has no headings, nothing to fold and no sentence of its own for a pattern. A password widget hides what is
-//! typed and nothing else: that a secret is never given back stays the host's to keep.
+//! Its core has no headings, no folding and no message for a pattern. A password widget only hides the typing: the host
+//! still has to keep stored secrets out of its responses.
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ pub(super) fn form(form: &FormModel, schema: &Value) -> Value {
     json!({ "schema": schema, "uiSchema": fields(&form.fields, None) })
 }
 
-/// The schema without our hints, with labels where that library looks for them.
+/// Returns the schema without our hints and with labels where that library reads them.
 fn plain(schema: &Value) -> Value {
     let Some(keywords) = schema.as_object() else {
         return schema.clone();

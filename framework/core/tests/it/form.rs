@@ -161,14 +161,14 @@ fn each_departure_from_the_profile_is_found_at_its_field() {
                 1,
                 json!({ "oneOf": [{ "type": "string" }, { "type": "integer" }] }),
             ),
-            "/f: alternatives are told apart by a property with a constant",
+            "/f: alternatives have a common property with a constant",
         ),
         (
             field(
                 1,
                 json!({ "oneOf": [branch("a"), { "type": "object", "properties": {} }] }),
             ),
-            "/f: alternatives are told apart by a property with a constant",
+            "/f: alternatives have a common property with a constant",
         ),
         (
             field(
@@ -178,7 +178,7 @@ fn each_departure_from_the_profile_is_found_at_its_field() {
                     "properties": { "o": field(1, json!({ "oneOf": [branch("a"), branch("b")] })) },
                 }),
             ),
-            "/f/o: alternatives stand at the top level of a form",
+            "/f/o: alternatives are at the top level of a form",
         ),
     ];
     for (field, violation) in table {

@@ -67,30 +67,30 @@ fn each_finding_names_its_field_its_rule_and_what_to_do() {
         (
             |schema| schema["properties"]["limit"]["minimun"] = 1.into(),
             "/limit",
-            "the form uses what forms know",
+            "the form uses supported keywords",
             false,
             "did you mean minimum?",
         ),
         (
             |schema| schema["properties"]["limit"]["x-headwater"]["advanecd"] = true.into(),
             "/limit",
-            "the form uses what forms know",
+            "the form uses supported keywords",
             false,
             "did you mean advanced?",
         ),
         (
             |schema| schema["allOf"] = json!([{ "$ref": "http://127.0.0.1:9/x" }]),
             "",
-            "the form uses what forms know",
+            "the form uses supported keywords",
             false,
             "allOf",
         ),
         (
             |schema| schema["additionalProperties"] = json!({ "type": "string" }),
             "",
-            "the form uses what forms know",
+            "the form uses supported keywords",
             false,
-            "no others",
+            "only the fields that it names",
         ),
         (
             |schema| schema["properties"]["api_key"]["format"] = "x".into(),
@@ -109,7 +109,7 @@ fn each_finding_names_its_field_its_rule_and_what_to_do() {
         (
             |schema| schema["properties"]["api_key"]["format"] = "x".into(),
             "/api_key",
-            "what sounds like a secret is one",
+            "a field named like a secret is a secret",
             false,
             "in clear",
         ),
@@ -119,7 +119,7 @@ fn each_finding_names_its_field_its_rule_and_what_to_do() {
                 schema["properties"]["Pass-Word"]["x-headwater"]["order"] = 4.into();
             },
             "/Pass-Word",
-            "a password is taken as it is given",
+            "a password keeps its spaces and quotes",
             false,
             "Hint::verbatim()",
         ),
@@ -135,7 +135,7 @@ fn each_finding_names_its_field_its_rule_and_what_to_do() {
             "",
             "an unknown field is refused",
             false,
-            "typing errors pass",
+            "typos pass",
         ),
         (
             |schema| schema["required"] = json!(["api_key", "base_url"]),

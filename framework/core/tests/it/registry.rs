@@ -82,7 +82,7 @@ fn two_connectors_of_one_id_are_refused_by_name() {
     assert!(
         error
             .message()
-            .contains("two connectors call themselves \"pear\""),
+            .contains("two connectors have the id \"pear\""),
         "{error}"
     );
 }
@@ -176,7 +176,7 @@ fn a_config_opens_only_its_own_connector() {
     assert_eq!(opened("pear").kind(), Kind::Unsupported);
     let error = opened("melon");
     assert_eq!(error.kind(), Kind::Unexpected);
-    assert_eq!(error.message(), "a config of pear was given to melon");
+    assert_eq!(error.message(), "a config of pear was passed to melon");
 }
 
 /// A stream that counts to three.

@@ -275,7 +275,7 @@ fn of_many_errors_the_first_are_told_and_how_many_more_there_are() {
     assert_eq!(many[0].pointer, "/__proto__000000");
     let last = &many[100];
     assert_eq!((&*last.pointer, last.code), ("", "too_many_errors"));
-    assert!(last.message.contains("99900 errors more"), "{last}");
+    assert!(last.message.contains("99900 more errors"), "{last}");
 }
 
 #[test]
@@ -575,8 +575,8 @@ fn tidying_takes_what_is_around_and_doing_it_again_takes_no_more() {
 fn a_password_keeps_what_is_around_it_and_a_notice_tells() {
     let removed = "Password: surrounding spaces were removed";
     let ended = "Password: the end of the line was removed";
-    let kept = "Password has spaces or quotes around it, which are kept as part of it; remove them if copying brought \
-                them along";
+    let kept = "Password has spaces or quotes around it, which are kept; remove them if they are not part of \
+                the value";
     for (pattern, given, left, notices) in [
         (None, "a b", "a b", vec![]),
         (None, " a", " a", vec![kept]),

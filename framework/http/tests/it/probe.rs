@@ -155,14 +155,14 @@ async fn a_service_in_trouble_leaves_the_credentials_unjudged() {
             Reply::json(503, "{}"),
             "service_problem",
             Kind::Unavailable,
-            "nothing is wrong with your input",
+            "your input is not the cause",
             2,
         ),
         (
             html,
             "service_problem",
             Kind::Unavailable,
-            "nothing is wrong with your input",
+            "your input is not the cause",
             2,
         ),
     ] {

@@ -111,15 +111,15 @@ async fn every_end_of_a_test_is_shown_as_the_real_one() {
             "Acme did not accept these credentials",
             "input-_2f_api_5f_key-error",
         ),
-        ("permission_denied", "lets them read nothing", ""),
+        ("permission_denied", "they may read nothing", ""),
         (
             "wrong_path",
-            "Acme is not there (status 404)",
+            "no Acme API at this path (status 404)",
             "input-_2f_base_5f_url-error",
         ),
         (
             "not_this_api",
-            "a web page, not like Acme",
+            "a web page instead of the Acme API",
             "input-_2f_base_5f_url-error",
         ),
         (
@@ -134,7 +134,7 @@ async fn every_end_of_a_test_is_shown_as_the_real_one() {
         ),
         (
             "name_unknown",
-            "The name api.acme.example is unknown",
+            "api.acme.example was not found",
             "input-_2f_base_5f_url-error",
         ),
         (
@@ -144,12 +144,12 @@ async fn every_end_of_a_test_is_shown_as_the_real_one() {
         ),
         (
             "timeout",
-            "gave no answer in 10 seconds",
+            "did not answer within 10 seconds",
             "input-_2f_base_5f_url-error",
         ),
         (
             "interrupted",
-            "broke off the connection",
+            "closed the connection early",
             "input-_2f_base_5f_url-error",
         ),
         (

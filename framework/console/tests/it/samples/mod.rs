@@ -142,7 +142,7 @@ fn allowance() -> Allowance {
 
 pub fn passed() -> ProbeResult {
     let checks = vec![
-        Check::passed("reachable", "api.clari.com answers").took(Duration::from_millis(86)),
+        Check::passed("reachable", "api.clari.com answered").took(Duration::from_millis(86)),
         Check::passed("tls", "the certificate of api.clari.com is valid"),
         Check::passed("api", "this is the Clari API"),
         Check::passed("credentials", "the key is accepted").took(Duration::from_millis(240)),
@@ -182,7 +182,7 @@ pub fn offered() -> ProbeResult {
 
 pub fn failed() -> ProbeResult {
     let checks = vec![
-        Check::passed("reachable", "api.clari.com answers").took(Duration::from_millis(86)),
+        Check::passed("reachable", "api.clari.com answered").took(Duration::from_millis(86)),
         Check::passed("tls", "the certificate of api.clari.com is valid"),
         Check::passed("api", "this is the Clari API"),
         Check::failed(
