@@ -15,22 +15,22 @@ use headwater::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The name in sentences.
+/// The name of the service in sentences.
 const SERVICE: &str = "Clari Copilot";
-/// Documented default limit.
+/// The documented default limit.
 const REQUESTS_PER_SECOND: u32 = 10;
 /// Documented; the week starts on Sunday at 00:00 GMT.
 const REQUESTS_PER_WEEK: u32 = 100_000;
-/// The service answers through a function whose responses end at 6 MB; decoded, nothing comes near this.
+/// The service limits responses to 6 MB; decoded responses stay far below this bound.
 const BODY_LIMIT: usize = 32 << 20;
 
-/// What the form asks for.
+/// The fields of the form.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     #[schemars(
         title = "API Key",
-        description = "One half of the workspace's key pair, sent as X-Api-Key.",
+        description = "Sent as the X-Api-Key header.",
         transform = Hint::order(1)
             .help("Workspace Settings > Integrations > Copilot API")
             .guide_step(2)
@@ -40,9 +40,9 @@ pub struct Config {
 
     #[schemars(
         title = "API Password",
-        description = "The other half of the pair, sent as X-Api-Password.",
+        description = "Sent as the X-Api-Password header.",
         transform = Hint::order(2)
-            .help("Beside the API key; it may be shown only once, when the pair is made")
+            .help("Next to the API key. Shown only once, when the pair is created")
             .guide_step(2)
             .single()
             .verbatim()
@@ -60,7 +60,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         title = "Start date",
-        description = "Leave out calls and scorecards that last changed before this day. Empty: read everything.",
+        description = "Skip calls and scorecards that last changed before this day. Leave empty to read everything.",
         transform = Hint::order(4)
             .group("Reading options")
             .placeholder("2026-01-31")
@@ -71,7 +71,7 @@ pub struct Config {
     #[serde(default)]
     #[schemars(
         title = "Include private calls",
-        description = "Also read calls that are marked as private.",
+        description = "Also read calls marked as private.",
         transform = Hint::order(5).group("Reading options")
     )]
     include_private: bool,
@@ -79,8 +79,8 @@ pub struct Config {
     #[serde(default = "default_requests_per_second")]
     #[schemars(
         title = "Requests per second",
-        description = "The most that is asked of the API in a second. Lower it to leave room for other integrations \
-                       of the workspace; raise it only where Clari has raised the limit of 10.",
+        description = "Maximum API requests per second. Lower it to leave room for other integrations of the \
+                       workspace; raise it only if Clari raised your limit of 10.",
         range(min = 1, max = 1000),
         transform = Hint::order(6).group("Reading options").advanced()
     )]
@@ -113,7 +113,7 @@ impl Connector for ClariCopilot {
     const ABOUT: About = About {
         id: "clari-copilot",
         name: SERVICE,
-        summary: "Reads calls, transcripts, summaries, scorecards and the CRM objects that calls name.",
+        summary: "Reads calls, transcripts, summaries, scorecards and linked CRM records.",
         docs: "https://api-doc.copilot.clari.com",
         guide: &[
             GuideStep {
@@ -124,12 +124,12 @@ impl Connector for ClariCopilot {
             GuideStep {
                 title: "Copy the pair",
                 text: "Copy the API key and the API password into the form. The password may be shown only once, \
-                       so keep it where your team keeps its secrets.",
+                       so store it with your team's secrets.",
             },
             GuideStep {
-                title: "Mind other integrations",
-                text: "A workspace has one pair. Regenerating it stops every other integration that uses the old one, \
-                       until it gets the new pair.",
+                title: "Check other integrations first",
+                text: "A workspace has one pair. Regenerating it stops every integration that uses the old pair, until \
+                       you enter the new pair there.",
             },
         ],
     };
@@ -169,7 +169,7 @@ impl Source for ClariCopilot {
         Some(self.identity.clone())
     }
 
-    /// The workspace's users, whose ids are UUIDs: the key pair itself names nothing.
+    /// Returns the ids of the workspace's users, which are UUIDs: the key pair itself identifies no account.
     async fn account(&self) -> Result<Option<Vec<String>>> {
         streams::user_ids(&self.client).await.map(Some)
     }

@@ -1,4 +1,4 @@
-//! Do the credentials work, and for what?
+//! Tests the credentials and the access to each stream.
 
 use headwater::{
     http::{Access, Client, Prober, Records, Request},
@@ -10,7 +10,7 @@ use crate::streams::{CALLS, SCORECARDS, TEMPLATES, TOPICS, USERS};
 const PAIR: [&str; 2] = ["/api_key", "/api_password"];
 const WHERE: &str = "Workspace Settings > Integrations > Copilot API";
 
-/// One light request per list. `/users` goes first: it is the vendor's own example of a first call.
+/// Sends one light request per list. `/users` is first: it is the vendor's own example of a first call.
 pub(crate) async fn probe(client: &Client, probe: &mut Probe) {
     let prober = Prober {
         client,
@@ -37,7 +37,7 @@ pub(crate) async fn probe(client: &Client, probe: &mut Probe) {
             );
             return skip_rest(probe);
         }
-        // A gateway answers 403 to a wrong pair as well as to a missing permission: a second list tells them apart.
+        // A gateway answers 403 to a wrong pair and to a missing permission: a second list distinguishes them.
         Access::Denied => {
             let calls = lists.remove(0);
             let asked = prober
@@ -90,7 +90,7 @@ struct List {
     records: Records,
 }
 
-/// The lists besides users. Details and CRM objects need an id and come with the calls.
+/// Returns the lists other than users. Details and CRM objects need an id and come with the calls.
 fn lists() -> Vec<List> {
     let calls = Request::get("/calls")
         .query("limit", 1)

@@ -1,8 +1,8 @@
-//! The shapes of records, for their schemas and for those who parse them.
+//! The shapes of records, for their schemas and for parsers.
 //!
-//! The source is the vendor's OpenAPI document, corrected where live answers were seen to differ. Every field is
-//! optional: the service leaves out what it does not know, and sends null in places. Enums are open: known values are
-//! named in the documentation, others pass. Fields that are not listed here pass too.
+//! The source is the vendor's OpenAPI document, corrected where live responses differ. Every field is optional: the
+//! service leaves out unknown values or sends null. Enums are open: the documentation names known values, others pass.
+//! Unlisted fields pass too.
 #![allow(
     non_snake_case,
     reason = "the service mixes two spellings; fields are named as it names them"
@@ -48,7 +48,7 @@ pub struct Call {
     pub externalParticipants: Option<Vec<Participant>>,
     /// People who joined; may hold names only.
     pub joinedParticipants: Option<Vec<Participant>>,
-    /// Where the call is in its life. `last_modified_time` moves when this does.
+    /// State of the call. `last_modified_time` changes together with it.
     #[schemars(extend("examples" = ["SCHEDULED", "INITIATED", "INPROGRESS", "WAITING_IN_QUEUE", "PROCESSING", "PROCESSED", "ERROR_IN_TRANSCRIBE", "ERROR_IN_PROCESSING", "ERROR_IN_RECORDING", "UNABLE_TO_JOIN", "CALL_DID_NOT_HAPPEN", "IGNORED_BY_USER", "BOTJOIN_DISABLED", "POST_PROCESSING_DONE", "NO_DATA_INCALL", "NOBODY_JOINED_CALL", "BOTJOIN_DENIED"]))]
     pub status: Option<String>,
     /// Why the recorder did not join; often empty.
@@ -99,7 +99,7 @@ pub struct Call {
     pub contact_names: Option<Vec<String>>,
     /// Identifiers in the CRM.
     pub crm_info: Option<CrmInfo>,
-    /// Moments that were marked.
+    /// Marked moments.
     pub bookmark_timestamps: Option<Vec<String>>,
     /// Measurements of the conversation.
     pub metrics: Option<Metrics>,
@@ -110,16 +110,16 @@ pub struct Call {
 /// A call with its transcript, summary and competitor sentiments.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CallDetails {
-    /// What the list of calls has of it, too.
+    /// The fields that the list of calls has too.
     #[serde(flatten)]
     pub call: Call,
     /// Stage of the deal now.
     pub deal_stage_live: Option<String>,
-    /// What was said; missing or empty until the call is processed.
+    /// The transcript; missing or empty until the call is processed.
     pub transcript: Option<Vec<Turn>>,
-    /// What it was about.
+    /// The summary.
     pub summary: Option<Summary>,
-    /// What was said of competitors.
+    /// Statements about competitors.
     pub competitor_sentiments: Option<Vec<CompetitorSentiment>>,
 }
 
@@ -153,10 +153,10 @@ pub struct Participant {
     pub personId: Option<i64>,
 }
 
-/// What a call is linked with in the CRM. The ids are those of the CRM.
+/// The CRM records linked to a call. The ids are those of the CRM.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CrmInfo {
-    /// Which CRM.
+    /// The CRM.
     pub source_crm: Option<String>,
     /// Deal id.
     pub deal_id: Option<String>,
@@ -169,7 +169,7 @@ pub struct CrmInfo {
 /// Measurements of a conversation; times in seconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
-    /// Talking against listening.
+    /// Ratio of talking to listening.
     pub talk_listen_ratio: Option<f64>,
     /// Questions asked.
     pub num_questions_asked: Option<i64>,
@@ -194,11 +194,11 @@ pub struct Metrics {
 pub struct Category {
     /// Name.
     pub name: Option<String>,
-    /// How often, spelt as the service spells it.
+    /// Number of occurrences, in the spelling of the service.
     pub occurences: Option<i64>,
-    /// Where.
+    /// The matched phrases.
     pub phrases_matched: Option<Vec<Phrase>>,
-    /// Whether a model found it, and not a keyword.
+    /// Whether a model and not a keyword found it.
     pub ai_detected: Option<bool>,
 }
 
@@ -220,7 +220,7 @@ pub struct Phrase {
 /// A turn of a conversation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Turn {
-    /// What was said.
+    /// The spoken words.
     #[schemars(transform = DataClass::FreeText)]
     pub text: Option<String>,
     /// Start in seconds.
@@ -229,7 +229,7 @@ pub struct Turn {
     pub end: Option<f64>,
     /// Who, by speaker number.
     pub personId: Option<i64>,
-    /// What was found in it.
+    /// Findings in this turn.
     pub annotations: Option<Vec<Annotation>>,
 }
 
@@ -247,18 +247,18 @@ pub struct Annotation {
     pub category: Option<String>,
 }
 
-/// What a call was about.
+/// The summary of a call.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
-    /// The whole.
+    /// The full summary.
     #[schemars(transform = DataClass::FreeText)]
     pub full_summary: Option<String>,
     /// Takeaways; not in the vendor's document.
     #[schemars(transform = DataClass::FreeText)]
     pub key_takeaways: Option<String>,
-    /// Part by part.
+    /// The summary of each part.
     pub topics_discussed: Option<Vec<SummaryTopic>>,
-    /// What is to be done.
+    /// Action items.
     pub key_action_items: Option<Vec<ActionItem>>,
 }
 
@@ -277,10 +277,10 @@ pub struct SummaryTopic {
     pub summary: Option<String>,
 }
 
-/// Something to be done.
+/// An action item.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ActionItem {
-    /// What.
+    /// The action.
     #[schemars(transform = DataClass::FreeText)]
     pub action_item: Option<String>,
     /// Who said it.
@@ -292,7 +292,7 @@ pub struct ActionItem {
     pub end_timestamp: Option<String>,
 }
 
-/// What was said of a competitor.
+/// A statement about a competitor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CompetitorSentiment {
     /// The competitor.
@@ -348,9 +348,9 @@ pub struct Scorecard {
     pub id: Option<String>,
     /// Kind of scorecard.
     pub r#type: Option<String>,
-    /// User id of who is scored.
+    /// User id of the scored person.
     pub rep: Option<String>,
-    /// User id of who scores.
+    /// User id of the scoring person.
     pub scorer: Option<String>,
     /// The template.
     pub template_id: Option<String>,
@@ -361,7 +361,7 @@ pub struct Scorecard {
     /// A remark.
     #[schemars(transform = DataClass::FreeText)]
     pub remark: Option<String>,
-    /// Question by question.
+    /// The score of each question.
     pub questions_score: Option<Vec<QuestionScore>>,
 }
 
@@ -374,11 +374,11 @@ pub struct QuestionScore {
     pub skill: Option<String>,
     /// The question.
     pub label: Option<String>,
-    /// Its place, as text.
+    /// Its position, as text.
     pub order: Option<String>,
 }
 
-/// The questions that a scorecard asks.
+/// Scorecard questions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ScorecardTemplate {
     /// Identifier.
@@ -387,7 +387,7 @@ pub struct ScorecardTemplate {
     pub customer_id: Option<String>,
     /// Name.
     pub name: Option<String>,
-    /// What it scores, CALL for example.
+    /// The scored object, CALL for example.
     pub r#type: Option<String>,
     /// The questions.
     pub questions: Option<Vec<TemplateQuestion>>,
@@ -400,16 +400,16 @@ pub struct TemplateQuestion {
     pub skill: Option<String>,
     /// The question.
     pub label: Option<String>,
-    /// Its place, as text.
+    /// Its position, as text.
     pub order: Option<String>,
 }
 
-/// A field of the customer's own.
+/// A custom field of the customer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CustomField {
     /// Name.
     pub key: Option<String>,
-    /// Value: whatever the customer keeps there.
+    /// Value, of any content.
     #[schemars(transform = DataClass::FreeText)]
     pub value: Option<String>,
 }

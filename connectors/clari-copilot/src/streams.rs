@@ -1,4 +1,4 @@
-//! The nine streams and how the API gives them.
+//! The nine streams and their API endpoints.
 
 use std::{ops::Range, sync::Arc};
 
@@ -17,18 +17,18 @@ pub(crate) const USERS: Records = Records::Lists(&["/users"]);
 pub(crate) const CALLS: Records = Records::Lists(&["/calls"]);
 pub(crate) const TOPICS: Records = Records::Lists(&["/topics"]);
 pub(crate) const SCORECARDS: Records = Records::Lists(&["/scorecards"]);
-/// The service spells it the first way, its document the second.
+/// The service uses the first spelling, its document the second.
 pub(crate) const TEMPLATES: Records =
     Records::Lists(&["/scorecardTemplates", "/scoreCardTemplates"]);
 
-/// A page over 6 MB is answered with 502 however often it is asked for; 25 is the vendor's advice, 1 always fits.
+/// The service answers every request for a page over 6 MB with 502; the vendor recommends 25, and 1 always fits.
 const SIZES: &[u32] = &[100, 50, 25, 10, 1];
-/// `skip` is documented up to 10,000.
+/// The documented maximum of `skip`.
 const CAP: u64 = 10_000;
 /// For calls that become visible late, and for clocks that differ.
 const CALL_OVERLAP: SignedDuration = SignedDuration::from_mins(10);
-/// A scorecard shows no time, and whether its time filter means the scoring or the call is not documented. Scores are
-/// given days after a call, so a month is read again; what was delivered already is left out.
+/// A scorecard has no time, and the document does not say whether its time filter means the scoring or the call. People
+/// score days after a call, so each pass reads a month again and leaves out delivered scorecards.
 const SCORECARD_OVERLAP: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Reading options of the form.
@@ -58,7 +58,7 @@ impl Options {
         })
     }
 
-    /// What the start date leaves.
+    /// Returns the scope of the start date.
     fn scope(&self) -> Scope {
         match self.has_start {
             true => Scope::since(self.start),
@@ -67,12 +67,12 @@ impl Options {
     }
 }
 
-/// 2015-01-01T00:00:00Z, years before the product's first call. A window needs a beginning to be split.
+/// Returns 2015-01-01T00:00:00Z, years before the product's first call. A window needs a start to be split.
 fn beginning() -> Timestamp {
     Timestamp::from_second(1_420_070_400).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// The streams as known without credentials, in the order they are read.
+/// Returns the streams as known without credentials, in the order of reading.
 pub(crate) fn specs() -> Vec<StreamSpec> {
     let full = |name, description, key, schema| StreamSpec {
         name,
@@ -93,53 +93,53 @@ pub(crate) fn specs() -> Vec<StreamSpec> {
     vec![
         full(
             "users",
-            "A current user of the workspace.",
+            "Current users of the workspace.",
             &["id"],
             record_schema::<User>,
         ),
         since(
             "calls",
-            "A scheduled or recorded call, without its transcript.",
+            "Scheduled and recorded calls, without transcripts.",
             record_schema::<Call>,
         ),
         since(
             "call_details",
-            "A call with its transcript, summary and competitor sentiments.",
+            "Calls with transcript, summary and competitor sentiments.",
             record_schema::<CallDetails>,
         ),
         changes(
             "topics",
-            "A topic that calls are searched for.",
+            "Topics searched for in calls.",
             &["topic_id"],
             record_schema::<Topic>,
         ),
         changes(
             "scorecards",
-            "A filled-in scorecard.",
+            "Completed scorecards.",
             &["id"],
             record_schema::<Scorecard>,
         ),
         full(
             "scorecard_templates",
-            "The questions that a scorecard asks.",
+            "Scorecard questions.",
             &["id"],
             record_schema::<ScorecardTemplate>,
         ),
         changes(
             "accounts",
-            "A CRM account that a read call names.",
+            "CRM accounts linked to calls.",
             &["crm_id"],
             record_schema::<Account>,
         ),
         changes(
             "contacts",
-            "A CRM contact that a read call names.",
+            "CRM contacts linked to calls.",
             &["crm_id"],
             record_schema::<Contact>,
         ),
         changes(
             "deals",
-            "A CRM deal that a read call names.",
+            "CRM deals linked to calls.",
             &["crm_id"],
             record_schema::<Deal>,
         ),
@@ -153,12 +153,12 @@ pub(crate) fn open(client: &Client, options: &Options) -> Vec<Arc<dyn AnyStream>
         .collect()
 }
 
-/// The ids of the workspace's users.
+/// Returns the ids of the workspace's users.
 pub(crate) async fn user_ids(client: &Client) -> Result<Vec<String>> {
     let response = client.send(&Request::get("/users")).await?;
     let split = client.split(&response.body, USERS, &[])?;
     let users = split.records.into_iter();
-    // A user without an id tells nothing.
+    // A user without an id identifies no account.
     let id = |span: Range<usize>| ids(&response.body[span]).ok()?.id?.into_text();
     Ok(users.filter_map(id).collect())
 }
@@ -229,13 +229,13 @@ fn calls(client: &Client, options: &Options, spec: StreamSpec) -> WindowedList {
     )
     .query("sortTime", "asc")
     .query("includePrivate", options.include_private)
-    // Calls can be asked for with the private ones, not for those alone.
+    // The API returns calls with private calls, never private calls alone.
     .scope(
         options
             .scope()
             .option("include_private", ScopeValue::On(options.include_private)),
     )
-    // Counting slows the list down, the vendor says; the total is needed at both ends of a window only.
+    // According to the vendor, counting slows the list down; only both ends of a window need the total.
     .paging(OffsetPaging {
         without_total: Some(("includePagination", "false")),
         ..skip_and_limit()
@@ -257,7 +257,7 @@ fn scorecards(client: &Client, options: &Options, spec: StreamSpec) -> WindowedL
     .paging(skip_and_limit())
 }
 
-/// Topics are few and come in one answer. The start date is about calls, not about them.
+/// Topics are few and come in one response. The start date applies to calls only.
 fn topics(client: &Client, spec: StreamSpec) -> WindowedList {
     let bounds = ("filterModifiedGt", "filterModifiedLt");
     WindowedList::new(
@@ -282,7 +282,7 @@ const fn skip_and_limit() -> OffsetPaging {
     }
 }
 
-/// The ids in a call, read without the rest of it.
+/// The ids in a call, parsed without its other fields.
 #[derive(Default, Deserialize)]
 struct CallIds {
     id: Option<Id>,
@@ -296,7 +296,7 @@ struct CrmIds {
     contact_ids: Option<Vec<Id>>,
 }
 
-/// Documented as text. A number is understood as well, with its digits as they are.
+/// Documented as text. A number passes too, with unchanged digits.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Id {
@@ -331,7 +331,7 @@ fn call_id(call: &[u8]) -> Result<Vec<String>> {
         Some(id) => Ok(vec![id]),
         None => Err(Error::new(
             Kind::DataInvalid,
-            "a call has no id, so its details cannot be asked for",
+            "a call has no id, so its details cannot be requested",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! Activities by export job, and the opportunities that they name.
+//! Activities by export job, and their linked opportunities.
 
 use async_trait::async_trait;
 use headwater::{
@@ -18,12 +18,12 @@ use crate::{
     opportunities,
 };
 
-/// What a first read goes back without a start date.
+/// How far back a first run reads without a start date.
 const FIRST_DAYS: i64 = 365;
-/// Fingerprints of a day's activities in a bookmark. Beyond that they are read twice, not lost.
+/// The maximum number of fingerprints of a day's activities in a bookmark. Further activities are read twice, not lost.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// Days, the last one included. Clari takes whole days only.
+/// Days, including the last one. Clari accepts whole days only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Days {
@@ -33,7 +33,7 @@ pub(crate) struct Days {
     delivered: FingerprintSet,
 }
 
-/// Where the next pass starts: with the last day again, for that was not over.
+/// The start of the next pass: the last day again, since it was not over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Bookmark {
@@ -49,7 +49,7 @@ struct ActivityExport {
 }
 
 impl ActivityExport {
-    /// The first day of a first read.
+    /// Returns the first day of a first run.
     fn first(&self, now: Timestamp) -> Date {
         let today = now.to_zoned(TimeZone::UTC).date();
         let days = SignedDuration::from_hours(24 * FIRST_DAYS);
@@ -92,7 +92,7 @@ impl Export for ActivityExport {
             None => (self.first(now), FingerprintSet::default()),
         };
         Ok(vec![Days {
-            // A clock that went back must not make a range without days.
+            // A clock that moved back must not make an empty range.
             from: from.min(today),
             to: today,
             delivered,
@@ -116,7 +116,7 @@ impl Export for ActivityExport {
             until: midnight(bookmark.day),
             again_from: None,
             reason: format!(
-                "{} was not over and is read again; what was read of it already is left out",
+                "{} was not over and is read again; known activities are left out",
                 bookmark.day
             ),
         }
@@ -141,15 +141,15 @@ impl Export for ActivityExport {
     }
 }
 
-/// The day with which the next pass starts, if Clari's clock says that it is before the last one. Asked after the first
-/// answer of the pass, which comes before all others.
+/// Returns the first day of the next pass, if Clari's clock puts it before the last day. Called after the first response
+/// of the pass.
 fn bounded(days: &Days, time: ServiceTime) -> Option<Date> {
     let today = time.date()?.to_zoned(TimeZone::UTC).date();
     let end = today.clamp(days.from, days.to.max(days.from));
     (end < days.to).then_some(end)
 }
 
-/// The first moment of a day, as Clari counts them.
+/// Returns the first moment of a day in Clari's time zone, UTC.
 fn midnight(day: Date) -> Option<Timestamp> {
     let zoned = day.to_zoned(TimeZone::UTC).ok()?;
     Some(zoned.timestamp())
@@ -164,13 +164,12 @@ fn request(days: &Days, _: &Config) -> Request {
     Request::post("/export/activity", &body)
 }
 
-/// Neither range nor types show in a job; there is one order in a pass, and the kit
-/// gives no job to two orders.
+/// A job shows neither its range nor its types; a pass has one order, and the kit never assigns a job to two orders.
 fn is_ours(_: &Days, job: &Job) -> bool {
     is_about(job, "activit")
 }
 
-/// Whether module, title or file name tell this subject.
+/// Returns whether module, title or file name contain this subject.
 pub(crate) fn is_about(job: &Job, subject: &str) -> bool {
     [&job.module, &job.title, &job.file_name]
         .into_iter()
@@ -181,32 +180,32 @@ pub(crate) fn is_about(job: &Job, subject: &str) -> bool {
 fn refusal(_: &Days, client: &Client, request: &Request, response: &Response) -> Error {
     match response.status.as_u16() {
         400 => {
-            let said = client.said(&response.body).unwrap_or_default();
-            let text = format!("Clari does not take the order for activities: {said}");
+            let message = client.said(&response.body).unwrap_or_default();
+            let text = format!("Clari does not accept the order for activities: {message}");
             Error::new(Kind::ConfigInvalid, text).with("status", 400)
         }
         _ => client.refusal(request, response),
     }
 }
 
-/// The stream of activities, with opportunities as its companion where that is wanted.
+/// The stream of activities, optionally with opportunities as its secondary stream.
 pub(crate) struct Activities {
     export: ExportStream<ActivityExport>,
 }
 
-/// A place among activities and the opportunities that they named.
+/// A position among activities and their linked opportunities.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Token {
-    /// None once all activities were read.
+    /// `None` after the last activity.
     export: Option<ExportToken>,
-    /// Ids named by the last page and not asked for yet.
+    /// Ids of the last page that are not requested yet.
     pending: Vec<String>,
-    /// Ids that were named before.
+    /// Ids of earlier pages.
     named: FingerprintSet,
     /// Activities of the last day.
     delivered: FingerprintSet,
-    /// The day with which the next pass starts, if that is before the last one: the clock that planned it was ahead.
+    /// The first day of the next pass, if it is before the last day, because the planning clock was ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Date>,
 }
@@ -232,14 +231,14 @@ impl Activities {
         !self.export.export().companions.is_empty()
     }
 
-    /// Takes out what the last pass delivered, and notes what the next one has to know.
-    fn look(
+    /// Removes activities that the last pass delivered, and records those of the last day for the next pass.
+    fn remove_delivered(
         &self,
         days: &Days,
         page: &mut Page<ExportToken, Bookmark>,
         token: &mut Token,
     ) -> Result<()> {
-        let mut kept = Vec::with_capacity(page.records.len());
+        let mut records = Vec::with_capacity(page.records.len());
         let (until, is_bounded) = (token.until.unwrap_or(days.to), token.until.is_some());
         let is_last_day = |day: Option<Date>| match is_bounded {
             true => day >= Some(until),
@@ -248,7 +247,7 @@ impl Activities {
         for span in std::mem::take(&mut page.records) {
             let record = &page.body[span.clone()];
             let about: About = serde_json::from_slice(record).map_err(|_| {
-                let text = "Clari describes an activity in a form that is not known here";
+                let text = "Clari returned an activity in an unknown form";
                 Error::new(Kind::DataInvalid, text)
             })?;
             let fingerprint = FingerprintSet::fingerprint(record);
@@ -269,9 +268,9 @@ impl Activities {
             if day >= Some(days.from) && days.delivered.contains(fingerprint) {
                 continue;
             }
-            kept.push(span);
+            records.push(span);
         }
-        page.records = kept;
+        page.records = records;
         Ok(())
     }
 
@@ -293,7 +292,7 @@ impl Activities {
     }
 }
 
-/// What counts of an activity.
+/// The relevant fields of an activity.
 #[derive(Deserialize)]
 struct About {
     /// Milliseconds; a number in the vendor's schema, text in its example.
@@ -367,14 +366,14 @@ impl Stream for Activities {
             }
             return Ok(page);
         }
-        let place = token.export.take();
-        if place.is_none() && !is_first {
+        let position = token.export.take();
+        if position.is_none() && !is_first {
             return Ok(Page {
                 bookmark: Some(bookmark(&token)),
                 ..Page::empty()
             });
         }
-        let mut read = Stream::fetch(&self.export, days.clone(), place).await?;
+        let mut read = Stream::fetch(&self.export, days.clone(), position).await?;
         if is_first {
             let time = self.export.export().jobs.client.time();
             token.until = bounded(&days, time);
@@ -383,13 +382,13 @@ impl Stream for Activities {
             }
             read.notes.extend(time.note());
         }
-        self.look(&days, &mut read, &mut token)?;
+        self.remove_delivered(&days, &mut read, &mut token)?;
         token.export = read.next;
         let is_over = token.export.is_none() && token.pending.is_empty();
         Ok(Page {
             body: read.body,
             records: read.records,
-            // The export itself has none of these.
+            // The export itself has no secondary stream.
             companions: Vec::new(),
             notes: read.notes,
             gaps: read.gaps,
@@ -427,17 +426,17 @@ impl Stream for Activities {
 
     async fn release(&self, days: Days, token: Token) -> Result<bool> {
         match token.export {
-            Some(place) => Stream::release(&self.export, days, place).await,
+            Some(export) => Stream::release(&self.export, days, export).await,
             None => Ok(false),
         }
     }
 }
 
-/// What a read of all streams says where no opportunities were asked for.
+/// Returns the note of a read without opportunity ids.
 pub(crate) fn no_opportunities() -> Note {
     Note {
         code: "no_opportunity_ids",
-        message: "no opportunity is read, since Clari cannot list them: give ids, or turn on the opportunities of activities"
+        message: "no opportunity was read, since Clari cannot list them: enter ids, or turn on the opportunities of activities"
             .to_owned(),
     }
 }

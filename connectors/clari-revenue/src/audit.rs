@@ -1,4 +1,4 @@
-//! Audit events with the actors that they name: page by page, or by export job for long ranges.
+//! Audit events with their actors: page by page, or by export job for long ranges.
 
 use std::ops::Range;
 
@@ -20,22 +20,22 @@ use crate::{
     jobs::{ExportJobs, Job},
 };
 
-/// The vendor's document says `items`; others have seen `activities`.
+/// The vendor's document names `items`; others have observed `activities`.
 pub(crate) const EVENTS: Records = Records::Lists(&["/items", "/activities"]);
 const ACTORS: &str = "/actors";
 const NEXT: &str = "/nextLink";
-/// Documented.
-const LARGEST_PAGE: u32 = 1000;
-/// How far back Clari keeps events, and what a first read takes.
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Events younger than this may not all be there yet; the next pass takes them.
+/// The documented maximum.
+const MAX_PAGE: u32 = 1000;
+/// How long Clari keeps events; a first run reads all of them.
+const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Younger events may be incomplete; the next pass reads them.
 const SETTLING: SignedDuration = SignedDuration::from_mins(5);
-/// Fingerprints of events in a bookmark. Beyond that they are read twice, not lost.
+/// The maximum number of event fingerprints in a bookmark. Further events are read twice, not lost.
 const MAX_REMEMBERED: usize = 10_000;
-/// Whether the bounds belong to the range is not documented, so passes overlap.
+/// The document does not say whether the bounds belong to the range, so passes overlap.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
 
-/// A range of time.
+/// A time range.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Span {
@@ -46,27 +46,28 @@ pub(crate) struct Span {
     delivered: FingerprintSet,
 }
 
-/// Where the next pass starts.
+/// The start of the next pass.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Bookmark {
     until: Timestamp,
-    /// Events near that.
+    /// Events near that time.
     delivered: FingerprintSet,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Token {
-    place: Option<AuditPosition>,
+    #[serde(rename = "place")]
+    position: Option<AuditPosition>,
     /// Events near the end of the range.
     delivered: FingerprintSet,
-    /// Actors of this pass: every page names its own again.
+    /// Actors of this pass: every page repeats them.
     actors: FingerprintSet,
-    /// Links that an older state says were followed.
+    /// Followed links in an older state.
     #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
     links: FingerprintSet,
-    /// Where the next pass starts, if that is before the end of the range: the clock that planned it was ahead.
+    /// The start of the next pass, if it is before the end of the range, because the planning clock was ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     /// The pages of this pass.
@@ -118,7 +119,7 @@ impl Export for AuditExport {
                 (from, bookmark.delivered)
             }
             None => (
-                now.checked_sub(KEPT).map_err(out_of_range)?,
+                now.checked_sub(RETENTION).map_err(out_of_range)?,
                 FingerprintSet::default(),
             ),
         };
@@ -153,8 +154,8 @@ impl Export for AuditExport {
             until: Some(bookmark.until),
             again_from: bookmark.until.checked_sub(OVERLAP).ok(),
             reason: format!(
-                "the last {} seconds are read again, since Clari does not say whether the ends of a range belong to it; \
-                 what was read already is left out",
+                "the last {} seconds are read again, since Clari does not document whether a range includes its ends; \
+                 known events are left out",
                 OVERLAP.as_secs()
             ),
         }
@@ -177,7 +178,7 @@ fn order(span: &Span, _: &Config) -> Request {
     Request::post("/export/audit/events", &body)
 }
 
-/// No range shows in a job; there is one order in a pass, and the kit gives no job to two orders.
+/// A job does not show its range; a pass has one order, and the kit never assigns a job to two orders.
 fn is_ours(_: &Span, job: &Job) -> bool {
     is_about(job, "audit")
 }
@@ -192,7 +193,7 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    /// `specs` are events and actors.
+    /// Expects the specs of events and actors.
     pub(crate) fn new(client: &Client, config: &Config, specs: Vec<StreamSpec>) -> Self {
         let days = i64::from(config.audit_export_days);
         Self {
@@ -204,7 +205,7 @@ impl Audit {
         }
     }
 
-    /// One page of events and actors.
+    /// Reads one page of events and actors.
     async fn page(
         &self,
         span: &Span,
@@ -216,7 +217,7 @@ impl Audit {
         let request = match link {
             Some(link) => Request::link(link),
             None => Request::get("/audit/events")
-                .query("limit", LARGEST_PAGE)
+                .query("limit", MAX_PAGE)
                 .query("dateFrom", span.from)
                 .query("dateTo", span.to),
         };
@@ -237,7 +238,7 @@ impl Audit {
                 return Err(Error::new(Kind::DataInvalid, text));
             }
         };
-        token.place = next.map(AuditPosition::Link);
+        token.position = next.map(AuditPosition::Link);
         let actors = split.companions.into_iter().next().unwrap_or_default();
         let mut page = Page::new(response.body, split.records);
         page.notes = notes;
@@ -245,22 +246,22 @@ impl Audit {
         Ok(page)
     }
 
-    /// Takes out what was delivered before.
-    fn look(&self, span: &Span, page: &mut Page<Token, Bookmark>, token: &mut Token) {
+    /// Removes delivered events.
+    fn remove_delivered(&self, span: &Span, page: &mut Page<Token, Bookmark>, token: &mut Token) {
         let body = &page.body;
         let until = token.until.unwrap_or(span.to);
         let ends = seconds_up_to(until);
-        // What the next pass meets again where the clock was ahead: whatever happened after its start.
+        // If the clock was ahead, the next pass reads every event after its start again.
         let is_later = |record: &[u8]| token.until.is_some() && happened(record) >= Some(until);
         let has_one_of = |bytes: &[u8], times: &[String]| {
             std::str::from_utf8(bytes)
                 .is_ok_and(|text| times.iter().any(|time| text.contains(time)))
         };
-        // Most pages of a first pass hold neither.
+        // Most pages of a first pass contain neither.
         let is_near = token.until.is_some() || has_one_of(body, &minutes_of(&ends));
         if !span.delivered.is_empty() || is_near {
-            page.records.retain(|place: &Range<usize>| {
-                let record = &body[place.clone()];
+            page.records.retain(|event: &Range<usize>| {
+                let record = &body[event.clone()];
                 if token.delivered.len() < MAX_REMEMBERED
                     && (has_one_of(record, &ends) || is_later(record))
                 {
@@ -271,23 +272,23 @@ impl Audit {
             });
         }
         for (_, actors) in &mut page.companions {
-            actors.retain(|place| {
+            actors.retain(|actor| {
                 token
                     .actors
-                    .insert(FingerprintSet::fingerprint(&body[place.clone()]))
+                    .insert(FingerprintSet::fingerprint(&body[actor.clone()]))
             });
         }
     }
 }
 
-/// Where the next pass starts, if Clari's clock says that it is before the end of the range. Asked after the first answer of
-/// the pass.
+/// Returns the start of the next pass, if Clari's clock puts it before the end of the range. Called after the first
+/// response of the pass.
 fn bounded(span: &Span, time: ServiceTime) -> Option<Timestamp> {
     let planned = span.to.checked_add(SETTLING).ok()?;
     let settled = |at: Timestamp| at.checked_sub(SETTLING).unwrap_or(at);
     let end = match (time.bound(planned, SignedDuration::ZERO), time.date()) {
         (BookmarkLimit::Planned, _) => return None,
-        // The whole pass comes after this answer.
+        // The whole pass comes after this response.
         (BookmarkLimit::Unknown, Some(date)) => BookmarkLimit::At(settled(date)),
         (BookmarkLimit::At(at), _) => BookmarkLimit::At(settled(at)),
         (BookmarkLimit::Unknown, None) => BookmarkLimit::Unknown,
@@ -297,7 +298,7 @@ fn bounded(span: &Span, time: ServiceTime) -> Option<Timestamp> {
     (end < span.to).then_some(end)
 }
 
-/// When an event happened.
+/// Returns the time of an event.
 fn happened(record: &[u8]) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Event {
@@ -308,8 +309,8 @@ fn happened(record: &[u8]) -> Option<Timestamp> {
     Some(event.at)
 }
 
-/// The seconds that the overlap with the next pass touches, as events spell them. An event that spells its time in
-/// another way is delivered twice, not lost.
+/// Returns the seconds of the overlap with the next pass, in the spelling of events. An event with another spelling of its
+/// time is delivered twice, not lost.
 fn seconds_up_to(end: Timestamp) -> Vec<String> {
     (0..=OVERLAP.as_secs())
         .filter_map(|back| end.checked_sub(SignedDuration::from_secs(back)).ok())
@@ -317,7 +318,7 @@ fn seconds_up_to(end: Timestamp) -> Vec<String> {
         .collect()
 }
 
-/// What these seconds have in common, so that a page is looked through once or twice.
+/// Returns the common minutes of these seconds, so that a page is searched once or twice.
 fn minutes_of(seconds: &[String]) -> Vec<String> {
     const MINUTE: usize = "2026-01-01T00:00".len();
     let mut minutes: Vec<String> = seconds
@@ -349,18 +350,18 @@ impl Stream for Audit {
     async fn fetch(&self, span: Span, token: Option<Token>) -> Result<Page<Token, Bookmark>> {
         let is_first = token.is_none();
         let mut token = token.unwrap_or_default();
-        let mut page = match (token.place.take(), span.by_export) {
+        let mut page = match (token.position.take(), span.by_export) {
             (None, false) => self.page(&span, None, &mut token).await?,
             (Some(AuditPosition::Link(link)), _) => {
                 self.page(&span, Some(link), &mut token).await?
             }
-            (place, _) => {
-                let place = match place {
-                    Some(AuditPosition::Export(place)) => Some(place),
+            (position, _) => {
+                let export = match position {
+                    Some(AuditPosition::Export(export)) => Some(export),
                     _ => None,
                 };
-                let read = Stream::fetch(&self.export, span.clone(), place).await?;
-                token.place = read.next.map(AuditPosition::Export);
+                let read = Stream::fetch(&self.export, span.clone(), export).await?;
+                token.position = read.next.map(AuditPosition::Export);
                 Page {
                     body: read.body,
                     records: read.records,
@@ -379,13 +380,13 @@ impl Stream for Audit {
             let time = self.export.export().jobs.client.time();
             token.until = bounded(&span, time);
             if token.until.is_some() {
-                // The next pass may meet again also what this one does not reach.
+                // The next pass may also read events again that this pass does not reach.
                 token.delivered.clone_from(&span.delivered);
             }
             page.notes.extend(time.note());
         }
-        self.look(&span, &mut page, &mut token);
-        if token.place.is_some() {
+        self.remove_delivered(&span, &mut page, &mut token);
+        if token.position.is_some() {
             page.next = Some(token);
         } else {
             page.bookmark = Some(Bookmark {
@@ -409,17 +410,19 @@ impl Stream for Audit {
     }
 
     fn jobs(&self, span: &Span, token: Option<&Token>) -> u64 {
-        match token.and_then(|token| token.place.as_ref()) {
+        match token.and_then(|token| token.position.as_ref()) {
             _ if !span.by_export => 0,
-            Some(AuditPosition::Export(place)) => Stream::jobs(&self.export, span, Some(place)),
+            Some(AuditPosition::Export(export)) => Stream::jobs(&self.export, span, Some(export)),
             Some(AuditPosition::Link(_)) => 0,
             None => 1,
         }
     }
 
     async fn release(&self, span: Span, token: Token) -> Result<bool> {
-        match token.place {
-            Some(AuditPosition::Export(place)) => Stream::release(&self.export, span, place).await,
+        match token.position {
+            Some(AuditPosition::Export(export)) => {
+                Stream::release(&self.export, span, export).await
+            }
             _ => Ok(false),
         }
     }

@@ -1,4 +1,4 @@
-//! Forecast entries with the users, fields, periods and weeks that they name: one document feeds five streams.
+//! Forecast entries with their users, fields, periods and weeks: one document feeds five streams.
 
 use headwater::{
     Note, Scope, ScopeValue,
@@ -13,7 +13,7 @@ use crate::{
     jobs::{ExportJobs, Job, code},
 };
 
-/// Places among the streams.
+/// Positions among the streams.
 const ENTRIES: usize = 0;
 const PERIODS: usize = 3;
 
@@ -22,7 +22,7 @@ const PERIODS: usize = 3;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Order {
     forecast: String,
-    /// None is the current quarter.
+    /// `None` for the current quarter.
     period: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Forecasts {
 }
 
 impl Forecasts {
-    /// `specs` are entries, users, fields, periods and weeks.
+    /// Expects the specs of entries, users, fields, periods and weeks.
     pub(crate) fn new(client: &Client, config: &Config, specs: Vec<StreamSpec>) -> Self {
         Self {
             specs,
@@ -44,7 +44,7 @@ impl Forecasts {
 }
 
 impl Export for Forecasts {
-    /// None where no forecast was chosen, so that the read can say so.
+    /// `None` without forecast ids, so that the read can note this.
     type Order = Option<Order>;
     type Bookmark = ();
 
@@ -121,29 +121,30 @@ impl Export for Forecasts {
     }
 
     fn route(&self, order: &Option<Order>) -> Route {
-        let Some(asked) = order else {
+        let Some(requested) = order else {
             return Route::Nothing(Note {
                 code: "no_forecast_ids",
-                message: "no forecast is read, since no forecast id is given; take it from the address of a Forecast Tab"
+                message: "no forecast was read: the forecast ids are empty; take them from the address of a Forecast Tab"
                     .to_owned(),
             });
         };
         let periods = &self.config.fiscal_periods;
-        let is_asked = self.config.forecast_ids.contains(&asked.forecast)
-            && match &asked.period {
+        let is_configured = self.config.forecast_ids.contains(&requested.forecast)
+            && match &requested.period {
                 Some(period) => periods.contains(period),
                 None => periods.is_empty(),
             };
-        if !is_asked {
+        if !is_configured {
             return Route::Nothing(Note {
                 code: "not_asked_for",
-                message: "a forecast that an earlier read began is not asked for any more"
-                    .to_owned(),
+                message:
+                    "a forecast of an earlier run is no longer in the form and was not continued"
+                        .to_owned(),
             });
         }
         match self.config.history {
             History::AllWeeks => Route::Job,
-            History::CurrentWeek => Route::Direct(current_week(asked, &self.config)),
+            History::CurrentWeek => Route::Direct(current_week(requested, &self.config)),
         }
     }
 
@@ -162,7 +163,7 @@ impl Export for Forecasts {
     }
 
     fn field(&self, order: &Option<Order>, stream: usize) -> Option<String> {
-        // Two forecasts may share a field, a user and a week: without this their entries would share a key.
+        // Two forecasts may share a field, a user and a week: without the id their entries would share a key.
         let forecast = &order.as_ref()?.forecast;
         (stream == ENTRIES).then(|| format!("\"forecastId\":{}", Value::from(forecast.as_str())))
     }
@@ -205,7 +206,7 @@ fn parameters(order: &Order, config: &Config) -> Map<String, Value> {
 }
 
 fn request(order: &Option<Order>, config: &Config) -> Request {
-    // Without an order nothing is asked for; see `route`.
+    // Without an order there is no request; see `route`.
     let empty = Order {
         forecast: String::new(),
         period: None,
@@ -243,7 +244,7 @@ fn current_week(order: &Order, config: &Config) -> Request {
     request
 }
 
-/// The name of the result's file tells forecast and quarter: `clari_export_forecast_net_arr_2026_Q4…`.
+/// Matches the result's file name, which contains forecast and quarter: `clari_export_forecast_net_arr_2026_Q4…`.
 fn is_ours(order: &Option<Order>, job: &Job) -> bool {
     let (Some(order), Some(file)) = (order, &job.file_name) else {
         return false;
@@ -268,41 +269,41 @@ pub(crate) fn refusal(
     response: &Response,
 ) -> Error {
     let forecast = order.as_ref().map_or("", |order| order.forecast.as_str());
-    let said = client
+    let detail = client
         .said(&response.body)
-        .map(|said| format!(": {said}"))
+        .map(|message| format!(": {message}"))
         .unwrap_or_default();
     let (kind, text) = match (response.status.as_u16(), code(response).as_str()) {
         (401, "no_optin") => (
             Kind::PermissionDenied,
             format!(
-                "the key is good, but its user is not opted in to the forecast {forecast}; opt the user in to it in Clari, \
-                 or leave it out of the forecast ids"
+                "the key is valid, but its user is not opted in to the forecast {forecast}; opt the user in at Clari, or \
+                 remove the forecast from the forecast ids"
             ),
         ),
         (404, _) | (400, "no_such_forecast_config" | "missing_forecast_id") => (
             Kind::ConfigInvalid,
             format!(
-                "Clari has no forecast {forecast}; take the id from the address of its Forecast Tab{said}"
+                "Clari has no forecast {forecast}; take the id from the address of its Forecast Tab{detail}"
             ),
         ),
         (400, "type_not_supported") => (
             Kind::ConfigInvalid,
             format!(
-                "Clari does not export these types for {forecast}; leave the CRM types out of the export types, or read \
-                 the current week only{said}"
+                "Clari does not export these values for {forecast}; leave out the CRM values, or read the current week \
+                 only{detail}"
             ),
         ),
         (400, _) => (
             Kind::ConfigInvalid,
-            format!("Clari does not take these options for the forecast {forecast}{said}"),
+            format!("Clari does not accept these options for the forecast {forecast}{detail}"),
         ),
         _ => return client.refusal(request, response),
     };
     Error::new(kind, text).with("status", response.status.as_u16())
 }
 
-/// Clari answers for the current quarter when it does not know the one that was asked for, and does not say so.
+/// Checks the quarter of a record: for an unknown quarter Clari silently returns the current one.
 fn is_of_period(record: &[u8], stream: usize, period: &str) -> Result<()> {
     #[derive(Deserialize)]
     struct TimeFrameRef {
@@ -322,8 +323,8 @@ fn is_of_period(record: &[u8], stream: usize, period: &str) -> Result<()> {
     }
     let found: String = found.unwrap_or_default().chars().take(20).collect();
     let text = format!(
-        "Clari was asked for {period} and answered with {found:?}, as it does for a quarter that it has no data of; \
-         nothing of it was taken. Correct the fiscal periods"
+        "Clari returned {found:?} instead of {period}, as it does for a quarter without data; no record was taken. Correct \
+         the fiscal periods"
     );
     Err(Error::new(Kind::DataInvalid, text))
 }

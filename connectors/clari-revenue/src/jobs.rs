@@ -1,4 +1,4 @@
-//! Export jobs: ordering, finding, watching, fetching, cancelling.
+//! Export jobs: order, find, watch, fetch, cancel.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
     limits::{self, Limits},
 };
 
-/// A bare list in the vendor's document, wrapped in what others have seen.
+/// A bare list in the vendor's document, a wrapped list in the observations of others.
 pub(crate) const JOBS: Records = Records::Lists(&["", "/jobs"]);
 
-/// What counts of a job.
+/// The relevant fields of a job.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {
@@ -35,7 +35,7 @@ pub(crate) struct Job {
     /// Milliseconds.
     #[serde(default)]
     pub(crate) start_time: Option<i64>,
-    /// Milliseconds; when its result is not kept any longer.
+    /// Milliseconds; the end of the result's retention.
     #[serde(default)]
     expired_time: Option<i64>,
     #[serde(default)]
@@ -45,7 +45,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// A job that waits may have no time of its start yet. One that has ended without any was cancelled long ago.
+    /// A waiting job may have no start time yet. An ended job without a start time was cancelled long ago.
     fn is_newer_than(&self, mark: i64) -> bool {
         self.start_time.map_or_else(
             || matches!(judge(&self.job_id, self), JobStatus::Running),
@@ -55,8 +55,7 @@ impl Job {
 }
 
 impl Job {
-    /// Whether its result is not kept any longer. The time is from the service's `Date`, which leaves out the part of a
-    /// second.
+    /// Returns whether its result has expired. The time is the service's `Date`, which omits fractions of a second.
     fn is_expired(&self, now: Timestamp) -> bool {
         let now = now.as_millisecond() + 999;
         self.expired_time
@@ -64,13 +63,13 @@ impl Job {
     }
 }
 
-/// All jobs of the key's user.
+/// Returns all jobs of the key's user.
 pub(crate) async fn list(client: &Client) -> Result<Vec<Job>> {
     let response = client.send(&Request::get("/export/jobs")).await?;
     let split = client.cut(&response, JOBS, &[], &[])?;
-    // An order would follow from a list without jobs, so that has to be one.
+    // An empty list leads to an order, so the response has to contain a list.
     if split.taken_as_empty {
-        let text = "Clari answers without a list where the list of export jobs belongs";
+        let text = "Clari's response has no list of export jobs";
         return Err(Error::new(Kind::DataInvalid, text));
     }
     split
@@ -80,7 +79,7 @@ pub(crate) async fn list(client: &Client) -> Result<Vec<Job>> {
         .collect()
 }
 
-/// The users who started the jobs of the key's user: one, where there is any job.
+/// Returns the users who started the jobs of the key's user: one, if there is a job.
 pub(crate) async fn users(client: &Client) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct JobOwner {
@@ -99,12 +98,12 @@ pub(crate) async fn users(client: &Client) -> Result<BTreeSet<String>> {
 
 fn parse(record: &[u8]) -> Result<Job> {
     serde_json::from_slice(record).map_err(|_| {
-        let text = "Clari describes an export job in a form that is not known here";
+        let text = "Clari returned an export job in an unknown form";
         Error::new(Kind::DataInvalid, text)
     })
 }
 
-/// The code of an application error.
+/// Returns the code of an application error.
 pub(crate) fn code(response: &Response) -> String {
     #[derive(Deserialize)]
     struct ErrorCode {
@@ -116,7 +115,7 @@ pub(crate) fn code(response: &Response) -> String {
         .unwrap_or_default()
 }
 
-/// Whether a code means an unknown job or a missing result: `invalid_jobId` as documented, in any spelling.
+/// Returns whether a code means an unknown job or a missing result: the documented `invalid_jobId`, in any spelling.
 fn names_no_job(code: &str) -> bool {
     let letters: String = code
         .chars()
@@ -160,11 +159,11 @@ impl<Order> ExportJobs<Order> {
         }
     }
 
-    /// HTTP 400 here is what 429 is elsewhere, for both limits; what is left tells which.
+    /// Handles HTTP 400, which Clari sends for both limits instead of 429; the remaining jobs show which limit it is.
     async fn full(&self) -> Result<OrderOutcome> {
         let limits = match Limits::ask(&self.client).await {
             Ok(limits) => limits,
-            // Who may not see the limits waits for either.
+            // A user without access to the limits waits for either.
             Err(error) if matches!(error.kind(), Kind::PermissionDenied | Kind::NotFound) => {
                 return Ok(OrderOutcome::Busy);
             }
@@ -205,7 +204,7 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
     async fn order(&self, order: &Order) -> Result<OrderOutcome> {
         let request = (self.request)(order, &self.config).accept(&[400, 401, 404, 503]);
         let response = self.client.send(&request).await?;
-        // A proxy says that also of orders that arrived. Sent again by the client, it would be ordered twice.
+        // A proxy may send 503 for an order that arrived. A retry by the client would order twice.
         if response.status.as_u16() == 503 {
             return Err(self.client.refusal(&request, &response));
         }
@@ -216,13 +215,13 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
             return Err((self.refusal)(order, &self.client, &request, &response));
         }
         let job = parse(&response.body)?;
-        // It becomes a part of paths.
+        // The id becomes a part of paths.
         let is_an_id = job
             .job_id
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if job.job_id.is_empty() || !is_an_id {
-            let text = "Clari took the order of an export and did not say which job it is";
+            let text = "Clari accepted the order of an export without a job id";
             return Err(Error::new(Kind::DataInvalid, text));
         }
         Ok(OrderOutcome::Job(job.job_id))
@@ -244,7 +243,7 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
         let span = found.records.into_iter().next().unwrap_or_default();
         let found = parse(&response.body[span])?;
         if found.status.is_none() {
-            let text = format!("Clari does not say how the export job {job} is doing");
+            let text = format!("Clari reports no status for the export job {job}");
             return Err(Error::new(Kind::DataInvalid, text));
         }
         Ok(match judge(job, &found) {
@@ -269,11 +268,11 @@ impl<Order: Send + Sync + 'static> Jobs<Order> for ExportJobs<Order> {
     }
 }
 
-/// The documented words, and those that others have seen.
+/// Maps the documented states and those that others have observed.
 fn judge(id: &str, job: &Job) -> JobStatus {
     let ended = |by: &str| {
         let text = format!(
-            "the export job {id} was {by} at Clari before it was done; the next read orders it again"
+            "the export job {id} was {by} at Clari before it finished; the next run orders it again"
         );
         JobStatus::Ended(Error::new(Kind::Unavailable, text))
     };
@@ -305,8 +304,8 @@ fn whole(id: &str, job: &Job) -> Result<()> {
         "cells"
     };
     let text = format!(
-        "Clari cut {what} off the result of the export job {id} because it is too large; what there is was read. Ask \
-         for fewer export types or the current week only"
+        "Clari cut {what} off the result of the export job {id}, which is too large; the remaining records were read. \
+         Choose fewer export types or the current week only"
     );
     Err(Error::new(Kind::DataInvalid, text))
 }

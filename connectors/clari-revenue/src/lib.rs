@@ -20,20 +20,20 @@ use serde::{Deserialize, Serialize};
 
 use profiles::Profiles;
 
-/// The name in sentences.
+/// The name of the service in sentences.
 const SERVICE: &str = "Clari";
-/// Documented per token.
+/// The documented limit per token.
 const REQUESTS_PER_SECOND: u32 = 100;
 
-/// What the form asks for.
+/// The fields of the form.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     #[schemars(
         title = "API Key",
-        description = "The API token of a Clari user. It sees what that user sees and ends when the user is deactivated.",
+        description = "The API token of a Clari user. It has that user's access and stops working when the user is deactivated.",
         transform = Hint::order(1)
-            .help("In Clari: your profile > Settings > API tokens; a token is shown once, when it is made")
+            .help("In Clari: your profile > Settings > API tokens. A token is shown only once, when it is created")
             .guide_step(2)
     )]
     api_key: Secret,
@@ -41,7 +41,7 @@ pub struct Config {
     #[serde(default = "profiles::default_base_url")]
     #[schemars(
         title = "Base URL",
-        description = "The address of the API with its version. Change it only if your account uses another.",
+        description = "The address of the API with its version. Change it only if your account uses another address.",
         transform = Hint::order(2).advanced()
     )]
     base_url: BaseUrl,
@@ -49,8 +49,8 @@ pub struct Config {
     #[serde(default)]
     #[schemars(
         title = "Authentication",
-        description = "How the key is sent. Automatic lets the check find out what Clari accepts; store what it offers \
-                       before reading.",
+        description = "How to send the key. With automatic, the test finds the right header; apply its suggestion before \
+                       the first sync.",
         transform = Hint::order(3).advanced()
     )]
     auth_profile: AuthProfile,
@@ -71,8 +71,8 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         title = "Fiscal periods",
-        description = "The fiscal quarters to read, such as 2026_Q4. Each is one export job per forecast in every read. \
-                       Empty: the current quarter.",
+        description = "The fiscal quarters to read, such as 2026_Q4. Each quarter costs one export job per forecast in \
+                       every run. Leave empty to read the current quarter.",
         inner(regex(pattern = "^[0-9]{4}_Q[1-4]$")),
         transform = Hint::order(5)
             .group("Reading options")
@@ -84,8 +84,8 @@ pub struct Config {
     #[serde(default)]
     #[schemars(
         title = "History",
-        description = "How much of a quarter to read: every week so far, by an export job; or the current week only, \
-                       which costs no job.",
+        description = "The weeks of a quarter to read: every week so far, with an export job, or the current week only, \
+                       without a job.",
         transform = Hint::order(6).group("Reading options")
     )]
     history: History,
@@ -93,7 +93,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         title = "Currency",
-        description = "The currency that amounts are converted to, such as USD. Empty: as Clari is set up.",
+        description = "Convert amounts to this currency, such as USD. Leave empty to use Clari's setting.",
         regex(pattern = "^[A-Z]{3}$"),
         transform = Hint::order(7)
             .group("Reading options")
@@ -104,8 +104,8 @@ pub struct Config {
 
     #[serde(default = "default_export_types")]
     #[schemars(
-        title = "Export types",
-        description = "What a forecast entry tells. Clari may refuse the CRM types in exports.",
+        title = "Which values to export",
+        description = "The values of each forecast entry. Clari may refuse the CRM values in exports.",
         length(min = 1),
         transform = Hint::order(8).group("Reading options")
     )]
@@ -114,7 +114,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         title = "Activities since",
-        description = "The first day of activities to read. Empty: a year before the first read.",
+        description = "The first day of activities to read. Leave empty to start one year before the first run.",
         transform = Hint::order(9)
             .group("Reading options")
             .placeholder("2026-01-31")
@@ -134,7 +134,7 @@ pub struct Config {
     #[serde(default)]
     #[schemars(
         title = "Opportunities of activities",
-        description = "Where no ids are given: read the opportunities that activities name, along with the activities.",
+        description = "Without opportunity ids: also read the opportunities linked to activities.",
         transform = Hint::order(11).group("Reading options")
     )]
     opportunities_of_activities: bool,
@@ -142,8 +142,8 @@ pub struct Config {
     #[serde(default)]
     #[schemars(
         title = "Audit export after days",
-        description = "Order an export job instead of reading audit events page by page when more than so many days are \
-                       to be read. 0: always page by page.",
+        description = "Read audit events with an export job if they span more than this number of days, otherwise page by \
+                       page. 0: always page by page.",
         range(max = 30),
         transform = Hint::order(12).group("Reading options").advanced()
     )]
@@ -152,8 +152,8 @@ pub struct Config {
     #[serde(default = "default_requests_per_second")]
     #[schemars(
         title = "Requests per second",
-        description = "The most that is asked of the API in a second. Lower it to leave room for other integrations with \
-                       this key; Clari allows 100.",
+        description = "Maximum API requests per second. Lower it to leave room for other integrations with this key; Clari \
+                       allows 100.",
         range(min = 1, max = 1000),
         transform = Hint::order(13).group("Reading options").advanced()
     )]
@@ -161,8 +161,8 @@ pub struct Config {
 
     #[serde(default)]
     #[schemars(
-        title = "Retries at Clari",
-        description = "Whether Clari itself runs a failed forecast export again, half an hour apart.",
+        title = "Clari-side retries",
+        description = "How often Clari itself repeats a failed forecast export, half an hour apart.",
         transform = Hint::order(14).group("Export jobs").advanced()
     )]
     server_retries: ServerRetries,
@@ -170,7 +170,7 @@ pub struct Config {
     #[serde(default = "default_job_attempts")]
     #[schemars(
         title = "Export attempts",
-        description = "Jobs that one read orders for one export when they fail. Each counts against the monthly quota.",
+        description = "Maximum number of jobs per export in one run, if jobs fail. Each job counts against the monthly quota.",
         range(min = 1, max = 5),
         transform = Hint::order(15).group("Export jobs").advanced()
     )]
@@ -178,19 +178,19 @@ pub struct Config {
 
     #[serde(default = "default_job_minutes")]
     #[schemars(
-        title = "Export patience",
-        description = "Minutes that one read waits for a job. The job goes on, and a later read takes its result.",
+        title = "Export timeout (minutes)",
+        description = "How long a run waits for a job. The job continues, and a later run reads its result.",
         range(min = 1, max = 1440),
         transform = Hint::order(16).group("Export jobs").advanced()
     )]
     job_minutes: u32,
 }
 
-/// How the key is sent.
+/// How to send the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthProfile {
-    /// Automatic: the check finds out
+    /// Automatic: the test finds the right header
     #[default]
     Automatic,
     /// Header apikey, under /v4
@@ -210,21 +210,21 @@ pub enum History {
     CurrentWeek,
 }
 
-/// What a forecast entry tells.
+/// A value of a forecast entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExportType {
-    /// The call that was entered
+    /// Forecast call
     Forecast,
     /// Quotas
     Quota,
-    /// Whether the call was updated
+    /// Call updated or not
     ForecastUpdated,
-    /// Managers' adjustments
+    /// Manager adjustments
     Adjustment,
-    /// Totals of the CRM
+    /// CRM total
     CrmTotal,
-    /// Closed amounts of the CRM
+    /// CRM closed
     CrmClosed,
 }
 
@@ -241,7 +241,7 @@ impl ExportType {
     }
 }
 
-/// Whether Clari runs a failed export again.
+/// How often Clari repeats a failed export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerRetries {
@@ -288,13 +288,13 @@ impl Connector for ClariRevenue {
         guide: &[
             GuideStep {
                 title: "Choose the user",
-                text: "A token has the rights of the user who makes it and dies with that user. Take one at the top of \
-                       the hierarchy who is opted in to the forecasts, best a service user that nobody deactivates.",
+                text: "A token has the rights of its user and stops working when that user is deactivated. Choose a user at \
+                       the top of the hierarchy who is opted in to the forecasts, ideally a service user.",
             },
             GuideStep {
-                title: "Make a token",
+                title: "Create a token",
                 text: "In Clari, open your profile > Settings > API tokens, generate a new token and copy it into the \
-                       form. It is shown only once. Where the page is missing, Clari has to grant access to the API.",
+                       form. It is shown only once. If the page is missing, ask Clari for access to the API.",
             },
             GuideStep {
                 title: "Note the forecast ids",
@@ -316,12 +316,12 @@ impl Connector for ClariRevenue {
     }
 }
 
-/// What a read says before it is known how Clari takes the key. Reading never guesses.
+/// Returns the error of a read before a test has found the profile of the key. A read never guesses.
 fn undecided() -> Error {
     Error::new(
         Kind::ConfigInvalid,
-        "how Clari takes this key is not known yet: the field auth_profile is automatic. Check the credentials (headwater \
-         check clari-revenue) and store the profile that the check offers",
+        "the header for this key is not known yet: the field auth_profile is automatic. Test the credentials (headwater \
+         check clari-revenue) and store the profile that the test suggests",
     )
 }
 
@@ -344,7 +344,7 @@ impl Source for ClariRevenue {
         Some(Identity::new(profile.client.base(), sign_in))
     }
 
-    /// The users who started the jobs that the key sees. Their numbers mean something at one address only.
+    /// Returns the users who started the visible jobs. Their numbers are unique at one address only.
     async fn account(&self) -> Result<Option<Vec<String>>> {
         let client = self.profiles.chosen().ok_or_else(undecided)?;
         let users = jobs::users(client).await?;

@@ -1,4 +1,4 @@
-//! `GET /admin/limits`: how many export jobs there may be, at once and in 30 days.
+//! `GET /admin/limits`: the limits of export jobs, concurrent and in 30 days.
 
 use headwater::{
     Allowance,
@@ -12,10 +12,10 @@ use crate::jobs;
 pub(crate) const PATH: &str = "/admin/limits";
 pub(crate) const RECORD: &str = "/jobs";
 
-/// Exports are counted over so many days.
+/// The period over which Clari counts exports.
 const ROLLING: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The part of the answer that counts.
+/// The relevant part of the response.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Limits {
@@ -28,7 +28,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Reads the answer.
+    /// Parses the response.
     pub(crate) fn parse(client: &Client, body: &[u8]) -> Result<Self> {
         let split = client.split(body, Records::One(RECORD), &[])?;
         let record = split
@@ -36,7 +36,7 @@ impl Limits {
             .first()
             .map_or(&[][..], |span| &body[span.clone()]);
         serde_json::from_slice(record).map_err(|_| {
-            let text = "Clari tells its limits in a form that is not known here";
+            let text = "Clari returned its limits in an unknown form";
             Error::new(Kind::DataInvalid, text).with("path", PATH)
         })
     }
@@ -46,7 +46,7 @@ impl Limits {
         Self::parse(client, &response.body)
     }
 
-    /// As numbers to plan with.
+    /// Returns the limits as allowances.
     pub(crate) fn allowances(&self, resets_at: Option<Timestamp>) -> Vec<Allowance> {
         let allowance =
             |name: &'static str, title: &'static str, limit: u32, left: u32, counts_jobs| {
@@ -77,7 +77,7 @@ impl Limits {
         ]
     }
 
-    /// When the oldest job that counts leaves the 30 days; none where Clari does not tell.
+    /// Returns the time when the oldest counted job leaves the 30 days; `None` where Clari does not report it.
     pub(crate) async fn next_back(&self, client: &Client) -> Option<Timestamp> {
         let counted = self.submitted_job_ids.as_deref().unwrap_or_default();
         if counted.is_empty() {
@@ -102,20 +102,20 @@ pub(crate) async fn allowances(client: &Client) -> Result<Vec<Allowance>> {
     Ok(limits.allowances(back))
 }
 
-/// The error for a quota that is used up, with the date to come back.
+/// Returns the error for a used-up quota, with the date of the next free job.
 pub(crate) async fn used_up(client: &Client, limits: &Limits) -> Error {
     let quota = limits.monthly_quota;
     let text =
-        format!("all {quota} export jobs of 30 days are used up at Clari; nothing was ordered");
+        format!("all {quota} export jobs of 30 days are used up at Clari; no job was ordered");
     let Some(back) = limits.next_back(client).await else {
-        let text = format!("{text}. Ask Clari for a higher quota, or read again in some days");
+        let text = format!("{text}. Ask Clari for a higher quota, or try again in a few days");
         return Error::new(Kind::QuotaExhausted, text);
     };
     let date = back.strftime("%Y-%m-%d at %H:%M UTC");
     let delay = back.duration_since(Timestamp::now());
     Error::new(
         Kind::QuotaExhausted,
-        format!("{text}. The first one comes back on {date}"),
+        format!("{text}. The next job is available on {date}"),
     )
     .retry_after(delay.try_into().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Opportunities by id, at most 100 a request.
+//! Opportunities by id, at most 100 per request.
 
 use async_trait::async_trait;
 use headwater::{
@@ -9,9 +9,9 @@ use headwater::{
 
 use crate::activities::no_opportunities;
 
-/// Documented.
+/// The documented maximum.
 pub(crate) const BATCH: usize = 100;
-/// A bare list in the vendor's document, wrapped in what others have seen.
+/// A bare list in the vendor's document, a wrapped list in the observations of others.
 const OPPORTUNITIES: Records = Records::Lists(&["", "/opportunities"]);
 
 pub(crate) fn request(ids: &[String]) -> Request {
@@ -25,7 +25,7 @@ pub(crate) fn records() -> Records {
     OPPORTUNITIES
 }
 
-/// One request for some ids.
+/// Requests a batch of ids.
 pub(crate) async fn fetch(client: &Client, ids: &[String]) -> Result<Page<(), ()>> {
     let response = client.send(&request(ids)).await?;
     let split = client.cut(&response, OPPORTUNITIES, &[], &[])?;
@@ -35,13 +35,15 @@ pub(crate) async fn fetch(client: &Client, ids: &[String]) -> Result<Page<(), ()
     if page.records.len() < ids.len() {
         page.notes.push(Note {
             code: "missing",
-            message: "opportunities that were asked for are unknown to Clari or not visible to the key's user".to_owned(),
+            message:
+                "some requested opportunities are unknown to Clari or not visible to the key's user"
+                    .to_owned(),
         });
     }
     Ok(page)
 }
 
-/// The opportunities whose ids are in the form.
+/// The opportunities of the ids in the form.
 pub(crate) struct Opportunities {
     client: Client,
     spec: StreamSpec,
@@ -66,7 +68,7 @@ impl Opportunities {
 
 #[async_trait]
 impl Stream for Opportunities {
-    /// Ids of one request; none so that the read can say that there are none.
+    /// Ids of one request; empty for the note that no ids are set.
     type Partition = Vec<String>;
     type Token = ();
     type Bookmark = ();
@@ -75,7 +77,7 @@ impl Stream for Opportunities {
         &self.spec
     }
 
-    /// Only the opportunities of the form are read.
+    /// A pass reads only the opportunities of the form.
     fn sees_all(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Does the key work, how does Clari take it, and what may it read?
+//! Tests the key, its header and the access to each stream.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ const ADDRESS: &str = "/base_url";
 const PROFILE: &str = "/auth_profile";
 const WHERE: &str = "your profile > Settings > API tokens";
 const LIMITS: Records = Records::One(limits::RECORD);
-/// The document of a current week has these lists.
+/// The lists in the document of a current week.
 const ENTRIES: Records = Records::Lists(&["/entries"]);
 
-/// Asks for the limits, in each way that is possible until Clari accepts one, then for one light page of each stream.
+/// Requests the limits with each profile until Clari accepts one, then one light page of each stream.
 pub(crate) async fn probe(profiles: &Profiles, config: &Config, probe: &mut Probe) {
     let mut tried = Vec::new();
     for profile in &profiles.candidates {
@@ -38,7 +38,7 @@ pub(crate) async fn probe(profiles: &Profiles, config: &Config, probe: &mut Prob
             return accepted(profiles, profile, config, first, None, probe).await;
         }
         if let Some(hidden) = hidden(&first) {
-            // The key still shows by the jobs that it works.
+            // The list of jobs still shows that the key works.
             let jobs = prober
                 .first(&Request::get("/export/jobs"), jobs::JOBS)
                 .await;
@@ -58,15 +58,15 @@ pub(crate) async fn probe(profiles: &Profiles, config: &Config, probe: &mut Prob
     refused(profiles, tried, probe);
 }
 
-/// The status of an answer that may say something about the limits only: the user may not see them, or this account's
-/// API has none.
+/// Returns the status of a response that may concern the limits alone: the user may not see them, or this account's API
+/// has no limits.
 fn hidden(first: &Verdict) -> Option<u16> {
     let is_no_route = || first.checks.iter().any(|check| check.code == "wrong_path");
     let response = first.response.as_ref()?;
     (first.access == Access::Denied || is_no_route()).then(|| status(response))
 }
 
-/// `first` is the answer with the limits, unless those are hidden.
+/// Reports an accepted key. `first` is the response with the limits, unless those are hidden.
 async fn accepted(
     profiles: &Profiles,
     profile: &Profile,
@@ -75,9 +75,8 @@ async fn accepted(
     hidden: Option<u16>,
     probe: &mut Probe,
 ) {
-    let way = profile.describe();
     probe.extend(first.checks);
-    let text = format!("Clari accepted this key as {way}");
+    let text = format!("Clari accepts this key in {}", profile.describe());
     probe.push(Check::passed("credentials", text.clone()).took(first.latency));
     if profiles.is_automatic {
         let base = profile.client.base();
@@ -114,16 +113,16 @@ fn budget(limits: &Limits) -> Check {
         limits.available_concurrent_limit,
         limits.available_monthly_quota,
     );
-    let text = format!("{month} export jobs are left of this month's, {at_once} at once");
+    let text = format!("{month} export jobs left this month, up to {at_once} at a time");
     if month > 0 {
         return Check::passed("access:limits", text);
     }
     Check::warned("access:limits", Kind::QuotaExhausted, "quota_used_up", text).remedy(
-        "read the current week only, which costs no job, wait, or ask Clari for a higher quota",
+        "read the current week only, which costs no job; otherwise wait, or ask Clari for a higher quota",
     )
 }
 
-/// One check per stream, for streams that can be asked for without a price.
+/// Adds one check per stream that a request without costs can test.
 async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
     let prober = Prober {
         client,
@@ -132,7 +131,7 @@ async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
     if config.forecast_ids.is_empty() {
         probe.push(Check::unknown(
             "access:forecast_entries",
-            "no forecast id is given; take it from the address of a Forecast Tab",
+            "no forecast ids set; take them from the address of a Forecast Tab",
         ));
     }
     for id in &config.forecast_ids {
@@ -143,7 +142,7 @@ async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
     }
     probe.push(Check::unknown(
         "access:activities",
-        "not known before the read, since asking would cost an export job",
+        "not tested: it would use an export job",
     ));
     match config.opportunity_ids.first() {
         Some(id) => {
@@ -155,7 +154,7 @@ async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
         }
         None => probe.push(Check::unknown(
             "access:opportunities",
-            "not known before the read, since Clari gives opportunities by id only",
+            "not tested: Clari returns opportunities by id only",
         )),
     }
     let events = Request::get("/audit/events").query("limit", 1);
@@ -175,10 +174,10 @@ fn forecast(id: &str, name: &str, asked: StreamAccess) -> Check {
             name,
             Kind::PermissionDenied,
             "no_optin",
-            format!("the key is good, but its user is not opted in to the forecast {id}"),
+            format!("the key is valid, but its user is not opted in to the forecast {id}"),
         )
         .at(["/forecast_ids"])
-        .remedy("opt the user in to it in Clari, at the top of the hierarchy, or leave it out"),
+        .remedy("opt the user in at Clari, at the top of the hierarchy, or leave out the forecast"),
         (404, _) | (400, "no_such_forecast_config") => Check::warned(
             name,
             Kind::NotFound,
@@ -233,7 +232,7 @@ fn status(response: &Response) -> u16 {
     response.status.as_u16()
 }
 
-/// No way works. The report is that of the first one, with what the others answered.
+/// Reports that no profile works: the checks of the first one, with the responses of the others.
 fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>, probe: &mut Probe) {
     let answers: Vec<String> = tried
         .iter()
@@ -245,26 +244,26 @@ fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>, probe: &mut Pro
             format!("{} ({answer})", profile.describe())
         })
         .collect();
-    // A 401 or 403 says more than a 404: that one knows the address.
-    let telling = tried
+    // A 401 or 403 is more useful than a 404: it proves the address.
+    let clearest = tried
         .iter()
         .position(|(_, verdict)| !matches!(verdict.access, Access::Unknown(_)))
         .unwrap_or(0);
-    let Some((profile, verdict)) = tried.into_iter().nth(telling) else {
+    let Some((profile, verdict)) = tried.into_iter().nth(clearest) else {
         return;
     };
     let mut checks: Vec<Check> = verdict.checks.into_iter().map(explain).collect();
-    let ways = answers.join(" and ");
+    let attempts = answers.join(" and ");
     let check = match verdict.access {
         Access::Unauthenticated => {
-            let text = format!("Clari did not accept this API key: tried {ways}");
+            let text = format!("Clari did not accept this API key: tried {attempts}");
             let mut remedy = format!(
-                "make a new token under {WHERE} and copy it without spaces; a token ends when it is revoked or its user is \
-                 deactivated"
+                "create a new token under {WHERE} and copy it without spaces; a token stops working when it is revoked or its \
+                 user is deactivated"
             );
             if !profiles.is_automatic {
                 remedy.push_str(
-                    ", or set Authentication to automatic, so that the other way is tried, too",
+                    ", or set Authentication to automatic to try the other header as well",
                 );
             }
             let fields: &[&str] = if profiles.is_automatic {
@@ -283,10 +282,11 @@ fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>, probe: &mut Pro
             check.took(verdict.latency)
         }
         Access::Denied => {
-            let text = format!("Clari knows this key but allows it nothing: tried {ways}");
+            let text =
+                format!("Clari accepted this key, but it may read nothing: tried {attempts}");
             Check::failed("credentials", Kind::PermissionDenied, "forbidden", text)
                 .at([KEY])
-                .remedy("ask your Clari admin to give the token's user access to the API, or take another user's token")
+                .remedy("ask your Clari admin to give the token's user access to the API, or use another user's token")
                 .took(verdict.latency)
         }
         Access::Granted => Check::skipped("credentials"),
@@ -296,7 +296,7 @@ fn refused(profiles: &Profiles, tried: Vec<(&Profile, Verdict)>, probe: &mut Pro
     for check in &mut checks {
         if check.code == "wrong_path" {
             check.message =
-                format!("the address answers, but the Clari API is not there: tried {ways}");
+                format!("the address answers, but has no Clari API at this path: tried {attempts}");
             check.remedy = Some(wrong_version(profile.name));
         }
     }
@@ -317,15 +317,15 @@ fn wrong_version(profile: AuthProfile) -> String {
         AuthProfile::Bearer => "https://api.clari.com/v1",
         AuthProfile::Apikey | AuthProfile::Automatic => "https://api.clari.com/v4",
     };
-    format!("correct the address and its version; the usual one is {usual}")
+    format!("correct the address and its version; the usual address is {usual}")
 }
 
-/// What a refused connection means at Clari.
+/// Adds Clari's likely reason for a refused connection.
 fn explain(check: Check) -> Check {
     match check.code {
         "refused" | "timeout" | "interrupted" => check.remedy(
-            "check the address; Clari may admit listed addresses only: ask your Clari admin to add this machine's address \
-             to the allow-list",
+            "check the address; Clari may restrict access to listed addresses: ask your Clari admin to add this machine's \
+             address to the allow-list",
         ),
         _ => check,
     }

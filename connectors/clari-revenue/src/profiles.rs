@@ -1,5 +1,5 @@
-//! The ways in which Clari is said to take a key. The guide of one integrator says `Authorization: Bearer` under `/v1`; the
-//! vendor's document and everything that runs in production say the header `apikey` under `/v4`.
+//! The documented ways to send a key to Clari. One integrator's guide names `Authorization: Bearer` under `/v1`; the
+//! vendor's document and known production code use the header `apikey` under `/v4`.
 
 use headwater::{
     http::{Client, RateLimit},
@@ -9,13 +9,13 @@ use headwater::{
 use crate::{AuthProfile, Config, SERVICE};
 
 const HOST: &str = "https://api.clari.com";
-/// Versions that some document gives as the default.
+/// The default versions of the documents.
 const VERSIONS: [&str; 3] = ["v1", "v2", "v4"];
 
 /// One way to authenticate.
 #[derive(Debug)]
 pub(crate) struct Profile {
-    /// What the config calls it.
+    /// Its name in the config.
     pub(crate) name: AuthProfile,
     /// The header, for sentences.
     pub(crate) header: &'static str,
@@ -42,15 +42,15 @@ impl Profile {
         })
     }
 
-    /// The header and the version, for sentences.
+    /// Returns the header and the version, for sentences.
     pub(crate) fn describe(&self) -> String {
         let path = self.client.base().as_url().path();
-        let place = if path == "/" { "the base URL" } else { path };
-        format!("{} under {place}", self.header)
+        let base = if path == "/" { "the base URL" } else { path };
+        format!("the {} header under {base}", self.header)
     }
 }
 
-/// The profiles that a probe may try, the likeliest first: one where it was chosen by hand.
+/// The profiles that a probe may try, the likeliest first; a single one if the user chose it.
 #[derive(Debug)]
 pub(crate) struct Profiles {
     pub(crate) candidates: Vec<Profile>,
@@ -78,14 +78,14 @@ impl Profiles {
         })
     }
 
-    /// The client to read with.
+    /// Returns the client for reading.
     pub(crate) fn chosen(&self) -> Option<&Client> {
         let only = self.candidates.first()?;
         (!self.is_automatic).then_some(&only.client)
     }
 }
 
-/// Another version of a known default; any other address stays what it is.
+/// Returns another version of a known default address; any other address stays unchanged.
 fn version(base: &BaseUrl, version: &str) -> BaseUrl {
     let is_default = VERSIONS
         .iter()

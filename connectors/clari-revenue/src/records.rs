@@ -1,17 +1,17 @@
 //! The shapes of records, for their schemas.
 //!
-//! The source is what production code reads, then the vendor's OpenAPI document. Every field is optional: which ones are
-//! there depends on the export types. Fields that are not listed here pass too.
+//! The source is the fields that production code reads, then the vendor's OpenAPI document. Every field is optional: the
+//! export types decide which fields exist. Unlisted fields pass too.
 #![allow(non_snake_case, reason = "fields are named as the service names them")]
 
 use headwater::DataClass;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-/// What one user forecast for one field in one week.
+/// The forecast of one user for one field in one week.
 #[derive(JsonSchema)]
 pub struct ForecastEntry {
-    /// The forecast that was asked for; added by Headwater, since the service does not repeat it.
+    /// The requested forecast; added by Headwater, since the service does not repeat it.
     pub forecastId: Option<String>,
     /// The field.
     pub fieldId: Option<String>,
@@ -42,7 +42,7 @@ pub struct ForecastEntry {
     pub adjustedBy: Option<String>,
     /// When, in milliseconds.
     pub adjustedOn: Option<i64>,
-    /// The total of the CRM.
+    /// The CRM total.
     #[schemars(transform = DataClass::Money)]
     pub aggregationTotal: Option<f64>,
 }
@@ -69,11 +69,11 @@ pub struct ForecastUser {
     pub email: Option<String>,
     /// Identifier in the CRM.
     pub crmId: Option<String>,
-    /// The scope that the user is the root of: text, or an object.
+    /// The scope below the user: text, or an object.
     pub scopeId: Option<Value>,
     /// Role in the hierarchy.
     pub hierarchyId: Option<String>,
-    /// Its name.
+    /// Name of the role.
     pub hierarchyName: Option<String>,
     /// The role above.
     pub parentHierarchyId: Option<String>,
@@ -135,13 +135,13 @@ pub struct Activity {
     pub subject: Option<String>,
     /// When, in milliseconds; a number, or the same as text.
     pub date: Option<NumberOrText>,
-    /// Whose activity it is.
+    /// Owner of the activity.
     pub activityOwnerId: Option<String>,
     /// Who organised it.
     pub activityOrganiserId: Option<String>,
-    /// Accounts it belongs to.
+    /// Linked accounts.
     pub accounts: Option<Vec<ActivityAccount>>,
-    /// Opportunities it belongs to.
+    /// Linked opportunities.
     pub opportunities: Option<Vec<ActivityOpportunity>>,
     /// People who took part.
     pub participants: Option<Vec<ActivityParticipant>>,
@@ -157,7 +157,7 @@ pub enum NumberOrText {
     Text(String),
 }
 
-/// An account that an activity belongs to.
+/// An account linked to an activity.
 #[derive(JsonSchema)]
 pub struct ActivityAccount {
     /// Identifier in the CRM.
@@ -168,7 +168,7 @@ pub struct ActivityAccount {
     pub accountOwnerId: Option<String>,
 }
 
-/// An opportunity that an activity belongs to.
+/// An opportunity linked to an activity.
 #[derive(JsonSchema)]
 pub struct ActivityOpportunity {
     /// Identifier in the CRM.
@@ -179,7 +179,7 @@ pub struct ActivityOpportunity {
     pub opportunityOwnerId: Option<String>,
 }
 
-/// Somebody who took part in an activity.
+/// A person who took part in an activity.
 #[derive(JsonSchema)]
 pub struct ActivityParticipant {
     /// Full name.
@@ -208,7 +208,7 @@ pub struct Opportunity {
 /// Clari's score of an opportunity.
 #[derive(JsonSchema)]
 pub struct CrmScore {
-    /// What it means.
+    /// Its meaning.
     pub message: Option<String>,
     /// The score.
     pub score: Option<i64>,
@@ -224,9 +224,9 @@ pub struct OpportunityField {
     /// Picture.
     #[schemars(transform = DataClass::SignedUrl)]
     pub imageUrl: Option<String>,
-    /// How the value changed.
+    /// Changes of the value.
     pub trendHistory: Option<Vec<Trend>>,
-    /// Where the value is going.
+    /// Direction of the value.
     pub trend: Option<Value>,
     /// The value, of any type.
     #[schemars(transform = DataClass::FreeText)]
@@ -249,27 +249,27 @@ pub struct Trend {
     pub date: Option<i64>,
 }
 
-/// Something that somebody did in Clari.
+/// An action of a user in Clari.
 #[derive(JsonSchema)]
 #[schemars(extend("x-headwater" = { "key": "composed" }))]
 pub struct AuditEvent {
-    /// What belongs together.
+    /// Identifier shared by related events.
     pub correlationID: Option<String>,
-    /// Who did it.
+    /// The actor.
     pub actorId: Option<String>,
-    /// Who acted in that user's name.
+    /// The user who acted in the actor's name.
     pub impersonatingActorId: Option<String>,
     /// `USER`, `SYSTEM` or `JOB`.
     pub actorType: Option<String>,
     /// The session, a UUID.
     pub sessionId: Option<String>,
-    /// From which address.
+    /// Network address.
     pub ipAddress: Option<String>,
     /// `WEB`, `IOS` or `ANDROID`.
     pub sessionType: Option<String>,
-    /// What was done, such as `api.accessed`.
+    /// The action, such as `api.accessed`.
     pub event: Option<String>,
-    /// With what.
+    /// Parameters of the action.
     #[schemars(transform = DataClass::FreeText)]
     pub eventParameters: Option<Value>,
     /// When.
@@ -277,7 +277,7 @@ pub struct AuditEvent {
     pub eventTimestamp: Option<String>,
 }
 
-/// Who did something.
+/// An actor of audit events.
 #[derive(JsonSchema)]
 pub struct AuditActor {
     /// Identifier.
@@ -299,17 +299,17 @@ pub struct ExportJob {
     pub jobId: Option<String>,
     /// Who ordered it.
     pub userId: Option<i64>,
-    /// Of which organisation.
+    /// The organisation.
     pub orgId: Option<i64>,
     /// Title.
     pub title: Option<String>,
-    /// What is exported.
+    /// The exported module.
     pub module: Option<String>,
     /// When it began, in milliseconds.
     pub startTime: Option<i64>,
     /// When it ended, in milliseconds.
     pub endTime: Option<i64>,
-    /// Until when the result is kept, in milliseconds.
+    /// When the result expires, in milliseconds.
     pub expiredTime: Option<i64>,
     /// Version.
     pub version: Option<i64>,
@@ -317,10 +317,10 @@ pub struct ExportJob {
     pub fileName: Option<String>,
     /// `JSON` or `CSV`.
     pub fileType: Option<String>,
-    /// How it is doing.
+    /// Status.
     #[schemars(extend("examples" = ["SCHEDULED", "STARTED", "DONE", "FAILED", "CANCELLED", "ABORTED"]))]
     pub status: Option<String>,
-    /// Whether somebody has looked at it.
+    /// Whether a user has viewed it.
     pub viewed: Option<bool>,
     /// Whether cells were cut off.
     pub cellsTruncated: Option<bool>,
@@ -328,29 +328,29 @@ pub struct ExportJob {
     pub rowsTruncated: Option<bool>,
     /// How often it was downloaded.
     pub downloads: Option<i64>,
-    /// How it was delivered.
+    /// Status of the delivery.
     pub deliveryStatusMap: Option<Value>,
     /// Currency of the amounts.
     pub currency: Option<String>,
 }
 
-/// How many export jobs there may be.
+/// The limits of export jobs.
 #[derive(JsonSchema)]
 #[schemars(extend("x-headwater" = { "key": "composed" }))]
 pub struct LimitsSnapshot {
-    /// When the service said so; added by Headwater.
+    /// Time of the response; added by Headwater.
     #[schemars(extend("format" = "date-time"))]
     pub fetched_at: String,
-    /// At once.
+    /// Maximum of concurrent jobs.
     pub concurrentLimit: Option<i64>,
-    /// In 30 days.
+    /// Maximum of jobs in 30 days.
     pub monthlyQuota: Option<i64>,
-    /// Jobs that run; absent when none does.
+    /// Running jobs; absent without any.
     pub runningJobIds: Option<Vec<String>>,
     /// Jobs that count against the 30 days.
     pub submittedJobIds: Option<Vec<String>>,
-    /// What is left of those at once.
+    /// Remaining concurrent jobs.
     pub availableConcurrentLimit: Option<i64>,
-    /// What is left of the 30 days.
+    /// Remaining jobs of the 30 days.
     pub availableMonthlyQuota: Option<i64>,
 }

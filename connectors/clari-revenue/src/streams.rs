@@ -1,4 +1,4 @@
-//! The streams, and which of them come together.
+//! The streams and their groups.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Links to results, where an account has them. They are signed and would be secrets in a file.
+/// Links to results, which some accounts have. They are signed and would be secrets in a file.
 const LINKS: &[&str] = &["downloadUrl", "download_url", "url"];
 
 fn forecasts() -> Vec<StreamSpec> {
@@ -37,7 +37,7 @@ fn forecasts() -> Vec<StreamSpec> {
     vec![
         spec(
             "forecast_entries",
-            "What one user forecast for one field in one week, with quota and adjustment.",
+            "Forecasts per user, field and week, with quota and adjustment.",
             &[
                 "forecastId",
                 "timePeriodId",
@@ -49,25 +49,25 @@ fn forecasts() -> Vec<StreamSpec> {
         ),
         spec(
             "forecast_users",
-            "A user whose forecast was read, with the place in the hierarchy.",
+            "Users of the forecasts, with their position in the hierarchy.",
             &["userId"],
             record_schema::<ForecastUser>,
         ),
         spec(
             "forecast_fields",
-            "A field of a forecast that was read.",
+            "Fields of the forecasts.",
             &["fieldId"],
             record_schema::<ForecastField>,
         ),
         spec(
             "time_periods",
-            "A fiscal quarter that was read.",
+            "Fiscal quarters of the forecasts.",
             &["timePeriodId"],
             record_schema::<TimePeriod>,
         ),
         spec(
             "time_frames",
-            "A week of a quarter that was read.",
+            "Weeks of the quarters.",
             &["timeFrameId"],
             record_schema::<TimeFrame>,
         ),
@@ -77,7 +77,7 @@ fn forecasts() -> Vec<StreamSpec> {
 fn activities() -> StreamSpec {
     StreamSpec {
         name: "activities",
-        description: "A meeting, e-mail or attachment, with the accounts and opportunities it belongs to.",
+        description: "Meetings, e-mails and attachments, with linked accounts and opportunities.",
         key: &["activityId"],
         cursor: Some("date"),
         incremental: true,
@@ -88,7 +88,7 @@ fn activities() -> StreamSpec {
 fn opportunities() -> StreamSpec {
     StreamSpec {
         name: "opportunities",
-        description: "An opportunity's fields with their trends; by id, or those that activities name.",
+        description: "Fields of opportunities with their trends: by id, or of opportunities linked to activities.",
         key: &["id"],
         cursor: None,
         incremental: false,
@@ -100,7 +100,7 @@ fn audit() -> Vec<StreamSpec> {
     vec![
         StreamSpec {
             name: "audit_events",
-            description: "Something that somebody did in Clari, of the last 30 days.",
+            description: "Actions of users in Clari during the last 30 days.",
             key: &[
                 "eventTimestamp",
                 "actorId",
@@ -114,7 +114,7 @@ fn audit() -> Vec<StreamSpec> {
         },
         StreamSpec {
             name: "audit_actors",
-            description: "Who did something that was read.",
+            description: "Actors of the audit events.",
             key: &["actorId", "actorType"],
             cursor: None,
             incremental: true,
@@ -126,7 +126,7 @@ fn audit() -> Vec<StreamSpec> {
 fn export_jobs() -> StreamSpec {
     StreamSpec {
         name: "export_jobs",
-        description: "An export job of the key's user, without the link to its result.",
+        description: "Export jobs of the key's user, without links to results.",
         key: &["jobId"],
         cursor: None,
         incremental: false,
@@ -137,7 +137,7 @@ fn export_jobs() -> StreamSpec {
 fn limits_spec() -> StreamSpec {
     StreamSpec {
         name: "limits",
-        description: "How many export jobs there may be and how many are left, at the time of asking.",
+        description: "The limits of export jobs and the remaining jobs at the time of the read.",
         key: &["fetched_at"],
         cursor: None,
         incremental: false,
@@ -145,7 +145,7 @@ fn limits_spec() -> StreamSpec {
     }
 }
 
-/// In the order they are read: what tells of the other streams' jobs comes last.
+/// Returns all streams in the order of reading. Export jobs and limits are last, since other streams change them.
 pub(crate) fn catalog() -> Vec<StreamSpec> {
     let mut specs = forecasts();
     specs.push(activities());
@@ -194,7 +194,7 @@ pub(crate) fn open(client: &Client, config: &Config) -> Vec<Arc<dyn AnyStream>> 
     streams
 }
 
-/// Whether opportunities come along with activities.
+/// Returns whether opportunities are read with activities.
 fn with_activities(config: &Config) -> bool {
     config.opportunity_ids.is_empty() && config.opportunities_of_activities
 }
@@ -245,7 +245,7 @@ impl Stream for ExportJobList {
     }
 }
 
-/// The streams of a key whose profile is not known: they exist, and say what to do when they are read.
+/// Returns the streams of a key with an unknown profile. They exist, and a read returns the remedy.
 pub(crate) fn undecided(config: &Config) -> Vec<Arc<dyn AnyStream>> {
     let alone = |spec: StreamSpec| -> Arc<dyn AnyStream> { Arc::new(UnchosenStream(vec![spec])) };
     let mut streams: Vec<Arc<dyn AnyStream>> = vec![Arc::new(UnchosenStream(forecasts()))];

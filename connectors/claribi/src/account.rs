@@ -1,4 +1,4 @@
-//! What `/api/auth/status/` tells of who asks.
+//! The account in the response of `/api/auth/status/`.
 
 use headwater::{http::document, prelude::*};
 use serde::Deserialize;
@@ -23,13 +23,13 @@ struct Organization {
 }
 
 impl Account {
-    /// None where the answer speaks neither of a user nor of an organisation: it is some other service's.
+    /// Reads the account; `None` for a response without user and organisation, which is another service's.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let account: Self = document(body)?;
         (account.user.is_some() || account.organization.is_some()).then_some(account)
     }
 
-    /// "clariBI accepted …", with what is known of the organisation.
+    /// Returns the check "clariBI accepted …", with the known facts of the organisation.
     pub(crate) fn accepted(self, what: &str) -> Check {
         let organization = self.organization.unwrap_or_default();
         let role = self.user.and_then(|user| user.role);
@@ -55,17 +55,17 @@ impl Account {
     }
 }
 
-/// Facts of the organization, or of the user where the answer names no organization. A number means something together with the address or
-/// with the name, so that an organization is known again after its name or the address has changed, not after both.
+/// Returns facts of the organization, or of the user where the response names no organization. Each fact joins the id with
+/// the address or with the name, so the organization is recognised after a change of one of them, not of both.
 pub(crate) fn facts(address: &str, body: &[u8]) -> Option<Vec<String>> {
     let answer: Value = document(body)?;
     ["organization", "user"].into_iter().find_map(|owner| {
-        let told = answer.get(owner)?;
-        let id = told.get("id")?;
+        let account = answer.get(owner)?;
+        let id = account.get("id")?;
         let is_id = id.is_number() || id.as_str().is_some_and(|id| !id.is_empty());
         let name = ["name", "email"]
             .into_iter()
-            .find_map(|name| told.get(name)?.as_str());
+            .find_map(|name| account.get(name)?.as_str());
         let mut facts = vec![format!("{owner} {id} at {address}")];
         facts.extend(name.map(|name| format!("{owner} {id} called {name}")));
         is_id.then_some(facts)
@@ -78,17 +78,17 @@ mod tests {
 
     #[test]
     fn an_account_is_its_organization_or_its_user() {
-        let told = |body: &str| facts("https://a", body.as_bytes()).unwrap_or_default();
+        let read = |body: &str| facts("https://a", body.as_bytes()).unwrap_or_default();
         assert_eq!(
-            told(r#"{"user":{"id":1},"organization":{"id":7,"name":"Acme","plan":"trial"}}"#),
+            read(r#"{"user":{"id":1},"organization":{"id":7,"name":"Acme","plan":"trial"}}"#),
             ["organization 7 at https://a", "organization 7 called Acme"]
         );
         assert_eq!(
-            told(r#"{"user":{"id":"u-1"},"organization":null}"#),
+            read(r#"{"user":{"id":"u-1"},"organization":null}"#),
             ["user \"u-1\" at https://a"]
         );
         for none in ["{}", "[]", "<html>", r#"{"organization":{"id":null}}"#] {
-            assert_eq!(told(none), [""; 0], "{none}");
+            assert_eq!(read(none), [""; 0], "{none}");
         }
     }
 

@@ -1,38 +1,37 @@
-//! The id of a record, and whether single records can be read at all.
+//! The id of a record, and whether the service serves single records.
 
 use headwater::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::records::Id;
 
-/// How many items without a detail, from all over a page, let the list be asked whether it still shows them.
-pub(crate) const MISSES_THAT_TELL: usize = 10;
+/// The number of items without details, spread over a page, after which the connector reads the list again.
+pub(crate) const MISSES_BEFORE_LIST: usize = 10;
 
-/// What a pass knows of details.
+/// The knowledge of a pass about details.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Details {
-    /// Nobody asked yet.
+    /// Not requested yet.
     #[default]
     Unknown,
-    /// One was read: from now on, one that is not there was deleted meanwhile.
+    /// At least one was read: a missing one was deleted meanwhile.
     There,
-    /// They are not wanted.
+    /// The form turns them off.
     Absent,
-    /// They are not served.
+    /// The service does not serve them.
     Unserved,
 }
 
-/// Returns the indices of a list of this length in an order that spreads any few neighbours over the whole list, and that
-/// has no period.
+/// Returns the indices of a list of this length in an order without a period that spreads neighbours over the whole list.
 pub(crate) fn spread(items: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..items).collect();
+    let mut indices: Vec<usize> = (0..items).collect();
     // Multiples of the golden ratio spread evenly over the numbers.
-    places.sort_by_key(|place| (*place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    places
+    indices.sort_by_key(|index| (*index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    indices
 }
 
-/// The id of a record, read without the rest of it.
+/// Returns the id of a record, parsed without its other fields.
 pub(crate) fn id_of(record: &[u8]) -> Result<String> {
     #[derive(Deserialize)]
     struct RecordId {
@@ -46,9 +45,9 @@ pub(crate) fn id_of(record: &[u8]) -> Result<String> {
         Some(Id::Number(number)) => number.to_string(),
         None => String::new(),
     };
-    // As a segment of a path, dots alone would lead elsewhere.
+    // As a path segment, dots alone would change the path.
     if id.is_empty() || id.bytes().all(|byte| byte == b'.') {
-        return Err(bad("has no id, so its details cannot be asked for"));
+        return Err(bad("has no id, so its details cannot be requested"));
     }
     Ok(id)
 }
@@ -62,8 +61,8 @@ mod tests {
         assert_eq!(spread(0), [0; 0]);
         for every in 2..20 {
             for from in 0..every {
-                let first = &spread(120)[..MISSES_THAT_TELL];
-                let is_hit = |place: &usize| place % every == from;
+                let first = &spread(120)[..MISSES_BEFORE_LIST];
+                let is_hit = |index: &usize| index % every == from;
                 assert!(
                     !first.iter().all(is_hit),
                     "each {every} from {from}: {first:?}"
@@ -71,9 +70,9 @@ mod tests {
             }
         }
         for items in 0..250 {
-            let mut places = spread(items);
-            places.sort_unstable();
-            assert_eq!(places, (0..items).collect::<Vec<_>>());
+            let mut indices = spread(items);
+            indices.sort_unstable();
+            assert_eq!(indices, (0..items).collect::<Vec<_>>());
         }
     }
 

@@ -1,4 +1,4 @@
-//! How data sources are: which are in error, which were not synced for long.
+//! The health of data sources: those in error and those without a recent sync.
 
 use headwater::{
     http::{Access, Prober, StreamAccess},
@@ -9,27 +9,27 @@ use serde_json::{Value, json};
 
 use crate::list::{List, ListPosition, RECORDS};
 
-/// What the check is called.
+/// The name of the check.
 pub(crate) const NAME: &str = "health:data_sources";
-/// Of a hundred data sources each: more than any plan has, and the check has to end.
+/// Pages hold a hundred data sources, so this is more than any plan has. The check has to end.
 const MAX_PAGES: usize = 20;
 
-/// The data sources as far as they were read.
+/// The data sources read so far.
 pub(crate) struct Sources {
-    /// What the request for the first page told.
+    /// The result of the request for the first page.
     pub asked: StreamAccess,
     listed: Vec<SourceRow>,
     cut: Truncation,
 }
 
-/// Why the list was not read to its end.
+/// Why the list is incomplete.
 enum Truncation {
     No,
     TooMany,
     Failed,
 }
 
-/// What matters of a data source. Fields that are something else than expected count as missing.
+/// The relevant fields of a data source. Fields of an unexpected type count as missing.
 #[derive(Default)]
 struct SourceRow {
     id: Value,
@@ -40,7 +40,7 @@ struct SourceRow {
     created_at: Value,
 }
 
-/// Reads the list page by page, each within the time that a person waits.
+/// Reads the list page by page, each within the time limit of a probe.
 pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
     let stream = "data_sources";
     let first = list.request(&ListPosition::default());
@@ -50,13 +50,13 @@ pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
         listed: Vec::new(),
         cut: Truncation::No,
     };
-    let (mut page, mut place) = (asked, ListPosition::default());
+    let (mut page, mut position) = (asked, ListPosition::default());
     for number in 1.. {
         let (Access::Granted, Some(response)) = (&page.access, &page.response) else {
             sources.cut = Truncation::Failed;
             break;
         };
-        let Ok(cut) = list.cut(place, response, stream) else {
+        let Ok(cut) = list.cut(position, response, stream) else {
             sources.cut = Truncation::Failed;
             break;
         };
@@ -64,16 +64,16 @@ pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
         sources
             .listed
             .extend(records.map(|span| SourceRow::read(&response.body[span])));
-        // One reading is enough to look at.
+        // One pass over the list is enough.
         match cut.next {
-            Some(next) if !next.is_start() => place = next,
+            Some(next) if !next.is_start() => position = next,
             _ => break,
         }
         if number == MAX_PAGES {
             sources.cut = Truncation::TooMany;
             break;
         }
-        let request = list.request(&place);
+        let request = list.request(&position);
         page = prober.access(stream, &request, RECORDS).await;
         if page
             .response
@@ -87,7 +87,7 @@ pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
 }
 
 impl Sources {
-    /// The check, by the service's clock.
+    /// Returns the check, by the service's clock.
     pub(crate) fn check(&self, stale_after: SignedDuration) -> Check {
         let Some(now) = self.asked.response.as_ref().map(|response| response.at) else {
             return Check::skipped(NAME);
@@ -118,7 +118,7 @@ impl SourceRow {
             name: fields.name,
             status: fields.status.as_str().unwrap_or_default().to_lowercase(),
             error: fields.error_message,
-            // The vendor's interfaces spell it in two ways.
+            // The vendor's interfaces use two names.
             synced_at: match fields.last_synced_at {
                 Value::Null => fields.last_sync_at,
                 synced_at => synced_at,
@@ -131,7 +131,7 @@ impl SourceRow {
         matches!(&*self.status, "error" | "failed")
     }
 
-    /// A paused source is not synced on purpose. One that never was is late when it has been there for as long.
+    /// A paused source is not synced on purpose. A source without a sync is late if its creation is that old.
     fn is_stale(&self, now: Timestamp, stale_after: SignedDuration) -> bool {
         if self.is_in_error() || self.status == "paused" {
             return false;
@@ -174,21 +174,27 @@ fn judge(
     let counted = match cut {
         Truncation::No => format!("of {total} data sources"),
         Truncation::TooMany => {
-            format!("of the first {total} data sources; the rest was not looked at")
+            format!("of the first {total} data sources (the others were not checked)")
         }
         Truncation::Failed => {
-            format!("of the {total} data sources that could be read; the list broke off")
+            format!("of {total} data sources (the list could not be read to its end)")
         }
     };
-    let says = match (in_error.len(), stale.len()) {
-        (0, 0) => "none is in error and none is late".to_owned(),
-        (errors, 0) => format!("{errors} in error"),
-        (0, late) => format!("{late} not synced for more than {hours} hours"),
-        (errors, late) => {
-            format!("{errors} in error, {late} not synced for more than {hours} hours")
-        }
+    let with_errors = match in_error.len() {
+        1 => "1 has an error".to_owned(),
+        count => format!("{count} have errors"),
     };
-    let text = format!("{says} {counted}");
+    let late = match stale.len() {
+        1 => format!("1 was not synced for more than {hours} hours"),
+        count => format!("{count} were not synced for more than {hours} hours"),
+    };
+    let result = match (in_error.len(), stale.len()) {
+        (0, 0) => "none has an error and none is late".to_owned(),
+        (_, 0) => with_errors,
+        (0, _) => late,
+        _ => format!("{with_errors} and {late}"),
+    };
+    let text = format!("{counted}, {result}");
     let is_fine = in_error.is_empty() && stale.is_empty();
     let check = match (is_fine, cut) {
         (true, Truncation::Failed) => {
@@ -196,7 +202,7 @@ fn judge(
         }
         (true, _) => Check::passed(NAME, text),
         (false, _) => Check::warned(NAME, Kind::DataInvalid, "unhealthy", text).remedy(
-            "look at these data sources in clariBI: sign in to them again, or start their sync",
+            "open these data sources in clariBI: sign in to them again, or start their sync",
         ),
     };
     check
@@ -208,7 +214,7 @@ fn judge(
         .fact("stale_after_hours", hours)
 }
 
-/// A time; without a zone, as some settings of the framework write it, it is taken for UTC.
+/// Reads a time. Without a zone, which some settings of the vendor's framework omit, it counts as UTC.
 fn time(value: &Value) -> Option<Timestamp> {
     let text = value.as_str()?;
     text.parse().or_else(|_| format!("{text}Z").parse()).ok()
@@ -264,7 +270,7 @@ mod tests {
         assert_eq!(late, [2, 6, 7]);
         assert_eq!(
             check.message,
-            "1 in error, 3 not synced for more than 24 hours of 8 data sources"
+            "of 8 data sources, 1 has an error and 3 were not synced for more than 24 hours"
         );
     }
 

@@ -23,25 +23,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::login::Login;
 
-/// The name in sentences.
+/// The name of the service in sentences.
 const SERVICE: &str = "clariBI";
-/// Only hourly limits are documented. This keeps a full hour from being used up in a burst of a second.
+/// Only hourly limits are documented. This bound keeps one burst from using up the hour.
 const REQUESTS_PER_SECOND: u32 = 10;
-/// A page holds a hundred records at most; decoded, nothing comes near this.
+/// A page holds at most a hundred records; decoded responses stay far below this bound.
 const BODY_LIMIT: usize = 32 << 20;
-/// Documented, and learned from every answer: how much an hour allows depends on the plan.
+/// The documented headers. The connector learns the hourly limit from every response, since it depends on the plan.
 const LIMIT_HEADERS: LimitHeaders = LimitHeaders {
     remaining: "x-ratelimit-remaining",
     reset: "x-ratelimit-reset",
 };
 
-/// What the form asks for.
+/// The fields of the form.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     #[schemars(
         title = "Authentication",
-        description = "How clariBI is told who asks. The check finds out which header takes your key.",
+        description = "How to sign in. If unsure, keep the first: the test finds the right header.",
         transform = Hint::order(1)
     )]
     auth: Auth,
@@ -56,30 +56,30 @@ pub struct Config {
 
     #[serde(default)]
     #[schemars(
-        title = "Read details",
-        description = "Read each item on its own for the fields that lists leave out. This costs one request per item, \
-                       and a plan allows 60 to 5,000 requests an hour.",
+        title = "Fetch full details",
+        description = "Read every item on its own for the fields missing in lists. This costs one request per item; a plan \
+                       allows 60 to 5,000 requests an hour.",
         transform = Hint::order(3).group("Reading options")
     )]
     read_details: bool,
 
     #[serde(default = "default_stale_after_hours")]
     #[schemars(
-        title = "Stale after hours",
-        description = "The check warns of data sources that were not synced for longer than this.",
+        title = "Stale after (hours)",
+        description = "The test warns about data sources whose last sync is older than this.",
         range(min = 1, max = 8760),
         transform = Hint::order(4).group("Reading options")
     )]
     stale_after_hours: u32,
 }
 
-/// The ways to authenticate. The vendor's pages name three headers for a key.
+/// The sign-in methods. The vendor's pages name three headers for a key.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "style", rename_all = "snake_case", deny_unknown_fields)]
 enum Auth {
     #[schemars(
         title = "Api-Key header",
-        description = "For a key, sent as clariBI's pages say.",
+        description = "Documented by clariBI.",
         transform = Hint::recommended()
     )]
     ApiKeyAuthorization {
@@ -92,7 +92,7 @@ enum Auth {
     },
     #[schemars(
         title = "X-API-Key header",
-        description = "For a key that the check finds to be taken like this."
+        description = "Use only if the test suggests it."
     )]
     XApiKey {
         #[schemars(
@@ -104,7 +104,7 @@ enum Auth {
     },
     #[schemars(
         title = "Bearer header",
-        description = "For a key that the check finds to be taken like this."
+        description = "Use only if the test suggests it."
     )]
     Bearer {
         #[schemars(
@@ -116,24 +116,24 @@ enum Auth {
     },
     #[schemars(
         title = "E-mail and password",
-        description = "For those who cannot make a key. Not with multi-factor authentication."
+        description = "If you cannot create an API key. Not with multi-factor authentication."
     )]
     Jwt {
         #[schemars(
             title = "E-mail",
-            description = "The address that you log in with. An account with multi-factor authentication cannot be \
-                           used like this: nobody is there to type the code.",
+            description = "Your login address. Accounts with multi-factor authentication do not work here, because no one \
+                           can enter the code.",
             length(min = 1, max = 254),
             transform = Hint::order(1).placeholder("reader@example.com")
         )]
         email: String,
         #[schemars(
             title = "Password",
-            description = "The password of that account; take one that may only read. It is exchanged for a token at \
-                           each run, and the token is not kept.",
+            description = "The password of that account. Use an account with read-only access. Each run exchanges the \
+                           password for a token and does not store the token.",
             transform = any_characters,
             transform = Hint::order(2)
-                .help("the one that you log in to clariBI with")
+                .help("Your clariBI login password")
                 .guide_step(4)
                 .verbatim()
         )]
@@ -143,17 +143,17 @@ enum Auth {
 
 fn api_key_hint() -> Hint {
     Hint::order(1)
-        .help("Settings > Developer > Create API Key; the key is shown once")
+        .help("Settings > Developer > Create API Key. The key is shown only once")
         .guide_step(2)
         .known_prefix("claribi_sk_")
 }
 
-/// A password travels in a body, not in a header, and may hold anything.
+/// A password travels in a body, not in a header, and may hold any character.
 fn any_characters(schema: &mut Schema) {
     schema.remove("pattern");
 }
 
-/// The headers that a key can be sent in.
+/// The headers that can carry a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyStyle {
     ApiKeyAuthorization,
@@ -236,23 +236,23 @@ impl Connector for Claribi {
         guide: &[
             GuideStep {
                 title: "Open the settings",
-                text: "In clariBI, open Settings > Developer > Create API Key. External access to the API may need a \
-                       plan from Professional up.",
+                text: "In clariBI, open Settings > Developer > Create API Key. External access to the API may need \
+                       the Professional plan or higher.",
             },
             GuideStep {
                 title: "Create a key",
-                text: "Give it the read-only scope, which is enough, and an expiry that you will remember. Copy the key \
-                       into the form at once: it is shown this one time.",
+                text: "Choose the read-only scope and an expiry date you can track. Copy the key into the form \
+                       immediately: it is shown only once.",
             },
             GuideStep {
-                title: "Mind whose key it is",
-                text: "A key has the role of the person who created it and stops working on its expiry date. Note the date \
-                       where your team will see it.",
+                title: "Choose who owns the key",
+                text: "A key has the role of the person who created it and stops working on its expiry date. Record the \
+                       date where your team will see it.",
             },
             GuideStep {
                 title: "Or log in with a password",
-                text: "Instead of a key, an e-mail address and a password can be used. Accounts with multi-factor \
-                       authentication cannot log in like this; they need a key.",
+                text: "Instead of a key, you can use an e-mail address and a password. Accounts with multi-factor \
+                       authentication need a key.",
             },
         ],
     };
@@ -284,8 +284,8 @@ impl Connector for Claribi {
             Auth::XApiKey { api_key } => by_key(KeyStyle::XApiKey, api_key)?,
             Auth::Bearer { api_key } => by_key(KeyStyle::Bearer, api_key)?,
             Auth::Jwt { email, password } => {
-                let asked_by = client().secrets(&[password]).build()?;
-                let login = Arc::new(Login::new(asked_by, email, password));
+                let login_client = client().secrets(&[password]).build()?;
+                let login = Arc::new(Login::new(login_client, email, password));
                 let source = login::Tokens(Arc::clone(&login));
                 let client = client().tokens(source, &[password]).build()?;
                 (client, Identity::User(login))
@@ -319,7 +319,7 @@ impl Source for Claribi {
         Some(headwater::Identity::new(self.client.base(), self.sign_in))
     }
 
-    /// The organization.
+    /// Returns the facts of the organization.
     async fn account(&self) -> Result<Option<Vec<String>>> {
         let response = self.client.send(&Request::get(streams::STATUS)).await?;
         Ok(account::facts(self.client.base().as_str(), &response.body))

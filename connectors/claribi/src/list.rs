@@ -1,4 +1,4 @@
-//! Lists in whichever envelope they come: the vendor's pages show several, so each answer says how to go on.
+//! Lists in any documented envelope: the vendor's pages show several, so each response determines the next request.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use headwater::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Where lists have their records: an array, `{count,next,previous,results}`, `{items,total,limit,offset}`,
+/// The records of a list: an array, `{count,next,previous,results}`, `{items,total,limit,offset}`,
 /// `{data,next_cursor}`.
 pub(crate) const RECORDS: Records = Records::Lists(&["", "/results", "/items", "/data"]);
-/// What else is read of a page, in the order of [`Envelope`].
+/// The other values read from a page, in the order of [`Envelope`].
 const WANTED: [&str; 5] = ["/next", "/next_cursor", "/count", "/total", "/offset"];
-/// Documented as the most; the default of 20 would use up an hourly limit five times as fast.
+/// The documented maximum; the default of 20 would use up an hourly limit five times as fast.
 const PAGE_SIZE: u32 = 100;
 
 /// A list at a path.
@@ -25,7 +25,7 @@ pub(crate) struct List {
     path: &'static str,
 }
 
-/// A place in a list.
+/// A position in a list.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ListPosition {
     at: At,
@@ -42,15 +42,16 @@ enum At {
     /// The query of the link to the next page.
     Query(String),
     Offset(u64),
-    /// The next offset and page of a list that has a total, and neither link nor cursor.
-    Untold {
+    /// The next offset and page of a list with a total but without link, cursor or offset.
+    #[serde(rename = "untold")]
+    ByTotal {
         offset: u64,
         page: u64,
     },
     Cursor(String),
 }
 
-/// A page cut up.
+/// A page, cut into records.
 pub(crate) struct ListPage {
     pub records: Vec<Range<usize>>,
     pub next: Option<ListPosition>,
@@ -58,7 +59,7 @@ pub(crate) struct ListPage {
     pub gaps: Vec<Gap>,
 }
 
-/// The values at [`WANTED`]; null is told from missing.
+/// The values at [`WANTED`]; null differs from missing.
 struct Envelope {
     next: Option<Value>,
     cursor: Option<Value>,
@@ -67,7 +68,7 @@ struct Envelope {
 }
 
 impl ListPosition {
-    /// Whether this is the first page of the list, be it for the second time.
+    /// Returns whether this is the first page of the list, also in a second pass.
     pub(crate) const fn is_start(&self) -> bool {
         matches!(self.at, At::Start)
     }
@@ -96,29 +97,29 @@ impl List {
         &self.client
     }
 
-    /// The smallest question that tells whether the list may be read.
+    /// Returns the smallest request that tests the access to the list.
     pub(crate) fn peek(&self) -> Request {
         Request::get(self.path).query("page_size", 1)
     }
 
-    /// The question for one of its items.
+    /// Returns the request for one of its items.
     pub(crate) fn item(&self, id: &str) -> Request {
         Request::get(format!("{}{}/", self.path, escape(id)))
     }
 
-    /// The question for a page.
-    pub(crate) fn request(&self, place: &ListPosition) -> Request {
+    /// Returns the request for a page.
+    pub(crate) fn request(&self, position: &ListPosition) -> Request {
         let first = Request::get(self.path);
-        match &place.at {
+        match &position.at {
             At::Start => first.query("page_size", PAGE_SIZE),
             At::Query(query) => {
-                // Only the link's query is used, on the path that is ours: behind a proxy the link may have another
-                // scheme, host or prefix, and credentials go nowhere else.
+                // Only the link's query is used, on our own path: behind a proxy the link may have another scheme, host
+                // or prefix, and credentials never leave our address.
                 let prefix = self.client.base().as_url().path().trim_end_matches('/');
                 Request::link(format!("{prefix}{}?{query}", self.path)).accept(&[404])
             }
             At::Offset(offset) => first.query("limit", PAGE_SIZE).query("offset", offset),
-            At::Untold { offset, page } => first
+            At::ByTotal { offset, page } => first
                 .query("limit", PAGE_SIZE)
                 .query("offset", offset)
                 .query("page_size", PAGE_SIZE)
@@ -131,16 +132,16 @@ impl List {
         }
     }
 
-    /// Whether this answer says that a page is not there any more, because the list has become shorter.
+    /// Returns whether this response reports a page past the end, because the list became shorter.
     pub(crate) fn is_past_the_end(&self, response: &Response) -> bool {
-        let said = self.client.said(&response.body).unwrap_or_default();
-        response.status.as_u16() == 404 && said.to_ascii_lowercase().contains("invalid page")
+        let message = self.client.said(&response.body).unwrap_or_default();
+        response.status.as_u16() == 404 && message.to_ascii_lowercase().contains("invalid page")
     }
 
-    /// Cuts a page of the list of `name`, and finds the next one.
+    /// Cuts a page of the list of `name`, and determines the next one.
     pub(crate) fn cut(
         &self,
-        place: ListPosition,
+        position: ListPosition,
         response: &Response,
         name: &str,
     ) -> Result<ListPage> {
@@ -148,14 +149,14 @@ impl List {
         let mut notes = split.notes(name);
         let [next, cursor, count, whole, offset] =
             <[_; 5]>::try_from(std::mem::take(&mut split.found))
-                .map_err(|_| Error::new(Kind::Unexpected, "a page was not cut as asked"))?;
+                .map_err(|_| Error::new(Kind::Unexpected, "a page was not cut as requested"))?;
         let found = Envelope {
             next,
             cursor,
             total: total(count.or(whole).as_ref(), name, &mut notes),
             offset,
         };
-        let ListPosition { at, mut progress } = place;
+        let ListPosition { at, mut progress } = position;
         progress.require_list(&split, found.total)?;
         let count = split.records.len();
         progress.take(&response.body, &mut split.records, found.total, true);
@@ -173,22 +174,22 @@ impl List {
         Ok(cut)
     }
 
-    /// The records of a page alone.
+    /// Returns only the records of a page.
     pub(crate) fn records(&self, response: &Response) -> Result<Vec<Range<usize>>> {
         Ok(self.client.cut(response, RECORDS, &[], &[])?.records)
     }
 
-    /// The end of the list of `name` at a page that is not there any more, because the list has become shorter.
-    pub(crate) fn cut_short(&self, place: ListPosition, name: &str) -> ListPage {
+    /// Ends the list of `name` at a missing page, because the list became shorter.
+    pub(crate) fn cut_short(&self, position: ListPosition, name: &str) -> ListPage {
         let mut cut = ListPage {
             records: Vec::new(),
             next: None,
             notes: Vec::new(),
             gaps: Vec::new(),
         };
-        // Where the list did not name the page, it need not be there.
-        let was_named = !matches!(place.at, At::Untold { .. });
-        cut.end(place.progress.end(name, was_named));
+        // A page that the list did not name need not exist.
+        let was_named = !matches!(position.at, At::ByTotal { .. });
+        cut.end(position.progress.end(name, was_named));
         cut
     }
 
@@ -199,22 +200,22 @@ impl List {
         count: usize,
         found: &Envelope,
     ) -> Result<Option<At>> {
-        let Some(next) = self.goes_on_at(at, progress, count, found)? else {
+        let Some(next) = self.next_at(at, progress, count, found)? else {
             return Ok(None);
         };
-        let goes_on = match &next {
+        let continues = match &next {
             At::Query(token) | At::Cursor(token) => progress.goes_on(Some(token))?,
-            // A service that knows no offset gives the same page again.
-            At::Untold { .. } => !progress.is_stuck() && progress.goes_on(None)?,
+            // A service without offsets returns the same page again.
+            At::ByTotal { .. } => !progress.is_stuck() && progress.goes_on(None)?,
             At::Start | At::Offset(_) => progress.goes_on(None)?,
         };
-        Ok(goes_on.then_some(next))
+        Ok(continues.then_some(next))
     }
 
-    /// A link or a cursor leads on. Where neither is spoken of but an offset is, the list goes on until a page is empty:
-    /// a total may lie, and a short page may come from a service that gives fewer than asked for. Where nothing is
-    /// spoken of but a total, it goes on until that is reached.
-    fn goes_on_at(
+    /// Follows a link or a cursor. With only an offset in the response, the list continues until a page is empty: a total
+    /// may be wrong, and a service may return fewer records than requested. With only a total, it continues until the
+    /// total is reached.
+    fn next_at(
         &self,
         at: &At,
         progress: &Progress,
@@ -232,7 +233,7 @@ impl List {
         }
         let (offset, page) = match at {
             At::Offset(offset) => (*offset, 1),
-            At::Untold { offset, page } => (*offset, *page),
+            At::ByTotal { offset, page } => (*offset, *page),
             _ => (0, 1),
         };
         let offset = offset.saturating_add(progress.step(count));
@@ -242,13 +243,13 @@ impl List {
         let has_more = progress
             .total()
             .is_some_and(|total| total > progress.distinct());
-        Ok(has_more.then_some(At::Untold {
+        Ok(has_more.then_some(At::ByTotal {
             offset,
             page: page.saturating_add(1),
         }))
     }
 
-    /// The query of a link to another page of this list.
+    /// Returns the query of a link to another page of this list.
     fn query_of(&self, link: &str) -> Result<String> {
         let bad = |why: &str| {
             let text = format!("the link to the next page {why}");
@@ -261,7 +262,7 @@ impl List {
             None => target,
         };
         if !path.is_empty() && !path.ends_with(self.path) {
-            return bad("leads to another list; it was not followed");
+            return bad("points to another list; it was not followed");
         }
         if query.is_empty() {
             return bad("names no page");
@@ -270,7 +271,7 @@ impl List {
     }
 }
 
-/// An id as one segment of a path, whatever it holds.
+/// Returns an id as one path segment, for any content.
 fn escape(id: &str) -> String {
     let mut segment = String::with_capacity(id.len());
     for byte in id.bytes() {

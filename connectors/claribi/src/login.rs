@@ -1,4 +1,4 @@
-//! Logging in with an e-mail address and a password, for a token that is sent instead of a key.
+//! The login with an e-mail address and a password, for a token that replaces the key.
 
 use std::{fmt, sync::Arc};
 
@@ -10,13 +10,13 @@ use headwater::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// What an account with a second factor is told, by the probe and by a read.
+/// The message for an account with a second factor, in the probe and in a read.
 pub(crate) const SECOND_FACTOR: &str =
-    "this account has multi-factor authentication, whose code nobody can type here";
-/// What helps it.
+    "this account has multi-factor authentication, and no one can enter the code here";
+/// The remedy for it.
 pub(crate) const WITHOUT_SECOND_FACTOR: &str = "create an API key and choose one of the API key headers, or use an account without multi-factor authentication";
 
-/// Who logs in, and where.
+/// A login at an address.
 pub(crate) struct Login {
     client: Client,
     email: String,
@@ -29,11 +29,11 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What a login was answered with.
+/// The response to a login.
 pub(crate) enum Answer {
     /// Tokens.
     Granted(Grant),
-    /// The question for a code.
+    /// A request for a code.
     SecondFactor,
     /// Neither.
     Other,
@@ -47,7 +47,7 @@ struct TokenReply {
 }
 
 impl Login {
-    /// A login; the client sends no credentials of its own and repeats the password in no message.
+    /// Makes a login. The client sends no credentials of its own, and its messages never contain the password.
     pub(crate) fn new(client: Client, email: &str, password: &Secret) -> Self {
         Self {
             client,
@@ -60,7 +60,7 @@ impl Login {
         &self.client
     }
 
-    /// The question that a login is. It changes nothing at the service, so it may be asked twice.
+    /// Returns the login request. It changes nothing at the service, so it may be repeated.
     pub(crate) fn request(&self) -> Request {
         let body = json!({ "email": self.email, "password": self.password.expose() });
         Request::post("/api/auth/login/", &body).repeatable()
@@ -81,7 +81,7 @@ impl Login {
 
     async fn refresh(&self, refresh: &Secret) -> Result<Grant> {
         let body = json!({ "refresh": refresh.expose() });
-        // The service may repeat the token that it refuses, so what it says is not passed on.
+        // The service may repeat the refused token in its message, so the message is dropped.
         let request = Request::post("/api/auth/token/refresh/", &body)
             .repeatable()
             .accept(&[400, 401, 403, 404]);
@@ -94,7 +94,7 @@ impl Login {
         }
         match Answer::read(&response.body) {
             Answer::Granted(grant) => Ok(Grant {
-                // Not every service gives a new one each time.
+                // Not every service returns a new one each time.
                 refresh: grant.refresh.or_else(|| Some(refresh.clone())),
                 access: grant.access,
             }),
@@ -120,11 +120,11 @@ impl Answer {
 }
 
 fn no_token(what: &str) -> Error {
-    let text = format!("the {what} was answered without a token");
+    let text = format!("the response to the {what} has no token");
     Error::new(Kind::DataInvalid, text)
 }
 
-/// The login as the client uses it.
+/// The login as a token source of the client.
 pub(crate) struct Tokens(pub(crate) Arc<Login>);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Do the credentials work, for what, and how is the organisation's plan and data?
+//! Tests the credentials, the access to each stream, the plan and the health of the data sources.
 
 use headwater::{
     ConfigPatch,
@@ -18,13 +18,13 @@ use crate::{
 
 const ADDRESS: &str = "/base_url";
 const WHERE: &str = "Settings > Developer";
-/// Nothing is read of the body before it is known whose it is.
+/// The body stays unread until its sender is known.
 const OBJECT: Records = Records::One("");
 
-/// The data sources where they had to be asked for already; else the check after which nothing more can be asked.
+/// The data sources, if the probe already had to read them; or the check that ends the probe.
 type SourcesOrCheck = Result<Option<Sources>, Box<Check>>;
 
-/// The account first: it is the cheapest question that needs credentials. Then the plan, then each list.
+/// Requests the account first, the cheapest request that needs credentials; then the plan, then each list.
 pub(crate) async fn probe(source: &Claribi, probe: &mut Probe) {
     let prober = prober(&source.client);
     let credentials = match &source.identity {
@@ -64,7 +64,7 @@ async fn data_sources(prober: &Prober<'_>) -> Sources {
     freshness::read(prober, &List::new(prober.client, DATA_SOURCES)).await
 }
 
-/// Judges a key. The data sources where they had to be asked for.
+/// Tests a key. Returns the data sources if it had to read them.
 async fn by_key(
     prober: &Prober<'_>,
     style: KeyStyle,
@@ -91,9 +91,9 @@ async fn by_key(
         Access::Unauthenticated | Access::Denied => {}
     }
     for (other, client) in others {
-        if takes_the_key(client).await {
+        if accepts_key(client).await {
             probe.patch = Some(ConfigPatch {
-                message: format!("clariBI takes this key in the header {}", other.header()),
+                message: format!("clariBI accepts this key in the {} header", other.header()),
                 set: [("/auth/style".into(), other.tag().into())].into(),
             });
             return Err(Box::new(wrong_header(style, *other).took(latency)));
@@ -104,19 +104,19 @@ async fn by_key(
         let check = Check::failed("credentials", Kind::Unauthenticated, "unauthenticated", text)
             .at(["/auth/api_key"])
             .remedy(format!(
-                "copy the whole key again from {WHERE}; if it has expired or was revoked, create a new one there"
+                "copy the whole key again from {WHERE}; if it expired or was revoked, create a new key there"
             ));
         return Err(Box::new(check.took(latency)));
     }
-    // 403 may be about the account alone: a list tells.
+    // A 403 may concern the account alone: a list decides.
     let sources = data_sources(prober).await;
     if sources.asked.access != Access::Granted {
         let text = "clariBI refuses this API key for the account and for data sources (status 403)";
         let check = Check::failed("credentials", Kind::PermissionDenied, "forbidden", text)
             .at(["/auth/api_key"])
             .remedy(format!(
-                "look in {WHERE} whether the key may read, and ask an administrator whether the role of the person who \
-                 created it and the plan include access to the API"
+                "check in {WHERE} that the key may read; ask an administrator whether the plan and the role of the key's \
+                 creator include access to the API"
             ));
         return Err(Box::new(check.took(latency)));
     }
@@ -126,8 +126,8 @@ async fn by_key(
     Ok(Some(sources))
 }
 
-/// Only after a refusal, only where the key goes anyway.
-async fn takes_the_key(client: &Client) -> bool {
+/// Tries the key in another header, only after a refusal and only at the same address.
+async fn accepts_key(client: &Client) -> bool {
     let asked = prober(client)
         .access("account_status", &status(), OBJECT)
         .await;
@@ -135,10 +135,10 @@ async fn takes_the_key(client: &Client) -> bool {
     asked.access == Access::Granted && body.as_deref().and_then(Account::read).is_some()
 }
 
-/// Judges an e-mail address and a password.
+/// Tests an e-mail address and a password.
 async fn by_login(prober: &Prober<'_>, login: &Login, probe: &mut Probe) -> SourcesOrCheck {
-    let asking = self::prober(login.client());
-    let first = asking.first(&login.request(), OBJECT).await;
+    let login_prober = self::prober(login.client());
+    let first = login_prober.first(&login.request(), OBJECT).await;
     let latency = first.latency;
     let answer = first
         .response
@@ -153,7 +153,7 @@ async fn by_login(prober: &Prober<'_>, login: &Login, probe: &mut Probe) -> Sour
             let check =
                 Check::failed("credentials", Kind::Unauthenticated, "unauthenticated", text)
                     .at(["/auth/email", "/auth/password"])
-                    .remedy("type both again; where people log in through another service, create an API key instead");
+                    .remedy("enter both again; if you log in through another service, create an API key instead");
             return Err(Box::new(check.took(latency)));
         }
     }
@@ -183,7 +183,7 @@ async fn by_login(prober: &Prober<'_>, login: &Login, probe: &mut Probe) -> Sour
     Ok(None)
 }
 
-/// What of the plan is used up.
+/// Checks the use of the plan.
 async fn plan(prober: &Prober<'_>, probe: &mut Probe) {
     let asked = prober
         .access("billing_usage", &Request::get(USAGE), OBJECT)
@@ -192,12 +192,12 @@ async fn plan(prober: &Prober<'_>, probe: &mut Probe) {
     if let (Access::Granted, Some(response)) = (&asked.access, &asked.response) {
         let fields = usage::fields(&response.body);
         probe.allowances = usage::allowances(&fields);
-        check = usage::tell(check, &fields);
+        check = usage::with_facts(check, &fields);
     }
     probe.push(check);
 }
 
-/// What the request for the records of a stream told.
+/// Returns the check of a request for the records of a stream.
 fn access(stream: &str, asked: &StreamAccess) -> Check {
     let check = match &asked.access {
         Access::Granted => granted(stream),
@@ -222,36 +222,37 @@ fn denied(stream: &str) -> Check {
         format!("these credentials may not read {stream} (status 403)"),
     )
     .remedy(format!(
-        "leave {stream} out, or ask an administrator to allow it to the person or the key"
+        "leave {stream} out, or ask an administrator to allow it for the person or the key"
     ))
 }
 
 fn wrong_header(style: KeyStyle, other: KeyStyle) -> Check {
-    let (sent, taken) = (style.header(), other.header());
-    let text = format!("clariBI does not take this API key in the header {sent}, but in {taken}");
+    let (sent, accepted) = (style.header(), other.header());
+    let text =
+        format!("clariBI does not accept this API key in the {sent} header, but in {accepted}");
     Check::failed("credentials", Kind::Unauthenticated, "wrong_header", text)
         .at(["/auth/style"])
         .remedy(format!(
-            "choose {} as the style of authentication",
+            "choose {} as the authentication style",
             other.tag()
         ))
 }
 
 fn not_this_api() -> Check {
-    let text = format!("the address answers, but not like {SERVICE}");
+    let text = format!("the address does not answer like the {SERVICE} API");
     Check::failed("api", Kind::DataInvalid, "not_this_api", text)
         .at([ADDRESS])
-        .remedy("check the address; the usual one is shown as the default of the form")
+        .remedy("check the address; the form's default is the usual address")
 }
 
-/// Takes in the checks of the first request. It had looked like clariBI; where its body is not, the check that ends the
-/// probe says so.
+/// Adds the checks of the first request, which looked like clariBI. If its body is another one, the check that ends the
+/// probe reports it.
 fn take(probe: &mut Probe, checks: Vec<Check>, is_claribi: bool) {
-    let is_kept = |check: &Check| is_claribi || check.name != "api";
-    probe.extend(checks.into_iter().filter(is_kept));
+    let is_valid = |check: &Check| is_claribi || check.name != "api";
+    probe.extend(checks.into_iter().filter(is_valid));
 }
 
-/// Takes in the check that ends the probe, and names what it leaves open.
+/// Adds the check that ends the probe and skips the remaining checks.
 fn end(probe: &mut Probe, last: Check) {
     let is_about_api = last.name == "api";
     probe.push(last);

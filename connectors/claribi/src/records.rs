@@ -1,7 +1,7 @@
-//! The shapes of records, for their schemas and for those who parse them.
+//! The shapes of records, for their schemas and for parsers.
 //!
-//! Only data sources and the account are shown in the vendor's pages on this interface; the other fields are those of its
-//! other interfaces. Every field is optional, enums are open, and fields that are not listed here pass.
+//! The vendor's pages on this interface show only data sources and the account; the other fields are those of its other
+//! interfaces. Every field is optional, enums are open, and unlisted fields pass.
 
 use std::borrow::Cow;
 
@@ -44,18 +44,18 @@ pub struct DataSource {
     /// Kind of source.
     #[schemars(extend("examples" = ["database", "api", "file", "cloud"]))]
     pub r#type: Option<String>,
-    /// Kind of source, as other interfaces of the vendor call it.
+    /// Kind of source, under the name of the vendor's other interfaces.
     pub source_type: Option<String>,
-    /// The product behind it.
+    /// The product of the source.
     #[schemars(extend("examples" = ["postgresql", "google_analytics"]))]
     pub engine: Option<String>,
-    /// How it is.
+    /// Status.
     #[schemars(extend("examples" = ["active", "paused", "error", "preprocessing"]))]
     pub status: Option<String>,
-    /// When it was last synced; null before the first time.
+    /// When it was last synced; null before the first sync.
     #[schemars(extend("format" = "date-time"))]
     pub last_synced_at: Option<String>,
-    /// The same, as other interfaces of the vendor call it.
+    /// The same, under the name of the vendor's other interfaces.
     #[schemars(extend("format" = "date-time"))]
     pub last_sync_at: Option<String>,
     /// When it was connected.
@@ -64,10 +64,10 @@ pub struct DataSource {
     /// When it was last changed. In details.
     #[schemars(extend("format" = "date-time"))]
     pub updated_at: Option<String>,
-    /// What is wrong. In details.
+    /// The error. In details.
     #[schemars(transform = DataClass::FreeText)]
     pub error_message: Option<String>,
-    /// Rows, where they are counted. In details.
+    /// Number of rows, where known. In details.
     pub row_count: Option<f64>,
     /// How often it is synced. In details.
     pub sync_schedule: Option<String>,
@@ -80,31 +80,31 @@ pub struct Report {
     pub id: Option<Id>,
     /// Title.
     pub title: Option<String>,
-    /// Title, as some pages call it.
+    /// Title, under the name of some pages.
     pub name: Option<String>,
     /// Description.
     #[schemars(transform = DataClass::FreeText)]
     pub description: Option<String>,
-    /// How far it is.
+    /// State of the report.
     #[schemars(extend("examples" = ["pending", "generating", "completed", "failed", "cancelled"]))]
     pub status: Option<String>,
     /// Format of the file.
     #[schemars(extend("examples" = ["pdf"]))]
     pub output_format: Option<String>,
-    /// Where the file is, once the report is completed. Needs the credentials.
+    /// Link to the file of a completed report. Needs the credentials.
     pub download_url: Option<String>,
     /// The report's page in the product.
     pub web_url: Option<String>,
-    /// First day that it is about.
+    /// First day of the report.
     #[schemars(extend("format" = "date"))]
     pub report_period_start: Option<String>,
-    /// Last day that it is about.
+    /// Last day of the report.
     #[schemars(extend("format" = "date"))]
     pub report_period_end: Option<String>,
-    /// What it says, in blocks. In details.
+    /// The contents, in blocks. In details.
     #[schemars(transform = DataClass::FreeText)]
     pub insights: Option<Value>,
-    /// How good its data are. In details.
+    /// Quality of its data. In details.
     pub data_quality_metrics: Option<Value>,
     /// When it was ordered.
     #[schemars(extend("format" = "date-time"))]
@@ -127,7 +127,7 @@ pub struct Dashboard {
     /// Description.
     #[schemars(transform = DataClass::FreeText)]
     pub description: Option<String>,
-    /// How it is.
+    /// Status.
     pub status: Option<String>,
     /// Whether it can be seen without an account.
     pub is_public: Option<bool>,
@@ -138,7 +138,7 @@ pub struct Dashboard {
     /// When its data were last refreshed.
     #[schemars(extend("format" = "date-time"))]
     pub last_refresh: Option<String>,
-    /// When it was made.
+    /// When it was created.
     #[schemars(extend("format" = "date-time"))]
     pub created_at: Option<String>,
     /// When it was last changed.
@@ -146,7 +146,7 @@ pub struct Dashboard {
     pub updated_at: Option<String>,
     /// Layout and widgets. In details.
     pub configuration: Option<Value>,
-    /// How it was made. In details.
+    /// Analysis behind the dashboard. In details.
     pub analysis_metadata: Option<Value>,
 }
 
@@ -154,12 +154,12 @@ pub struct Dashboard {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-headwater" = { "key": "composed" }))]
 pub struct AccountStatus {
-    /// When clariBI said so, by its clock. Added by the connector.
+    /// Time of the response, by clariBI's clock. Added by the connector.
     #[schemars(extend("format" = "date-time"))]
     pub fetched_at: Option<String>,
-    /// Who asks.
+    /// The user of the credentials.
     pub user: Option<User>,
-    /// For which organization.
+    /// The user's organization.
     pub organization: Option<Organization>,
 }
 
@@ -192,7 +192,7 @@ pub struct Organization {
     /// Plan.
     #[schemars(extend("examples" = ["trial", "lite", "starter", "professional", "enterprise"]))]
     pub plan: Option<String>,
-    /// AI credits that are left in this period.
+    /// AI credits left in this period.
     pub ai_credits_remaining: Option<f64>,
 }
 
@@ -200,7 +200,7 @@ pub struct Organization {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-headwater" = { "key": "composed" }))]
 pub struct BillingUsage {
-    /// When clariBI said so, by its clock. Added by the connector.
+    /// Time of the response, by clariBI's clock. Added by the connector.
     #[schemars(extend("format" = "date-time"))]
     pub fetched_at: Option<String>,
     /// Plan.
@@ -210,21 +210,21 @@ pub struct BillingUsage {
     pub subscription_status: Option<String>,
     /// AI credits used in this period.
     pub ai_credits_used: Option<f64>,
-    /// AI credits of a period.
+    /// AI credits per period.
     pub ai_credits_limit: Option<f64>,
     /// AI credits left in this period.
     pub ai_credits_remaining: Option<f64>,
     /// Data sources connected.
     pub data_sources_used: Option<f64>,
-    /// Data sources that the plan has.
+    /// Data sources included in the plan.
     pub data_sources_limit: Option<f64>,
     /// Users of the organization.
     pub users_used: Option<f64>,
-    /// Users that the plan has.
+    /// Users included in the plan.
     pub max_users: Option<f64>,
     /// Storage used.
     pub storage_gb_used: Option<f64>,
-    /// Storage that the plan has.
+    /// Storage included in the plan.
     pub storage_gb_limit: Option<f64>,
     /// First day of the period.
     #[schemars(extend("format" = "date"))]

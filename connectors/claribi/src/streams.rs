@@ -1,6 +1,7 @@
-//! The five streams, and how details are read in the place of list records.
+//! The five streams, and the details that replace list records.
 //!
-//! Lists are read page after page, since they shift while they are read. The details of a page are read side by side.
+//! The pages of a list are read one after the other, since a list shifts during the read. The details of a page are read
+//! concurrently.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,22 +18,22 @@ use headwater::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    details::{Details, MISSES_THAT_TELL, id_of, spread},
+    details::{Details, MISSES_BEFORE_LIST, id_of, spread},
     list::{List, ListPosition},
     records::{AccountStatus, BillingUsage, Dashboard, DataSource, Report},
 };
 
-// The slash at the end is part of each path: without it, the answer is a redirect.
+// The slash at the end is part of each path: without it, the response is a redirect.
 pub(crate) const DATA_SOURCES: &str = "/api/data-sources/";
 pub(crate) const REPORTS: &str = "/api/reports/";
 pub(crate) const DASHBOARDS: &str = "/api/dashboards/";
 pub(crate) const STATUS: &str = "/api/auth/status/";
 pub(crate) const USAGE: &str = "/api/billing/usage/";
 
-/// Statuses by which the service says that an item, or the details of any, is not there.
+/// Statuses of a missing item, or of details that the service does not serve.
 const NOT_THERE: &[u16] = &[404, 405, 410];
 
-/// The streams as known without credentials, in the order they are read.
+/// Returns the streams as known without credentials, in the order of reading.
 pub(crate) fn specs() -> Vec<StreamSpec> {
     let full = |name, description, key, cursor, schema| StreamSpec {
         name,
@@ -45,35 +46,35 @@ pub(crate) fn specs() -> Vec<StreamSpec> {
     vec![
         full(
             "data_sources",
-            "A connected data source and how its sync goes.",
+            "Connected data sources and the state of their sync.",
             &["id"],
             Some("updated_at"),
             record_schema::<DataSource>,
         ),
         full(
             "reports",
-            "A generated report.",
+            "Generated reports.",
             &["id"],
             Some("updated_at"),
             record_schema::<Report>,
         ),
         full(
             "dashboards",
-            "A dashboard.",
+            "Dashboards.",
             &["id"],
             Some("updated_at"),
             record_schema::<Dashboard>,
         ),
         full(
             "account_status",
-            "The user and the organization, as of now.",
+            "The current user and organization.",
             &["fetched_at"],
             None,
             record_schema::<AccountStatus>,
         ),
         full(
             "billing_usage",
-            "The use of the plan's limits, as of now.",
+            "The current use of the plan's limits.",
             &["fetched_at"],
             None,
             record_schema::<BillingUsage>,
@@ -103,7 +104,7 @@ fn stream(client: &Client, read_details: bool, spec: StreamSpec) -> Arc<dyn AnyS
     })
 }
 
-/// A list, or the details of what it lists.
+/// A list, or the details of its items.
 struct ListStream {
     list: List,
     spec: StreamSpec,
@@ -116,7 +117,7 @@ impl fmt::Debug for ListStream {
     }
 }
 
-/// A place in the list: the next page, or items still to ask for.
+/// A position in the list: the next page, or items still to request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Token {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,25 +129,26 @@ struct Token {
 
 impl ListStream {
     async fn page(&self, token: Option<Token>) -> Result<Page<Token, ()>> {
-        let (place, details) = match token {
+        let (position, details) = match token {
             Some(token) => (token.page.unwrap_or_default(), token.details),
             None if self.read_details => (ListPosition::default(), Details::Unknown),
             None => (ListPosition::default(), Details::Absent),
         };
         let client = self.list.client();
         let name = self.spec.name;
-        let request = self.list.request(&place);
+        let request = self.list.request(&position);
         let response = client.send(&request).await?;
         let is_past_the_end = self.list.is_past_the_end(&response);
         if !is_past_the_end && !response.status.is_success() {
             return Err(client.refusal(&request, &response));
         }
         let mut cut = match is_past_the_end {
-            true => self.list.cut_short(place, name),
-            false => self.list.cut(place, &response, name)?,
+            true => self.list.cut_short(position, name),
+            false => self.list.cut(position, &response, name)?,
         };
         if is_past_the_end {
-            let what = "became fewer while they were read; some may have been passed over, and come with the next read";
+            let what =
+                "became fewer during the read; some may be missing and come with the next read";
             let shrank = cut.next.is_none().then(|| self.note("list_shrank", what));
             cut.notes = shrank.into_iter().collect();
         }
@@ -162,7 +164,7 @@ impl ListStream {
         Ok(page)
     }
 
-    /// Details in the place of a page of the list, where there are any.
+    /// Replaces the records of a page by their details, where the service has details.
     async fn with_details(
         &self,
         mut token: Token,
@@ -183,9 +185,9 @@ impl ListStream {
         }
     }
 
-    /// Asks for details one by one until one is there. What is missing may have been deleted, so nothing follows from it
-    /// alone: only where items from all over the page have no details, and the list shows some of these still, are
-    /// details not served. The records of the list are then what there is.
+    /// Requests details one by one until one exists. A missing item may have been deleted, so it proves nothing: only if
+    /// items from all over the page have no details and the list still shows some of them does the service not serve
+    /// details. The page then keeps the records of the list.
     async fn look_for_details(
         &self,
         mut token: Token,
@@ -196,12 +198,12 @@ impl ListStream {
         let order = spread(ids.len());
         let mut gone: HashSet<usize> = HashSet::new();
         let mut without: Vec<usize> = Vec::new();
-        for (number, batch) in order.chunks(MISSES_THAT_TELL).enumerate() {
+        for (number, batch) in order.chunks(MISSES_BEFORE_LIST).enumerate() {
             for (asked, index) in batch.iter().enumerate() {
                 let Some(detail) = self.detail(&ids[*index]).await? else {
                     continue;
                 };
-                let misses = number * MISSES_THAT_TELL + asked;
+                let misses = number * MISSES_BEFORE_LIST + asked;
                 let left = order[misses + 1..].iter();
                 token.pending = left.map(|index| ids[*index].clone()).collect();
                 token.details = Details::There;
@@ -213,7 +215,7 @@ impl ListStream {
             let is_live = |index: &&usize| listed.contains(&ids[**index]);
             gone.extend(batch.iter().filter(|index| !is_live(index)));
             without = batch.iter().filter(is_live).copied().collect();
-            if !without.is_empty() && batch.len() == MISSES_THAT_TELL {
+            if !without.is_empty() && batch.len() == MISSES_BEFORE_LIST {
                 token.details = Details::Unserved;
                 without = (0..ids.len())
                     .filter(|index| !gone.contains(index))
@@ -229,13 +231,13 @@ impl ListStream {
         });
         page.notes.extend(gone.iter().map(|_| self.missing()));
         if !without.is_empty() {
-            let what = "have no details here; they were read as the list shows them";
+            let what = "have no details here; their list records were read instead";
             page.notes.push(self.note("no_details", what));
         }
         Ok(self.with_gap(page, without.len()))
     }
 
-    /// The ids that a page of the list shows now.
+    /// Returns the current ids of a page of the list.
     async fn listed(&self, request: &Request) -> Result<HashSet<String>> {
         let client = self.list.client();
         let response = client.send(request).await?;
@@ -246,13 +248,13 @@ impl ListStream {
         records.map(|span| id_of(&response.body[span])).collect()
     }
 
-    /// The page, with the gap of the records that lack their details.
+    /// Adds the gap of the records without details to a page.
     fn with_gap(&self, mut page: Page<Token, ()>, without: usize) -> Page<Token, ()> {
         if without > 0 {
             page.gaps.push(Gap {
                 code: "no_details",
                 message: format!(
-                    "{} are in the list, but could not be read one by one, so their details are missing",
+                    "{} are in the list but could not be read one by one, so their details are missing",
                     self.spec.name
                 ),
                 at_most: Some(without as u64),
@@ -262,7 +264,7 @@ impl ListStream {
         page
     }
 
-    /// One item by itself; none where it is not there.
+    /// Reads one item; `None` where it does not exist.
     async fn detail(&self, id: &str) -> Result<Option<Page<Token, ()>>> {
         let client = self.list.client();
         let request = self.list.item(id).accept(NOT_THERE);
@@ -271,15 +273,15 @@ impl ListStream {
             return Ok(None);
         }
         let cut = client.split(&body, Records::One(""), &[])?;
-        // Any object looks like a record, an error message too: only a record has an id.
+        // Any object looks like a record, even an error message: only a record has an id.
         if id_of(&body).is_err() {
             let text = format!(
-                "the answer is no record of {}: it has no id",
+                "the response is not a record of {}: it has no id",
                 self.spec.name
             );
             let error = Error::new(Kind::DataInvalid, text).with("bytes", body.len());
             return Err(match client.said(&body) {
-                Some(said) => error.with("it says", said),
+                Some(message) => error.with("it says", message),
                 None => error,
             });
         }
@@ -287,7 +289,7 @@ impl ListStream {
     }
 
     fn missing(&self) -> Note {
-        let what = "were deleted between their listing and the reading of their details, and were left out";
+        let what = "were deleted before their details were read, and were left out";
         self.note("missing", what)
     }
 
@@ -299,7 +301,7 @@ impl ListStream {
     }
 }
 
-/// The page with the places of the details that are left, and then the next page of the list.
+/// Adds the positions of the remaining details to a page, and the next page of the list.
 fn finish(token: Token, page: Page<Token, ()>) -> Page<Token, ()> {
     let details = token.details;
     let detail = |id| Token {
@@ -309,8 +311,8 @@ fn finish(token: Token, page: Page<Token, ()>) -> Page<Token, ()> {
     };
     Page {
         beside: token.pending.into_iter().map(detail).collect(),
-        next: token.page.map(|place| Token {
-            page: Some(place),
+        next: token.page.map(|position| Token {
+            page: Some(position),
             pending: VecDeque::new(),
             details,
         }),

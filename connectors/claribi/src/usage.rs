@@ -1,5 +1,5 @@
-//! What `/api/billing/usage/` tells of the plan's limits. None of its fields is documented for this interface; the names
-//! are those of the vendor's other ones, and any of them may be missing.
+//! The plan's limits in the response of `/api/billing/usage/`. The vendor documents none of its fields for this interface;
+//! the names are those of other interfaces, and any field may be missing.
 
 use headwater::{Allowance, http::document, prelude::*};
 use serde_json::{Map, Value};
@@ -28,8 +28,8 @@ const COUNTED: [(&str, &str, [&str; 3]); 4] = [
     ),
 ];
 
-/// What is not a number but good to know.
-const TOLD: [&str; 5] = [
+/// Useful fields other than limits.
+const FACTS: [&str; 5] = [
     "subscription_tier",
     "subscription_status",
     "period_start",
@@ -37,12 +37,12 @@ const TOLD: [&str; 5] = [
     "trial_ends_at",
 ];
 
-/// The fields of the answer; none where it is no object.
+/// Returns the fields of the response; empty where it is not an object.
 pub(crate) fn fields(body: &[u8]) -> Map<String, Value> {
     document(body).unwrap_or_default()
 }
 
-/// What is limited and counted. A limit without its count, or of nothing, says nothing.
+/// Returns the allowances. A limit without a count, or of zero, is left out.
 pub(crate) fn allowances(fields: &Map<String, Value>) -> Vec<Allowance> {
     let number = |name: &str| number(fields.get(name)?);
     let allowance =
@@ -61,16 +61,17 @@ pub(crate) fn allowances(fields: &Map<String, Value>) -> Vec<Allowance> {
     COUNTED.into_iter().filter_map(allowance).collect()
 }
 
-/// Adds what else the answer tells.
-pub(crate) fn tell(check: Check, fields: &Map<String, Value>) -> Check {
-    TOLD.into_iter()
+/// Adds the other facts of the response.
+pub(crate) fn with_facts(check: Check, fields: &Map<String, Value>) -> Check {
+    FACTS
+        .into_iter()
         .filter_map(|name| Some((name, fields.get(name).filter(|value| !value.is_null())?)))
         .fold(check, |check, (name, value)| {
             check.fact(name, value.clone())
         })
 }
 
-/// A number, or one in quotes, as frameworks write decimals.
+/// Reads a number, which may be in quotes: frameworks write decimals so.
 fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::String(text) => text.trim().parse().ok(),

@@ -49,9 +49,9 @@ async fn a_password_is_taken_as_it_is_typed() {
     session.type_line(headwater_sandbox::claribi::EMAIL);
     session.wait_for("Password: ");
     session.type_line(&format!(" {} ", headwater_sandbox::claribi::PASSWORD));
-    session.wait_for("Read details [false]: ");
+    session.wait_for("Fetch full details [false]: ");
     session.type_line("");
-    session.wait_for("Stale after hours [24]: ");
+    session.wait_for("Stale after (hours) [24]: ");
     session.type_line("");
     let (code, rest) = session.end();
     assert_eq!(code, Some(3), "{rest}");
@@ -97,9 +97,9 @@ async fn an_alternative_is_chosen_before_its_fields_are_asked_for() {
         session.type_line(typed);
         session.wait_for("API key: ");
         session.type_line("");
-        session.wait_for("Read details [false]: ");
+        session.wait_for("Fetch full details [false]: ");
         session.type_line("");
-        session.wait_for("Stale after hours [24]: ");
+        session.wait_for("Stale after (hours) [24]: ");
         session.type_line("");
         // Only what was refused is asked for again.
         session.wait_for("API key is required");
@@ -134,9 +134,9 @@ async fn a_login_is_asked_for_by_its_own_fields() {
     session.type_line(headwater_sandbox::claribi::EMAIL);
     session.wait_for("Password: ");
     session.type_line(headwater_sandbox::claribi::PASSWORD);
-    session.wait_for("Read details [false]: ");
+    session.wait_for("Fetch full details [false]: ");
     session.type_line("");
-    session.wait_for("Stale after hours [24]: ");
+    session.wait_for("Stale after (hours) [24]: ");
     session.type_line("");
     session.wait_for("clariBI accepted the login");
     let (code, rest) = session.end();

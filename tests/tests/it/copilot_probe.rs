@@ -406,7 +406,7 @@ async fn a_busy_or_broken_service_leaves_the_credentials_unjudged() {
         let failed = only_failure(&report, "credentials", code, &[]);
         let remedy = failed.remedy.as_deref().unwrap();
         assert!(remedy.contains(says), "{remedy}");
-        assert!(failed.message.contains("not judged"), "{failed:?}");
+        assert!(failed.message.contains("not tested"), "{failed:?}");
         assert_eq!(sandbox.stats().requests, requests, "{code}");
     }
 }

@@ -213,7 +213,7 @@ async fn an_answer_that_names_no_job_is_an_error_and_the_next_read_finds_the_job
     let summary = read.await.unwrap();
     let (kind, message) = failure(&summary, "forecast_entries").unwrap();
     assert_eq!(kind, Kind::DataInvalid);
-    assert!(message.contains("did not say which job"), "{message}");
+    assert!(message.contains("without a job id"), "{message}");
     let read = host.read(unhurried::context(), answer(&sandbox.base_url()), &wanted);
     assert!(read.await.unwrap().failure().is_none());
     assert_eq!(ordered_once(&sandbox).len(), 1);

@@ -261,7 +261,10 @@ async fn a_wrong_key_is_told_with_what_was_tried_and_a_way_out() {
         );
         assert!(failed.message.contains("status 401"), "{failed:?}");
         if profile == "automatic" {
-            for way in ["apikey under /v4", "Authorization: Bearer under /v4"] {
+            for way in [
+                "apikey header under /v4",
+                "Authorization: Bearer header under /v4",
+            ] {
                 assert!(failed.message.contains(way), "{failed:?}");
             }
         }
@@ -424,7 +427,7 @@ async fn what_is_left_of_the_quota_is_told_in_numbers() {
         let report = probe(answer(&sandbox.base_url())).await;
         let one = check(&report, "access:limits");
         assert_eq!((one.outcome, one.code), (outcome, code), "{one:?}");
-        let left = format!("{} export jobs are left", 2 - used);
+        let left = format!("{} export jobs left", 2 - used);
         assert!(one.message.contains(&left), "{one:?}");
         assert_eq!(one.remedy.is_some(), used == 2, "{one:?}");
         let numbers: Vec<(&str, f64, f64)> = report
@@ -516,7 +519,7 @@ async fn a_busy_or_broken_service_leaves_the_key_unjudged() {
             let fields = json!({ "auth_profile": profile });
             let report = probe(answer_with(&sandbox.base_url(), fields)).await;
             let failed = only_failure(&report, "credentials", code, &[]);
-            assert!(failed.message.contains("not judged"), "{failed:?}");
+            assert!(failed.message.contains("not tested"), "{failed:?}");
             let remedy = failed.remedy.as_deref().unwrap();
             assert!(remedy.contains(says), "{remedy}");
             assert_eq!(sandbox.stats().requests, requests, "{faults}");

@@ -499,12 +499,12 @@ async fn options_that_the_service_refuses_are_told_with_what_to_do() {
         (
             json!({ "currency": "XXX" }),
             Kind::ConfigInvalid,
-            "does not take these options for the forecast net_arr: ",
+            "does not accept these options for the forecast net_arr: ",
         ),
         (
             json!({ "export_types": ["crm_total"] }),
             Kind::ConfigInvalid,
-            "leave the CRM types out",
+            "leave out the CRM values",
         ),
         (
             json!({ "forecast_ids": ["nonsense"] }),
@@ -847,7 +847,7 @@ async fn where_nothing_was_chosen_the_read_says_so() {
     assert!(summary.failure().is_none());
     for (stream, code, says) in [
         (0, "no_forecast_ids", "Forecast Tab"),
-        (1, "no_opportunity_ids", "give ids"),
+        (1, "no_opportunity_ids", "enter ids"),
     ] {
         let (times, sentence) = &summary.streams[stream].notes[code];
         assert_eq!(*times, 1);

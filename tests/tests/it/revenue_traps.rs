@@ -44,7 +44,7 @@ async fn another_quarter_than_the_one_asked_for_is_an_error_and_nothing_of_it_is
                 for part in [
                     "asked for 2019_Q1",
                     "answered with \"2027_Q2\"",
-                    "nothing of it was taken",
+                    "no record was taken",
                     "orrect the fiscal periods",
                 ] {
                     assert!(message.contains(part), "{part:?} is not in {message}");
@@ -305,7 +305,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             r#"{"job":null}"#,
             export,
             Kind::DataInvalid,
-            "does not say how the export job",
+            "reports no status for the export job",
         ),
         (
             status,
@@ -313,7 +313,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             r#"{"job":{"status":7}}"#,
             export,
             Kind::DataInvalid,
-            "in a form that is not known",
+            "in an unknown form",
         ),
         (
             status,
@@ -339,7 +339,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             "null",
             export,
             Kind::DataInvalid,
-            "without a list",
+            "has no list of export jobs",
         ),
         (
             list,
@@ -347,7 +347,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             r#"{"jobs":null}"#,
             export,
             Kind::DataInvalid,
-            "without a list",
+            "has no list of export jobs",
         ),
         (list, 200, "[1]", export, Kind::DataInvalid, "expected form"),
         (
@@ -356,7 +356,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             r#"[{"jobId":7}]"#,
             export,
             Kind::DataInvalid,
-            "in a form that is not known",
+            "in an unknown form",
         ),
         (
             list,
@@ -364,7 +364,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             r#"[{"startTime":"now"}]"#,
             export,
             Kind::DataInvalid,
-            "in a form that is not known",
+            "in an unknown form",
         ),
         (
             order,
@@ -372,7 +372,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             HTML,
             export,
             Kind::DataInvalid,
-            "in a form that is not known",
+            "in an unknown form",
         ),
         (
             order,
@@ -380,7 +380,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             OTHER,
             export,
             Kind::DataInvalid,
-            "did not say which job",
+            "without a job id",
         ),
         (
             order,
@@ -388,7 +388,7 @@ async fn answers_that_are_none_are_errors_that_say_what_was_wrong() {
             r#"{"jobId":null}"#,
             export,
             Kind::DataInvalid,
-            "in a form that is not known",
+            "in an unknown form",
         ),
         (
             order,
@@ -584,7 +584,7 @@ async fn the_other_streams_tell_what_was_wrong_as_well() {
             200,
             r#"{"activities":[{"opportunities":7}]}"#,
             Kind::DataInvalid,
-            "in a form that is not known",
+            "in an unknown form",
         ),
         (
             "activities",

@@ -69,7 +69,7 @@ pub fn copilot() -> Source {
     source(
         "clari-copilot",
         "Clari Copilot",
-        "Reads calls, transcripts, summaries, scorecards and the CRM objects that calls name.",
+        "Reads calls, transcripts, summaries, scorecards and linked CRM records.",
     )
 }
 
@@ -192,9 +192,7 @@ pub fn failed() -> ProbeResult {
             "Clari did not accept this API key",
         )
         .at(["/api_key"])
-        .remedy(
-            "make a new token under your profile > Settings > API tokens and copy the whole of it",
-        ),
+        .remedy("create a new token under your profile > Settings > API tokens and copy all of it"),
         Check::skipped("access:forecasts"),
     ];
     ProbeResult {
