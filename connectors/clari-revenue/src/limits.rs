@@ -106,7 +106,7 @@ pub(crate) async fn allowances(client: &Client) -> Result<Vec<Allowance>> {
 pub(crate) async fn used_up(client: &Client, limits: &Limits) -> Error {
     let quota = limits.monthly_quota;
     let text =
-        format!("all {quota} export jobs of 30 days are used up at Clari; no job was ordered");
+        format!("all {quota} export jobs of 30 days are used up at Clari; nothing was ordered");
     let Some(back) = limits.next_back(client).await else {
         let text = format!("{text}. Ask Clari for a higher quota, or try again in a few days");
         return Error::new(Kind::QuotaExhausted, text);

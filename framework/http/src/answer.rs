@@ -1,4 +1,4 @@
-//! Cutting a whole answer: its status counts as well as its body.
+//! Cuts a whole response by its status and its body.
 
 use headwater_core::Result;
 use serde::de::DeserializeOwned;
@@ -8,12 +8,12 @@ use crate::{
     envelope::{Records, Split},
 };
 
-/// Bytes of an answer that is parsed as a whole: a tree takes many times its text.
-const LONGEST_DOCUMENT: usize = 1 << 20;
+/// The maximum size of a response that is parsed as a whole, in bytes: a tree takes many times the memory of its text.
+const MAX_DOCUMENT: usize = 1 << 20;
 
-/// Parses an answer that is a small document, such as an account; none where it is another one, or longer than 1 MiB.
+/// Parses a small document, such as an account; `None` for another document or one longer than 1 MiB.
 pub fn document<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    let is_small = body.len() <= LONGEST_DOCUMENT;
+    let is_small = body.len() <= MAX_DOCUMENT;
     is_small.then(|| serde_json::from_slice(body).ok())?
 }
 
@@ -21,8 +21,8 @@ pub fn document<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 const WITHOUT_CONTENT: [u16; 2] = [204, 205];
 
 impl Client {
-    /// [`split_with`](crate::split_with) for an answer. One that says that it has no content is an empty list where a list
-    /// is looked for; an empty body alone is an error.
+    /// Applies [`split_with`](crate::split_with) to a response. Where a list is expected, a No Content status is an empty
+    /// list; an empty body alone is an error.
     pub fn cut(
         &self,
         response: &Response,
@@ -44,7 +44,7 @@ impl Client {
 }
 
 impl Response {
-    /// Whether the service says that there is nothing in this answer.
+    /// Returns whether the status states that the response has no content.
     pub fn has_no_content(&self) -> bool {
         WITHOUT_CONTENT.contains(&self.status.as_u16()) && self.body.trim_ascii().is_empty()
     }

@@ -1,20 +1,20 @@
-//! Memory of answers that are done with, for the next ones: new memory for every page costs more than filling it.
+//! Reuses the memory of finished responses: new memory for every page costs more than filling it.
 
 use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
-/// So many answers are under way, or held by whoever writes them, at once and still find their memory again.
+/// The maximum number of pooled buffers: that many concurrent responses find free memory again.
 const MAX: usize = 4;
-/// An answer whose memory is kept has at most so many bytes.
-const LARGEST: usize = 1 << 20;
+/// The maximum size of a response whose memory is pooled, in bytes.
+const MAX_POOLED: usize = 1 << 20;
 
-/// A few buffers, each free again as soon as nobody holds the answer that lay in it.
+/// A few buffers. Each is free again when its response is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool(Mutex<Vec<BytesMut>>);
 
 impl BufferPool {
-    /// A buffer with room for so many bytes, used before where one is free.
+    /// Returns a buffer with capacity for `bytes`, a free one if possible.
     pub(crate) fn take(&self, bytes: usize) -> BytesMut {
         let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let free = buffers
@@ -26,12 +26,12 @@ impl BufferPool {
         }
     }
 
-    /// What was put into a buffer; its memory comes back when that is dropped.
+    /// Returns the contents of a buffer. Its memory returns to the pool when they are dropped.
     pub(crate) fn freeze(&self, mut buffer: BytesMut) -> Bytes {
         let whole = buffer.split().freeze();
-        if whole.len() <= LARGEST {
+        if whole.len() <= MAX_POOLED {
             let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // The oldest may be too small for what is read now.
+            // The oldest buffer may be too small for the current responses.
             if buffers.len() == MAX {
                 buffers.remove(0);
             }
@@ -54,25 +54,25 @@ mod tests {
     #[test]
     fn memory_is_used_again_when_its_answer_is_gone() {
         let buffers = BufferPool::default();
-        let place = answer(&buffers, 100_000).as_ptr();
+        let memory = answer(&buffers, 100_000).as_ptr();
         for _ in 0..10 {
-            assert_eq!(answer(&buffers, 100_000).as_ptr(), place);
+            assert_eq!(answer(&buffers, 100_000).as_ptr(), memory);
         }
     }
 
     #[test]
     fn several_answers_at_once_find_their_memory_again() {
         let buffers = BufferPool::default();
-        let places = |answers: &[Bytes]| {
-            let mut places: Vec<_> = answers.iter().map(|answer| answer.as_ptr()).collect();
-            places.sort();
-            places
+        let addresses = |answers: &[Bytes]| {
+            let mut addresses: Vec<_> = answers.iter().map(|answer| answer.as_ptr()).collect();
+            addresses.sort();
+            addresses
         };
         let answers: Vec<Bytes> = (0..MAX).map(|_| answer(&buffers, 50_000)).collect();
-        let before = places(&answers);
+        let before = addresses(&answers);
         drop(answers);
         let again: Vec<Bytes> = (0..MAX).map(|_| answer(&buffers, 50_000)).collect();
-        assert_eq!(places(&again), before);
+        assert_eq!(addresses(&again), before);
         assert!(
             again
                 .iter()
@@ -89,10 +89,10 @@ mod tests {
         for _ in 0..=MAX {
             answer(&buffers, 200_000);
         }
-        let place = answer(&buffers, 200_000).as_ptr();
-        assert_eq!(answer(&buffers, 200_000).as_ptr(), place);
+        let memory = answer(&buffers, 200_000).as_ptr();
+        assert_eq!(answer(&buffers, 200_000).as_ptr(), memory);
         for _ in 0..100 {
-            answer(&buffers, LARGEST + 1);
+            answer(&buffers, MAX_POOLED + 1);
         }
         assert!(
             buffers
@@ -100,7 +100,7 @@ mod tests {
                 .lock()
                 .unwrap()
                 .iter()
-                .all(|spare| spare.capacity() <= LARGEST)
+                .all(|spare| spare.capacity() <= MAX_POOLED)
         );
     }
 }

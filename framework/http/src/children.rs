@@ -1,8 +1,8 @@
-//! Streams of children: one request for each id that the records of a parent list name.
+//! Streams of children: one request for each id in the records of a parent list.
 //!
-//! The children that a page of parents names are places of their own, one id each, and read side by side; the next page
-//! of parents comes after them, so that there are never many more places than a page has parents. Where each child is
-//! asked for once in a pass, what was asked for travels along the pages of parents, which are then read in order.
+//! Each child of a page of parents has its own position and is read concurrently; the next page of parents follows, so
+//! there are never many more positions than parents in a page. If a pass requests each child once, the token carries the
+//! requested ids along the pages of parents, which are then read in order.
 
 use std::{collections::VecDeque, fmt};
 
@@ -20,11 +20,11 @@ use crate::{
     windows::{Window, WindowBookmark, WindowToken, WindowedList},
 };
 
-/// Chains of pages of parents in a window: enough that children are at hand while a page of parents is on its way, and
-/// few enough that the state does not fill with them.
+/// Chains of pages of parents in a window: enough that children are available while a page of parents is on its way, and
+/// few enough for a small state.
 const CHAINS: u64 = 2;
 
-/// Reads the parents of a [`WindowedList`] and asks for each child that they name.
+/// Reads the parents of a [`WindowedList`] and requests each of their children.
 pub struct ChildStream {
     parents: WindowedList,
     spec: StreamSpec,
@@ -41,21 +41,25 @@ impl fmt::Debug for ChildStream {
     }
 }
 
-/// A place among the children: the next page of parents, or the ids still to ask for.
+/// A position among the children: the next page of parents, or the ids still to request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChildToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parents: Option<WindowToken>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pending: VecDeque<String>,
-    #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
-    asked: FingerprintSet,
+    #[serde(
+        rename = "asked",
+        default,
+        skip_serializing_if = "FingerprintSet::is_empty"
+    )]
+    requested: FingerprintSet,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bookmark: Option<WindowBookmark>,
 }
 
 impl ChildStream {
-    /// The children that `ids` finds in each parent record, asked for with `request`.
+    /// Makes the stream of the children that `ids` finds in each parent record and `request` requests.
     pub fn new(
         parents: WindowedList,
         spec: StreamSpec,
@@ -74,7 +78,7 @@ impl ChildStream {
         }
     }
 
-    /// Asks for each id once in a pass, however many parents name it.
+    /// Requests each id once in a pass, for any number of parents with it.
     #[must_use]
     pub fn once(mut self) -> Self {
         self.once = true;
@@ -82,15 +86,15 @@ impl ChildStream {
         self
     }
 
-    /// The parents' member that says when they changed. A parent that was read before has its child asked for again
-    /// unless this lies before the last pass; without it, a parent that looks the same counts as unchanged.
+    /// Names the parents' member with the time of their last change. The next pass requests the child of a known parent
+    /// again unless that time precedes the last pass. Without it, a parent with the same bytes counts as unchanged.
     #[must_use]
     pub fn changed_at(mut self, member: &'static str) -> Self {
         self.parents = self.parents.changed_at(member);
         self
     }
 
-    /// Says that no parent names more than one child, so that a survey can tell what reading takes at most.
+    /// States that a parent has at most one child, so that a survey knows an upper bound of the requests.
     #[must_use]
     pub fn one_at_most(mut self) -> Self {
         self.is_one_at_most = true;
@@ -102,27 +106,27 @@ impl ChildStream {
         window: Window,
         token: Option<ChildToken>,
     ) -> Result<Page<ChildToken, WindowBookmark>> {
-        let (place, mut asked) =
-            token.map_or_else(Default::default, |token| (token.parents, token.asked));
-        let parents = self.parents.fetch(window, place).await?;
+        let (position, mut requested) =
+            token.map_or_else(Default::default, |token| (token.parents, token.requested));
+        let parents = self.parents.fetch(window, position).await?;
         let mut pending = Vec::new();
         for record in parents.iter() {
             for id in (self.ids)(record)? {
-                if !self.once || asked.insert(FingerprintSet::fingerprint(id.as_bytes())) {
+                if !self.once || requested.insert(FingerprintSet::fingerprint(id.as_bytes())) {
                     pending.push(id);
                 }
             }
         }
-        let elsewhere = parents.beside.into_iter().map(ChildToken::parents);
+        let other_parents = parents.beside.into_iter().map(ChildToken::parents);
         let children = pending.into_iter().map(ChildToken::child);
         Ok(Page {
-            beside: elsewhere.chain(children).collect(),
-            next: parents.next.map(|place| ChildToken {
-                asked,
-                ..ChildToken::parents(place)
+            beside: other_parents.chain(children).collect(),
+            next: parents.next.map(|position| ChildToken {
+                requested,
+                ..ChildToken::parents(position)
             }),
             bookmark: parents.bookmark,
-            // One for each parent, unless several name the same one.
+            // One child per parent, unless parents share a child.
             total: parents.total.filter(|_| !self.once),
             notes: parents.notes,
             gaps: parents.gaps,
@@ -137,7 +141,7 @@ impl ChildStream {
         id: &str,
     ) -> Result<Page<ChildToken, WindowBookmark>> {
         token.pending.pop_front();
-        // 400 has been seen for an id that is gone; an id that the service named itself is not malformed.
+        // Some services answer 400 for a deleted id; an id from the service itself is not malformed.
         let request = (self.request)(id).accept(&[400, 404, 410]);
         let response = self.parents.client().send(&request).await?;
         if !response.status.is_success() || response.has_no_content() {
@@ -145,15 +149,15 @@ impl ChildStream {
             page.notes.push(Note {
                 code: "missing",
                 message: format!(
-                    "{} named by a parent record no longer exist and were left out",
+                    "{} of some parent records no longer exist and were left out",
                     self.spec.name
                 ),
             });
-            // One answer does not tell a record that is gone from one that the service does not show yet.
+            // One response does not distinguish a deleted record from one that the service does not show yet.
             page.gaps.push(Gap {
                 code: "missing",
                 message: format!(
-                    "the service names {} in its list and answers that they are not there",
+                    "the service lists {} but returns no records for them",
                     self.spec.name
                 ),
                 at_most: Some(1),
@@ -171,7 +175,7 @@ impl ChildStream {
         Ok(finish(token, Page::new(response.body, cut.records)))
     }
 
-    /// Where the body itself is the record, any object looks like one, an error message too: only a record has the key.
+    /// Checks the key of a body that is the record itself: any object looks like a record, even an error message.
     fn require_key(&self, body: &[u8]) -> Result<()> {
         let is_missing = |key: &&&str| places(body, &[**key]).is_ok_and(|found| found.is_empty());
         let missing = self.spec.key.iter().find(is_missing);
@@ -179,23 +183,23 @@ impl ChildStream {
             return Ok(());
         };
         let text = format!(
-            "the answer is no record of {}: it has no {key}",
+            "the response is not a record of {}: it has no {key}",
             self.spec.name
         );
         let error = Error::new(Kind::DataInvalid, text).with("bytes", body.len());
         Err(match self.parents.client().said(body) {
-            Some(said) => error.with("it says", said),
+            Some(message) => error.with("it says", message),
             None => error,
         })
     }
 }
 
 impl ChildToken {
-    fn parents(place: WindowToken) -> Self {
+    fn parents(position: WindowToken) -> Self {
         Self {
-            parents: Some(place),
+            parents: Some(position),
             pending: VecDeque::new(),
-            asked: FingerprintSet::default(),
+            requested: FingerprintSet::default(),
             bookmark: None,
         }
     }
@@ -204,13 +208,13 @@ impl ChildToken {
         Self {
             parents: None,
             pending: VecDeque::from([id]),
-            asked: FingerprintSet::default(),
+            requested: FingerprintSet::default(),
             bookmark: None,
         }
     }
 }
 
-/// The page with its next place, or with the bookmark where nothing is left.
+/// Adds the next position to the page, or the bookmark at the end.
 fn finish(
     token: ChildToken,
     page: Page<ChildToken, WindowBookmark>,
@@ -275,16 +279,15 @@ impl Stream for ChildStream {
         self.parents.has_earlier().await
     }
 
-    /// Counts the parents. What their children take is known only where each parent names one at most, and is then an
-    /// upper bound.
+    /// Counts the parents. The requests for children are known only if a parent has at most one child, as an upper bound.
     async fn survey(&self, window: Window) -> Result<Vec<Part<Window>>> {
         let parts = self.parents.survey(window).await?.into_iter();
         let of_children = |part: Part<Window>| {
-            let most = part.records.filter(|_| self.is_one_at_most);
+            let max = part.records.filter(|_| self.is_one_at_most);
             Part {
                 partition: part.partition,
-                records: most.filter(|_| !self.once),
-                requests: most.and_then(|children| Some(part.requests? + children)),
+                records: max.filter(|_| !self.once),
+                requests: max.and_then(|children| Some(part.requests? + children)),
             }
         };
         Ok(parts.map(of_children).collect())

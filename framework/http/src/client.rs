@@ -1,4 +1,4 @@
-//! The client: one origin, one set of credentials, one order of rules.
+//! The client of one origin with one set of credentials and one order of rules.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -29,22 +29,22 @@ use crate::{
     urls,
 };
 
-/// Until the head of a response is there.
+/// The maximum time until the head of a response.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Decoded bytes of one body, unless the connector says otherwise.
+/// The default limit of one decoded body, in bytes.
 const DEFAULT_BODY_LIMIT: usize = 32 << 20;
-/// What is read of the body of a refusal, to find its message.
+/// The maximum size of a refusal's body, read for its message, in bytes.
 pub(crate) const COMPLAINT_LIMIT: usize = 64 << 10;
-/// Characters of its message that are shown, and those among which secrets are looked for.
-const SAID: usize = 200;
-const LOOKED_AT: usize = 4_000;
+/// The number of shown characters of its message, and of those searched for secrets.
+const MAX_SHOWN: usize = 200;
+const MAX_SEARCHED: usize = 4_000;
 
-/// A client of one service with one set of credentials. Clones share the counts; limits and the budget for retries are
-/// shared by everything in the process that uses the same credentials.
+/// A client of one service with one set of credentials. Clones share the counts; all clients with the same credentials in
+/// the process share limits and the budget for retries.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
-    /// What waits for the service's limits.
+    /// The shared limits of the service.
     turns: Arc<SharedLimiter>,
     priority: Priority,
 }
@@ -72,7 +72,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Sets a [`Client`] up.
+/// Builds a [`Client`].
 pub struct ClientBuilder(Result<Inner>);
 
 impl fmt::Debug for ClientBuilder {
@@ -105,8 +105,8 @@ impl ClientBuilder {
         }))
     }
 
-    /// Sends a bearer token with every request that is obtained first, and again when the service stops accepting it.
-    /// `secrets` is what it is obtained with: no message repeats it.
+    /// Sends a bearer token with every request. The client obtains it first, and again when the service refuses it.
+    /// `secrets` are those of the login: no message contains them.
     #[must_use]
     pub fn tokens(self, source: impl TokenSource, secrets: &[&Secret]) -> Self {
         let sender = self.secrets(secrets);
@@ -116,7 +116,7 @@ impl ClientBuilder {
         }))
     }
 
-    /// What is sent otherwise, in the body of a login for example: no message repeats it.
+    /// Adds secrets that are sent elsewhere, such as in the body of a login: no message contains them.
     #[must_use]
     pub fn secrets(self, secrets: &[&Secret]) -> Self {
         Self(self.0.map(|mut inner| {
@@ -127,7 +127,7 @@ impl ClientBuilder {
         }))
     }
 
-    /// The headers in which the service tells how many requests are left.
+    /// Sets the headers with the service's remaining requests.
     #[must_use]
     pub fn limit_headers(self, headers: LimitHeaders) -> Self {
         Self(self.0.map(|inner| Inner {
@@ -136,7 +136,7 @@ impl ClientBuilder {
         }))
     }
 
-    /// The service's documented rate.
+    /// Sets the service's documented rate.
     #[must_use]
     pub fn rate_limit(self, limit: RateLimit) -> Self {
         Self(self.0.map(|inner| Inner {
@@ -145,7 +145,7 @@ impl ClientBuilder {
         }))
     }
 
-    /// The service's allowance over a longer time.
+    /// Sets the service's allowance over a longer time.
     #[must_use]
     pub fn quota(self, quota: Quota) -> Self {
         Self(self.0.map(|inner| Inner {
@@ -154,7 +154,7 @@ impl ClientBuilder {
         }))
     }
 
-    /// The most decoded bytes that one body may have.
+    /// Sets the maximum size of one decoded body, in bytes.
     #[must_use]
     pub fn body_limit(self, bytes: usize) -> Self {
         Self(self.0.map(|inner| Inner {
@@ -163,13 +163,13 @@ impl ClientBuilder {
         }))
     }
 
-    /// How often and how long a request is tried.
+    /// Sets the number and time limits of tries.
     #[must_use]
     pub fn retry(self, policy: RetryPolicy) -> Self {
         Self(self.0.map(|inner| Inner { policy, ..inner }))
     }
 
-    /// The client, or what is wrong with its parts.
+    /// Builds the client; an error if a part is invalid.
     pub fn build(self) -> Result<Client> {
         let inner = self.0?;
         let share = SharedLimiter::join(inner.service, &inner.base, &inner.secrets, inner.rate);
@@ -181,14 +181,14 @@ impl ClientBuilder {
     }
 }
 
-/// A header value that shows itself nowhere.
+/// Makes a header value that no formatter shows.
 pub(crate) fn sensitive(scheme: &str, secret: &Secret, name: &str) -> Result<HeaderValue> {
     let text = if scheme.is_empty() {
         secret.expose().to_owned()
     } else {
         format!("{scheme} {}", secret.expose())
     };
-    // The error of HeaderValue does not show the value, but it is not needed either.
+    // The error of HeaderValue hides the value, but it is not needed.
     let mut value = HeaderValue::from_str(&text).map_err(|_| {
         Error::new(
             Kind::ConfigInvalid,
@@ -199,18 +199,18 @@ pub(crate) fn sensitive(scheme: &str, secret: &Secret, name: &str) -> Result<Hea
     Ok(value)
 }
 
-/// How much of a body to wait for.
+/// The part of a body to wait for.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum BodyMode {
-    /// All of it.
+    /// The whole body.
     Whole,
-    /// None of it where the status is a success: the body is taken over as it arrives.
+    /// No body for a successful status: the caller reads it as it arrives.
     Head,
 }
 
-/// What came of one try.
+/// The outcome of one try.
 pub(crate) enum Attempt {
-    /// A response with any status; with its body where only the head was to be taken.
+    /// A response with any status; with its open body if only the head was requested.
     Answered(Response, Option<Body>),
     /// No complete response.
     Failed(TransportError),
@@ -239,7 +239,7 @@ impl Client {
         }))
     }
 
-    /// The same client, whose requests go before those of others that wait for the service's limit.
+    /// Returns a client whose requests precede others in the queue for the service's limit.
     pub(crate) fn urgent(&self) -> Self {
         Self {
             priority: Priority::Probe,
@@ -247,17 +247,17 @@ impl Client {
         }
     }
 
-    /// The service's name, for sentences.
+    /// Returns the service's name, for sentences.
     pub fn service(&self) -> &'static str {
         self.inner.service
     }
 
-    /// Where requests go.
+    /// Returns the base URL.
     pub fn base(&self) -> &BaseUrl {
         &self.inner.base
     }
 
-    /// Returns the service's clock, as far as its answers told.
+    /// Returns the service's clock, from its responses.
     pub fn time(&self) -> ServiceTime {
         self.inner.clock.time(self.inner.service)
     }
@@ -269,8 +269,8 @@ impl Client {
         Ok(response)
     }
 
-    /// The same for an answer of any size, whose body is taken over as it arrives; the response itself where its status
-    /// is no success but one that the request accepts.
+    /// Sends a request for a response of any size and returns its body as it arrives; or the response itself for an
+    /// unsuccessful status that the request accepts.
     pub async fn download(&self, request: &Request) -> Result<Result<Download, Response>> {
         let pursued = self.pursue(request, BodyMode::Head);
         Ok(match pursued.instrument(self.span(request)).await? {
@@ -279,7 +279,7 @@ impl Client {
         })
     }
 
-    /// Whether the credentials can be exchanged for a token, where that is how the service works.
+    /// Obtains a token, if the service uses tokens; an error if the credentials are refused.
     pub async fn authenticate(&self) -> Result<()> {
         match &self.inner.tokens {
             Some(tokens) => tokens.get().await.map(|_| ()),
@@ -327,15 +327,15 @@ impl Client {
                 } => (error, wait, throttled),
             };
             let delay = match wait {
-                // The service knows better than any growth.
-                Some(asked) if throttled => asked.max(policy.backoff(1, true)),
-                Some(asked) => asked.max(policy.backoff(tries, false)),
+                // The service's wait has priority over the backoff.
+                Some(requested) if throttled => requested.max(policy.backoff(1, true)),
+                Some(requested) => requested.max(policy.backoff(tries, false)),
                 None => policy.backoff(tries, throttled),
             };
             let is_late = Instant::now() + delay > deadline;
             if throttled {
-                // Others may use the same credential: all that share it here slow down, and the requests are sent until
-                // the time is over, since a request that has to wait for its turn is no sign of an outage.
+                // Others may use the same credential: all its clients here slow down, and requests are sent until the
+                // deadline, since a request that waits for its turn is no sign of an outage.
                 self.turns.refused(sent);
                 if let (None, Some(quota)) = (wait, inner.quota)
                     && let Some(error) = self.turns.used_up(quota)
@@ -364,7 +364,7 @@ impl Client {
         }
     }
 
-    /// Waits as long as before trying something for the given time again.
+    /// Waits for the backoff after the given try.
     pub(crate) async fn back_off(&self, failed_try: u32) {
         let delay = self.inner.policy.backoff(failed_try, false);
         self.inner
@@ -383,19 +383,18 @@ impl Client {
             .count_limit_wait(waited, Instant::now().into_std());
     }
 
-    /// The same, unless that takes longer than until the deadline, as it may where many share a rate that a service
-    /// has cut.
+    /// Waits for the rate limit, at most until the deadline: many clients may share a reduced rate.
     async fn turn_by(&self, deadline: Instant) -> Result<()> {
         timeout_at(deadline, self.turn()).await.map_err(|_| {
             let service = self.inner.service;
-            let text = format!("{service} asks to slow down, and no turn came in time");
+            let text = format!("{service} asks to slow down, and the wait exceeded the deadline");
             Error::new(Kind::RateLimited, text)
                 .with_status(Status::Persistent)
                 .retry_after(self.inner.policy.cap)
         })
     }
 
-    /// One try with credentials and timeouts; the caller has waited for its turn.
+    /// Makes one try with credentials and timeouts, after the caller waited for its turn.
     pub(crate) async fn try_once(
         &self,
         request: &Request,
@@ -410,7 +409,7 @@ impl Client {
         let tried = self
             .try_with(request, is_retry, deadline, take, Some(&token))
             .await?;
-        // A token ends before its time is known to end: one new one, then the answer stands.
+        // The expiry of a token is unknown: after one renewal the response is final.
         match &tried {
             Attempt::Answered(response, _) if self.ends_a_token(response) => {
                 let token = tokens.renew(&token).await?;
@@ -422,12 +421,12 @@ impl Client {
         }
     }
 
-    /// Whether an answer says that the token which was sent is not good any more.
+    /// Returns whether a response refuses the sent token.
     fn ends_a_token(&self, response: &Response) -> bool {
         !response.status.is_success() && self.weigh(response).kind == Kind::Unauthenticated
     }
 
-    /// What an answer that is no success means.
+    /// Classifies an unsuccessful response.
     pub(crate) fn weigh(&self, response: &Response) -> Refusal {
         Refusal::of(response, self.inner.limit_headers)
     }
@@ -445,8 +444,8 @@ impl Client {
         let mut tried = self
             .exchange_by(deadline, assembled.clone(), is_retry, take)
             .await;
-        // The service closed a connection that it had kept open. That is no trouble of the service, so the request is
-        // sent again at once, over a connection that it cannot have closed before.
+        // The service closed an idle connection. This is not a failure of the service, so the request is sent again at
+        // once, over a new connection.
         let is_stale =
             matches!(&tried, Attempt::Failed(failed) if failed.failure == Failure::Stale);
         if is_stale && is_repeatable {
@@ -463,7 +462,7 @@ impl Client {
         Ok(tried)
     }
 
-    /// One exchange that is over by the deadline.
+    /// Makes one exchange, at most until the deadline.
     async fn exchange_by(
         &self,
         deadline: Instant,
@@ -478,7 +477,7 @@ impl Client {
             Attempt::Failed(TransportError {
                 failure: Failure::Timeout,
                 before_send: false,
-                detail: "no complete answer before the deadline".to_owned(),
+                detail: "no complete response before the deadline".to_owned(),
             })
         });
         let seconds = sent.elapsed().as_secs_f64();
@@ -531,9 +530,9 @@ impl Client {
             before_send: false,
             detail: format!("{what} for too long"),
         };
-        let asked = Timestamp::now();
+        let requested = Timestamp::now();
         let sent = timeout(HEAD_TIMEOUT, self.inner.context.transport.send(request)).await;
-        let (head, body) = match sent.unwrap_or_else(|_| Err(silent("no answer"))) {
+        let (head, body) = match sent.unwrap_or_else(|_| Err(silent("no response"))) {
             Ok(response) => response.into_parts(),
             Err(error) => return Attempt::Failed(error),
         };
@@ -543,9 +542,9 @@ impl Client {
             COMPLAINT_LIMIT
         };
         let arrived = Timestamp::now();
-        let told = date(&head.headers);
-        self.inner.clock.compare(asked, arrived, told);
-        let at = told.unwrap_or(arrived);
+        let service_time = date(&head.headers);
+        self.inner.clock.compare(requested, arrived, service_time);
+        let at = service_time.unwrap_or(arrived);
         let answered = |body| Response {
             status: head.status,
             at,
@@ -564,7 +563,7 @@ impl Client {
         .await
         {
             Ok(Some(body)) => Attempt::Answered(answered(body), None),
-            // A refusal is one without its body as well.
+            // A refusal is valid without its body.
             Ok(None) if !head.status.is_success() => {
                 Attempt::Answered(answered(Bytes::new()), None)
             }
@@ -583,36 +582,35 @@ impl Client {
             Attempt::Answered(response, body) => (response, body),
             Attempt::TooLarge => {
                 let limit = inner.body_limit;
-                let text = format!(
-                    "{service} sent more than {limit} bytes in one answer, which is the limit here"
-                );
+                let text =
+                    format!("{service} sent more than the limit of {limit} bytes in one response");
                 return Verdict::Bad(
                     Error::new(Kind::DataInvalid, text).with("path", request.path()),
                 );
             }
             Attempt::Failed(failed) if failed.failure == Failure::Undecodable => {
-                let text = format!("the answer of {service} cannot be decompressed: {failed}");
+                let text = format!("the response of {service} cannot be decompressed: {failed}");
                 return Verdict::Bad(
                     Error::new(Kind::DataInvalid, text).with("path", request.path()),
                 );
             }
             Attempt::Failed(failed) if failed.failure == Failure::NotAllowed => {
                 let text = format!(
-                    "{service} was not asked: {failed}; its operator can allow the host with --allow-host"
+                    "no request was sent to {service}: {failed}; its operator can allow the host with --allow-host"
                 );
                 return Verdict::Bad(Error::new(Kind::ConfigInvalid, text));
             }
             Attempt::Failed(failed) => {
                 let text = format!("{service} cannot be reached: {failed}");
                 let error = Error::new(Kind::Unavailable, text).with("path", request.path());
-                // A certificate does not get better by asking again.
+                // A retry does not correct a certificate.
                 let status = if failed.failure == Failure::Tls {
                     Status::Permanent
                 } else {
                     Status::Temporary
                 };
                 let error = error.with_status(status);
-                // Whether the service acted on a write that got no answer is not known.
+                // A write without a response may have taken effect.
                 let may_repeat = request.is_repeatable || failed.before_send;
                 return match failed.failure {
                     Failure::Tls => Verdict::Bad(error),
@@ -630,16 +628,16 @@ impl Client {
             return Verdict::Good(response, body);
         }
         let refusal = self.weigh(&response);
-        // A gateway has hiccups: a server error is believed to mean something to the caller when it comes twice, and at
-        // once after a write, of which nobody knows whether it was made.
+        // A gateway may fail once: an accepted server error counts at the second try, and at once after a write, which
+        // may have taken effect.
         let is_meant = !status.is_server_error() || tries > 1 || !request.is_repeatable;
-        // Who accepts a 403 takes it for a missing permission.
+        // A caller that accepts a 403 expects a missing permission.
         let is_limit = refusal.kind == Kind::RateLimited && !refusal.is_by_status(status);
         if is_meant && !is_limit && request.accepts(status) {
             return Verdict::Good(response, body);
         }
         let error = self.explain(request, &response, &refusal);
-        let wait = refusal.asked.delay;
+        let wait = refusal.requested.delay;
         match (refusal.kind, status.as_u16()) {
             (Kind::RateLimited, _) => Verdict::Again {
                 error,
@@ -660,7 +658,7 @@ impl Client {
         }
     }
 
-    /// The error for a status that is no success, with what the service says.
+    /// Returns the error for an unsuccessful status, with the service's message.
     pub fn refusal(&self, request: &Request, response: &Response) -> Error {
         self.explain(request, response, &self.weigh(response))
     }
@@ -673,22 +671,22 @@ impl Client {
             (Kind::PermissionDenied, _) => {
                 format!("{service} does not allow this with these credentials")
             }
-            (Kind::NotFound, _) => format!("{service} does not know this address"),
+            (Kind::NotFound, _) => format!("{service} has nothing at this address"),
             (Kind::RateLimited, _) => format!("{service} asks to slow down"),
             (Kind::Unavailable, _) => format!("{service} has a problem of its own"),
             (_, status) if leads_elsewhere(status) => format!(
-                "{service} answers with a redirect, which is not followed: the credentials stay with the base URL"
+                "{service} returned a redirect, which is not followed: the credentials stay with the base URL"
             ),
             _ => format!("{service} refuses the request"),
         };
-        let said = self
+        let detail = self
             .said(&response.body)
             .map(|text| format!(": {text}"))
             .unwrap_or_default();
-        let error = Error::new(refusal.kind, what + &said)
+        let error = Error::new(refusal.kind, what + &detail)
             .with("status", status)
             .with("path", request.path());
-        match &refusal.asked.unread {
+        match &refusal.requested.unread {
             Some((header, text)) => {
                 let text = self.redacted(text.clone());
                 error.with(header, format_args!("{text:?} cannot be read"))
@@ -697,13 +695,13 @@ impl Client {
         }
     }
 
-    /// [`split`](crate::split) for a body of this service. Where it holds no records, the error repeats what the service says
-    /// instead, without anything that is secret here.
+    /// Applies [`split`](crate::split) to a body of this service. Without records, the error contains the service's message,
+    /// with our secrets removed.
     pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
         self.split_with(body, records, &[], wanted)
     }
 
-    /// [`split_with`](crate::split_with) in the same way.
+    /// Applies [`split_with`](crate::split_with) in the same way.
     pub fn split_with(
         &self,
         body: &[u8],
@@ -712,21 +710,21 @@ impl Client {
         wanted: &[&str],
     ) -> Result<Split> {
         split_with(body, records, companions, wanted).map_err(|error| match self.said(body) {
-            Some(said) => error.with("it says", said),
+            Some(message) => error.with("it says", message),
             None => error,
         })
     }
 
-    /// The message that a body carries, cut to one short line without anything that is secret here; none for web
-    /// pages and anything else without one.
+    /// Returns the message in a body as one short line, with our secrets removed; `None` for web pages and other bodies
+    /// without a message.
     pub fn said(&self, body: &[u8]) -> Option<String> {
-        // Before the cut: half a secret is one that no search finds any more.
-        let text: String = error_message(body)?.chars().take(LOOKED_AT).collect();
-        let line = one_line(&self.redacted(text), SAID);
+        // Before the cut, since no search finds half a secret.
+        let text: String = error_message(body)?.chars().take(MAX_SEARCHED).collect();
+        let line = one_line(&self.redacted(text), MAX_SHOWN);
         (!line.is_empty()).then_some(line)
     }
 
-    /// A text of the service without anything that is secret here, however it is spelt.
+    /// Returns a text of the service with our secrets removed, in any encoding.
     pub(crate) fn redacted(&self, text: String) -> String {
         let tokens = self.inner.tokens.iter().flat_map(Tokens::known);
         let secrets: Vec<Secret> = self.inner.secrets.iter().cloned().chain(tokens).collect();
@@ -734,7 +732,7 @@ impl Client {
     }
 }
 
-/// The error after the last try.
+/// Returns the error after the last try.
 fn persistent(error: Error, tries: u32) -> Error {
     error.with_status(Status::Persistent).with("tries", tries)
 }

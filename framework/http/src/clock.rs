@@ -1,8 +1,8 @@
-//! A service's clock beside this machine's, by the `Date` of its answers.
+//! Compares a service's clock, from the `Date` of its responses, with this machine's clock.
 //!
-//! A pass is planned by this machine's clock, and its bookmark says that everything before some moment was read. Where
-//! this clock runs ahead, that moment has not come yet at the service, and what happens until then would never be read.
-//! So a bookmark is bounded by the service's own time, and this is the one place that says how.
+//! This machine's clock plans a pass, and the bookmark states that every record before some moment was read. If this clock
+//! is ahead, the moment is still in the future at the service, and later changes until then would never be read. So the
+//! service's time limits a bookmark, and only this module decides how.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,31 +10,36 @@ use headwater_core::{Note, SignedDuration, Timestamp};
 
 /// A `Date` counts whole seconds, and servers renew it once a second.
 const RESOLUTION: SignedDuration = SignedDuration::from_secs(2);
-/// A difference beyond this is told, and an hour of it is an hour of records that come late.
+/// A larger difference gives a note; an hour of difference delays records by an hour.
 const WORTH_A_NOTE: SignedDuration = SignedDuration::from_secs(60);
-/// Clocks that differ by more than this are more than set to the wrong zone: either may be broken.
+/// A larger difference is more than a wrong time zone: either clock may be broken.
 const BELIEVABLE: SignedDuration = SignedDuration::from_hours(36);
 
 /// The latest comparison of the two clocks.
 #[derive(Debug, Default)]
 pub(crate) struct Clock(Mutex<Option<Reading>>);
 
-/// What one answer tells.
+/// The comparison of one response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Reading {
     /// The service's time.
     date: Timestamp,
-    /// This machine's is ahead by at least this much, and by at most that.
+    /// The minimum and maximum lead of this machine's clock.
     ahead: (SignedDuration, SignedDuration),
 }
 
 impl Clock {
-    /// Compares the clocks by an answer that was asked for and arrived at these times of this machine.
-    pub(crate) fn compare(&self, asked: Timestamp, arrived: Timestamp, date: Option<Timestamp>) {
+    /// Compares the clocks by a response, with the times of its request and arrival on this machine.
+    pub(crate) fn compare(
+        &self,
+        requested: Timestamp,
+        arrived: Timestamp,
+        date: Option<Timestamp>,
+    ) {
         let Some(date) = date else { return };
         let reading = Reading {
             date,
-            ahead: (asked.duration_since(date), arrived.duration_since(date)),
+            ahead: (requested.duration_since(date), arrived.duration_since(date)),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
     }
@@ -45,27 +50,27 @@ impl Clock {
     }
 }
 
-/// What is known of a service's clock. Nothing, where its answers have no `Date`: then this machine's counts.
+/// The knowledge about a service's clock. Without a `Date` in its responses, this machine's clock counts.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceTime {
     service: &'static str,
     reading: Option<Reading>,
 }
 
-/// How far a bookmark may reach.
+/// The limit of a bookmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BookmarkLimit {
-    /// To the time of the plan.
+    /// The time of the plan.
     Planned,
-    /// Not beyond this moment, at which the pass was planned by the service's clock.
+    /// This moment: the time of the plan by the service's clock.
     At(Timestamp),
-    /// The clock that planned the pass was ahead, and is not any more: when the pass began is not known, so that the next
-    /// one begins where this one did.
+    /// The planning clock was ahead and has been corrected: the start of the pass is unknown, so the next pass starts where
+    /// this one did.
     Unknown,
 }
 
 impl BookmarkLimit {
-    /// The end of a pass that was planned up to `planned`, and began at `since`.
+    /// Returns the end of a pass that was planned up to `planned` and began at `since`.
     pub fn end(self, planned: Timestamp, since: Timestamp) -> Timestamp {
         match self {
             Self::Planned => planned,
@@ -76,13 +81,13 @@ impl BookmarkLimit {
 }
 
 impl ServiceTime {
-    /// The service's time when it answered last, where it tells.
+    /// Returns the service's time of its last response, if it has a `Date`.
     pub fn date(&self) -> Option<Timestamp> {
         self.reading.map(|reading| reading.date)
     }
 
-    /// How far the bookmark of a pass may reach that was planned at a time of this machine. Asked after the first answer.
-    /// `slack` is what the next pass reads again anyway: a difference within it loses nothing.
+    /// Returns the limit of the bookmark of a pass planned at this machine's time. Called after the first response. `slack`
+    /// is the overlap of the next pass: a smaller difference loses no record.
     pub fn bound(&self, planned: Timestamp, slack: SignedDuration) -> BookmarkLimit {
         let Some(Reading { date, ahead }) = self.reading else {
             return BookmarkLimit::Planned;
@@ -100,14 +105,14 @@ impl ServiceTime {
         }
     }
 
-    /// What to tell of the difference between the clocks.
+    /// Returns a note about the difference between the clocks.
     pub fn note(&self) -> Option<Note> {
         let service = self.service;
         let (at_least, at_most) = self.reading?.ahead;
         if at_least > BELIEVABLE || at_most < -BELIEVABLE {
             let text = format!(
-                "the clock of this machine and that of {service} differ by more than a day; the earlier one counted, so \
-                 that nothing is missed, and records may come again. Set the clock of this machine right"
+                "the clocks of this machine and of {service} differ by more than a day; the earlier one counts, so no record \
+                 is lost, but records may repeat. Correct the clock of this machine"
             );
             return Some(Note {
                 code: "clock_doubtful",
@@ -116,8 +121,8 @@ impl ServiceTime {
         }
         if at_least > WORTH_A_NOTE {
             let text = format!(
-                "the clock of this machine is ahead of that of {service} by about {}; the next run goes on at the time of \
-                 {service}, and may bring again what changed shortly before. Set the clock of this machine right",
+                "the clock of this machine is ahead of that of {service} by about {}; the next run continues at the time of \
+                 {service} and may repeat the latest records. Correct the clock of this machine",
                 in_words(at_most)
             );
             return Some(Note {
@@ -127,8 +132,8 @@ impl ServiceTime {
         }
         if at_most < -WORTH_A_NOTE {
             let text = format!(
-                "the clock of this machine is behind that of {service} by about {}; what changed in that time comes with \
-                 later runs. Set the clock of this machine right",
+                "the clock of this machine is behind that of {service} by about {}; later runs read the changes of that \
+                 time. Correct the clock of this machine",
                 in_words(-at_most)
             );
             return Some(Note {
@@ -140,7 +145,7 @@ impl ServiceTime {
     }
 }
 
-/// A difference in whole minutes or hours.
+/// Formats a difference in whole minutes or hours.
 fn in_words(difference: SignedDuration) -> String {
     let minutes = (difference.as_secs() + 30) / 60;
     match minutes {
@@ -163,14 +168,14 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The clocks after an answer with this `Date`, asked for at `asked` and there a second later.
-    fn after(told: &str, asked: &str) -> ServiceTime {
+    /// Returns the clocks after a response with this `Date`, requested at `requested` and received a second later.
+    fn after(date_header: &str, requested: &str) -> ServiceTime {
         let clock = Clock::default();
         let mut headers = HeaderMap::new();
-        headers.insert(header::DATE, HeaderValue::from_str(told).unwrap());
-        let asked = at(asked);
-        let arrived = asked + SignedDuration::from_secs(1);
-        clock.compare(asked, arrived, date(&headers));
+        headers.insert(header::DATE, HeaderValue::from_str(date_header).unwrap());
+        let requested = at(requested);
+        let arrived = requested + SignedDuration::from_secs(1);
+        clock.compare(requested, arrived, date(&headers));
         clock.time("Acme")
     }
 
@@ -205,7 +210,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_ahead_bounds_the_bookmark_by_the_time_of_the_plan_at_the_service() {
         let clock = after(NOON, "2026-11-30T13:00:00Z");
-        // Planned just before, and ten minutes before this answer: the first answer of this part of the pass.
+        // Planned just before this response, the first one of this part of the pass, and ten minutes before it.
         for (planned, expected) in [
             ("2026-11-30T12:59:59Z", "2026-11-30T11:59:58Z"),
             ("2026-11-30T12:50:00Z", "2026-11-30T11:49:59Z"),
@@ -213,7 +218,7 @@ mod tests {
             let bound = clock.bound(at(planned), NO_SLACK);
             assert_eq!(bound, BookmarkLimit::At(at(expected)));
         }
-        // Never beyond the answer, whatever was planned.
+        // Never beyond the response, for any plan.
         let bound = clock.bound(at("2999-01-01T00:00:00Z"), NO_SLACK);
         assert_eq!(bound, BookmarkLimit::At(at("2026-11-30T12:00:00Z")));
     }

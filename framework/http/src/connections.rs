@@ -1,7 +1,7 @@
-//! Which requests went over a connection that was used before.
+//! Distinguishes requests over reused connections from those over new ones.
 //!
-//! A service closes a connection that nobody used for a while just when the next request is on its way. That says
-//! nothing about the service, unlike the same on a connection that was made for the request.
+//! A service may close an idle connection while the next request is on its way. This says nothing about the service,
+//! unlike the same failure on a new connection.
 
 use std::{
     future::Future,
@@ -17,18 +17,18 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 tokio::task_local! {
-    /// Whether a connection was made for the request that this task is sending.
+    /// Whether this task made a new connection for its request.
     static IS_NEW: Arc<AtomicBool>;
 }
 
-/// Sends a request and says whether a connection was made for it.
+/// Sends a request and returns whether it used a new connection.
 pub(crate) async fn watched<T>(sending: impl Future<Output = T>) -> (T, bool) {
     let is_new = Arc::new(AtomicBool::new(false));
     let sent = IS_NEW.scope(Arc::clone(&is_new), sending).await;
     (sent, is_new.load(Relaxed))
 }
 
-/// Tells the task that waits for it of each connection that it makes.
+/// Marks each new connection in the task that waits for it.
 #[derive(Clone)]
 pub(crate) struct Watch;
 
@@ -40,7 +40,7 @@ impl<S> Layer<S> for Watch {
     }
 }
 
-/// A connector whose connections are told.
+/// A connector that marks its new connections.
 #[derive(Clone)]
 pub(crate) struct WatchedConnector<S>(S);
 
@@ -61,7 +61,7 @@ where
         let connecting = self.0.call(request);
         Box::pin(async move {
             let connected = connecting.await?;
-            // One that is finished in a task of the pool is for whoever comes next.
+            // A connection that a task of the pool finishes serves a later request.
             let _ = IS_NEW.try_with(|is_new| is_new.store(true, Relaxed));
             Ok(connected)
         })

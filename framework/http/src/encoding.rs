@@ -1,4 +1,4 @@
-//! The content codings of a body: which ones its headers name, and gzip taken off while it arrives.
+//! The content codings of a body: reads them from the headers and decodes gzip while the body arrives.
 
 use std::{
     pin::Pin,
@@ -11,21 +11,21 @@ use futures_core::Stream;
 use headwater_core::{Body, Failure, TransportError};
 use http::{HeaderMap, header};
 
-/// What requests offer to take.
+/// The coding that requests accept.
 pub(crate) const ACCEPTED: &str = "gzip";
 
-/// How many times a body may be compressed on top of itself.
+/// The maximum number of nested compressions.
 const MAX_LAYERS: usize = 2;
-/// Decoded bytes of one piece.
+/// The decoded size of one piece, in bytes.
 const PIECE: usize = 64 << 10;
-/// The window of a gzip member, as a power of two; no larger one exists.
+/// The maximum window of a gzip member, as a power of two.
 const WINDOW_BITS: u8 = 15;
 
 /// The first byte of a member.
 const MAGIC: u8 = 0x1f;
 
-/// Codings of bytes that are registered and not decoded here. Other words in the header (`utf-8`, `none`) are mistakes
-/// of services that send their bodies as they are.
+/// Registered codings that this crate does not decode. Other words in the header (`utf-8`, `none`) are mistakes of services
+/// that send plain bodies.
 const UNSUPPORTED: &[&str] = &[
     "aes128gcm",
     "br",
@@ -39,8 +39,8 @@ const UNSUPPORTED: &[&str] = &[
     "zstd",
 ];
 
-/// The body without its codings. Where there is one that is not known here, its first piece is an error that names it.
-/// Headers that describe the encoded bytes are removed together with the coding.
+/// Returns the decoded body. For an unsupported coding, its first piece is an error that names the coding. Removes the
+/// headers that describe the encoded bytes.
 pub(crate) fn decoded(headers: &mut HeaderMap, body: Body) -> Body {
     match layers(headers) {
         Ok(0) => body,
@@ -53,7 +53,7 @@ pub(crate) fn decoded(headers: &mut HeaderMap, body: Body) -> Body {
     }
 }
 
-/// How many times the body is compressed with gzip; a sentence where something else was done to it.
+/// Returns the number of gzip layers, or an error message for another coding.
 fn layers(headers: &HeaderMap) -> Result<usize, String> {
     let mut layers = 0;
     for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -64,7 +64,7 @@ fn layers(headers: &HeaderMap) -> Result<usize, String> {
                 "gzip" | "x-gzip" => layers += 1,
                 coding if UNSUPPORTED.contains(&coding) => {
                     return Err(format!(
-                        "it is encoded as {coding}, and only {ACCEPTED} was asked for"
+                        "it is encoded as {coding}, though the request accepts only {ACCEPTED}"
                     ));
                 }
                 _ => {}
@@ -99,20 +99,20 @@ impl Stream for BadEncoding {
 /// A gzip body, decoded: all its members, one after the other.
 struct Gunzip {
     body: Body,
-    /// What has arrived of it and is not decoded yet.
+    /// The received bytes that are not decoded yet.
     input: Bytes,
     inflate: Decompress,
-    place: GzipPhase,
+    phase: GzipPhase,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum GzipPhase {
-    /// Before the first byte. A body without any has no content.
+    /// Before the first byte. An empty body has no content.
     Start,
     Member,
-    /// Behind a member: at the end, or before the next one.
+    /// After a member: at the end, or before the next one.
     Between,
-    /// Behind the last member. Some writers fill blocks up with zeros.
+    /// After the last member. Some writers pad blocks with zeros.
     Padding,
     /// The end, or an error.
     Over,
@@ -124,28 +124,28 @@ impl Gunzip {
             body,
             input: Bytes::new(),
             inflate: Decompress::new_gzip(WINDOW_BITS),
-            place: GzipPhase::Start,
+            phase: GzipPhase::Start,
         }
     }
 
-    /// Decodes what is there into `piece`, until one of both has no more room.
+    /// Decodes the input into `piece`, until the input is empty or the piece is full.
     fn decode(&mut self, piece: &mut Vec<u8>) -> Result<(), TransportError> {
         while !self.input.is_empty() && piece.len() < PIECE {
-            match self.place {
-                GzipPhase::Start => self.place = GzipPhase::Member,
-                GzipPhase::Between if self.input[0] == 0 => self.place = GzipPhase::Padding,
+            match self.phase {
+                GzipPhase::Start => self.phase = GzipPhase::Member,
+                GzipPhase::Between if self.input[0] == 0 => self.phase = GzipPhase::Padding,
                 GzipPhase::Between if self.input[0] != MAGIC => {
-                    return Err(undecodable("something else follows its compressed bytes"));
+                    return Err(undecodable("other bytes follow its compressed bytes"));
                 }
                 GzipPhase::Between => {
                     self.inflate = Decompress::new_gzip(WINDOW_BITS);
-                    self.place = GzipPhase::Member;
+                    self.phase = GzipPhase::Member;
                 }
                 GzipPhase::Padding if self.input.iter().all(|byte| *byte == 0) => {
                     self.input.clear();
                 }
                 GzipPhase::Padding => {
-                    return Err(undecodable("something else follows its compressed bytes"));
+                    return Err(undecodable("other bytes follow its compressed bytes"));
                 }
                 GzipPhase::Member => self.inflate(piece)?,
                 GzipPhase::Over => self.input.clear(),
@@ -163,17 +163,17 @@ impl Gunzip {
         self.input
             .advance(usize::try_from(taken).unwrap_or(usize::MAX));
         match inflated {
-            Ok(Status::StreamEnd) => self.place = GzipPhase::Between,
+            Ok(Status::StreamEnd) => self.phase = GzipPhase::Between,
             Ok(_) if taken > 0 || piece.len() > before.1 => {}
             Ok(_) | Err(_) => return Err(undecodable("its compressed bytes are damaged")),
         }
         Ok(())
     }
 
-    /// The error of a body that ended here, if it is one.
+    /// Returns the error of a body that ended inside a member.
     fn ended(&self) -> Option<TransportError> {
-        // What was cut off on its way is whole when it is asked for again.
-        (self.place == GzipPhase::Member).then(|| TransportError {
+        // A body that was cut off on its way may be complete at the next request.
+        (self.phase == GzipPhase::Member).then(|| TransportError {
             failure: Failure::Interrupted,
             before_send: false,
             detail: "the compressed body was cut short".to_owned(),
@@ -194,10 +194,10 @@ impl Stream for Gunzip {
             if piece.len() >= PIECE {
                 return Poll::Ready(Some(Ok(piece.into())));
             }
-            if this.place == GzipPhase::Over {
+            if this.phase == GzipPhase::Over {
                 return Poll::Ready(None);
             }
-            // What is there is handed over before more is waited for.
+            // Delivers decoded bytes before it waits for more.
             let next = match this.body.as_mut().poll_next(cx) {
                 Poll::Pending if !piece.is_empty() => return Poll::Ready(Some(Ok(piece.into()))),
                 polled => ready!(polled),
@@ -208,14 +208,14 @@ impl Stream for Gunzip {
                 None => match this.ended() {
                     Some(error) => break error,
                     None => {
-                        this.place = GzipPhase::Over;
+                        this.phase = GzipPhase::Over;
                         let last = (!piece.is_empty()).then(|| Ok(piece.into()));
                         return Poll::Ready(last);
                     }
                 },
             }
         };
-        this.place = GzipPhase::Over;
+        this.phase = GzipPhase::Over;
         this.input.clear();
         Poll::Ready(Some(Err(failed)))
     }
@@ -235,7 +235,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// A body that arrives in pieces of so many bytes, each with a wait before it.
+    /// A body that arrives in pieces, each after a wait.
     struct DelayedChunks(Vec<Bytes>, bool);
 
     impl Stream for DelayedChunks {

@@ -1,4 +1,4 @@
-//! What a service says is wrong, in whichever of the usual shapes it says it.
+//! Finds the error message of a service in its usual formats.
 
 use serde_json::Value;
 
@@ -23,11 +23,11 @@ const SENTENCES: &[&str] = &[
 const NESTED: &[&str] = &[
     "error", "Error", "errors", "fault", "detail", "details", "message",
 ];
-/// How deep a sentence is looked for.
+/// The maximum depth of the search for a sentence.
 const DEPTH: u32 = 5;
 
-/// The sentence in the body of a refusal: a field of the object or of one within it, of the first of its errors, of the
-/// first object of a list, or the first complaint about a field (`{"page_size": ["…"]}`).
+/// Returns the sentence in the body of a refusal: a field of the object or of a nested one, of its first error, of the
+/// first object of a list, or the first message about a field (`{"page_size": ["…"]}`).
 pub(crate) fn error_message(body: &[u8]) -> Option<String> {
     // A tree takes many times the memory of its text.
     if body.len() > COMPLAINT_LIMIT {
@@ -40,7 +40,7 @@ pub(crate) fn error_message(body: &[u8]) -> Option<String> {
     }
 }
 
-/// `is_error`: the value lies in a field for errors.
+/// Searches a value. `is_error` is true inside a field for errors.
 fn sentence(value: &Value, depth: u32, is_error: bool) -> Option<String> {
     let depth = depth.checked_sub(1)?;
     match value {
@@ -54,7 +54,7 @@ fn sentence(value: &Value, depth: u32, is_error: bool) -> Option<String> {
                 nested.find_map(|within| sentence(within, depth, true))
             })
             .or_else(|| {
-                // A record may have a title as well; that of a problem comes with its status or its type.
+                // A record may have a title too; the title of a problem comes with its status or type.
                 let is_problem =
                     is_error || fields.contains_key("status") || fields.contains_key("type");
                 is_problem.then(|| text(&"title").map(str::to_owned))?

@@ -1,28 +1,28 @@
-//! Streams that a service delivers as documents: at once, or by an export job that is ordered, waited for and fetched.
+//! Streams that a service delivers as documents: directly, or by an export job to order, await and fetch.
 //!
-//! # Why nothing is ordered twice
+//! # Why no job is ordered twice
 //!
-//! An order costs quota and has no idempotency key, so the way to a job is three positions, each kept by the host before
-//! the next step is taken:
+//! An order costs quota and has no idempotency key, so there are three positions on the way to a document. The host commits
+//! each before the next step:
 //!
-//! 1. *Ordering*, with a mark: the newest job that the service knew before. From here, a job newer than the mark that
-//!    fits the order is ours; only where there is none is one ordered. A crash between the order and the next position
-//!    finds the job this way, and so does an order whose answer was lost. A refusal makes the mark anew.
+//! 1. *Ordering*, with a mark: the newest earlier job at the service. A job newer than the mark that fits the order is
+//!    ours; only without such a job is one ordered. After a crash, or if the response to an order is lost, this finds the
+//!    job. A refusal requests a new mark.
 //! 2. *Waiting*, with the job's id.
-//! 3. *Reading*, with the number of records that were handed over. The download is kept open between two fetches; where it
-//!    is not there any more, it is opened anew and read up to that number.
+//! 3. *Reading*, with the number of delivered records. The download stays open between two fetches; if it is lost, a new
+//!    one is opened and read up to that number.
 //!
-//! # What shows late
+//! # Jobs and results that appear late
 //!
-//! A service that was written to may answer from an older copy of itself for a while: the list lacks the job, the job is
-//! unknown, a job that is done has no result. So what was just made has a time of grace, counted in the token, in which
-//! its absence means nothing: *Looking* for the job of an order that may have arrived, *Unseen* between an order and the
-//! first sight of its job, *Unready* between a job's end and its result. What was seen before, has expired, or is absent
-//! when the grace is over is gone, and is ordered again at most once in a run.
+//! After a write, a service may answer from an older replica for a while: the list lacks the job, the job is unknown, a
+//! finished job has no result. So a new job or result has a grace period, counted in the token, in which its absence means
+//! nothing: *Looking* for the job of an order that may have arrived, *Unseen* between an order and the first sight of its
+//! job, *Unready* between a job's end and its result. A job that was seen before, has expired, or is absent after the grace
+//! period is lost, and is ordered again at most once in a run.
 //!
-//! Several orders of a stream may be under way side by side. They are made one at a time, and a job that is one order's is
-//! not found for another. That is for orders whose jobs look alike; since a crash forgets it, orders that are planned
-//! together are such that [`Jobs::find`] tells their jobs apart.
+//! Several orders of a stream may run concurrently. They are placed one at a time, and a job of one order is never assigned
+//! to another. This covers orders with similar jobs; since a crash forgets it, [`Jobs::find`] has to distinguish the jobs
+//! of orders that are planned together.
 
 mod jobs;
 mod reading;
@@ -49,40 +49,40 @@ pub use self::{
 };
 use crate::client::{Client, Request, Response};
 
-/// How often a download that broke off is opened again for one page, an order without an answer looked for, and a document
-/// that changes read from its start.
+/// The maximum number of downloads for one page, of searches for an order without a response, and of readings of a changing
+/// document.
 const TRIES: u32 = 4;
 
-/// What a connector says about its exports.
+/// The exports of a connector.
 #[async_trait]
 pub trait Export: Send + Sync + 'static {
-    /// What one document is asked for with.
+    /// The request for one document.
     type Order: Serialize + DeserializeOwned + Clone + Send + Sync;
-    /// Where the next pass starts.
+    /// The start of the next pass.
     type Bookmark: Serialize + DeserializeOwned + Send + Sync;
 
-    /// The client to ask with.
+    /// Returns the client.
     fn client(&self) -> &Client;
 
-    /// What the stream is.
+    /// Returns the description of the stream.
     fn spec(&self) -> &StreamSpec;
 
-    /// The streams that the same document feeds.
+    /// Returns the secondary streams of the same document.
     fn companions(&self) -> &[StreamSpec] {
         &[]
     }
 
-    /// The lists of a document by name, each with the stream its records belong to: 0 is the stream, 1 the first of
-    /// its companions. The empty name is a document that is a list.
+    /// Returns the lists of a document by name, each with the stream of its records: 0 is the stream, 1 its first secondary
+    /// stream. The empty name is a document that is a list.
     fn lists(&self) -> &'static [(&'static str, usize)];
 
     /// See [`Stream::plan`].
     fn plan(&self, bookmark: Option<Self::Bookmark>, now: Timestamp) -> Result<Vec<Self::Order>>;
 
-    /// How to get the document of an order.
+    /// Returns the way to get the document of an order.
     fn route(&self, order: &Self::Order) -> Route;
 
-    /// The bookmark that a finished order leaves.
+    /// Returns the bookmark of a finished order.
     fn bookmark(&self, _order: &Self::Order) -> Option<Self::Bookmark> {
         None
     }
@@ -97,7 +97,7 @@ pub trait Export: Send + Sync + 'static {
         Watermark::default()
     }
 
-    /// See [`Stream::rewind`]; none where the stream is not read by time.
+    /// See [`Stream::rewind`]; `None` if the stream is not read by time.
     fn rewind(&self, _to: Timestamp) -> Option<Self::Bookmark> {
         None
     }
@@ -107,48 +107,48 @@ pub trait Export: Send + Sync + 'static {
         Scope::default()
     }
 
-    /// A field, `"name":value`, to put before the own ones of the records of a stream.
+    /// Returns a field, `"name":value`, to add before the own fields of a stream's records.
     fn field(&self, _order: &Self::Order, _stream: usize) -> Option<String> {
         None
     }
 
-    /// Whether a record, with the field put before it, belongs into the answer to this order.
+    /// Checks that a record, including the added field, belongs to this order.
     fn inspect(&self, _order: &Self::Order, _stream: usize, _record: &[u8]) -> Result<()> {
         Ok(())
     }
 
-    /// The error for an answer that is not the document; of the statuses that the request accepts.
+    /// Returns the error for a response that is not the document, with a status that the request accepts.
     fn refusal(&self, _order: &Self::Order, request: &Request, response: &Response) -> Error {
         self.client().refusal(request, response)
     }
 
-    /// The service's jobs.
+    /// Returns the service's jobs.
     fn jobs(&self) -> &dyn Jobs<Self::Order>;
 }
 
-/// How a document comes.
+/// The way to get a document.
 #[derive(Debug)]
 pub enum Route {
-    /// An export job has to be ordered.
+    /// Order an export job.
     Job,
-    /// This request answers with the document.
+    /// Send this request, which returns the document.
     Direct(Request),
-    /// There is nothing to read, or not any more; the note says why.
+    /// Nothing to read, or no longer; the note states the reason.
     Nothing(Note),
 }
 
 /// The stream of an [`Export`].
 pub struct ExportStream<E: Export> {
     export: E,
-    /// The downloads under way, at most one for each document; a finished one is dropped.
+    /// The open downloads, at most one per document; finished ones are dropped.
     live: Mutex<HashMap<String, Live>>,
-    /// Held while an order is made.
+    /// Locked during an order.
     ordering: tokio::sync::Mutex<()>,
-    /// Jobs, and the orders they belong to.
+    /// The jobs and their orders.
     taken: Mutex<HashMap<String, String>>,
-    /// Orders whose mark was made here: no earlier process has placed them.
+    /// The orders whose mark this process requested: no earlier process placed them.
     marked: Mutex<HashSet<String>>,
-    /// How often the document of an order was another one when it was opened again.
+    /// How often the document of an order had changed when it was opened again.
     changed: Mutex<HashMap<String, u32>>,
 }
 
@@ -161,7 +161,7 @@ impl<E: Export> fmt::Debug for ExportStream<E> {
 type ExportPage<B> = Page<ExportToken, B>;
 
 impl<E: Export> ExportStream<E> {
-    /// The stream of these exports.
+    /// Makes the stream of these exports.
     pub fn new(export: E) -> Self {
         Self {
             export,
@@ -173,7 +173,7 @@ impl<E: Export> ExportStream<E> {
         }
     }
 
-    /// The exports.
+    /// Returns the exports.
     pub fn export(&self) -> &E {
         &self.export
     }
@@ -182,7 +182,7 @@ impl<E: Export> ExportStream<E> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts that the document of an order was another one, and says whether that was once too often.
+    /// Counts a change of the document of an order, and returns whether the limit is reached.
     fn changes_too_often(&self, order: &E::Order) -> bool {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         let times = changed.entry(written(order)).or_default();
@@ -191,7 +191,7 @@ impl<E: Export> ExportStream<E> {
     }
 }
 
-/// An order as text, to tell it from others.
+/// Returns an order as text, to compare it with others.
 fn written(order: &impl Serialize) -> String {
     serde_json::to_string(order).unwrap_or_default()
 }
@@ -205,7 +205,7 @@ fn next_run<B>(next: ExportToken, error: Error) -> ExportPage<B> {
 }
 
 fn gone(job: &str) -> Error {
-    let text = format!("the service does not know the export job {job} any more");
+    let text = format!("the service no longer has the export job {job}");
     Error::new(Kind::Unavailable, text)
 }
 
@@ -223,7 +223,7 @@ impl<E: Export> Stream for ExportStream<E> {
         self.export.companions()
     }
 
-    /// An export holds what was ordered, which may be less than an earlier one.
+    /// An export has only the ordered records, which may be fewer than those of an earlier one.
     fn sees_all(&self) -> bool {
         false
     }
@@ -245,7 +245,7 @@ impl<E: Export> Stream for ExportStream<E> {
                     ..Page::empty()
                 });
             }
-            // The options changed while this document was under way. What nothing was paid for begins anew.
+            // The options changed during this document. A position that cost no quota restarts.
             (Route::Job, None | Some(ExportToken::Reading { job: None, .. })) => ExportToken::BEGIN,
             (
                 Route::Direct(_),
@@ -256,7 +256,7 @@ impl<E: Export> Stream for ExportStream<E> {
         if let Some(job) = token.job() {
             self.take(&order, job);
         }
-        let place = token.clone();
+        let position = token.clone();
         let fetched = match token {
             ExportToken::Ordering {
                 mark: None,
@@ -295,7 +295,7 @@ impl<E: Export> Stream for ExportStream<E> {
                 lacks,
                 grace,
             } => {
-                let place = ReadingPosition {
+                let position = ReadingPosition {
                     job: Some(job),
                     failed,
                     records: 0,
@@ -303,7 +303,7 @@ impl<E: Export> Stream for ExportStream<E> {
                     lacks,
                     grace,
                 };
-                self.read(&order, place).await
+                self.read(&order, position).await
             }
             ExportToken::Reading {
                 job,
@@ -312,7 +312,7 @@ impl<E: Export> Stream for ExportStream<E> {
                 last,
                 lacks,
             } => {
-                let place = ReadingPosition {
+                let position = ReadingPosition {
                     job,
                     failed,
                     records,
@@ -320,11 +320,11 @@ impl<E: Export> Stream for ExportStream<E> {
                     lacks,
                     grace: Grace::default(),
                 };
-                self.read(&order, place).await
+                self.read(&order, position).await
             }
         };
         match fetched {
-            // What is wrong with one document says nothing about the others.
+            // A problem with one document does not affect the others.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -334,7 +334,7 @@ impl<E: Export> Stream for ExportStream<E> {
                         | Kind::DataInvalid
                 ) =>
             {
-                Ok(next_run(place, error))
+                Ok(next_run(position, error))
             }
             fetched => fetched,
         }
@@ -367,8 +367,8 @@ impl<E: Export> Stream for ExportStream<E> {
             None | Some(ExportToken::Ordering { mark: None, .. }) => {
                 u64::from(matches!(self.export.route(order), Route::Job))
             }
-            // It may have been ordered just before a crash; then it is found, and nothing must keep it from that. Where
-            // it was not, the service itself says whether there is room.
+            // The job may have been ordered just before a crash, and its search must not be refused. Otherwise the service
+            // itself checks its limits.
             Some(_) => 0,
         }
     }
@@ -377,7 +377,7 @@ impl<E: Export> Stream for ExportStream<E> {
         let jobs = self.export.jobs();
         let job = match token {
             ExportToken::Waiting { job, .. } | ExportToken::Unseen { job, .. } => Some(job),
-            // The read may have been stopped while the order was on its way.
+            // The read may have stopped while the order was on its way.
             ExportToken::Ordering {
                 mark: Some(mark), ..
             }

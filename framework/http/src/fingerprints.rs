@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const NO_DIGIT: u8 = u8::MAX;
-/// What each character stands for.
+/// The value of each character.
 const VALUES: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
     let mut value = 0;
@@ -19,10 +19,10 @@ const VALUES: [u8; 256] = {
 /// Characters of one fingerprint: 64 bits at six a character.
 const WIDTH: usize = 11;
 
-/// 64-bit fingerprints of byte strings (FNV-1a), in the order they were added.
+/// 64-bit fingerprints of byte strings (FNV-1a), in the order of insertion.
 ///
-/// Written as one string of eleven characters each. Among 100,000 different entries, the most that a week's allowance
-/// of requests can name, two share a fingerprint with a probability of about 3 in 10 billion.
+/// Serialised as one string of eleven characters each. Among 100,000 different entries, the maximum for a week's allowance
+/// of requests, two share a fingerprint with a probability of about 3 in 10 billion.
 #[derive(Clone, Default)]
 pub struct FingerprintSet {
     order: Vec<u64>,
@@ -30,14 +30,14 @@ pub struct FingerprintSet {
 }
 
 impl FingerprintSet {
-    /// The fingerprint of some bytes; stable, since it is kept in states.
+    /// Returns the fingerprint of some bytes; stable, since states store it.
     pub fn fingerprint(bytes: &[u8]) -> u64 {
         bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
     }
 
-    /// Adds a fingerprint; false when it was there already.
+    /// Adds a fingerprint; returns false if the set already has it.
     pub fn insert(&mut self, fingerprint: u64) -> bool {
         let is_new = self.set.insert(fingerprint);
         if is_new {
@@ -46,23 +46,23 @@ impl FingerprintSet {
         is_new
     }
 
-    /// Whether it was added.
+    /// Returns whether the set has a fingerprint.
     pub fn contains(&self, fingerprint: u64) -> bool {
         self.set.contains(&fingerprint)
     }
 
-    /// Keeps those that are wanted.
+    /// Keeps the fingerprints that match.
     pub(crate) fn retain(&mut self, is_wanted: impl Fn(u64) -> bool) {
         self.order.retain(|print| is_wanted(*print));
         self.set.retain(|print| is_wanted(*print));
     }
 
-    /// How many there are.
+    /// Returns the number of fingerprints.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for FingerprintSet {
         let text = String::deserialize(deserializer)?;
         if !text.len().is_multiple_of(WIDTH) {
             return Err(de::Error::custom(
-                "a list of fingerprints has a length of its own",
+                "a list of fingerprints has an invalid length",
             ));
         }
         let mut seen = Self::default();

@@ -1,18 +1,18 @@
-//! Hiding secrets in what a service says: it may repeat what it was sent, in the spelling in which it came or in another.
+//! Hides secrets in messages of a service: it may repeat a sent secret, in the same or in another encoding.
 
 use std::collections::HashMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use headwater_core::Secret;
 
-const INSTEAD: &str = "[redacted]";
-/// Shorter ones are hidden as they are only: their spellings would be found by chance.
-const SHORTEST: usize = 6;
-/// The number of consecutive bytes of a spelling that count as the secret.
+const REDACTED: &str = "[redacted]";
+/// Shorter secrets are hidden only in their plain form: their other encodings would match by chance.
+const MIN_ENCODED: usize = 6;
+/// The number of consecutive bytes of an encoding that count as the secret.
 const FRAGMENT: usize = 12;
 
-/// Hides these secrets in a text: as they are, escaped for JSON, an address or a form, in hexadecimal digits and in base64,
-/// alone or within something longer, and longer fragments of all of these.
+/// Hides these secrets in a text: plain, escaped for JSON, an address or a form, in hexadecimal digits and in base64, alone
+/// or inside a longer text, and long fragments of all of these.
 pub(crate) fn hide(text: String, secrets: &[Secret]) -> String {
     let mut is_secret = vec![false; text.len()];
     let folded = text.to_ascii_lowercase();
@@ -33,7 +33,7 @@ pub(crate) fn hide(text: String, secrets: &[Secret]) -> String {
     for (at, c) in text.char_indices() {
         let is_part = is_secret[at..at + c.len_utf8()].contains(&true);
         match (is_part, was_secret) {
-            (true, false) => shown.push_str(INSTEAD),
+            (true, false) => shown.push_str(REDACTED),
             (true, true) => {}
             (false, _) => shown.push(c),
         }
@@ -42,7 +42,7 @@ pub(crate) fn hide(text: String, secrets: &[Secret]) -> String {
     shown
 }
 
-/// Marks where a spelling is, or a fragment of it. `fragments` are those of the text in lower case, with their offsets.
+/// Marks an encoding or its fragments in the text. `fragments` are those of the text in lower case, with their offsets.
 fn mark(
     text: &str,
     fragments: &HashMap<&[u8], Vec<usize>>,
@@ -62,15 +62,15 @@ fn mark(
     let exact = spelling.as_bytes().windows(FRAGMENT);
     for (exact, folded) in exact.zip(folded.as_bytes().windows(FRAGMENT)) {
         for at in fragments.get(folded).into_iter().flatten() {
-            let place = *at..*at + FRAGMENT;
-            if text.as_bytes()[place.clone()] == *exact || is_caseless(exact) {
-                is_secret[place].fill(true);
+            let range = *at..*at + FRAGMENT;
+            if text.as_bytes()[range.clone()] == *exact || is_caseless(exact) {
+                is_secret[range].fill(true);
             }
         }
     }
 }
 
-/// Whether letter case says nothing in a fragment: digits of hexadecimal numbers.
+/// Returns whether letter case has no meaning in a fragment: hexadecimal digits.
 fn is_caseless(fragment: &[u8]) -> bool {
     fragment
         .iter()
@@ -79,7 +79,7 @@ fn is_caseless(fragment: &[u8]) -> bool {
 
 fn spellings(secret: &str) -> Vec<String> {
     let mut all = vec![secret.to_owned()];
-    if secret.len() < SHORTEST {
+    if secret.len() < MIN_ENCODED {
         return all;
     }
     let json = serde_json::to_string(secret).unwrap_or_default();
@@ -87,7 +87,7 @@ fn spellings(secret: &str) -> Vec<String> {
         .strip_prefix('"')
         .and_then(|json| json.strip_suffix('"'))
         .unwrap_or_default();
-    // Some escape the slash as well, and every character that is not ASCII.
+    // Some services also escape the slash and every character outside ASCII.
     let in_ascii = |c: char| match c {
         c if c.is_ascii() => c.to_string(),
         c => {
@@ -110,7 +110,7 @@ fn spellings(secret: &str) -> Vec<String> {
     all.push(secret.bytes().map(percent).collect());
     all.push(secret.bytes().map(|byte| format!("%{byte:02x}")).collect());
     all.push(secret.bytes().map(|byte| format!("{byte:02x}")).collect());
-    // Within something longer, three bytes decide about four characters: the secret begins at one of three places.
+    // Inside a longer text, base64 maps three bytes to four characters, so the secret has one of three alignments.
     for before in 0..3 {
         let within = [&vec![0; before][..], secret.as_bytes()].concat();
         let text = STANDARD_NO_PAD.encode(within);

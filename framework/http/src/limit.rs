@@ -1,84 +1,84 @@
-//! The service's limits: requests per second, and allowances that come back on a calendar day.
+//! The service's limits: requests per second, and allowances that reset on a calendar day.
 
 use std::time::{Duration, SystemTime};
 
 use crate::{client::Response, waits};
 
-/// How much further apart requests are sent than the limit asks for, on average. The service counts arrivals, which the
-/// network pushes together: eleven requests sent 100 ms apart can arrive within one second.
+/// The factor by which requests are spaced wider than the limit requires, on average. The service counts arrivals, which
+/// the network compresses: eleven requests sent 100 ms apart can arrive within one second.
 const MARGIN: f64 = 1.015;
 
-/// What a limit counts in.
+/// The period of a limit.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How much closer together than they were sent so many requests as the limit allows in a second may arrive.
-const PUSHED_TOGETHER: Duration = Duration::from_millis(10);
+/// How much closer a second's worth of requests may arrive than they were sent.
+const COMPRESSION: Duration = Duration::from_millis(10);
 
-/// At most so many requests per second, evenly spaced, in the order of asking.
+/// A maximum number of requests per second, evenly spaced, in the order of the calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {
     requests: u32,
 }
 
 impl RateLimit {
-    /// The documented limit of the service, in requests per second.
+    /// Makes the documented limit of the service, in requests per second.
     pub fn per_second(requests: u32) -> Self {
         Self {
             requests: requests.max(1),
         }
     }
 
-    /// How many requests the service allows in a second.
+    /// Returns the maximum number of requests per second.
     pub(crate) const fn requests(self) -> usize {
         self.requests as usize
     }
 
-    /// The time between two requests.
+    /// Returns the time between two requests.
     pub(crate) fn spacing(self) -> Duration {
         SECOND.mul_f64(MARGIN / f64::from(self.requests))
     }
 
-    /// The time between a request and the one that is so many later as the service allows in a second.
+    /// Returns the minimum time for one request more than the limit of a second.
     pub(crate) const fn window() -> Duration {
-        SECOND.saturating_add(PUSHED_TOGETHER)
+        SECOND.saturating_add(COMPRESSION)
     }
 }
 
-/// The headers, lower case, in which a service tells where a client stands.
+/// The headers, in lower case, with the remaining requests of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitHeaders {
-    /// How many requests are left until the reset.
+    /// The number of requests left until the reset.
     pub remaining: &'static str,
-    /// When the count starts anew: a moment, or a time from now.
+    /// The time of the reset: a moment, or a time from now.
     pub reset: &'static str,
 }
 
 impl LimitHeaders {
-    /// How long nothing is left, as an answer says whatever its status; none where something is.
+    /// Returns the time until the reset if a response of any status states that no request is left; otherwise `None`.
     pub(crate) fn closed_for(&self, response: &Response) -> Option<Duration> {
         let left = waits::left_by(&response.headers, self.remaining)?;
-        // By the service's clock, since the reset is by that.
+        // By the service's clock, like the reset.
         (left <= 0.0)
             .then(|| waits::reset(&response.headers, self.reset, response.at))
             .flatten()
     }
 }
 
-/// An allowance that is counted by the service and comes back at a known time.
+/// An allowance that the service counts and resets at a known time.
 #[derive(Clone, Copy, Debug)]
 pub enum Quota {
-    /// So many requests per week; the week starts on Sunday at 00:00 GMT.
+    /// A number of requests per week; the week starts on Sunday at 00:00 GMT.
     WeeklyFromSunday(u32),
 }
 
 impl Quota {
-    /// How many requests there are.
+    /// Returns the number of requests.
     pub(crate) const fn requests(self) -> u32 {
         let Self::WeeklyFromSunday(requests) = self;
         requests
     }
 
-    /// How long until the allowance comes back.
+    /// Returns the time until the reset.
     pub(crate) fn until_reset(self, now: SystemTime) -> Duration {
         const DAY: u64 = 24 * 60 * 60;
         const WEEK: u64 = 7 * DAY;

@@ -1,5 +1,5 @@
-//! Permits at a service: one queue for everything in the process that uses the same credential there, since that is what
-//! the service counts by; and one budget for the retries.
+//! Permits at a service: one queue per credential and origin in the process, since the service counts by credential; and
+//! one budget for the retries.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -20,26 +20,26 @@ use crate::{
     retry::RetryBudget,
 };
 
-/// Who goes first of those that wait.
+/// The priority of a waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Priority {
-    /// One of the few requests of a probe, for whose answer a person waits.
+    /// One of the few requests of a probe, while a person waits.
     Probe,
-    /// One of many.
+    /// One of many requests of a read.
     Read,
 }
 
 /// Limiters in use, by service, origin and fingerprint of the credential.
 static LIMITERS: LazyLock<Mutex<HashMap<Key, Weak<Limiter>>>> = LazyLock::new(Mutex::default);
-/// Makes fingerprints that mean nothing outside of this process.
+/// Makes fingerprints that are meaningless outside of this process.
 static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// How far behind the even spacing turns may be and still catch up. What is longer was nobody asking, and is not saved up.
+/// The maximum delay behind the even spacing that turns catch up. A longer one is idle time, which does not accumulate.
 const CATCH_UP: Duration = Duration::from_millis(50);
 
 type Key = (&'static str, String, u64);
 
-/// A client's part in the limiter of its credential.
+/// A client's share in the limiter of its credential.
 #[derive(Debug)]
 pub(crate) struct SharedLimiter {
     limiter: Arc<Limiter>,
@@ -48,8 +48,7 @@ pub(crate) struct SharedLimiter {
 }
 
 impl SharedLimiter {
-    /// Joins those that use the same credential at the same origin. While several limits are declared for it, the
-    /// strictest holds for all.
+    /// Joins the limiter of a credential and origin. Of several declared limits the strictest applies to all.
     pub(crate) fn join(
         service: &'static str,
         base: &BaseUrl,
@@ -69,43 +68,42 @@ impl SharedLimiter {
         }
     }
 
-    /// Waits for a turn and says how long that took. Dropping the future gives the turn back.
+    /// Waits for a turn and returns the waiting time. Dropping the future returns the turn.
     pub(crate) async fn turn(&self, priority: Priority) -> Duration {
-        let asked = Instant::now();
-        let place = self.limiter.line_up(priority);
+        let started = Instant::now();
+        let slot = self.limiter.line_up(priority);
         loop {
-            match place.take() {
-                PermitState::Taken => return asked.elapsed(),
-                // Called before that when a stricter limit has left.
+            match slot.take() {
+                PermitState::Taken => return started.elapsed(),
+                // Notified earlier when a stricter limit ends.
                 PermitState::At(time) => {
-                    let _ = timeout_at(time, place.called.notified()).await;
+                    let _ = timeout_at(time, slot.called.notified()).await;
                 }
-                PermitState::BehindOthers => place.called.notified().await,
+                PermitState::BehindOthers => slot.called.notified().await,
             }
         }
     }
 
-    /// Waits until the service's count starts anew, where nothing is left of it, and says how long that took; an error
-    /// with the delay where that is beyond the deadline.
+    /// Waits for the reset of a used-up count and returns the waiting time; an error with the delay if the reset is beyond
+    /// the deadline.
     pub(crate) async fn until_open(&self, deadline: Instant) -> Result<Duration> {
-        let asked = Instant::now();
+        let started = Instant::now();
         let closed = self.limiter.turns().closed_until;
-        let Some(until) = closed.filter(|until| *until > asked) else {
+        let Some(until) = closed.filter(|until| *until > started) else {
             return Ok(Duration::ZERO);
         };
         if until > deadline {
             let service = self.service;
-            let text =
-                format!("{service} allows no more requests for now; its count starts anew later");
+            let text = format!("{service} allows no more requests until its count resets");
             return Err(Error::new(Kind::RateLimited, text)
                 .with_status(Status::Persistent)
-                .retry_after(until - asked));
+                .retry_after(until - started));
         }
         sleep_until(until).await;
-        Ok(asked.elapsed())
+        Ok(started.elapsed())
     }
 
-    /// A request was served: the pace may grow again.
+    /// Counts a served request: the pace may grow again.
     pub(crate) fn served(&self) {
         let mut turns = self.limiter.turns();
         let declared = turns.strictest().map(RateLimit::requests);
@@ -114,26 +112,26 @@ impl SharedLimiter {
         }
     }
 
-    /// A request that was sent at a time was refused, since there were too many: everything that shares this slows down.
+    /// Counts the refusal of a request sent at a time: all clients of this limiter slow down.
     pub(crate) fn refused(&self, sent: Instant) {
         let mut turns = self.limiter.turns();
         let declared = turns.strictest().map(RateLimit::requests);
         turns.pace.refused(sent, Instant::now(), declared);
     }
 
-    /// The error for an allowance that is used up, where the refusals so far allow no other conclusion.
+    /// Returns the error for a used-up allowance, if the refusals so far permit no other conclusion.
     pub(crate) fn used_up(&self, quota: Quota) -> Option<Error> {
         let turns = self.limiter.turns();
         let (now, today) = (Instant::now(), SystemTime::now());
         turns.pace.used_up(self.service, quota, now, today)
     }
 
-    /// What the retries of all who share this are paid from.
+    /// Returns the common budget for retries.
     pub(crate) fn budget(&self) -> &RetryBudget {
         &self.limiter.budget
     }
 
-    /// Nothing is left for so long. An answer that has more left does not take that back: it was under way already.
+    /// Closes the limiter for a time. A response with remaining requests does not reopen it: it was already on its way.
     pub(crate) fn close_for(&self, delay: Duration) {
         self.limiter.turns().closed_until = Some(Instant::now() + delay);
     }
@@ -172,11 +170,11 @@ fn fingerprint(credential: &[Secret]) -> u64 {
     hasher.finish()
 }
 
-/// What everything in the process shares that uses the same credential.
+/// The shared state of all clients with the same credential in the process.
 #[derive(Debug)]
 struct Limiter {
     turns: Mutex<Permits>,
-    /// An outage is met by all of them, so they pay for their retries together.
+    /// An outage affects all of them, so they share one budget for retries.
     budget: RetryBudget,
 }
 
@@ -188,13 +186,13 @@ impl Limiter {
     fn line_up(&self, priority: Priority) -> QueueSlot<'_> {
         let called = Arc::new(Notify::new());
         let mut turns = self.turns();
-        turns.asked += 1;
-        let ticket = (priority, turns.asked);
+        turns.tickets += 1;
+        let ticket = (priority, turns.tickets);
         turns.waiting.insert(ticket, Arc::clone(&called));
         QueueSlot {
             limiter: self,
             ticket,
-            asked: Instant::now(),
+            started: Instant::now(),
             called,
         }
     }
@@ -202,26 +200,26 @@ impl Limiter {
 
 #[derive(Debug, Default)]
 struct Permits {
-    /// What is declared by all who share this.
+    /// The declared limits of all clients.
     limits: Vec<RateLimit>,
-    /// When the last turn was due.
+    /// The due time of the last turn.
     due: Option<Instant>,
-    /// When the requests of the latest turns left at the latest, as many as any of the limits allows in a second.
+    /// The latest send times of the last requests, up to the highest limit per second.
     left: VecDeque<Instant>,
     closed_until: Option<Instant>,
-    /// What the service's refusals have slowed down.
+    /// The pace after the service's refusals.
     pace: Pace,
-    /// Only the first one has a timer; the others are called.
+    /// The waiting requests. Only the first has a timer; the others are notified.
     waiting: BTreeMap<Ticket, Arc<Notify>>,
-    /// How many have asked for a turn.
-    asked: u64,
+    /// The number of issued tickets.
+    tickets: u64,
 }
 
-/// By priority, then in the order of asking.
+/// Ordered by priority, then by arrival.
 type Ticket = (Priority, u64);
 
 impl Permits {
-    /// When the next turn is; none for at once.
+    /// Returns the time of the next turn; `None` for now.
     fn next(&self, priority: Priority) -> Option<Instant> {
         let even = self.due? + self.spacing(priority)?;
         let full = self
@@ -231,7 +229,8 @@ impl Permits {
         Some(first_of_full.map_or(even, |first| first.max(even)))
     }
 
-    /// The time between two turns. A person waits for the few requests of a probe, so they keep the declared limit only.
+    /// Returns the time between two turns. A person waits for the few requests of a probe, so they keep only the declared
+    /// limit.
     fn spacing(&self, priority: Priority) -> Option<Duration> {
         let slowed = match priority {
             Priority::Probe => None,
@@ -245,19 +244,19 @@ impl Permits {
         self.limits.iter().min_by_key(by_requests).copied()
     }
 
-    /// Takes a turn that was waited for since it was asked for.
-    fn take(&mut self, priority: Priority, asked: Instant, now: Instant) {
+    /// Takes a turn, with the start of its wait.
+    fn take(&mut self, priority: Priority, started: Instant, now: Instant) {
         let Some(spacing) = self.spacing(priority) else {
             return;
         };
-        // A process that is short of time comes late to its turn, and its request leaves as late again.
+        // A busy process takes its turn late, and its request leaves late by the same time again.
         let late = self
             .next(priority)
-            .map(|next| now - next.max(asked).min(now));
+            .map(|next| now - next.max(started).min(now));
         self.left
             .push_back(now + late.unwrap_or_default().min(CATCH_UP));
-        let most = self.limits.iter().map(|limit| limit.requests()).max();
-        while self.left.len() > most.unwrap_or_default() {
+        let max = self.limits.iter().map(|limit| limit.requests()).max();
+        while self.left.len() > max.unwrap_or_default() {
             self.left.pop_front();
         }
         let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
@@ -277,17 +276,17 @@ impl Permits {
     }
 }
 
-/// A place in the queue, given up when it is dropped.
+/// A slot in the queue, released on drop.
 struct QueueSlot<'l> {
     limiter: &'l Limiter,
     ticket: Ticket,
-    asked: Instant,
+    started: Instant,
     called: Arc<Notify>,
 }
 
 enum PermitState {
     Taken,
-    /// Not before this.
+    /// Not before this time.
     At(Instant),
     BehindOthers,
 }
@@ -304,7 +303,7 @@ impl QueueSlot<'_> {
         if next > now {
             return PermitState::At(next);
         }
-        turns.take(priority, self.asked, now);
+        turns.take(priority, self.started, now);
         PermitState::Taken
     }
 }
@@ -343,7 +342,7 @@ mod tests {
         ))
     }
 
-    /// Milliseconds that so many turns take.
+    /// Returns the milliseconds for a number of turns.
     async fn time_of(turns: usize, share: &SharedLimiter) -> u128 {
         let start = Instant::now();
         for _ in 0..turns {
@@ -390,14 +389,14 @@ mod tests {
         let start = Instant::now();
         let (mut now, mut left) = (start, Vec::new());
         for _ in 0..600 {
-            // One in ten is late by up to 40 ms, and its request leaves as late again.
+            // One in ten is late by up to 40 ms, and its request leaves late by the same time again.
             let late = match rng.u8(..10) {
                 0 => Duration::from_millis(rng.u64(..40)),
                 _ => Duration::ZERO,
             };
-            let asked = now;
+            let started = now;
             now = turns.next(Priority::Read).unwrap_or(now).max(now) + late;
-            turns.take(Priority::Read, asked, now);
+            turns.take(Priority::Read, started, now);
             left.push(now + late);
         }
         let eleven = left.windows(11).map(|eleven| eleven[10] - eleven[0]);
@@ -413,7 +412,7 @@ mod tests {
         limit.turn(Priority::Read).await;
         let start = Instant::now();
         let first = tokio::time::timeout(Duration::from_millis(10), limit.turn(Priority::Read));
-        // Behind the one that gives up, and then first without having been in front before.
+        // Behind the one that gives up, and then first without an earlier first place.
         let (gave_up, waited) = tokio::join!(first, limit.turn(Priority::Read));
         assert!(gave_up.is_err());
         assert!(waited < Duration::from_millis(1100), "{waited:?}");
@@ -454,7 +453,7 @@ mod tests {
         assert!(time_of(11, &fast).await < 1100);
         let slow = share(&base, "a", 1);
         assert!(time_of(3, &fast).await > 2900);
-        // One of those who wait is called as soon as the strict one has left.
+        // A waiting request is notified as soon as the strict limit ends.
         let waiting = Arc::clone(&fast);
         let waiting = tokio::spawn(async move { waiting.turn(Priority::Read).await });
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -516,7 +515,7 @@ mod tests {
         let served = all.join_all().await.into_iter().filter(|served| *served);
         assert!(served.count() > 300);
         assert!(limit.limiter.turns().waiting.is_empty());
-        assert!(time_of(1, &limit).await < 20, "the queue goes on");
+        assert!(time_of(1, &limit).await < 20, "the queue continues");
     }
 
     #[test]

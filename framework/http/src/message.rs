@@ -1,4 +1,4 @@
-//! What the client sends and what comes back: requests, whole responses, downloads.
+//! Requests, whole responses and downloads.
 
 use std::{borrow::Cow, fmt, future::poll_fn, time::Duration};
 
@@ -13,16 +13,16 @@ use crate::{
     room::{LARGE, Room},
 };
 
-/// The mark that some services put before their text.
+/// The byte order mark that some services put before their text.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Between two chunks of a body.
+/// The maximum time between two chunks of a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes a second that a body has to bring, on average of so long a wait.
+/// The minimum speed of a body in bytes per second, averaged over `SPAN` of waiting.
 const MIN_SPEED: u64 = 1_000;
 const SPAN: Duration = Duration::from_secs(60);
-/// The decoded bytes of one download, and the time for which the client waits for them: no export has more, and a service
-/// that never ends one must not keep the read for ever.
+/// The maximum decoded size of one download, and the maximum wait for it: no export is larger, and a service that never
+/// ends one must not block the read forever.
 const LONGEST_DOWNLOAD: u64 = 1 << 40;
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -38,7 +38,7 @@ pub struct Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither query nor body: both may hold what nobody should read in a log.
+        // Neither query nor body: both may hold data that does not belong in a log.
         write!(f, "Request({} {})", self.method, self.path())
     }
 }
@@ -53,22 +53,22 @@ pub(crate) enum Target {
 }
 
 impl Request {
-    /// A GET of a path below the base URL.
+    /// Makes a GET of a path below the base URL.
     pub fn get(path: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Method::GET, path, Bytes::new())
     }
 
-    /// A POST of JSON. It changes something at the service, so it is not sent again when its outcome is unknown.
+    /// Makes a POST of JSON. It changes data at the service, so it is not sent again if its outcome is unknown.
     pub fn post(path: impl Into<Cow<'static, str>>, body: &Value) -> Self {
         Self::new(Method::POST, path, body.to_string())
     }
 
-    /// A PATCH with JSON; see [`Request::post`].
+    /// Makes a PATCH with JSON; see [`Request::post`].
     pub fn patch(path: impl Into<Cow<'static, str>>, body: &Value) -> Self {
         Self::new(Method::PATCH, path, body.to_string())
     }
 
-    /// A GET of a link that the service gave; refused when it leaves the base URL's origin.
+    /// Makes a GET of a service's link; sending fails if the link leaves the base URL's origin.
     pub fn link(link: impl Into<String>) -> Self {
         Self {
             target: Target::Link(link.into()),
@@ -90,14 +90,14 @@ impl Request {
         }
     }
 
-    /// Says that a POST may be sent twice, as a login may.
+    /// States that a POST may be sent twice, such as a login.
     #[must_use]
     pub fn repeatable(mut self) -> Self {
         self.is_repeatable = true;
         self
     }
 
-    /// Adds a query parameter; the value is encoded. A link has its own query, which stays as it is.
+    /// Adds a query parameter; the value is encoded. A link keeps its own query.
     #[must_use]
     pub fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         if let Target::Path { query, .. } = &mut self.target {
@@ -106,15 +106,15 @@ impl Request {
         self
     }
 
-    /// Statuses that mean something to the caller: returned instead of failed, server errors once they come twice, or at
-    /// once where the request is not repeatable.
+    /// Sets statuses that the caller handles: they are returned instead of failing; server errors only at the second try,
+    /// or at once if the request is not repeatable.
     #[must_use]
     pub fn accept(mut self, statuses: &'static [u16]) -> Self {
         self.accepted = Cow::Borrowed(statuses);
         self
     }
 
-    /// Whether the caller takes this status for an answer.
+    /// Returns whether the caller handles this status.
     pub(crate) fn accepts(&self, status: StatusCode) -> bool {
         self.accepted.contains(&status.as_u16())
     }
@@ -136,12 +136,12 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The decoded body, without a byte order mark.
     pub body: Bytes,
-    /// The service's clock when it answered; ours where it does not tell.
+    /// The time of the response by the service's clock; by ours without a `Date`.
     pub at: Timestamp,
 }
 
 impl Response {
-    /// Returns the service's time as its `Date` header tells it; none where the header is absent or no date.
+    /// Returns the service's time from its `Date` header; `None` if the header is absent or not a date.
     pub fn date(&self) -> Option<Timestamp> {
         date(&self.headers)
     }
@@ -149,13 +149,13 @@ impl Response {
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither headers nor body: a report of a probe holds answers, and may end up in a log.
+        // Neither headers nor body: the report of a probe holds responses and may end up in a log.
         let (status, length) = (self.status, self.body.len());
         write!(f, "Response({status}, {length} bytes)")
     }
 }
 
-/// A response whose body arrives in pieces. It has a terabyte at most, and a day to arrive.
+/// A response whose body arrives in pieces, at most a terabyte and within a day of waiting.
 pub struct Download {
     service: &'static str,
     body: Body,
@@ -181,7 +181,7 @@ impl Download {
         }
     }
 
-    /// The next piece; none at the end.
+    /// Returns the next piece; `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let service = self.service;
         let began = Instant::now();
@@ -189,7 +189,7 @@ impl Download {
         self.waited += began.elapsed();
         if let Ok(Some(piece)) = &next {
             self.bytes += piece.len() as u64;
-            // Opening it again would go on for as long.
+            // A second download would last as long.
             if self.bytes > LONGEST_DOWNLOAD || self.waited > LONGEST_WAIT {
                 let text = format!(
                     "the download from {service} does not end: more than 1 TiB or a day of waiting for it"
@@ -198,7 +198,7 @@ impl Download {
             }
         }
         next.map_err(|failed| match failed.failure {
-            // Damaged for good: opening it again brings the same bytes.
+            // Permanently damaged: a second download has the same bytes.
             Failure::Undecodable => {
                 let text = format!("the download from {service} cannot be decompressed: {failed}");
                 Error::new(Kind::DataInvalid, text)
@@ -211,21 +211,21 @@ impl Download {
     }
 }
 
-/// The whole body, or none when it has more than `limit` decoded bytes.
+/// Collects the whole body; `None` if it has more than `limit` decoded bytes.
 pub(crate) async fn collect(
     mut body: Body,
     headers: &HeaderMap,
     limit: usize,
     (buffers, room): (&BufferPool, &Room),
 ) -> Result<Option<Bytes>, TransportError> {
-    // Absent for compressed bodies, and for those whose length nobody knew beforehand.
+    // Absent for compressed bodies and for bodies of unknown length.
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|announced| announced > limit) {
         return Ok(None);
     }
-    let mut held = match announced {
+    let mut permit = match announced {
         Some(announced) if announced > LARGE => Some(room.wait().await),
         _ => None,
     };
@@ -234,22 +234,22 @@ pub(crate) async fn collect(
     loop {
         let Some(chunk) = speed.next_chunk(&mut body).await? else {
             let body = without_mark(buffers.freeze(collected));
-            return Ok(Some(match held {
-                Some(held) => held.keep(body),
+            return Ok(Some(match permit {
+                Some(permit) => permit.keep(body),
                 None => body,
             }));
         };
         if collected.len() + chunk.len() > limit {
             return Ok(None);
         }
-        if held.is_none() && collected.len() + chunk.len() > LARGE {
-            held = Some(room.wait().await);
+        if permit.is_none() && collected.len() + chunk.len() > LARGE {
+            permit = Some(room.wait().await);
         }
         collected.extend_from_slice(&chunk);
     }
 }
 
-/// The text without the byte order mark that some services put before it.
+/// Removes the byte order mark that some services put before their text.
 fn without_mark(body: Bytes) -> Bytes {
     match body.starts_with(BYTE_ORDER_MARK) {
         true => body.slice(BYTE_ORDER_MARK.len()..),
@@ -265,7 +265,7 @@ pub(crate) struct Speed {
 }
 
 impl Speed {
-    /// The next piece; an error where the last minute of waiting brought too little.
+    /// Returns the next piece; an error if the last minute of waiting brought too little.
     async fn next_chunk(&mut self, body: &mut Body) -> Result<Option<Bytes>, TransportError> {
         let began = Instant::now();
         let chunk = next_chunk(body).await?;
@@ -281,7 +281,7 @@ impl Speed {
             true => Err(TransportError {
                 failure: Failure::Timeout,
                 before_send: false,
-                detail: "the answer came more slowly than 1 kB a second for a minute".to_owned(),
+                detail: "the response was slower than 1 kB per second for a minute".to_owned(),
             }),
         }
     }
@@ -293,13 +293,13 @@ async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, TransportError> {
     let chunk = chunk.map_err(|_| TransportError {
         failure: Failure::Timeout,
         before_send: false,
-        detail: "the answer stopped half way for too long".to_owned(),
+        detail: "the response stopped halfway for too long".to_owned(),
     })?;
     chunk.transpose()
 }
 
-/// The `Date` of an answer: a clock of ours may be wrong, and what the service counts is its own.
+/// Returns the `Date` of a response: our clock may be wrong, and the service counts by its own.
 pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    let told = headers.get(header::DATE)?.to_str().ok()?.trim();
-    Timestamp::try_from(httpdate::parse_http_date(told).ok()?).ok()
+    let text = headers.get(header::DATE)?.to_str().ok()?.trim();
+    Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()
 }

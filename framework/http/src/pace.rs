@@ -1,8 +1,8 @@
-//! How fast requests follow each other where a service refuses some of them, though its declared limit is kept: another
-//! process uses the same credential, or the limit is lower than documented.
+//! The pace of requests to a service that refuses some of them within its declared limit: another process uses the same
+//! credential, or the limit is lower than documented.
 //!
-//! The pace falls by a part of itself with a refusal and grows by the same amount in every second, so that all who share
-//! a limit come to equal parts of it without knowing of each other.
+//! A refusal lowers the pace by a fraction, and every second raises it by a fixed amount, so that processes that share a
+//! limit reach equal parts without communication.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,46 +11,46 @@ use tokio::time::Instant;
 
 use crate::limit::Quota;
 
-/// The pace that a service without a declared limit is slowed down from, in requests per second.
-const USUAL: f64 = 10.0;
-/// The slowest pace: one request in five seconds.
-const SLOWEST: f64 = 0.2;
-/// What is left of the pace after a refusal.
-const KEPT: f64 = 0.7;
-/// The part of the full pace that is won back in a second.
+/// The initial pace at a service without a declared limit, in requests per second.
+const DEFAULT_PACE: f64 = 10.0;
+/// The minimum pace: one request in five seconds.
+const MIN_PACE: f64 = 0.2;
+/// The factor of the pace after a refusal.
+const SLOWDOWN: f64 = 0.7;
+/// The part of the full pace regained per second.
 const RECOVERY: f64 = 0.2;
-/// The most of it that one answer wins back.
-const LARGEST_STEP: f64 = 0.1;
+/// The maximum part regained by one response.
+const MAX_STEP: f64 = 0.1;
 
-/// A service that refuses every request for so long does so for another reason than the rate.
-const LONG: Duration = Duration::from_secs(150);
-/// So many refusals in a row are needed beside that: a few requests say little about minutes.
-const MANY: u32 = 5;
-/// The part of an allowance that is near all of it.
-const NEAR: f64 = 0.9;
+/// A service that refuses every request for this time has another reason than the rate.
+const MIN_OUTAGE: Duration = Duration::from_secs(150);
+/// The minimum number of refusals in a row for that conclusion: a few requests prove little about minutes.
+const MIN_REFUSALS: u32 = 5;
+/// The part of an allowance that counts as nearly used up.
+const NEARLY_ALL: f64 = 0.9;
 
 const WEEK: u64 = 7 * 24 * 60 * 60;
 
-/// What the answers of a service tell about the pace that it takes.
+/// The pace that a service accepts, from its responses.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// Requests per second; none for as many as are declared.
+    /// Requests per second; `None` for the declared limit.
     slowed: Option<f64>,
-    /// When that was slowed down last.
+    /// The time of the last slowdown.
     since: Option<Instant>,
-    /// The first of the refusals that nothing was served after, and how many there are.
+    /// The first refusal since the last served request, and the number of refusals.
     refused: Option<(Instant, u32)>,
     /// Requests served in the week with this number.
     served: (u64, u32),
 }
 
 impl Pace {
-    /// The least time between two requests.
+    /// Returns the minimum time between two requests.
     pub(crate) fn spacing(&self) -> Option<Duration> {
         self.slowed.map(|pace| Duration::from_secs_f64(1.0 / pace))
     }
 
-    /// A request was served. Returns whether that changes the pace.
+    /// Counts a served request. Returns whether the pace changes.
     pub(crate) fn served(&mut self, declared: Option<usize>, today: SystemTime) -> bool {
         self.refused = None;
         let week = week(today);
@@ -62,25 +62,25 @@ impl Pace {
             return false;
         };
         let full = full(declared);
-        let won = (full * RECOVERY / pace).min(full * LARGEST_STEP);
+        let won = (full * RECOVERY / pace).min(full * MAX_STEP);
         self.slowed = Some(pace + won).filter(|pace| *pace < full);
         true
     }
 
-    /// A request that was sent at a time was refused.
+    /// Counts the refusal of a request sent at a time.
     pub(crate) fn refused(&mut self, sent: Instant, now: Instant, declared: Option<usize>) {
         let (first, count) = self.refused.unwrap_or((now, 0));
         self.refused = Some((first, count + 1));
-        // It left before the others' refusals had slowed anything down.
+        // The request left before the last slowdown.
         if self.since.is_some_and(|since| sent < since) {
             return;
         }
         let pace = self.slowed.unwrap_or_else(|| full(declared));
-        self.slowed = Some((pace * KEPT).max(SLOWEST));
+        self.slowed = Some((pace * SLOWDOWN).max(MIN_PACE));
         self.since = Some(now);
     }
 
-    /// The error for an allowance that is used up, where the refusals so far allow no other conclusion.
+    /// Returns the error for a used-up allowance, if the refusals so far permit no other conclusion.
     pub(crate) fn used_up(
         &self,
         service: &str,
@@ -94,14 +94,14 @@ impl Pace {
             (of, served) if of == week(today) => served,
             _ => 0,
         };
-        let is_near = f64::from(served) >= f64::from(requests) * NEAR;
+        let is_near = f64::from(served) >= f64::from(requests) * NEARLY_ALL;
         let long = now.duration_since(first);
-        if refusals < MANY || !is_near && long < LONG {
+        if refusals < MIN_REFUSALS || !is_near && long < MIN_OUTAGE {
             return None;
         }
         let why = match is_near {
             true => format!("after {served} requests of this week"),
-            false => format!("{} seconds long, without one exception", long.as_secs()),
+            false => format!("for {} seconds without an exception", long.as_secs()),
         };
         let text = format!(
             "{service} asks to slow down {why}; its {requests} requests a week are probably used up and come back on \
@@ -117,10 +117,10 @@ impl Pace {
 }
 
 fn full(declared: Option<usize>) -> f64 {
-    declared.map_or(USUAL, |requests| requests as f64)
+    declared.map_or(DEFAULT_PACE, |requests| requests as f64)
 }
 
-/// Weeks since the first Sunday, by which the allowances count.
+/// Returns the number of weeks since the first Sunday, as allowances count them.
 fn week(today: SystemTime) -> u64 {
     let since_epoch = today.duration_since(SystemTime::UNIX_EPOCH);
     // 1970-01-01 was a Thursday.
@@ -146,9 +146,9 @@ mod tests {
             pace.refused(start, start + Duration::from_secs(20), Some(10));
         }
         assert!(!used_up(&pace, start + Duration::from_secs(60)));
-        assert!(used_up(&pace, start + Duration::from_secs(20) + LONG));
+        assert!(used_up(&pace, start + Duration::from_secs(20) + MIN_OUTAGE));
         pace.served(Some(10), SystemTime::UNIX_EPOCH);
-        assert!(!used_up(&pace, start + LONG * 2));
+        assert!(!used_up(&pace, start + MIN_OUTAGE * 2));
     }
 
     #[test]
@@ -158,10 +158,10 @@ mod tests {
         for _ in 0..89 {
             pace.served(Some(10), SystemTime::UNIX_EPOCH);
         }
-        (0..MANY).for_each(|_| pace.refused(start, start, Some(10)));
+        (0..MIN_REFUSALS).for_each(|_| pace.refused(start, start, Some(10)));
         assert!(!used_up(&pace, start));
         pace.served(Some(10), SystemTime::UNIX_EPOCH);
-        (1..MANY).for_each(|_| pace.refused(start, start, Some(10)));
+        (1..MIN_REFUSALS).for_each(|_| pace.refused(start, start, Some(10)));
         assert!(!used_up(&pace, start), "too few refusals");
         pace.refused(start, start, Some(10));
         assert!(used_up(&pace, start));
@@ -170,7 +170,7 @@ mod tests {
         assert!(pace.used_up("Sample", QUOTA, start, later).is_none());
     }
 
-    /// Requests that are served in a minute of a service that takes ten a second, by as many processes.
+    /// Returns the requests served per process in a minute, at a service with a limit of ten per second.
     fn shared(processes: usize) -> Vec<usize> {
         let start = Instant::now();
         let step = Duration::from_millis(1);
@@ -219,8 +219,8 @@ mod tests {
             let all: usize = served.iter().sum();
             assert!(all > 400, "{served:?}");
             let fair = all / processes;
-            let least = served.iter().min().unwrap();
-            assert!(*least > fair / 3, "{served:?}");
+            let lowest = served.iter().min().unwrap();
+            assert!(*lowest > fair / 3, "{served:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The closed list of ways in which services page, and the guards against pages without end.
+//! The supported kinds of paging, and the guards against endless pages.
 
 use headwater_core::{Error, Kind, Result};
 use http::HeaderMap;
@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::{client::Request, progress::Progress};
 
-/// How a service pages. Parameter and header names are the service's, pointers are JSON Pointers into the body.
+/// The paging of a service. Parameter and header names are the service's, pointers are JSON Pointers into the body.
 #[derive(Clone, Copy, Debug)]
 pub enum Paging {
-    /// Everything in one answer.
+    /// All records in one response.
     Single,
-    /// `?page=1`, `?page=2`, … until a page is empty: a shorter one may come from a service that gives fewer.
+    /// `?page=1`, `?page=2`, … until a page is empty: a service may return fewer records than requested.
     PageNumber {
         /// The parameter of the page.
         page: &'static str,
@@ -20,45 +20,45 @@ pub enum Paging {
         first: u64,
         /// The parameter of the size.
         size: &'static str,
-        /// Records asked for.
+        /// The requested number of records.
         per_page: u32,
     },
-    /// `?skip=0`, `?skip=100`, … until a page is empty: a shorter one may come from a service that gives fewer.
+    /// `?skip=0`, `?skip=100`, … until a page is empty: a service may return fewer records than requested.
     Offset {
         /// The parameter of the offset.
         skip: &'static str,
         /// The parameter of the size.
         limit: &'static str,
-        /// Records asked for.
+        /// The requested number of records.
         per_page: u32,
     },
     /// A cursor in the body, sent back as a parameter; null, missing or empty ends.
     CursorInBody {
-        /// Where the cursor is.
+        /// The pointer of the cursor.
         pointer: &'static str,
-        /// The parameter it is sent back in.
+        /// The parameter that returns the cursor.
         parameter: &'static str,
     },
     /// A cursor in a response header, sent back as a parameter.
     CursorInHeader {
         /// The header, lower case.
         header: &'static str,
-        /// The parameter it is sent back in.
+        /// The parameter that returns the cursor.
         parameter: &'static str,
     },
     /// A link to the next page in the body; null, missing or empty ends.
     NextLinkInBody {
-        /// Where the link is.
+        /// The pointer of the link.
         pointer: &'static str,
     },
     /// A `Link` header with `rel="next"` (RFC 8288).
     LinkHeader,
 }
 
-/// A place in a paged list.
+/// A position in a paged list.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ListPosition {
-    /// Where the next page is.
+    /// The next page.
     #[serde(default)]
     at: At,
     #[serde(flatten)]
@@ -77,7 +77,7 @@ enum At {
 }
 
 impl Paging {
-    /// The pointer to read from the body besides the records.
+    /// Returns the pointer to read from the body in addition to the records.
     pub(crate) fn wanted(&self) -> Option<&'static str> {
         match self {
             Self::CursorInBody { pointer, .. } | Self::NextLinkInBody { pointer } => Some(pointer),
@@ -85,9 +85,9 @@ impl Paging {
         }
     }
 
-    /// The request for a place.
-    pub(crate) fn request(&self, first: Request, place: &ListPosition) -> Request {
-        match (self, &place.at) {
+    /// Returns the request for a position.
+    pub(crate) fn request(&self, first: Request, position: &ListPosition) -> Request {
+        match (self, &position.at) {
             (
                 Self::PageNumber {
                     page,
@@ -128,11 +128,11 @@ impl Paging {
         }
     }
 
-    /// The place after a page of `count` records, which the progress of this one has taken in; none where the list is
-    /// over.
+    /// Returns the position after a page of `count` records, which are already part of the progress; `None` at the end of
+    /// the list.
     pub(crate) fn next(
         &self,
-        place: &mut ListPosition,
+        position: &mut ListPosition,
         count: usize,
         found: Option<&Value>,
         headers: &HeaderMap,
@@ -140,7 +140,7 @@ impl Paging {
         let at = match self {
             Self::Single => None,
             Self::PageNumber { first, .. } => {
-                let number = if let At::Number(number) = place.at {
+                let number = if let At::Number(number) = position.at {
                     number
                 } else {
                     *first
@@ -148,12 +148,12 @@ impl Paging {
                 (count > 0).then_some(At::Number(number.saturating_add(1)))
             }
             Self::Offset { .. } => {
-                let offset = if let At::Number(offset) = place.at {
+                let offset = if let At::Number(offset) = position.at {
                     offset
                 } else {
                     0
                 };
-                let step = place.progress.step(count);
+                let step = position.progress.step(count);
                 (count > 0).then_some(At::Number(offset.saturating_add(step)))
             }
             Self::CursorInBody { .. } => cursor(found, "cursor")?.map(At::Cursor),
@@ -171,16 +171,16 @@ impl Paging {
             At::Cursor(token) | At::Link(token) => Some(token.as_str()),
             At::Start | At::Number(_) => None,
         };
-        let goes_on = place.progress.goes_on(token)?;
-        Ok(goes_on.then(|| ListPosition {
+        let continues = position.progress.goes_on(token)?;
+        Ok(continues.then(|| ListPosition {
             at,
-            progress: std::mem::take(&mut place.progress),
+            progress: std::mem::take(&mut position.progress),
         }))
     }
 }
 
 impl ListPosition {
-    /// The start of the list, with what is known of it.
+    /// Returns the start of the list, with its progress.
     pub(crate) fn start(progress: Progress) -> Self {
         Self {
             at: At::Start,
@@ -189,7 +189,7 @@ impl ListPosition {
     }
 }
 
-/// A cursor or link as text. Numbers are cursors too; anything else is not.
+/// Returns a cursor or link as text. Numbers are cursors too; other values are errors.
 pub fn cursor(found: Option<&Value>, what: &str) -> Result<Option<String>> {
     match found {
         None | Some(Value::Null) => Ok(None),
@@ -203,7 +203,7 @@ pub fn cursor(found: Option<&Value>, what: &str) -> Result<Option<String>> {
     }
 }
 
-/// The target of `rel="next"` in the `Link` headers.
+/// Returns the target of `rel="next"` in the `Link` headers.
 fn next_link(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(http::header::LINK)

@@ -1,4 +1,4 @@
-//! The checks that every probe of an HTTP service begins with: reachable, TLS, the right API, credentials.
+//! The first checks of every probe of an HTTP service: reachable, TLS, API, credentials.
 
 use std::time::Duration;
 
@@ -14,58 +14,58 @@ use crate::{
     retry::RetryPolicy,
 };
 
-/// How long to wait where a service that asks to wait does not say so.
-const UNTOLD_WAIT: Duration = Duration::from_secs(60);
+/// The wait for a service that asks to wait without stating a time.
+const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
-/// Asks a service and turns its answers into checks.
+/// Sends requests to a service and turns the responses into checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Prober<'a> {
-    /// The client to ask with.
+    /// The client for the requests.
     pub client: &'a Client,
     /// The form field of the base URL.
     pub address: &'static str,
 }
 
-/// What the first request of a probe told.
+/// The result of the first request of a probe.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The checks `reachable`, `tls` (for https) and `api`, as far as they could be made; before them a failed `address`
-    /// where the host does not permit it.
+    /// The checks `reachable`, `tls` (for https) and `api`, as far as possible; before them a failed `address` if the host
+    /// does not permit it.
     pub checks: Vec<Check>,
-    /// What the service said of the credentials.
+    /// The service's verdict on the credentials.
     pub access: Access,
-    /// How long the request took.
+    /// The time of the request.
     pub latency: Duration,
     /// The answer itself, whatever its status.
     pub response: Option<Response>,
 }
 
-/// What a request for the records of one stream told.
+/// The result of a request for the records of one stream.
 #[derive(Clone, Debug)]
 pub struct StreamAccess {
-    /// What the service said of it.
+    /// The service's verdict.
     pub access: Access,
-    /// How long it took.
+    /// The time of the request.
     pub latency: Duration,
     /// The answer itself, whatever its status.
     pub response: Option<Response>,
 }
 
-/// What a service said of a request.
+/// A service's verdict on a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Access {
-    /// It answered with the expected records.
+    /// The response has the expected records.
     Granted,
-    /// 401: it does not know these credentials.
+    /// 401: the service does not accept these credentials.
     Unauthenticated,
-    /// 403: it knows them and says no, or does not say which.
+    /// 403: the service accepts them but refuses, or does not distinguish.
     Denied,
-    /// Neither: this check says why.
+    /// Neither; the check states the reason.
     Unknown(Box<Check>),
 }
 
 impl Prober<'_> {
-    /// Makes the first request.
+    /// Sends the first request.
     pub async fn first(&self, request: &Request, records: Records) -> Verdict {
         let (tried, latency) = self.ask(request).await;
         let target = self.target();
@@ -93,7 +93,7 @@ impl Prober<'_> {
                     response: Some(response),
                 }
             }
-            // Throttled or broken: whose address it is remains open, too.
+            // Throttled or broken: the owner of the address also remains unknown.
             Access::Unknown(check) => Verdict {
                 checks,
                 access: Access::Unknown(Box::new(check.took(latency))),
@@ -112,7 +112,7 @@ impl Prober<'_> {
         }
     }
 
-    /// Asks for the records of one stream.
+    /// Requests the records of one stream.
     pub async fn access(&self, stream: &str, request: &Request, records: Records) -> StreamAccess {
         let name = format!("access:{stream}");
         let (tried, latency) = self.ask(request).await;
@@ -123,7 +123,7 @@ impl Prober<'_> {
                 response: Some(response),
             },
             Err(failed) => {
-                let text = format!("{} could not be asked: {failed}", self.client.service());
+                let text = format!("no response from {}: {failed}", self.client.service());
                 let check = Check::warned(name, Kind::Unavailable, "unavailable", text);
                 StreamAccess {
                     access: Access::Unknown(Box::new(check)),
@@ -134,9 +134,9 @@ impl Prober<'_> {
         }
     }
 
-    /// The answer, and how long it took without the wait for the service's limit.
+    /// Returns the response and its time, without the wait for the service's limit.
     async fn ask(&self, request: &Request) -> (Result<Response, TransportError>, Duration) {
-        // Few and small, and a person waits for them.
+        // The requests are few and small, and a person waits for them.
         let client = self.client.urgent();
         client.turn().await;
         let started = Instant::now();
@@ -162,9 +162,9 @@ impl Prober<'_> {
             (Kind::Unauthenticated, _) => Access::Unauthenticated,
             (Kind::PermissionDenied, 403) => Access::Denied,
             (Kind::RateLimited, _) => {
-                let wait = refusal.asked.delay.unwrap_or(UNTOLD_WAIT);
+                let wait = refusal.requested.delay.unwrap_or(DEFAULT_WAIT);
                 let mut check = target.throttled(name_of(name), wait);
-                if let Some((header, text)) = refusal.asked.unread {
+                if let Some((header, text)) = refusal.requested.unread {
                     let text = self.client.redacted(text);
                     check.message += &format!("; its {header} {text:?} cannot be read");
                 }
@@ -176,13 +176,13 @@ impl Prober<'_> {
             (Kind::NotFound, 404) => unknown(target.wrong_path()),
             (Kind::Unavailable, status) => unknown(target.service_problem(name_of(name), status)),
             (_, status) => {
-                let said = self.client.said(&response.body);
-                unknown(target.refuses_question(status, said.as_deref()))
+                let message = self.client.said(&response.body);
+                unknown(target.refuses_question(status, message.as_deref()))
             }
         }
     }
 
-    /// What the checks name.
+    /// Returns the target that the checks name.
     fn target(&self) -> Target<'_> {
         let url = self.client.base().as_url();
         Target {
@@ -194,7 +194,7 @@ impl Prober<'_> {
     }
 }
 
-/// At most two tries within the time that a person waits.
+/// Sends a request at most twice, within the time limit of a probe.
 async fn ask_twice(
     client: &Client,
     request: &Request,
@@ -240,7 +240,7 @@ async fn ask_twice(
     }
 }
 
-/// The first request judges the credentials; later ones the access to their stream.
+/// Returns the name of the check: the first request tests the credentials, later ones the access to their stream.
 fn name_of(name: &str) -> &str {
     if name == "api" { "credentials" } else { name }
 }
@@ -251,11 +251,11 @@ fn is_web_page(response: &Response) -> bool {
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|kind| kind.starts_with("text/html"));
-    // Gateways in front of an API send web pages with their own problems; those are not a wrong address.
+    // Gateways before an API send web pages for their own problems; those do not mean a wrong address.
     !response.status.is_server_error() && (is_html || looks_like_html(&response.body))
 }
 
-/// The other origin, without path and query.
+/// Returns the origin of a redirect, without path and query.
 fn redirect(headers: &HeaderMap) -> String {
     let to = headers
         .get(header::LOCATION)

@@ -1,4 +1,4 @@
-//! What an answer that is no success means: the one place that decides, for reading, for probing and for tokens.
+//! The meaning of an unsuccessful response. Only this module decides it, for reads, probes and tokens.
 
 use headwater_core::Kind;
 use http::{HeaderMap, StatusCode};
@@ -11,7 +11,7 @@ use crate::{
     waits::{self, RequestedWait},
 };
 
-/// How deep in a body a code is looked for: `{"error":{"errors":[{"reason":…}]}}`.
+/// The maximum depth of the search for a code: `{"error":{"errors":[{"reason":…}]}}`.
 const DEPTH: u32 = 5;
 /// Fields that hold a code.
 const CODES: &[&str] = &[
@@ -25,11 +25,11 @@ const CODES: &[&str] = &[
     "type",
     "__type",
 ];
-/// Fields that hold an object, or a list of objects, with more about an error.
+/// Fields that hold an object, or a list of objects, with details of an error.
 const NESTED: &[&str] = &["error", "errors", "fault", "detail", "details"];
 
-/// Codes of a token that has ended, letters and digits only.
-const ENDED_TOKEN: &[&str] = &[
+/// Codes of an expired token, letters and digits only.
+const EXPIRED_TOKEN: &[&str] = &[
     "accesstokenexpired",
     "autherrorexpiredtoken",
     "expiredaccesstoken",
@@ -51,17 +51,17 @@ const RATE_LIMIT: &[&str] = &[
     "toomanyrequests",
 ];
 
-/// Why an answer is no success, and how long to stay away.
+/// The reason of an unsuccessful response, and the time to wait.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refusal {
     /// The kind of its error.
     pub(crate) kind: Kind,
-    /// The wait that it asks for.
-    pub(crate) asked: RequestedWait,
+    /// The requested wait.
+    pub(crate) requested: RequestedWait,
 }
 
 impl Refusal {
-    /// Judges an answer whose status is no success.
+    /// Classifies an unsuccessful response.
     pub(crate) fn of(response: &Response, own: Option<LimitHeaders>) -> Self {
         let Response {
             status,
@@ -73,31 +73,31 @@ impl Refusal {
         let own = own.map(|own| [own.remaining, own.reset]);
         let kind = match status {
             400 | 403 if limits_the_rate(status, headers, body, own) => Kind::RateLimited,
-            400 | 403 if names_an_ended_token(body) => Kind::Unauthenticated,
+            400 | 403 if names_an_expired_token(body) => Kind::Unauthenticated,
             _ => Kind::of_status(status),
         };
-        let asked = match kind {
+        let requested = match kind {
             Kind::RateLimited => waits::throttled(headers, own, response.at),
             Kind::Unavailable => waits::retry_after(headers, response.at),
             _ => RequestedWait::default(),
         };
-        Self { kind, asked }
+        Self { kind, requested }
     }
 
-    /// Whether the status alone tells as much.
+    /// Returns whether the status alone gives the same kind.
     pub(crate) fn is_by_status(&self, status: StatusCode) -> bool {
         self.kind == Kind::of_status(status.as_u16())
     }
 }
 
-/// Whether a status leads elsewhere. Others from 300 to 399 do not: 304 says that nothing has changed since a request that
-/// the client did not make.
+/// Returns whether a status is a redirect. Other statuses from 300 to 399 are not: 304 refers to an earlier request that the
+/// client did not make.
 pub(crate) const fn leads_elsewhere(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// Whether a 403 or a 400 refuses for a rate limit. Only a 403 is believed to by its headers: services send those that
-/// count with every answer.
+/// Returns whether a 403 or a 400 means a rate limit. Only a 403 counts by its headers alone: services send the counters
+/// with every response.
 fn limits_the_rate(
     status: u16,
     headers: &HeaderMap,
@@ -105,7 +105,7 @@ fn limits_the_rate(
     own: Option<[&'static str; 2]>,
 ) -> bool {
     let by_headers = || {
-        waits::is_asked_for(headers)
+        waits::is_requested(headers)
             || waits::remaining(headers, own.map(|[remaining, _]| remaining))
                 .is_some_and(|left| left <= 0.0)
     };
@@ -114,11 +114,11 @@ fn limits_the_rate(
             .iter()
             .any(|code| RATE_LIMIT.iter().any(|part| code.contains(part)))
     };
-    let by_sentence = || error_message(body).is_some_and(|text| speaks_of_a_rate_limit(&text));
+    let by_sentence = || error_message(body).is_some_and(|text| mentions_a_rate_limit(&text));
     (status == 403 && (by_headers() || by_sentence())) || by_code()
 }
 
-fn speaks_of_a_rate_limit(sentence: &str) -> bool {
+fn mentions_a_rate_limit(sentence: &str) -> bool {
     let sentence = sentence.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| sentence.contains(word));
     has(&[
@@ -129,14 +129,14 @@ fn speaks_of_a_rate_limit(sentence: &str) -> bool {
         && has(&["exceed", "reached", "hit", "wait", "slow down", "try again"])
 }
 
-fn names_an_ended_token(body: &[u8]) -> bool {
+fn names_an_expired_token(body: &[u8]) -> bool {
     let codes = codes(body);
     codes
         .iter()
-        .any(|code| ENDED_TOKEN.contains(&code.as_str()))
+        .any(|code| EXPIRED_TOKEN.contains(&code.as_str()))
 }
 
-/// The codes in a body, in lower case and without what separates their words.
+/// Returns the codes in a body, in lower case and without separators.
 fn codes(body: &[u8]) -> Vec<String> {
     let mut codes = Vec::new();
     if let Ok(body) = serde_json::from_slice::<Value>(body) {

@@ -1,4 +1,4 @@
-//! Finding the addresses of a name, and letting only those through that may be dialled.
+//! Finds the addresses of a name and passes on only permitted ones.
 
 use std::{
     error::Error,
@@ -14,11 +14,11 @@ use headwater_core::Egress;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 tokio::task_local! {
-    /// The port that is being dialled. reqwest tells its resolver the name alone, and what may be dialled differs by port.
+    /// The port of the request. reqwest passes only the name to its resolver, but the permitted addresses depend on the port.
     static PORT: u16;
 }
 
-/// Sends a request to a port, so that the resolver knows it.
+/// Sends a request with its port set for the resolver.
 pub(crate) async fn dialling<T>(port: u16, sending: impl Future<Output = T>) -> T {
     PORT.scope(port, sending).await
 }
@@ -26,11 +26,11 @@ pub(crate) async fn dialling<T>(port: u16, sending: impl Future<Output = T>) -> 
 /// Finds the addresses of a name.
 #[async_trait]
 pub trait Resolver: Send + Sync + 'static {
-    /// All of them; an error where there are none.
+    /// Returns all addresses; an error without any.
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// What the system knows: its files, then its name servers.
+/// The resolver of the system: its files, then its name servers.
 pub(crate) struct SystemResolver;
 
 #[async_trait]
@@ -41,8 +41,8 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// The address is one that may not be dialled. Does not say which or why: that would tell who asks about the network
-/// that the service is in.
+/// The error for a forbidden address. It names neither address nor reason, which would reveal the service's network to
+/// callers.
 #[derive(Debug)]
 pub(crate) struct NotAllowed;
 
@@ -54,8 +54,8 @@ impl fmt::Display for NotAllowed {
 
 impl Error for NotAllowed {}
 
-/// Hands over the addresses of a name when all of them may be dialled, and none otherwise: a name with one forbidden
-/// address is a trap or a mistake.
+/// Passes on the addresses of a name if all of them are permitted, otherwise none: a name with one forbidden address is a
+/// trap or a mistake.
 pub(crate) struct GuardedResolver<R> {
     egress: Arc<Egress>,
     resolver: Arc<R>,
@@ -73,7 +73,7 @@ impl<R: Resolver> GuardedResolver<R> {
 impl<R: Resolver> Resolve for GuardedResolver<R> {
     fn resolve(&self, name: Name) -> Resolving {
         let (egress, resolver) = (Arc::clone(&self.egress), Arc::clone(&self.resolver));
-        // Read now: the lookup itself may go on in another task. Nothing is allowed on port 0, so without it on none.
+        // Read now: the lookup itself may continue in another task. Port 0 permits nothing, so a missing port does neither.
         let port = PORT.try_with(|port| *port).unwrap_or_default();
         Box::pin(async move {
             let name = name.as_str();

@@ -1,7 +1,7 @@
 //! A stream that is one paged list.
 //!
-//! It is read page after page, also where pages have numbers: nothing holds such a list still, and a record that moves
-//! from a page that is still to come into one that was read at the same time would be lost without a trace.
+//! Its pages are read one after the other, even numbered pages: the list may change, and a record that moves from an unread
+//! page to one read at the same time would be lost unnoticed.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::{
     progress::total,
 };
 
-/// A list that is read in full each time.
+/// A list that every pass reads in full.
 pub struct RestStream {
     client: Client,
     spec: StreamSpec,
@@ -33,12 +33,12 @@ impl fmt::Debug for RestStream {
     }
 }
 
-/// A place in the list.
+/// A position in the list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RestToken(ListPosition);
 
 impl RestStream {
-    /// The list at a path, its records at the given place, everything in one answer.
+    /// Makes the stream of the list at a path, with its records at the given pointers, all in one response.
     pub fn new(client: &Client, spec: StreamSpec, path: &'static str, records: Records) -> Self {
         Self {
             client: client.clone(),
@@ -51,22 +51,22 @@ impl RestStream {
         }
     }
 
-    /// Where the body says how many records the list has, a JSON Pointer. A list whose total moves while it is read, or is
-    /// larger than what came, is read once more, and what may still be missing is told.
+    /// Sets the JSON Pointer of the list's total in the body. A list whose total changes during the read, or exceeds the
+    /// received records, is read once more; a gap reports the records that may still be missing.
     #[must_use]
     pub fn total(mut self, pointer: &'static str) -> Self {
         self.total = Some(pointer);
         self
     }
 
-    /// How the list pages.
+    /// Sets the paging of the list.
     #[must_use]
     pub fn paging(mut self, paging: Paging) -> Self {
         self.paging = paging;
         self
     }
 
-    /// A parameter sent with the first request and with every page that is not a link.
+    /// Adds a parameter to the first request and to every page that is not a link.
     #[must_use]
     pub fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.query.push((name, value.to_string()));
@@ -89,14 +89,16 @@ impl Stream for RestStream {
     }
 
     async fn fetch(&self, (): (), token: Option<RestToken>) -> Result<Page<RestToken, ()>> {
-        let mut place = token.map(|RestToken(place)| place).unwrap_or_default();
+        let mut position = token
+            .map(|RestToken(position)| position)
+            .unwrap_or_default();
         let first = self
             .query
             .iter()
             .fold(Request::get(self.path), |request, (name, value)| {
                 request.query(name, value)
             });
-        let request = self.paging.request(first, &place);
+        let request = self.paging.request(first, &position);
         let response = self.client.send(&request).await?;
         let wanted: Vec<&str> = self.total.into_iter().chain(self.paging.wanted()).collect();
         let mut cut = self.client.cut(&response, self.records, &[], &wanted)?;
@@ -109,21 +111,21 @@ impl Stream for RestStream {
         };
         let next = found.next().flatten();
         let count = cut.records.len();
-        place.progress.require_list(&cut, total)?;
+        position.progress.require_list(&cut, total)?;
         let has_key = !self.spec.key.is_empty();
         let is_guarded = self.total.is_some() || !matches!(self.paging, Paging::Single);
         if is_guarded {
-            let progress = &mut place.progress;
+            let progress = &mut position.progress;
             progress.take(&response.body, &mut cut.records, total, has_key);
         }
         let next = self
             .paging
-            .next(&mut place, count, next, &response.headers)?;
+            .next(&mut position, count, next, &response.headers)?;
         let mut page = Page::new(response.body, cut.records);
         page.notes = notes;
         page.next = next.map(RestToken);
         if page.next.is_none() && is_guarded {
-            let ending = place.progress.end(name, false);
+            let ending = position.progress.end(name, false);
             page.notes.extend(ending.notes);
             page.gaps = ending.gaps;
             page.next = ending

@@ -1,27 +1,27 @@
-//! When to try again, how long to wait, and when an outage has had enough of us. Retry is in this file only.
+//! When to try again, how long to wait, and when to stop during an outage. Only this file decides about retries.
 
 use std::{sync::Mutex, time::Duration};
 
-/// Tokens of a full budget; an outage empties it after some 35 retries, from then on one success in fourteen buys one.
+/// Tokens of a full budget; an outage empties it after some 35 retries, then fourteen successes pay for one retry.
 const FULL_BUDGET: u32 = 500;
 const COST_OF_A_RETRY: u32 = 14;
 const GAIN_OF_A_SUCCESS: u32 = 1;
 
-/// How often and how long a request is tried.
+/// The number and time limits of tries.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// Tries in all, the first included.
+    /// The maximum number of tries, including the first.
     pub tries: u32,
-    /// The first backoff; doubled each time, and drawn at random below that.
+    /// The first backoff. It doubles each time; the wait is a random time below it.
     pub base: Duration,
-    /// The longest backoff.
+    /// The maximum backoff.
     pub cap: Duration,
-    /// For the whole call, waits included.
+    /// The maximum time of the whole call, including waits.
     pub deadline: Duration,
 }
 
 impl RetryPolicy {
-    /// For reading: 5 tries within 5 minutes.
+    /// For reads: 5 tries within 5 minutes.
     pub const READ: Self = Self {
         tries: 5,
         base: Duration::from_millis(200),
@@ -36,8 +36,8 @@ impl RetryPolicy {
         ..Self::READ
     };
 
-    /// The wait after the given try, counted from 1: full jitter. Where the service asked to slow down, it is longer than
-    /// a second, because limits count by the second, and grows to the cap whatever is drawn.
+    /// Returns the wait after the given try, counted from 1, with full jitter. If the service asked to slow down, the wait
+    /// exceeds a second, since limits count by the second, and grows to the cap for every random value.
     pub(crate) fn backoff(&self, failed_try: u32, throttled: bool) -> Duration {
         let ceiling = self
             .base
@@ -54,7 +54,7 @@ impl RetryPolicy {
     }
 }
 
-/// Keeps retries to at most a tenth of the traffic of an outage, over all clients of a credential.
+/// Limits retries to a tenth of the traffic of an outage, over all clients of a credential.
 #[derive(Debug)]
 pub(crate) struct RetryBudget(Mutex<u32>);
 
@@ -63,7 +63,7 @@ impl RetryBudget {
         Self(Mutex::new(FULL_BUDGET))
     }
 
-    /// Pays for one retry, if there is enough left.
+    /// Pays for one retry, if the budget suffices.
     pub(crate) fn spend(&self) -> bool {
         let mut left = self
             .0

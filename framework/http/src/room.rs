@@ -1,4 +1,4 @@
-//! Room for large answers: how many of them are in memory at once.
+//! Limits the number of large responses in memory.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -11,17 +11,17 @@ use tokio::{
     time::timeout,
 };
 
-/// A larger answer waits for room.
+/// A response larger than this waits for room, in bytes.
 pub(crate) const LARGE: usize = 2 << 20;
-/// Large answers at once in the process: at 32 MiB, half a gibibyte.
+/// The maximum number of large responses in the process: at 32 MiB each, half a gibibyte.
 const MAX: usize = 16;
-/// How long an answer waits. What has the room may wait for this very answer, as a page does whose details are read; after
-/// this time the answer is read all the same.
+/// The maximum wait for room. The holder of the room may itself wait for this response, as a page waits for its details;
+/// after this time the response is read without room.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX)));
 
-/// The room of one client: one large answer at a time.
+/// The room of one client: one large response at a time.
 #[derive(Debug)]
 pub(crate) struct Room(Arc<Semaphore>);
 
@@ -31,17 +31,17 @@ impl Default for Room {
     }
 }
 
-/// The room that a large answer has, until it is dropped.
+/// The room of a large response, until it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct RoomPermit {
     _own: Option<OwnedSemaphorePermit>,
     _of_all: Option<OwnedSemaphorePermit>,
 }
 
-/// An answer with its room.
+/// A response body with its room.
 struct RoomedBody {
     body: Bytes,
-    _held: RoomPermit,
+    _permit: RoomPermit,
 }
 
 impl AsRef<[u8]> for RoomedBody {
@@ -64,9 +64,12 @@ impl Room {
 }
 
 impl RoomPermit {
-    /// Keeps the room for as long as any part of the answer is held.
+    /// Keeps the room as long as any part of the response lives.
     pub(crate) fn keep(self, body: Bytes) -> Bytes {
-        Bytes::from_owner(RoomedBody { body, _held: self })
+        Bytes::from_owner(RoomedBody {
+            body,
+            _permit: self,
+        })
     }
 }
 
@@ -88,7 +91,7 @@ mod tests {
         drop(part);
         let third = room.wait().await;
         assert_eq!(start.elapsed(), PATIENCE);
-        // What went on without room has none to give back.
+        // A response without room has none to return.
         drop(second);
         assert!(timeout(PATIENCE / 2, room.wait()).await.is_err());
         drop(third);

@@ -1,4 +1,4 @@
-//! A stream of one record at a time: what the service says now, with the time of asking.
+//! A stream with one record per pass: the current state at the service, with the time of the response.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::{
     envelope::Records,
 };
 
-/// The field that a snapshot adds to the record: when the service gave it, by the service's clock.
+/// The field that a snapshot adds to the record: the time of the response, by the service's clock.
 const FETCHED_AT: &str = "fetched_at";
 
-/// One object, read anew by every pass. Each record begins with `fetched_at`, which is its key.
+/// One object, read by every pass. Each record begins with `fetched_at`, which is its key.
 pub struct Snapshot {
     client: Client,
     spec: StreamSpec,
@@ -29,7 +29,8 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    /// The object at a path, at this JSON Pointer of the answer; the whole answer for the empty one.
+    /// Makes the stream of the object at a path and this JSON Pointer in the response; the empty pointer is the whole
+    /// response.
     pub fn new(
         client: &Client,
         spec: StreamSpec,
@@ -55,7 +56,7 @@ impl Stream for Snapshot {
         &self.spec
     }
 
-    /// Earlier snapshots are not read again.
+    /// A pass does not read earlier snapshots again.
     fn sees_all(&self) -> bool {
         false
     }
@@ -87,7 +88,7 @@ impl Stream for Snapshot {
     }
 }
 
-/// Appends an object with one more field, `"name":value`, before its own ones, which stay byte for byte.
+/// Appends an object with one more field, `"name":value`, before its own fields, which stay byte for byte.
 fn prepend(to: &mut Vec<u8>, field: &[u8], object: &[u8]) {
     let rest = &object[1..];
     to.push(b'{');

@@ -1,8 +1,8 @@
-//! One spelling of the texts in a record: services may escape a character in one answer and not in the next.
+//! One spelling of the texts in a record: services may escape a character in one response and not in the next.
 
 use std::borrow::Cow;
 
-/// The JSON text with each character as it is, and escaped where it has to be. What is escaped wrongly stays as it is.
+/// Returns the JSON text with escapes only where JSON requires them. Invalid escapes stay unchanged.
 pub(crate) fn plain(json: &[u8]) -> Cow<'_, [u8]> {
     if !json.contains(&b'\\') {
         return Cow::Borrowed(json);
@@ -27,7 +27,7 @@ pub(crate) fn plain(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// The character of the escape that a text begins with, and how many bytes that takes.
+/// Returns the character of the escape at the start of a text, and the length of the escape in bytes.
 fn escaped(text: &[u8]) -> Option<(char, usize)> {
     let character = match text.get(1)? {
         b'u' => {
@@ -51,7 +51,7 @@ fn escaped(text: &[u8]) -> Option<(char, usize)> {
     Some((character, 2))
 }
 
-/// The four hexadecimal digits at a place.
+/// Reads the four hexadecimal digits at an index.
 fn unit(text: &[u8], at: usize) -> Option<u32> {
     let digits = text.get(at..at + 4)?;
     digits.iter().try_fold(0, |unit, digit| {

@@ -1,4 +1,4 @@
-//! Credentials that are exchanged for a token which ends: obtained when needed, renewed when refused.
+//! Tokens that expire: obtained with the credentials at the first use, renewed after a refusal.
 
 use std::sync::{
     Arc, PoisonError, RwLock,
@@ -9,38 +9,38 @@ use async_trait::async_trait;
 use headwater_core::{Error, Result, Secret};
 use tokio::sync::Mutex;
 
-/// A token, and what a new one can be obtained with.
+/// A token, and the means to obtain a new one.
 #[derive(Clone)]
 pub struct Grant {
     /// Sent as `authorization: Bearer …`.
     pub access: Secret,
-    /// Lets a new token be obtained without the credentials.
+    /// Obtains a new token without the credentials.
     pub refresh: Option<Secret>,
 }
 
-/// How a service hands out tokens.
+/// A source of tokens.
 #[async_trait]
 pub trait TokenSource: Send + Sync + 'static {
-    /// A new grant; with what the last one left for that, or from the credentials.
+    /// Returns a new grant, from the last refresh token or from the credentials.
     async fn obtain(&self, refresh: Option<&Secret>) -> Result<Grant>;
 }
 
-/// The token in use.
+/// The current token.
 pub(crate) struct Tokens {
     source: Arc<dyn TokenSource>,
-    /// Held while a token is obtained, so that many requests wait for one login.
+    /// Locked during a login, so that many requests wait for one login.
     current: Mutex<Current>,
-    /// Tries to obtain a token that are over.
+    /// The number of finished logins.
     tries: AtomicU64,
-    /// For redaction.
+    /// The tokens to redact.
     known: RwLock<Vec<Secret>>,
 }
 
 #[derive(Default)]
 struct Current {
     grant: Option<Grant>,
-    /// Why the last try failed, if it did. Whoever waited for it does not try again: that would be as many logins in a
-    /// row as there are requests, and services lock accounts for less.
+    /// The error of the last login, if it failed. Requests that waited for it do not try again: one login per request
+    /// would lock the account at some services.
     failure: Option<Error>,
 }
 
@@ -54,51 +54,51 @@ impl Tokens {
         }
     }
 
-    /// The token, obtained if there is none.
+    /// Returns the token, and obtains one first if necessary.
     pub(crate) async fn get(&self) -> Result<Secret> {
         let tries = self.tries.load(Ordering::SeqCst);
         let mut current = self.current.lock().await;
         if let Some(grant) = &current.grant {
             return Ok(grant.access.clone());
         }
-        self.has_failed_since(tries, &current)?;
+        self.failure_since(tries, &current)?;
         let obtained = self.source.obtain(None).await;
-        self.keep(&mut current, obtained)
+        self.store(&mut current, obtained)
     }
 
-    /// A token other than the refused one.
+    /// Returns a token other than the refused one.
     pub(crate) async fn renew(&self, refused: &Secret) -> Result<Secret> {
         let tries = self.tries.load(Ordering::SeqCst);
         let mut current = self.current.lock().await;
         let refresh = match &current.grant {
-            // Somebody else has renewed it meanwhile.
+            // Another request renewed it meanwhile.
             Some(grant) if grant.access.expose() != refused.expose() => {
                 return Ok(grant.access.clone());
             }
             Some(grant) => grant.refresh.clone(),
             None => None,
         };
-        self.has_failed_since(tries, &current)?;
+        self.failure_since(tries, &current)?;
         let obtained = match &refresh {
-            // What renews a token ends as well, later.
+            // A refresh token expires as well, later.
             Some(refresh) => match self.source.obtain(Some(refresh)).await {
                 Ok(grant) => Ok(grant),
                 Err(_) => self.source.obtain(None).await,
             },
             None => self.source.obtain(None).await,
         };
-        self.keep(&mut current, obtained)
+        self.store(&mut current, obtained)
     }
 
-    /// The error of a try that was made while its caller waited.
-    fn has_failed_since(&self, tries: u64, current: &Current) -> Result<()> {
+    /// Returns the error of a login that failed while the caller waited.
+    fn failure_since(&self, tries: u64, current: &Current) -> Result<()> {
         match &current.failure {
             Some(failure) if self.tries.load(Ordering::SeqCst) != tries => Err(repeated(failure)),
             _ => Ok(()),
         }
     }
 
-    /// Tokens that no message may repeat.
+    /// Returns the tokens that no message may contain.
     pub(crate) fn known(&self) -> Vec<Secret> {
         self.known
             .read()
@@ -106,7 +106,7 @@ impl Tokens {
             .clone()
     }
 
-    fn keep(&self, current: &mut Current, obtained: Result<Grant>) -> Result<Secret> {
+    fn store(&self, current: &mut Current, obtained: Result<Grant>) -> Result<Secret> {
         self.tries.fetch_add(1, Ordering::SeqCst);
         let grant = match obtained {
             Ok(grant) => grant,
@@ -118,7 +118,7 @@ impl Tokens {
         let access = grant.access.clone();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.clear();
-        // Those before as well: an answer to what was sent with them may still be on its way.
+        // Includes the previous tokens: a response to a request with them may still be on its way.
         for grant in current.grant.iter().chain([&grant]) {
             known.push(grant.access.clone());
             known.extend(grant.refresh.clone());
@@ -131,7 +131,7 @@ impl Tokens {
     }
 }
 
-/// The same error for somebody else, without what caused it.
+/// Returns the same error for another request, without its cause.
 fn repeated(error: &Error) -> Error {
     let mut same = Error::new(error.kind(), error.message()).with_status(error.status());
     if let Some(delay) = error.delay() {

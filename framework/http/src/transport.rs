@@ -29,12 +29,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nothing happens behind the client's back: no redirect, no retry, no cookie, no referrer, no proxy from the
 /// environment (a proxy would see what the egress rules never checked).
 ///
-/// The [`Egress`] rules are asked for the URL of every request, and for every address that its name resolves to, before
-/// any is dialled.
+/// The [`Egress`] rules check the URL of every request, and every address that its name resolves to, before any
+/// connection.
 #[derive(Clone)]
 pub struct ReqwestTransport {
     client: reqwest::Client,
-    /// Without a pool, for requests that need a connection of their own. Made when the first one comes.
+    /// A client without a pool, for requests that need a new connection. Made at the first one.
     alone: Arc<OnceLock<reqwest::Client>>,
     resolver: Arc<dyn reqwest::dns::Resolve>,
     egress: Arc<Egress>,
@@ -54,10 +54,10 @@ impl ReqwestTransport {
         Self::with_resolver(egress, SystemResolver)
     }
 
-    /// The same, with another way to find the addresses of a name.
+    /// Builds the client with another resolver.
     pub fn with_resolver(egress: &Egress, resolver: impl Resolver) -> Result<Self> {
         let egress = Arc::new(egress.clone());
-        // Fails only when a provider is there already, which is as good.
+        // Fails only if a provider is already installed, which works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let resolver: Arc<dyn reqwest::dns::Resolve> =
             Arc::new(GuardedResolver::new(&egress, resolver));
@@ -76,14 +76,14 @@ impl ReqwestTransport {
         })
     }
 
-    /// The client for a request: that with the pool, unless the request asks for a connection of its own.
+    /// Returns the client for a request: the pooled one, unless the request needs a new connection.
     fn client_for(&self, request: &http::Request<Bytes>) -> &reqwest::Client {
         if request.extensions().get::<NewConnection>().is_none() {
             return &self.client;
         }
         self.alone.get_or_init(|| {
             let alone = builder(&self.resolver).pool_max_idle_per_host(0).build();
-            // What could be built once can be built twice.
+            // The second build has the same settings, so it succeeds as well.
             alone.unwrap_or_else(|_| self.client.clone())
         })
     }
@@ -94,7 +94,7 @@ fn builder(resolver: &Arc<dyn reqwest::dns::Resolve>) -> reqwest::ClientBuilder 
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
-        // Bodies are decoded here: reqwest knows one spelling of gzip, and the first member of a body.
+        // This crate decodes bodies: reqwest knows one spelling of gzip, and only the first member of a body.
         .no_gzip()
         .dns_resolver(Arc::clone(resolver))
         .connector_layer(Watch)
@@ -103,7 +103,7 @@ fn builder(resolver: &Arc<dyn reqwest::dns::Resolve>) -> reqwest::ClientBuilder 
         .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
 }
 
-/// The context that a host hands to connectors.
+/// Makes the context that a host passes to connectors.
 pub fn context(egress: &Egress) -> Result<Context> {
     Ok(Context::new(ReqwestTransport::new(egress)?))
 }
@@ -120,12 +120,12 @@ impl Transport for ReqwestTransport {
             .headers_mut()
             .insert(header::ACCEPT_ENCODING, accepted);
         let request = reqwest::Request::try_from(request).map_err(|error| classify(&error))?;
-        // Addresses that stand in the URL itself never get to the resolver.
+        // Addresses in the URL itself never reach the resolver.
         if !self.egress.permits_url(request.url()) {
             return Err(not_allowed());
         }
-        // The connection of an answer that was just read goes back to the pool in tasks of its own. They have their turn
-        // first, or a busy runtime dials another one for the next request.
+        // Separate tasks return the connection of a finished response to the pool. They run first; otherwise a busy runtime
+        // opens another connection for the next request.
         tokio::task::yield_now().await;
         let port = request.url().port_or_known_default().unwrap_or_default();
         let sending = resolver::dialling(port, client.execute(request));
@@ -140,7 +140,7 @@ impl Transport for ReqwestTransport {
     }
 }
 
-/// The body's chunks with our error.
+/// The chunks of a body, with our error type.
 struct Chunks<S>(S);
 
 impl<S> futures_core::Stream for Chunks<S>
@@ -156,7 +156,7 @@ where
     }
 }
 
-/// The failure of a request that got no answer, by the connection that it was sent over.
+/// Classifies the failure of a request without a response by its connection.
 fn stale(failed: TransportError, is_new: bool) -> TransportError {
     match failed.failure {
         Failure::Interrupted if !is_new && !failed.before_send => TransportError {
@@ -176,7 +176,7 @@ fn not_allowed() -> TransportError {
 }
 
 fn classify(error: &reqwest::Error) -> TransportError {
-    // The resolver's refusal lies below what says that the name did not resolve.
+    // The resolver's refusal is below the error about the name.
     let mut causes = iter::successors(error.source(), |&cause| cause.source());
     if causes.any(|cause| cause.is::<NotAllowed>()) {
         return not_allowed();
@@ -190,7 +190,7 @@ fn classify(error: &reqwest::Error) -> TransportError {
     }
 }
 
-/// reqwest's own classes are coarse: the cause below them says what the user needs to know.
+/// Finds the cause below reqwest's own coarse classes, for the user.
 fn find_cause(error: &reqwest::Error) -> (Failure, String) {
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -227,7 +227,7 @@ fn find_cause(error: &reqwest::Error) -> (Failure, String) {
 }
 
 fn tls_error<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    // I/O errors come nested, and the source of one is not the error that it holds but that one's source.
+    // I/O errors are nested: the source of one is the source of its inner error, not the inner error.
     loop {
         if let Some(tls) = error.downcast_ref() {
             return Some(tls);

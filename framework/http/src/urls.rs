@@ -1,11 +1,11 @@
-//! Joining a base URL with a path, and keeping links on its origin.
+//! Joins a base URL with a path, and restricts links to its origin.
 
 use headwater_core::{BaseUrl, Error, Kind, Result};
 use url::Url;
 
-/// `base` with `path` appended to its own path and `query` added.
+/// Appends `path` to the path of `base` and adds `query`.
 ///
-/// Plain `Url::join` drops the last segment of the base (`/v1`) and lets a path leave the host; this does neither.
+/// Unlike `Url::join`, it keeps the last segment of the base (`/v1`), and a path cannot leave the host.
 pub(crate) fn join(base: &BaseUrl, path: &str, query: &[(&'static str, String)]) -> Url {
     let mut url = base.as_url().clone();
     let joined = format!(
@@ -20,10 +20,10 @@ pub(crate) fn join(base: &BaseUrl, path: &str, query: &[(&'static str, String)])
     url
 }
 
-/// A link that a service gave, resolved against the base and refused when it leaves the base's origin.
+/// Resolves a service's link against the base and refuses it if it leaves the base's origin.
 ///
-/// A link that differs only by `http` for `https` on the same host and port-less is what services behind a proxy
-/// send; it is read on our own scheme.
+/// Services behind a proxy send links with `http` instead of `https` on the same host without a port; those keep our own
+/// scheme.
 pub(crate) fn follow(base: &BaseUrl, link: &str) -> Result<Url> {
     let bad = |why: &str| {
         Error::new(

@@ -1,31 +1,30 @@
-//! How long a service asks to stay away, in every header and spelling that services use.
+//! Reads the wait that a service requests, in every header and spelling that services use.
 //!
-//! RFC 9110 knows seconds and three forms of dates. Services also send fractions, milliseconds, units, ISO 8601, and
-//! resets as moments (in seconds, or in milliseconds) or as seconds from now. Moments are reckoned from the service's own
-//! time.
+//! RFC 9110 defines seconds and three forms of dates. Services also send fractions, milliseconds, units, ISO 8601, and
+//! resets as moments (in seconds, or in milliseconds) or as seconds from now. Moments count from the service's own time.
 
 use std::time::{Duration, SystemTime};
 
 use headwater_core::{SignedDuration, Timestamp, one_line};
 use http::{HeaderMap, header::RETRY_AFTER};
 
-/// No wait is longer than a year: beyond that, adding it to a clock overflows sooner or later.
-const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// A reset that is further away belongs to no limit on requests.
-const LONGEST_RESET: Duration = Duration::from_secs(24 * 60 * 60);
+/// The maximum wait, a year: longer ones may overflow a clock.
+const MAX_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// The maximum reset: a later one belongs to no limit on requests.
+const MAX_RESET: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// From here on, a number that should be a wait is a moment: as a wait it would be longer than thirty years.
-const EARLIEST_OF_WAITS: f64 = 1e9;
+/// From this number on, a wait is a moment: as a wait it would exceed thirty years.
+const MIN_MOMENT_OF_WAIT: f64 = 1e9;
 /// The same for a reset, which may be either: 1973 in seconds since 1970, or three years.
-const EARLIEST_OF_RESETS: f64 = 1e8;
+const MIN_MOMENT_OF_RESET: f64 = 1e8;
 
-/// How many characters of a value that cannot be read are shown.
-const SHOWN: usize = 40;
+/// The number of shown characters of an unreadable value.
+const MAX_SHOWN: usize = 40;
 
 /// Headers with a wait in milliseconds.
 const IN_MILLIS: &[&str] = &["retry-after-ms", "x-ms-retry-after-ms"];
 
-/// Headers with a reset, besides those that a connector names.
+/// Headers with a reset, in addition to those that a connector names.
 const RESETS: &[&str] = &[
     "ratelimit-reset",
     "x-ratelimit-reset",
@@ -36,7 +35,7 @@ const RESETS: &[&str] = &[
     "x-ratelimit-retry-after",
 ];
 
-/// Headers with the number of requests that are left, besides those that a connector names.
+/// Headers with the remaining requests, in addition to those that a connector names.
 const REMAINING: &[&str] = &[
     "ratelimit-remaining",
     "x-ratelimit-remaining",
@@ -44,15 +43,15 @@ const REMAINING: &[&str] = &[
     "x-ratelimit-remaining-requests",
 ];
 
-/// One header with everything: `limit=10, remaining=0, reset=7` or `"default";r=0;t=7`.
+/// A header with several numbers: `limit=10, remaining=0, reset=7` or `"default";r=0;t=7`.
 const RATE_LIMIT: &str = "ratelimit";
 
-/// What an answer asks for.
+/// The wait that a response requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RequestedWait {
-    /// How long to stay away; none where the answer does not say.
+    /// The time to wait; `None` if the response does not state it.
     pub(crate) delay: Option<Duration>,
-    /// A header whose value cannot be read, and that value. It counts as absent.
+    /// A header with an unreadable value, and the value. It counts as absent.
     pub(crate) unread: Option<(&'static str, String)>,
 }
 
@@ -61,12 +60,13 @@ impl RequestedWait {
         match read {
             Some(delay) => self.delay = self.delay.max(Some(delay)),
             None => {
-                self.unread.get_or_insert((header, one_line(text, SHOWN)));
+                self.unread
+                    .get_or_insert((header, one_line(text, MAX_SHOWN)));
             }
         }
     }
 
-    /// The other one where this says nothing.
+    /// Returns the other wait if this one is empty.
     fn or_else(self, other: impl FnOnce() -> Self) -> Self {
         if self.delay.is_some() {
             return self;
@@ -79,41 +79,41 @@ impl RequestedWait {
     }
 }
 
-/// The delay that the service asks for, whatever the reason: `Retry-After` and its relatives. `now` is the time of the
-/// answer. Of several values the longest counts.
+/// Returns the delay that the service requests for any reason: `Retry-After` and its variants. `now` is the time of the
+/// response. Of several values the longest counts.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> RequestedWait {
-    let mut asked = RequestedWait::default();
+    let mut requested = RequestedWait::default();
     for text in texts(headers, RETRY_AFTER.as_str()) {
-        let read = several(text, |one| delay(one, now, EARLIEST_OF_WAITS));
-        asked.take("retry-after", text, read);
+        let read = several(text, |one| delay(one, now, MIN_MOMENT_OF_WAIT));
+        requested.take("retry-after", text, read);
     }
     for name in IN_MILLIS {
         for text in texts(headers, name) {
             let read = several(text, |one| seconds(number(one)? / 1000.0));
-            asked.take(name, text, read);
+            requested.take(name, text, read);
         }
     }
-    asked.delay = asked.delay.map(|delay| delay.min(LONGEST_WAIT));
-    asked
+    requested.delay = requested.delay.map(|delay| delay.min(MAX_WAIT));
+    requested
 }
 
-/// Whether an answer asks for a delay at all, readable or not.
-pub(crate) fn is_asked_for(headers: &HeaderMap) -> bool {
+/// Returns whether a response requests a delay, readable or not.
+pub(crate) fn is_requested(headers: &HeaderMap) -> bool {
     let mut names = [RETRY_AFTER.as_str()]
         .into_iter()
         .chain(IN_MILLIS.iter().copied());
     names.any(|name| headers.contains_key(name))
 }
 
-/// The delay of an answer that refuses for a rate limit: what [`retry_after`] tells, else the reset of a limit of which
-/// nothing is left. `own` are the headers that the connector names, with those of a reset last.
+/// Returns the delay of a response that refuses for a rate limit: that of [`retry_after`], otherwise the reset of a used-up
+/// limit. `own` are the headers of the connector, with that of the reset last.
 pub(crate) fn throttled(
     headers: &HeaderMap,
     own: Option<[&'static str; 2]>,
     now: Timestamp,
 ) -> RequestedWait {
     retry_after(headers, now).or_else(|| {
-        // A limit that has something left is not the one that refuses.
+        // A limit with remaining requests is not the refusing one.
         match remaining(headers, own.map(|[remaining, _]| remaining)) {
             Some(left) if left > 0.0 => RequestedWait::default(),
             _ => resets(headers, own.map(|[_, reset]| reset), now),
@@ -121,43 +121,43 @@ pub(crate) fn throttled(
     })
 }
 
-/// How many requests are left, by the header with the fewest; none where no header tells.
+/// Returns the lowest number of remaining requests of all headers; `None` without such a header.
 pub(crate) fn remaining(headers: &HeaderMap, own: Option<&str>) -> Option<f64> {
     let names = own.into_iter().chain(REMAINING.iter().copied());
-    let told = names.flat_map(|name| texts(headers, name)).filter_map(left);
+    let counts = names.flat_map(|name| texts(headers, name)).filter_map(left);
     let both = texts(headers, RATE_LIMIT).filter_map(|text| member(text, &["r", "remaining"]));
-    told.chain(both).min_by(f64::total_cmp)
+    counts.chain(both).min_by(f64::total_cmp)
 }
 
-/// How long until the reset that a header names.
+/// Returns the time until the reset in a header.
 pub(crate) fn reset(headers: &HeaderMap, name: &str, now: Timestamp) -> Option<Duration> {
     let text = texts(headers, name).next()?;
     read_reset(text, now)
 }
 
-/// What one header says is left.
+/// Returns the remaining requests in one header.
 pub(crate) fn left_by(headers: &HeaderMap, name: &str) -> Option<f64> {
     texts(headers, name).next().and_then(left)
 }
 
 fn resets(headers: &HeaderMap, own: Option<&'static str>, now: Timestamp) -> RequestedWait {
-    let mut asked = RequestedWait::default();
+    let mut requested = RequestedWait::default();
     for name in own.into_iter().chain(RESETS.iter().copied()) {
         for text in texts(headers, name) {
-            asked.take(name, text, read_reset(text, now));
+            requested.take(name, text, read_reset(text, now));
         }
     }
     for text in texts(headers, RATE_LIMIT) {
         if let Some(seconds) = member(text, &["t", "reset"]).and_then(seconds) {
-            asked.take(RATE_LIMIT, text, Some(seconds.min(LONGEST_RESET)));
+            requested.take(RATE_LIMIT, text, Some(seconds.min(MAX_RESET)));
         }
     }
-    asked
+    requested
 }
 
 fn read_reset(text: &str, now: Timestamp) -> Option<Duration> {
-    let delay = several(text, |one| delay(one, now, EARLIEST_OF_RESETS))?;
-    Some(delay.min(LONGEST_RESET))
+    let delay = several(text, |one| delay(one, now, MIN_MOMENT_OF_RESET))?;
+    Some(delay.min(MAX_RESET))
 }
 
 fn texts<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
@@ -178,7 +178,7 @@ fn left(text: &str) -> Option<f64> {
     }
 }
 
-/// A number of a header with several: `r=0` of `"default";r=0;t=7`.
+/// Reads one number of a header with several: `r=0` of `"default";r=0;t=7`.
 fn member(text: &str, names: &[&str]) -> Option<f64> {
     text.split([',', ';']).find_map(|part| {
         let (name, value) = part.split_once('=')?;
@@ -187,12 +187,12 @@ fn member(text: &str, names: &[&str]) -> Option<f64> {
     })
 }
 
-/// One value, or the longest of a list. Dates have a comma themselves.
+/// Reads one value, or the longest of a list. Dates contain a comma themselves.
 fn several(text: &str, read: impl Fn(&str) -> Option<Duration>) -> Option<Duration> {
     read(text).or_else(|| text.split(',').filter_map(|one| read(trimmed(one))).max())
 }
 
-/// A number of seconds, a time with its unit, or a moment.
+/// Reads a number of seconds, a time with its unit, or a moment.
 fn delay(text: &str, now: Timestamp, earliest: f64) -> Option<Duration> {
     if let Some(number) = number(text) {
         return match moment(number, earliest) {
@@ -210,7 +210,7 @@ fn delay(text: &str, now: Timestamp, earliest: f64) -> Option<Duration> {
     text.parse::<SignedDuration>().ok()?.try_into().ok()
 }
 
-/// The number as seconds since 1970, where it is a moment.
+/// Returns the number as seconds since 1970, if it is a moment.
 fn moment(number: f64, earliest: f64) -> Option<f64> {
     match number {
         n if n < earliest => None,
@@ -226,7 +226,7 @@ fn date(text: &str) -> Option<SystemTime> {
     as_http.or_else(|| text.parse::<Timestamp>().ok().map(SystemTime::from))
 }
 
-/// Digits, perhaps with a fraction. What else Rust reads as a number (`inf`, `1e9`) is none here.
+/// Reads digits, optionally with a fraction. Rust's other numbers (`inf`, `1e9`) are not numbers here.
 fn number(text: &str) -> Option<f64> {
     let is_plain = text
         .bytes()
@@ -235,8 +235,8 @@ fn number(text: &str) -> Option<f64> {
 }
 
 fn seconds(seconds: f64) -> Option<Duration> {
-    let most = LONGEST_WAIT.as_secs_f64();
-    Duration::try_from_secs_f64(seconds.min(most)).ok()
+    let max = MAX_WAIT.as_secs_f64();
+    Duration::try_from_secs_f64(seconds.min(max)).ok()
 }
 
 #[cfg(test)]
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn every_spelling_of_a_wait_is_read() {
         let millis = |millis| Some(Duration::from_millis(millis));
-        let year = Some(LONGEST_WAIT);
+        let year = Some(MAX_WAIT);
         for (text, expected) in [
             ("7", millis(7000)),
             (" 7 ", millis(7000)),
@@ -284,7 +284,7 @@ mod tests {
             ("2026-11-22T08:01:00Z", millis(60_000)),
             ("2026-11-22T09:01:00.500+01:00", millis(60_500)),
             ("2026-11-22 08:01:00Z", millis(60_000)),
-            // Moments: in seconds, and in milliseconds. A second more, for what was cut off.
+            // Moments: in seconds, and in milliseconds. One second more for the omitted fraction.
             ("1795334460", millis(61_000)),
             ("1795334460000", millis(61_000)),
             ("1795330000", millis(0)),
@@ -295,8 +295,12 @@ mod tests {
             ("Fri, 31 Dec 9999 23:59:59 GMT", year),
             ("9999-12-01T00:00:00Z", year),
         ] {
-            let asked = retry_after(&headers(&[("retry-after", text)]), now());
-            assert_eq!((asked.delay, asked.unread), (expected, None), "{text}");
+            let requested = retry_after(&headers(&[("retry-after", text)]), now());
+            assert_eq!(
+                (requested.delay, requested.unread),
+                (expected, None),
+                "{text}"
+            );
         }
         for text in [
             "soon",
@@ -313,12 +317,16 @@ mod tests {
             "2026-11-22T08:01:00",
             "+7",
         ] {
-            let asked = retry_after(&headers(&[("retry-after", text)]), now());
+            let requested = retry_after(&headers(&[("retry-after", text)]), now());
             let unread = Some(("retry-after", text.to_owned()));
-            assert_eq!((asked.delay, asked.unread), (None, unread), "{text}");
+            assert_eq!(
+                (requested.delay, requested.unread),
+                (None, unread),
+                "{text}"
+            );
         }
-        let asked = retry_after(&headers(&[("retry-after", "")]), now());
-        assert_eq!(asked, RequestedWait::default());
+        let requested = retry_after(&headers(&[("retry-after", "")]), now());
+        assert_eq!(requested, RequestedWait::default());
     }
 
     #[test]
@@ -333,18 +341,18 @@ mod tests {
             ),
             (&[("retry-after", "3"), ("retry-after", "5")], 5000),
             (&[("retry-after", "soon"), ("retry-after", "5")], 5000),
-            // The wait that is asked for, not the reset of another limit.
+            // The requested wait, not the reset of another limit.
             (&[("retry-after", "5"), ("x-ratelimit-reset", "3600")], 5000),
         ] {
-            let asked = throttled(&headers(values), None, now());
-            let delay = asked.delay.map(|delay| delay.as_millis());
+            let requested = throttled(&headers(values), None, now());
+            let delay = requested.delay.map(|delay| delay.as_millis());
             assert_eq!(delay, Some(expected), "{values:?}");
         }
     }
 
     #[test]
     fn a_reset_is_a_moment_or_a_time_from_now() {
-        let day = LONGEST_RESET.as_secs();
+        let day = MAX_RESET.as_secs();
         for (name, text, expected) in [
             ("x-ratelimit-reset", "30", Some(30)),
             ("x-ratelimit-reset", "1795334460", Some(61)),
@@ -363,28 +371,28 @@ mod tests {
             ("ratelimit", "\"default\";r=0;t=30", Some(30)),
             ("ratelimit", "\"default\";r=5;t=30", None),
         ] {
-            let asked = throttled(&headers(&[(name, text)]), None, now());
-            let delay = asked.delay.map(|delay| delay.as_secs());
+            let requested = throttled(&headers(&[(name, text)]), None, now());
+            let delay = requested.delay.map(|delay| delay.as_secs());
             assert_eq!(delay, expected, "{name}: {text}");
         }
         let left = |text| {
             let headers = headers(&[("x-ratelimit-remaining", text), ("x-ratelimit-reset", "30")]);
-            let asked = throttled(&headers, None, now());
-            asked.delay.map(|delay| delay.as_secs())
+            let requested = throttled(&headers, None, now());
+            requested.delay.map(|delay| delay.as_secs())
         };
         assert_eq!(left("0"), Some(30));
         assert_eq!(left("-3"), Some(30));
         assert_eq!(left("many"), Some(30));
         assert_eq!(left("5"), None, "another limit refuses");
         let own = headers(&[("x-left", "0"), ("x-again", "9")]);
-        let asked = throttled(&own, Some(["x-left", "x-again"]), now());
-        assert_eq!(asked.delay, Some(Duration::from_secs(9)));
+        let requested = throttled(&own, Some(["x-left", "x-again"]), now());
+        assert_eq!(requested.delay, Some(Duration::from_secs(9)));
     }
 
     #[test]
     fn a_value_that_cannot_be_read_is_shown_in_short() {
         let long = "x".repeat(10_000);
-        let asked = retry_after(&headers(&[("retry-after", &long)]), now());
-        assert_eq!(asked.unread.unwrap().1.len(), SHOWN);
+        let requested = retry_after(&headers(&[("retry-after", &long)]), now());
+        assert_eq!(requested.unread.unwrap().1.len(), MAX_SHOWN);
     }
 }

@@ -1,29 +1,28 @@
-//! Lists that are read by time: windows that split until each fits under the service's cap, each read from its end to
-//! its start so that records which leave it meanwhile push nothing out of sight.
+//! Lists that are read by time: windows split until each fits under the service's cap. Each is read from its end to its
+//! start, so that records that leave it during the read hide no others.
 //!
 //! # Why from the end
 //!
 //! A window has a fixed upper bound, so records only leave it: a record that changes now gets a newer time and will be
-//! read by the next pass. When a record before the current offset leaves, all later ones move one place forward. A
-//! reader that counts upward steps over one of them. A reader that counts downward meets it in the page that it asks
-//! for next; at worst it sees a record twice. What could break this, records that *enter* a window, shows as a total
-//! that has grown at the end, and the window is read again.
+//! read by the next pass. When a record before the current offset leaves, all later ones move forward by one. A reader
+//! that counts upward skips one of them. A reader that counts downward finds it in the next page; at worst it reads a
+//! record twice. Records that *enter* a window would break this; they show as a larger total at the end, and the window
+//! is read again.
 //!
-//! # Why not one page after the other
+//! # Why pages are read concurrently
 //!
-//! Windows know nothing of each other, so the parts of a window that was split are read side by side.
+//! Windows are independent, so the parts of a split window are read concurrently.
 //!
-//! A window that fits is cut into *chains* of pages, by the offsets that its records had when it was counted. Each chain
-//! answers for the records of its offsets, `floor` up to `top`, wherever they are by then, and so needs nothing of the
-//! others: they are read side by side, at any time and in any order, and each can be read again. It reads down from its
-//! top. Where none of its records can be below its floor when it gets there, it is done. The total tells: with its last
-//! page a chain asks for it, and for every record that has left the window since it was counted, its floor is one lower.
-//! What it meets there belongs to the next chain as well, and comes twice, a page of it at least. Where the total has grown instead, records may
-//! have moved up beyond the top, so that is higher by as many, and the chain is read again.
+//! A window that fits is cut into *chains* of pages, by the offsets of its records at the time of the count. Each chain is
+//! responsible for the records of its offsets, `floor` up to `top`, at their current offsets, and is independent of the
+//! others: chains are read concurrently, in any order, and each can be read again. A chain reads down from its top. It is
+//! finished when none of its records can be below its floor. The total decides: a chain requests it with its last page, and
+//! each record that left the window since the count lowers the floor by one. The records there also belong to the next
+//! chain and are read twice, at least a page of them. If the total has grown, records may have moved above the top, so the
+//! top rises by as many, and the chain is read again.
 //!
-//! A chain has two pages at least, as far as there are, since a service that ignores the offset shows by giving a page
-//! again. What is remembered for the next pass travels in the token, so the end of a pass, where records are
-//! remembered, is one chain.
+//! A chain has at least two pages, if possible, since a service that ignores the offset reveals itself by a repeated page.
+//! The token carries the fingerprints for the next pass, so the end of a pass, where records are remembered, is one chain.
 
 mod bounds;
 mod reading;
@@ -50,15 +49,15 @@ use bounds::{in_words, rfc3339, seams, split_window};
 use records::WindowRecords;
 use step::{NextStep, Offset, Step, is_default};
 
-/// Fingerprints of boundary records kept in a bookmark. Beyond that they are read twice, not lost.
+/// The maximum number of fingerprints of boundary records in a bookmark. Further records are read twice, not lost.
 const MAX_REMEMBERED: usize = 10_000;
-/// How often a window whose total grew is read again.
+/// The maximum number of repeated readings of a window whose total grew.
 const MAX_ROUNDS: u8 = 3;
-/// Chains of pages that a window is cut into.
+/// The maximum number of chains of a window.
 const CHAINS: u64 = 16;
-/// Windows that a survey asks for. What lies beyond is read like the rest, with its size unknown beforehand.
+/// The maximum number of windows in a survey. Further windows are read like the others, with an unknown size.
 const MAX_SURVEYED: usize = 256;
-/// The most that the clock of this machine may be ahead without moving the start of the next pass.
+/// The maximum lead of this machine's clock that does not move the start of the next pass.
 const MAX_SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// Offset paging under a cap.
@@ -68,17 +67,17 @@ pub struct OffsetPaging {
     pub skip: &'static str,
     /// The parameter of the page size.
     pub limit: &'static str,
-    /// Page sizes: the first is asked for, the next ones where a page is too large for the service.
+    /// Page sizes: the first is the normal one, the others are for pages that are too large for the service.
     pub sizes: &'static [u32],
     /// The largest offset; a window with more records than this is split.
     pub cap: u64,
-    /// Where the body says how many records the window has.
+    /// The pointer of the window's total in the body.
     pub total: &'static str,
-    /// A parameter and value that save the service from counting.
+    /// A parameter and value that turn the count off.
     pub without_total: Option<(&'static str, &'static str)>,
 }
 
-/// A list of records within a window of time.
+/// A list of records in a time window.
 pub struct WindowedList {
     client: Client,
     spec: StreamSpec,
@@ -94,7 +93,7 @@ pub struct WindowedList {
     chains: u64,
     scope: Scope,
     changed_at: Option<&'static str>,
-    met: WindowRecords,
+    seen: WindowRecords,
 }
 
 impl fmt::Debug for WindowedList {
@@ -103,42 +102,42 @@ impl fmt::Debug for WindowedList {
     }
 }
 
-/// A window of time: from, inclusive, to, exclusive.
+/// A time window, from inclusive to exclusive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     from: Timestamp,
     to: Timestamp,
-    /// From here on records are remembered for the bookmark.
+    /// The time from which records are remembered for the bookmark.
     remember_from: Timestamp,
     /// The end of the last window of the pass, where the next pass starts.
     pass_end: Timestamp,
-    /// Records of the overlap that the last pass delivered.
+    /// The records of the overlap that the last pass delivered.
     #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
     delivered: FingerprintSet,
-    /// The end of the last pass, or the start: the end of this one does not lie before it.
+    /// The end of the last pass, or the start: this pass does not end before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
 }
 
-/// A place inside a [`Window`].
+/// A position inside a [`Window`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowToken {
     /// Windows still to read, the next one last.
     todo: Vec<(Timestamp, Timestamp)>,
-    /// The place in the next one, once its total is known.
+    /// The position in the next one, after its total is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Offset>,
     #[serde(default, skip_serializing_if = "FingerprintSet::is_empty")]
     remembered: FingerprintSet,
-    /// Where the next pass starts, if that is before the end of the window: the clock that planned it was ahead.
+    /// The start of the next pass, if it is before the end of the window, because the planning clock was ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
-    /// The windows are parts of one that was split.
+    /// Whether the windows are parts of a split one.
     #[serde(default, skip_serializing_if = "is_default")]
     is_part: bool,
 }
 
-/// Where the next pass starts.
+/// The start of the next pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowBookmark {
     to: Timestamp,
@@ -147,22 +146,22 @@ pub struct WindowBookmark {
 }
 
 impl OffsetPaging {
-    /// Requests that reading so many records takes: the first page, and where that is not all, each page.
+    /// Returns the number of requests for `records` records: the first page, and each page if there is more than one.
     fn requests(&self, records: u64) -> u64 {
         let size = u64::from(self.sizes.first().copied().unwrap_or(1)).max(1);
         if records < size {
             return 1;
         }
-        // The last page asks for one more than there should be.
+        // The last page requests one record more than expected.
         1 + (records + 1).div_ceil(size)
     }
 }
 
 impl WindowedList {
-    /// The list at a path, whose parameters `after` and `before` bound the time, exclusive or inclusive.
+    /// Makes the list at a path. Its parameters `after` and `before` bound the time, exclusive or inclusive.
     ///
-    /// The first pass begins at `start`; each later one `overlap` before the last one's end, for records that became
-    /// visible late. Those delivered already are left out.
+    /// The first pass begins at `start`; each later one `overlap` before the end of the last one, for records that became
+    /// visible late. Delivered records are left out.
     pub fn new(
         client: &Client,
         spec: StreamSpec,
@@ -187,47 +186,47 @@ impl WindowedList {
             chains: CHAINS,
             scope: Scope::default(),
             changed_at: None,
-            met: WindowRecords::default(),
+            seen: WindowRecords::default(),
         }
     }
 
-    /// How the list pages; without it, a window comes in one answer.
+    /// Sets the paging of the list; without it, a window is one response.
     #[must_use]
     pub fn paging(mut self, paging: OffsetPaging) -> Self {
         self.paging = Some(paging);
         self
     }
 
-    /// A parameter sent with every request.
+    /// Adds a parameter to every request.
     #[must_use]
     pub fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.query.push((name, value.to_string()));
         self
     }
 
-    /// Says that the start is an option of the form, and which other options decide what is read.
+    /// States that the start is an option of the form, and which other options select records.
     #[must_use]
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 
-    /// Keeps a pass in one partition, for readers that must remember what they saw across all of it.
+    /// Keeps a pass in one partition, for readers that remember records across the whole pass.
     #[must_use]
     pub(crate) fn in_one_partition(mut self) -> Self {
         self.one_partition = true;
         self
     }
 
-    /// Leaves out a delivered record only where its member of this name says that it changed before the last pass began:
-    /// records that look the same may name children that changed.
+    /// Names the member with the time of a record's last change. A pass leaves out a delivered record only if that time
+    /// precedes the last pass: a parent with the same bytes may have a child that changed.
     #[must_use]
     pub(crate) fn changed_at(mut self, member: &'static str) -> Self {
         self.changed_at = Some(member);
         self
     }
 
-    /// Whether a delivered record, read again, says that nothing changed since the last pass.
+    /// Whether a delivered record states that it did not change since the last pass.
     fn is_unchanged(&self, window: &Window, record: &[u8]) -> bool {
         let Some(member) = self.changed_at else {
             return true;
@@ -237,14 +236,14 @@ impl WindowedList {
         };
         let changed = found.first().map(|span| &record[span.clone()]);
         let changed = changed.and_then(|text| serde_json::from_slice::<Timestamp>(text).ok());
-        // Some services count whole seconds: of two changes in one second, the second one may not show.
+        // A service that counts whole seconds hides the second of two changes within one.
         changed.is_some_and(|at| {
             at.saturating_add(SignedDuration::from_secs(1))
                 .is_ok_and(|at| at <= since)
         })
     }
 
-    /// Cuts a window into so many chains at most.
+    /// Sets the maximum number of chains of a window.
     #[must_use]
     pub(crate) fn chains(mut self, chains: u64) -> Self {
         self.chains = chains;
@@ -255,14 +254,14 @@ impl WindowedList {
         &self.client
     }
 
-    /// Whether something has to be remembered from page to page.
+    /// Returns whether records have to be remembered from page to page.
     fn is_read_in_order(&self, window: &Window, from: Timestamp) -> bool {
         self.one_partition || from >= window.remember_from
     }
 
     fn request(&self, (from, to): (Timestamp, Timestamp)) -> Request {
-        // Whether the bounds belong to the window is not documented anywhere: a millisecond before, the resolution of
-        // the service's times, makes both readings right. At worst a record on the seam comes twice.
+        // Services do not document whether the bounds belong to the window: starting a millisecond earlier, the
+        // resolution of their times, covers both cases. At worst a record on the seam is read twice.
         let after = from
             .saturating_sub(SignedDuration::from_millis(1))
             .unwrap_or(from);
@@ -278,7 +277,7 @@ impl WindowedList {
 type WindowPage = Page<WindowToken, WindowBookmark>;
 
 impl WindowToken {
-    /// A place of its own: a window, and how far it was read.
+    /// Makes an independent position: a window, and the offset in it.
     fn alone(window: (Timestamp, Timestamp), at: Option<Offset>) -> Self {
         Self {
             todo: vec![window],
@@ -291,9 +290,9 @@ impl WindowToken {
 }
 
 impl Window {
-    /// Where the next pass starts, if the service's clock says that it is before the end of this one.
+    /// Returns the start of the next pass, if the service's clock puts it before the end of this pass.
     fn bounded(&self, time: ServiceTime, overlap: SignedDuration) -> Option<Timestamp> {
-        // Half of what is read again is left for records that show up late.
+        // Half of the overlap is left for records that become visible late.
         let slack = (overlap / 2).min(MAX_SLACK);
         let since = self.since.unwrap_or(self.from);
         let end = time.bound(self.pass_end, slack).end(self.pass_end, since);
@@ -316,18 +315,18 @@ impl Stream for WindowedList {
         let (from, to, delivered) = match bookmark {
             Some(last) => {
                 let from = last.to.saturating_sub(self.overlap).unwrap_or(self.start);
-                // What changed between the true time of that pass and the bookmark would never be read.
+                // Changes between the true time of that pass and the bookmark would never be read.
                 if now < from {
                     let text = format!(
-                        "the clock of this machine stands at {now}, and {} was read up to {} by then; set the clock \
-                         right, or, if it was ahead before, take the stream back with `headwater state rewind`",
+                        "the clock of this machine shows {now}, but {} was already read up to {}; correct the clock, or, if it \
+                         was ahead before, rewind the stream with `headwater state rewind`",
                         self.spec.name, last.to
                     );
                     return Err(Error::new(Kind::ConfigInvalid, text));
                 }
-                // A clock that went back a little must not move the bookmark back.
+                // A clock that moved back a little must not move the bookmark back.
                 let to = now.max(last.to);
-                // What lies before the start was left out by all passes and was not remembered.
+                // All passes left out records before the start and did not remember them.
                 (from.max(self.start), to, last.delivered)
             }
             None => (self.start, now, FingerprintSet::default()),
@@ -347,7 +346,7 @@ impl Stream for WindowedList {
         if self.one_partition || from >= remember_from {
             return Ok(vec![window(from, to)]);
         }
-        // The part whose records are remembered is a partition of its own, and the last.
+        // The part with remembered records is a separate, last partition.
         Ok(vec![window(from, remember_from), window(remember_from, to)])
     }
 
@@ -367,15 +366,15 @@ impl Stream for WindowedList {
         let Some(current) = token.todo.pop() else {
             return Ok(Page::empty());
         };
-        // A damaged state may name a size that there is not.
+        // A damaged state may have an invalid size.
         let largest = self.paging.map_or(0, |paging| paging.sizes.len() - 1);
-        let place = token.at.take().map(|place| Offset {
-            size: place.size.min(largest),
-            floor: place.floor.min(place.begin().saturating_sub(1)),
-            end: place.end.min(place.begin()),
-            ..place
+        let position = token.at.take().map(|position| Offset {
+            size: position.size.min(largest),
+            floor: position.floor.min(position.begin().saturating_sub(1)),
+            end: position.end.min(position.begin()),
+            ..position
         });
-        let step = match (&self.paging, place) {
+        let step = match (&self.paging, position) {
             (None, _) => self.read_whole(current).await?,
             (Some(paging), Some(offset)) if offset.up > 0 => {
                 self.step_up(current, paging, offset).await?
@@ -397,7 +396,7 @@ impl Stream for WindowedList {
         }
         self.remember(&window, current, &mut page, &mut token.remembered);
         let is_in_order = self.is_read_in_order(&window, current.0);
-        let go_on = match then {
+        let next_offset = match then {
             NextStep::NextWindow => None,
             NextStep::Split(parts) if is_in_order => {
                 token.is_part = true;
@@ -421,7 +420,7 @@ impl Stream for WindowedList {
             NextStep::Opened(offset) if is_in_order => Some(offset),
             NextStep::Opened(offset) => {
                 let chains = self.cut(offset);
-                self.met.begin(current, &chains);
+                self.seen.begin(current, &chains);
                 let chains = chains.into_iter();
                 page.beside = chains
                     .map(|chain| WindowToken::alone(current, Some(chain)))
@@ -429,7 +428,7 @@ impl Stream for WindowedList {
                 page.beside.is_empty().then_some(offset)
             }
         };
-        if let Some(offset) = go_on {
+        if let Some(offset) = next_offset {
             token.todo.push(current);
             token.at = Some(offset);
         }
@@ -467,7 +466,7 @@ impl Stream for WindowedList {
             until: Some(bookmark.to),
             again_from: Some(again_from),
             reason: format!(
-                "the last {} are read again for {} that show up late; what was read already is left out",
+                "the last {} are read again for {} that become visible late; known records are left out",
                 in_words(self.overlap),
                 self.spec.name.replace('_', " "),
             ),
@@ -485,7 +484,7 @@ impl Stream for WindowedList {
         self.scope.clone()
     }
 
-    /// One request, with the smallest page.
+    /// Sends one request, with the smallest page.
     async fn has_earlier(&self) -> Result<Option<bool>> {
         let Some(start) = self.scope.since else {
             return Ok(None);
@@ -499,7 +498,7 @@ impl Stream for WindowedList {
         Ok(Some(self.count(window, paging).await? > 0))
     }
 
-    /// One request for each window, with the smallest page.
+    /// Sends one request per window, with the smallest page.
     async fn survey(&self, window: Window) -> Result<Vec<Part<Window>>> {
         let Some(paging) = &self.paging else {
             return Ok(vec![Part {
@@ -510,10 +509,10 @@ impl Stream for WindowedList {
         };
         let mut todo = seams(&window);
         let mut parts = Vec::new();
-        let mut asked = 0;
+        let mut counted = 0;
         while let Some(bounds) = todo.pop() {
-            let total = if asked < MAX_SURVEYED {
-                asked += 1;
+            let total = if counted < MAX_SURVEYED {
+                counted += 1;
                 Some(self.count(bounds, paging).await?)
             } else {
                 None
@@ -536,8 +535,8 @@ impl Stream for WindowedList {
         if !self.is_read_in_order(&window, window.from) {
             return Ok(parts);
         }
-        // One partition, whatever it takes: a request for each window that is split, and all of its parts.
-        let splits = asked.saturating_sub(parts.len()) as u64;
+        // One partition: a request for each split window, and all of its parts.
+        let splits = counted.saturating_sub(parts.len()) as u64;
         let requests: Option<u64> = parts.iter().map(|part| part.requests).sum();
         Ok(vec![Part {
             partition: window,
@@ -547,13 +546,13 @@ impl Stream for WindowedList {
     }
 }
 
-/// 2000-01-01T00:00:00Z: before everything that these services have. Not all of them understand what lies before 1970.
+/// Returns 2000-01-01T00:00:00Z, before all records of these services. Some of them do not support times before 1970.
 fn long_ago() -> Timestamp {
     Timestamp::from_second(946_684_800).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 impl WindowedList {
-    /// Leaves out records that the last pass delivered, and notes those that the next one may meet again.
+    /// Removes records that the last pass delivered, and remembers records that the next pass may read again.
     fn remember(
         &self,
         window: &Window,

@@ -500,7 +500,7 @@ async fn what_may_be_missing_is_said_at_the_end_of_a_run() {
     let (script, _) = changing(Envelope::Items, |_, all| drop(all.drain(..5))).await;
     let ran = run_read(&script);
     for said in [
-        "changed each time while it was read",
+        "changed during both reads",
         "at most",
         "the next run reads them again",
     ] {

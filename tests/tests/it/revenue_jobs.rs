@@ -571,7 +571,7 @@ async fn a_service_that_stays_full_ends_the_wait_and_orders_nothing() {
         let summary = summary.await.unwrap();
         let (kind, message) = failure(&summary, "forecast_entries").unwrap();
         assert_eq!(kind, Kind::QuotaExhausted, "{limits:?}: {message}");
-        assert!(message.contains("no free place"), "{limits:?}: {message}");
+        assert!(message.contains("no free slot"), "{limits:?}: {message}");
         assert_eq!(outside(&sandbox).jobs().len(), 1, "{limits:?}");
         is_complete(&host, &sandbox, &wanted[1..], "");
     }

@@ -1,4 +1,4 @@
-//! What a connector says about a service's export jobs.
+//! The interface between a connector and a service's export jobs.
 
 use std::time::Duration;
 
@@ -7,67 +7,67 @@ use headwater_core::{Error, Result};
 
 use crate::client::{Request, Response};
 
-/// Ordering, watching and fetching the jobs of a service.
+/// Orders, watches and fetches the jobs of a service.
 #[async_trait]
 pub trait Jobs<Order>: Send + Sync {
-    /// How long and how often.
+    /// Returns the limits of attempts and waits.
     fn policy(&self) -> JobPolicy;
 
-    /// Something that every later job is newer than.
+    /// Returns a mark that is older than every later job.
     async fn mark(&self) -> Result<i64>;
 
-    /// The job that an order after the mark has made, if there is one; none of those that other orders have.
+    /// Returns the job of an order after the mark, if it exists; never a job taken by another order.
     async fn find(&self, order: &Order, mark: i64, taken: &[String]) -> Result<Option<String>>;
 
     /// Orders a job.
     async fn order(&self, order: &Order) -> Result<OrderOutcome>;
 
-    /// How a job is doing.
+    /// Returns the status of a job.
     async fn status(&self, job: &str) -> Result<JobStatus>;
 
-    /// The request for a job's result, which accepts the statuses that `is_gone` knows.
+    /// Returns the request for a job's result, which accepts the statuses that `is_gone` recognises.
     fn result(&self, job: &str) -> Request;
 
-    /// Whether this answer to [`Jobs::result`] means that there is no such result: not yet, or not any more.
+    /// Returns whether this response to [`Jobs::result`] means that the result does not exist yet or no longer exists.
     fn is_gone(&self, response: &Response) -> bool;
 
-    /// Cancels a job. True when that was still possible.
+    /// Cancels a job. Returns true if that was still possible.
     async fn cancel(&self, job: &str) -> Result<bool>;
 }
 
-/// How long and how often.
+/// The limits of attempts and waits.
 #[derive(Clone, Copy, Debug)]
 pub struct JobPolicy {
-    /// Jobs ordered in a run for one order, the first included.
+    /// The maximum number of jobs per order in one run, including the first.
     pub attempts: u32,
-    /// How long one run waits for one job.
+    /// The maximum time that one run waits for one job.
     pub patience: Duration,
 }
 
-/// What came of an order.
+/// The outcome of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderOutcome {
     /// A job with this id.
     Job(String),
-    /// The service runs as many jobs as it allows.
+    /// The service has no free slot for a job.
     Busy,
 }
 
-/// How a job is doing.
+/// The status of a job.
 #[derive(Debug)]
 pub enum JobStatus {
     /// Not finished.
     Running,
-    /// Not finished, in a state that nobody has heard of.
+    /// Not finished, in an unknown state.
     Unknown(String),
-    /// The result is there; an error where it lacks something.
+    /// The result is ready; an error if it is incomplete.
     Done(Result<()>),
-    /// The service could not do it. Another try may help.
+    /// The job failed. A new job may help.
     Failed(Error),
-    /// Somebody ended it. Another try is not wanted by itself.
+    /// A user or the service ended the job. A new job needs a new run.
     Ended(Error),
-    /// The service does not know it: not yet, or not any more.
+    /// The service does not know the job: not yet, or no longer.
     Gone,
-    /// Its result was there and is not kept any longer.
+    /// The result has expired.
     Expired,
 }

@@ -1,4 +1,4 @@
-//! Through a document: downloads that are kept open from page to page, and opened again where they broke off.
+//! Reads a document: downloads stay open from page to page, and reopen after an interruption.
 
 use std::ops::Range;
 
@@ -15,42 +15,42 @@ use crate::{
     fingerprints::FingerprintSet,
 };
 
-/// Bytes of records in one page.
+/// The size of the records in one page, in bytes.
 const PAGE: usize = 1 << 20;
 
-/// A download that is open, and where it stands.
+/// An open download and its position.
 pub(super) struct Live {
     records: u64,
     download: Download,
     cutter: Cutter,
-    /// Whether anything but blanks has arrived.
+    /// Whether any non-blank byte has arrived.
     has_begun: bool,
-    /// Of the last piece, what is not cut yet.
+    /// The uncut rest of the last piece.
     rest: Bytes,
-    /// The memory of the last page, which serves again once the host is done with it.
+    /// The memory of the last page, reused after the host drops the page.
     buffer: BytesMut,
 }
 
-/// What a job that is done lacks.
+/// The missing part of a finished job.
 #[derive(Clone, Copy, Debug)]
 enum MissingResult {
-    /// The service knows no result.
+    /// The service has no result.
     Result,
-    /// The result has no byte.
+    /// The result is empty.
     Content,
 }
 
 impl<E: Export> ExportStream<E> {
-    /// Reads on, over as many downloads as that takes.
+    /// Continues to read, over as many downloads as necessary.
     pub(super) async fn read(
         &self,
         order: &E::Order,
-        place: ReadingPosition,
+        position: ReadingPosition,
     ) -> Result<ExportPage<E::Bookmark>> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.read_page(order, &place).await {
+            match self.read_page(order, &position).await {
                 Err(error)
                     if error.kind() == Kind::Unavailable
                         && error.status() == Status::Temporary
@@ -66,13 +66,13 @@ impl<E: Export> ExportStream<E> {
     async fn read_page(
         &self,
         order: &E::Order,
-        place: &ReadingPosition,
+        position: &ReadingPosition,
     ) -> Result<ExportPage<E::Bookmark>> {
-        let key = written(&(order, &place.job));
+        let key = written(&(order, &position.job));
         let live = self.live().remove(&key);
-        let mut live = match live.filter(|live| live.records == place.records) {
+        let mut live = match live.filter(|live| live.records == position.records) {
             Some(live) => live,
-            None => match self.open(order, place).await? {
+            None => match self.open(order, position).await? {
                 Ok(live) => live,
                 Err(page) => return Ok(page),
             },
@@ -86,8 +86,8 @@ impl<E: Export> ExportStream<E> {
                 break true;
             }
         };
-        if is_over && !live.has_begun && place.records == 0 && place.job.is_some() {
-            return self.unready(place, MissingResult::Content);
+        if is_over && !live.has_begun && position.records == 0 && position.job.is_some() {
+            return self.unready(position, MissingResult::Content);
         }
         if is_over {
             live.cutter.finish()?;
@@ -106,18 +106,18 @@ impl<E: Export> ExportStream<E> {
         if !is_over {
             self.live().insert(key, live);
             let next = ExportToken::Reading {
-                job: place.job.clone(),
-                failed: place.failed,
+                job: position.job.clone(),
+                failed: position.failed,
                 records,
-                last: last.unwrap_or(place.last),
-                lacks: place.lacks.clone(),
+                last: last.unwrap_or(position.last),
+                lacks: position.lacks.clone(),
             };
             return Ok(Page {
                 next: Some(next),
                 ..page
             });
         }
-        match &place.lacks {
+        match &position.lacks {
             Some(sentence) => Ok(Page {
                 companions: page.companions,
                 body: page.body,
@@ -135,7 +135,7 @@ impl<E: Export> ExportStream<E> {
         }
     }
 
-    /// Says of which streams the list was null.
+    /// Returns notes for the streams whose list was null.
     fn taken_as_empty(&self, streams: &[usize]) -> Vec<Note> {
         let specs = std::iter::once(self.export.spec()).chain(self.export.companions());
         let names: Vec<&str> = specs.map(|spec| spec.name).collect();
@@ -143,17 +143,17 @@ impl<E: Export> ExportStream<E> {
         names.map(|name| taken_as_empty(name)).collect()
     }
 
-    /// Opens the download and goes to the place; a page where there is no such result.
+    /// Opens the download and moves to the position; returns a page if the result does not exist.
     async fn open(
         &self,
         order: &E::Order,
-        place: &ReadingPosition,
+        position: &ReadingPosition,
     ) -> Result<Result<Live, ExportPage<E::Bookmark>>> {
-        let request = match (&place.job, self.export.route(order)) {
+        let request = match (&position.job, self.export.route(order)) {
             (Some(job), _) => self.export.jobs().result(job),
             (None, Route::Direct(request)) => request,
             (None, _) => {
-                let text = "the state has a document that the options do not give any more";
+                let text = "the state has a document that the options no longer select";
                 return Err(Error::new(Kind::ConfigInvalid, text));
             }
         };
@@ -165,8 +165,8 @@ impl<E: Export> ExportStream<E> {
             Ok(download) => download,
             Err(response) => {
                 return match self.export.jobs().is_gone(&response) {
-                    true if place.job.is_some() => {
-                        self.unready(place, MissingResult::Result).map(Err)
+                    true if position.job.is_some() => {
+                        self.unready(position, MissingResult::Result).map(Err)
                     }
                     _ => Err(self.export.refusal(order, &request, &response)),
                 };
@@ -180,26 +180,26 @@ impl<E: Export> ExportStream<E> {
             rest: Bytes::new(),
             buffer: BytesMut::new(),
         };
-        if live.skip(place.records, place.last).await? {
+        if live.skip(position.records, position.last).await? {
             return Ok(Ok(live));
         }
-        // What was handed over is not what stands there now: everything comes again, nothing is left out.
+        // The document differs from the delivered records: it is read from the start, without omissions.
         let next = ExportToken::Reading {
-            job: place.job.clone(),
-            failed: place.failed,
+            job: position.job.clone(),
+            failed: position.failed,
             records: 0,
             last: 0,
-            lacks: place.lacks.clone(),
+            lacks: position.lacks.clone(),
         };
         if self.changes_too_often(order) {
-            let text = "a document was another one each time it was opened again; the next read begins it anew";
+            let text = "a document changed each time it was opened again; the next run reads it from the start";
             return Ok(Err(next_run(next, Error::new(Kind::DataInvalid, text))));
         }
         Ok(Err(Page {
             notes: vec![Note {
                 code: "document_changed",
                 message:
-                    "a document changed between two reads of it; it was read from its start again"
+                    "a document changed between two downloads; it was read from the start again"
                         .to_owned(),
             }],
             next: Some(next),
@@ -207,45 +207,45 @@ impl<E: Export> ExportStream<E> {
         }))
     }
 
-    /// Waits for the result of a job that is done, as long as the service may take to show it. One that was read from
-    /// before is gone.
+    /// Waits for the result of a finished job, up to the grace period. A result that was read before and is missing is
+    /// lost.
     fn unready(
         &self,
-        place: &ReadingPosition,
+        position: &ReadingPosition,
         missing: MissingResult,
     ) -> Result<ExportPage<E::Bookmark>> {
-        let (job, failed) = (place.job.clone().unwrap_or_default(), place.failed);
-        if place.records > 0 {
+        let (job, failed) = (position.job.clone().unwrap_or_default(), position.failed);
+        if position.records > 0 {
             return Ok(self.lost(failed, ExportToken::BEGIN, gone(&job)));
         }
-        if let Some((grace, wait)) = place.grace.next() {
+        if let Some((grace, wait)) = position.grace.next() {
             let reason = format!("the result of the export job {job}");
             let next = ExportToken::Unready {
                 job,
                 failed,
-                lacks: place.lacks.clone(),
+                lacks: position.lacks.clone(),
                 grace,
             };
             return Ok(Page::wait(next, wait, reason));
         }
-        // It was paid for: the next run asks for it once more before it orders another one.
-        let kept = ExportToken::Reading {
+        // The job used quota: the next run requests it once more before it orders another one.
+        let retry_token = ExportToken::Reading {
             job: Some(job.clone()),
             failed: 0,
             records: 0,
             last: 0,
-            lacks: place.lacks.clone(),
+            lacks: position.lacks.clone(),
         };
         Ok(match missing {
-            MissingResult::Result => self.lost(failed, kept, gone(&job)),
+            MissingResult::Result => self.lost(failed, retry_token, gone(&job)),
             MissingResult::Content => {
                 let text = format!("the result of the export job {job} is empty");
-                next_run(kept, Error::new(Kind::DataInvalid, text))
+                next_run(retry_token, Error::new(Kind::DataInvalid, text))
             }
         })
     }
 
-    /// The page of what was cut, and the fingerprint of its last record.
+    /// Returns the page of the cut records and the fingerprint of its last record.
     fn page(
         &self,
         order: &E::Order,
@@ -254,47 +254,43 @@ impl<E: Export> ExportStream<E> {
     ) -> Result<(ExportPage<E::Bookmark>, Option<u64>)> {
         let last = records
             .last()
-            .map(|(_, place)| FingerprintSet::fingerprint(&body[place.clone()]));
+            .map(|(_, span)| FingerprintSet::fingerprint(&body[span.clone()]));
         let companions = self.export.companions();
-        let mut places: Vec<Vec<Range<usize>>> = vec![Vec::new(); 1 + companions.len()];
+        let mut spans: Vec<Vec<Range<usize>>> = vec![Vec::new(); 1 + companions.len()];
         if let Some((stream, _)) = records.first() {
-            places[*stream].reserve(records.len());
+            spans[*stream].reserve(records.len());
         }
-        for (stream, place) in records {
-            self.export.inspect(order, stream, &body[place.clone()])?;
-            places[stream].push(place);
+        for (stream, span) in records {
+            self.export.inspect(order, stream, &body[span.clone()])?;
+            spans[stream].push(span);
         }
-        let mut places = places.into_iter();
-        let mut page = Page::new(body, places.next().unwrap_or_default());
-        page.companions = companions
-            .iter()
-            .map(|spec| spec.name)
-            .zip(places)
-            .collect();
+        let mut spans = spans.into_iter();
+        let mut page = Page::new(body, spans.next().unwrap_or_default());
+        page.companions = companions.iter().map(|spec| spec.name).zip(spans).collect();
         Ok((page, last))
     }
 }
 
-/// [`ExportToken::Reading`] or [`ExportToken::Unready`], taken apart.
+/// The fields of [`ExportToken::Reading`] or [`ExportToken::Unready`].
 pub(super) struct ReadingPosition {
     pub(super) job: Option<String>,
     pub(super) failed: u32,
     pub(super) records: u64,
     pub(super) last: u64,
     pub(super) lacks: Option<String>,
-    /// How long the result was asked for.
+    /// The polls for the result so far.
     pub(super) grace: Grace,
 }
 
 impl Live {
-    /// An empty page, in the memory of the last one where that is free again.
+    /// Returns an empty page, in the memory of the last page if it is free.
     fn cut(&mut self) -> Cut {
         let mut body = std::mem::take(&mut self.buffer);
         body.reserve(PAGE + PAGE / 8);
         Cut::within(body)
     }
 
-    /// Cuts one more record or takes one more piece; false at the end of the document.
+    /// Cuts one more record or receives one more piece; returns false at the end of the document.
     async fn more(&mut self, cut: &mut Cut) -> Result<bool> {
         if self.rest.is_empty() {
             match self.download.chunk().await? {
@@ -312,7 +308,7 @@ impl Live {
         Ok(true)
     }
 
-    /// Goes over records that were handed over before; false when they are not the same any more.
+    /// Skips delivered records; returns false if they have changed.
     async fn skip(&mut self, records: u64, last: u64) -> Result<bool> {
         let mut found = 0;
         let mut cut = Cut::default();

@@ -1,35 +1,35 @@
-//! The places on the way to the end of a document, as a state keeps them.
+//! The positions of an export in the state.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Between the first two questions for a job; half as much again each time.
+/// The first wait between polls of a job; it grows by half each time.
 pub(super) const FIRST_POLL: Duration = Duration::from_secs(1);
 const LONGEST_POLL: Duration = Duration::from_secs(30);
-/// How long a service may take to show what it was asked to make. Long for a list that lags behind, short beside the quota
-/// of a month, which a second order would cost.
+/// The time for a service to show a new job or result, in seconds. Long for a lagging list, short compared with the cost of
+/// a second order.
 const GRACE: u64 = 120;
 
-/// The wait before the next question, after so many.
-pub(super) fn poll(asked: u32) -> Duration {
+/// Returns the wait before the next poll, after `polls` polls.
+pub(super) fn poll(polls: u32) -> Duration {
     FIRST_POLL
-        .mul_f64(1.5_f64.powi(asked.min(30).cast_signed()))
+        .mul_f64(1.5_f64.powi(polls.min(30).cast_signed()))
         .min(LONGEST_POLL)
 }
 
-/// How long something was asked for that a service does not show yet.
+/// The polls for a job or result that the service does not show yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grace {
-    /// Questions.
+    /// The number of polls.
     polls: u32,
-    /// Seconds between all of them.
+    /// The sum of their waits, in seconds.
     waited: u64,
 }
 
 impl Grace {
-    /// The next question and the wait before it; none where that was long enough.
+    /// Returns the next poll and the wait before it; `None` after the grace period.
     pub(super) fn next(self) -> Option<(Self, Duration)> {
         if self.waited >= GRACE {
             return None;
@@ -43,72 +43,72 @@ impl Grace {
     }
 }
 
-/// A place on the way to the end of a document.
+/// A position on the way to the end of a document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ExportToken {
-    /// About to order.
+    /// Before the order.
     Ordering {
-        /// Every job that is ours is newer than this; none where that was not asked yet.
+        /// A mark older than all our jobs; `None` before the mark is requested.
         mark: Option<i64>,
-        /// Jobs of this order that failed.
+        /// Failed jobs of this order.
         failed: u32,
-        /// How often the service had no room, or did not answer.
+        /// How often the service had no free slot, or did not answer.
         refused: u32,
     },
-    /// Looking for the job of an order that may have been made, before another one is.
+    /// Searching for the job of an order that may have arrived, before a new order.
     Looking {
-        /// Every job that is ours is newer than this.
+        /// A mark older than all our jobs.
         mark: i64,
-        /// Jobs of this order that failed.
+        /// Failed jobs of this order.
         failed: u32,
-        /// How often the service had no room, or did not answer.
+        /// How often the service had no free slot, or did not answer.
         refused: u32,
-        /// How long it was looked for.
+        /// The polls so far.
         grace: Grace,
     },
-    /// Waiting for a job that was ordered and does not show yet.
+    /// Waiting for an ordered job that the service does not show yet.
     Unseen {
         /// Its id.
         job: String,
-        /// Jobs of this order that failed before.
+        /// Failed earlier jobs of this order.
         failed: u32,
-        /// How long it was asked for.
+        /// The polls so far.
         grace: Grace,
     },
     /// Waiting for a job.
     Waiting {
         /// Its id.
         job: String,
-        /// Jobs of this order that failed before.
+        /// Failed earlier jobs of this order.
         failed: u32,
-        /// How often this run has asked.
+        /// The polls of this run.
         polls: u32,
-        /// Seconds between all of those.
+        /// The sum of their waits, in seconds.
         waited: u64,
     },
-    /// Waiting for the result of a job that is done.
+    /// Waiting for the result of a finished job.
     Unready {
         /// The job.
         job: String,
-        /// Jobs of this order that failed before.
+        /// Failed earlier jobs of this order.
         failed: u32,
-        /// What the result lacks.
+        /// Why the result is incomplete.
         lacks: Option<String>,
-        /// How long it was asked for.
+        /// The polls so far.
         grace: Grace,
     },
     /// Reading a result.
     Reading {
-        /// The job; none where the document came at once.
+        /// The job; `None` for a document without a job.
         job: Option<String>,
-        /// Jobs of this order that failed before.
+        /// Failed earlier jobs of this order.
         failed: u32,
-        /// Records that were handed over.
+        /// The number of delivered records.
         records: u64,
-        /// Fingerprint of the last one of them.
+        /// The fingerprint of the last delivered record.
         last: u64,
-        /// What the result lacks: the order ends with this sentence.
+        /// Why the result is incomplete: the order ends with this sentence.
         lacks: Option<String>,
     },
 }

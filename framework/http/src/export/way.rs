@@ -1,4 +1,4 @@
-//! The way to a job: the mark, the order, the job that shows late, the wait for its end.
+//! The steps to a job: the mark, the order, the job that appears late, the wait for its end.
 
 use std::{
     collections::HashSet,
@@ -15,11 +15,11 @@ use super::{
     written,
 };
 
-/// Between two tries to order when the service has no room for another job.
+/// The wait between two orders when the service has no free slot for a job.
 const BUSY: Duration = Duration::from_secs(20);
 
 impl<E: Export> ExportStream<E> {
-    /// Asks for the mark, which is kept before anything is ordered.
+    /// Requests the mark. The host commits it before the order.
     pub(super) async fn mark(
         &self,
         order: &E::Order,
@@ -33,12 +33,12 @@ impl<E: Export> ExportStream<E> {
             refused,
         };
         self.marked().insert(written(order));
-        // Nothing to wait for, but to be kept before anything is ordered.
+        // A wait of zero: the host commits this position before the order.
         Ok(Page::wait(next, Duration::ZERO, "the order of an export"))
     }
 
-    /// Finds the job of an interrupted order, or orders one. Where an order may have been made before, its job may show
-    /// late: it is looked for during `grace` first.
+    /// Finds the job of an interrupted order, or orders a new one. The job of an earlier order may appear late, so this
+    /// searches for it during `grace` first.
     pub(super) async fn order(
         &self,
         order: &E::Order,
@@ -63,7 +63,7 @@ impl<E: Export> ExportStream<E> {
                         };
                         Page::wait(next, wait, "the job of an earlier order")
                     }
-                    // There is none. Nothing is ordered behind a mark behind which something may have been.
+                    // There is no such job. A new order needs a new mark, since a job may have followed the old one.
                     None => Page {
                         next: Some(ExportToken::Ordering {
                             mark: None,
@@ -92,17 +92,17 @@ impl<E: Export> ExportStream<E> {
             Ok(OrderOutcome::Busy) => {
                 let waited = BUSY.saturating_mul(refused);
                 if waited < jobs.policy().patience {
-                    // Certainly not ordered: what others order while this one waits is not ours.
+                    // Certainly not ordered: jobs that others order during this wait are not ours.
                     let next = ExportToken::Ordering {
                         mark: None,
                         failed,
                         refused: refused + 1,
                     };
-                    return Ok(Page::wait(next, BUSY, "a free place for an export job"));
+                    return Ok(Page::wait(next, BUSY, "a free slot for an export job"));
                 }
                 let text = format!(
-                    "the service had no free place for an export job for {} minutes; end the exports that run there, or \
-                     read again later",
+                    "the service had no free slot for an export job for {} minutes; end the exports that run there, or \
+                     try again later",
                     waited.as_secs() / 60
                 );
                 Ok(next_run(
@@ -110,7 +110,7 @@ impl<E: Export> ExportStream<E> {
                     Error::new(Kind::QuotaExhausted, text).retry_after(BUSY * 15),
                 ))
             }
-            // The order may have arrived: looked for first, the next time, and as long as it may take to show.
+            // The order may have arrived: the next step first searches for its job, for the whole grace period.
             Err(error) if error.kind() == Kind::Unavailable && refused + 1 < TRIES => {
                 let next = ExportToken::Looking {
                     mark,
@@ -119,25 +119,25 @@ impl<E: Export> ExportStream<E> {
                     grace: Grace::default(),
                 };
                 let wait = FIRST_POLL * 2_u32.pow(refused + 1);
-                Ok(Page::wait(next, wait, "an answer to the order"))
+                Ok(Page::wait(next, wait, "a response to the order"))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Keeps a job for an order.
+    /// Assigns a job to an order.
     pub(super) fn take(&self, order: &E::Order, job: &str) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.insert(job.to_owned(), written(order));
     }
 
-    /// Keeps a job that came to its end from being found again.
+    /// Marks a finished job, so that no order finds it again.
     fn spend(&self, job: &str) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.insert(job.to_owned(), String::new());
     }
 
-    /// The orders whose mark this process has made, and which it has not placed since.
+    /// Returns the orders whose mark this process requested and which it has not placed since.
     fn marked(&self) -> MutexGuard<'_, HashSet<String>> {
         self.marked.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +149,7 @@ impl<E: Export> ExportStream<E> {
         others.map(|(job, _)| job.clone()).collect()
     }
 
-    /// Asks how a job is doing; `grace` is how long one was asked for that does not show.
+    /// Requests the status of a job; `grace` counts the polls of a job that does not appear.
     pub(super) async fn watch(
         &self,
         job: String,
@@ -165,7 +165,7 @@ impl<E: Export> ExportStream<E> {
             JobStatus::Unknown(word) => notes.push(Note {
                 code: "unknown_job_status",
                 message: format!(
-                    "the export job {job} is {word:?}, which is not known here; it was taken for running"
+                    "the export job {job} has the unknown status {word:?}; it counts as running"
                 ),
             }),
             JobStatus::Done(whole) => {
@@ -199,8 +199,8 @@ impl<E: Export> ExportStream<E> {
         let patience = policy.patience.as_secs();
         if waited >= patience {
             let text = format!(
-                "the export job {job} is not finished after {} minutes; a later read with the same state goes on waiting \
-                 for it",
+                "the export job {job} is not finished after {} minutes; the next run with this state continues to wait for \
+                 it",
                 patience / 60
             );
             let next = ExportToken::Waiting {
@@ -228,38 +228,38 @@ impl<E: Export> ExportStream<E> {
         })
     }
 
-    /// Waits for a job that was ordered and does not show, as long as the service may take to show it.
+    /// Waits for an ordered job that does not appear, up to the grace period.
     fn unseen(&self, job: String, failed: u32, grace: Grace) -> ExportPage<E::Bookmark> {
         if let Some((grace, wait)) = grace.next() {
-            let reason = format!("the export job {job} to show");
+            let reason = format!("the export job {job} to appear");
             let next = ExportToken::Unseen { job, failed, grace };
             return Page::wait(next, wait, reason);
         }
         let error = gone(&job);
-        // It was paid for: the next run asks for it once more before it orders another one.
-        let kept = ExportToken::Unseen {
+        // The job used quota: the next run requests it once more before it orders another one.
+        let position = ExportToken::Unseen {
             job,
             failed: 0,
             grace: Grace::default(),
         };
-        self.lost(failed, kept, error)
+        self.lost(failed, position, error)
     }
 
-    /// Orders another job for one that is gone, once in a run: what makes jobs vanish may well take the next one. `kept` is
-    /// where the next run goes on.
+    /// Replaces a lost job by another one, once in a run: the cause of the loss may affect the next job too. `position` is
+    /// where the next run continues.
     pub(super) fn lost(
         &self,
         failed: u32,
-        kept: ExportToken,
+        position: ExportToken,
         error: Error,
     ) -> ExportPage<E::Bookmark> {
         match self.export.jobs().policy().attempts {
-            attempts @ 2.. if failed + 1 >= attempts.min(2) => next_run(kept, error),
+            attempts @ 2.. if failed + 1 >= attempts.min(2) => next_run(position, error),
             _ => self.failed(failed, error),
         }
     }
 
-    /// Orders another job, as often as the policy allows in one run.
+    /// Orders another job, up to the policy's limit per run.
     fn failed(&self, failed: u32, error: Error) -> ExportPage<E::Bookmark> {
         let failed = failed + 1;
         if failed >= self.export.jobs().policy().attempts {

@@ -1,10 +1,10 @@
-//! The bounds of windows: how they are written, split and told.
+//! The bounds of windows: their text forms and splits.
 
 use headwater_core::{Error, Kind, Result, SignedDuration, Timestamp};
 
 use super::Window;
 
-/// Equal parts that should each fit, on whole seconds: services have been seen to drop the fraction of a bound.
+/// Splits a window into equal parts on whole seconds that should each fit: some services drop the fraction of a bound.
 pub(super) fn split_window(
     (from, to): (Timestamp, Timestamp),
     total: u64,
@@ -39,7 +39,7 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// A length of time in its largest whole unit.
+/// Formats a duration in its largest whole unit.
 pub(super) fn in_words(length: SignedDuration) -> String {
     const UNITS: [(i64, &str); 3] = [(24 * 60 * 60, "days"), (60 * 60, "hours"), (60, "minutes")];
     let seconds = length.as_secs();
@@ -50,7 +50,7 @@ pub(super) fn in_words(length: SignedDuration) -> String {
     format!("{} {name}", seconds / unit)
 }
 
-/// A window cut where remembering begins, the part to read first last.
+/// Splits a window at the start of remembering. The part to read first is the last element.
 pub(super) fn seams(window: &Window) -> Vec<(Timestamp, Timestamp)> {
     let seam = window.remember_from;
     if window.from < seam && seam < window.to {

@@ -1,4 +1,4 @@
-//! Reading a window: opened, cut into chains, and read down page by page.
+//! Reads a window: opens it, cuts it into chains, and reads each down page by page.
 
 use headwater_core::{Error, Gap, Kind, Mend, Note, Page, Result, Timestamp};
 use serde_json::Value;
@@ -14,11 +14,11 @@ use crate::{
     progress::{read_again, total},
 };
 
-/// Pages of a chain: one that comes twice shows only to who reads two.
-const FEWEST_PAGES: u64 = 2;
-/// Rows that a service may put on top of a page that is as large as was asked for.
+/// The minimum number of pages of a chain: a reader of two pages notices a repeated one.
+const MIN_PAGES: u64 = 2;
+/// The maximum number of rows that a service may add to a page of the requested size.
 const MAX_ON_TOP: u64 = 10;
-/// Statuses by which a service says that a page is too large for it.
+/// Statuses of a page that is too large for the service.
 const TOO_LARGE: &[u16] = &[502, 504];
 
 impl WindowedList {
@@ -35,7 +35,7 @@ impl WindowedList {
         })
     }
 
-    /// The first request of a window: its first page and its total. Enough where they are the same.
+    /// Sends the first request of a window, for its first page and its total. This suffices if they are equal.
     pub(super) async fn open(
         &self,
         window: (Timestamp, Timestamp),
@@ -52,8 +52,8 @@ impl WindowedList {
         let given = found.records.len() as u64;
         let size = u64::from(paging.sizes[offset.size]);
         let distinct = distinct(&found);
-        // A page as large as was asked for says nothing of what follows it, nor does a total that is too small; a page that
-        // is much larger is all there is.
+        // A page of the requested size does not show whether more follows, nor does a total that is too small; a much larger
+        // page is the whole list.
         let is_all = match given > size + MAX_ON_TOP {
             true => total <= distinct,
             false => given < size && total == distinct,
@@ -64,7 +64,7 @@ impl WindowedList {
                 then: NextStep::NextWindow,
             });
         }
-        // The total is too small, so that nothing says how many there are: read on until nothing comes.
+        // The total is too small, so the number of records is unknown: read until a page is empty.
         if given < size && total < distinct {
             let offset = Offset {
                 total: distinct,
@@ -74,8 +74,9 @@ impl WindowedList {
                 round: offset.round,
                 ..Offset::of_size(offset.size)
             };
-            self.met.add(window, offset.floor, self.met.prints(&found));
-            self.met.go_on(window, &offset);
+            self.seen
+                .add(window, offset.floor, self.seen.prints(&found));
+            self.seen.continue_at(window, &offset);
             return Ok(Step {
                 page: found,
                 then: NextStep::At(offset),
@@ -97,7 +98,7 @@ impl WindowedList {
             uncounted,
             end: total,
             opened: total,
-            // A service that gives fewer than it is asked for may leave the one out that is beyond its total.
+            // A service that returns fewer records than requested may omit the one beyond its total.
             up: if given < size { total } else { 0 },
             round: offset.round,
             ..Offset::of_size(offset.size)
@@ -111,16 +112,16 @@ impl WindowedList {
         })
     }
 
-    /// The page before `offset.end`. Where it is not what was expected it is asked for once more, with the total: one
-    /// answer tells then whether records left the window or the service gives others than it was asked for. A count
-    /// of its own would be outdated by the time that the page comes, and a busy list would never be read.
+    /// Reads the page before `offset.end`. An unexpected page is requested once more, with the total: one response then
+    /// shows whether records left the window or the service returns other records than requested. A separate count would be
+    /// outdated when the page arrives, and a busy list would never be read.
     pub(super) async fn step_down(
         &self,
         window: (Timestamp, Timestamp),
         paging: &OffsetPaging,
         offset: Offset,
     ) -> Result<Step> {
-        let offset = self.met.place(window, offset);
+        let offset = self.seen.position(window, offset);
         let PageRequest {
             skip,
             wanted,
@@ -133,66 +134,70 @@ impl WindowedList {
             .page(window, paging, &offset, skip, limit, with_total)
             .await?
         else {
-            return Ok(self.kept(window, offset, self.shrink(paging, offset)));
+            return Ok(self.stored(window, offset, self.shrink(paging, offset)));
         };
         let total = total.saturating_add(offset.uncounted);
         let given = page.records.len() as u64;
-        let prints = self.met.prints(&page);
-        let new = self.met.count_new(window, offset.floor, &prints);
+        let prints = self.seen.prints(&page);
+        let new = self.seen.count_new(window, offset.floor, &prints);
         let is_beyond = is_last && new > 0 && given > offset.end - skip;
-        // A second reading meets the same ones.
+        // A second reading finds the same records.
         let is_repeated = new == 0 && given > 0 && !offset.is_overlapping;
         if !with_total && (is_beyond || is_repeated || given < wanted) {
             let recount = NextStep::At(Offset {
                 recount: true,
                 ..offset
             });
-            return Ok(self.kept(window, offset, recount.into()));
+            return Ok(self.stored(window, offset, recount.into()));
         }
         if with_total && given < wanted && skip + given < total {
-            return Ok(self.kept(window, offset, distrust(paging, offset)?.into()));
+            return Ok(self.stored(window, offset, distrust(paging, offset)?.into()));
         }
         if with_total && is_repeated && total >= offset.total && total > skip {
-            return Ok(self.kept(window, offset, self.read_again(offset)));
+            return Ok(self.stored(window, offset, self.read_again(offset)));
         }
-        // A list that has become so much shorter is looked at from its start, where its records show.
+        // A list that became much shorter is read from its start, where its records are.
         if with_total && given == 0 && total < skip && offset.top == 0 {
             let anew = again(offset, total, paging.cap);
-            return Ok(self.kept(window, offset, anew.into()));
+            return Ok(self.stored(window, offset, anew.into()));
         }
-        self.met.add(window, offset.floor, prints);
-        // A total that leaves records out says nothing of those that left.
+        self.seen.add(window, offset.floor, prints);
+        // A total that leaves out records does not show how many left.
         let have_left = match with_total && offset.uncounted == 0 {
             true => offset.total.saturating_sub(total),
             false => 0,
         };
-        // A page of one record has no room for one more than there should be.
+        // A page of one record has no room for an extra record.
         let is_unproven = is_last && limit == 1 && given == 1;
-        let is_untold = (is_beyond && total <= offset.total) || is_unproven;
+        let may_have_more = (is_beyond && total <= offset.total) || is_unproven;
         let next = Offset {
             total: offset.total - have_left,
-            // Nothing is behind an empty page, or the records from `offset.end` on have been read.
+            // No record follows an empty page, or the records from `offset.end` on have been read.
             end: if given == 0 { skip.min(total) } else { skip },
             read: offset.read + new,
             repeated: offset.repeated + (given - new),
             left: offset.left.saturating_add(have_left),
-            up: if is_untold { skip + given } else { offset.up },
+            up: if may_have_more {
+                skip + given
+            } else {
+                offset.up
+            },
             recount: false,
             is_restless: offset.is_restless || have_left > 0,
             ..offset
         };
         let step = self.after(window, paging, next, with_total.then_some(total))?;
-        Ok(self.kept(window, next, step.with(page)))
+        Ok(self.stored(window, next, step.with(page)))
     }
 
-    /// Reads the next page behind the total. A page with known records is asked for once more.
+    /// Reads the next page beyond the total. A page with known records is requested once more.
     pub(super) async fn step_up(
         &self,
         window: (Timestamp, Timestamp),
         paging: &OffsetPaging,
         offset: Offset,
     ) -> Result<Step> {
-        let offset = self.met.place(window, offset);
+        let offset = self.seen.position(window, offset);
         if offset.up > paging.cap {
             let next = Offset {
                 up: 0,
@@ -200,37 +205,37 @@ impl WindowedList {
                 ..offset
             };
             let step = self.after(window, paging, next, None)?;
-            return Ok(self.kept(window, next, step));
+            return Ok(self.stored(window, next, step));
         }
         let limit = paging.sizes[offset.size];
         let Some((page, _)) = self
             .page(window, paging, &offset, offset.up, limit, false)
             .await?
         else {
-            return Ok(self.kept(window, offset, self.shrink(paging, offset)));
+            return Ok(self.stored(window, offset, self.shrink(paging, offset)));
         };
         let given = page.records.len() as u64;
-        let prints = self.met.prints(&page);
-        let new = self.met.count_new(window, offset.floor, &prints);
+        let prints = self.seen.prints(&page);
+        let new = self.seen.count_new(window, offset.floor, &prints);
         let has_known = new < given;
         if has_known && !offset.recount {
             let again = NextStep::At(Offset {
                 recount: true,
                 ..offset
             });
-            return Ok(self.kept(window, offset, again.into()));
+            return Ok(self.stored(window, offset, again.into()));
         }
-        self.met.add(window, offset.floor, prints);
+        self.seen.add(window, offset.floor, prints);
         let next = Offset {
             read: offset.read + new,
             recount: false,
-            // Known records stand where new ones should: the end is not known.
+            // Known records are at the offsets of new ones: the end is unknown.
             is_open: offset.is_open || has_known,
             ..offset
         };
         let next = match new {
             0 => {
-                self.met
+                self.seen
                     .grow(window, offset.up.saturating_sub(offset.begin()));
                 next.ending_at(offset.up)
             }
@@ -240,11 +245,11 @@ impl WindowedList {
             },
         };
         let step = self.after(window, paging, next, None)?;
-        Ok(self.kept(window, next, step.with(page)))
+        Ok(self.stored(window, next, step.with(page)))
     }
 
-    /// Where reading goes on: here, in the next window, or in this one once more; with a gap where that did not help.
-    /// The total is that of the last answer.
+    /// Returns the next step: continue here, in the next window, or read this one once more; with a gap if that did not
+    /// help. The total is that of the last response.
     fn after(
         &self,
         window: (Timestamp, Timestamp),
@@ -262,7 +267,7 @@ impl WindowedList {
         if !offset.is_overlapping && (short > 0 || offset.repeated > offset.left) {
             return Ok(self.read_again(offset));
         }
-        // A service that ignores the offset gives no more than one page.
+        // A service that ignores the offset returns at most one page.
         let [size, largest] = [offset.size, 0].map(|size| u64::from(paging.sizes[size]));
         if short > 0 && (short >= size || offset.read <= largest) {
             let anew = Offset {
@@ -274,17 +279,17 @@ impl WindowedList {
         let mut step = Step::from(NextStep::NextWindow);
         if short > 0 || offset.is_open {
             let at_most = (!offset.is_open).then_some(short);
-            step.page.gaps.push(self.others(window, at_most));
+            step.page.gaps.push(self.count_gap(window, at_most));
         }
         Ok(step)
     }
 
-    /// A window without some of its records.
-    fn others(&self, (from, to): (Timestamp, Timestamp), at_most: Option<u64>) -> Gap {
+    /// Returns the gap of a window without some of its records.
+    fn count_gap(&self, (from, to): (Timestamp, Timestamp), at_most: Option<u64>) -> Gap {
         Gap {
             code: "count_differs",
             message: format!(
-                "the list of {} from {from} to {to} gives others than it says that there are",
+                "the list of {} from {from} to {to} returns another number of records than its total",
                 self.spec.name
             ),
             at_most,
@@ -292,7 +297,7 @@ impl WindowedList {
         }
     }
 
-    /// The same from its end, in steps of half a page: a row in the place of others pushes none out of sight.
+    /// Reads the window again from its end, in steps of half a page, so that a pinned row hides no record.
     fn read_again(&self, offset: Offset) -> Step {
         let mut step = Step::from(NextStep::At(Offset {
             end: offset.begin(),
@@ -305,25 +310,25 @@ impl WindowedList {
         step
     }
 
-    /// Remembers what was met up to a place for the one where reading goes on.
-    fn kept(&self, window: (Timestamp, Timestamp), at: Offset, mut step: Step) -> Step {
+    /// Stores the records up to a position, for the position where the read continues.
+    fn stored(&self, window: (Timestamp, Timestamp), at: Offset, mut step: Step) -> Step {
         match &step.then {
-            NextStep::At(offset) => self.met.go_on(window, offset),
+            NextStep::At(offset) => self.seen.continue_at(window, offset),
             NextStep::NextWindow => {
-                let short = self.met.end(window, &at);
+                let short = self.seen.end(window, &at);
                 if short > 0 && step.page.gaps.is_empty() {
-                    step.page.gaps.push(self.others(window, Some(short)));
+                    step.page.gaps.push(self.count_gap(window, Some(short)));
                 }
             }
             NextStep::Split(_) | NextStep::Opened(_) | NextStep::AtNextRun(..) => {
-                self.met.leave(window, at.floor);
+                self.seen.leave(window, at.floor);
             }
         }
         step
     }
 
-    /// Refuses to split parts of a window for ever: the halves of one have no more records than the whole, unless the
-    /// service does not go by the time, or its totals grow with every answer.
+    /// Refuses to split parts of a window without end: the halves have no more records than the whole, unless the service
+    /// ignores the time, or its totals grow with every response.
     async fn require_sum(
         &self,
         window: (Timestamp, Timestamp),
@@ -333,7 +338,7 @@ impl WindowedList {
         let mut sum: u64 = 0;
         for half in halves(window).into_iter().flatten() {
             let count = self.count(half, paging).await?;
-            // A service that finds nothing in a half goes by the time, and its totals do not grow with every answer.
+            // A service with an empty half uses the time, and its totals do not grow with every response.
             if count == 0 {
                 return Ok(());
             }
@@ -344,20 +349,20 @@ impl WindowedList {
             return Ok(());
         }
         let text = format!(
-            "the halves of {} to {} have {sum} records, and both together {total}: the service does not go by the time, or \
-             its totals grow with every answer; reading on would never end",
+            "the halves of {} to {} have {sum} records, but the whole has {total}: the service ignores the time, or its \
+             totals grow with every response; the read would never end",
             window.0, window.1
         );
         Err(Error::new(Kind::DataInvalid, text))
     }
 
-    /// Cuts a window that was just opened into chains; none where that saves nothing.
+    /// Cuts a newly opened window into chains; returns none if that saves nothing.
     pub(super) fn cut(&self, offset: Offset) -> Vec<Offset> {
         let size = self
             .paging
             .map_or(1, |paging| u64::from(paging.sizes[offset.size]).max(1));
         let pages = offset.total.div_ceil(size);
-        let chains = self.chains.min(pages / FEWEST_PAGES);
+        let chains = self.chains.min(pages / MIN_PAGES);
         if chains < 2 {
             return Vec::new();
         }
@@ -365,7 +370,7 @@ impl WindowedList {
         let mut cut = Vec::new();
         let mut top = offset.total;
         while top > 0 {
-            // The last page of the list asks for one record more than there should be.
+            // The last page of the list requests one record more than expected.
             let is_last = u64::from(top == offset.total);
             let floor = top.saturating_sub(length - is_last);
             let floor = if floor <= size { 0 } else { floor };
@@ -382,7 +387,7 @@ impl WindowedList {
         cut
     }
 
-    /// How many records a window has.
+    /// Counts the records of a window.
     pub(super) async fn count(
         &self,
         window: (Timestamp, Timestamp),
@@ -396,7 +401,7 @@ impl WindowedList {
         Ok(counted.map_or(0, |(_, total)| total))
     }
 
-    /// One page and, where asked for, the total. None when the page is too large for the service but can be smaller.
+    /// Requests one page, optionally with the total. `None` if the page is too large for the service but can be smaller.
     async fn page(
         &self,
         window: (Timestamp, Timestamp),
@@ -425,12 +430,12 @@ impl WindowedList {
         let cut = self.client.cut(&response, self.records, &[], wanted)?;
         let name = self.spec.name;
         let mut notes = cut.notes(name);
-        let mut told = 0;
+        let mut stated = 0;
         if with_total {
             let found = cut.found.into_iter().next().flatten();
-            told = match total(found.as_ref(), name, &mut notes) {
+            stated = match total(found.as_ref(), name, &mut notes) {
                 Some(total) => total,
-                // Nothing is counted where nothing is.
+                // An empty list may have no count.
                 None if offset.total == 0
                     && cut.records.is_empty()
                     && self.is_uncounted(&response, paging)? =>
@@ -441,12 +446,12 @@ impl WindowedList {
                     0
                 }
                 None => {
-                    let text = format!("the answer has no total at {}", paging.total);
+                    let text = format!("the response has no total at {}", paging.total);
                     return Err(Error::new(Kind::DataInvalid, text));
                 }
             };
-            if cut.taken_as_empty && told > skip {
-                let text = format!("the answer has no list, though its total is {told}");
+            if cut.taken_as_empty && stated > skip {
+                let text = format!("the response has no list, though its total is {stated}");
                 return Err(Error::new(Kind::DataInvalid, text));
             }
         }
@@ -454,10 +459,10 @@ impl WindowedList {
             notes,
             ..Page::new(response.body, cut.records)
         };
-        Ok(Some((page, told)))
+        Ok(Some((page, stated)))
     }
 
-    /// Whether the object that has the total is missing or null, rather than of another form.
+    /// Returns whether the object of the total is missing or null, and not of another form.
     fn is_uncounted(&self, response: &Response, paging: &OffsetPaging) -> Result<bool> {
         let (object, _) = paging.total.rsplit_once('/').unwrap_or_default();
         let pointer = if object.is_empty() {
@@ -470,14 +475,14 @@ impl WindowedList {
         Ok(found.is_none_or(Value::is_null))
     }
 
-    /// The same place with the next smaller page size.
+    /// Returns the same position with the next smaller page size.
     fn shrink(&self, paging: &OffsetPaging, offset: Offset) -> Step {
         let size = (offset.size + 1).min(paging.sizes.len() - 1);
         let mut step = Step::from(NextStep::At(Offset { size, ..offset }));
         step.page.notes.push(Note {
             code: "page_too_large",
             message: format!(
-                "{} could not send a page this large; it was asked for a smaller one",
+                "{} could not send a page of this size; a smaller page was requested",
                 self.client.service()
             ),
         });
@@ -485,12 +490,12 @@ impl WindowedList {
     }
 }
 
-/// The records are there, but the service gives fewer at a time than it was asked for, or others.
+/// Returns the next step for a service that returns fewer records than requested, or other ones.
 fn distrust(paging: &OffsetPaging, offset: Offset) -> Result<NextStep> {
     if offset.size + 1 == paging.sizes.len() {
         return Err(Error::new(
             Kind::DataInvalid,
-            "the pages do not add up to the total of the list: one was too short, or came twice",
+            "the pages do not add up to the total of the list: one was too short or repeated",
         ));
     }
     Ok(NextStep::At(Offset {

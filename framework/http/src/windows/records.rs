@@ -1,6 +1,6 @@
-//! The records that a window gave so far, by which a record that takes the place of another one shows.
+//! The records of a window so far. They reveal a record that replaced another one.
 //!
-//! They are kept in this process only: a run that goes on where another was killed knows how many there were.
+//! They exist in this process only: a run that resumes a killed one knows only their number.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,35 +17,35 @@ use crate::spelling::plain;
 type Window = (Timestamp, Timestamp);
 type Fingerprints = HashSet<u64, RandomState>;
 
-/// Of all windows that are being read.
+/// The records of all windows in progress.
 #[derive(Default)]
 pub(super) struct WindowRecords {
     hasher: RandomState,
     windows: Mutex<HashMap<Window, ChainRecords>>,
 }
 
-/// Of one window, which is read whole or in chains.
+/// The records of one window, which is read whole or in chains.
 #[derive(Default)]
 struct ChainRecords {
-    /// By its floor, each chain that is not done: the place that its records lead up to.
+    /// The unfinished chains by floor: the position after their records, and the records.
     chains: HashMap<u64, (Option<Offset>, Fingerprints)>,
-    /// The chains that are done.
+    /// The finished chains.
     done: Vec<FinishedChain>,
-    /// Records that the window had when it was cut; none where a part of it was read by another process.
+    /// The number of records when the window was cut; `None` if another process read a part of it.
     expected: Option<u64>,
-    /// Records that have left since.
+    /// The number of records that left since.
     left: u64,
 }
 
-/// A chain that is done.
+/// A finished chain.
 struct FinishedChain {
     prints: Fingerprints,
-    /// It was read once, in a list that held still: each of its records stood in its place.
+    /// Whether it was read once in an unchanged list, so that each record had its own offset.
     is_single: bool,
 }
 
 impl ChainRecords {
-    /// Records that are missing, as far as the total and the records themselves tell.
+    /// Returns the number of missing records, by the total and by the records themselves.
     fn short(&self) -> u64 {
         let union: HashSet<&u64, RandomState> =
             self.done.iter().flat_map(|chain| &chain.prints).collect();
@@ -54,7 +54,7 @@ impl ChainRecords {
         short.max(self.strangers())
     }
 
-    /// Records of one chain that came in another one, too. In one of them they took the place of others.
+    /// Returns the number of records that several chains delivered. In one of them they replaced other records.
     fn strangers(&self) -> u64 {
         let is_still = self.left == 0 && self.expected.is_some();
         let singles = self.done.iter().enumerate();
@@ -71,32 +71,32 @@ impl ChainRecords {
 }
 
 impl WindowRecords {
-    /// A window is read in these chains from now on.
+    /// Starts to read a window in these chains.
     pub(super) fn begin(&self, window: Window, chains: &[Offset]) {
-        let places = chains
+        let unfinished = chains
             .iter()
             .map(|chain| (chain.floor, (Some(*chain), Fingerprints::default())));
-        let met = ChainRecords {
-            chains: places.collect(),
+        let seen = ChainRecords {
+            chains: unfinished.collect(),
             expected: chains.first().map(|chain| chain.total),
             ..ChainRecords::default()
         };
-        self.windows().insert(window, met);
+        self.windows().insert(window, seen);
     }
 
-    /// The place to read on at: the same, unless the records that led up to a second reading are not known here, which
-    /// begins anew then.
-    pub(super) fn place(&self, window: Window, offset: Offset) -> Offset {
+    /// Returns the position to continue at: the same one, unless this process lacks the records before it in a second
+    /// reading, which then restarts.
+    pub(super) fn position(&self, window: Window, offset: Offset) -> Offset {
         let mut windows = self.windows();
-        let met = windows.entry(window).or_default();
-        let (at, prints) = met.chains.entry(offset.floor).or_default();
+        let seen = windows.entry(window).or_default();
+        let (at, prints) = seen.chains.entry(offset.floor).or_default();
         if *at == Some(offset) {
             return offset;
         }
-        // A page that was given and not kept comes again.
+        // A page that was delivered but not committed comes again.
         prints.clear();
         if offset.read > 0 {
-            met.expected = None;
+            seen.expected = None;
         }
         let is_second = offset.is_overlapping || offset.round > 0;
         match is_second && offset.read > 0 {
@@ -112,7 +112,7 @@ impl WindowRecords {
         }
     }
 
-    /// Fingerprints of the records of a page.
+    /// Returns the fingerprints of the records of a page.
     pub(super) fn prints(&self, page: &WindowPage) -> Vec<u64> {
         let prints = page
             .iter()
@@ -120,68 +120,68 @@ impl WindowRecords {
         prints.collect()
     }
 
-    /// How many different ones a chain has not met yet.
+    /// Returns the number of distinct records that are new to a chain.
     pub(super) fn count_new(&self, window: Window, floor: u64, prints: &[u64]) -> u64 {
         let windows = self.windows();
-        let met = windows
+        let seen = windows
             .get(&window)
-            .and_then(|met| Some(&met.chains.get(&floor)?.1));
+            .and_then(|seen| Some(&seen.chains.get(&floor)?.1));
         let new = prints
             .iter()
-            .filter(|print| met.is_none_or(|met| !met.contains(print)));
+            .filter(|print| seen.is_none_or(|seen| !seen.contains(print)));
         new.collect::<HashSet<_>>().len() as u64
     }
 
-    /// Takes the records of a page of a chain in.
+    /// Adds the records of a page to a chain.
     pub(super) fn add(&self, window: Window, floor: u64, prints: Vec<u64>) {
         let mut windows = self.windows();
-        let met = windows.entry(window).or_default();
-        met.chains.entry(floor).or_default().1.extend(prints);
+        let seen = windows.entry(window).or_default();
+        seen.chains.entry(floor).or_default().1.extend(prints);
     }
 
-    /// Adds the records that a window has beyond its total.
+    /// Adds records beyond the total of a window.
     pub(super) fn grow(&self, window: Window, by: u64) {
-        if let Some(met) = self.windows().get_mut(&window) {
-            met.expected = met.expected.map(|expected| expected.saturating_add(by));
+        if let Some(seen) = self.windows().get_mut(&window) {
+            seen.expected = seen.expected.map(|expected| expected.saturating_add(by));
         }
     }
 
-    /// Notes where a chain goes on.
-    pub(super) fn go_on(&self, window: Window, offset: &Offset) {
+    /// Records where a chain continues.
+    pub(super) fn continue_at(&self, window: Window, offset: &Offset) {
         let mut windows = self.windows();
-        let met = windows.entry(window).or_default();
-        met.chains.entry(offset.floor).or_default().0 = Some(*offset);
+        let seen = windows.entry(window).or_default();
+        seen.chains.entry(offset.floor).or_default().0 = Some(*offset);
     }
 
-    /// Notes that a chain goes on in another run, so that this one cannot count the window.
+    /// Records that a chain continues in another run, so that this run cannot count the window.
     pub(super) fn leave(&self, window: Window, floor: u64) {
         let mut windows = self.windows();
-        if let Some(met) = windows.get_mut(&window) {
-            met.expected = None;
-            met.chains.remove(&floor);
-            if met.chains.is_empty() {
+        if let Some(seen) = windows.get_mut(&window) {
+            seen.expected = None;
+            seen.chains.remove(&floor);
+            if seen.chains.is_empty() {
                 windows.remove(&window);
             }
         }
     }
 
-    /// Notes that a chain is done. With the last one the window is: how many of its records came in none of them.
+    /// Finishes a chain. Returns the number of missing records of the window after its last chain.
     pub(super) fn end(&self, window: Window, at: &Offset) -> u64 {
         let mut windows = self.windows();
-        let Some(met) = windows.get_mut(&window) else {
+        let Some(seen) = windows.get_mut(&window) else {
             return 0;
         };
-        if let Some((_, prints)) = met.chains.remove(&at.floor) {
-            met.done.push(FinishedChain {
+        if let Some((_, prints)) = seen.chains.remove(&at.floor) {
+            seen.done.push(FinishedChain {
                 prints,
                 is_single: !at.is_overlapping && !at.is_restless && at.round == 0,
             });
         }
-        met.left = met.left.max(at.left);
-        if !met.chains.is_empty() {
+        seen.left = seen.left.max(at.left);
+        if !seen.chains.is_empty() {
             return 0;
         }
-        let short = met.short();
+        let short = seen.short();
         windows.remove(&window);
         short
     }

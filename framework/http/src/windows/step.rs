@@ -1,4 +1,4 @@
-//! A place inside a window, and where reading goes on from it.
+//! A position inside a window, and the next step from it.
 
 use headwater_core::{Error, Kind, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -8,49 +8,49 @@ use crate::{fingerprints::FingerprintSet, spelling::plain};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Offset {
-    /// Records in the window when it was opened, or the fewest since.
+    /// The number of records in the window when it was opened, or the lowest since.
     pub(super) total: u64,
     /// Records before this offset are still to be read.
     pub(super) end: u64,
-    /// Those before this one are another chain's.
+    /// Records before this offset belong to another chain.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) floor: u64,
-    /// The offset where this chain began; 0 for a window that is read in one.
+    /// The offset where this chain began; 0 for a window in one chain.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) top: u64,
-    /// Records in the window when it was opened, for one that is read in one.
+    /// The number of records when the window was opened, for a window in one chain.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) opened: u64,
     /// Index into the page sizes.
     pub(super) size: usize,
-    /// Different records that were read.
+    /// The number of distinct records read.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) read: u64,
-    /// Records of this reading that came before.
+    /// The number of repeated records in this reading.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) repeated: u64,
-    /// Records that the totals of the window leave out.
+    /// The number of records that the totals leave out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) uncounted: u64,
-    /// Records that have left the window since it was opened.
+    /// The number of records that left the window since it was opened.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) left: u64,
-    /// The offset of the next page behind the total, which turned out to be too small; 0 where there is none.
+    /// The offset of the next page beyond the total, which was too small; 0 for none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) up: u64,
-    /// More records are behind the largest offset of the service.
+    /// Whether more records exist beyond the service's largest offset.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_open: bool,
-    /// Each page is half a page of steps from the next: a row that leads every page takes the place of others.
+    /// Whether pages overlap by half: a row at the start of every page hides other records.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_overlapping: bool,
-    /// The last page was not what was expected: ask for it again, with the total.
+    /// Whether the last page was unexpected and is requested again, with the total.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) recount: bool,
-    /// How often the window was read again.
+    /// The number of repeated readings of the window.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) round: u8,
-    /// Records were seen to leave.
+    /// Whether records left during the read.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) is_restless: bool,
 }
@@ -68,7 +68,7 @@ impl From<NextStep> for Step {
 }
 
 impl Step {
-    /// The same with the records of a page.
+    /// Returns the step with the records of a page.
     pub(super) fn with(self, page: WindowPage) -> Self {
         let notes = [page.notes, self.page.notes].concat();
         let gaps = self.page.gaps;
@@ -84,25 +84,25 @@ impl Step {
 }
 
 pub(super) enum NextStep {
-    /// This window is done.
+    /// This window is finished.
     NextWindow,
-    /// This window is too full: read these instead.
+    /// This window is too large: read these instead.
     Split(Vec<(Timestamp, Timestamp)>),
-    /// Go on here.
+    /// Continue here.
     At(Offset),
-    /// The same with the next run, for this reason.
+    /// Continue here in the next run, for this reason.
     AtNextRun(Offset, Error),
-    /// Go on here, or in chains of it: the service has just told the total.
+    /// Continue here or in chains: the service has just returned the total.
     Opened(Offset),
 }
 
 /// The next request.
 pub(super) struct PageRequest {
     pub(super) skip: u64,
-    /// Records that it gives where nothing has changed.
+    /// The expected number of records in an unchanged list.
     pub(super) wanted: u64,
     pub(super) limit: u64,
-    /// Nothing is behind it, as far as the total says.
+    /// Whether it is the last page according to the total.
     pub(super) is_last: bool,
 }
 
@@ -114,7 +114,7 @@ impl Offset {
         }
     }
 
-    /// Where the chain, or the window, begins.
+    /// Returns the start of the chain or the window.
     pub(super) const fn begin(&self) -> u64 {
         match (self.top, self.opened) {
             (0, 0) => self.total,
@@ -123,17 +123,17 @@ impl Offset {
         }
     }
 
-    /// The offset that it is read down to: records that left have moved the others.
+    /// Returns the offset where the chain ends: records that left moved the others.
     pub(super) const fn floor(&self) -> u64 {
         self.floor.saturating_sub(self.left)
     }
 
-    /// Whether no other chain reads what is behind this one.
+    /// Returns whether no other chain reads the records after this one.
     pub(super) const fn is_last_chain(&self) -> bool {
         self.top == 0 || self.top >= self.total
     }
 
-    /// The same of a list that turned out to end there.
+    /// Returns the offset for a list that ends there.
     pub(super) fn ending_at(self, end: u64) -> Self {
         let uncounted = end.saturating_sub(self.begin());
         let end = self.begin() + uncounted;
@@ -151,9 +151,9 @@ impl Offset {
         }
     }
 
-    /// The page before `end`.
+    /// Returns the request for the page before `end`.
     pub(super) fn ask(&self, size: u64) -> PageRequest {
-        // A list that goes on changing would be followed down in ever smaller steps, so it is not asked for less then.
+        // A list that keeps changing would shrink the steps without end, so their size stays.
         let left = match self.is_restless {
             true => self.end,
             false => self.end - self.floor().min(self.end),
@@ -161,7 +161,7 @@ impl Offset {
         let is_last = self.end >= self.total;
         let step = match (self.is_overlapping, is_last) {
             (true, _) => size.div_ceil(2),
-            // One more than there should be is asked for: totals have been seen to be too small.
+            // Requests one record more than expected: some totals are too small.
             (false, true) if size > 1 => size - 1,
             (false, _) => size,
         };
@@ -183,7 +183,7 @@ impl Offset {
         }
     }
 
-    /// How many records are missing that have not left.
+    /// Returns the number of missing records that have not left.
     pub(super) const fn short(&self) -> u64 {
         let expected = self.begin().saturating_sub(self.floor);
         expected.saturating_sub(self.left).saturating_sub(self.read)
@@ -194,8 +194,8 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Reads a window, or a chain of it, again from its end; with the next run where that was done too often. By then the
-/// list may hold still, whatever it did in this one. A chain stays within the offsets that the service has.
+/// Reads a window or a chain again from its end; after too many rounds, in the next run, when the list may be stable. A
+/// chain stays within the service's offsets.
 pub(super) fn again(offset: Offset, total: u64, cap: u64) -> NextStep {
     let is_beyond = offset.top > 0 && total > cap;
     let is_enough = is_beyond || offset.round.saturating_add(1) >= MAX_ROUNDS;
@@ -221,13 +221,13 @@ pub(super) fn again(offset: Offset, total: u64, cap: u64) -> NextStep {
         },
     };
     if is_enough {
-        let text = "the list does not hold still: records entered or left a closed window; the next run goes on there";
+        let text = "the list keeps changing: records entered or left a closed window; the next run continues there";
         return NextStep::AtNextRun(anew, Error::new(Kind::DataInvalid, text));
     }
     NextStep::At(anew)
 }
 
-/// Different records of a page.
+/// Counts the distinct records of a page.
 pub(super) fn distinct(page: &WindowPage) -> u64 {
     let mut seen = FingerprintSet::default();
     let prints = page
@@ -238,7 +238,7 @@ pub(super) fn distinct(page: &WindowPage) -> u64 {
 
 type Window = (Timestamp, Timestamp);
 
-/// The halves of a window, where it has any.
+/// Returns the halves of a window, if it can be halved.
 pub(super) fn halves((from, to): Window) -> Option<[Window; 2]> {
     let middle = from.as_second() + (to.as_second() - from.as_second()) / 2;
     let middle = Timestamp::from_second(middle).ok()?;
