@@ -1,6 +1,6 @@
 //! Write a connector with this crate alone (next to serde, schemars and async-trait for their derives).
 //!
-//! A connector is a config type, a few words about itself, a list of streams and a probe. The framework renders the
+//! A connector is a config type, a short description, a list of streams and a probe. The framework renders the
 //! form, validates answers, sends requests under the service's limits, retries, pages, checkpoints and resumes.
 //!
 //! ```
@@ -8,14 +8,14 @@
 //! use headwater::http::{Access, Client, Prober, RateLimit, Records, Request, RestStream};
 //! use headwater::prelude::*;
 //!
-//! /// What the form asks for.
+//! /// The fields of the form.
 //! #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 //! #[serde(deny_unknown_fields)]
 //! struct Config {
 //!     #[schemars(title = "API Key", description = "Sent with every request.")]
 //!     #[schemars(transform = Hint::order(1).help("Settings > API").guide_step(1))]
 //!     api_key: Secret,
-//!     #[schemars(title = "Address", description = "Where the service is.")]
+//!     #[schemars(title = "Address", description = "The address of the service.")]
 //!     #[schemars(transform = Hint::order(2))]
 //!     base_url: BaseUrl,
 //! }
@@ -90,14 +90,14 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! The rules a connector keeps: it reads no environment, clock or file, spawns nothing, builds no HTTP client but
-//! [`http::Client`], and names its secrets only in `secret_header`. `docs/connectors.md` is the long version.
+//! The rules for a connector: it reads no environment, clock or file, spawns no task, builds no HTTP client except
+//! [`http::Client`], and passes its secrets only to `secret_header`. `docs/connectors.md` has the details.
 
 pub use headwater_core::*;
 /// The HTTP kit.
 pub use headwater_http as http;
 
-/// What nearly every connector uses.
+/// The items that nearly every connector uses.
 pub mod prelude {
     pub use headwater_core::{
         About, AnyStream, BaseUrl, Check, Connector, Context, DataClass, Date, Error, GuideStep,

@@ -1,9 +1,9 @@
-//! The rules that every connector keeps. Each returns what is wrong, so that a test can show all of it.
+//! The rules for every connector. Each rule returns its violations, so that a test can show all of them.
 
 use headwater_core::{AnyConnector, DataClass, Finding, lint};
 use serde_json::Value;
 
-/// Runs every rule; an empty answer means that the connector keeps them all.
+/// Runs every rule; an empty result means that the connector keeps all of them.
 pub fn check(connector: &dyn AnyConnector) -> Vec<String> {
     let id = connector.about().id;
     let findings = form_findings(connector).into_iter();
@@ -27,7 +27,7 @@ pub fn check(connector: &dyn AnyConnector) -> Vec<String> {
 
 type Rule = fn(&dyn AnyConnector) -> Vec<String>;
 
-/// Each rule with its name, beside those of forms.
+/// The rules with their names, in addition to those of forms.
 const RULES: &[(&str, Rule)] = &[
     ("the id is kebab case", id_is_kebab_case),
     (
@@ -39,8 +39,8 @@ const RULES: &[(&str, Rule)] = &[
         addresses_have_a_class,
     ),
     (
-        "a redacted key tells records apart",
-        redacted_keys_tell_records_apart,
+        "a redacted key still identifies records",
+        redacted_keys_identify_records,
     ),
 ];
 
@@ -60,7 +60,7 @@ fn id_is_kebab_case(connector: &dyn AnyConnector) -> Vec<String> {
     }
 }
 
-/// What the author of a form is told as well, before anything is compiled.
+/// Returns the findings of the form, which its author also sees before compiling.
 fn form_findings(connector: &dyn AnyConnector) -> Vec<Finding> {
     let judge = |answer: Value| connector.validate(answer).err().unwrap_or_default();
     lint(&connector.schema(), Some(connector.about().guide), &judge)
@@ -74,7 +74,7 @@ fn streams_are_described(connector: &dyn AnyConnector) -> Vec<String> {
         let has_property =
             |name: &str| schema["properties"].get(name).is_some_and(Value::is_object);
         if names.contains(&spec.name) {
-            problems.push(format!("two streams are called {}", spec.name));
+            problems.push(format!("two streams have the name {}", spec.name));
         }
         names.push(spec.name);
         if spec.description.is_empty() || spec.key.is_empty() {
@@ -87,7 +87,7 @@ fn streams_are_described(connector: &dyn AnyConnector) -> Vec<String> {
         }
     }
     if names.is_empty() {
-        problems.push("there are none".to_owned());
+        problems.push("there are no streams".to_owned());
     }
     problems
 }
@@ -100,14 +100,14 @@ fn addresses_have_a_class(connector: &dyn AnyConnector) -> Vec<String> {
     problems
 }
 
-/// Looks at every property of a schema, however deep, whose name says what its texts are.
+/// Checks every property of a schema, at any depth, whose name reveals the content of its texts.
 fn find_unclassed(schema: &Value, at: &str, problems: &mut Vec<String>) {
     let properties = schema.get("properties").and_then(Value::as_object);
     for (name, property) in properties.into_iter().flatten() {
         let at = format!("{at}.{name}");
         let lower = name.to_lowercase();
-        let is_telling = lower.contains("email") || lower.contains("phone");
-        if is_telling && has_unclassed_text(property) {
+        let is_contact = lower.contains("email") || lower.contains("phone");
+        if is_contact && has_unclassed_text(property) {
             problems.push(format!("{at} has none"));
         }
         find_unclassed(property, &at, problems);
@@ -117,7 +117,7 @@ fn find_unclassed(schema: &Value, at: &str, problems: &mut Vec<String>) {
     }
 }
 
-/// Whether a schema allows texts, themselves or in a list or map, that have no class or one that is not known.
+/// Returns whether a schema allows texts, directly or in a list or map, without a known class.
 fn has_unclassed_text(schema: &Value) -> bool {
     if let Ok(Some(_)) = DataClass::of(schema) {
         return false;
@@ -131,7 +131,7 @@ fn has_unclassed_text(schema: &Value) -> bool {
     allows_text || parts(schema).into_iter().any(has_unclassed_text)
 }
 
-/// What a schema is composed of, and what stands in its lists and maps.
+/// Returns the composed schemas of a schema, and those of its list and map values.
 fn parts(schema: &Value) -> Vec<&Value> {
     let composed = ["anyOf", "oneOf", "allOf"]
         .into_iter()
@@ -143,8 +143,8 @@ fn parts(schema: &Value) -> Vec<&Value> {
     composed.chain(inside).collect()
 }
 
-/// Pseudonyms of names are short, and values of the other classes are cut or removed.
-fn redacted_keys_tell_records_apart(connector: &dyn AnyConnector) -> Vec<String> {
+/// Checks the classes of keys: pseudonyms of names are short, and redaction cuts or removes values of other classes.
+fn redacted_keys_identify_records(connector: &dyn AnyConnector) -> Vec<String> {
     let mut problems = Vec::new();
     for spec in connector.catalog() {
         let schema = (spec.schema)();

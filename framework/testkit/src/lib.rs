@@ -1,9 +1,9 @@
-//! What tests of clients and connectors need.
+//! Tools for tests of clients and connectors.
 //!
-//! [`Script`] is a real HTTP server on loopback whose every answer is written by the test, down to the bytes: it can
-//! send too little, too much, nothing, or break the connection. [`conformance`] holds the rules that every
-//! registered connector keeps; the workspace's tests walk the registry through them. [`PassDriver`] reads a pass in any order,
-//! and [`PassReader`] reads it with several requests at once and is killed now and then.
+//! [`Script`] is a real HTTP server on loopback. The test writes every response, byte for byte: too short, too long, empty,
+//! or with a broken connection. [`conformance`] holds the rules for every registered connector; the workspace's tests apply
+//! them to the registry. [`PassDriver`] reads a pass in any order, and [`PassReader`] reads it with concurrent requests and
+//! simulated kills.
 
 pub mod conformance;
 mod pass_driver;

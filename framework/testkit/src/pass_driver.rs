@@ -1,4 +1,4 @@
-//! A pass as a tree of places, and readers that go over it in any order: what a host does, as small as it gets.
+//! A pass as a tree of positions, and readers that visit it in any order: a minimal host.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use headwater_core::{AnyStream, Page, Position, Result, Wait};
 use serde::{Deserialize, Serialize};
 use tokio::{task::JoinSet, time::sleep};
 
-/// What is left of a pass. It can be written down between any two pages.
+/// The rest of a pass. It can be serialised between any two pages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PassDriver {
     partitions: Vec<Part>,
@@ -17,92 +17,94 @@ pub struct PassDriver {
 struct Part {
     number: usize,
     partition: Position,
-    place: DriverPosition,
+    #[serde(rename = "place")]
+    position: DriverPosition,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct DriverPosition {
     id: u64,
-    /// Where to go on; none at the beginning of a partition.
+    /// The next token; `None` at the start of a partition.
     token: Option<Position>,
-    /// Whether there is nothing more here but what is beside.
+    /// Whether only the concurrent positions are left here.
     is_over: bool,
-    /// What comes before that.
-    beside: Vec<Self>,
+    /// The concurrent positions, which come before the token.
+    #[serde(rename = "beside")]
+    concurrent: Vec<Self>,
 }
 
-/// A place that can be fetched now.
+/// A position that can be fetched now.
 #[derive(Clone, Debug)]
 pub struct ReadyPosition {
-    /// The place.
+    /// The id of the position.
     pub id: u64,
     /// The partition's number in the plan.
     pub number: usize,
-    /// What to fetch.
+    /// The partition to fetch.
     pub partition: Position,
-    /// Where in it.
+    /// The token in the partition.
     pub token: Option<Position>,
 }
 
 impl PassDriver {
-    /// All of a plan.
+    /// Makes the driver of a whole plan.
     pub fn new(plan: Vec<Position>) -> Self {
         Self::from_places(plan.into_iter().map(|partition| (partition, None)))
     }
 
-    /// The rest of some partitions.
-    pub fn from_places(places: impl IntoIterator<Item = (Position, Option<Position>)>) -> Self {
+    /// Makes the driver of the rest of some partitions.
+    pub fn from_places(positions: impl IntoIterator<Item = (Position, Option<Position>)>) -> Self {
         let mut last_id = 0;
         let part = |(number, (partition, token))| {
             last_id += 1;
             Part {
                 number,
                 partition,
-                place: DriverPosition::new(last_id, token),
+                position: DriverPosition::new(last_id, token),
             }
         };
-        let partitions = places.into_iter().enumerate().map(part).collect();
+        let partitions = positions.into_iter().enumerate().map(part).collect();
         Self {
             partitions,
             last_id,
         }
     }
 
-    /// Whether nothing is left.
+    /// Returns whether the pass is finished.
     pub fn is_over(&self) -> bool {
         self.partitions.is_empty()
     }
 
-    /// Every place that can be fetched now, in the order of one reader.
+    /// Returns every position that can be fetched now, in the order of a single reader.
     pub fn ready(&self) -> Vec<ReadyPosition> {
         let mut all = Vec::new();
         for part in &self.partitions {
-            part.place.collect(part, &mut all);
+            part.position.collect(part, &mut all);
         }
         all
     }
 
-    /// The first of them.
+    /// Returns the first ready position.
     pub fn first(&self) -> Option<ReadyPosition> {
         self.ready().into_iter().next()
     }
 
-    /// Goes on from a page of a place.
+    /// Continues after a page of a position.
     pub fn arrived(&mut self, id: u64, page: &Page<Position, Position>) {
-        let mut beside = Vec::new();
+        let mut concurrent = Vec::new();
         for token in &page.beside {
             self.last_id += 1;
-            beside.push(DriverPosition::new(self.last_id, Some(token.clone())));
+            concurrent.push(DriverPosition::new(self.last_id, Some(token.clone())));
         }
         for part in &mut self.partitions {
-            if let Some(place) = part.place.find(id) {
-                place.token = page.next.clone();
-                place.is_over = page.next.is_none();
-                place.beside = beside;
+            if let Some(position) = part.position.find(id) {
+                position.token = page.next.clone();
+                position.is_over = page.next.is_none();
+                position.concurrent = concurrent;
                 break;
             }
         }
-        self.partitions.retain_mut(|part| part.place.is_left());
+        self.partitions.retain_mut(|part| part.position.is_left());
     }
 }
 
@@ -112,15 +114,15 @@ impl DriverPosition {
             id,
             token,
             is_over: false,
-            beside: Vec::new(),
+            concurrent: Vec::new(),
         }
     }
 
     fn collect(&self, part: &Part, all: &mut Vec<ReadyPosition>) {
-        if !self.beside.is_empty() {
-            self.beside
+        if !self.concurrent.is_empty() {
+            self.concurrent
                 .iter()
-                .for_each(|place| place.collect(part, all));
+                .for_each(|position| position.collect(part, all));
             return;
         }
         all.push(ReadyPosition {
@@ -135,93 +137,94 @@ impl DriverPosition {
         if self.id == id {
             return Some(self);
         }
-        self.beside.iter_mut().find_map(|place| place.find(id))
+        self.concurrent
+            .iter_mut()
+            .find_map(|position| position.find(id))
     }
 
-    /// Drops what is over, and says whether anything is left.
+    /// Drops finished positions, and returns whether any is left.
     fn is_left(&mut self) -> bool {
-        self.beside.retain_mut(Self::is_left);
-        !self.is_over || !self.beside.is_empty()
+        self.concurrent.retain_mut(Self::is_left);
+        !self.is_over || !self.concurrent.is_empty()
     }
 }
 
-/// What a pass gave.
+/// The result of a pass.
 #[derive(Debug, Default)]
 pub struct PassResult {
     /// The records, in the order of their arrival.
     pub records: Vec<String>,
     /// Codes of the notes.
     pub notes: Vec<&'static str>,
-    /// The bookmark that the pass leaves.
+    /// The final bookmark of the pass.
     pub bookmark: Option<Position>,
-    /// Pages that arrived.
+    /// The number of received pages.
     pub fetches: usize,
-    /// How often the reader was killed.
+    /// The number of simulated kills.
     pub crashes: usize,
-    /// Characters of the longest written form of the walk.
+    /// The length of the longest serialised driver, in characters.
     pub longest_state: usize,
     bookmark_from: usize,
 }
 
-/// How a pass is gathered.
+/// A reader of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct PassReader {
-    /// Places that are fetched at once.
+    /// The maximum number of concurrent fetches.
     pub at_once: usize,
-    /// What order they are begun in, and when the reader is killed; from this seed.
+    /// The seed of the random order and of the kills.
     pub seed: u64,
-    /// Pages between two kills, about. None for never.
+    /// The average number of pages between two kills; `None` for no kills.
     pub crash_every: Option<usize>,
 }
 
 impl PassReader {
-    /// Reads a plan to its end. Places are begun in random order. A kill forgets all that is under way, and goes on
-    /// from the written form of the walk.
+    /// Reads a plan to its end, in random order. A kill drops all running fetches and continues from the serialised driver.
     pub async fn all(self, stream: &Arc<dyn AnyStream>, plan: Vec<Position>) -> Result<PassResult> {
         let mut random = fastrand::Rng::with_seed(self.seed);
-        let mut walk = PassDriver::new(plan);
-        let mut gathered = PassResult::default();
-        let mut under_way = JoinSet::new();
-        let mut begun: Vec<u64> = Vec::new();
-        while !walk.is_over() {
-            let mut waiting = walk.ready();
-            waiting.retain(|ready| !begun.contains(&ready.id));
-            while begun.len() < self.at_once && !waiting.is_empty() {
+        let mut driver = PassDriver::new(plan);
+        let mut result = PassResult::default();
+        let mut running = JoinSet::new();
+        let mut started: Vec<u64> = Vec::new();
+        while !driver.is_over() {
+            let mut waiting = driver.ready();
+            waiting.retain(|ready| !started.contains(&ready.id));
+            while started.len() < self.at_once && !waiting.is_empty() {
                 let ready = waiting.swap_remove(random.usize(..waiting.len()));
-                begun.push(ready.id);
+                started.push(ready.id);
                 let stream = Arc::clone(stream);
-                under_way.spawn(async move {
+                running.spawn(async move {
                     let page = fetch(&*stream, ready.partition, ready.token).await;
                     (ready.id, ready.number, page)
                 });
             }
-            let Some(Ok((id, number, page))) = under_way.join_next().await else {
+            let Some(Ok((id, number, page))) = running.join_next().await else {
                 continue;
             };
-            begun.retain(|other| *other != id);
+            started.retain(|other| *other != id);
             let page = page?;
-            let text = serde_json::to_string(&walk).unwrap_or_default();
-            gathered.longest_state = gathered.longest_state.max(text.len());
+            let text = serde_json::to_string(&driver).unwrap_or_default();
+            result.longest_state = result.longest_state.max(text.len());
             if self
                 .crash_every
                 .is_some_and(|pages| random.usize(..pages) == 0)
             {
-                gathered.crashes += 1;
-                under_way = JoinSet::new();
-                begun.clear();
+                result.crashes += 1;
+                running = JoinSet::new();
+                started.clear();
                 if let Ok(written) = serde_json::from_str(&text) {
-                    walk = written;
+                    driver = written;
                 }
                 continue;
             }
-            gathered.keep(number, &page);
-            walk.arrived(id, &page);
+            result.add(number, &page);
+            driver.arrived(id, &page);
         }
-        Ok(gathered)
+        Ok(result)
     }
 }
 
-/// A page, once it may be followed. What is over for this run is an error.
+/// Fetches a page and waits as it requests. A partition that ends for this run is an error.
 async fn fetch(
     stream: &dyn AnyStream,
     partition: Position,
@@ -237,7 +240,7 @@ async fn fetch(
 }
 
 impl PassResult {
-    fn keep(&mut self, number: usize, page: &Page<Position, Position>) {
+    fn add(&mut self, number: usize, page: &Page<Position, Position>) {
         self.fetches += 1;
         let records = page.iter();
         self.records

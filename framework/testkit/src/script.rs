@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server that answers what a closure says, byte for byte.
+//! An HTTP/1.1 server whose responses come from a closure, byte for byte.
 
 use std::{
     io,
@@ -16,13 +16,13 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How long a stalled connection is held: longer than any test waits.
+/// The time of a stalled connection: longer than any test waits.
 const STALL: Duration = Duration::from_secs(3600);
 
-/// How many connections may wait to be accepted: more than any test opens at once.
+/// The maximum number of connections that wait to be accepted: more than any test opens at once.
 const MAX_WAITING: u32 = 4096;
 
-/// What the server was asked.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Counts from 0 over all connections.
@@ -33,17 +33,17 @@ pub struct Request {
     pub target: String,
     /// The head, as sent.
     pub head: String,
-    /// The body, as sent; as long as its `content-length` says.
+    /// The body, as sent, with the length of its `content-length`.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &str {
         self.head.split(' ').next().unwrap_or_default()
     }
 
-    /// The value of a header, by its lower-case name.
+    /// Returns the value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -51,7 +51,7 @@ impl Request {
         })
     }
 
-    /// The value of a query parameter, as sent.
+    /// Returns the value of a query parameter, as sent.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let (_, query) = self.target.split_once('?')?;
         query
@@ -60,7 +60,7 @@ impl Request {
     }
 }
 
-/// What happens to the connection after the bytes.
+/// The state of the connection after the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// It stays open for the next request.
@@ -73,7 +73,7 @@ pub enum Ending {
     Stall,
 }
 
-/// An answer: bytes, then an ending.
+/// A response: bytes, then an ending.
 #[derive(Clone, Debug)]
 pub struct Reply {
     bytes: Vec<u8>,
@@ -82,7 +82,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A complete response with a JSON body.
+    /// Makes a complete response with a JSON body.
     pub fn json(status: u16, body: &str) -> Self {
         Self::full(
             status,
@@ -91,7 +91,7 @@ impl Reply {
         )
     }
 
-    /// A complete response.
+    /// Makes a complete response.
     pub fn full(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
         let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
@@ -103,7 +103,7 @@ impl Reply {
         Self::raw(bytes, Ending::KeepOpen)
     }
 
-    /// Any bytes at all.
+    /// Makes a reply of any bytes.
     pub fn raw(bytes: impl Into<Vec<u8>>, ending: Ending) -> Self {
         Self {
             bytes: bytes.into(),
@@ -112,7 +112,7 @@ impl Reply {
         }
     }
 
-    /// Only the first bytes of this reply, then the ending.
+    /// Cuts off the last bytes of this reply and sets the ending.
     #[must_use]
     pub fn cut(mut self, missing: usize, ending: Ending) -> Self {
         self.bytes
@@ -121,7 +121,7 @@ impl Reply {
         self
     }
 
-    /// The same, later.
+    /// Delays this reply.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -170,22 +170,22 @@ impl Script {
         })
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// Returns `http://127.0.0.1:PORT`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// How many connections were opened so far.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// What was asked so far.
+    /// Returns the requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests
             .lock()

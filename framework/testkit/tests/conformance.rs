@@ -178,7 +178,7 @@ fn personal_data_without_a_class_and_keys_that_redaction_would_spoil_are_found()
         ]
     );
     assert_eq!(
-        of_rule("a redacted key tells records apart"),
+        of_rule("a redacted key still identifies records"),
         [": people.name cannot have its class"]
     );
 }

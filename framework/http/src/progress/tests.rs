@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A page of records with these numbers, taken in; the records that stay.
+/// Adds a page of records with these numbers; returns the number of remaining records.
 fn take(progress: &mut Progress, numbers: &[u64], total: Option<u64>, has_key: bool) -> usize {
     let mut body = Vec::new();
     let mut records = Vec::new();
@@ -19,7 +19,7 @@ fn as_kept(progress: &Progress) -> Progress {
     serde_json::from_str(&serde_json::to_string(progress).unwrap()).unwrap()
 }
 
-/// Pages until reading stops, and whether that was an error.
+/// Returns the number of pages until the read stops, and whether it ended with an error.
 fn pages(mut page: impl FnMut(u64) -> (Vec<u64>, Option<u64>, Option<String>)) -> (u64, bool) {
     let mut progress = Progress::default();
     for number in 0..200_000 {
@@ -46,7 +46,7 @@ fn pages_without_anything_new_are_bounded() {
     let cursor = |page: u64| Some(format!("c{page}"));
     assert_eq!(pages(|page| (vec![], None, cursor(page))), (11, true));
     assert_eq!(pages(|page| (vec![1, 2], None, cursor(page))), (4, true));
-    // The same records in another order, and fewer of them.
+    // The same records in another order, and fewer.
     assert_eq!(
         pages(|page| match page % 3 {
             0 => (vec![1, 2, 3], None, cursor(page)),
@@ -68,7 +68,7 @@ fn circles_of_any_length_are_noticed() {
     for length in [10_u64, 5_000, 60_000] {
         let mut next = 0;
         let page = |page: u64| {
-            // Pages of changing lengths, so that no two rounds have the same ones.
+            // Pages of changing lengths, so that no two rounds have equal pages.
             let numbers: Vec<u64> = (0..40 + page % 17)
                 .map(|step| (next + step) % length)
                 .collect();
@@ -93,7 +93,7 @@ fn a_row_that_leads_every_page_and_a_burst_in_front_are_not_the_same_page() {
         ending.again.is_none() && ending.gaps.is_empty(),
         "{ending:?}"
     );
-    // A hundred new ones in front push the whole first page into the second one, again and again.
+    // A hundred new records in front push the whole first page into the second one, repeatedly.
     let mut progress = Progress::default();
     for page in 0..10 {
         for numbers in [[1, 2], [1, 2]] {
@@ -112,7 +112,7 @@ fn a_total_bounds_the_pages() {
     };
     let (count, is_error) = pages(endless);
     assert!(is_error && count < 110, "{count}");
-    // Everything came: what is behind it is the end, not an error.
+    // All records came: the end follows, not an error.
     let behind_the_end = |page: u64| match page {
         0 => (vec![1, 2], Some(3), Some("a".to_owned())),
         1 => (vec![3], Some(3), Some("b".to_owned())),
@@ -140,7 +140,7 @@ fn a_list_that_changes_is_read_once_more_and_then_told() {
     let mut second = as_kept(&ending.again.unwrap());
     assert_eq!(ending.notes[0].code, "read_again");
     assert!(ending.gaps.is_empty());
-    // What came already is left out.
+    // Known records are left out.
     assert_eq!(take(&mut second, &[1, 3, 4], Some(4), true), 1);
     assert_eq!(take(&mut second, &[5], Some(4), true), 0);
     let quiet = second.clone().end("things", false);
