@@ -40,10 +40,10 @@ pub(crate) async fn probe(client: &Client, probe: &mut Probe) {
         // A gateway answers 403 to a wrong pair and to a missing permission: a second list distinguishes them.
         Access::Denied => {
             let calls = lists.remove(0);
-            let asked = prober
+            let result = prober
                 .access(calls.stream, &calls.request, calls.records)
                 .await;
-            let (access, latency) = (asked.access, asked.latency);
+            let (access, latency) = (result.access, result.latency);
             if access != Access::Granted {
                 let text =
                     "Clari Copilot refuses this key pair for users and for calls (status 403)";
@@ -69,10 +69,10 @@ pub(crate) async fn probe(client: &Client, probe: &mut Probe) {
         }
     }
     for list in lists {
-        let asked = prober
+        let result = prober
             .access(list.stream, &list.request, list.records)
             .await;
-        let check = match asked.access {
+        let check = match result.access {
             Access::Granted => granted(list.stream),
             Access::Denied | Access::Unauthenticated => denied(list.stream),
             Access::Unknown(check) => Check {
@@ -80,7 +80,7 @@ pub(crate) async fn probe(client: &Client, probe: &mut Probe) {
                 ..*check
             },
         };
-        probe.push(check.took(asked.latency));
+        probe.push(check.took(result.latency));
     }
 }
 

@@ -137,8 +137,8 @@ async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
     for id in &config.forecast_ids {
         let request = Request::get(format!("/forecast/{id}"));
         let name = format!("forecast_entries:{id}");
-        let asked = prober.access(&name, &request, ENTRIES).await;
-        probe.push(forecast(id, &name, asked));
+        let result = prober.access(&name, &request, ENTRIES).await;
+        probe.push(forecast(id, &name, result));
     }
     probe.push(Check::unknown(
         "access:activities",
@@ -147,10 +147,10 @@ async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
     match config.opportunity_ids.first() {
         Some(id) => {
             let request = opportunities::request(std::slice::from_ref(id));
-            let asked = prober
+            let result = prober
                 .access("opportunities", &request, opportunities::records())
                 .await;
-            probe.push(list("opportunities", asked));
+            probe.push(list("opportunities", result));
         }
         None => probe.push(Check::unknown(
             "access:opportunities",
@@ -158,16 +158,16 @@ async fn streams(client: &Client, config: &Config, probe: &mut Probe) {
         )),
     }
     let events = Request::get("/audit/events").query("limit", 1);
-    let asked = prober.access("audit_events", &events, audit::EVENTS).await;
-    probe.push(list("audit_events", asked));
+    let result = prober.access("audit_events", &events, audit::EVENTS).await;
+    probe.push(list("audit_events", result));
     let jobs = Request::get("/export/jobs");
-    let asked = prober.access("export_jobs", &jobs, jobs::JOBS).await;
-    probe.push(list("export_jobs", asked));
+    let result = prober.access("export_jobs", &jobs, jobs::JOBS).await;
+    probe.push(list("export_jobs", result));
 }
 
-fn forecast(id: &str, name: &str, asked: StreamAccess) -> Check {
-    let code = asked.response.as_ref().map(code).unwrap_or_default();
-    let status = asked.response.as_ref().map_or(0, status);
+fn forecast(id: &str, name: &str, result: StreamAccess) -> Check {
+    let code = result.response.as_ref().map(code).unwrap_or_default();
+    let status = result.response.as_ref().map_or(0, status);
     let name = format!("access:{name}");
     let check = match (status, code.as_str()) {
         (401, "no_optin") => Check::warned(
@@ -186,21 +186,21 @@ fn forecast(id: &str, name: &str, asked: StreamAccess) -> Check {
         )
         .at(["/forecast_ids"])
         .remedy("take the id from the address of its Forecast Tab, app.clari.com/forecast/ID"),
-        _ => return list_named(&name, &format!("the forecast {id}"), asked),
+        _ => return list_named(&name, &format!("the forecast {id}"), result),
     };
-    check.took(asked.latency)
+    check.took(result.latency)
 }
 
-fn list(stream: &str, asked: StreamAccess) -> Check {
-    list_named(&format!("access:{stream}"), stream, asked)
+fn list(stream: &str, result: StreamAccess) -> Check {
+    list_named(&format!("access:{stream}"), stream, result)
 }
 
-fn list_named(name: &str, what: &str, asked: StreamAccess) -> Check {
-    let latency = asked.latency;
-    match asked.access {
+fn list_named(name: &str, what: &str, result: StreamAccess) -> Check {
+    let latency = result.latency;
+    match result.access {
         Access::Granted => Check::passed(name, format!("{what} can be read")).took(latency),
         Access::Denied | Access::Unauthenticated => {
-            let status = asked.response.as_ref().map_or(403, status);
+            let status = result.response.as_ref().map_or(403, status);
             Check {
                 name: name.to_owned(),
                 ..denied(what, status, latency)

@@ -17,7 +17,7 @@ const MAX_PAGES: usize = 20;
 /// The data sources read so far.
 pub(crate) struct Sources {
     /// The result of the request for the first page.
-    pub asked: StreamAccess,
+    pub result: StreamAccess,
     listed: Vec<SourceRow>,
     cut: Truncation,
 }
@@ -44,13 +44,13 @@ struct SourceRow {
 pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
     let stream = "data_sources";
     let first = list.request(&ListPosition::default());
-    let asked = prober.access(stream, &first, RECORDS).await;
+    let result = prober.access(stream, &first, RECORDS).await;
     let mut sources = Sources {
-        asked: asked.clone(),
+        result: result.clone(),
         listed: Vec::new(),
         cut: Truncation::No,
     };
-    let (mut page, mut position) = (asked, ListPosition::default());
+    let (mut page, mut position) = (result, ListPosition::default());
     for number in 1.. {
         let (Access::Granted, Some(response)) = (&page.access, &page.response) else {
             sources.cut = Truncation::Failed;
@@ -89,10 +89,10 @@ pub(crate) async fn read(prober: &Prober<'_>, list: &List) -> Sources {
 impl Sources {
     /// Returns the check, by the service's clock.
     pub(crate) fn check(&self, stale_after: SignedDuration) -> Check {
-        let Some(now) = self.asked.response.as_ref().map(|response| response.at) else {
+        let Some(now) = self.result.response.as_ref().map(|response| response.at) else {
             return Check::skipped(NAME);
         };
-        if self.asked.access != Access::Granted {
+        if self.result.access != Access::Granted {
             return Check::skipped(NAME);
         }
         judge(&self.listed, &self.cut, now, stale_after)

@@ -40,11 +40,11 @@ pub(crate) async fn probe(source: &Claribi, probe: &mut Probe) {
         Some(sources) => sources,
         None => data_sources(&prober).await,
     };
-    probe.push(access("data_sources", &sources.asked));
+    probe.push(access("data_sources", &sources.result));
     for (stream, path) in [("reports", REPORTS), ("dashboards", DASHBOARDS)] {
         let request = List::new(prober.client, path).peek();
-        let asked = prober.access(stream, &request, list::RECORDS).await;
-        probe.push(access(stream, &asked));
+        let result = prober.access(stream, &request, list::RECORDS).await;
+        probe.push(access(stream, &result));
     }
     probe.push(sources.check(source.stale_after));
 }
@@ -110,7 +110,7 @@ async fn by_key(
     }
     // A 403 may concern the account alone: a list decides.
     let sources = data_sources(prober).await;
-    if sources.asked.access != Access::Granted {
+    if sources.result.access != Access::Granted {
         let text = "clariBI refuses this API key for the account and for data sources (status 403)";
         let check = Check::failed("credentials", Kind::PermissionDenied, "forbidden", text)
             .at(["/auth/api_key"])
@@ -121,18 +121,18 @@ async fn by_key(
         return Err(Box::new(check.took(latency)));
     }
     let text = "clariBI accepted the API key";
-    probe.push(Check::passed("credentials", text).took(sources.asked.latency));
+    probe.push(Check::passed("credentials", text).took(sources.result.latency));
     probe.push(denied("account_status").took(latency));
     Ok(Some(sources))
 }
 
 /// Tries the key in another header, only after a refusal and only at the same address.
 async fn accepts_key(client: &Client) -> bool {
-    let asked = prober(client)
+    let result = prober(client)
         .access("account_status", &status(), OBJECT)
         .await;
-    let body = asked.response.map(|response| response.body);
-    asked.access == Access::Granted && body.as_deref().and_then(Account::read).is_some()
+    let body = result.response.map(|response| response.body);
+    result.access == Access::Granted && body.as_deref().and_then(Account::read).is_some()
 }
 
 /// Tests an e-mail address and a password.
@@ -172,24 +172,24 @@ async fn by_login(prober: &Prober<'_>, login: &Login, probe: &mut Probe) -> Sour
         }
         Answer::Other => return Err(Box::new(not_this_api().took(latency))),
     }
-    let asked = prober.access("account_status", &status(), OBJECT).await;
-    let body = asked.response.as_ref().map(|response| &response.body);
+    let result = prober.access("account_status", &status(), OBJECT).await;
+    let body = result.response.as_ref().map(|response| &response.body);
     let account = body.and_then(|body| Account::read(body));
     probe.push(match account {
         Some(account) => account.accepted("login"),
         None => Check::passed("credentials", "clariBI accepted the login"),
     });
-    probe.push(access("account_status", &asked));
+    probe.push(access("account_status", &result));
     Ok(None)
 }
 
 /// Checks the use of the plan.
 async fn plan(prober: &Prober<'_>, probe: &mut Probe) {
-    let asked = prober
+    let result = prober
         .access("billing_usage", &Request::get(USAGE), OBJECT)
         .await;
-    let mut check = access("billing_usage", &asked);
-    if let (Access::Granted, Some(response)) = (&asked.access, &asked.response) {
+    let mut check = access("billing_usage", &result);
+    if let (Access::Granted, Some(response)) = (&result.access, &result.response) {
         let fields = usage::fields(&response.body);
         probe.allowances = usage::allowances(&fields);
         check = usage::with_facts(check, &fields);
@@ -198,8 +198,8 @@ async fn plan(prober: &Prober<'_>, probe: &mut Probe) {
 }
 
 /// Returns the check of a request for the records of a stream.
-fn access(stream: &str, asked: &StreamAccess) -> Check {
-    let check = match &asked.access {
+fn access(stream: &str, result: &StreamAccess) -> Check {
+    let check = match &result.access {
         Access::Granted => granted(stream),
         Access::Denied | Access::Unauthenticated => denied(stream),
         Access::Unknown(check) => Check {
@@ -207,7 +207,7 @@ fn access(stream: &str, asked: &StreamAccess) -> Check {
             ..(**check).clone()
         },
     };
-    check.took(asked.latency)
+    check.took(result.latency)
 }
 
 fn granted(stream: &str) -> Check {

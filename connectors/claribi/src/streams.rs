@@ -199,11 +199,11 @@ impl ListStream {
         let mut gone: HashSet<usize> = HashSet::new();
         let mut without: Vec<usize> = Vec::new();
         for (number, batch) in order.chunks(MISSES_BEFORE_LIST).enumerate() {
-            for (asked, index) in batch.iter().enumerate() {
+            for (tried, index) in batch.iter().enumerate() {
                 let Some(detail) = self.detail(&ids[*index]).await? else {
                     continue;
                 };
-                let misses = number * MISSES_BEFORE_LIST + asked;
+                let misses = number * MISSES_BEFORE_LIST + tried;
                 let left = order[misses + 1..].iter();
                 token.pending = left.map(|index| ids[*index].clone()).collect();
                 token.details = Details::There;

@@ -183,17 +183,17 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_right_or_behind_leaves_the_plan() {
-        for asked in [
+        for requested in [
             "2026-11-30T12:00:00.9Z",
             "2026-11-30T12:00:01.9Z",
             "2026-11-30T11:00:00Z",
             "2026-11-28T11:00:00Z",
         ] {
-            let planned = at(asked) - SignedDuration::from_millis(300);
+            let planned = at(requested) - SignedDuration::from_millis(300);
             assert_eq!(
-                after(NOON, asked).bound(planned, NO_SLACK),
+                after(NOON, requested).bound(planned, NO_SLACK),
                 BookmarkLimit::Planned,
-                "{asked}"
+                "{requested}"
             );
         }
         let silent = Clock::default().time("Acme");
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_by_its_size_and_direction() {
-        let code = |asked: &str| after(NOON, asked).note().map(|note| note.code);
+        let code = |requested: &str| after(NOON, requested).note().map(|note| note.code);
         assert_eq!(code("2026-11-30T12:00:30Z"), None);
         assert_eq!(code("2026-11-30T11:59:30Z"), None);
         assert_eq!(code("2026-11-30T13:00:00Z"), Some("clock_ahead"));

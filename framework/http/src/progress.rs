@@ -144,7 +144,7 @@ impl Progress {
         self.empty_pages = 0;
         let prints = records
             .iter()
-            .map(|place| FingerprintSet::fingerprint(&plain(&body[place.clone()])));
+            .map(|span| FingerprintSet::fingerprint(&plain(&body[span.clone()])));
         let prints: Vec<u64> = prints.collect();
         let seen_before: Vec<Option<bool>> = prints
             .iter()

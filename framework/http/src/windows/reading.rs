@@ -49,14 +49,14 @@ impl WindowedList {
         else {
             return Ok(self.shrink(paging, offset));
         };
-        let given = found.records.len() as u64;
+        let received = found.records.len() as u64;
         let size = u64::from(paging.sizes[offset.size]);
         let distinct = distinct(&found);
         // A page of the requested size does not show whether more follows, nor does a total that is too small; a much larger
         // page is the whole list.
-        let is_all = match given > size + MAX_ON_TOP {
+        let is_all = match received > size + MAX_ON_TOP {
             true => total <= distinct,
-            false => given < size && total == distinct,
+            false => received < size && total == distinct,
         };
         if is_all {
             return Ok(Step {
@@ -65,12 +65,12 @@ impl WindowedList {
             });
         }
         // The total is too small, so the number of records is unknown: read until a page is empty.
-        if given < size && total < distinct {
+        if received < size && total < distinct {
             let offset = Offset {
                 total: distinct,
                 opened: distinct,
                 read: distinct,
-                up: given,
+                up: received,
                 round: offset.round,
                 ..Offset::of_size(offset.size)
             };
@@ -99,7 +99,7 @@ impl WindowedList {
             end: total,
             opened: total,
             // A service that returns fewer records than requested may omit the one beyond its total.
-            up: if given < size { total } else { 0 },
+            up: if received < size { total } else { 0 },
             round: offset.round,
             ..Offset::of_size(offset.size)
         };
@@ -137,27 +137,27 @@ impl WindowedList {
             return Ok(self.stored(window, offset, self.shrink(paging, offset)));
         };
         let total = total.saturating_add(offset.uncounted);
-        let given = page.records.len() as u64;
+        let received = page.records.len() as u64;
         let prints = self.seen.prints(&page);
         let new = self.seen.count_new(window, offset.floor, &prints);
-        let is_beyond = is_last && new > 0 && given > offset.end - skip;
+        let is_beyond = is_last && new > 0 && received > offset.end - skip;
         // A second reading finds the same records.
-        let is_repeated = new == 0 && given > 0 && !offset.is_overlapping;
-        if !with_total && (is_beyond || is_repeated || given < wanted) {
+        let is_repeated = new == 0 && received > 0 && !offset.is_overlapping;
+        if !with_total && (is_beyond || is_repeated || received < wanted) {
             let recount = NextStep::At(Offset {
                 recount: true,
                 ..offset
             });
             return Ok(self.stored(window, offset, recount.into()));
         }
-        if with_total && given < wanted && skip + given < total {
+        if with_total && received < wanted && skip + received < total {
             return Ok(self.stored(window, offset, distrust(paging, offset)?.into()));
         }
         if with_total && is_repeated && total >= offset.total && total > skip {
             return Ok(self.stored(window, offset, self.read_again(offset)));
         }
         // A list that became much shorter is read from its start, where its records are.
-        if with_total && given == 0 && total < skip && offset.top == 0 {
+        if with_total && received == 0 && total < skip && offset.top == 0 {
             let anew = again(offset, total, paging.cap);
             return Ok(self.stored(window, offset, anew.into()));
         }
@@ -168,17 +168,17 @@ impl WindowedList {
             false => 0,
         };
         // A page of one record has no room for an extra record.
-        let is_unproven = is_last && limit == 1 && given == 1;
+        let is_unproven = is_last && limit == 1 && received == 1;
         let may_have_more = (is_beyond && total <= offset.total) || is_unproven;
         let next = Offset {
             total: offset.total - have_left,
             // No record follows an empty page, or the records from `offset.end` on have been read.
-            end: if given == 0 { skip.min(total) } else { skip },
+            end: if received == 0 { skip.min(total) } else { skip },
             read: offset.read + new,
-            repeated: offset.repeated + (given - new),
+            repeated: offset.repeated + (received - new),
             left: offset.left.saturating_add(have_left),
             up: if may_have_more {
-                skip + given
+                skip + received
             } else {
                 offset.up
             },
@@ -214,10 +214,10 @@ impl WindowedList {
         else {
             return Ok(self.stored(window, offset, self.shrink(paging, offset)));
         };
-        let given = page.records.len() as u64;
+        let received = page.records.len() as u64;
         let prints = self.seen.prints(&page);
         let new = self.seen.count_new(window, offset.floor, &prints);
-        let has_known = new < given;
+        let has_known = new < received;
         if has_known && !offset.recount {
             let again = NextStep::At(Offset {
                 recount: true,
@@ -240,7 +240,7 @@ impl WindowedList {
                 next.ending_at(offset.up)
             }
             _ => Offset {
-                up: offset.up + given,
+                up: offset.up + received,
                 ..next
             },
         };
