@@ -200,8 +200,8 @@ async fn what_is_wrong_is_told_at_the_field_without_what_the_service_said() {
         ),
         (
             "aws-sm:text#key",
-            "refers to \"key\" in the secret \"text\" of AWS Secrets Manager, which is not there; the secret is no \
-             JSON object",
+            "refers to \"key\" in the secret \"text\" of AWS Secrets Manager, which is not there; the secret is not \
+             a JSON object",
         ),
         (
             "aws-sm:binary",

@@ -186,8 +186,8 @@ pub(crate) fn account_name(seed: u64, index: u64) -> String {
 fn account(seed: u64, index: u64) -> Value {
     let mut rolls = Rolls::new(seed, Purpose::Account, index + (1 << 40));
     let name = account_name(seed, index);
-    let location = usize::try_from(rolls.below(PLACES.len() as u64)).unwrap_or_default();
-    let (city, state, country, zip) = PLACES.get(location).copied().unwrap_or_default();
+    let town = usize::try_from(rolls.below(PLACES.len() as u64)).unwrap_or_default();
+    let (city, state, country, zip) = PLACES.get(town).copied().unwrap_or_default();
     let mut record = identified(CrmKind::Account, seed, index);
     record.insert("name".into(), name.as_str().into());
     record.insert("city".into(), city.into());
