@@ -28,7 +28,7 @@ pub struct User {
     pub role: Option<String>,
     /// Whether the user's calls are recorded.
     pub is_recording: Option<bool>,
-    /// The manager's user id; absent where there is none.
+    /// The manager's user id; absent without a manager.
     pub manager_id: Option<String>,
 }
 
@@ -73,10 +73,10 @@ pub struct Call {
     /// When the status last changed.
     #[schemars(extend("format" = "date-time"))]
     pub last_modified_time: Option<String>,
-    /// Signed link, valid for four hours; null unless asked for.
+    /// Signed link, valid for four hours; null unless requested.
     #[schemars(transform = DataClass::SignedUrl)]
     pub audio_url: Option<String>,
-    /// Signed link, valid for four hours; null unless asked for.
+    /// Signed link, valid for four hours; null unless requested.
     #[schemars(transform = DataClass::SignedUrl)]
     pub video_url: Option<String>,
     /// How the call went.

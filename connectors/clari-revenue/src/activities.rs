@@ -141,8 +141,8 @@ impl Export for ActivityExport {
     }
 }
 
-/// Returns the first day of the next pass, if Clari's clock puts it before the last day. Called after the first response
-/// of the pass.
+/// Returns the first day of the next pass, if Clari's clock puts it before the last day. Called after the first
+/// response of the pass.
 fn bounded(days: &Days, time: ServiceTime) -> Option<Date> {
     let today = time.date()?.to_zoned(TimeZone::UTC).date();
     let end = today.clamp(days.from, days.to.max(days.from));

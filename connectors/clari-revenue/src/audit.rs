@@ -309,8 +309,8 @@ fn happened(record: &[u8]) -> Option<Timestamp> {
     Some(event.at)
 }
 
-/// Returns the seconds of the overlap with the next pass, in the spelling of events. An event with another spelling of its
-/// time is delivered twice, not lost.
+/// Returns the seconds of the overlap with the next pass, in the spelling of events. An event with another spelling of
+/// its time is delivered twice, not lost.
 fn seconds_up_to(end: Timestamp) -> Vec<String> {
     (0..=OVERLAP.as_secs())
         .filter_map(|back| end.checked_sub(SignedDuration::from_secs(back)).ok())

@@ -1,7 +1,7 @@
 //! The shapes of records, for their schemas.
 //!
-//! The source is the fields that production code reads, then the vendor's OpenAPI document. Every field is optional: the
-//! export types decide which fields exist. Unlisted fields pass too.
+//! The source is the fields that production code reads, then the vendor's OpenAPI document. Every field is optional:
+//! the export types decide which fields exist. Unlisted fields pass too.
 #![allow(non_snake_case, reason = "fields are named as the service names them")]
 
 use headwater::DataClass;

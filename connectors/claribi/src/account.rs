@@ -55,8 +55,8 @@ impl Account {
     }
 }
 
-/// Returns facts of the organization, or of the user where the response names no organization. Each fact joins the id with
-/// the address or with the name, so the organization is recognised after a change of one of them, not of both.
+/// Returns facts of the organization, or of the user where the response names no organization. Each fact joins the id
+/// with the address or with the name, so the organization is recognised after a change of one of them, not of both.
 pub(crate) fn facts(address: &str, body: &[u8]) -> Option<Vec<String>> {
     let answer: Value = document(body)?;
     ["organization", "user"].into_iter().find_map(|owner| {

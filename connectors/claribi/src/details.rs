@@ -23,7 +23,8 @@ pub(crate) enum Details {
     Unserved,
 }
 
-/// Returns the indices of a list of this length in an order without a period that spreads neighbours over the whole list.
+/// Returns the indices of a list of this length in an order without a period that spreads neighbours over the whole
+/// list.
 pub(crate) fn spread(items: usize) -> Vec<usize> {
     let mut indices: Vec<usize> = (0..items).collect();
     // Multiples of the golden ratio spread evenly over the numbers.

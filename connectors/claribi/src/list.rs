@@ -212,9 +212,9 @@ impl List {
         Ok(continues.then_some(next))
     }
 
-    /// Follows a link or a cursor. With only an offset in the response, the list continues until a page is empty: a total
-    /// may be wrong, and a service may return fewer records than requested. With only a total, it continues until the
-    /// total is reached.
+    /// Follows a link or a cursor. With only an offset in the response, the list continues until a page is empty: a
+    /// total may be wrong, and a service may return fewer records than requested. With only a total, it continues until
+    /// the total is reached.
     fn next_at(
         &self,
         at: &At,

@@ -1,7 +1,7 @@
 //! The five streams, and the details that replace list records.
 //!
-//! The pages of a list are read one after the other, since a list shifts during the read. The details of a page are read
-//! concurrently.
+//! The pages of a list are read one after the other, since a list shifts during the read. The details of a page are
+//! read concurrently.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -185,8 +185,8 @@ impl ListStream {
         }
     }
 
-    /// Requests details one by one until one exists. A missing item may have been deleted, so it proves nothing: only if
-    /// items from all over the page have no details and the list still shows some of them does the service not serve
+    /// Requests details one by one until one exists. A missing item may have been deleted, so it proves nothing: only
+    /// if items from all over the page have no details and the list still shows some of them does the service not serve
     /// details. The page then keeps the records of the list.
     async fn look_for_details(
         &self,

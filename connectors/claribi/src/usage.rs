@@ -1,5 +1,5 @@
-//! The plan's limits in the response of `/api/billing/usage/`. The vendor documents none of its fields for this interface;
-//! the names are those of other interfaces, and any field may be missing.
+//! The plan's limits in the response of `/api/billing/usage/`. The vendor documents none of its fields for this
+//! interface; the names are those of other interfaces, and any field may be missing.
 
 use headwater::{Allowance, http::document, prelude::*};
 use serde_json::{Map, Value};

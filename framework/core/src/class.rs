@@ -11,8 +11,8 @@ use crate::form::NAMESPACE;
 /// The privacy class of a field's values. A redacting host replaces values by class; the schema shows the class to
 /// other readers.
 ///
-/// Used as `#[schemars(transform = DataClass::Email)]` on the fields of a record type. On a list or a map it is the class
-/// of the values inside.
+/// Used as `#[schemars(transform = DataClass::Email)]` on the fields of a record type. On a list or a map it is the
+/// class of the values inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataClass {

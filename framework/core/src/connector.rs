@@ -66,7 +66,8 @@ pub trait Connector: Send + Sync + 'static {
 /// An opened connector.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Tests the credentials at the service, without side effects. Never an error: failures are in the checks. Hosts call [`ProbeReport::of`](crate::ProbeReport::of).
+    /// Tests the credentials at the service, without side effects. Never an error: failures are in the checks. Hosts
+    /// call [`ProbeReport::of`](crate::ProbeReport::of).
     async fn probe(&self, probe: &mut Probe);
 
     /// Returns the readable streams.

@@ -105,8 +105,8 @@ impl Guard {
     }
 }
 
-/// An entry of the operator: `api.example.com`, `*.example.com` or `10.1.2.3`, each optionally with `:port`, or a network
-/// as `10.1.2.0/24`.
+/// An entry of the operator: `api.example.com`, `*.example.com` or `10.1.2.3`, each optionally with `:port`, or a
+/// network as `10.1.2.0/24`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHost {
     pattern: Pattern,
@@ -326,8 +326,8 @@ fn is_metadata_name(host: &str) -> bool {
     METADATA_NAMES.contains(&host)
 }
 
-/// Addresses of cloud metadata services, which hand out credentials without a login: link-local for nearly all clouds, and
-/// the exceptions.
+/// Addresses of cloud metadata services, which hand out credentials without a login: link-local for nearly all clouds,
+/// and the exceptions.
 const METADATA: [Network; 7] = [
     Network::v4(169, 254, 0, 0, 16),
     Network::v6([0xfe80, 0, 0, 0], 10),
@@ -401,8 +401,8 @@ const NOT_PUBLIC_V4: [Network; 15] = [
     Network::v4(240, 0, 0, 0, 4),
 ];
 
-/// The range of public IPv6 addresses; unique local, link-local, site-local, multicast and every form of an IPv4 address
-/// lie outside.
+/// The range of public IPv6 addresses; unique local, link-local, site-local, multicast and every form of an IPv4
+/// address lie outside.
 const PUBLIC_V6: Network = Network::v6([0x2000, 0, 0, 0], 3);
 
 /// The special-purpose addresses in that range.

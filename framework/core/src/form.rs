@@ -223,8 +223,8 @@ impl FormModel {
 }
 
 impl Field {
-    /// Returns the destination address in this field of an answer, or its default; `None` for another field or an invalid
-    /// address.
+    /// Returns the destination address in this field of an answer, or its default; `None` for another field or an
+    /// invalid address.
     pub fn address(&self, answer: &Value) -> Option<BaseUrl> {
         let value = answer.pointer(&self.pointer).or(self.default.as_ref());
         let text = value.filter(|_| self.destination)?.as_str()?;

@@ -108,8 +108,8 @@ impl Finding {
     }
 }
 
-/// Returns all problems of a form. `judge` returns the errors of an answer; without a `guide`, every guide step counts as
-/// existing.
+/// Returns all problems of a form. `judge` returns the errors of an answer; without a `guide`, every guide step counts
+/// as existing.
 pub fn lint(
     schema: &Value,
     guide: Option<&[GuideStep]>,

@@ -119,8 +119,8 @@ pub struct Note {
 pub struct Gap {
     /// Stable, for machines: `list_changed`, `key_collision`, …
     pub code: &'static str,
-    /// The possible loss and its reason: one sentence, lower case, no full stop, the same for all gaps of this code in a
-    /// stream.
+    /// The possible loss and its reason: one sentence, lower case, no full stop, the same for all gaps of this code in
+    /// a stream.
     pub message: String,
     /// The maximum number of records, where known.
     pub at_most: Option<u64>,

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::form::NAMESPACE;
 
-/// Returns the schema of a config type in the profile that [`FormModel`](crate::FormModel) reads: no references, no nulls
-/// (an absent key means "not set"), no formats outside the standard.
+/// Returns the schema of a config type in the profile that [`FormModel`](crate::FormModel) reads: no references, no
+/// nulls (an absent key means "not set"), no formats outside the standard.
 pub fn form_schema<C: JsonSchema>() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);

@@ -1,7 +1,7 @@
 //! Shows the author of a form the result of a probe without a request.
 //!
-//! The messages of the first checks are those of every probe. Each connector words the checks of credentials itself; the
-//! messages here are similar.
+//! The messages of the first checks are those of every probe. Each connector words the checks of credentials itself;
+//! the messages here are similar.
 
 use std::time::Duration;
 

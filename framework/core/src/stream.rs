@@ -37,8 +37,8 @@ pub struct StreamSpec {
 
 impl StreamSpec {
     /// Returns whether the connector composed the key and the vendor does not guarantee that it is unique. The record
-    /// schema states this: `"x-headwater": {"key": "composed"}`. A digest of the record is then part of the key, so that
-    /// two records with equal key fields stay two; sinks compute it.
+    /// schema states this: `"x-headwater": {"key": "composed"}`. A digest of the record is then part of the key, so
+    /// that two records with equal key fields stay two; sinks compute it.
     pub fn has_digest(&self) -> bool {
         let schema = (self.schema)();
         schema[NAMESPACE]["key"] == "composed"
@@ -47,8 +47,8 @@ impl StreamSpec {
 
 /// A set of records, read in passes. Each pass starts at the end of the last one.
 ///
-/// The host owns the loop, the waiting and the checkpoint; a stream returns the page at a position. `fetch` is a function
-/// of its arguments: dropping it, or calling it twice, is always safe.
+/// The host owns the loop, the waiting and the checkpoint; a stream returns the page at a position. `fetch` is a
+/// function of its arguments: dropping it, or calling it twice, is always safe.
 #[async_trait]
 pub trait Stream: Send + Sync + 'static {
     /// An independent part of a pass: a time window, a batch of parents.
@@ -63,8 +63,8 @@ pub trait Stream: Send + Sync + 'static {
     /// Returns the description of the stream.
     fn spec(&self) -> &StreamSpec;
 
-    /// Returns the secondary streams: their records arrive in the same responses as those of this stream, such as several
-    /// tables of one export. They are read, stored and planned with this stream, never on their own.
+    /// Returns the secondary streams: their records arrive in the same responses as those of this stream, such as
+    /// several tables of one export. They are read, stored and planned with this stream, never on their own.
     fn companions(&self) -> &[StreamSpec] {
         &[]
     }
@@ -75,8 +75,8 @@ pub trait Stream: Send + Sync + 'static {
         !self.spec().incremental
     }
 
-    /// Splits a pass, from the bookmark to `now`, into partitions. Pure. In this order, the bookmark of a later partition
-    /// replaces that of an earlier one.
+    /// Splits a pass, from the bookmark to `now`, into partitions. Pure. In this order, the bookmark of a later
+    /// partition replaces that of an earlier one.
     fn plan(
         &self,
         bookmark: Option<Self::Bookmark>,
@@ -109,8 +109,8 @@ pub trait Stream: Send + Sync + 'static {
         Err(Error::new(Kind::Unsupported, text))
     }
 
-    /// Returns the options that decide which records a pass planned at `now` without a bookmark reads. Pure. Where `since`
-    /// moves back, `plan` without a bookmark and with the old start as `now` returns the missing partitions.
+    /// Returns the options that decide which records a pass planned at `now` without a bookmark reads. Pure. Where
+    /// `since` moves back, `plan` without a bookmark and with the old start as `now` returns the missing partitions.
     fn scope(&self, _now: Timestamp) -> Scope {
         Scope::default()
     }
@@ -132,8 +132,8 @@ pub trait Stream: Send + Sync + 'static {
         0
     }
 
-    /// Stops the work of a position at the service, such as a running export job: the partition restarts. Returns true if
-    /// there was such work.
+    /// Stops the work of a position at the service, such as a running export job: the partition restarts. Returns true
+    /// if there was such work.
     async fn release(&self, _partition: Self::Partition, _token: Self::Token) -> Result<bool> {
         Ok(false)
     }
@@ -246,7 +246,8 @@ pub trait AnyStream: Send + Sync {
     /// See [`Stream::sees_all`].
     fn sees_all(&self) -> bool;
 
-    /// Checks that the positions of an earlier run can be decoded: the bookmark, and partitions with their tokens. Pure.
+    /// Checks that the positions of an earlier run can be decoded: the bookmark, and partitions with their tokens.
+    /// Pure.
     fn verify(
         &self,
         bookmark: Option<&Position>,

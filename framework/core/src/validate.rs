@@ -148,11 +148,11 @@ fn make_whole(value: &mut Value) {
     }
 }
 
-/// Returns the errors of `answer` against `schema`, ordered by pointer; of more than a hundred the first, and the number
-/// of the others.
+/// Returns the errors of `answer` against `schema`, ordered by pointer; of more than a hundred the first, and the
+/// number of the others.
 ///
-/// It first narrows a tagged `oneOf` to the alternative that the answer's tag names, so errors are about the fields that
-/// the user sees.
+/// It first narrows a tagged `oneOf` to the alternative that the answer's tag names, so errors are about the fields
+/// that the user sees.
 pub fn validate(schema: &Value, answer: &Value) -> Vec<FieldError> {
     Rules::default().errors(schema, answer)
 }

@@ -21,8 +21,8 @@ pub fn document<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 const WITHOUT_CONTENT: [u16; 2] = [204, 205];
 
 impl Client {
-    /// Applies [`split_with`](crate::split_with) to a response. Where a list is expected, a No Content status is an empty
-    /// list; an empty body alone is an error.
+    /// Applies [`split_with`](crate::split_with) to a response. Where a list is expected, a No Content status is an
+    /// empty list; an empty body alone is an error.
     pub fn cut(
         &self,
         response: &Response,

@@ -1,8 +1,8 @@
 //! Streams of children: one request for each id in the records of a parent list.
 //!
 //! Each child of a page of parents has its own position and is read concurrently; the next page of parents follows, so
-//! there are never many more positions than parents in a page. If a pass requests each child once, the token carries the
-//! requested ids along the pages of parents, which are then read in order.
+//! there are never many more positions than parents in a page. If a pass requests each child once, the token carries
+//! the requested ids along the pages of parents, which are then read in order.
 
 use std::{collections::VecDeque, fmt};
 
@@ -20,8 +20,8 @@ use crate::{
     windows::{Window, WindowBookmark, WindowToken, WindowedList},
 };
 
-/// Chains of pages of parents in a window: enough that children are available while a page of parents is on its way, and
-/// few enough for a small state.
+/// Chains of pages of parents in a window: enough that children are available while a page of parents is on its way,
+/// and few enough for a small state.
 const CHAINS: u64 = 2;
 
 /// Reads the parents of a [`WindowedList`] and requests each of their children.
@@ -279,7 +279,8 @@ impl Stream for ChildStream {
         self.parents.has_earlier().await
     }
 
-    /// Counts the parents. The requests for children are known only if a parent has at most one child, as an upper bound.
+    /// Counts the parents. The requests for children are known only if a parent has at most one child, as an upper
+    /// bound.
     async fn survey(&self, window: Window) -> Result<Vec<Part<Window>>> {
         let parts = self.parents.survey(window).await?.into_iter();
         let of_children = |part: Part<Window>| {

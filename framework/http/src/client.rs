@@ -39,8 +39,8 @@ pub(crate) const COMPLAINT_LIMIT: usize = 64 << 10;
 const MAX_SHOWN: usize = 200;
 const MAX_SEARCHED: usize = 4_000;
 
-/// A client of one service with one set of credentials. Clones share the counts; all clients with the same credentials in
-/// the process share limits and the budget for retries.
+/// A client of one service with one set of credentials. Clones share the counts; all clients with the same credentials
+/// in the process share limits and the budget for retries.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -695,8 +695,8 @@ impl Client {
         }
     }
 
-    /// Applies [`split`](crate::split) to a body of this service. Without records, the error contains the service's message,
-    /// with our secrets removed.
+    /// Applies [`split`](crate::split) to a body of this service. Without records, the error contains the service's
+    /// message, with our secrets removed.
     pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
         self.split_with(body, records, &[], wanted)
     }

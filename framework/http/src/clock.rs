@@ -1,8 +1,8 @@
 //! Compares a service's clock, from the `Date` of its responses, with this machine's clock.
 //!
-//! This machine's clock plans a pass, and the bookmark states that every record before some moment was read. If this clock
-//! is ahead, the moment is still in the future at the service, and later changes until then would never be read. So the
-//! service's time limits a bookmark, and only this module decides how.
+//! This machine's clock plans a pass, and the bookmark states that every record before some moment was read. If this
+//! clock is ahead, the moment is still in the future at the service, and later changes until then would never be read.
+//! So the service's time limits a bookmark, and only this module decides how.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -64,8 +64,8 @@ pub enum BookmarkLimit {
     Planned,
     /// This moment: the time of the plan by the service's clock.
     At(Timestamp),
-    /// The planning clock was ahead and has been corrected: the start of the pass is unknown, so the next pass starts where
-    /// this one did.
+    /// The planning clock was ahead and has been corrected: the start of the pass is unknown, so the next pass starts
+    /// where this one did.
     Unknown,
 }
 
@@ -86,8 +86,8 @@ impl ServiceTime {
         self.reading.map(|reading| reading.date)
     }
 
-    /// Returns the limit of the bookmark of a pass planned at this machine's time. Called after the first response. `slack`
-    /// is the overlap of the next pass: a smaller difference loses no record.
+    /// Returns the limit of the bookmark of a pass planned at this machine's time. Called after the first response.
+    /// `slack` is the overlap of the next pass: a smaller difference loses no record.
     pub fn bound(&self, planned: Timestamp, slack: SignedDuration) -> BookmarkLimit {
         let Some(Reading { date, ahead }) = self.reading else {
             return BookmarkLimit::Planned;

@@ -24,8 +24,8 @@ const WINDOW_BITS: u8 = 15;
 /// The first byte of a member.
 const MAGIC: u8 = 0x1f;
 
-/// Registered codings that this crate does not decode. Other words in the header (`utf-8`, `none`) are mistakes of services
-/// that send plain bodies.
+/// Registered codings that this crate does not decode. Other words in the header (`utf-8`, `none`) are mistakes of
+/// services that send plain bodies.
 const UNSUPPORTED: &[&str] = &[
     "aes128gcm",
     "br",

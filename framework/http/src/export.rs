@@ -2,27 +2,27 @@
 //!
 //! # Why no job is ordered twice
 //!
-//! An order costs quota and has no idempotency key, so there are three positions on the way to a document. The host commits
-//! each before the next step:
+//! An order costs quota and has no idempotency key, so there are three positions on the way to a document. The host
+//! commits each before the next step:
 //!
 //! 1. *Ordering*, with a mark: the newest earlier job at the service. A job newer than the mark that fits the order is
-//!    ours; only without such a job is one ordered. After a crash, or if the response to an order is lost, this finds the
-//!    job. A refusal requests a new mark.
+//!    ours; only without such a job is one ordered. After a crash, or if the response to an order is lost, this finds
+//!    the job. A refusal requests a new mark.
 //! 2. *Waiting*, with the job's id.
-//! 3. *Reading*, with the number of delivered records. The download stays open between two fetches; if it is lost, a new
-//!    one is opened and read up to that number.
+//! 3. *Reading*, with the number of delivered records. The download stays open between two fetches; if it is lost, a
+//!    new one is opened and read up to that number.
 //!
 //! # Jobs and results that appear late
 //!
 //! After a write, a service may answer from an older replica for a while: the list lacks the job, the job is unknown, a
-//! finished job has no result. So a new job or result has a grace period, counted in the token, in which its absence means
-//! nothing: *Looking* for the job of an order that may have arrived, *Unseen* between an order and the first sight of its
-//! job, *Unready* between a job's end and its result. A job that was seen before, has expired, or is absent after the grace
-//! period is lost, and is ordered again at most once in a run.
+//! finished job has no result. So a new job or result has a grace period, counted in the token, in which its absence
+//! means nothing: *Looking* for the job of an order that may have arrived, *Unseen* between an order and the first
+//! sight of its job, *Unready* between a job's end and its result. A job that was seen before, has expired, or is
+//! absent after the grace period is lost, and is ordered again at most once in a run.
 //!
-//! Several orders of a stream may run concurrently. They are placed one at a time, and a job of one order is never assigned
-//! to another. This covers orders with similar jobs; since a crash forgets it, [`Jobs::find`] has to distinguish the jobs
-//! of orders that are planned together.
+//! Several orders of a stream may run concurrently. They are placed one at a time, and a job of one order is never
+//! assigned to another. This covers orders with similar jobs; since a crash forgets it, [`Jobs::find`] has to
+//! distinguish the jobs of orders that are planned together.
 
 mod jobs;
 mod reading;
@@ -49,8 +49,8 @@ pub use self::{
 };
 use crate::client::{Client, Request, Response};
 
-/// The maximum number of downloads for one page, of searches for an order without a response, and of readings of a changing
-/// document.
+/// The maximum number of downloads for one page, of searches for an order without a response, and of readings of a
+/// changing document.
 const TRIES: u32 = 4;
 
 /// The exports of a connector.
@@ -72,8 +72,8 @@ pub trait Export: Send + Sync + 'static {
         &[]
     }
 
-    /// Returns the lists of a document by name, each with the stream of its records: 0 is the stream, 1 its first secondary
-    /// stream. The empty name is a document that is a list.
+    /// Returns the lists of a document by name, each with the stream of its records: 0 is the stream, 1 its first
+    /// secondary stream. The empty name is a document that is a list.
     fn lists(&self) -> &'static [(&'static str, usize)];
 
     /// See [`Stream::plan`].
@@ -367,8 +367,8 @@ impl<E: Export> Stream for ExportStream<E> {
             None | Some(ExportToken::Ordering { mark: None, .. }) => {
                 u64::from(matches!(self.export.route(order), Route::Job))
             }
-            // The job may have been ordered just before a crash, and its search must not be refused. Otherwise the service
-            // itself checks its limits.
+            // The job may have been ordered just before a crash, and its search must not be refused. Otherwise the
+            // service itself checks its limits.
             Some(_) => 0,
         }
     }

@@ -21,8 +21,8 @@ const WIDTH: usize = 11;
 
 /// 64-bit fingerprints of byte strings (FNV-1a), in the order of insertion.
 ///
-/// Serialised as one string of eleven characters each. Among 100,000 different entries, the maximum for a week's allowance
-/// of requests, two share a fingerprint with a probability of about 3 in 10 billion.
+/// Serialised as one string of eleven characters each. Among 100,000 different entries, the maximum for a week's
+/// allowance of requests, two share a fingerprint with a probability of about 3 in 10 billion.
 #[derive(Clone, Default)]
 pub struct FingerprintSet {
     order: Vec<u64>,

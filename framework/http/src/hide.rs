@@ -11,8 +11,8 @@ const MIN_ENCODED: usize = 6;
 /// The number of consecutive bytes of an encoding that count as the secret.
 const FRAGMENT: usize = 12;
 
-/// Hides these secrets in a text: plain, escaped for JSON, an address or a form, in hexadecimal digits and in base64, alone
-/// or inside a longer text, and long fragments of all of these.
+/// Hides these secrets in a text: plain, escaped for JSON, an address or a form, in hexadecimal digits and in base64,
+/// alone or inside a longer text, and long fragments of all of these.
 pub(crate) fn hide(text: String, secrets: &[Secret]) -> String {
     let mut is_secret = vec![false; text.len()];
     let folded = text.to_ascii_lowercase();

@@ -19,15 +19,15 @@
 //! All clients of one service with the same credential and origin share one queue for its rate limit, across contexts;
 //! requests of a probe precede requests of a read.
 //!
-//! A request that changes data is sent again only if the service certainly did nothing (not connected, 429, 503), or if it
-//! is [repeatable](Request::repeatable).
+//! A request that changes data is sent again only if the service certainly did nothing (not connected, 429, 503), or if
+//! it is [repeatable](Request::repeatable).
 //!
 //! Retries use a budget per credential, so that they add at most a tenth to the traffic of an outage.
 //!
 //! The crate provides the streams that most connectors need: [`RestStream`] over the closed list of [`Paging`],
 //! [`WindowedList`] for capped offset-paged lists that are read by time, [`ChildStream`] for one request per parent,
-//! [`ExportStream`] for documents of export jobs, [`Snapshot`] for the current state; and [`Prober`] for the first checks
-//! of every probe.
+//! [`ExportStream`] for documents of export jobs, [`Snapshot`] for the current state; and [`Prober`] for the first
+//! checks of every probe.
 
 mod answer;
 mod blocks;

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::{client::Response, waits};
 
-/// The factor by which requests are spaced wider than the limit requires, on average. The service counts arrivals, which
-/// the network compresses: eleven requests sent 100 ms apart can arrive within one second.
+/// The factor by which requests are spaced wider than the limit requires, on average. The service counts arrivals,
+/// which the network compresses: eleven requests sent 100 ms apart can arrive within one second.
 const MARGIN: f64 = 1.015;
 
 /// The period of a limit.

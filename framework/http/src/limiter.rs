@@ -1,5 +1,5 @@
-//! Permits at a service: one queue per credential and origin in the process, since the service counts by credential; and
-//! one budget for the retries.
+//! Permits at a service: one queue per credential and origin in the process, since the service counts by credential;
+//! and one budget for the retries.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -84,8 +84,8 @@ impl SharedLimiter {
         }
     }
 
-    /// Waits for the reset of a used-up count and returns the waiting time; an error with the delay if the reset is beyond
-    /// the deadline.
+    /// Waits for the reset of a used-up count and returns the waiting time; an error with the delay if the reset is
+    /// beyond the deadline.
     pub(crate) async fn until_open(&self, deadline: Instant) -> Result<Duration> {
         let started = Instant::now();
         let closed = self.limiter.turns().closed_until;
@@ -229,8 +229,8 @@ impl Permits {
         Some(first_of_full.map_or(even, |first| first.max(even)))
     }
 
-    /// Returns the time between two turns. A person waits for the few requests of a probe, so they keep only the declared
-    /// limit.
+    /// Returns the time between two turns. A person waits for the few requests of a probe, so they keep only the
+    /// declared limit.
     fn spacing(&self, priority: Priority) -> Option<Duration> {
         let slowed = match priority {
             Priority::Probe => None,

@@ -106,8 +106,8 @@ impl Request {
         self
     }
 
-    /// Sets statuses that the caller handles: they are returned instead of failing; server errors only at the second try,
-    /// or at once if the request is not repeatable.
+    /// Sets statuses that the caller handles: they are returned instead of failing; server errors only at the second
+    /// try, or at once if the request is not repeatable.
     #[must_use]
     pub fn accept(mut self, statuses: &'static [u16]) -> Self {
         self.accepted = Cow::Borrowed(statuses);

@@ -1,8 +1,8 @@
 //! The pace of requests to a service that refuses some of them within its declared limit: another process uses the same
 //! credential, or the limit is lower than documented.
 //!
-//! A refusal lowers the pace by a fraction, and every second raises it by a fixed amount, so that processes that share a
-//! limit reach equal parts without communication.
+//! A refusal lowers the pace by a fraction, and every second raises it by a fixed amount, so that processes that share
+//! a limit reach equal parts without communication.
 
 use std::time::{Duration, SystemTime};
 

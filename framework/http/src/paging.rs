@@ -128,8 +128,8 @@ impl Paging {
         }
     }
 
-    /// Returns the position after a page of `count` records, which are already part of the progress; `None` at the end of
-    /// the list.
+    /// Returns the position after a page of `count` records, which are already part of the progress; `None` at the end
+    /// of the list.
     pub(crate) fn next(
         &self,
         position: &mut ListPosition,

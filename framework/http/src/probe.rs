@@ -29,14 +29,14 @@ pub struct Prober<'a> {
 /// The result of the first request of a probe.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The checks `reachable`, `tls` (for https) and `api`, as far as possible; before them a failed `address` if the host
-    /// does not permit it.
+    /// The checks `reachable`, `tls` (for https) and `api`, as far as possible; before them a failed `address` if the
+    /// host does not permit it.
     pub checks: Vec<Check>,
     /// The service's verdict on the credentials.
     pub access: Access,
     /// The time of the request.
     pub latency: Duration,
-    /// The answer itself, whatever its status.
+    /// The response itself, with any status.
     pub response: Option<Response>,
 }
 
@@ -47,7 +47,7 @@ pub struct StreamAccess {
     pub access: Access,
     /// The time of the request.
     pub latency: Duration,
-    /// The answer itself, whatever its status.
+    /// The response itself, with any status.
     pub response: Option<Response>,
 }
 

@@ -1,11 +1,11 @@
 //! The progress through a list: every read ends, and a list that changes during the read is read once more.
 //!
-//! The records decide, not the service's statements about its pages. A page is new if it has a record that no earlier page
-//! of the same reading had: one row pinned to every page, or a hundred rows inserted in front, do not make two pages equal.
-//! The number of pages without new records is bounded.
+//! The records decide, not the service's statements about its pages. A page is new if it has a record that no earlier
+//! page of the same reading had: one row pinned to every page, or a hundred rows inserted in front, do not make two
+//! pages equal. The number of pages without new records is bounded.
 //!
-//! A total that changes, or that exceeds the received records, means that records may be missing. The list is then read a
-//! second time, without the delivered records, and a [`Gap`] reports the remaining doubt.
+//! A total that changes, or that exceeds the received records, means that records may be missing. The list is then read
+//! a second time, without the delivered records, and a [`Gap`] reports the remaining doubt.
 
 use std::{mem, ops::Range};
 
@@ -96,8 +96,8 @@ impl Progress {
         self.read
     }
 
-    /// Returns the step of an offset after a page of `count` records. The second reading overlaps by half a page, so that a
-    /// row pinned to each page hides no record.
+    /// Returns the step of an offset after a page of `count` records. The second reading overlaps by half a page, so
+    /// that a row pinned to each page hides no record.
     pub const fn step(&self, count: usize) -> u64 {
         match self.is_second && !self.is_stuck() {
             true => (count as u64).div_ceil(2),
@@ -120,8 +120,8 @@ impl Progress {
         Err(Error::new(Kind::DataInvalid, text).with("records", self.read))
     }
 
-    /// Adds a page with its total, and removes repeated records. For records without a key it removes only a page that is
-    /// repeated as a whole: two such records may be equal.
+    /// Adds a page with its total, and removes repeated records. For records without a key it removes only a page that
+    /// is repeated as a whole: two such records may be equal.
     pub fn take(
         &mut self,
         body: &[u8],
@@ -179,8 +179,8 @@ impl Progress {
         });
     }
 
-    /// Returns whether to read the service's next page, identified by a cursor or link if it uses these. A list that has
-    /// delivered its total ends at a page without new records; its end reports missing records.
+    /// Returns whether to read the service's next page, identified by a cursor or link if it uses these. A list that
+    /// has delivered its total ends at a page without new records; its end reports missing records.
     pub fn goes_on(&mut self, token: Option<&str>) -> Result<bool> {
         let is_idle = self.empty_pages > 0 || self.repeated_pages > 0;
         if is_idle && self.total.is_some_and(|total| self.read >= total) {

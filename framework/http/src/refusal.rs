@@ -90,14 +90,14 @@ impl Refusal {
     }
 }
 
-/// Returns whether a status is a redirect. Other statuses from 300 to 399 are not: 304 refers to an earlier request that the
-/// client did not make.
+/// Returns whether a status is a redirect. Other statuses from 300 to 399 are not: 304 refers to an earlier request
+/// that the client did not make.
 pub(crate) const fn leads_elsewhere(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// Returns whether a 403 or a 400 means a rate limit. Only a 403 counts by its headers alone: services send the counters
-/// with every response.
+/// Returns whether a 403 or a 400 means a rate limit. Only a 403 counts by its headers alone: services send the
+/// counters with every response.
 fn limits_the_rate(
     status: u16,
     headers: &HeaderMap,

@@ -14,7 +14,8 @@ use headwater_core::Egress;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 tokio::task_local! {
-    /// The port of the request. reqwest passes only the name to its resolver, but the permitted addresses depend on the port.
+    /// The port of the request. reqwest passes only the name to its resolver, but the permitted addresses depend on the
+    /// port.
     static PORT: u16;
 }
 
@@ -54,8 +55,8 @@ impl fmt::Display for NotAllowed {
 
 impl Error for NotAllowed {}
 
-/// Passes on the addresses of a name if all of them are permitted, otherwise none: a name with one forbidden address is a
-/// trap or a mistake.
+/// Passes on the addresses of a name if all of them are permitted, otherwise none: a name with one forbidden address is
+/// a trap or a mistake.
 pub(crate) struct GuardedResolver<R> {
     egress: Arc<Egress>,
     resolver: Arc<R>,
@@ -73,7 +74,8 @@ impl<R: Resolver> GuardedResolver<R> {
 impl<R: Resolver> Resolve for GuardedResolver<R> {
     fn resolve(&self, name: Name) -> Resolving {
         let (egress, resolver) = (Arc::clone(&self.egress), Arc::clone(&self.resolver));
-        // Read now: the lookup itself may continue in another task. Port 0 permits nothing, so a missing port does neither.
+        // Read now: the lookup itself may continue in another task. Port 0 permits nothing, so a missing port does
+        // neither.
         let port = PORT.try_with(|port| *port).unwrap_or_default();
         Box::pin(async move {
             let name = name.as_str();

@@ -1,7 +1,7 @@
 //! A stream that is one paged list.
 //!
-//! Its pages are read one after the other, even numbered pages: the list may change, and a record that moves from an unread
-//! page to one read at the same time would be lost unnoticed.
+//! Its pages are read one after the other, even numbered pages: the list may change, and a record that moves from an
+//! unread page to one read at the same time would be lost unnoticed.
 
 use std::fmt;
 
@@ -51,8 +51,8 @@ impl RestStream {
         }
     }
 
-    /// Sets the JSON Pointer of the list's total in the body. A list whose total changes during the read, or exceeds the
-    /// received records, is read once more; a gap reports the records that may still be missing.
+    /// Sets the JSON Pointer of the list's total in the body. A list whose total changes during the read, or exceeds
+    /// the received records, is read once more; a gap reports the records that may still be missing.
     #[must_use]
     pub fn total(mut self, pointer: &'static str) -> Self {
         self.total = Some(pointer);

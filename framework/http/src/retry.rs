@@ -36,8 +36,8 @@ impl RetryPolicy {
         ..Self::READ
     };
 
-    /// Returns the wait after the given try, counted from 1, with full jitter. If the service asked to slow down, the wait
-    /// exceeds a second, since limits count by the second, and grows to the cap for every random value.
+    /// Returns the wait after the given try, counted from 1, with full jitter. If the service asked to slow down, the
+    /// wait exceeds a second, since limits count by the second, and grows to the cap for every random value.
     pub(crate) fn backoff(&self, failed_try: u32, throttled: bool) -> Duration {
         let ceiling = self
             .base

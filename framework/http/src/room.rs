@@ -15,8 +15,8 @@ use tokio::{
 pub(crate) const LARGE: usize = 2 << 20;
 /// The maximum number of large responses in the process: at 32 MiB each, half a gibibyte.
 const MAX: usize = 16;
-/// The maximum wait for room. The holder of the room may itself wait for this response, as a page waits for its details;
-/// after this time the response is read without room.
+/// The maximum wait for room. The holder of the room may itself wait for this response, as a page waits for its
+/// details; after this time the response is read without room.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX)));

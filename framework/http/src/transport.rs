@@ -124,8 +124,8 @@ impl Transport for ReqwestTransport {
         if !self.egress.permits_url(request.url()) {
             return Err(not_allowed());
         }
-        // Separate tasks return the connection of a finished response to the pool. They run first; otherwise a busy runtime
-        // opens another connection for the next request.
+        // Separate tasks return the connection of a finished response to the pool. They run first; otherwise a busy
+        // runtime opens another connection for the next request.
         tokio::task::yield_now().await;
         let port = request.url().port_or_known_default().unwrap_or_default();
         let sending = resolver::dialling(port, client.execute(request));

@@ -22,8 +22,8 @@ pub(crate) fn join(base: &BaseUrl, path: &str, query: &[(&'static str, String)])
 
 /// Resolves a service's link against the base and refuses it if it leaves the base's origin.
 ///
-/// Services behind a proxy send links with `http` instead of `https` on the same host without a port; those keep our own
-/// scheme.
+/// Services behind a proxy send links with `http` instead of `https` on the same host without a port; those keep our
+/// own scheme.
 pub(crate) fn follow(base: &BaseUrl, link: &str) -> Result<Url> {
     let bad = |why: &str| {
         Error::new(

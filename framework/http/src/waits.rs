@@ -1,7 +1,8 @@
 //! Reads the wait that a service requests, in every header and spelling that services use.
 //!
 //! RFC 9110 defines seconds and three forms of dates. Services also send fractions, milliseconds, units, ISO 8601, and
-//! resets as moments (in seconds, or in milliseconds) or as seconds from now. Moments count from the service's own time.
+//! resets as moments (in seconds, or in milliseconds) or as seconds from now. Moments count from the service's own
+//! time.
 
 use std::time::{Duration, SystemTime};
 
@@ -105,8 +106,8 @@ pub(crate) fn is_requested(headers: &HeaderMap) -> bool {
     names.any(|name| headers.contains_key(name))
 }
 
-/// Returns the delay of a response that refuses for a rate limit: that of [`retry_after`], otherwise the reset of a used-up
-/// limit. `own` are the headers of the connector, with that of the reset last.
+/// Returns the delay of a response that refuses for a rate limit: that of [`retry_after`], otherwise the reset of a
+/// used-up limit. `own` are the headers of the connector, with that of the reset last.
 pub(crate) fn throttled(
     headers: &HeaderMap,
     own: Option<[&'static str; 2]>,

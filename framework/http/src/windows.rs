@@ -13,16 +13,17 @@
 //!
 //! Windows are independent, so the parts of a split window are read concurrently.
 //!
-//! A window that fits is cut into *chains* of pages, by the offsets of its records at the time of the count. Each chain is
-//! responsible for the records of its offsets, `floor` up to `top`, at their current offsets, and is independent of the
-//! others: chains are read concurrently, in any order, and each can be read again. A chain reads down from its top. It is
-//! finished when none of its records can be below its floor. The total decides: a chain requests it with its last page, and
-//! each record that left the window since the count lowers the floor by one. The records there also belong to the next
-//! chain and are read twice, at least a page of them. If the total has grown, records may have moved above the top, so the
-//! top rises by as many, and the chain is read again.
+//! A window that fits is cut into *chains* of pages, by the offsets of its records at the time of the count. Each chain
+//! is responsible for the records of its offsets, `floor` up to `top`, at their current offsets, and is independent of
+//! the others: chains are read concurrently, in any order, and each can be read again. A chain reads down from its top.
+//! It is finished when none of its records can be below its floor. The total decides: a chain requests it with its last
+//! page, and each record that left the window since the count lowers the floor by one. The records there also belong to
+//! the next chain and are read twice, at least a page of them. If the total has grown, records may have moved above the
+//! top, so the top rises by as many, and the chain is read again.
 //!
-//! A chain has at least two pages, if possible, since a service that ignores the offset reveals itself by a repeated page.
-//! The token carries the fingerprints for the next pass, so the end of a pass, where records are remembered, is one chain.
+//! A chain has at least two pages, if possible, since a service that ignores the offset reveals itself by a repeated
+//! page. The token carries the fingerprints for the next pass, so the end of a pass, where records are remembered, is
+//! one chain.
 
 mod bounds;
 mod reading;
@@ -160,8 +161,8 @@ impl OffsetPaging {
 impl WindowedList {
     /// Makes the list at a path. Its parameters `after` and `before` bound the time, exclusive or inclusive.
     ///
-    /// The first pass begins at `start`; each later one `overlap` before the end of the last one, for records that became
-    /// visible late. Delivered records are left out.
+    /// The first pass begins at `start`; each later one `overlap` before the end of the last one, for records that
+    /// became visible late. Delivered records are left out.
     pub fn new(
         client: &Client,
         spec: StreamSpec,

@@ -1,9 +1,9 @@
 //! Tools for tests of clients and connectors.
 //!
-//! [`Script`] is a real HTTP server on loopback. The test writes every response, byte for byte: too short, too long, empty,
-//! or with a broken connection. [`conformance`] holds the rules for every registered connector; the workspace's tests apply
-//! them to the registry. [`PassDriver`] reads a pass in any order, and [`PassReader`] reads it with concurrent requests and
-//! simulated kills.
+//! [`Script`] is a real HTTP server on loopback. The test writes every response, byte for byte: too short, too long,
+//! empty, or with a broken connection. [`conformance`] holds the rules for every registered connector; the workspace's
+//! tests apply them to the registry. [`PassDriver`] reads a pass in any order, and [`PassReader`] reads it with
+//! concurrent requests and simulated kills.
 
 pub mod conformance;
 mod pass_driver;

@@ -179,7 +179,8 @@ pub struct PassReader {
 }
 
 impl PassReader {
-    /// Reads a plan to its end, in random order. A kill drops all running fetches and continues from the serialised driver.
+    /// Reads a plan to its end, in random order. A kill drops all running fetches and continues from the serialised
+    /// driver.
     pub async fn all(self, stream: &Arc<dyn AnyStream>, plan: Vec<Position>) -> Result<PassResult> {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let mut driver = PassDriver::new(plan);

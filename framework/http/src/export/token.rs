@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The first wait between polls of a job; it grows by half each time.
 pub(super) const FIRST_POLL: Duration = Duration::from_secs(1);
 const LONGEST_POLL: Duration = Duration::from_secs(30);
-/// The time for a service to show a new job or result, in seconds. Long for a lagging list, short compared with the cost of
-/// a second order.
+/// The time for a service to show a new job or result, in seconds. Long for a lagging list, short compared with the
+/// cost of a second order.
 const GRACE: u64 = 120;
 
 /// Returns the wait before the next poll, after `polls` polls.

@@ -245,8 +245,8 @@ impl<E: Export> ExportStream<E> {
         self.lost(failed, position, error)
     }
 
-    /// Replaces a lost job by another one, once in a run: the cause of the loss may affect the next job too. `position` is
-    /// where the next run continues.
+    /// Replaces a lost job by another one, once in a run: the cause of the loss may affect the next job too. `position`
+    /// is where the next run continues.
     pub(super) fn lost(
         &self,
         failed: u32,

@@ -52,8 +52,8 @@ impl WindowedList {
         let received = found.records.len() as u64;
         let size = u64::from(paging.sizes[offset.size]);
         let distinct = distinct(&found);
-        // A page of the requested size does not show whether more follows, nor does a total that is too small; a much larger
-        // page is the whole list.
+        // A page of the requested size does not show whether more follows, nor does a total that is too small; a much
+        // larger page is the whole list.
         let is_all = match received > size + MAX_ON_TOP {
             true => total <= distinct,
             false => received < size && total == distinct,
@@ -113,8 +113,8 @@ impl WindowedList {
     }
 
     /// Reads the page before `offset.end`. An unexpected page is requested once more, with the total: one response then
-    /// shows whether records left the window or the service returns other records than requested. A separate count would be
-    /// outdated when the page arrives, and a busy list would never be read.
+    /// shows whether records left the window or the service returns other records than requested. A separate count
+    /// would be outdated when the page arrives, and a busy list would never be read.
     pub(super) async fn step_down(
         &self,
         window: (Timestamp, Timestamp),
@@ -327,8 +327,8 @@ impl WindowedList {
         step
     }
 
-    /// Refuses to split parts of a window without end: the halves have no more records than the whole, unless the service
-    /// ignores the time, or its totals grow with every response.
+    /// Refuses to split parts of a window without end: the halves have no more records than the whole, unless the
+    /// service ignores the time, or its totals grow with every response.
     async fn require_sum(
         &self,
         window: (Timestamp, Timestamp),
@@ -401,7 +401,8 @@ impl WindowedList {
         Ok(counted.map_or(0, |(_, total)| total))
     }
 
-    /// Requests one page, optionally with the total. `None` if the page is too large for the service but can be smaller.
+    /// Requests one page, optionally with the total. `None` if the page is too large for the service but can be
+    /// smaller.
     async fn page(
         &self,
         window: (Timestamp, Timestamp),
