@@ -26,7 +26,7 @@ use acceptance::{
     cost::{Cost, measure, own_cpu},
 };
 use headwater::{Egress, StreamSpec, Timestamp};
-use headwater_host::{Delivery, Ending, RunOptions, Sink, State, WriteCounts};
+use headwater_host::{Delivery, Ending, RunOptions, Sink, SinkState, State, WriteCounts};
 use nix::sys::{
     socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
     time::TimeSpec,
@@ -186,7 +186,7 @@ impl Sink for Counting {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &State) -> headwater::Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> headwater::Result<()> {
         Ok(())
     }
 
@@ -203,7 +203,7 @@ impl Sink for Counting {
         Ok(written)
     }
 
-    fn commit(&mut self, _: &mut State) -> headwater::Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> headwater::Result<()> {
         Ok(())
     }
 }

@@ -18,7 +18,8 @@ use headwater::{
     AnyStream, Body, Context, Error, Failure, Kind, Page, Position, Result, Source, Timestamp,
     Transport, TransportError, Wait,
 };
-use headwater_host::{JsonLinesFolder, Receipt, RunOptions, State};
+use headwater_host::{Receipt, RunOptions, State};
+use headwater_output::JsonLinesFolder;
 use headwater_sandbox::{API_KEY, ClariRevenue, JobOptions, OrderedJob, RevenueOptions, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;

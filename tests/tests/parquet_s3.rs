@@ -156,7 +156,7 @@ fn credentials(address: &str) -> Vec<(&'static str, &str)> {
 
 fn begin() -> headwater::Result<(Box<dyn Sink>, State)> {
     let mut sink = Destination::parse(&env::var(TO).unwrap())?.open("main")?;
-    let state = sink.load("acme")?.unwrap();
+    let state = State::held_by(&mut *sink, "acme")?.unwrap();
     sink.restore(&[spec()], &state)?;
     Ok((sink, state))
 }

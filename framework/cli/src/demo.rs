@@ -14,7 +14,7 @@ use std::{
 use headwater_core::{
     AnyConnector, Egress, Error, Kind, Outcome as Grade, ProbeReport, Registry, StreamSpec,
 };
-use headwater_host::create::{Access, make_new_folder};
+use headwater_files::create::{Access, make_new_folder};
 use headwater_sandbox::{Sandbox, Setup, Simulation, simulations};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, time::sleep};

@@ -44,7 +44,7 @@ use std::{
 
 use clap::Parser;
 use headwater_core::{Context, Egress, Error, FieldError, Kind, Registry};
-use headwater_host::create::Access;
+use headwater_files::create::Access;
 use serde_json::json;
 
 use args::{Args, Command};

@@ -3,7 +3,7 @@
 use std::{fmt, fs, path::Path};
 
 use headwater_core::{ConfigPatch, Error, Kind};
-use headwater_host::replace_file;
+use headwater_files::replace_file;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},

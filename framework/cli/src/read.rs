@@ -3,10 +3,8 @@
 use std::{fs, io, sync::Arc, time::Duration};
 
 use headwater_core::{Context, Egress, Error, Kind, Position, Registry, Source};
-use headwater_host::{
-    Event, JsonLinesFolder, JsonLinesWriter, Receipt, Redaction, RunOptions, Sink, State,
-    references::EnvFile,
-};
+use headwater_host::{Event, Receipt, Redaction, RunOptions, Sink, State, references::EnvFile};
+use headwater_output::{JsonLinesFolder, JsonLinesWriter};
 use headwater_store::Lease;
 use tokio::sync::watch;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use headwater_core::{Context, Egress, Error, Guard, Kind, Registry};
-use headwater_host::create::{Access, make_folder};
+use headwater_files::create::{Access, make_folder};
 use headwater_output::Destination;
 use headwater_server::{OpenStore, Options, Service};
 use headwater_store::{Store, StoreLocation};

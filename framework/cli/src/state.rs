@@ -149,9 +149,8 @@ impl LocatedState {
         }
         let known = state_of(&destination, connection)?.ok_or_else(|| nothing(location))?;
         let mut sink = destination.open(connection)?;
-        let state = sink
-            .load(known.connector())?
-            .ok_or_else(|| nothing(location))?;
+        let state = State::held_by(&mut *sink, known.connector())?;
+        let state = state.ok_or_else(|| nothing(location))?;
         Ok(Self {
             state,
             home: StateHome::Sink(sink),

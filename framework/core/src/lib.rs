@@ -13,6 +13,7 @@
 //! | open | pure | [`Connector::open`] |
 //! | probe | I/O without side effects; named, graded checks | [`Source::probe`], [`Probe`], [`ProbeReport`] |
 //! | read | pull: `fetch(partition, token) -> page` | [`Stream`], [`Page`] |
+//! | write | records and position in one step where the destination can | [`sink::Sink`] |
 //!
 //! Authors write against the typed traits ([`Connector`], [`Stream`]); hosts hold their object-safe twins
 //! ([`AnyConnector`], [`AnyStream`]), which blanket implementations provide. Records are never parsed into a tree:
@@ -36,6 +37,7 @@ mod schema;
 mod scope;
 mod secret;
 mod simulate;
+pub mod sink;
 mod stream;
 mod suggest;
 mod text;

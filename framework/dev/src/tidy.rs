@@ -129,14 +129,14 @@ fn files_are_made_in_one_place(workspace: &Path) -> Result<Vec<String>> {
             continue;
         }
         for (path, text) in sources(&workspace.join("framework").join(&package).join("src"))? {
-            if path.contains("tests") || (package == "host" && path == "create.rs") {
+            if path.contains("tests") || (package == "files" && path == "create.rs") {
                 continue;
             }
             let product = text.split("#[cfg(test)]\nmod tests").next();
             let way = |way: &&str| product.is_some_and(|text| text.contains(way));
             problems.extend(WAYS.iter().copied().filter(way).map(|way| {
                 format!(
-                    "framework/{package}/src/{path} makes files by {way}; headwater_host::create does that"
+                    "framework/{package}/src/{path} makes files by {way}; headwater_files::create does that"
                 )
             }));
         }

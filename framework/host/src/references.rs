@@ -15,11 +15,10 @@ use std::{
 };
 
 use headwater_core::{Field, FieldError, FieldKind, FormModel, wipe};
+use headwater_files::open_regular;
 use serde_json::Value;
 use tokio::{sync::oneshot, time::timeout};
 use zeroize::Zeroizing;
-
-use crate::files::open_regular;
 
 pub use env_file::EnvFile;
 

@@ -213,7 +213,7 @@ async fn load(
 ) -> Result<(Box<dyn Sink>, State, bool)> {
     let connector = state.connector().to_owned();
     let (sink, stored) = blocking(move || {
-        let stored = sink.load(&connector)?;
+        let stored = State::held_by(&mut *sink, &connector)?;
         Ok((sink, stored))
     })
     .await?;

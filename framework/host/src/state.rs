@@ -6,18 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{AnyStream, Error, Kind, Position, Result, Scope, Timestamp};
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    create::{behind_links, left_beside, refuse_planted},
-    drift::Baseline,
-    groups,
-    identity::StoredIdentity,
-    outputs::digest,
-    pass::Pass,
-    replace::replace_file,
+use headwater_core::{
+    AnyStream, Error, Kind, Position, Result, Scope, Timestamp,
+    sink::{Sink, SinkState},
 };
+use headwater_files::{
+    create::{behind_links, left_beside, refuse_planted},
+    replace_file,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{drift::Baseline, groups, identity::StoredIdentity, pass::Pass};
 
 /// The version of the file's layout.
 const FORMAT: u32 = 4;
@@ -167,6 +167,13 @@ impl State {
         })?;
         state.belongs_to(streams, &place)?;
         Ok(state)
+    }
+
+    /// The state that a sink holds, an empty one the first time; takes hold of the sink for a run. None where the sink
+    /// holds no state.
+    pub fn held_by(sink: &mut dyn Sink, connector: &str) -> Result<Option<Self>> {
+        let mut state = Self::new(connector);
+        Ok(sink.load(&mut state)?.then_some(state))
     }
 
     /// Reads a state file, of whatever connector it is.
@@ -481,33 +488,59 @@ impl State {
         self.outputs.get(path.to_string_lossy().as_ref()).copied()
     }
 
-    /// The output files that this state vouches for, and their bytes.
-    pub(crate) fn outputs(&self) -> impl Iterator<Item = (&str, u64)> {
-        let outputs = self.outputs.iter();
-        outputs.map(|(path, bytes)| (path.as_str(), *bytes))
-    }
-
-    /// What stands for the last bytes that this state vouches for.
-    pub(crate) fn end(&self, path: &str) -> Option<&str> {
-        self.ends.get(path).map(String::as_str)
-    }
-
-    /// Vouches for a file of lines up to here; `end` stands for its last bytes.
-    pub(crate) fn set_lines(&mut self, path: &Path, bytes: u64, end: String) {
-        self.set_output(path, bytes);
-        self.ends.insert(path.to_string_lossy().into_owned(), end);
-    }
-
-    /// Forgets an output file, which has another name now.
-    pub(crate) fn forget_output(&mut self, path: &str) {
-        self.outputs.remove(path);
-        self.ends.remove(path);
-    }
-
     pub(crate) fn set_output(&mut self, path: &Path, bytes: u64) {
         self.outputs
             .insert(path.to_string_lossy().into_owned(), bytes);
     }
+}
+
+impl SinkState for State {
+    fn connector(&self) -> &str {
+        &self.connector
+    }
+
+    fn read_json(&mut self, json: &[u8], place: &str) -> Result<()> {
+        *self = Self::from_json(json, place, &self.connector)?;
+        Ok(())
+    }
+
+    fn to_json(&self) -> Result<Vec<u8>> {
+        self.to_json()
+    }
+
+    fn vouches_for(&self, stream: &str) -> bool {
+        self.vouches_for(stream)
+    }
+
+    fn rows(&self, stream: &str) -> u64 {
+        self.rows(stream)
+    }
+
+    fn files(&self) -> Vec<(String, u64)> {
+        let files = self.outputs.iter();
+        files.map(|(path, bytes)| (path.clone(), *bytes)).collect()
+    }
+
+    fn is_tail(&self, path: &str, tail: &[u8]) -> Option<bool> {
+        self.ends.get(path).map(|end| digest(tail) == *end)
+    }
+
+    fn set_file(&mut self, path: &str, bytes: u64, tail: &[u8]) {
+        self.outputs.insert(path.to_owned(), bytes);
+        self.ends.insert(path.to_owned(), digest(tail));
+    }
+
+    fn forget_file(&mut self, path: &str) {
+        self.outputs.remove(path);
+        self.ends.remove(path);
+    }
+}
+
+/// A digest of the bytes behind a state's own digest, or at the end of an output file.
+fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let bytes = digest.iter().take(16);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How a state begins: all that its digest is not about.

@@ -4,8 +4,10 @@ use std::io::{self, BufWriter, Write};
 
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::ArrowError;
-use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, WriteCounts};
+use headwater_core::{
+    Error, Kind, Result, StreamSpec,
+    sink::{Delivery, Sink, SinkState, WriteCounts},
+};
 
 use crate::arrow::{BATCH, Rows};
 
@@ -37,7 +39,7 @@ impl<W: Write + Send> Sink for ArrowStream<W> {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], _: &dyn SinkState) -> Result<()> {
         let [spec] = streams else {
             let text = "Arrow's stream format has one schema and so takes one stream; name it with --stream, or write \
                         Parquet files";
@@ -81,7 +83,7 @@ impl<W: Write + Send> Sink for ArrowStream<W> {
         Ok(counts)
     }
 
-    fn commit(&mut self, _: &mut State) -> Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> Result<()> {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
@@ -120,6 +122,7 @@ fn failed(error: ArrowError) -> Error {
 mod tests {
     use arrow_array::{RecordBatch, StringArray, cast::AsArray};
     use arrow_ipc::reader::StreamReader;
+    use headwater_host::State;
     use serde_json::json;
 
     use super::*;

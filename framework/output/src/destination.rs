@@ -5,8 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Result, Secret, nearest};
-use headwater_host::{Deletes, Delivery, JsonLinesFolder, JsonLinesWriter, Sink};
+use headwater_core::{
+    Error, Kind, Result, Secret, nearest,
+    sink::{Deletes, Delivery, Sink},
+};
+
+use crate::{JsonLinesFolder, JsonLinesWriter};
 
 /// What there is, for every sentence that refuses something else.
 const CHOICES: &str = "sqlite:FILE, postgres://HOST/DATABASE, parquet:FOLDER, s3://BUCKET/PREFIX, jsonl:FOLDER, \

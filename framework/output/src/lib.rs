@@ -12,6 +12,7 @@ mod arrow;
 mod arrow_stream;
 pub mod columns;
 mod destination;
+mod jsonl;
 #[cfg(any(feature = "parquet", feature = "postgres", feature = "sqlite"))]
 mod moment;
 #[cfg(feature = "parquet")]
@@ -30,5 +31,6 @@ pub use self::postgres::PostgresSink;
 #[cfg(feature = "parquet")]
 pub use arrow_stream::ArrowStream;
 pub use destination::{Destination, Mode, TableOptions};
+pub use jsonl::{JsonLinesFolder, JsonLinesWriter};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteSink;

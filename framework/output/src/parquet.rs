@@ -39,8 +39,10 @@ use ::parquet::{
     schema::types::ColumnPath,
 };
 use arrow_schema::Schema;
-use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, WriteCounts, lost};
+use headwater_core::{
+    Error, Kind, Result, StreamSpec,
+    sink::{Delivery, Sink, SinkState, WriteCounts, lost},
+};
 
 use crate::{
     arrow::{BATCH, Rows},
@@ -114,16 +116,16 @@ impl ParquetSink {
     }
 
     /// The newest manifest; what stands before the first where there is none.
-    fn newest_manifest(&mut self, connector: &str) -> Result<Manifest> {
+    fn newest_manifest(&mut self, state: &dyn SinkState) -> Result<Manifest> {
         let manifests = self.place.manifests()?;
         let Some((&sequence, &bytes)) = manifests.last_key_value() else {
             self.refuse_rows_of_others()?;
-            return Manifest::before_the_first(connector, &self.connection);
+            return Manifest::before_the_first(state, &self.connection);
         };
         let name = self.place.manifest_name(sequence);
         Manifest::check_size(bytes, &name)?;
         let manifest = Manifest::parse(&self.place.read_manifest(sequence)?, &name)?;
-        manifest.check_owner(connector, &self.connection, &name)?;
+        manifest.check_owner(state.connector(), &self.connection, &name)?;
         if manifest.sequence != sequence {
             let text = format!(
                 "the manifest {name} has the number of another one; put it back under its own name"
@@ -148,7 +150,7 @@ impl ParquetSink {
 
     /// Refuses to go on without files that the state vouches for. Those of streams that are read from the start do not
     /// count any more.
-    fn refuse_lost(&mut self, state: &State) -> Result<()> {
+    fn refuse_lost(&mut self, state: &dyn SinkState) -> Result<()> {
         let Some(manifest) = &mut self.manifest else {
             return Err(not_loaded());
         };
@@ -326,7 +328,7 @@ impl ParquetSink {
     }
 
     /// Closes the files and puts a manifest that counts them.
-    fn count(&mut self, state: &State) -> Result<()> {
+    fn count(&mut self, state: &dyn SinkState) -> Result<()> {
         let files = self.close_files()?;
         let Some(manifest) = &self.manifest else {
             return Err(not_loaded());
@@ -369,12 +371,12 @@ impl Sink for ParquetSink {
         Ok(Some(manifest.state.get().as_bytes().to_vec()))
     }
 
-    fn load(&mut self, connector: &str) -> Result<Option<State>> {
+    fn load(&mut self, state: &mut dyn SinkState) -> Result<bool> {
         // Looked at before anything is made, so that a refusal leaves the place as it was.
-        self.newest_manifest(connector)?;
+        self.newest_manifest(state)?;
         self.place.take()?;
-        let mut manifest = self.newest_manifest(connector)?;
-        let state = manifest.state(&self.place.manifest_name(manifest.sequence))?;
+        let mut manifest = self.newest_manifest(state)?;
+        manifest.read_state(state, &self.place.manifest_name(manifest.sequence))?;
         let parts = self.place.parts()?;
         let is_missing = |file: &&CountedFile| parts.get(&file.path) != Some(&file.bytes);
         self.missing = manifest.files.iter().filter(is_missing).cloned().collect();
@@ -385,10 +387,10 @@ impl Sink for ParquetSink {
         self.publish(manifest.clone())?;
         // Only now: until here, another run might have counted them.
         self.clean_up(&manifest, &parts)?;
-        Ok(Some(state))
+        Ok(true)
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], state: &dyn SinkState) -> Result<()> {
         self.refuse_lost(state)?;
         let mut outputs = BTreeMap::new();
         for spec in streams {
@@ -423,7 +425,7 @@ impl Sink for ParquetSink {
         self.take_page(stream, records)
     }
 
-    fn commit(&mut self, state: &mut State) -> Result<()> {
+    fn commit(&mut self, state: &mut dyn SinkState) -> Result<()> {
         self.refuse_if_broken()?;
         self.is_broken = true;
         self.count(state)?;

@@ -33,8 +33,10 @@ mod value;
 use std::{collections::BTreeMap, fmt, thread};
 
 use ::postgres::Client;
-use headwater_core::{Error, Kind, Result, Secret, StreamSpec};
-use headwater_host::{Deletes, Delivery, Sink, State, UnseenRows, WriteCounts, lost};
+use headwater_core::{
+    Error, Kind, Result, Secret, StreamSpec,
+    sink::{Deletes, Delivery, Sink, SinkState, UnseenRows, WriteCounts, lost},
+};
 
 use self::{
     ledger::{Change, Ledger},
@@ -118,7 +120,7 @@ impl PostgresSink {
         &self,
         client: &mut Client,
         spec: &StreamSpec,
-        state: &State,
+        state: &dyn SinkState,
     ) -> Result<(Table, Option<Change>)> {
         let ledger = &self.ledger;
         let new = |columns: &Remembered| Table::new(&ledger.schema, spec, &self.options, columns);
@@ -173,7 +175,7 @@ impl PostgresSink {
         client: &mut Client,
         spec: &StreamSpec,
         table: &Table,
-        state: &State,
+        state: &dyn SinkState,
         is_there: bool,
     ) -> Result<()> {
         let (place, name, stream) = (self.ledger.server.place(), &table.name, spec.name);
@@ -309,7 +311,7 @@ impl PostgresSink {
         }))
     }
 
-    fn commit_with(&mut self, state: &State) -> Result<()> {
+    fn commit_with(&mut self, state: &dyn SinkState) -> Result<()> {
         self.begin()?;
         let failed = |error| self.ledger.server.failed(error, "commit");
         let Session { client, epoch } = self.session.as_mut().ok_or_else(not_loaded)?;
@@ -346,7 +348,7 @@ impl Sink for PostgresSink {
         self.ledger.peek(&mut client)
     }
 
-    fn load(&mut self, connector: &str) -> Result<Option<State>> {
+    fn load(&mut self, state: &mut dyn SinkState) -> Result<bool> {
         let failed = |error| self.ledger.server.failed(error, "begin");
         let mut client = self.ledger.server.connect()?;
         self.ledger.take_turn(&mut client)?;
@@ -354,13 +356,13 @@ impl Sink for PostgresSink {
         let begun = client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED");
         begun.map_err(failed)?;
         self.ledger.make(&mut client)?;
-        let (epoch, state) = self.ledger.take_over(&mut client, connector)?;
+        let epoch = self.ledger.take_over(&mut client, state)?;
         client.batch_execute("COMMIT").map_err(failed)?;
         self.session = Some(Session { client, epoch });
-        Ok(Some(state))
+        Ok(true)
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], state: &dyn SinkState) -> Result<()> {
         let mut session = self.session.take().ok_or_else(not_loaded)?;
         let planned = streams
             .iter()
@@ -403,7 +405,7 @@ impl Sink for PostgresSink {
         written.map_err(of_output)
     }
 
-    fn commit(&mut self, state: &mut State) -> Result<()> {
+    fn commit(&mut self, state: &mut dyn SinkState) -> Result<()> {
         self.check_whole()?;
         let committed = self.commit_with(state);
         self.is_broken = committed.is_err();

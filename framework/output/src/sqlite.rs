@@ -20,8 +20,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, UnseenRows, WriteCounts};
+use headwater_core::{
+    Error, Kind, Result, StreamSpec,
+    sink::{Delivery, Sink, SinkState, UnseenRows, WriteCounts},
+};
 use rusqlite::{Connection, params};
 
 use crate::TableOptions;
@@ -88,7 +90,7 @@ impl SqliteSink {
         &self,
         connection: &Connection,
         streams: &[StreamSpec],
-        state: &State,
+        state: &dyn SinkState,
     ) -> Result<BTreeMap<String, Table>> {
         tables::plan(
             connection,
@@ -101,8 +103,13 @@ impl SqliteSink {
     }
 
     /// Takes a run in a file that had none of this connection when it was loaded.
-    fn take_new(&mut self, state: &State) -> Result<()> {
-        let (run, _) = file::take(&self.path, &self.connection_name, state.connector())?;
+    fn take_new(&mut self, state: &dyn SinkState) -> Result<()> {
+        let run = file::take(
+            &self.path,
+            &self.connection_name,
+            state.connector(),
+            |_, _| Ok(()),
+        )?;
         if !run.stored_state.is_empty() {
             let text = format!(
                 "another run of the connection {} has written to {} meanwhile; run again",
@@ -185,7 +192,7 @@ impl SqliteSink {
         }))
     }
 
-    fn commit_state(&mut self, state: &State) -> Result<()> {
+    fn commit_state(&mut self, state: &dyn SinkState) -> Result<()> {
         let text = state.to_json()?;
         let run = self.run()?;
         if run.connection.is_autocommit() && text == run.stored_state {
@@ -241,18 +248,20 @@ impl Sink for SqliteSink {
         file::peek(&self.path, &self.connection_name)
     }
 
-    fn load(&mut self, connector: &str) -> Result<Option<State>> {
-        // It may be somebody else's.
+    fn load(&mut self, state: &mut dyn SinkState) -> Result<bool> {
+        // It may be the file of another program.
         if !file::is_ours(&self.path)? {
             self.is_new = true;
-            return Ok(Some(State::new(connector)));
+            return Ok(true);
         }
-        let (run, state) = file::take(&self.path, &self.connection_name, connector)?;
+        let connector = state.connector().to_owned();
+        let read = |json: &[u8], place: &str| state.read_json(json, place);
+        let run = file::take(&self.path, &self.connection_name, &connector, read)?;
         self.run = Some(run);
-        Ok(Some(state))
+        Ok(true)
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], state: &dyn SinkState) -> Result<()> {
         if self.is_new {
             self.plan(&file::look(&self.path)?, streams, state)?;
             self.take_new(state)?;
@@ -286,7 +295,7 @@ impl Sink for SqliteSink {
         self.stop_after_failure(written)
     }
 
-    fn commit(&mut self, state: &mut State) -> Result<()> {
+    fn commit(&mut self, state: &mut dyn SinkState) -> Result<()> {
         let committed = self.commit_state(state);
         self.stop_after_failure(committed)
     }

@@ -17,7 +17,7 @@ use std::{
 use axum::{Router, body::Body, extract::Request, response::IntoResponse};
 use bytes::Bytes;
 use headwater_core::{Error, Kind, Result};
-use headwater_host::files::read_regular;
+use headwater_files::read_regular;
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::{
     body::{Body as _, Frame, Incoming, SizeHint},

@@ -10,11 +10,11 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use headwater_core::{Error, Kind, Result, Secret};
-use headwater_host::{
+use headwater_files::{
     create::{Access, ReplacementFile},
-    files::open_regular,
-    references::{self, EnvFile},
+    open_regular,
 };
+use headwater_host::references::{self, EnvFile};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 

@@ -4,7 +4,7 @@
 use std::{io, path::PathBuf};
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::{
+use headwater_files::{
     Locked,
     create::{Access, make_folder, open_or_make_lock},
 };

@@ -5,7 +5,7 @@
 //! again, each in one transaction, and only when no connection needs the old key does it leave the file.
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::Locked;
+use headwater_files::Locked;
 
 use crate::{
     audit::{Actor, Event, audited},

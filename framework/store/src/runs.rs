@@ -8,7 +8,7 @@
 use std::{process, time::Duration};
 
 use headwater_core::{Error, Kind, Result, Status, Timestamp};
-use headwater_host::Locked;
+use headwater_files::Locked;
 use serde_json::Value as Json;
 
 use crate::{

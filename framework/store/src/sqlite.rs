@@ -8,7 +8,7 @@ use std::{
 };
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::create::{Access, make_folder, make_missing};
+use headwater_files::create::{Access, make_folder, make_missing};
 use rusqlite::{
     Connection, ErrorCode, ToSql, params_from_iter,
     types::{ToSqlOutput, ValueRef},

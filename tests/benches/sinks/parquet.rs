@@ -142,7 +142,9 @@ fn bare(schema: SchemaRef, shares: &[&[&[&[u8]]]], out: &Path) {
 
 fn sink(spec: &StreamSpec, shares: &[&[&[&[u8]]]], out: &Path) {
     let mut sink = ParquetSink::in_folder(out, "bench").unwrap();
-    let mut state = sink.load(ID).unwrap().unwrap_or_else(|| State::new(ID));
+    let mut state = State::held_by(&mut sink, ID)
+        .unwrap()
+        .unwrap_or_else(|| State::new(ID));
     sink.restore(std::slice::from_ref(spec), &state).unwrap();
     for share in shares {
         for page in *share {

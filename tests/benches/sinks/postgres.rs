@@ -88,7 +88,7 @@ fn bare(url: &str, pages: &[Vec<u8>]) -> Cost {
 fn sink(url: &str, calls: &Calls, (new, known): (u64, u64)) -> Cost {
     let destination = Destination::parse(url).unwrap();
     let mut sink: Box<dyn Sink> = destination.open("acme").unwrap();
-    let state: State = sink.load(ID).unwrap().unwrap();
+    let state: State = State::held_by(&mut *sink, ID).unwrap().unwrap();
     sink.restore(std::slice::from_ref(&calls.spec), &state)
         .unwrap();
     measured(|| {

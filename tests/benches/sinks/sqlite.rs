@@ -8,7 +8,7 @@ use std::{
 };
 
 use acceptance::cost::{Cost, measured};
-use headwater_host::Sink;
+use headwater_host::{Sink, State};
 use headwater_output::{SqliteSink, TableOptions};
 use rusqlite::{Connection, params_from_iter, types::Value};
 
@@ -134,7 +134,7 @@ impl Bare {
 fn sink(path: &Path, calls: &Calls, (new, known): (u64, u64)) -> Cost {
     measured(|| {
         let mut sink = SqliteSink::new(path, "main", TableOptions::default()).unwrap();
-        let state = sink.load(ID).unwrap().unwrap();
+        let state = State::held_by(&mut sink, ID).unwrap().unwrap();
         sink.restore(std::slice::from_ref(&calls.spec), &state)
             .unwrap();
         let written = calls.write_to(&mut sink, PAGES_OF_A_COMMIT);

@@ -413,7 +413,7 @@ fn events_that_share_a_composed_key_are_one_row_each_everywhere() {
     for (to, table) in destinations {
         for mark in [1, 2] {
             let mut sink = Destination::parse(&to).unwrap().open("acme").unwrap();
-            let state = sink.load("clari-revenue").unwrap();
+            let state = headwater_host::State::held_by(&mut *sink, "clari-revenue").unwrap();
             let mut state = state.unwrap_or_else(|| headwater_host::State::new("clari-revenue"));
             if table.is_none() && mark == 2 {
                 continue;

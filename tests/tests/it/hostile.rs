@@ -19,7 +19,8 @@ use acceptance::{
     claribi, copilot, revenue, sandbox, unhurried,
 };
 use headwater::{Context, Timestamp};
-use headwater_host::{JsonLinesWriter, Receipt, RunOptions, State};
+use headwater_host::{Receipt, RunOptions, State};
+use headwater_output::JsonLinesWriter;
 use headwater_sandbox::{
     ClaribiOptions, CopilotOptions, Faults, JobOptions, JobOutcome, RandomFault, RevenueBehaviour,
     RevenueOptions, Sandbox, StatusFault,

@@ -7,6 +7,7 @@ use std::{env, fs, io::Write, path::Path};
 
 use acceptance::{binary::command, open, read_through, simulation, unlimited_sandbox, workspace};
 use headwater::{StreamSpec, Timestamp};
+use headwater_host::State;
 use headwater_output::Destination;
 use serde_json::{Value, json};
 
@@ -94,7 +95,7 @@ fn spec() -> StreamSpec {
 fn write(folder: &Path, spec: &StreamSpec, commits: &[&[&str]]) {
     let to = format!("parquet:{}", folder.join("out").display());
     let mut sink = Destination::parse(&to).unwrap().open("main").unwrap();
-    let mut state = sink.load("acme").unwrap().unwrap();
+    let mut state = State::held_by(&mut *sink, "acme").unwrap().unwrap();
     sink.restore(std::slice::from_ref(spec), &state).unwrap();
     for records in commits {
         sink.write(

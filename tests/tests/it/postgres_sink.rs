@@ -53,7 +53,7 @@ fn open(to: &str) -> Box<dyn Sink> {
 /// A sink that is ready to be written to, and the state in it.
 fn begin(to: &str, streams: &[StreamSpec]) -> Result<(Box<dyn Sink>, State), Error> {
     let mut sink = open(to);
-    let state = sink.load("test")?.expect("a state");
+    let state = State::held_by(&mut *sink, "test")?.expect("a state");
     sink.restore(streams, &state)?;
     Ok((sink, state))
 }
@@ -372,7 +372,7 @@ fn a_second_run_is_told_to_wait_and_gets_its_turn_afterwards() {
     );
     // Another connection is in nobody's way.
     let other = Destination::parse(&format!("{url}?prefix=b_")).unwrap();
-    other.open("other").unwrap().load("test").unwrap();
+    State::held_by(&mut *other.open("other").unwrap(), "test").unwrap();
     first.commit(&mut state).unwrap();
     drop(first);
     begin(&url, &[THINGS]).unwrap();
@@ -613,7 +613,7 @@ fn what_belongs_to_somebody_else_is_refused_and_left_as_it_is() {
     run(&to, &THINGS, &[r#"{"id":"a"}"#]);
     let other = Destination::parse(&to).unwrap().open("other");
     let mut other = other.unwrap();
-    let state = other.load("test").unwrap().unwrap();
+    let state = State::held_by(&mut *other, "test").unwrap().unwrap();
     let said = other.restore(&[THINGS], &state).unwrap_err().to_string();
     assert!(
         said.contains("belongs to the stream things of acme"),
@@ -623,10 +623,12 @@ fn what_belongs_to_somebody_else_is_refused_and_left_as_it_is() {
     assert!(said.contains("made with the key id"), "{said}");
 
     let mut sink = open(&to);
-    sink.load("test").unwrap();
+    State::held_by(&mut *sink, "test").unwrap();
     sink.commit(&mut state_at(5)).unwrap();
     drop(sink);
-    let said = open(&to).load("elsewhere").unwrap_err().to_string();
+    let said = State::held_by(&mut *open(&to), "elsewhere")
+        .unwrap_err()
+        .to_string();
     assert!(said.contains("belongs to the connector \"test\""), "{said}");
     // The refusal did not end anybody's turn.
     let epoch = value(

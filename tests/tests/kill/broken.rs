@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use headwater::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, WriteCounts};
+use headwater_host::{Delivery, Sink, SinkState, WriteCounts};
 use rusqlite::{Connection, params};
 
 /// What is made durable first.
@@ -44,13 +44,13 @@ impl TwoSteps {
         Ok(())
     }
 
-    fn store_state(&self, state: &State) -> rusqlite::Result<()> {
+    fn store_state(&self, state: &dyn SinkState) -> rusqlite::Result<()> {
         let text = String::from_utf8(state.to_json().unwrap()).unwrap();
         let replace = "INSERT OR REPLACE INTO kept VALUES (1, ?1)";
         self.connection.execute(replace, [text]).map(|_| ())
     }
 
-    fn store(&mut self, state: &State) -> rusqlite::Result<()> {
+    fn store(&mut self, state: &dyn SinkState) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         match self.first {
             First::State => self.store_state(state)?,
@@ -73,15 +73,14 @@ impl Sink for TwoSteps {
         Delivery::Together
     }
 
-    fn load(&mut self, connector: &str) -> Result<Option<State>> {
-        let found = kept_state(&self.connection);
-        found.map_or_else(
-            || Ok(Some(State::new(connector))),
-            |state| State::from_json(state.as_bytes(), "the state", connector).map(Some),
-        )
+    fn load(&mut self, state: &mut dyn SinkState) -> Result<bool> {
+        if let Some(json) = kept_state(&self.connection) {
+            state.read_json(json.as_bytes(), "the state")?;
+        }
+        Ok(true)
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> Result<()> {
         Ok(())
     }
 
@@ -100,7 +99,7 @@ impl Sink for TwoSteps {
         })
     }
 
-    fn commit(&mut self, state: &mut State) -> Result<()> {
+    fn commit(&mut self, state: &mut dyn SinkState) -> Result<()> {
         self.store(state).map_err(failed)
     }
 }

@@ -40,7 +40,7 @@ fn while_one_run_has_a_place_another_is_refused_and_the_first_one_commits() {
     for mut round in rounds("held") {
         // The first one is this process.
         let mut sink = open(&round.task.destination).unwrap();
-        let mut state = sink.load(NAME).unwrap().unwrap();
+        let mut state = State::held_by(&mut *sink, NAME).unwrap().unwrap();
         sink.restore(&[], &state).unwrap();
         let said = refusal(round.task.carry_out());
         assert!(said.contains("wait for"), "{said}");

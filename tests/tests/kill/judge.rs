@@ -3,12 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
     sync::{Arc, Mutex},
 };
 
 use headwater::{Meter, Result, StreamSpec};
-use headwater_host::{Delivery, RunOptions, Sink, State, WriteCounts, run};
+use headwater_host::{Delivery, RunOptions, Sink, SinkState, State, WriteCounts, run};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -126,7 +125,7 @@ impl Sink for Memory {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> Result<()> {
         Ok(())
     }
 
@@ -147,10 +146,9 @@ impl Sink for Memory {
         })
     }
 
-    fn commit(&mut self, state: &mut State) -> Result<()> {
-        let kept = mem::replace(state, State::new(NAME));
-        self.0.lock().unwrap().state = Some(kept.clone());
-        *state = kept;
+    fn commit(&mut self, state: &mut dyn SinkState) -> Result<()> {
+        let kept = State::from_json(&state.to_json()?, "the state", NAME)?;
+        self.0.lock().unwrap().state = Some(kept);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use headwater::{Result, StreamSpec};
-use headwater_host::{Delivery, Sink, State, WriteCounts};
+use headwater_host::{Delivery, Sink, SinkState, WriteCounts};
 use rustix::process::{Signal, getpid, kill_process};
 
 /// Counts steps.
@@ -60,11 +60,11 @@ impl Sink for Stepping {
         self.sink.commit_every()
     }
 
-    fn load(&mut self, connector: &str) -> Result<Option<State>> {
-        self.call(|sink| sink.load(connector))
+    fn load(&mut self, state: &mut dyn SinkState) -> Result<bool> {
+        self.call(|sink| sink.load(state))
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], state: &dyn SinkState) -> Result<()> {
         self.call(|sink| sink.restore(streams, state))
     }
 
@@ -76,7 +76,7 @@ impl Sink for Stepping {
         self.call(|sink| sink.write(stream, records))
     }
 
-    fn commit(&mut self, state: &mut State) -> Result<()> {
+    fn commit(&mut self, state: &mut dyn SinkState) -> Result<()> {
         self.call(|sink| sink.commit(state))
     }
 }

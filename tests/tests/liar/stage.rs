@@ -11,7 +11,8 @@ use acceptance::{
     claribi, connector, copilot, revenue,
     unhurried::{self, on_the_wire},
 };
-use headwater_host::{JsonLinesWriter, RunOptions, State};
+use headwater_host::{RunOptions, State};
+use headwater_output::JsonLinesWriter;
 use headwater_sandbox::{
     AuditLink, ClaribiOptions, CopilotOptions, Faults, JobOptions, RevenueBehaviour,
     RevenueOptions, Sandbox, Service,

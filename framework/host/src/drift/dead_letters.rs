@@ -6,16 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Result};
+use headwater_core::{Error, Kind, Result, sink::busy};
+use headwater_files::{
+    Locked,
+    create::{Access, make_names_durable, open_or_make},
+    push_line,
+};
 use memchr::memrchr;
 use serde_json::value::RawValue;
 
 use super::RejectReason;
-use crate::{
-    Locked, busy,
-    create::{Access, make_names_durable, open_or_make},
-    jsonl::push_line,
-};
 
 /// Bytes per write to the file.
 const BUFFER: usize = 128 << 10;

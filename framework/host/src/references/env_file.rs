@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, fmt, io, path::Path};
 
 use headwater_core::{Error, Kind, Result, Secret};
-
-use crate::files::read_regular;
+use headwater_files::read_regular;
 
 /// Far more than a file of settings; a larger file is the wrong one.
 const LARGEST_FILE: u64 = 1 << 20;

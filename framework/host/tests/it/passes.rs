@@ -13,7 +13,7 @@ use headwater_core::{
     Timestamp,
 };
 use headwater_host::{
-    Deletes, Delivery, Receipt, RunOptions, Sink, State, UnseenRows, WriteCounts,
+    Deletes, Delivery, Receipt, RunOptions, Sink, SinkState, State, UnseenRows, WriteCounts,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -126,7 +126,7 @@ impl Sink for PassCalls {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> Result<()> {
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl Sink for PassCalls {
         })
     }
 
-    fn commit(&mut self, _: &mut State) -> Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> Result<()> {
         Ok(())
     }
 }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use headwater_core::{
     AnyStream, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec, Timestamp,
 };
-use headwater_host::{Delivery, Receipt, Redaction, RunOptions, Sink, State, WriteCounts};
+use headwater_host::{
+    Delivery, Receipt, Redaction, RunOptions, Sink, SinkState, State, WriteCounts,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -74,7 +76,7 @@ impl Sink for Lines {
         })
     }
 
-    fn commit(&mut self, _: &mut State) -> Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> Result<()> {
         Ok(())
     }
 
@@ -82,7 +84,7 @@ impl Sink for Lines {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> Result<()> {
         Ok(())
     }
 }

@@ -14,9 +14,10 @@ use headwater_core::{
     Timestamp, Wait,
 };
 use headwater_host::{
-    Delivery, Ending, Event, JsonLinesFolder, Outcome, Receipt, RunOptions, Sink, State,
-    StreamReceipt, WriteCounts,
+    Delivery, Ending, Event, Outcome, Receipt, RunOptions, Sink, SinkState, State, StreamReceipt,
+    WriteCounts,
 };
+use headwater_output::JsonLinesFolder;
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 
@@ -231,7 +232,7 @@ impl Sink for Lines {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], _: &dyn SinkState) -> Result<()> {
         let names = streams.iter().map(|spec| spec.name.to_owned());
         self.0.lock().unwrap().announced = Some(names.collect());
         Ok(())
@@ -252,7 +253,7 @@ impl Sink for Lines {
         Ok(written)
     }
 
-    fn commit(&mut self, _: &mut State) -> Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> Result<()> {
         let mut kept = self.0.lock().unwrap();
         kept.commits += 1;
         if kept.breaks_at.is_some_and(|broken| kept.commits >= broken) {

@@ -18,9 +18,10 @@ use headwater_core::{
     Timestamp,
 };
 use headwater_host::{
-    Delivery, DriftOptions, Event, JsonLinesFolder, Level, Outcome, Receipt, RunOptions, Sink,
-    State, WriteCounts,
+    Delivery, DriftOptions, Event, Level, Outcome, Receipt, RunOptions, Sink, SinkState, State,
+    WriteCounts,
 };
+use headwater_output::JsonLinesFolder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
@@ -170,7 +171,7 @@ impl Sink for Counting {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> Result<()> {
         Ok(())
     }
 
@@ -186,7 +187,7 @@ impl Sink for Counting {
         Ok(written)
     }
 
-    fn commit(&mut self, _: &mut State) -> Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> Result<()> {
         Ok(())
     }
 }

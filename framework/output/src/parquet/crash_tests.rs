@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use headwater_core::sink::Sink;
 use headwater_core::{Kind, Result};
-use headwater_host::Sink;
+use headwater_host::State;
 
 use super::{
     faults::{self, Fault},
@@ -46,7 +47,8 @@ fn go_on(folder: &Path, commits: u64) -> Result<()> {
 
 /// Each record up to the state is there once, and none beyond it.
 fn check(folder: &Path) -> u64 {
-    let state = newest(folder).state("m").unwrap();
+    let mut state = State::new("acme");
+    newest(folder).read_state(&mut state, "m").unwrap();
     let records = position(&state);
     let ids: Vec<String> = texts(&counted(folder, "calls"), "id")
         .into_iter()

@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Error, Kind, Result};
-use headwater_host::{
-    Locked, busy,
+use headwater_core::{Error, Kind, Result, sink::busy};
+use headwater_files::{
+    Locked,
     create::{self, Access, ReplacementFile, make_new, open_or_make_lock},
 };
 

@@ -1,7 +1,6 @@
 //! The commit manifest: the one document that says which files count, and how far reading got with them.
 
-use headwater_core::{Error, Kind, Result};
-use headwater_host::State;
+use headwater_core::{Error, Kind, Result, sink::SinkState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -44,16 +43,16 @@ pub(crate) struct CountedFile {
 
 impl Manifest {
     /// What stands before the first: nothing counts.
-    pub fn before_the_first(connector: &str, connection: &str) -> Result<Self> {
+    pub fn before_the_first(empty: &dyn SinkState, connection: &str) -> Result<Self> {
         Ok(Self {
             headwater_manifest: FORMAT,
             sequence: 0,
             epoch: 0,
             run: String::new(),
-            connector: connector.to_owned(),
+            connector: empty.connector().to_owned(),
             connection: connection.to_owned(),
             files: Vec::new(),
-            state: written(&State::new(connector))?,
+            state: written(empty)?,
         })
     }
 
@@ -110,13 +109,10 @@ impl Manifest {
         Ok(())
     }
 
-    /// The state as it was committed with the files.
-    pub fn state(&self, place: &str) -> Result<State> {
-        State::from_json(
-            self.state.get().as_bytes(),
-            &format!("the state in {place}"),
-            &self.connector,
-        )
+    /// Reads the state that was committed with the files.
+    pub fn read_state(&self, state: &mut dyn SinkState, place: &str) -> Result<()> {
+        let place = format!("the state in {place}");
+        state.read_json(self.state.get().as_bytes(), &place)
     }
 
     /// The next one: more files, another state.
@@ -139,7 +135,7 @@ impl Manifest {
 }
 
 /// A state as it stands in a manifest.
-pub(crate) fn written(state: &State) -> Result<Box<RawValue>> {
+pub(crate) fn written(state: &dyn SinkState) -> Result<Box<RawValue>> {
     serde_json::from_slice(&state.to_json()?).map_err(|error| {
         Error::new(
             Kind::Unexpected,

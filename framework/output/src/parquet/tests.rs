@@ -13,8 +13,11 @@ use arrow_array::{
     cast::AsArray,
     types::{Int64Type, TimestampMicrosecondType},
 };
-use headwater_core::{Kind, StreamSpec};
-use headwater_host::{Sink, State};
+use headwater_core::{
+    Kind, StreamSpec,
+    sink::{Sink, WriteCounts},
+};
+use headwater_host::State;
 use serde_json::{Value, json};
 
 use super::{Manifest, ParquetSink};
@@ -75,7 +78,7 @@ pub(super) fn load(folder: &Path) -> headwater_core::Result<(ParquetSink, State)
     let started = Instant::now();
     loop {
         let mut sink = ParquetSink::in_folder(folder, "main")?;
-        match sink.load(CONNECTOR) {
+        match State::held_by(&mut sink, CONNECTOR) {
             Ok(state) => return Ok((sink, state.unwrap())),
             Err(error)
                 if error.to_string().contains("by another run") && started.elapsed() < PATIENCE =>
@@ -93,7 +96,7 @@ pub(super) fn begin(folder: &Path) -> (ParquetSink, State) {
     (sink, state)
 }
 
-fn write(sink: &mut ParquetSink, stream: &str, records: &[&str]) -> headwater_host::WriteCounts {
+fn write(sink: &mut ParquetSink, stream: &str, records: &[&str]) -> WriteCounts {
     sink.write(stream, &mut records.iter().map(|record| record.as_bytes()))
         .unwrap()
 }
@@ -413,7 +416,7 @@ fn a_second_run_is_refused_while_the_first_one_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, _) = begin(folder.path());
     let mut second = ParquetSink::in_folder(folder.path(), "main").unwrap();
-    let error = second.load(CONNECTOR).unwrap_err();
+    let error = State::held_by(&mut second, CONNECTOR).unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(
         error
@@ -624,10 +627,8 @@ fn a_place_that_is_no_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "mine").unwrap();
-    let error = ParquetSink::in_folder(&path, "main")
-        .unwrap()
-        .load(CONNECTOR)
-        .unwrap_err();
+    let mut sink = ParquetSink::in_folder(&path, "main").unwrap();
+    let error = State::held_by(&mut sink, CONNECTOR).unwrap_err();
     assert_eq!(error.kind(), Kind::OutputFailed);
     assert!(error.to_string().contains("file"), "{error}");
 }

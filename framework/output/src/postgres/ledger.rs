@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater_core::{Error, Kind, Result};
-use headwater_host::{State, busy};
+use headwater_core::{
+    Error, Kind, Result,
+    sink::{SinkState, busy},
+};
 use postgres::{Client, types::ToSql};
 
 use super::{
@@ -169,31 +171,33 @@ impl Ledger {
     }
 
     /// Raises the epoch, which ends whatever run still believes that it is its turn, and reads the state.
-    pub(super) fn take_over(&self, client: &mut Client, connector: &str) -> Result<(i64, State)> {
+    pub(super) fn take_over(&self, client: &mut Client, state: &mut dyn SinkState) -> Result<i64> {
         let statement = format!(
             "INSERT INTO {} AS kept (connection, connector, epoch, written_at) VALUES ($1, $2, 1, now()) \
              ON CONFLICT (connection) DO UPDATE SET epoch = kept.epoch + 1 RETURNING epoch, state",
             self.table(STATE_TABLE)
         );
-        let row = client.query_one(&statement, &[&self.connection, &connector]);
+        let row = client.query_one(&statement, &[&self.connection, &state.connector()]);
         let row = row.map_err(|error| self.server.failed(error, "tell the state"))?;
-        let (epoch, state): (i64, Option<String>) = (row.get(0), row.get(1));
-        let state = match state {
-            None => State::new(connector),
-            Some(state) => {
-                let place = format!(
-                    "the state of {} in PostgreSQL at {}",
-                    self.connection,
-                    self.server.place()
-                );
-                State::from_json(state.as_bytes(), &place, connector)?
-            }
-        };
-        Ok((epoch, state))
+        let (epoch, stored): (i64, Option<String>) = (row.get(0), row.get(1));
+        if let Some(json) = stored {
+            let place = format!(
+                "the state of {} in PostgreSQL at {}",
+                self.connection,
+                self.server.place()
+            );
+            state.read_json(json.as_bytes(), &place)?;
+        }
+        Ok(epoch)
     }
 
     /// Stores the state in the transaction that is under way. False where another run took over.
-    pub(super) fn keep(&self, client: &mut Client, epoch: i64, state: &State) -> Result<bool> {
+    pub(super) fn keep(
+        &self,
+        client: &mut Client,
+        epoch: i64,
+        state: &dyn SinkState,
+    ) -> Result<bool> {
         let statement = format!(
             "UPDATE {} SET connector = $1, state = $2, written_at = now() WHERE connection = $3 AND epoch = $4",
             self.table(STATE_TABLE)

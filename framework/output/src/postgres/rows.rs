@@ -3,9 +3,8 @@
 use std::{error::Error as StdError, io::Write, ops::Range};
 
 use bytes::BytesMut;
-use headwater_core::{Error, Kind, Result};
+use headwater_core::{Error, Kind, Result, sink::WriteCounts};
 use headwater_host::{
-    WriteCounts,
     canonical::{digest, key_part},
     fields::for_each_field,
 };

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::Deletes;
+use headwater_core::{Error, Kind, Result, StreamSpec, sink::Deletes};
 
 use crate::{
     columns::{Column, ColumnKind, OVERFLOW, RECORD, columns},

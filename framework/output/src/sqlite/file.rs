@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use headwater_core::{Error, Kind, Result};
-use headwater_host::{
-    Locked, State, busy,
+use headwater_core::{Error, Kind, Result, sink::busy};
+use headwater_files::{
+    Locked,
     create::{Access, make_missing, open_or_make_lock},
 };
 use rusqlite::{
@@ -33,8 +33,14 @@ pub(super) struct Run {
     _lock: Locked,
 }
 
-/// Opens the file and takes the run, together with the state that the last one left.
-pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, State)> {
+/// Opens the file and takes the run. `read` gets the state that the last run left, and may refuse it before anything
+/// changes.
+pub(super) fn take(
+    path: &Path,
+    name: &str,
+    connector: &str,
+    read: impl FnOnce(&[u8], &str) -> Result<()>,
+) -> Result<Run> {
     let failed = |error: rusqlite::Error| problem(path, error);
     make(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -55,13 +61,10 @@ pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, Sta
     refuse_newer(&transaction, path)?;
     transaction.execute_batch(TABLES).map_err(failed)?;
     let stored_state = stored_state(&transaction, name).map_err(failed)?;
-    let state = match &stored_state {
-        Some(text) => {
-            let place = format!("the state of the connection {name} in {}", path.display());
-            State::from_json(text, &place, connector)?
-        }
-        None => State::new(connector),
-    };
+    if let Some(json) = &stored_state {
+        let place = format!("the state of the connection {name} in {}", path.display());
+        read(json, &place)?;
+    }
     let epoch = transaction
         .query_row(
             "INSERT INTO _headwater_state (connection, connector, epoch) VALUES (?1, ?2, 1) \
@@ -72,13 +75,12 @@ pub(super) fn take(path: &Path, name: &str, connector: &str) -> Result<(Run, Sta
         .map_err(failed)?;
     transaction.commit().map_err(failed)?;
     let stored_state = stored_state.unwrap_or_default();
-    let run = Run {
+    Ok(Run {
         connection,
         epoch,
         stored_state,
         _lock: lock,
-    };
-    Ok((run, state))
+    })
 }
 
 /// Makes the file before SQLite does, which would let everybody read it. Its companions take its permissions.

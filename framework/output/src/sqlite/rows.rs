@@ -1,6 +1,7 @@
 //! Rows on their way into a table: a new one, one that is there already, or one beside it.
 
-use headwater_host::{WriteCounts, canonical::digest};
+use headwater_core::sink::WriteCounts;
+use headwater_host::canonical::digest;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::{row::Row, tables::Table};

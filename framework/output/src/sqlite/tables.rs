@@ -8,8 +8,11 @@ use std::{
     path::Path,
 };
 
-use headwater_core::{Error, Kind, Result, StreamSpec};
-use headwater_host::{Deletes, State, canonical::digest, lost};
+use headwater_core::{
+    Error, Kind, Result, StreamSpec,
+    sink::{Deletes, SinkState, lost},
+};
+use headwater_host::canonical::digest;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
@@ -83,7 +86,7 @@ pub(super) fn plan(
     connection_name: &str,
     options: &TableOptions,
     streams: &[StreamSpec],
-    state: &State,
+    state: &dyn SinkState,
 ) -> Result<BTreeMap<String, Table>> {
     let remembers = has_table(connection, "_headwater_tables");
     let planner = Planner {
@@ -116,7 +119,7 @@ struct Planner<'run> {
     path: &'run Path,
     connection_name: &'run str,
     options: &'run TableOptions,
-    state: &'run State,
+    state: &'run dyn SinkState,
     /// Whether the file has the table in which we remember our tables.
     remembers: bool,
 }

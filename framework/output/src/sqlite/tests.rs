@@ -8,8 +8,11 @@ mod schema;
 
 use std::path::{Path, PathBuf};
 
-use headwater_core::{Result, StreamSpec};
-use headwater_host::{Sink, State, WriteCounts};
+use headwater_core::{
+    Result, StreamSpec,
+    sink::{Sink, WriteCounts},
+};
+use headwater_host::State;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -56,7 +59,7 @@ impl Fixture {
         records: &[&str],
     ) -> Result<WriteCounts> {
         let mut sink = self.sink_of("main", options);
-        let mut state = sink.load(CONNECTOR)?.unwrap();
+        let mut state = State::held_by(&mut sink, CONNECTOR)?.unwrap();
         sink.restore(std::slice::from_ref(stream), &state)?;
         let written = write(&mut sink, stream.name, records)?;
         sink.commit(&mut state)?;

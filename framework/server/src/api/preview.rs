@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::{Extension, extract::State, response::Response};
 use headwater_core::StreamSpec;
 use headwater_host::{
-    Delivery, Ending, Redaction, RunOptions, Sink, State as Position, WriteCounts, run,
+    Delivery, Ending, Redaction, RunOptions, Sink, SinkState, State as Position, WriteCounts, run,
 };
 use headwater_store::Scope;
 use http::{Method, StatusCode};
@@ -169,7 +169,7 @@ impl Sink for MemorySink {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &Position) -> headwater_core::Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> headwater_core::Result<()> {
         Ok(())
     }
 
@@ -187,7 +187,7 @@ impl Sink for MemorySink {
         Ok(written)
     }
 
-    fn commit(&mut self, _: &mut Position) -> headwater_core::Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> headwater_core::Result<()> {
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use headwater_core::{
     About, AnyConnector, FieldError, FieldKind, Finding, FormModel, Notice, ProbeClass, Timestamp,
     lint, simulate, tidy, validate,
 };
-use headwater_host::files::open_regular;
+use headwater_files::open_regular;
 use headwater_store::Scope;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};

@@ -32,7 +32,7 @@ fn writes_until_it_is_killed() {
 /// Writes `things` by key and `events` without one, the position with both.
 fn write_pages(path: &Path) -> Result<()> {
     let mut sink = SqliteSink::new(path, "main", TableOptions::default())?;
-    let position = sink.load(CONNECTOR)?.unwrap();
+    let position = State::held_by(&mut sink, CONNECTOR)?.unwrap();
     sink.restore(&[things(), events()], &position)?;
     let mut next = number(&position);
     let deadline = Instant::now() + LONGEST;
@@ -160,7 +160,7 @@ fn epoch(place: &Fixture) -> Option<i64> {
 /// The number of rows that the position speaks of, which are there, each once.
 fn agreed_position(place: &Fixture) -> u64 {
     let mut sink = place.sink();
-    let position = number(&sink.load(CONNECTOR).unwrap().unwrap());
+    let position = number(&State::held_by(&mut sink, CONNECTOR).unwrap().unwrap());
     drop(sink);
     if position > 0 {
         for table in ["things", "events"] {

@@ -1,7 +1,7 @@
 //! Keys that do not tell all records apart, rows that a pass did not see, and tables that lost what they had.
 
 use headwater_core::Kind;
-use headwater_host::{Deletes, UnseenRows};
+use headwater_core::sink::{Deletes, UnseenRows};
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn pass(
     records: &[&str],
 ) -> (WriteCounts, Option<UnseenRows>) {
     let mut sink = place.sink_of("main", options.clone());
-    let mut state = sink.load(CONNECTOR).unwrap().unwrap();
+    let mut state = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
     sink.restore(std::slice::from_ref(stream), &state).unwrap();
     sink.begin_pass(stream.name, mark).unwrap();
     let written = write(&mut sink, stream.name, records).unwrap();
@@ -176,7 +176,7 @@ fn rows_that_a_complete_pass_did_not_see_are_kept_marked_or_removed() {
     }
     let place = Fixture::new();
     let mut sink = place.sink_of("main", with_deletes(Deletes::Mark));
-    let state = sink.load(CONNECTOR).unwrap().unwrap();
+    let state = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
     let error = sink.restore(&[events()], &state).unwrap_err();
     assert_eq!(error.kind(), Kind::ConfigInvalid);
 }
@@ -262,7 +262,7 @@ fn a_table_that_lost_what_the_state_vouches_for_is_refused_until_its_stream_is_r
         let mut state =
             State::from_json(text.to_string().as_bytes(), "the state", CONNECTOR).unwrap();
         let mut sink = place.sink();
-        sink.load(CONNECTOR).unwrap();
+        State::held_by(&mut sink, CONNECTOR).unwrap();
         let error = sink.restore(&[things()], &state).unwrap_err();
         assert_eq!(error.kind(), Kind::ConfigInvalid);
         let said = error.to_string();

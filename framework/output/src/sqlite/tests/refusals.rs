@@ -14,7 +14,7 @@ fn refused(
     streams: &[StreamSpec],
 ) -> Error {
     let mut sink = place.sink_of(connection, options);
-    let state = sink.load(CONNECTOR).unwrap().unwrap();
+    let state = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
     sink.restore(streams, &state).unwrap_err()
 }
 
@@ -188,7 +188,7 @@ fn a_file_of_a_newer_version_is_left_as_it_is() {
         .unwrap()
         .execute_batch(newer)
         .unwrap();
-    let error = place.sink().load(CONNECTOR).unwrap_err();
+    let error = State::held_by(&mut place.sink(), CONNECTOR).unwrap_err();
     says(
         &error,
         Kind::ConfigInvalid,
@@ -220,7 +220,7 @@ fn a_state_that_cannot_be_used_is_never_a_silent_restart() {
         connection
             .execute("UPDATE _headwater_state SET state = ?1", [text])
             .unwrap();
-        let error = place.sink().load(CONNECTOR).unwrap_err();
+        let error = State::held_by(&mut place.sink(), CONNECTOR).unwrap_err();
         says(&error, Kind::ConfigInvalid, part);
         says(
             &error,
@@ -239,7 +239,7 @@ fn what_is_no_database_is_left_as_it_is() {
     let place = Fixture::new();
     let text = "not a database, but long enough to look at. ".repeat(100);
     fs::write(place.path(), &text).unwrap();
-    let error = place.sink().load(CONNECTOR).unwrap_err();
+    let error = State::held_by(&mut place.sink(), CONNECTOR).unwrap_err();
     says(
         &error,
         Kind::ConfigInvalid,
@@ -261,7 +261,7 @@ fn a_folder_and_a_missing_folder_are_refused() {
         place.folder.path().join("missing/records.db"),
     ] {
         let mut sink = SqliteSink::new(&path, "main", TableOptions::default()).unwrap();
-        let loaded = sink.load(CONNECTOR);
+        let loaded = State::held_by(&mut sink, CONNECTOR);
         let restored = loaded.and_then(|_| sink.restore(&[things()], &state(0)));
         says(
             &restored.unwrap_err(),
@@ -279,7 +279,7 @@ fn a_file_of_somebody_else_is_not_changed_by_a_refusal() {
     drop(own);
     let before = fs::read(place.path()).unwrap();
     let mut sink = place.sink();
-    sink.load(CONNECTOR).unwrap();
+    State::held_by(&mut sink, CONNECTOR).unwrap();
     let error = sink.restore(&[things()], &state(0)).unwrap_err();
     says(
         &error,
@@ -295,13 +295,13 @@ fn a_second_run_of_the_connection_is_refused_until_the_first_ends() {
     let place = Fixture::new();
     let mut first = place.sink();
     let mut second = place.sink();
-    first.load(CONNECTOR).unwrap();
-    second.load(CONNECTOR).unwrap();
+    State::held_by(&mut first, CONNECTOR).unwrap();
+    State::held_by(&mut second, CONNECTOR).unwrap();
     first.restore(&[things()], &state(0)).unwrap();
     for error in [
         // It saw the file before the first one took it.
         second.restore(&[things()], &state(0)).unwrap_err(),
-        place.sink().load(CONNECTOR).unwrap_err(),
+        State::held_by(&mut place.sink(), CONNECTOR).unwrap_err(),
     ] {
         says(
             &error,
@@ -313,7 +313,7 @@ fn a_second_run_of_the_connection_is_refused_until_the_first_ends() {
     drop(first);
     let error = second.restore(&[things()], &state(0)).unwrap_err();
     says(&error, Kind::Unavailable, "meanwhile; run again");
-    place.sink().load(CONNECTOR).unwrap();
+    State::held_by(&mut place.sink(), CONNECTOR).unwrap();
 }
 
 /// As on a file system without locks.
@@ -321,14 +321,14 @@ fn a_second_run_of_the_connection_is_refused_until_the_first_ends() {
 fn of_two_runs_at_once_only_the_later_one_commits() {
     let place = Fixture::new();
     let mut first = place.sink();
-    first.load(CONNECTOR).unwrap();
+    State::held_by(&mut first, CONNECTOR).unwrap();
     first.restore(&[things()], &state(0)).unwrap();
     write(&mut first, "things", &[r#"{"id":"a"}"#]).unwrap();
     first.commit(&mut state(1)).unwrap();
 
     fs::remove_file(lock_path(&place.path(), "main")).unwrap();
     let mut second = place.sink();
-    let mut taken = second.load(CONNECTOR).unwrap().unwrap();
+    let mut taken = State::held_by(&mut second, CONNECTOR).unwrap().unwrap();
     assert_eq!(number(&taken), 1);
     second.restore(&[things()], &taken).unwrap();
 
@@ -351,7 +351,14 @@ fn of_two_runs_at_once_only_the_later_one_commits() {
         ["'a'", "'b'"]
     );
     drop((first, second));
-    assert_eq!(number(&place.sink().load(CONNECTOR).unwrap().unwrap()), 3);
+    assert_eq!(
+        number(
+            &State::held_by(&mut place.sink(), CONNECTOR)
+                .unwrap()
+                .unwrap()
+        ),
+        3
+    );
 }
 
 #[test]
@@ -369,7 +376,7 @@ fn a_look_at_the_state_takes_no_run_and_leaves_nothing_behind() {
     assert!(files().is_empty(), "no file is made");
 
     let mut sink = place.sink();
-    sink.load(CONNECTOR).unwrap();
+    State::held_by(&mut sink, CONNECTOR).unwrap();
     assert_eq!(
         place.sink().peek().unwrap(),
         None,
@@ -409,7 +416,7 @@ fn after_a_malformed_record_nothing_is_committed_any_more() {
         let place = Fixture::new();
         place.write(&things(), &[r#"{"id":"a"}"#]);
         let mut sink = place.sink();
-        let position = sink.load(CONNECTOR).unwrap().unwrap();
+        let position = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
         sink.restore(&[things()], &position).unwrap();
         let error = write(&mut sink, "things", &[r#"{"id":"b"}"#, record]).unwrap_err();
         says(&error, Kind::DataInvalid, "stream things");
@@ -423,7 +430,7 @@ fn after_a_malformed_record_nothing_is_committed_any_more() {
 fn a_full_disk_takes_back_everything_since_the_last_commit() {
     let place = Fixture::new();
     let mut sink = place.sink();
-    sink.load(CONNECTOR).unwrap();
+    State::held_by(&mut sink, CONNECTOR).unwrap();
     sink.restore(&[things()], &state(0)).unwrap();
     write(&mut sink, "things", &[r#"{"id":"a"}"#]).unwrap();
     sink.commit(&mut state(1)).unwrap();
@@ -445,7 +452,7 @@ fn a_full_disk_takes_back_everything_since_the_last_commit() {
 
     assert_eq!(place.query("SELECT id FROM things"), ["'a'"]);
     let mut sink = place.sink();
-    let position = sink.load(CONNECTOR).unwrap().unwrap();
+    let position = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
     assert_eq!(number(&position), 1);
     sink.restore(&[things()], &position).unwrap();
     write(&mut sink, "things", &[&large]).unwrap();
@@ -461,7 +468,7 @@ fn a_file_that_can_only_be_read_is_refused() {
     if opened.is_ok() {
         // Root may write to every file, so that SQLite itself is told not to.
         let mut sink = place.sink();
-        let position = sink.load(CONNECTOR).unwrap().unwrap();
+        let position = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
         sink.restore(&[things()], &position).unwrap();
         let connection = &sink.run.as_ref().unwrap().connection;
         connection.pragma_update(None, "query_only", true).unwrap();
@@ -472,7 +479,7 @@ fn a_file_that_can_only_be_read_is_refused() {
             "is read-only; let this user write",
         );
     }
-    let error = place.sink().load(CONNECTOR).unwrap_err();
+    let error = State::held_by(&mut place.sink(), CONNECTOR).unwrap_err();
     says(
         &error,
         Kind::OutputFailed,
@@ -484,7 +491,7 @@ fn a_file_that_can_only_be_read_is_refused() {
 fn a_file_that_another_program_keeps_is_waited_for_and_then_refused() {
     let place = Fixture::new();
     let mut sink = place.sink();
-    sink.load(CONNECTOR).unwrap();
+    State::held_by(&mut sink, CONNECTOR).unwrap();
     sink.restore(&[things()], &state(0)).unwrap();
     let connection = &sink.run.as_ref().unwrap().connection;
     connection
@@ -508,7 +515,7 @@ fn a_damaged_file_is_named_as_such() {
     let mut bytes = fs::read(place.path()).unwrap();
     bytes[100..8192].fill(0xff);
     fs::write(place.path(), bytes).unwrap();
-    let error = place.sink().load(CONNECTOR).unwrap_err();
+    let error = State::held_by(&mut place.sink(), CONNECTOR).unwrap_err();
     says(
         &error,
         Kind::OutputFailed,
@@ -531,7 +538,7 @@ fn a_sink_that_was_not_loaded_says_so() {
 fn the_file_and_what_sqlite_puts_beside_it_are_for_their_owner() {
     let place = Fixture::new();
     let mut sink = place.sink();
-    let mut state = sink.load(CONNECTOR).unwrap().unwrap();
+    let mut state = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
     sink.restore(&[things()], &state).unwrap();
     write(&mut sink, "things", &[r#"{"id":"a"}"#]).unwrap();
     sink.commit(&mut state).unwrap();

@@ -230,7 +230,7 @@ fn several_streams_and_connections_share_a_file() {
     let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     let mut other = place.sink_of("other", with_prefix("other_"));
-    let mut position = other.load(CONNECTOR).unwrap().unwrap();
+    let mut position = State::held_by(&mut other, CONNECTOR).unwrap().unwrap();
     other.restore(&[things(), events()], &position).unwrap();
     write(&mut other, "things", &[r#"{"id":"b"}"#]).unwrap();
     write(&mut other, "events", &["{}", "{}"]).unwrap();

@@ -18,7 +18,7 @@ fn fields_that_the_schema_gained_become_columns_with_the_first_rows() {
     );
 
     let mut sink = place.sink();
-    let mut position = sink.load(CONNECTOR).unwrap().unwrap();
+    let mut position = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
     sink.restore(&[things()], &position).unwrap();
     assert_eq!(
         place.query(columns),
@@ -34,7 +34,7 @@ fn fields_that_the_schema_gained_become_columns_with_the_first_rows() {
     );
 
     let mut sink = place.sink();
-    sink.load(CONNECTOR).unwrap();
+    State::held_by(&mut sink, CONNECTOR).unwrap();
     sink.restore(&[things()], &position).unwrap();
     write(&mut sink, "things", &[r#"{"id":"b","count":2}"#]).unwrap();
     sink.commit(&mut position).unwrap();
@@ -76,7 +76,7 @@ fn a_field_whose_kind_changed_keeps_its_column() {
 fn tables_are_made_for_streams_without_records_too() {
     let place = Fixture::new();
     let mut sink = place.sink();
-    sink.load(CONNECTOR).unwrap();
+    State::held_by(&mut sink, CONNECTOR).unwrap();
     sink.restore(&[things(), events()], &state(0)).unwrap();
     sink.commit(&mut state(1)).unwrap();
     drop(sink);

@@ -1,5 +1,8 @@
 //! JSON lines: one record a line, to a folder with a file per stream or to any writer.
 
+mod known_file;
+mod line_key;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -7,15 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec};
-
-use crate::{
-    Delivery, Locked, Sink, State, WriteCounts, busy,
-    create::{Access, make_folder, make_names_durable, open_or_make},
-    line_key::push_key,
-    lost,
-    outputs::{digest, extend, tail, vouched},
+use headwater_core::{
+    DIGEST, Error, Kind, Result, StreamSpec,
+    sink::{Delivery, Sink, SinkState, WriteCounts, busy, lost},
 };
+use headwater_files::{
+    Locked,
+    create::{Access, make_folder, make_names_durable, open_or_make},
+    push_line,
+};
+
+use known_file::{extend, known_file, length_in, tail};
+use line_key::push_key;
 
 /// Bytes per write to the file.
 const BUFFER: usize = 128 << 10;
@@ -72,14 +78,14 @@ impl Sink for JsonLinesFolder {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, streams: &[StreamSpec], state: &State) -> Result<()> {
+    fn restore(&mut self, streams: &[StreamSpec], state: &dyn SinkState) -> Result<()> {
         Access::of_records()
             .and_then(|access| make_folder(&self.folder, access))
             .map_err(|error| failed(&self.folder, &error))?;
         for spec in streams {
             let stream = spec.name;
             let path = self.folder.join(format!("{stream}.jsonl"));
-            if state.output(&path).is_some_and(|bytes| bytes > 0)
+            if length_in(state, &path).is_some_and(|bytes| bytes > 0)
                 && state.vouches_for(stream)
                 && matches!(path.try_exists(), Ok(false))
             {
@@ -96,10 +102,10 @@ impl Sink for JsonLinesFolder {
             let Some(file) = locked else {
                 return Err(busy(path.display(), None));
             };
-            let vouched = vouched(state, &path, &file).map_err(|error| failed(&path, &error))?;
-            let (written, known_as) = match vouched {
+            let known = known_file(state, &path, &file).map_err(|error| failed(&path, &error))?;
+            let (written, known_as) = match known {
                 // A shorter file was taken away or rotated by its reader: new lines go to its end.
-                Some(vouched) => (vouched.bytes.min(length), vouched.known_as),
+                Some(known) => (known.bytes.min(length), known.known_as),
                 None if length == 0 => (0, None),
                 None => {
                     let text = format!(
@@ -169,11 +175,12 @@ impl Sink for JsonLinesFolder {
         Ok(written)
     }
 
-    fn commit(&mut self, state: &mut State) -> Result<()> {
+    fn commit(&mut self, state: &mut dyn SinkState) -> Result<()> {
         for output in self.files.values_mut() {
-            let is_known = state.output(&output.path) == Some(output.written);
-            let has_end = state.end(&output.path.to_string_lossy()).is_some();
-            if output.buffer.is_empty() && is_known && has_end {
+            let path = output.path.to_string_lossy().into_owned();
+            let is_known = length_in(state, &output.path) == Some(output.written)
+                && state.is_tail(&path, &output.tail).is_some();
+            if output.buffer.is_empty() && is_known {
                 continue;
             }
             output.flush()?;
@@ -182,9 +189,9 @@ impl Sink for JsonLinesFolder {
                 .sync_data()
                 .map_err(|error| failed(&output.path, &error))?;
             if let Some(before) = output.known_as.take() {
-                state.forget_output(&before);
+                state.forget_file(&before);
             }
-            state.set_lines(&output.path, output.written, digest(&output.tail));
+            state.set_file(&path, output.written, &output.tail);
         }
         Ok(())
     }
@@ -260,7 +267,7 @@ impl<W: Write + Send> Sink for JsonLinesWriter<W> {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &State) -> Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> Result<()> {
         Ok(())
     }
 
@@ -289,20 +296,9 @@ impl<W: Write + Send> Sink for JsonLinesWriter<W> {
         Ok(written)
     }
 
-    fn commit(&mut self, _: &mut State) -> Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> Result<()> {
         self.flush()
     }
-}
-
-/// The record's own bytes and a line feed. Line breaks between its tokens, which pretty-printed JSON has, are left
-/// out; inside a string there are none.
-pub(crate) fn push_line(buffer: &mut Vec<u8>, record: &[u8]) {
-    if memchr::memchr2(b'\n', b'\r', record).is_some() {
-        buffer.extend(record.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
-    } else {
-        buffer.extend_from_slice(record);
-    }
-    buffer.push(b'\n');
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
@@ -315,6 +311,8 @@ fn failed(path: &Path, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, OpenOptions};
+
+    use headwater_host::State;
 
     use super::*;
 
@@ -426,7 +424,7 @@ mod tests {
         append(&at("c"), &mut state, 5).unwrap();
         let lines: String = (1..=5).map(|id| format!("{{\"id\":{id}}}\n")).collect();
         assert_eq!(read("c"), lines);
-        assert_eq!(state.outputs().count(), 1);
+        assert_eq!(state.files().len(), 1);
         // A foreign file of the same name is as safe as ever, also where it is as long.
         fs::create_dir(at("other")).unwrap();
         let foreign = "{\"mine\":1}\n".repeat(9);

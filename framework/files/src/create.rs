@@ -162,7 +162,7 @@ fn open_itself(path: &Path, access: Access) -> io::Result<File> {
 }
 
 /// The file that a path leads to, there or not.
-pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
+pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         let Ok(to) = fs::read_link(&path) else {
@@ -181,7 +181,7 @@ pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Refuses what another user may have put there for this one to write to.
-pub(crate) fn refuse_planted(path: &Path, about: &Metadata) -> io::Result<()> {
+pub fn refuse_planted(path: &Path, about: &Metadata) -> io::Result<()> {
     let Some(folder) = folder_of(path) else {
         return Ok(());
     };
@@ -313,7 +313,7 @@ fn around_random(target: &Path) -> (OsString, &'static str) {
 }
 
 /// Leftover replacements of a file.
-pub(crate) fn left_beside(target: &Path) -> Vec<PathBuf> {
+pub fn left_beside(target: &Path) -> Vec<PathBuf> {
     let (before, after) = around_random(target);
     let is_one = |name: &OsStr| {
         let random = name.as_bytes().strip_prefix(before.as_bytes());
@@ -343,7 +343,7 @@ fn sweep(target: &Path) {
     }
     for left in left_beside(target) {
         // Another process writes to a locked one, and may write to one that cannot be locked.
-        if let Ok(file) = crate::files::open_regular(&left)
+        if let Ok(file) = crate::open_regular(&left)
             && let Ok(Some(_locked)) = Locked::take(file)
         {
             let _ = fs::remove_file(&left);

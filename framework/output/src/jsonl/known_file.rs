@@ -1,4 +1,4 @@
-//! The length of a file of lines that a state vouches for, also after the file was moved.
+//! Finds a file of lines in the state, also where the file was moved.
 
 use std::{
     fs::{self, File},
@@ -7,34 +7,45 @@ use std::{
     path::Path,
 };
 
-use sha2::{Digest, Sha256};
-
-use crate::State;
+use headwater_core::sink::SinkState;
 
 /// Bytes at the end of the written lines that distinguish a file from others of its name.
 const TAIL: usize = 4096;
 
-/// A length that a state vouches for.
+/// A file that the state knows.
 #[derive(Debug)]
-pub(crate) struct KeptLength {
-    /// The length.
+pub(crate) struct KnownFile {
+    /// The length that the state vouches for.
     pub bytes: u64,
     /// The name of the file in the state, if it differs from its current name.
     pub known_as: Option<String>,
 }
 
-/// The length of an open file that a state vouches for. The file is found by its name; or, if it was moved, mounted
-/// elsewhere or is reached by a link now, by its inode or its content.
-pub(crate) fn vouched(state: &State, path: &Path, file: &File) -> io::Result<Option<KeptLength>> {
-    if let Some(bytes) = state.output(path) {
-        return Ok(Some(KeptLength {
+/// The length that the state has for a path.
+pub(crate) fn length_in(state: &dyn SinkState, path: &Path) -> Option<u64> {
+    let path = path.to_string_lossy();
+    let mut files = state.files().into_iter();
+    files
+        .find(|(known, _)| *known == path)
+        .map(|(_, bytes)| bytes)
+}
+
+/// Finds an open file in the state: by its name; or, if it was moved, mounted elsewhere or is reached by a link now, by
+/// its inode or its last bytes.
+pub(crate) fn known_file(
+    state: &dyn SinkState,
+    path: &Path,
+    file: &File,
+) -> io::Result<Option<KnownFile>> {
+    if let Some(bytes) = length_in(state, path) {
+        return Ok(Some(KnownFile {
             bytes,
             known_as: None,
         }));
     }
     let about = file.metadata()?;
-    for (known_as, bytes) in state.outputs() {
-        let other = Path::new(known_as);
+    for (known_as, bytes) in state.files() {
+        let other = Path::new(&known_as);
         if other.file_name() != path.file_name() {
             continue;
         }
@@ -42,17 +53,19 @@ pub(crate) fn vouched(state: &State, path: &Path, file: &File) -> io::Result<Opt
         let is_same = there
             .as_ref()
             .is_ok_and(|there| (there.dev(), there.ino()) == (about.dev(), about.ino()));
-        let is_known = is_same
-            || match state.end(known_as) {
-                _ if bytes == 0 || bytes > about.len() => false,
-                Some(end) => digest(&tail(file, bytes)?) == end,
-                // A state of an earlier version.
-                None => there.is_err() && tail(file, bytes)?.ends_with(b"\n"),
-            };
-        if is_known {
-            return Ok(Some(KeptLength {
+        let has_tail = || {
+            if bytes == 0 || bytes > about.len() {
+                return Ok(false);
+            }
+            let tail = tail(file, bytes)?;
+            // Without a recorded end, of an earlier version, any whole line will do once the other file is gone.
+            let is_tail = state.is_tail(&known_as, &tail);
+            io::Result::Ok(is_tail.unwrap_or_else(|| there.is_err() && tail.ends_with(b"\n")))
+        };
+        if is_same || has_tail()? {
+            return Ok(Some(KnownFile {
                 bytes,
-                known_as: Some(known_as.to_owned()),
+                known_as: Some(known_as),
             }));
         }
     }
@@ -73,16 +86,6 @@ pub(crate) fn extend(tail: &mut Vec<u8>, written: &[u8]) {
     let rest = TAIL.saturating_sub(written.len());
     tail.drain(..tail.len().saturating_sub(rest));
     tail.extend_from_slice(&written[written.len().saturating_sub(TAIL)..]);
-}
-
-/// The digest of a tail in a state, and of a state in itself.
-pub(crate) fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 #[cfg(test)]

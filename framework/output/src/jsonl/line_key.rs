@@ -1,8 +1,7 @@
 //! The key of a record in a line: what a reader tells repeats by.
 
 use headwater_core::{DIGEST, Result};
-
-use crate::{
+use headwater_host::{
     canonical::{digest, key_part},
     fields::{for_each_field, is_name},
 };
