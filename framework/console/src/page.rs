@@ -1,5 +1,6 @@
 //! The frame around the content of every page: head, navigation, theme.
 
+use headwater_core::fnv1a;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{messages::Messages, parts::icon};
@@ -182,12 +183,7 @@ pub(crate) fn icons() -> Markup {
 
 /// The address of an asset with a fingerprint (FNV-1a) of its content, so that browsers may keep it for ever.
 fn versioned(path: &str, content: &str) -> String {
-    let fingerprint = content
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    format!("{path}?{fingerprint:016x}")
+    format!("{path}?{:016x}", fnv1a(content.as_bytes()))
 }
 
 fn themes(frame: &Frame, text: &Messages) -> Markup {

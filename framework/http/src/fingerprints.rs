@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, fmt};
 
+use headwater_core::fnv1a;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -32,9 +33,7 @@ pub struct FingerprintSet {
 impl FingerprintSet {
     /// Returns the fingerprint of some bytes; stable, since states store it.
     pub fn fingerprint(bytes: &[u8]) -> u64 {
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        fnv1a(bytes)
     }
 
     /// Adds a fingerprint; returns false if the set already has it.

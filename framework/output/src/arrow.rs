@@ -12,7 +12,7 @@ use arrow_array::{
     },
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec};
+use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec, fnv1a};
 use headwater_host::{canonical::digest, fields::for_each_field};
 use serde::de::IgnoredAny;
 
@@ -120,9 +120,7 @@ impl Rows {
         let text: String = fields
             .map(|field| format!("{}\t{}\n", field.name(), field.data_type()))
             .collect();
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        fnv1a(text.as_bytes())
     }
 
     /// Bytes of the records in these rows.
