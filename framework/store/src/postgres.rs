@@ -6,16 +6,14 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use headwater_core::{Error, Kind, Result, Secret};
+use headwater_postgres::{Server, Usage};
 use postgres::{
-    Client, Config, NoTls,
-    config::{Host, SslMode},
+    Client,
     types::{ToSql, Type},
 };
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::database::{Database, Row, Value};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long sent data may stay unacknowledged by the server: half of a lease, so that a run whose server has vanished
 /// can try once more.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -43,11 +41,11 @@ struct Answer {
 impl Postgres {
     /// Connects to the database at a URL.
     pub(crate) fn open(url: &Secret) -> Result<Self> {
-        let config = config(url)?;
+        let server = server(url)?;
         let (jobs, queue) = mpsc::channel::<Job>();
         let (opened, is_open) = mpsc::channel();
         thread::spawn(move || {
-            let mut client = match connect(&config) {
+            let mut client = match server.connect() {
                 Ok(client) => client,
                 Err(error) => return drop(opened.send(Err(error))),
             };
@@ -59,13 +57,13 @@ impl Postgres {
                 // Connects to a restarted server again, but not in the middle of a transaction.
                 let is_free = !is_in_transaction;
                 let answered = match is_free && client.is_closed() {
-                    true => answer_anew(&mut client, &config, &job),
-                    false => match answer(&mut client, &job) {
+                    true => answer_anew(&mut client, &server, &job),
+                    false => match answer(&mut client, &server, &job) {
                         // The restart shows only now. Repeats a statement that changes nothing.
                         Err(_)
                             if is_free && client.is_closed() && changes_nothing(&job.statement) =>
                         {
-                            answer_anew(&mut client, &config, &job)
+                            answer_anew(&mut client, &server, &job)
                         }
                         answered => answered,
                     },
@@ -103,66 +101,24 @@ fn ended() -> Error {
     Error::new(Kind::Unexpected, "the thread of the store has ended")
 }
 
-/// The config of a URL, without the defaults of the client. Errors do not show the URL: it may contain a password.
-fn config(url: &Secret) -> Result<Config> {
-    let mut config: Config = url.expose().parse().map_err(|_| {
-        let text =
-            "the store's address is not a PostgreSQL URL; write postgres://USER@HOST/DATABASE";
-        Error::new(Kind::ConfigInvalid, text)
-    })?;
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_TIMEOUT);
-    }
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(SILENCE);
-    }
-    config
-        .keepalives_idle(Duration::from_secs(10))
-        .keepalives_interval(Duration::from_secs(5))
-        .keepalives_retries(3)
-        .application_name("headwater");
-    // Sealed or not, no data of a store travels in clear unless the URL allows it or the server is on this machine.
-    let is_local = config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
-        Host::Unix(_) => true,
-    });
-    if config.get_ssl_mode() == SslMode::Prefer {
-        config.ssl_mode(if is_local {
-            SslMode::Disable
-        } else {
-            SslMode::Require
-        });
-    }
-    Ok(config)
-}
-
-fn connect(config: &Config) -> Result<Client> {
-    let connected = if config.get_ssl_mode() == SslMode::Disable {
-        config.connect(NoTls)
-    } else {
-        // Fails only if a provider is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let (tls, _) = MakeRustlsConnect::with_native_certs().map_err(|_| {
-            let text =
-                "the store requires TLS, but this machine has no certificates to verify the server";
-            Error::new(Kind::ConfigInvalid, text)
-        })?;
-        config.connect(tls)
+fn server(url: &Secret) -> Result<Server> {
+    let usage = Usage {
+        url_name: "the store's address",
+        subject: "the store in PostgreSQL".to_owned(),
+        silence: SILENCE,
+        settings: SETTINGS,
+        after_loss: "try again",
     };
-    let mut client = connected.map_err(|error| failed(error, "cannot be opened"))?;
-    client
-        .batch_execute(SETTINGS)
-        .map_err(|error| failed(error, "cannot be opened"))?;
-    Ok(client)
+    Server::parse(url, usage)
 }
 
-fn answer_anew(client: &mut Client, config: &Config, job: &Job) -> Result<Answer> {
-    *client = connect(config)?;
-    answer(client, job)
+fn answer_anew(client: &mut Client, server: &Server, job: &Job) -> Result<Answer> {
+    *client = server.connect()?;
+    answer(client, server, job)
 }
 
-fn answer(client: &mut Client, job: &Job) -> Result<Answer> {
-    let refused = |error| failed(error, "refused a statement");
+fn answer(client: &mut Client, server: &Server, job: &Job) -> Result<Answer> {
+    let refused = |error| server.failed(error, "carry out a statement");
     let statement = job.statement.replace('?', "$");
     let prepared = client.prepare(&statement).map_err(refused)?;
     let parameters: Vec<&(dyn ToSql + Sync)> = job
@@ -202,27 +158,6 @@ fn row(row: &postgres::Row) -> Row {
     };
     let values = row.columns().iter().enumerate().map(value);
     Row(values.map(|value| value.unwrap_or(Value::Null)).collect())
-}
-
-/// The error of the server without its details, which may contain values.
-fn failed(error: postgres::Error, what: &str) -> Error {
-    let Some(refusal) = error.as_db_error() else {
-        // A failed connection, for example a certificate; its text never contains parts of the URL.
-        let text = format!("the store in PostgreSQL {what}: {error}");
-        return Error::new(Kind::Unavailable, text).caused_by(error);
-    };
-    let kind = match refusal.code().code().get(..2) {
-        Some("28") => Kind::Unauthenticated,
-        Some("3D") => Kind::NotFound,
-        Some("40" | "55" | "57") => Kind::Unavailable,
-        Some("53") => Kind::OutputFailed,
-        _ if refusal.code().code() == "42501" => Kind::PermissionDenied,
-        _ => Kind::Unexpected,
-    };
-    Error::new(
-        kind,
-        format!("the store in PostgreSQL {what}: {}", refusal.message()),
-    )
 }
 
 impl Database for Postgres {
@@ -274,17 +209,16 @@ mod tests {
     fn a_server_that_vanished_is_given_up_before_a_lease_runs_out() {
         let url = "postgres://me@db.example/store";
         let given_up = |url: &str| {
-            *config(&Secret::new(url))
-                .unwrap()
-                .get_tcp_user_timeout()
-                .unwrap()
+            let server = server(&Secret::new(url)).unwrap();
+            *server.config().get_tcp_user_timeout().unwrap()
         };
         assert!(given_up(url) * 2 <= crate::runs::Run::LEASE);
         assert_eq!(
             given_up(&format!("{url}?tcp_user_timeout=5")),
             Duration::from_secs(5)
         );
-        let config = config(&Secret::new(url)).unwrap();
+        let server = server(&Secret::new(url)).unwrap();
+        let config = server.config();
         let tries = config.get_keepalives_retries().unwrap();
         let silence =
             config.get_keepalives_idle() + config.get_keepalives_interval().unwrap() * tries;
