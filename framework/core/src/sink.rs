@@ -1,7 +1,7 @@
-//! The contract of sinks: where records go, and what a sink has to know of the state.
+//! The contract of sinks: the destinations of records, and the part of the state that they see.
 //!
-//! A host implements [`SinkState`], a sink implements [`Sink`]; neither sees the other's types. What both say to people in
-//! the same situation is here, too: [`busy`] and [`lost`].
+//! A host implements [`SinkState`], a sink implements [`Sink`]; neither sees the other's types. The errors that all
+//! sinks have in common are here, too: [`busy`] and [`lost`].
 
 use std::{fmt::Display, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{Error, Kind, Result, StreamSpec};
 /// Where records go.
 ///
 /// A run calls [`load`](Sink::load), then [`restore`](Sink::restore), then [`write`](Sink::write) and
-/// [`commit`](Sink::commit) as often as it takes, all from one thread. What was written and not committed is gone, or
-/// is cut away, when the next run begins.
+/// [`commit`](Sink::commit) as often as it takes, all from one thread. The next run begins without
+/// the records that were not committed: they are gone, or it cuts them off.
 pub trait Sink: Send {
-    /// What an interrupted run leaves here.
+    /// The state of the destination after an interrupted run.
     fn delivery(&self) -> Delivery;
 
     /// The longest time between two commits, unless a run wants them more often. Sinks that make a file of each commit
@@ -59,7 +59,7 @@ pub trait Sink: Send {
     }
 
     /// Makes everything written so far durable. A sink that holds the state stores it in the same step; the others note
-    /// in it what a resumed run needs to know.
+    /// in it the lengths of their files.
     fn commit(&mut self, state: &mut dyn SinkState) -> Result<()>;
 }
 
@@ -95,7 +95,7 @@ pub trait SinkState {
     fn forget_file(&mut self, path: &str);
 }
 
-/// What an interrupted run leaves in a sink.
+/// The state of a destination after an interrupted run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Records and position are committed in one step: nothing is lost and nothing comes twice.
@@ -104,7 +104,7 @@ pub enum Delivery {
     RecordsFirst,
 }
 
-/// What became of the records of one page.
+/// The counts of one page's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteCounts {
     /// Stored as new rows or lines.
@@ -125,11 +125,11 @@ pub struct WriteCounts {
 pub struct UnseenRows {
     /// How many. With [`Deletes::Mark`], those that were not marked before.
     pub rows: u64,
-    /// What became of them.
+    /// The treatment that they got.
     pub deletes: Deletes,
 }
 
-/// What becomes of rows whose records were deleted at the service.
+/// The treatment of rows whose records were deleted at the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Deletes {

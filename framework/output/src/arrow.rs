@@ -1,7 +1,7 @@
 //! Records as Arrow columns, built from their raw bytes.
 //!
-//! The columns come from the stream's declared schema, never from the records. No tree and no other JSON text stands
-//! between: each field's bytes go into the builder of its column, or into the overflow column as they were sent.
+//! The columns come from the stream's declared schema, never from the records. Each field's bytes go straight
+//! into the builder of its column, or into the overflow column as they were sent.
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
@@ -17,7 +17,7 @@ use headwater_host::{canonical::digest, fields::for_each_field};
 use serde::de::IgnoredAny;
 
 use crate::{
-    columns::{Column, ColumnKind, OVERFLOW, RECORD, columns},
+    columns::{Column, ColumnKind, OVERFLOW, RECORD, columns, whole_number},
     moment,
 };
 
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const BATCH: usize = 4 << 20;
 /// A column of texts counts their bytes with 31 bits. One batch and one record stay far below that.
 const LARGEST_RECORD: usize = 1 << 30;
-/// What readers take for UTC everywhere; "UTC" is a name that some look up in a table which they do not have.
+/// The spelling of UTC that every reader knows; some look up the name "UTC" in a table which they do not have.
 const UTC: &str = "+00:00";
 /// The metadata of a column whose text is JSON, or a number: which of the two.
 const MARK: &str = "headwater";
@@ -45,12 +45,12 @@ pub(crate) struct Rows {
 }
 
 struct ColumnRows {
-    /// The name as it stands in a JSON object.
+    /// The name with quotes and escapes, as in a JSON object.
     quoted_name: String,
     values: Values,
 }
 
-/// What is filled, by what fits.
+/// The builder of a column, by the values that fit it.
 enum Values {
     Text(StringBuilder),
     Integer(Int64Builder),
@@ -278,7 +278,7 @@ impl Values {
                 values.append_value(text);
             }
             Self::Integer(values) => {
-                let Some(integer) = integer(value) else {
+                let Some(integer) = whole_number(value.as_bytes()) else {
                     return false;
                 };
                 values.append_value(integer);
@@ -328,17 +328,6 @@ impl Values {
 
 fn inside_quotes(value: &str) -> Option<&str> {
     value.strip_prefix('"')?.strip_suffix('"')
-}
-
-/// An integer that is written the same again: digits without a fraction, an exponent or a zero in front.
-fn integer(value: &str) -> Option<i64> {
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let has_needless_zero = digits.starts_with('0') && value != "0";
-    if !is_plain || has_needless_zero {
-        return None;
-    }
-    value.parse().ok()
 }
 
 fn is_number(value: &str) -> bool {

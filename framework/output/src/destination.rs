@@ -95,7 +95,7 @@ impl Mode {
 }
 
 impl Destination {
-    /// Reads what was typed after `--to`. Nothing is opened.
+    /// Parses the argument of `--to`. Opens nothing.
     pub fn parse(text: &str) -> Result<Self> {
         if text == "-" {
             return Ok(Self::JsonLinesOutput);
@@ -154,7 +154,7 @@ impl Destination {
         user.contains(':')
     }
 
-    /// What an interrupted run leaves there.
+    /// The state of a destination after an interrupted run.
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Sqlite { .. }
@@ -175,7 +175,7 @@ impl Destination {
         }
     }
 
-    /// The sink for a connection. What is written to stays as it is until the run begins.
+    /// The sink for a connection. The destination does not change until the run begins.
     pub fn open(&self, connection: &str) -> Result<Box<dyn Sink>> {
         match self {
             Self::Sqlite { path, tables } => open_sqlite(path, connection, tables),
@@ -422,7 +422,7 @@ impl Options {
         };
         if mode == Some(Mode::Append) && deletes != Deletes::Keep {
             return Err(invalid(
-                "with mode=append no row can be told to be deleted; leave out the option \"deletes\"",
+                "with mode=append no row is known to be deleted; leave out the option \"deletes\"",
             ));
         }
         Ok(TableOptions {
@@ -444,7 +444,7 @@ impl Options {
         }
     }
 
-    /// Refuses what nobody took.
+    /// Refuses an option that no reader took.
     fn end(&self, scheme: &str, known: &[&str]) -> Result<()> {
         let Some((unknown, _)) = self.0.first() else {
             return Ok(());
@@ -577,7 +577,7 @@ mod tests {
             ("sqlite:calls.db?deletes=drop", "keep, mark or remove"),
             (
                 "sqlite:calls.db?deletes=mark&mode=append",
-                "no row can be told to be deleted",
+                "no row is known to be deleted",
             ),
             ("parquet:out?deletes=remove", "files only grow"),
             ("s3://bucket?deletes=mark", "files only grow"),

@@ -425,7 +425,7 @@ mod tests {
         let lines: String = (1..=5).map(|id| format!("{{\"id\":{id}}}\n")).collect();
         assert_eq!(read("c"), lines);
         assert_eq!(state.files().len(), 1);
-        // A foreign file of the same name is as safe as ever, also where it is as long.
+        // A file of another program with the same name is left alone, also where it is as long.
         fs::create_dir(at("other")).unwrap();
         let foreign = "{\"mine\":1}\n".repeat(9);
         fs::write(at("other").join("calls.jsonl"), &foreign).unwrap();
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_somebody_else_are_neither_cut_nor_continued() {
+    fn records_of_another_program_are_neither_cut_nor_continued() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("calls.jsonl");
         fs::write(&path, "{\"mine\":1}\n").unwrap();

@@ -59,7 +59,7 @@ const MEMORY: usize = 64 << 20;
 ///
 /// Each commit with rows closes a file per stream: commit once a minute or so, not after every page.
 pub struct ParquetSink {
-    // Before the place: what is given up half way still needs it.
+    // Before the place: an unfinished file still needs it when it is dropped.
     streams: BTreeMap<String, Output>,
     place: Box<dyn ObjectPlace>,
     connection: String,
@@ -71,7 +71,7 @@ pub struct ParquetSink {
     files: u32,
     /// Counted files that are not there as they were counted.
     missing: Vec<CountedFile>,
-    /// What was written last may be there in part. Nothing is committed any more.
+    /// The last write may be there in part. Nothing is committed any more.
     is_broken: bool,
 }
 
@@ -115,7 +115,7 @@ impl ParquetSink {
         }
     }
 
-    /// The newest manifest; what stands before the first where there is none.
+    /// The newest manifest; an empty one where there is none.
     fn newest_manifest(&mut self, state: &dyn SinkState) -> Result<Manifest> {
         let manifests = self.place.manifests()?;
         let Some((&sequence, &bytes)) = manifests.last_key_value() else {
@@ -178,7 +178,7 @@ impl ParquetSink {
         Ok(())
     }
 
-    /// Puts the next manifest, and lets go of all but the one before it.
+    /// Puts the next manifest, and removes all but the one before it.
     fn publish(&mut self, manifest: Manifest) -> Result<()> {
         if !self
             .place
@@ -198,7 +198,7 @@ impl ParquetSink {
         Ok(())
     }
 
-    /// Removes what a run has left that did not get to commit it, and manifests that are too many.
+    /// Removes the files that an earlier run did not commit, and outdated manifests.
     fn clean_up(&mut self, manifest: &Manifest, parts: &BTreeMap<String, u64>) -> Result<()> {
         let counted: BTreeSet<&str> = manifest
             .files
@@ -343,7 +343,7 @@ impl ParquetSink {
     fn refuse_if_broken(&self) -> Result<()> {
         if self.is_broken {
             let text = format!(
-                "{} takes nothing more in this run, since writing to it has failed; the next run goes on at the last commit",
+                "{} takes nothing more in this run, since an earlier write failed; run again to continue from the last commit",
                 self.place.name()
             );
             return Err(Error::new(Kind::OutputFailed, text));
@@ -477,7 +477,7 @@ fn properties(schema: &Schema) -> Result<WriterProperties> {
         let is_whole = [RECORD, OVERFLOW].contains(&field.name().as_str());
         let is_json = field.metadata().values().any(|mark| mark == "json");
         let column = ColumnPath::new(vec![field.name().clone()]);
-        // No record is there twice, and nobody looks for the smallest JSON text.
+        // No record is there twice, and no reader looks for the smallest JSON text.
         if is_whole {
             properties = properties.set_column_dictionary_enabled(column.clone(), false);
         }

@@ -1,27 +1,28 @@
-//! A table per stream in a PostgreSQL database, with the position beside them.
+//! A table per stream in a PostgreSQL database, with the position in a table of its own.
 //!
 //! Rows and position are committed in one transaction, so that each record takes effect once, whatever happens to the
 //! run, the connection or the server.
 //!
-//! | field | column | what does not fit and stands in `_overflow` |
+//! | field | column | does not fit, and goes to `_overflow` |
 //! | --- | --- | --- |
 //! | text | `text` | `\u0000` and half surrogate pairs, which PostgreSQL's texts cannot hold |
 //! | whole number | `bigint` | more than 64 bits, and `1.0` or `1e5`, which would be written anew |
 //! | number | `numeric`, with its digits and decimals | more digits than a numeric has; `-0` |
 //! | truth value | `boolean` | |
 //! | moment | `timestamptz`: the moment, without its offset | no RFC 3339, leap seconds, parts of a microsecond |
-//! | anything else | `json`, its text as sent; `text` in a key | what is no JSON, or more than 1,000 levels deep |
+//! | anything else | `json`, its text as sent; `text` in a key | text that is not JSON, or more than 1,000 levels deep |
 //!
-//! `_record` has the whole record as it was sent, whatever became of its fields. It is `text`, not `json`, since the
+//! `_record` has the whole record as it was sent, with all of its fields. It is `text`, not `json`, since the
 //! server would refuse a record for one value that it cannot hold.
 //!
-//! A page's new rows go into the table by COPY; rows whose key is there already replace what was there. A record without
+//! A page's new rows go into the table by COPY; rows whose key is there already replace the earlier ones. A record without
 //! its whole key is one more row each time it comes. A part of a key is at most 2,600 bytes long (less where there are
 //! several); a longer one overflows, and the record counts as one without its key.
 //!
-//! A connection to the server is never opened anew within a run: what happened to its transaction is for the next run
-//! to find out.
+//! A connection to the server is never opened anew within a run: the next run finds out whether the last transaction was
+//! committed.
 
+mod dialect;
 mod fates;
 mod ledger;
 mod rows;
@@ -30,21 +31,28 @@ mod table;
 mod upgrade;
 mod value;
 
+#[cfg(test)]
+pub(crate) use dialect::Postgres;
+
 use std::{collections::BTreeMap, fmt, thread};
 
 use ::postgres::Client;
 use headwater_core::{
     Error, Kind, Result, Secret, StreamSpec,
-    sink::{Deletes, Delivery, Sink, SinkState, UnseenRows, WriteCounts, lost},
+    sink::{Deletes, Delivery, Sink, SinkState, UnseenRows, WriteCounts},
 };
 
 use self::{
-    ledger::{Change, Ledger},
+    dialect::MAX_NAME,
+    ledger::{Ledger, SchemaCatalog},
     rows::{Rows, Statements},
     server::Server,
-    table::{LONGEST_NAME, Remembered, Table},
+    table::Table,
 };
-use crate::destination::TableOptions;
+use crate::{
+    destination::TableOptions,
+    relational::{self, Owner},
+};
 
 /// Where tables go without `?schema=`.
 const DEFAULT_SCHEMA: &str = "public";
@@ -59,14 +67,14 @@ pub struct PostgresSink {
     options: TableOptions,
     session: Option<Session>,
     tables: BTreeMap<&'static str, Prepared>,
-    /// What the first transaction has to do to the tables.
-    changes: Vec<Change>,
+    /// Whether the database has the tables as they are planned.
+    are_tables_made: bool,
     is_in_transaction: bool,
-    /// Something failed half way: what was written since the last commit is not whole.
+    /// A write failed half way: the rows since the last commit are not whole.
     is_broken: bool,
 }
 
-/// A connection to the server that has the turn.
+/// A connection to the server that holds the lock of a run.
 struct Session {
     client: Client,
     /// Counts the runs of the connection. Only the last one commits.
@@ -91,9 +99,8 @@ impl PostgresSink {
         options: &TableOptions,
     ) -> Result<Self> {
         let schema = schema.unwrap_or(DEFAULT_SCHEMA);
-        if schema.is_empty() || schema.len() > LONGEST_NAME || schema.contains('\0') {
-            let text =
-                format!("the name of a schema has 1 to {LONGEST_NAME} bytes; change ?schema=");
+        if schema.is_empty() || schema.len() > MAX_NAME || schema.contains('\0') {
+            let text = format!("the name of a schema has 1 to {MAX_NAME} bytes; change ?schema=");
             return Err(Error::new(Kind::ConfigInvalid, text));
         }
         if connection.contains('\0') {
@@ -109,119 +116,37 @@ impl PostgresSink {
             options: options.clone(),
             session: None,
             tables: BTreeMap::new(),
-            changes: Vec::new(),
+            are_tables_made: false,
             is_in_transaction: false,
             is_broken: false,
         })
     }
 
-    /// Compares a stream's table with what is there: the table, and what has to be done to it.
+    /// Plans the tables of a run.
     fn plan(
         &self,
         client: &mut Client,
-        spec: &StreamSpec,
+        streams: &[StreamSpec],
         state: &dyn SinkState,
-    ) -> Result<(Table, Option<Change>)> {
+    ) -> Result<BTreeMap<&'static str, Prepared>> {
         let ledger = &self.ledger;
-        let new = |columns: &Remembered| Table::new(&ledger.schema, spec, &self.options, columns);
-        let mut table = new(&Remembered::new())?;
-        let name = &table.name;
-        let is_there = ledger.is_taken(client, name)?;
-        let Some(known) = ledger.known_table(client, name)? else {
-            if is_there {
-                return Err(ledger.invalid(format!(
-                    "there is a table {name:?} that headwater did not make; choose another ?schema= or a ?prefix="
-                )));
-            }
-            self.refuse_lost(client, spec, &table, state, false)?;
-            let change = Change::new(&table, table.create())?;
-            return Ok((table, Some(change)));
+        let owner = Owner {
+            connection: &ledger.connection,
+            subject: &format!("PostgreSQL at {}", ledger.server.place()),
+            place: &ledger.place(),
+            options: &self.options,
         };
-        if known.connection != ledger.connection || known.stream != spec.name {
-            return Err(ledger.invalid(format!(
-                "the table {name:?} belongs to the stream {} of {}; choose another ?schema= or a ?prefix=",
-                known.stream, known.connection
-            )));
-        }
-        self.refuse_lost(client, spec, &table, state, is_there)?;
-        if !is_there {
-            let change = Change::new(&table, table.create())?;
-            return Ok((table, Some(change)));
-        }
-        if table.key_fields() != known.key {
-            return Err(ledger.invalid(format!(
-                "the table {name:?} was made {}, and now it would be {}; choose another ?schema= or a ?prefix=",
-                describe(&known.key),
-                describe(&table.key_fields())
-            )));
-        }
-        table = new(&known.columns)?;
-        let there = ledger.columns(client, &table.name)?;
-        self.check_columns(&there, &table, &known.columns)?;
-        let is_upgrade = table.know(&there);
-        let growth = table.grow(&known.columns, &there);
-        let growth = growth.or_else(|| is_upgrade.then(String::new));
-        let change = growth.map(|statement| {
-            let mut change = Change::new(&table, statement)?;
-            change.is_upgrade = is_upgrade;
-            Ok(change)
+        let mut catalog = SchemaCatalog { ledger, client };
+        let plans = relational::plan(&mut catalog, &owner, streams, state)?.into_iter();
+        let prepared = plans.map(|plan| {
+            let prepared = Prepared {
+                table: Table::new(&ledger.schema, plan)?,
+                mark: None,
+                statements: None,
+            };
+            Ok((prepared.table.plan.stream, prepared))
         });
-        Ok((table, change.transpose()?))
-    }
-
-    /// Refuses to go on where a table has lost what the state says that it has.
-    fn refuse_lost(
-        &self,
-        client: &mut Client,
-        spec: &StreamSpec,
-        table: &Table,
-        state: &dyn SinkState,
-        is_there: bool,
-    ) -> Result<()> {
-        let (place, name, stream) = (self.ledger.server.place(), &table.name, spec.name);
-        let what = if !is_there && state.vouches_for(stream) {
-            format!("the table {name:?} of the stream {stream} is not there or was removed")
-        } else if is_there
-            && table.is_keyed()
-            && state.rows(stream) > 0
-            && self.ledger.is_empty(client, name)?
-        {
-            format!("the table {name:?} of the stream {stream} is empty")
-        } else {
-            return Ok(());
-        };
-        let what = format!("PostgreSQL at {place}: {what}");
-        Err(lost(&what, &self.ledger.place(), stream))
-    }
-
-    /// Refuses a table whose columns are not what they were made as: rows in binary form would not fit.
-    fn check_columns(
-        &self,
-        there: &BTreeMap<String, String>,
-        table: &Table,
-        known: &Remembered,
-    ) -> Result<()> {
-        for column in &table.columns {
-            let name = &column.name;
-            let found = there.get(name).map(String::as_str);
-            let is_known = known.contains_key(&column.field);
-            if !is_known && found.is_some() {
-                return Err(self.ledger.invalid(format!(
-                    "the table {:?} has a column {name:?} that headwater did not make, and the stream now has a field of \
-                     that name; rename the column",
-                    table.name
-                )));
-            }
-            if is_known && found != Some(column.type_name()) {
-                return Err(self.ledger.invalid(format!(
-                    "the column {name:?} of the table {:?} is not of type {} any more; change it back, or choose another \
-                     ?schema= or a ?prefix=",
-                    table.name,
-                    column.type_name()
-                )));
-            }
-        }
-        Ok(())
+        prepared.collect()
     }
 
     /// Begins a transaction unless there is one. The first one makes the tables what they have to be.
@@ -233,10 +158,11 @@ impl PostgresSink {
         let begun = client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED");
         begun.map_err(|error| self.ledger.server.failed(error, "begin"))?;
         self.is_in_transaction = true;
-        for change in std::mem::take(&mut self.changes) {
-            let prepared = self.tables.get(change.stream);
-            let table = prepared.map(|prepared| &prepared.table);
-            self.ledger.apply(client, &change, table)?;
+        if !self.are_tables_made {
+            for prepared in self.tables.values() {
+                self.ledger.apply(client, &prepared.table)?;
+            }
+            self.are_tables_made = true;
         }
         Ok(())
     }
@@ -291,15 +217,16 @@ impl PostgresSink {
         let client = &mut self.session.as_mut().ok_or_else(not_loaded)?.client;
         let Prepared { table, mark, .. } =
             self.tables.get(stream).ok_or_else(|| unannounced(stream))?;
-        let Some(mark) = mark.filter(|_| table.is_keyed()) else {
+        let plan = &table.plan;
+        let Some(mark) = mark.filter(|_| plan.is_keyed()) else {
             return Ok(None);
         };
-        if let Some([drop, promote]) = table.drop_outdated() {
+        if let Some([drop, promote]) = plan.drop_outdated(&table.qualified) {
             client.execute(&drop, &[&mark]).map_err(failed)?;
             client.execute(&promote, &[]).map_err(failed)?;
         }
-        let sweep = table.sweep();
-        let rows = if table.deletes == Deletes::Keep {
+        let sweep = plan.sweep(&table.qualified);
+        let rows = if plan.deletes == Deletes::Keep {
             let row = client.query_one(&sweep, &[&mark]).map_err(failed)?;
             u64::try_from(row.get::<_, i64>(0)).unwrap_or(0)
         } else {
@@ -307,7 +234,7 @@ impl PostgresSink {
         };
         Ok(Some(UnseenRows {
             rows,
-            deletes: table.deletes,
+            deletes: plan.deletes,
         }))
     }
 
@@ -351,8 +278,8 @@ impl Sink for PostgresSink {
     fn load(&mut self, state: &mut dyn SinkState) -> Result<bool> {
         let failed = |error| self.ledger.server.failed(error, "begin");
         let mut client = self.ledger.server.connect()?;
-        self.ledger.take_turn(&mut client)?;
-        // What is refused from here on leaves no trace: the transaction ends with the client.
+        self.ledger.lock_connection(&mut client)?;
+        // A refusal from here on leaves no trace: the transaction ends with the client.
         let begun = client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED");
         begun.map_err(failed)?;
         self.ledger.make(&mut client)?;
@@ -364,20 +291,10 @@ impl Sink for PostgresSink {
 
     fn restore(&mut self, streams: &[StreamSpec], state: &dyn SinkState) -> Result<()> {
         let mut session = self.session.take().ok_or_else(not_loaded)?;
-        let planned = streams
-            .iter()
-            .map(|spec| self.plan(&mut session.client, spec, state))
-            .collect::<Result<Vec<_>>>();
+        let planned = self.plan(&mut session.client, streams, state);
         self.session = Some(session);
-        for (table, change) in planned? {
-            self.changes.extend(change);
-            let prepared = Prepared {
-                table,
-                mark: None,
-                statements: None,
-            };
-            self.tables.insert(prepared.table.stream, prepared);
-        }
+        self.tables = planned?;
+        self.are_tables_made = false;
         Ok(())
     }
 
@@ -427,7 +344,7 @@ impl fmt::Debug for PostgresSink {
     }
 }
 
-/// Whatever it is that fails while records are written: a host must know that it is the sink, and not one stream.
+/// Every failure to write records is one of the sink: a host must not blame a stream for it.
 fn of_output(error: Error) -> Error {
     if matches!(
         error.kind(),
@@ -436,14 +353,6 @@ fn of_output(error: Error) -> Error {
         return error;
     }
     Error::new(Kind::OutputFailed, error.message())
-}
-
-fn describe(key: &[impl AsRef<str>]) -> String {
-    if key.is_empty() {
-        return "to append rows".to_owned();
-    }
-    let fields: Vec<&str> = key.iter().map(AsRef::as_ref).collect();
-    format!("with the key {}", fields.join(", "))
 }
 
 fn not_loaded() -> Error {

@@ -1,19 +1,24 @@
-//! Tables in an SQLite file, with the position in a table beside them.
+//! Tables in an SQLite file, with the position in a table of its own.
 //!
-//! Rows and position are one transaction, which stands open between two commits. SQLite itself writes to disk what
+//! Rows and position are one transaction, which is open between two commits. SQLite itself writes to disk what
 //! does not fit its cache, so that memory is bounded however long a transaction gets.
 //!
-//! Two runs of one connection cannot both commit. A lock beside the file refuses the second one at once. Where locks do
-//! not work, or somebody removed them, the epoch does: each run raises it, and commits only while it is still its own.
+//! Two runs of one connection cannot both commit. A lock file refuses the second one at once. Where locks do
+//! not work, or were removed, the epoch does: each run raises it, and commits only while it is still its own.
 
+mod catalog;
+mod dialect;
 mod file;
 mod problem;
 mod row;
 mod rows;
-mod tables;
+mod table;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use dialect::Sqlite;
 
 use std::{
     collections::BTreeMap,
@@ -26,10 +31,15 @@ use headwater_core::{
 };
 use rusqlite::{Connection, params};
 
-use crate::TableOptions;
+use crate::{
+    TableOptions,
+    relational::{self, Owner},
+};
+use catalog::FileCatalog;
 use file::Run;
 use problem::problem;
-use tables::Table;
+use row::Row;
+use table::Table;
 
 /// Tables in an SQLite file: one per stream, a typed column per field, and the whole raw record.
 #[derive(Debug)]
@@ -46,7 +56,7 @@ pub struct SqliteSink {
     marks: BTreeMap<String, i64>,
     /// Whether the file has the tables as they are planned.
     are_tables_made: bool,
-    /// What was written since the last commit is incomplete, so that nothing may be committed any more.
+    /// A write failed: the rows since the last commit are incomplete, and nothing may be committed any more.
     has_failed: bool,
 }
 
@@ -92,14 +102,18 @@ impl SqliteSink {
         streams: &[StreamSpec],
         state: &dyn SinkState,
     ) -> Result<BTreeMap<String, Table>> {
-        tables::plan(
-            connection,
-            &self.path,
-            &self.connection_name,
-            &self.options,
-            streams,
-            state,
-        )
+        let subject = self.path.display().to_string();
+        let owner = Owner {
+            connection: &self.connection_name,
+            subject: &subject,
+            place: &format!("sqlite:{subject} --connection {}", self.connection_name),
+            options: &self.options,
+        };
+        let mut catalog = FileCatalog::new(connection, &self.path)?;
+        let plans = relational::plan(&mut catalog, &owner, streams, state)?.into_iter();
+        plans
+            .map(|plan| Ok((plan.stream.to_owned(), Table::new(plan)?)))
+            .collect()
     }
 
     /// Takes a run in a file that had none of this connection when it was loaded.
@@ -166,7 +180,7 @@ impl SqliteSink {
         let mut insert = connection
             .prepare_cached(&table.statements.insert)
             .map_err(failed)?;
-        let mut row = table.layout.row();
+        let mut row = Row::new(&table.plan);
         for record in records {
             row.read(record)
                 .map_err(|error| error.with("stream", stream))?;
@@ -181,14 +195,14 @@ impl SqliteSink {
         let (Some(table), Some(mark)) = (self.tables.get(stream), self.marks.get(stream)) else {
             return Ok(None);
         };
-        if !table.is_keyed() {
+        if !table.plan.is_keyed() {
             return Ok(None);
         }
         let swept = table.sweep(&self.run()?.connection, *mark);
-        let rows = swept.map_err(|error| problem(&self.path, error))? as u64;
+        let rows = swept.map_err(|error| problem(&self.path, error))?;
         Ok(Some(UnseenRows {
             rows,
-            deletes: table.deletes(),
+            deletes: table.plan.deletes,
         }))
     }
 

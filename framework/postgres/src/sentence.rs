@@ -1,4 +1,4 @@
-//! What a server reports, in sentences without its details, which may show values.
+//! The reports of a server as sentences, without details that may show values.
 
 use std::error::Error as _;
 

@@ -238,13 +238,21 @@ async fn a_database_with_tables_of_its_own_stays_as_it_was() {
         "--stream",
         "calls",
     ];
-    place.sync_refuses(&to, 2, "has a table or view calls of its own");
+    place.sync_refuses(
+        &to,
+        2,
+        "there is a table or view \"calls\" that headwater did not make",
+    );
 
     let prefixed = ["--to", "sqlite:own.db?prefix=copilot_", "--stream", "calls"];
     assert_eq!(place.sync(&prefixed).code, Some(0));
     // The same stream under another prefix would begin in the middle.
     let other = ["--to", "sqlite:own.db?prefix=other_", "--stream", "calls"];
-    refused(&place.sync(&other), 2, "is in the table copilot_calls");
+    refused(
+        &place.sync(&other),
+        2,
+        "has the table \"copilot_calls\" already",
+    );
     let own = Connection::open(place.path("own.db")).unwrap();
     let sql = "SELECT note FROM calls";
     let note: String = own.query_row(sql, [], |row| row.get(0)).unwrap();
@@ -252,7 +260,7 @@ async fn a_database_with_tables_of_its_own_stays_as_it_was() {
     own.execute_batch("ALTER TABLE copilot_calls DROP COLUMN status")
         .unwrap();
     drop(own);
-    refused(&place.sync(&prefixed), 2, "lost its column status");
+    refused(&place.sync(&prefixed), 2, "lost its column \"status\"");
 }
 
 /// A run that may not write files beyond so many kilobytes, as on a disk that is full.

@@ -9,7 +9,7 @@ use std::{
 
 use headwater_core::sink::SinkState;
 
-/// Bytes at the end of the written lines that distinguish a file from others of its name.
+/// Written bytes at the end of a file that distinguish it from others of its name.
 const TAIL: usize = 4096;
 
 /// A file that the state knows.

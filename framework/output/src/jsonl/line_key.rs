@@ -1,4 +1,4 @@
-//! The key of a record in a line: what a reader tells repeats by.
+//! The key of a record in a line, by which a reader recognises repeats.
 
 use headwater_core::{DIGEST, Result};
 use headwater_host::{

@@ -238,7 +238,7 @@ impl ObjectPlace for Bucket {
         if !is_first && self.read_manifest(sequence)? != text {
             return Ok(false);
         }
-        // A run that stood still for long finds its number free again, since outdated manifests are removed.
+        // A run that was suspended for long finds its number free again, since outdated manifests are removed.
         let newest = self.manifests()?.into_keys().next_back();
         Ok(newest.is_none_or(|newest| newest <= sequence))
     }
@@ -356,9 +356,9 @@ impl Drop for Upload {
         let Some(mut pieces) = self.pieces.take() else {
             return;
         };
-        let (told, ended) = mpsc::sync_channel(1);
+        let (sender, ended) = mpsc::sync_channel(1);
         self.service.handle.spawn(async move {
-            let _ = told.send(pieces.abort().await);
+            let _ = sender.send(pieces.abort().await);
         });
         let _ = ended.recv_timeout(ABORT_TIMEOUT);
     }

@@ -1,4 +1,4 @@
-//! Runs that are killed or whose disk fails: what counts is what the state says, and the next run goes on from there.
+//! Runs that are killed or whose disk fails: the counted files are those of the state, and the next run continues from there.
 
 use std::{
     env, fs,
@@ -25,7 +25,7 @@ const STEP: &str = "HEADWATER_CRASH_STEP";
 const PAGE: u64 = 3;
 const PAGES: u64 = 2;
 
-/// Goes on from the state for so many commits. The state is the number of records.
+/// Continues from the state for a number of commits. The state is the number of records.
 fn go_on(folder: &Path, commits: u64) -> Result<()> {
     let (mut sink, mut state) = load(folder)?;
     sink.restore(&[calls()], &state)?;

@@ -15,7 +15,7 @@ thread_local! {
     static PLAN: Cell<Option<(u32, Fault)>> = const { Cell::new(None) };
 }
 
-/// Lets the fault happen after so many steps of this thread.
+/// Lets the fault happen after a number of steps of this thread.
 pub(super) fn after(steps: u32, fault: Fault) {
     PLAN.set(Some((steps, fault)));
 }

@@ -22,10 +22,10 @@ use super::{
 
 /// The folder of everything that is not rows. No stream is called so.
 const OURS: &str = "_headwater";
-/// What a file is called until it is finished. Patterns such as `*.parquet` do not find it.
+/// The ending of a file's name until it is finished. Patterns such as `*.parquet` do not find it.
 const UNFINISHED: &str = ".tmp";
 
-/// Stands before everything that is done to the disk, so that tests can make it fail there.
+/// Precedes every call to the disk, so that tests can make it fail there.
 #[cfg(not(test))]
 const fn step(_what: &str) -> io::Result<()> {
     Ok(())
@@ -133,12 +133,12 @@ impl ObjectPlace for Folder {
 
     fn create(&mut self, path: &str) -> Result<Box<dyn Part>> {
         let path = self.root.join(path);
-        let beside = beside(&path);
-        let file = step("create").and_then(|()| make_new(&beside, Access::of_records()?));
+        let unfinished = unfinished(&path);
+        let file = step("create").and_then(|()| make_new(&unfinished, Access::of_records()?));
         let file = file.map_err(|error| failed(&path, &error))?;
         Ok(Box::new(OpenFile {
             path,
-            beside,
+            unfinished,
             file,
             written: 0,
         }))
@@ -153,7 +153,7 @@ impl ObjectPlace for Folder {
 
 struct OpenFile {
     path: PathBuf,
-    beside: PathBuf,
+    unfinished: PathBuf,
     file: File,
     written: u64,
 }
@@ -176,7 +176,7 @@ impl Part for OpenFile {
         step("sync")?;
         self.file.sync_all()?;
         step("rename")?;
-        fs::rename(&self.beside, &self.path)?;
+        fs::rename(&self.unfinished, &self.path)?;
         Ok(self.written)
     }
 }
@@ -189,21 +189,21 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 /// Puts a whole document where there is none. False where there is one.
 fn put(path: &Path, text: &[u8]) -> io::Result<bool> {
     step("create")?;
-    let mut beside = ReplacementFile::new(path, Access::of_records()?)?;
+    let mut unfinished = ReplacementFile::new(path, Access::of_records()?)?;
     step("write")?;
-    beside.fill(text)?;
+    unfinished.fill(text)?;
     step("sync")?;
     if path.try_exists()? {
         return Ok(false);
     }
     step("rename")?;
-    beside.replace(path)?;
+    unfinished.replace(path)?;
     step("sync folder")?;
     Ok(true)
 }
 
 /// `.NAME.tmp` in the same folder.
-fn beside(path: &Path) -> PathBuf {
+fn unfinished(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}{UNFINISHED}"))
 }
@@ -216,7 +216,7 @@ fn finished_name(name: &str) -> &str {
     inside.unwrap_or(name)
 }
 
-/// What is in a folder, by name; nothing where it does not exist. Names that are not Unicode are none of ours.
+/// The entries of a folder by name; none where it does not exist. Files of ours have Unicode names.
 fn entries(folder: &Path) -> Result<Vec<(String, fs::DirEntry)>> {
     let found = match step("list").and_then(|()| fs::read_dir(folder)) {
         Ok(found) => found,

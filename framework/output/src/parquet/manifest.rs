@@ -42,7 +42,7 @@ pub(crate) struct CountedFile {
 }
 
 impl Manifest {
-    /// What stands before the first: nothing counts.
+    /// The manifest before the first one, which counts no files.
     pub fn before_the_first(empty: &dyn SinkState, connection: &str) -> Result<Self> {
         Ok(Self {
             headwater_manifest: FORMAT,
@@ -56,7 +56,7 @@ impl Manifest {
         })
     }
 
-    /// Reads a manifest. `place` is for people, `bytes` what is there of it.
+    /// Reads a manifest. `place` is for people, `bytes` its content.
     pub fn parse(bytes: &[u8], place: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Format {
@@ -134,7 +134,7 @@ impl Manifest {
     }
 }
 
-/// A state as it stands in a manifest.
+/// A state as it is written in a manifest.
 pub(crate) fn written(state: &dyn SinkState) -> Result<Box<RawValue>> {
     serde_json::from_slice(&state.to_json()?).map_err(|error| {
         Error::new(

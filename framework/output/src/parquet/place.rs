@@ -1,4 +1,4 @@
-//! What a sink of files needs of the place where they are: a local folder, or a bucket.
+//! The storage of files: a local folder, or a bucket.
 
 use std::{
     collections::BTreeMap,
@@ -9,15 +9,15 @@ use headwater_core::Result;
 
 /// Where the files and manifests are. Paths have a slash between stream and file.
 pub(crate) trait ObjectPlace: Send {
-    /// What it is called, for people.
+    /// Its name, for people.
     fn name(&self) -> String;
 
-    /// What `--to` calls it.
+    /// Its name in `--to`.
     fn destination(&self) -> String {
         self.name()
     }
 
-    /// What a manifest is called, for people.
+    /// The name of a manifest, for people.
     fn manifest_name(&self, sequence: u64) -> String;
 
     /// Makes it where it is missing, and keeps other runs out where that can be done beforehand.
@@ -35,7 +35,7 @@ pub(crate) trait ObjectPlace: Send {
     /// Removes a manifest that does not count any more.
     fn remove_manifest(&mut self, sequence: u64) -> Result<()>;
 
-    /// All files of rows by their paths, with their bytes; also what is left of files that were never finished.
+    /// All files of rows by their paths, with their bytes; also files that were never finished.
     fn parts(&mut self) -> Result<BTreeMap<String, u64>>;
 
     /// Removes a file of rows that does not count.

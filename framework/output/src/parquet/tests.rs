@@ -1,4 +1,4 @@
-//! What is in the files, what counts, and what is refused.
+//! The content of the files, the files that count, and refusals.
 
 use std::{
     fs,
@@ -513,7 +513,7 @@ fn a_damaged_manifest_is_refused_and_nothing_is_touched_until_it_is_deleted() {
 }
 
 #[test]
-fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
+fn files_of_another_program_are_refused_and_left_alone() {
     type Change = Box<dyn Fn(&Path)>;
     let manifest = |change: fn(&mut Value)| {
         move |folder: &Path| {

@@ -1,23 +1,22 @@
-//! What becomes of each row of a batch: new, the place of one that is there, or nothing.
+//! Decides on each row of a batch: a new row, one in the place of an earlier one, or none.
 
 use std::collections::BTreeMap;
 
 use headwater_host::canonical::digest;
 
-use super::table::Table;
-use crate::relational::{self, Kept, Relation, relation, rule};
+use crate::relational::{self, Kept, Relation, TablePlan, relation, rule};
 
-/// What becomes of a row.
+/// The decision on a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     New,
     /// Replaces the one with its key and its digest.
     Known,
-    /// Another one of the batch, or in the table, says what it says or more.
+    /// Another row of the batch or the table is equal or newer.
     Superseded,
 }
 
-/// What becomes of the rows of a batch.
+/// The decisions on the rows of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Fates {
     pub rows: Vec<Fate>,
@@ -44,10 +43,10 @@ struct Slot {
 }
 
 impl Fates {
-    /// Decides on rows with one key, in their order; `found` is what the table has of it.
+    /// Decides on rows with one key, in their order; `found` are the rows that the table has.
     pub(super) fn decide<'a>(
         &mut self,
-        table: &Table,
+        table: &TablePlan,
         has_mark: bool,
         places: &[usize],
         found: Vec<StoredKey>,

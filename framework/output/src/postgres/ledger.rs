@@ -1,4 +1,4 @@
-//! What headwater keeps in a schema beside the streams' tables: states, and which table belongs to whom.
+//! Headwater's own tables in a schema: states, and the owners of the streams' tables.
 
 use std::{
     collections::BTreeMap,
@@ -10,13 +10,15 @@ use headwater_core::{
     Error, Kind, Result,
     sink::{SinkState, busy},
 };
-use postgres::{Client, types::ToSql};
+use postgres::{Client, Row, types::ToSql};
 
 use super::{
+    dialect::Postgres,
     server::Server,
-    table::{Remembered, Table, qualified, quoted},
+    table::{Table, qualified},
     upgrade::add_digests,
 };
+use crate::relational::{Catalog, Change, Dialect, LedgerRow, quoted};
 
 /// The version of these tables.
 const FORMAT: i32 = 1;
@@ -24,57 +26,21 @@ const FORMAT_TABLE: &str = "_headwater_format";
 const STATE_TABLE: &str = "_headwater_state";
 const TABLES_TABLE: &str = "_headwater_tables";
 /// The server may take a moment to notice that a run was killed.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
-const TURN_STEP: Duration = Duration::from_millis(50);
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+const LOCK_STEP: Duration = Duration::from_millis(50);
 
 /// The part of a schema that is about one connection.
 pub(super) struct Ledger {
     pub(super) server: Server,
     pub(super) schema: String,
-    /// Whose rows and states these are.
+    /// The connection that the rows and states belong to.
     pub(super) connection: String,
-}
-
-/// What is known about a table that was made before.
-pub(super) struct KnownTable {
-    pub(super) connection: String,
-    pub(super) stream: String,
-    /// The fields of the key; none where rows are appended.
-    pub(super) key: Vec<String>,
-    pub(super) columns: Remembered,
-}
-
-/// What makes a table, or makes it what its stream needs now.
-pub(super) struct Change {
-    statement: String,
-    /// Whether the key has to be given a digest after that.
-    pub(super) is_upgrade: bool,
-    pub(super) table: String,
-    pub(super) stream: &'static str,
-    key: String,
-    columns: String,
-}
-
-impl Change {
-    pub(super) fn new(table: &Table, statement: String) -> Result<Self> {
-        let unserialised = |error: serde_json::Error| {
-            Error::new(Kind::Unexpected, "the columns do not serialise").caused_by(error)
-        };
-        Ok(Self {
-            statement,
-            is_upgrade: false,
-            table: table.name.clone(),
-            stream: table.stream,
-            key: serde_json::to_string(&table.key_fields()).map_err(unserialised)?,
-            columns: serde_json::to_string(&table.remember()).map_err(unserialised)?,
-        })
-    }
 }
 
 impl Ledger {
-    /// Takes the turn for the connection, so that a second run is told before it reads anything. The turn ends with
-    /// the client.
-    pub(super) fn take_turn(&self, client: &mut Client) -> Result<()> {
+    /// Takes the lock of the connection, so that a second run is refused before it reads anything. The lock ends with the
+    /// client.
+    pub(super) fn lock_connection(&self, client: &mut Client) -> Result<()> {
         let key = format!("headwater/{}/{}", self.schema, self.connection);
         let question = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
         let started = Instant::now();
@@ -86,11 +52,11 @@ impl Ledger {
             {
                 return Ok(());
             }
-            if started.elapsed() >= TURN_WITHIN {
+            if started.elapsed() >= LOCK_WITHIN {
                 let place = format!("PostgreSQL at {}", self.server.place());
                 return Err(busy(place, Some(&self.connection)));
             }
-            thread::sleep(TURN_STEP);
+            thread::sleep(LOCK_STEP);
         }
     }
 
@@ -142,7 +108,7 @@ impl Ledger {
     fn check_format(&self, client: &mut Client) -> Result<()> {
         let question = format!("SELECT format FROM {}", self.table(FORMAT_TABLE));
         let formats = client.query(&question, &[]);
-        let formats = formats.map_err(|error| self.server.failed(error, "tell its format"))?;
+        let formats = formats.map_err(|error| self.server.failed(error, "read its format"))?;
         match formats.first().and_then(|row| row.try_get(0).ok()) {
             Some(FORMAT) => Ok(()),
             Some(newer) if newer > FORMAT => Err(self.invalid(format!(
@@ -156,7 +122,7 @@ impl Ledger {
         }
     }
 
-    /// The state as it is now, without taking the turn.
+    /// The state as it is now, without taking the lock.
     pub(super) fn peek(&self, client: &mut Client) -> Result<Option<Vec<u8>>> {
         if !self.is_made(client)? {
             return Ok(None);
@@ -166,11 +132,11 @@ impl Ledger {
             self.table(STATE_TABLE)
         );
         let row = client.query_opt(&question, &[&self.connection]);
-        let row = row.map_err(|error| self.server.failed(error, "tell the state"))?;
+        let row = row.map_err(|error| self.server.failed(error, "read the state"))?;
         Ok(row.map(|row| row.get::<_, String>(0).into_bytes()))
     }
 
-    /// Raises the epoch, which ends whatever run still believes that it is its turn, and reads the state.
+    /// Raises the epoch, which ends any earlier run, and reads the state.
     pub(super) fn take_over(&self, client: &mut Client, state: &mut dyn SinkState) -> Result<i64> {
         let statement = format!(
             "INSERT INTO {} AS kept (connection, connector, epoch, written_at) VALUES ($1, $2, 1, now()) \
@@ -178,7 +144,7 @@ impl Ledger {
             self.table(STATE_TABLE)
         );
         let row = client.query_one(&statement, &[&self.connection, &state.connector()]);
-        let row = row.map_err(|error| self.server.failed(error, "tell the state"))?;
+        let row = row.map_err(|error| self.server.failed(error, "read the state"))?;
         let (epoch, stored): (i64, Option<String>) = (row.get(0), row.get(1));
         if let Some(json) = stored {
             let place = format!(
@@ -207,50 +173,27 @@ impl Ledger {
         let values: [&(dyn ToSql + Sync); 4] =
             [&state.connector(), &json, &self.connection, &epoch];
         let changed = client.execute(&statement, &values);
-        let changed = changed.map_err(|error| self.server.failed(error, "keep the state"))?;
+        let changed = changed.map_err(|error| self.server.failed(error, "store the state"))?;
         Ok(changed == 1)
     }
 
-    /// What is known about a table.
-    pub(super) fn known_table(
-        &self,
-        client: &mut Client,
-        name: &str,
-    ) -> Result<Option<KnownTable>> {
-        let question = format!(
-            "SELECT connection, stream, key, columns FROM {} WHERE table_name = $1",
-            self.table(TABLES_TABLE)
-        );
-        let row = client.query_opt(&question, &[&name]);
-        let Some(row) = row.map_err(|error| self.server.failed(error, "tell its tables"))? else {
-            return Ok(None);
-        };
-        let (key, columns): (String, String) = (row.get(2), row.get(3));
-        let (Ok(key), Ok(columns)) = (serde_json::from_str(&key), serde_json::from_str(&columns))
-        else {
-            return Err(self.invalid(format!(
-                "what {TABLES_TABLE} says about the table {name:?} is damaged; restore it, or choose a ?prefix="
-            )));
-        };
-        Ok(Some(KnownTable {
-            connection: row.get(0),
-            stream: row.get(1),
-            key,
-            columns,
-        }))
-    }
-
-    /// Makes or changes a table, and remembers it.
-    pub(super) fn apply(
-        &self,
-        client: &mut Client,
-        change: &Change,
-        table: Option<&Table>,
-    ) -> Result<()> {
+    /// Carries out the plan of a table, and remembers the table.
+    pub(super) fn apply(&self, client: &mut Client, table: &Table) -> Result<()> {
         let failed = |error| self.server.failed(error, "make its tables");
-        client.batch_execute(&change.statement).map_err(failed)?;
-        if let Some(table) = table.filter(|_| change.is_upgrade) {
-            add_digests(client, table).map_err(failed)?;
+        let plan = &table.plan;
+        match plan.change {
+            Change::None => return Ok(()),
+            Change::Create => {
+                let create = plan.create(&table.qualified);
+                client.batch_execute(&create).map_err(failed)?;
+            }
+            Change::Grow { needs_digest, .. } => {
+                let grow = plan.grow(&table.qualified);
+                client.batch_execute(&grow).map_err(failed)?;
+                if needs_digest {
+                    add_digests(client, table).map_err(failed)?;
+                }
+            }
         }
         let statement = format!(
             "INSERT INTO {} (table_name, connection, stream, key, columns) VALUES ($1, $2, $3, $4, $5) \
@@ -258,28 +201,14 @@ impl Ledger {
             self.table(TABLES_TABLE)
         );
         let values: [&(dyn ToSql + Sync); 5] = [
-            &change.table,
+            &plan.name,
             &self.connection,
-            &change.stream,
-            &change.key,
-            &change.columns,
+            &plan.stream,
+            &table.key_json,
+            &table.columns_json,
         ];
         client.execute(&statement, &values).map_err(failed)?;
         Ok(())
-    }
-
-    /// Whether a name is taken in the schema, by whatever.
-    pub(super) fn is_taken(&self, client: &mut Client, name: &str) -> Result<bool> {
-        Ok(self.count_relations(client, &[name])? > 0)
-    }
-
-    /// Whether a table has no rows.
-    pub(super) fn is_empty(&self, client: &mut Client, table: &str) -> Result<bool> {
-        let question = format!("SELECT NOT EXISTS (SELECT 1 FROM {})", self.table(table));
-        let row = client.query_one(&question, &[]);
-        Ok(row
-            .map_err(|error| self.server.failed(error, "look at its tables"))?
-            .get(0))
     }
 
     /// What `headwater state` takes for the connection, without a password.
@@ -295,22 +224,8 @@ impl Ledger {
         let question = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                         WHERE n.nspname = $1 AND c.relname::text = ANY($2)";
         let row = client.query_one(question, &[&self.schema, &names]);
-        let row = row.map_err(|error| self.server.failed(error, "tell its tables"))?;
+        let row = row.map_err(|error| self.server.failed(error, "look at its tables"))?;
         Ok(row.get(0))
-    }
-
-    /// The columns of a table: names and types.
-    pub(super) fn columns(
-        &self,
-        client: &mut Client,
-        table: &str,
-    ) -> Result<BTreeMap<String, String>> {
-        let question = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
-                        JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-                        WHERE n.nspname = $1 AND c.relname::text = $2 AND a.attnum > 0 AND NOT a.attisdropped";
-        let rows = client.query(question, &[&self.schema, &table]);
-        let rows = rows.map_err(|error| self.server.failed(error, "tell its columns"))?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     fn table(&self, name: &str) -> String {
@@ -324,5 +239,69 @@ impl Ledger {
             Kind::ConfigInvalid,
             format!("PostgreSQL at {place}: {text}"),
         )
+    }
+}
+
+/// The tables of a schema.
+pub(super) struct SchemaCatalog<'run> {
+    pub(super) ledger: &'run Ledger,
+    pub(super) client: &'run mut Client,
+}
+
+impl SchemaCatalog<'_> {
+    fn ask(&mut self, question: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let rows = self.client.query(question, values);
+        rows.map_err(|error| self.ledger.server.failed(error, "look at its tables"))
+    }
+}
+
+impl Catalog for SchemaCatalog<'_> {
+    fn dialect(&self) -> &'static dyn Dialect {
+        &Postgres
+    }
+
+    fn is_taken(&mut self, table: &str) -> Result<bool> {
+        Ok(self.ledger.count_relations(self.client, &[table])? > 0)
+    }
+
+    fn stored_table(&mut self, table: &str) -> Result<Option<LedgerRow>> {
+        let question = format!(
+            "SELECT connection, stream, key, columns FROM {} WHERE table_name = $1",
+            self.ledger.table(TABLES_TABLE)
+        );
+        let rows = self.ask(&question, &[&table])?;
+        Ok(rows.first().map(|row| LedgerRow {
+            connection: row.get(0),
+            stream: row.get(1),
+            key: row.get(2),
+            columns: row.get(3),
+        }))
+    }
+
+    fn other_tables(&mut self, connection: &str, stream: &str, table: &str) -> Result<Vec<String>> {
+        let question = format!(
+            "SELECT table_name FROM {} WHERE connection = $1 AND stream = $2 AND table_name <> $3",
+            self.ledger.table(TABLES_TABLE)
+        );
+        let rows = self.ask(&question, &[&connection, &stream, &table])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn is_empty(&mut self, table: &str) -> Result<bool> {
+        let question = format!(
+            "SELECT NOT EXISTS (SELECT 1 FROM {})",
+            self.ledger.table(table)
+        );
+        let rows = self.ask(&question, &[])?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
+    }
+
+    /// With their types, since rows in binary form fit no other ones.
+    fn columns(&mut self, table: &str) -> Result<BTreeMap<String, Option<String>>> {
+        let question = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+                        JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+                        WHERE n.nspname = $1 AND c.relname::text = $2 AND a.attnum > 0 AND NOT a.attisdropped";
+        let rows = self.ask(question, &[&self.ledger.schema, &table])?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 }

@@ -18,11 +18,14 @@ use super::{
     table::Table,
     value::{fields, push, push_bytes, push_null},
 };
-use crate::columns::ColumnKind;
+use crate::{
+    columns::ColumnKind,
+    relational::{TablePlan, push_overflow},
+};
 
-/// What a stream of COPY begins with: a mark, no flags, no extension.
+/// The header of a COPY stream: a mark, no flags, no extension.
 const COPY_START: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What stands where another row would begin.
+/// The end of a COPY stream, in the place of another row.
 const COPY_END: &[u8] = &(-1_i16).to_be_bytes();
 /// Bytes of one message.
 const MESSAGE: usize = 1 << 20;
@@ -46,7 +49,7 @@ impl Statements {
     pub(super) fn prepare(client: &mut Client, table: &Table) -> Result<Self, postgres::Error> {
         let copy = client.prepare(&table.copy())?;
         let mut replace = None;
-        if !table.key.is_empty() {
+        if table.plan.is_keyed() {
             let look_up = client.prepare(&table.look_up())?;
             let examine = client.prepare(&table.examine())?;
             let update = client.prepare(&table.update())?;
@@ -69,7 +72,7 @@ pub(super) struct Rows {
 }
 
 struct Row {
-    /// Its fields; COPY's count of them stands in front.
+    /// Its fields; COPY's count of them precedes the span.
     span: Range<usize>,
     /// The record as it was sent.
     record: Range<usize>,
@@ -89,7 +92,8 @@ impl Rows {
 
     /// Makes a row of a record.
     pub(super) fn push(&mut self, table: &Table, mark: Option<i64>, record: &[u8]) -> Result<()> {
-        let stream = table.stream;
+        let plan = &table.plan;
+        let stream = plan.stream;
         if str::from_utf8(record).is_err() || record.contains(&0) {
             let text = format!("a record of the stream {stream} is not text in UTF-8");
             return Err(Error::new(Kind::DataInvalid, text));
@@ -102,22 +106,22 @@ impl Rows {
             return Err(Error::new(Kind::OutputFailed, text));
         }
         // A field that comes twice counts as the last one says, as JSON readers have it.
-        let mut values: Vec<Option<(&[u8], &[u8])>> = vec![None; table.columns.len()];
+        let mut values: Vec<Option<&[u8]>> = vec![None; plan.columns.len()];
         for_each_field(record, |name, value| {
-            if let Some(at) = table.column(name) {
-                values[at] = (value != b"null").then_some((name, value));
+            if let Some(at) = plan.column(name) {
+                values[at] = (value != b"null").then_some(value);
             }
         })
         .map_err(|error| error.with("stream", stream))?;
 
-        let own = 2 + usize::from(table.is_keyed()) + usize::from(table.has_digest);
+        let own = own_columns(plan);
         let count = u16::try_from(values.len() + own).unwrap_or(u16::MAX);
         self.bytes.extend_from_slice(&count.to_be_bytes());
         let start = self.bytes.len();
         self.overflow.clear();
         let mut has_key = true;
-        for (column, value) in table.columns.iter().zip(&values) {
-            let Some((name, value)) = value else {
+        for (column, value) in plan.columns.iter().zip(&values) {
+            let Some(value) = value else {
                 has_key &= !column.is_key;
                 push_null(&mut self.bytes);
                 continue;
@@ -136,7 +140,7 @@ impl Rows {
             if !fits {
                 has_key &= !column.is_key;
                 push_null(&mut self.bytes);
-                push_overflow(&mut self.overflow, name, value);
+                push_overflow(&mut self.overflow, &column.field, value);
             }
         }
         push_bytes(&mut self.bytes, record);
@@ -148,15 +152,15 @@ impl Rows {
         } else {
             push_null(&mut self.bytes);
         }
-        if table.is_keyed() {
+        if plan.is_keyed() {
             match mark {
                 Some(mark) => drop(push_bytes(&mut self.bytes, &mark.to_be_bytes())),
                 None => push_null(&mut self.bytes),
             }
         }
-        if table.has_digests {
+        if plan.has_digests {
             push_bytes(&mut self.bytes, digest(record).as_bytes());
-        } else if table.has_digest {
+        } else if plan.has_digest {
             push_bytes(&mut self.bytes, b"");
         }
         self.rows.push(Row {
@@ -168,7 +172,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Puts the rows into their table, counts them, and forgets them.
+    /// Stores the rows in their table, counts them, and clears them.
     pub(super) fn store(
         &mut self,
         client: &mut Client,
@@ -237,7 +241,7 @@ impl Rows {
                 .filter_map(|place| with_key.get(usize::try_from(place - 1).ok()?).copied())
                 .collect();
             places.dedup();
-            if !table.has_digests && (is_current || has_others) {
+            if !table.plan.has_digests && (is_current || has_others) {
                 suspects.push(places);
                 continue;
             }
@@ -247,7 +251,7 @@ impl Rows {
                 record: None,
             });
             let found = found.into_iter().collect();
-            fates.decide(table, mark.is_some(), &places, found, record);
+            fates.decide(&table.plan, mark.is_some(), &places, found, record);
         }
         if suspects.is_empty() {
             return Ok(fates);
@@ -272,16 +276,17 @@ impl Rows {
             }
         }
         for (places, found) in suspects.iter().zip(found) {
-            fates.decide(table, mark.is_some(), places, found, record);
+            fates.decide(&table.plan, mark.is_some(), places, found, record);
         }
         Ok(fates)
     }
 
     /// The keys of rows, as one array per column.
     fn keys(&self, table: &Table, rows: &[usize]) -> Vec<Vec<Field<'_>>> {
-        let mut columns = table.key.clone();
-        if table.has_digests {
-            columns.push(table.columns.len() + 3);
+        let plan = &table.plan;
+        let mut columns = plan.key.clone();
+        if plan.has_digests {
+            columns.push(plan.columns.len() + 3);
         }
         let mut keys: Vec<Vec<Field>> = vec![Vec::with_capacity(rows.len()); columns.len()];
         for at in rows {
@@ -336,8 +341,9 @@ impl Rows {
         update: &Statement,
         fates: &Fates,
     ) -> Result<(), postgres::Error> {
-        let own = 2 + usize::from(table.is_keyed()) + usize::from(table.has_digest);
-        let mut columns: Vec<Vec<Field>> = vec![Vec::new(); table.columns.len() + own];
+        let plan = &table.plan;
+        let own = own_columns(plan);
+        let mut columns: Vec<Vec<Field>> = vec![Vec::new(); plan.columns.len() + own];
         let known = (0..self.rows.len()).filter(|at| fates.rows[*at] == Fate::Known);
         for at in known {
             for (values, field) in columns.iter_mut().zip(self.fields(at)) {
@@ -368,11 +374,9 @@ impl Row {
     }
 }
 
-fn push_overflow(overflow: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    overflow.push(if overflow.is_empty() { b'{' } else { b',' });
-    for part in [b"\"", name, b"\":", value] {
-        overflow.extend_from_slice(part);
-    }
+/// The columns of a row that hold no field: the record, the overflow, the mark, the digest.
+fn own_columns(plan: &TablePlan) -> usize {
+    2 + usize::from(plan.is_keyed()) + usize::from(plan.has_digest)
 }
 
 fn send_bytes(writer: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {

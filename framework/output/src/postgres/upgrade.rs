@@ -3,15 +3,15 @@
 use headwater_host::canonical::digest;
 use postgres::Client;
 
-use super::table::{Table, quoted};
-use crate::relational::DIGEST;
+use super::table::Table;
+use crate::relational::{DIGEST, quoted};
 
 /// Rows that are read at once.
 const BATCH: usize = 1_000;
 
 /// Gives the key of a table a digest, in the transaction under way.
 pub(super) fn add_digests(client: &mut Client, table: &Table) -> Result<(), postgres::Error> {
-    let name = table.qualified();
+    let name = &table.qualified;
     let column = quoted(DIGEST);
     client.batch_execute(&format!(
         "ALTER TABLE {name} ADD COLUMN {column} text NOT NULL DEFAULT ''"
@@ -34,13 +34,15 @@ pub(super) fn add_digests(client: &mut Client, table: &Table) -> Result<(), post
         client.execute(&update, &[&places, &digests])?;
     }
     client.batch_execute("CLOSE _headwater_rows")?;
-    let mut key: Vec<String> = table.key_columns().map(str::to_owned).collect();
+    let plan = &table.plan;
+    let names = plan.key.iter().map(|at| plan.columns[*at].name.clone());
+    let mut key: Vec<String> = names.collect();
     key.sort_unstable();
     let constraints = client.query(
         "SELECT o.conname::text, array_agg(a.attname::text) FROM pg_constraint o \
          JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = ANY(o.conkey) \
          WHERE o.conrelid = $1::text::regclass AND o.contype = 'u' GROUP BY o.conname",
-        &[&name],
+        &[name],
     )?;
     for constraint in constraints {
         let mut columns: Vec<String> = constraint.get(1);
@@ -53,5 +55,5 @@ pub(super) fn add_digests(client: &mut Client, table: &Table) -> Result<(), post
             ))?;
         }
     }
-    client.batch_execute(&format!("ALTER TABLE {name} ADD {}", table.unique()))
+    client.batch_execute(&format!("ALTER TABLE {name} ADD {}", plan.unique()))
 }

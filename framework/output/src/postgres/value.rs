@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use crate::{columns::ColumnKind, moment::microseconds};
+use crate::{
+    columns::{ColumnKind, whole_number},
+    moment::microseconds,
+};
 
 /// Digits that a numeric takes in front of its decimal point.
 const MAX_WHOLE_DIGITS: i64 = 131_072;
@@ -24,7 +27,7 @@ pub(super) fn push(row: &mut Vec<u8>, kind: ColumnKind, value: &[u8]) -> bool {
     match kind {
         ColumnKind::Text => text(value).is_some_and(|text| push_bytes(row, text.as_bytes())),
         ColumnKind::Integer => {
-            whole(value).is_some_and(|number| push_bytes(row, &number.to_be_bytes()))
+            whole_number(value).is_some_and(|number| push_bytes(row, &number.to_be_bytes()))
         }
         ColumnKind::Number => numeric(value).is_some_and(|bytes| push_bytes(row, &bytes)),
         ColumnKind::Boolean => match value {
@@ -39,7 +42,7 @@ pub(super) fn push(row: &mut Vec<u8>, kind: ColumnKind, value: &[u8]) -> bool {
     }
 }
 
-/// Appends a field of these bytes. False where they are more than PostgreSQL can be told.
+/// Appends a field of these bytes. False where they are more than a length of PostgreSQL can count.
 pub(super) fn push_bytes(row: &mut Vec<u8>, bytes: &[u8]) -> bool {
     let Ok(length) = i32::try_from(bytes.len()) else {
         return false;
@@ -68,7 +71,7 @@ pub(super) fn fields(mut row: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// What a JSON string says. None where it holds what is no text in PostgreSQL: `\u0000` or half a surrogate pair.
+/// The text of a JSON string. None where PostgreSQL cannot hold it: `\u0000` or half a surrogate pair.
 fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     let inside = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     if !inside.contains(&b'\\') {
@@ -76,20 +79,6 @@ fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     }
     let text: String = serde_json::from_slice(value).ok()?;
     (!text.contains('\0')).then_some(Cow::Owned(text))
-}
-
-/// A whole number that would be written the way it came.
-fn whole(value: &[u8]) -> Option<i64> {
-    let digits = value.strip_prefix(b"-").unwrap_or(value);
-    let is_plain = match digits {
-        [b'0'] => digits.len() == value.len(),
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if !is_plain {
-        return None;
-    }
-    str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// A numeric with all digits and decimals of the number: groups of four digits, the first one's weight, sign, scale.
@@ -115,7 +104,7 @@ fn numeric(value: &[u8]) -> Option<Vec<u8>> {
     let digits = &digits[leading..];
     let trailing = digits.iter().rev().take_while(is_zero).count();
     let digits = &digits[..digits.len() - trailing];
-    // How many of the digits stand before the point; below zero, how many zeros come between the two.
+    // The number of digits before the point; below zero, the number of zeros between point and digits.
     let point = i64::try_from(whole.len()).ok()? - i64::try_from(leading).ok()? + exponent;
     if scale > MAX_DECIMALS {
         return None;
@@ -167,7 +156,7 @@ fn split_digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (count > 0).then(|| text.split_at(count))
 }
 
-/// What stands behind the `e`; zero where there is none.
+/// The number behind the `e`; zero where there is none.
 fn exponent(text: &[u8]) -> Option<i64> {
     let Some(signed) = text.strip_prefix(b"e").or_else(|| text.strip_prefix(b"E")) else {
         return text.is_empty().then_some(0);
@@ -184,7 +173,7 @@ fn exponent(text: &[u8]) -> Option<i64> {
     Some(i64::from(exponent))
 }
 
-/// Microseconds since the year 2000. None for what is no moment, and for what a timestamptz would round.
+/// Microseconds since the year 2000. None for a text that is no moment, and for one that a timestamptz would round.
 fn moment(value: &[u8]) -> Option<i64> {
     let microseconds = microseconds(&text(value)?)? - EPOCH_MICROSECONDS;
     (microseconds >= EARLIEST_MICROSECONDS).then_some(microseconds)

@@ -83,7 +83,7 @@ pub(super) fn take(
     })
 }
 
-/// Makes the file before SQLite does, which would let everybody read it. Its companions take its permissions.
+/// Makes the file before SQLite does, which would let every user read it. SQLite's log files take its permissions.
 fn make(path: &Path) -> Result<()> {
     match Access::of_records().and_then(|access| make_missing(path, access)) {
         Err(error) if error.raw_os_error().is_none() => {

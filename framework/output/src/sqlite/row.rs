@@ -2,7 +2,7 @@
 //!
 //! Nothing is rendered: a value is bound as the bytes that were sent, or it is one that has a single spelling.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 use headwater_core::{Error, Kind, Result};
 use headwater_host::{canonical::key_part, fields::for_each_field};
@@ -10,60 +10,27 @@ use rusqlite::{
     Statement,
     types::{ToSqlOutput, Value, ValueRef},
 };
-use serde::{Deserialize, Serialize};
 
-use crate::columns::ColumnKind;
-
-/// A column of a table, and the field that it takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TableColumn {
-    /// Mostly the field's own name.
-    pub column: String,
-    pub field: String,
-    pub kind: ColumnKind,
-}
-
-/// How records become rows of one table. The parameters of its statements are the columns, the record, the overflow.
-#[derive(Debug)]
-pub(super) struct Layout {
-    pub columns: Vec<TableColumn>,
-    /// Places in `columns`.
-    pub key: Vec<usize>,
-    places: HashMap<Vec<u8>, usize>,
-}
+use crate::{
+    columns::{ColumnKind, whole_number},
+    relational::{TablePlan, push_overflow},
+};
 
 /// One record after the other, in the same memory.
-pub(super) struct Row<'layout, 'record> {
-    layout: &'layout Layout,
+pub(super) struct Row<'plan, 'record> {
+    plan: &'plan TablePlan,
     record: &'record [u8],
-    /// What the record has for each column.
+    /// The record's value for each column.
     values: Vec<Option<&'record [u8]>>,
 }
 
-impl Layout {
-    pub fn new(columns: Vec<TableColumn>, key: Vec<usize>) -> Self {
-        let places = columns.iter().enumerate();
-        let places = places
-            .map(|(place, column)| (column.field.as_bytes().to_vec(), place))
-            .collect();
+impl<'plan> Row<'plan, '_> {
+    pub fn new(plan: &'plan TablePlan) -> Self {
         Self {
-            columns,
-            key,
-            places,
-        }
-    }
-
-    pub fn row<'record>(&self) -> Row<'_, 'record> {
-        Row {
-            layout: self,
+            plan,
             record: b"",
-            values: vec![None; self.columns.len()],
+            values: vec![None; plan.columns.len()],
         }
-    }
-
-    fn place(&self, spelt: &[u8]) -> Option<usize> {
-        let name = unescaped(spelt)?;
-        self.places.get(name.as_bytes()).copied()
     }
 }
 
@@ -76,7 +43,7 @@ impl<'record> Row<'_, 'record> {
         self.record = record;
         self.values.fill(None);
         for_each_field(record, |name, value| {
-            if let Some(place) = self.layout.place(name) {
+            if let Some(place) = self.plan.column(name) {
                 self.values[place] = Some(value);
             }
         })
@@ -85,7 +52,7 @@ impl<'record> Row<'_, 'record> {
     /// Binds the row to a statement. Says whether a value did not fit its column.
     pub fn bind(&self, statement: &mut Statement<'_>) -> rusqlite::Result<bool> {
         let mut overflow = Vec::new();
-        for (place, (column, value)) in self.layout.columns.iter().zip(&self.values).enumerate() {
+        for (place, (column, value)) in self.plan.columns.iter().zip(&self.values).enumerate() {
             let fitting = match value {
                 None => Some(NULL),
                 // Two spellings of one id are one key.
@@ -96,7 +63,7 @@ impl<'record> Row<'_, 'record> {
             };
             let bound = fitting.unwrap_or_else(|| {
                 let value = value.unwrap_or_default();
-                add_field(&mut overflow, &column.field, value);
+                push_overflow(&mut overflow, &column.field, value);
                 self.misfit(place, value)
             });
             statement.raw_bind_parameter(place + 1, bound)?;
@@ -106,14 +73,14 @@ impl<'record> Row<'_, 'record> {
             overflow.push(b'}');
         }
         let overflow = if has_overflow { text(&overflow) } else { NULL };
-        let next = self.layout.columns.len() + 1;
+        let next = self.plan.columns.len() + 1;
         statement.raw_bind_parameter(next, text(self.record))?;
         statement.raw_bind_parameter(next + 1, overflow)?;
         Ok(has_overflow)
     }
 
-    /// What stands in the column of a value that does not fit. A key has to tell records apart all the same: its JSON
-    /// text is there as a blob, which is equal to no text and no number.
+    /// The column's value for one that does not fit. A key has to distinguish records all the same: it becomes a blob of
+    /// its JSON text, which is equal to no text and no number.
     fn misfit(&self, place: usize, value: &'record [u8]) -> ToSqlOutput<'record> {
         if !self.is_key(place) {
             return NULL;
@@ -125,13 +92,13 @@ impl<'record> Row<'_, 'record> {
     }
 
     fn is_key(&self, place: usize) -> bool {
-        self.layout.key.contains(&place)
+        self.plan.key.contains(&place)
     }
 
     /// Binds the parts of the key, in their order, as the first parameters.
     pub fn bind_key(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        for (at, place) in self.layout.key.iter().enumerate() {
-            let column = &self.layout.columns[*place];
+        for (at, place) in self.plan.key.iter().enumerate() {
+            let column = &self.plan.columns[*place];
             let bound = match self.values[*place] {
                 None => NULL,
                 Some(value) if column.kind == ColumnKind::Json => text_of(key_part(value)),
@@ -191,30 +158,11 @@ fn fit(kind: ColumnKind, value: &[u8]) -> Option<ToSqlOutput<'_>> {
     }
 }
 
-/// A number that comes back from 64 bits with the same digits.
-fn whole_number(value: &[u8]) -> Option<i64> {
-    let digits = value.strip_prefix(b"-").unwrap_or(value);
-    let is_canonical =
-        digits.starts_with(b"0") == (value == b"0") && digits.first()?.is_ascii_digit();
-    if !is_canonical {
-        return None;
-    }
-    str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// What a JSON string says, from what stands between its quotes. None for half a surrogate pair, which no text can be.
+/// The text of a JSON string, given without its quotes. None for half a surrogate pair, which is no text.
 fn unescaped(spelt: &[u8]) -> Option<Cow<'_, str>> {
     if !spelt.contains(&b'\\') {
         return str::from_utf8(spelt).ok().map(Cow::Borrowed);
     }
     let quoted = [b"\"", spelt, b"\""].concat();
     serde_json::from_slice(&quoted).ok().map(Cow::Owned)
-}
-
-/// Adds a field to a JSON object that is still open.
-fn add_field(object: &mut Vec<u8>, name: &str, value: &[u8]) {
-    object.push(if object.is_empty() { b'{' } else { b',' });
-    object.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
-    object.push(b':');
-    object.extend_from_slice(value);
 }

@@ -1,17 +1,17 @@
-//! Rows on their way into a table: a new one, one that is there already, or one beside it.
+//! Writes rows into a table: a new row, one in the place of an earlier one, or one more under the same key.
 
 use headwater_core::sink::WriteCounts;
 use headwater_host::canonical::digest;
 use rusqlite::{CachedStatement, Connection, Statement};
 
-use super::{row::Row, tables::Table};
+use super::{row::Row, table::Table};
 use crate::relational::{Fate, Kept, Relation, relation, rule};
 
-/// Puts the rows of one page into a table, and counts them.
+/// Writes the rows of one page into a table, and counts them.
 pub(super) struct Writer<'run> {
     connection: &'run Connection,
     table: &'run Table,
-    /// The mark of the pass; none where nothing is known of it.
+    /// The mark of the pass; none where no pass is known.
     mark: Option<i64>,
     find: Option<CachedStatement<'run>>,
     touch: Option<CachedStatement<'run>>,
@@ -32,14 +32,14 @@ impl<'run> Writer<'run> {
         }
     }
 
-    /// Puts a row into the table, with the statement that inserts.
+    /// Writes a row into the table, with the statement that inserts.
     pub fn write(
         &mut self,
         insert: &mut Statement<'_>,
         row: &Row<'_, '_>,
         record: &[u8],
     ) -> rusqlite::Result<()> {
-        let own = if self.table.has_digests {
+        let own = if self.table.plan.has_digests {
             digest(record)
         } else {
             String::new()
@@ -52,8 +52,8 @@ impl<'run> Writer<'run> {
         }
         // The key is there already.
         let (kept, places) = self.find(row, record, &own)?;
-        let (fate, is_collision) = if self.table.has_digests {
-            // The digest says that it is the same.
+        let (fate, is_collision) = if self.table.plan.has_digests {
+            // Rows with the same digest are the same.
             if kept.is_empty() {
                 return Ok(());
             }
@@ -83,7 +83,7 @@ impl<'run> Writer<'run> {
                 };
                 self.replace(row, places[at].number, &own)?;
             }
-            Fate::Insert if self.table.has_digest => {
+            Fate::Insert if self.table.plan.has_digest => {
                 self.bind(row, insert, &digest(record))?;
                 self.written.records += insert.raw_execute()? as u64;
                 return Ok(());
@@ -107,8 +107,8 @@ impl<'run> Writer<'run> {
         let table = self.table;
         let find = prepared(self.connection, &mut self.find, &table.statements.find)?;
         row.bind_key(find)?;
-        if table.has_digests {
-            find.raw_bind_parameter(table.layout.key.len() + 1, own)?;
+        if table.plan.has_digests {
+            find.raw_bind_parameter(table.plan.key.len() + 1, own)?;
         }
         let (mut kept, mut places) = (Vec::new(), Vec::new());
         let mut rows = find.raw_query();
@@ -120,8 +120,8 @@ impl<'run> Writer<'run> {
                 .as_bytes()
                 .map_err(rusqlite::Error::from)?;
             let relation = match is_current {
-                true if table.has_digests => Relation::Same,
-                true => relation(table.cursor, before, record),
+                true if table.plan.has_digests => Relation::Same,
+                true => relation(table.plan.cursor, before, record),
                 false if before == record => Relation::Same,
                 false => Relation::Other,
             };
@@ -152,7 +152,7 @@ impl<'run> Writer<'run> {
         Ok(())
     }
 
-    /// Binds a row with what we add to it. Says whether a value did not fit its column.
+    /// Binds a row with its mark and its digest. True where a value did not fit its column.
     fn bind(
         &self,
         row: &Row<'_, '_>,
@@ -165,7 +165,7 @@ impl<'run> Writer<'run> {
     }
 }
 
-/// Where a row is, and whether it is marked as deleted.
+/// The position of a row, and whether it is marked as deleted.
 struct RowPosition {
     number: i64,
     is_deleted: bool,
@@ -178,12 +178,12 @@ fn bind_own(
     mark: Option<i64>,
     own: &str,
 ) -> rusqlite::Result<usize> {
-    let mut at = table.layout.columns.len() + 2;
-    if table.is_keyed() {
+    let mut at = table.plan.columns.len() + 2;
+    if table.plan.is_keyed() {
         at += 1;
         statement.raw_bind_parameter(at, mark)?;
     }
-    if table.has_digest {
+    if table.plan.has_digest {
         at += 1;
         statement.raw_bind_parameter(at, own)?;
     }

@@ -1,4 +1,4 @@
-//! The sink against real files: what a row holds, what is refused, and what a crash leaves.
+//! The sink against real files: content of rows, refusals, and files after a crash.
 
 mod crash;
 mod passes;
@@ -132,7 +132,7 @@ fn events() -> StreamSpec {
     }
 }
 
-/// A state that can be told from others by a number.
+/// A state with a number that distinguishes it from others.
 fn state(number: u64) -> State {
     let text = json!({
         "headwater_state": 2,

@@ -67,7 +67,7 @@ fn killed_again_and_again_rows_and_position_agree() {
     for _ in 0..KILLS {
         let before = epoch(&place);
         let mut child = Running::start(&place.path());
-        // What is killed is to be the writing, not the start of the process.
+        // The kill must hit the writing, not the start of the process.
         let deadline = Instant::now() + LONGEST;
         while epoch(&place) == before {
             assert!(child.is_alive(), "the run ended by itself");
@@ -123,7 +123,7 @@ fn where_any_write_fails_rows_and_position_agree() {
 /// A process that is killed when it goes out of scope.
 struct Running(Child);
 
-/// The test program, told to be the process that writes.
+/// The test program as the process that writes.
 fn as_writer<'command>(command: &'command mut Command, path: &Path) -> &'command mut Command {
     let name = "sqlite::tests::crash::writes_until_it_is_killed";
     command

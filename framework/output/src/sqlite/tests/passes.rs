@@ -92,7 +92,7 @@ fn two_records_under_one_key_of_one_pass_are_counted_and_both_kept() {
     assert_eq!(counts(written), (0, 2, 1));
     assert_eq!(unseen.unwrap().rows, 0);
     assert_eq!(place.query(rows), ["1 1", "2 0"]);
-    // What is one record in one pass and another one in the next has changed; and the pass shows one only.
+    // A record that differs from the one in the pass before has changed; and the pass shows one only.
     let (written, unseen) = pass(&place, &options, &things(), 3, &[r#"{"id":"a","count":3}"#]);
     assert_eq!(counts(written), (0, 1, 0));
     assert_eq!(unseen.unwrap().rows, 0);
@@ -181,7 +181,7 @@ fn rows_that_a_complete_pass_did_not_see_are_kept_marked_or_removed() {
     assert_eq!(error.kind(), Kind::ConfigInvalid);
 }
 
-/// What an earlier version made: no marks, and a key without a digest.
+/// A table of an earlier version: no marks, and a key without a digest.
 fn of_an_earlier_version(place: &Fixture, key: &str, rows: &str) {
     let file = Connection::open(place.path()).unwrap();
     let columns =

@@ -1,4 +1,4 @@
-//! What is refused, and that a refusal leaves everything as it was.
+//! Refusals, each of which leaves everything as it was.
 
 use std::{fs, io, os::unix::fs::PermissionsExt};
 
@@ -25,7 +25,7 @@ fn says(error: &Error, kind: Kind, part: &str) {
 }
 
 #[test]
-fn tables_of_somebody_else_are_left_alone() {
+fn tables_of_another_program_are_left_alone() {
     for foreign in [
         "CREATE TABLE things (mine)",
         "CREATE TABLE THINGS (id, _record, _overflow)",
@@ -41,7 +41,7 @@ fn tables_of_somebody_else_are_left_alone() {
         says(
             &error,
             Kind::ConfigInvalid,
-            "has a table or view things of its own; name another file",
+            "there is a table or view \"things\" that headwater did not make; name another file",
         );
         place
             .write_with(with_prefix("acme_"), &things(), &[r#"{"id":"a"}"#])
@@ -68,12 +68,12 @@ fn another_prefix_would_leave_records_behind_and_is_refused() {
     let place = Fixture::new();
     place.write(&things(), &[r#"{"id":"a"}"#]);
     let error = refused(&place, "main", with_prefix("acme_"), &[things()]);
-    says(&error, Kind::ConfigInvalid, "is in the table things in ");
     says(
         &error,
         Kind::ConfigInvalid,
-        "keep the prefix that it was given",
+        "has the table \"things\" already",
     );
+    says(&error, Kind::ConfigInvalid, "keep its ?prefix=");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn streams_that_would_share_a_table_are_refused() {
     says(
         &error,
         Kind::ConfigInvalid,
-        "the streams things and Things would share the table things",
+        "the streams things and Things would share the table \"things\"",
     );
 }
 
@@ -128,7 +128,7 @@ fn a_mode_that_cannot_be_had_is_refused() {
     says(
         &error,
         Kind::ConfigInvalid,
-        "the stream events has no key, so that mode=upsert cannot be had",
+        "the stream events has no key, so that its rows can only be appended",
     );
 
     place
@@ -138,7 +138,7 @@ fn a_mode_that_cannot_be_had_is_refused() {
     says(
         &error,
         Kind::ConfigInvalid,
-        "was made with mode=append; keep that mode",
+        "was made to append rows, and now it would be made with the key id",
     );
     // Without the option, a table stays what it is.
     assert_eq!(place.write(&things(), &[r#"{"id":"a"}"#]).records, 1);
@@ -156,7 +156,7 @@ fn a_table_with_another_key_is_refused() {
     says(
         &error,
         Kind::ConfigInvalid,
-        "the key of the stream things is another one",
+        "was made with the key id, and now it would be made with the key count",
     );
 }
 
@@ -174,7 +174,7 @@ fn a_table_that_lost_a_column_is_refused() {
         says(
             &error,
             Kind::ConfigInvalid,
-            &format!("lost its column {column}"),
+            &format!("lost its column {column:?}"),
         );
     }
 }
@@ -272,7 +272,7 @@ fn a_folder_and_a_missing_folder_are_refused() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_not_changed_by_a_refusal() {
+fn a_file_of_another_program_is_not_changed_by_a_refusal() {
     let place = Fixture::new();
     let own = Connection::open(place.path()).unwrap();
     own.execute_batch("CREATE TABLE things (mine)").unwrap();
@@ -284,7 +284,7 @@ fn a_file_of_somebody_else_is_not_changed_by_a_refusal() {
     says(
         &error,
         Kind::ConfigInvalid,
-        "a table or view things of its own",
+        "there is a table or view \"things\" that headwater did not make",
     );
     assert!(fs::read(place.path()).unwrap() == before);
     assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), 1);
@@ -434,7 +434,7 @@ fn a_full_disk_takes_back_everything_since_the_last_commit() {
     sink.restore(&[things()], &state(0)).unwrap();
     write(&mut sink, "things", &[r#"{"id":"a"}"#]).unwrap();
     sink.commit(&mut state(1)).unwrap();
-    // Stands for the disk: SQLite gives the same error.
+    // In place of a full disk: SQLite gives the same error.
     let connection = &sink.run.as_ref().unwrap().connection;
     connection
         .pragma_update_and_check(None, "max_page_count", 40, |_| Ok(()))
@@ -466,7 +466,7 @@ fn a_file_that_can_only_be_read_is_refused() {
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o444)).unwrap();
     let opened = fs::OpenOptions::new().write(true).open(place.path());
     if opened.is_ok() {
-        // Root may write to every file, so that SQLite itself is told not to.
+        // Root may write to every file, so that SQLite itself is set to refuse.
         let mut sink = place.sink();
         let position = State::held_by(&mut sink, CONNECTOR).unwrap().unwrap();
         sink.restore(&[things()], &position).unwrap();

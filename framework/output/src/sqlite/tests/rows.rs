@@ -1,4 +1,4 @@
-//! What a row holds.
+//! The content of rows.
 
 use super::*;
 

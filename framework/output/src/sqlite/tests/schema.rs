@@ -183,7 +183,7 @@ fn more_columns_than_sqlite_has_are_refused() {
     assert!(
         error
             .to_string()
-            .contains("2001 columns; SQLite's limit is 2000"),
+            .contains("2001 columns; the limit of SQLite is 2000"),
         "{error}"
     );
 }
