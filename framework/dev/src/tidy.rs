@@ -14,6 +14,7 @@ pub fn check(workspace: &Path) -> Result<Vec<String>> {
     problems.extend(the_framework_names_no_connector(workspace)?);
     problems.extend(core_does_no_io(workspace)?);
     problems.extend(the_simulator_shares_nothing(workspace)?);
+    problems.extend(the_json_reader_uses_nothing_of_ours(workspace)?);
     problems.extend(every_connector_has_a_readme(workspace)?);
     problems.extend(files_are_made_in_one_place(workspace)?);
     problems.extend(words::are_plain(workspace)?);
@@ -95,6 +96,21 @@ fn the_simulator_shares_nothing(workspace: &Path) -> Result<Vec<String>> {
         .filter(|name| name.starts_with("headwater"));
     Ok(ours
         .map(|name| format!("framework/sandbox depends on {name}; it may use nothing of ours"))
+        .collect())
+}
+
+/// Everything that reads records depends on the reader, so that the reader depends on none of it.
+fn the_json_reader_uses_nothing_of_ours(workspace: &Path) -> Result<Vec<String>> {
+    let manifest = read(&workspace.join("framework/json/Cargo.toml"))?;
+    let banned = |name: &String| {
+        name.starts_with("headwater") || ["tokio", "reqwest"].contains(&name.as_str())
+    };
+    Ok(dependencies(&manifest)
+        .into_iter()
+        .filter(banned)
+        .map(|name| {
+            format!("framework/json depends on {name}; it uses nothing of ours and has no I/O")
+        })
         .collect())
 }
 

@@ -5,9 +5,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
+use headwater_json::{JsonCursor, Malformed};
 use sha2::{Digest, Sha256};
-
-use crate::json::{Cursor, Malformed};
 
 /// Bytes of a digest.
 const DIGEST: usize = 16;
@@ -20,7 +19,7 @@ pub fn canonical(value: &[u8]) -> Cow<'_, [u8]> {
     if is_simple {
         return Cow::Borrowed(value);
     }
-    let mut cursor = Cursor::new(value);
+    let mut cursor = JsonCursor::new(value);
     let mut text = Vec::with_capacity(value.len());
     match push(&mut cursor, &mut text, 0) {
         Ok(()) if cursor.is_at_end() => Cow::Owned(text),
@@ -52,7 +51,7 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || canonical(one.trim_ascii()) == canonical(other.trim_ascii())
 }
 
-fn push(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Result<(), Malformed> {
+fn push(cursor: &mut JsonCursor<'_>, text: &mut Vec<u8>, depth: usize) -> Result<(), Malformed> {
     match cursor.peek()? {
         b'"' => {
             let spelt = cursor.text()?;
@@ -60,14 +59,14 @@ fn push(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Result<(),
                 Some(decoded) => push_text(text, &decoded),
                 None => {
                     let quoted = spelt.span.start - 1..=spelt.span.end;
-                    text.extend_from_slice(&cursor.input[quoted]);
+                    text.extend_from_slice(&cursor.input()[quoted]);
                 }
             }
         }
         b'{' | b'[' if depth >= DEEPEST => {
-            let start = cursor.at;
+            let start = cursor.at();
             cursor.skip_value()?;
-            text.extend_from_slice(&cursor.input[start..cursor.at]);
+            text.extend_from_slice(&cursor.input()[start..cursor.at()]);
         }
         b'{' => push_object(cursor, text, depth)?,
         b'[' => push_list(cursor, text, depth)?,
@@ -76,12 +75,16 @@ fn push(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Result<(),
     Ok(())
 }
 
-fn push_list(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Result<(), Malformed> {
+fn push_list(
+    cursor: &mut JsonCursor<'_>,
+    text: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), Malformed> {
     text.push(b'[');
-    cursor.at += 1;
+    cursor.advance();
     cursor.skip_space();
     if cursor.peek()? == b']' {
-        cursor.at += 1;
+        cursor.advance();
         text.push(b']');
         return Ok(());
     }
@@ -89,7 +92,7 @@ fn push_list(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Resul
         push(cursor, text, depth + 1)?;
         cursor.skip_space();
         let after = cursor.peek()?;
-        cursor.at += 1;
+        cursor.advance();
         text.push(after);
         match after {
             b',' => cursor.skip_space(),
@@ -99,12 +102,16 @@ fn push_list(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Resul
     }
 }
 
-fn push_object(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Result<(), Malformed> {
+fn push_object(
+    cursor: &mut JsonCursor<'_>,
+    text: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), Malformed> {
     let mut members: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    cursor.at += 1;
+    cursor.advance();
     cursor.skip_space();
     if cursor.peek()? == b'}' {
-        cursor.at += 1;
+        cursor.advance();
     } else {
         loop {
             let spelt = cursor.name()?;
@@ -112,7 +119,7 @@ fn push_object(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Res
             match cursor.decode(&spelt) {
                 Some(decoded) => push_text(&mut name, &decoded),
                 None => {
-                    name.extend_from_slice(&cursor.input[spelt.span.start - 1..=spelt.span.end]);
+                    name.extend_from_slice(&cursor.input()[spelt.span.start - 1..=spelt.span.end]);
                 }
             }
             let mut value = Vec::new();
@@ -120,7 +127,7 @@ fn push_object(cursor: &mut Cursor<'_>, text: &mut Vec<u8>, depth: usize) -> Res
             members.insert(name, value);
             cursor.skip_space();
             let after = cursor.peek()?;
-            cursor.at += 1;
+            cursor.advance();
             match after {
                 b',' => cursor.skip_space(),
                 b'}' => break,

@@ -1,15 +1,14 @@
 //! Cutting a page into its records without building a tree.
 //!
-//! A page is cut by [`JsonWalk`] first. What that gives up on is cut by serde_json, which decides whether it is a page at all
+//! A page is cut by [`JsonCursor`] first. What that gives up on is cut by serde_json, which decides whether it is a page at all
 //! and knows what is wrong with it.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
 use headwater_core::{Error, Kind, Note, Result};
+use headwater_json::JsonCursor;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, value::RawValue};
-
-use crate::walk::JsonWalk;
 
 /// Records of one list of a page: as many as a body of 32 MiB has at 128 bytes each. The places of more take more memory
 /// than the body itself.
@@ -261,7 +260,7 @@ fn reached(open: &Open<'_>) -> Option<Goal> {
 
 /// The fast way.
 struct Walker<'b> {
-    walk: JsonWalk<'b>,
+    cursor: JsonCursor<'b>,
     shape: Shape,
     cut: Cut,
 }
@@ -270,12 +269,12 @@ impl Cut {
     /// None where serde_json has to decide.
     fn walk(body: &[u8], shape: Shape, targets: &[Target<'_>]) -> Option<Self> {
         let mut walker = Walker {
-            walk: JsonWalk::over(body)?,
+            cursor: JsonCursor::over_utf8(body)?,
             shape,
             cut: Self::empty(targets),
         };
         walker.value(&all_open(targets), 0)?;
-        walker.walk.is_over().then_some(walker.cut)
+        walker.cursor.is_over().then_some(walker.cut)
     }
 }
 
@@ -297,11 +296,12 @@ impl Walker<'_> {
                 self.cut.keep_companion(index, spans)
             }
             (Some(Goal::Value(index)), _) => {
-                let text = self.walk.value(depth)?;
+                let text = self.cursor.checked_value(depth)?;
                 if text.len() > LONGEST_VALUE {
                     return None;
                 }
-                self.cut.found[index] = Some(serde_json::from_slice(self.walk.text(text)).ok()?);
+                self.cut.found[index] =
+                    Some(serde_json::from_slice(&self.cursor.input()[text]).ok()?);
                 true
             }
         };
@@ -310,50 +310,50 @@ impl Walker<'_> {
 
     /// The fields of an object, or null. What else may stand on the way to a target is rare, and harder to judge.
     fn fields(&mut self, open: &Open<'_>, depth: u32) -> Option<()> {
-        if !self.walk.is_before(b'{') {
-            let other = self.walk.value(depth)?;
-            return (self.walk.text(other) == b"null").then_some(());
+        if !self.cursor.is_before(b'{') {
+            let other = self.cursor.checked_value(depth)?;
+            return (self.cursor.input()[other] == *b"null").then_some(());
         }
-        self.walk.pass(b'{')?;
-        if self.walk.is_before(b'}') {
-            return self.walk.pass(b'}');
+        self.cursor.pass(b'{')?;
+        if self.cursor.is_before(b'}') {
+            return self.cursor.pass(b'}');
         }
         loop {
-            let inner = open_in(open, self.walk.name()?);
+            let inner = open_in(open, self.cursor.checked_name()?);
             if inner.is_empty() {
-                self.walk.value(depth + 1)?;
+                self.cursor.checked_value(depth + 1)?;
             } else {
                 self.value(&inner, depth + 1)?;
             }
-            if self.walk.is_before(b'}') {
-                return self.walk.pass(b'}');
+            if self.cursor.is_before(b'}') {
+                return self.cursor.pass(b'}');
             }
-            self.walk.pass(b',')?;
+            self.cursor.pass(b',')?;
         }
     }
 
     fn list(&mut self, depth: u32) -> Option<Vec<Range<usize>>> {
         let mut spans = Vec::new();
-        self.walk.pass(b'[')?;
-        if !self.walk.is_before(b']') {
+        self.cursor.pass(b'[')?;
+        if !self.cursor.is_before(b']') {
             spans.push(self.object(depth + 1)?);
         }
-        while self.walk.is_before(b',') {
+        while self.cursor.is_before(b',') {
             if spans.len() == MAX_RECORDS {
                 return None;
             }
-            self.walk.pass(b',')?;
+            self.cursor.pass(b',')?;
             spans.push(self.object(depth + 1)?);
         }
-        self.walk.pass(b']')?;
+        self.cursor.pass(b']')?;
         Some(spans)
     }
 
     fn object(&mut self, depth: u32) -> Option<Range<usize>> {
-        if !self.walk.is_before(b'{') {
+        if !self.cursor.is_before(b'{') {
             return None;
         }
-        self.walk.value(depth)
+        self.cursor.checked_value(depth)
     }
 }
 

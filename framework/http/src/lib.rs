@@ -30,13 +30,11 @@
 //! checks of every probe.
 
 mod answer;
-mod blocks;
 mod buffers;
 mod children;
 mod client;
 mod clock;
 mod connections;
-mod cutter;
 mod encoding;
 mod envelope;
 mod error_message;
@@ -61,7 +59,6 @@ mod tokens;
 mod transport;
 mod urls;
 mod waits;
-mod walk;
 mod windows;
 
 pub use answer::document;

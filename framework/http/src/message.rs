@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt, future::poll_fn, time::Duration};
 
 use bytes::Bytes;
 use headwater_core::{Body, Error, Failure, Kind, Result, Timestamp, TransportError};
+use headwater_json::BYTE_ORDER_MARK;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -12,9 +13,6 @@ use crate::{
     buffers::BufferPool,
     room::{LARGE, Room},
 };
-
-/// The byte order mark that some services put before their text.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The maximum time between two chunks of a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -13,8 +13,8 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec, fnv1a};
-use headwater_host::{canonical::digest, fields::for_each_field};
-use serde::de::IgnoredAny;
+use headwater_host::canonical::digest;
+use headwater_json::{decode, decode_string, for_each_field, is_number, whole_number};
 
 use crate::{
     columns::{Column, ColumnKind, OVERFLOW, RECORD, columns, whole_number},
@@ -156,7 +156,8 @@ impl Rows {
             if let Some(place) = place(&self.places, name) {
                 found[place] = Some(value);
             }
-        })?;
+        })
+        .map_err(|error| Error::new(Kind::DataInvalid, error.to_string()))?;
         let mut overflow = String::new();
         for (column, value) in self.columns.iter_mut().zip(found) {
             let value = value.and_then(|value| str::from_utf8(value).ok());
@@ -215,12 +216,7 @@ impl Rows {
 
 /// The column of a field, by its name as it is spelt between the quotes.
 fn place(places: &HashMap<String, usize>, spelt: &[u8]) -> Option<usize> {
-    let spelt = str::from_utf8(spelt).ok()?;
-    if !spelt.contains('\\') {
-        return places.get(spelt).copied();
-    }
-    let name: String = serde_json::from_str(&format!("\"{spelt}\"")).ok()?;
-    places.get(&name).copied()
+    places.get(&*decode(spelt)?).copied()
 }
 
 fn field(column: &Column) -> Field {
@@ -265,14 +261,7 @@ impl Values {
     fn push(&mut self, value: &str) -> bool {
         match self {
             Self::Text(values) => {
-                let Some(inside) = inside_quotes(value) else {
-                    return false;
-                };
-                if !inside.contains('\\') {
-                    values.append_value(inside);
-                    return true;
-                }
-                let Ok(text) = serde_json::from_str::<String>(value) else {
+                let Some(text) = decode_string(value.as_bytes()) else {
                     return false;
                 };
                 values.append_value(text);
@@ -284,7 +273,7 @@ impl Values {
                 values.append_value(integer);
             }
             Self::Number(values) => {
-                if !is_number(value) {
+                if !is_number(value.as_bytes()) {
                     return false;
                 }
                 values.append_value(value);
@@ -328,11 +317,6 @@ impl Values {
 
 fn inside_quotes(value: &str) -> Option<&str> {
     value.strip_prefix('"')?.strip_suffix('"')
-}
-
-fn is_number(value: &str) -> bool {
-    value.starts_with(|first: char| first == '-' || first.is_ascii_digit())
-        && serde_json::from_str::<IgnoredAny>(value).is_ok()
 }
 
 /// A moment by RFC 3339, where microseconds say all of it.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use headwater_core::is_hidden;
+use headwater_json::join_path;
 
 use super::{
     baseline::Baseline,
@@ -13,7 +14,6 @@ use super::{
     plan::{NodeId, Plan, ROOT},
     types::JsonType,
 };
-use crate::json::join;
 
 /// Maximum number of fields that the schema does not name, in all objects of a stream. Any more are counted together.
 const MAX_NEW_FIELDS: usize = 1_000;
@@ -194,7 +194,7 @@ impl Ledger {
         }
         for (node, counts) in plan.nodes.iter().zip(&self.nodes) {
             for (name, seen) in &counts.new_fields {
-                let path = join(&node.path, &shown(name));
+                let path = join_path(&node.path, &shown(name));
                 events.push(seen.event(DriftKind::NewField, path));
             }
             if let Some(many) = counts.many_new_fields.filter(|many| many.count > 0) {

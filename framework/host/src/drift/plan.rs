@@ -1,9 +1,9 @@
 //! The schema of a stream, compiled for the scanner: a node for every place in a record that can be looked at.
 
+use headwater_json::join_path;
 use serde_json::Value;
 
 use super::{shape::Shape, types::Types};
-use crate::json::join;
 
 /// Place of a node in its plan.
 pub(super) type NodeId = usize;
@@ -59,7 +59,7 @@ impl Plan {
         });
         // A map of names to fields is in the order of the names.
         for (name, field) in shape.fields {
-            let field = self.add(field, name, join(&path, name));
+            let field = self.add(field, name, join_path(&path, name));
             self.nodes[id].fields.push(field);
             if shape.required.contains(name) {
                 self.nodes[id].required.push(field);

@@ -1,12 +1,13 @@
 //! One pass over the bytes of a record, beside the compiled schema.
 
+use headwater_json::{JsonCursor, Malformed};
+
 use super::{
     event::DriftKind,
     ledger::Ledger,
     plan::{NodeId, Plan, ROOT},
     types::JsonType,
 };
-use crate::json::{Cursor, Malformed};
 
 /// Drift that breaks what the schema declares.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,7 @@ struct Scanner<'a> {
     plan: &'a Plan,
     ledger: &'a mut Ledger,
     open: &'a mut Vec<Frame>,
-    cursor: Cursor<'a>,
+    cursor: JsonCursor<'a>,
     /// The first one in this record.
     breach: Option<Breach>,
 }
@@ -50,7 +51,7 @@ pub(super) fn scan(
         plan,
         ledger,
         open,
-        cursor: Cursor::new(record),
+        cursor: JsonCursor::new(record),
         breach: None,
     };
     if let Err(Malformed) = scanner.record() {
@@ -75,7 +76,7 @@ impl Scanner<'_> {
             };
             let end = if frame.is_object { b'}' } else { b']' };
             if self.cursor.peek()? == end {
-                self.cursor.at += 1;
+                self.cursor.advance();
                 self.close();
                 continue;
             }
@@ -96,7 +97,7 @@ impl Scanner<'_> {
     /// Reads a field of the innermost object.
     fn field(&mut self, object: Frame) -> Result<(), Malformed> {
         let name = self.cursor.name()?;
-        let spelt = &self.cursor.input[name.span.clone()];
+        let spelt = &self.cursor.input()[name.span.clone()];
         let decoded = if name.has_escapes {
             self.cursor.decode(&name)
         } else {
@@ -123,7 +124,7 @@ impl Scanner<'_> {
     /// Reads a value, or opens it if there is something in it to look at.
     fn value(&mut self, at: NodeId) -> Result<(), Malformed> {
         let node = &self.plan.nodes[at];
-        let start = self.cursor.at;
+        let start = self.cursor.at();
         let of = match self.cursor.peek()? {
             b'{' if node.types.has(JsonType::Object) && node.has_fields() => {
                 let number = self.ledger.open(at);
@@ -158,14 +159,16 @@ impl Scanner<'_> {
                 DriftKind::Widened
             };
             self.drifts(at, kind, Some(of));
-        } else if of.is_scalar() && !node.allows_value(&self.cursor.input[start..self.cursor.at]) {
+        } else if of.is_scalar()
+            && !node.allows_value(&self.cursor.input()[start..self.cursor.at()])
+        {
             self.drifts(at, DriftKind::NewEnumMember, None);
         }
         Ok(())
     }
 
     fn enter(&mut self, node: NodeId, is_object: bool, number: u64) {
-        self.cursor.at += 1;
+        self.cursor.advance();
         self.open.push(Frame {
             node,
             is_object,

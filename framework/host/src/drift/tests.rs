@@ -523,7 +523,7 @@ fn a_random_change_of_a_valid_record_is_told_as_what_it_is() {
                     continue;
                 };
                 let new = format!("new{}", random.u8(..));
-                let new_path = crate::json::join(path_around, &new);
+                let new_path = headwater_json::join_path(path_around, &new);
                 let new_line = format!("new_field {new_path} 1 1");
                 let missing_line = format!("missing_field {path} 1 1");
                 match choice {

@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, ptr};
 
 use headwater_core::{DataClass, Error, Kind, Result, StreamSpec};
+use headwater_json::join_path;
 use serde_json::Value;
 
 use super::{Action, Redaction};
-use crate::json::join;
 
 /// Place of a node in its plan.
 pub(super) type NodeId = usize;
@@ -149,12 +149,12 @@ impl Plan {
                 let known = schema.get("properties").and_then(|all| all.get(name));
                 known.or_else(|| schema.get("additionalProperties"))
             });
-            let id = self.node(&inner, &join(path, name), spec, redaction, followed)?;
+            let id = self.node(&inner, &join_path(path, name), spec, redaction, followed)?;
             node.named.push((name.as_bytes().into(), id));
         }
         let others = inner(&schemas, |schema| schema.get("additionalProperties"));
         if !others.is_empty() {
-            node.other = self.node(&others, &join(path, "*"), spec, redaction, followed)?;
+            node.other = self.node(&others, &join_path(path, "*"), spec, redaction, followed)?;
         }
         let items = inner(&schemas, |schema| schema.get("items"));
         if !items.is_empty() {

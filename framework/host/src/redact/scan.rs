@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, str};
 
+use headwater_json::{JsonCursor, Malformed, Text, join_path};
 use memchr::{memchr, memmem};
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
     plan::{NodeId, Plan, ROOT},
     replace::{Pseudonyms, holds_address, without_signature},
 };
-use crate::json::{Cursor, Malformed, Text, join};
 
 /// What was met in the records of a stream.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub(super) struct Scanner<'a> {
     pseudonyms: &'a Pseudonyms,
     counts: &'a mut Counts,
     open: &'a mut Vec<Frame>,
-    cursor: Cursor<'a>,
+    cursor: JsonCursor<'a>,
     out: &'a mut Vec<u8>,
     /// The input before this place is in the output, as it was or replaced.
     copied: usize,
@@ -61,7 +61,7 @@ impl<'a> Scanner<'a> {
             pseudonyms,
             counts,
             open,
-            cursor: Cursor::new(input),
+            cursor: JsonCursor::new(input),
             out,
             copied: 0,
         };
@@ -90,7 +90,7 @@ impl<'a> Scanner<'a> {
                     b'}' if is_object => self.close(),
                     b']' if !is_object => self.close(),
                     b',' if !is_first => {
-                        self.cursor.at += 1;
+                        self.cursor.advance();
                         break self.next(inside, is_object)?;
                     }
                     _ if is_first => break self.next(inside, is_object)?,
@@ -102,7 +102,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn close(&mut self) {
-        self.cursor.at += 1;
+        self.cursor.advance();
         self.open.pop();
     }
 
@@ -131,7 +131,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads a value, or opens it if it is an object or list that may hold something; then tells so.
     fn value(&mut self, node: Option<NodeId>) -> Result<bool, Malformed> {
-        let (start, first) = (self.cursor.at, self.cursor.peek()?);
+        let (start, first) = (self.cursor.at(), self.cursor.peek()?);
         let node = match node {
             Some(id) if first == b'{' => Some(self.plan.object_of(id)),
             other => other,
@@ -143,7 +143,7 @@ impl<'a> Scanner<'a> {
                 self.remove_unexpected(start);
             }
             b'{' | b'[' => {
-                self.cursor.at += 1;
+                self.cursor.advance();
                 self.open.push(Frame {
                     node,
                     is_object: first == b'{',
@@ -234,7 +234,7 @@ impl<'a> Scanner<'a> {
 
     /// Whether a text has an `@`, also one that is written as an escape.
     fn may_hold_address(&self, text: &Text) -> bool {
-        let spelt = &self.cursor.input[text.span.clone()];
+        let spelt = &self.cursor.input()[text.span.clone()];
         memchr(b'@', spelt).is_some()
             || text.has_escapes && memmem::find(spelt, br"\u0040").is_some()
     }
@@ -255,8 +255,8 @@ impl<'a> Scanner<'a> {
     /// Copies what stands before the value that has just been read, and passes over the value.
     fn copy_until(&mut self, start: usize) {
         self.out
-            .extend_from_slice(&self.cursor.input[self.copied..start]);
-        self.copied = self.cursor.at;
+            .extend_from_slice(&self.cursor.input()[self.copied..start]);
+        self.copied = self.cursor.at();
     }
 
     /// The place of the value that is being read: `users[].userEmail`.
@@ -267,7 +267,7 @@ impl<'a> Scanner<'a> {
                 path.push_str("[]");
                 continue;
             }
-            let name = &self.cursor.input[frame.name.clone()];
+            let name = &self.cursor.input()[frame.name.clone()];
             let is_data = frame
                 .node
                 .is_some_and(|node| self.plan.is_map_key(node, name));
@@ -281,7 +281,7 @@ impl<'a> Scanner<'a> {
             } else {
                 "*"
             };
-            path = join(&path, shown);
+            path = join_path(&path, shown);
         }
         path
     }

@@ -3,17 +3,13 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use headwater_core::{Error, Kind, Note, Page, Result, Status};
+use headwater_core::{Error, Kind, LONGEST_RECORD, Note, Page, Result, Status};
+use headwater_json::{SplitError, SplitRecords, StreamSplitter};
 
 use super::{
     Export, ExportPage, ExportStream, ExportToken, Grace, Route, TRIES, gone, next_run, written,
 };
-use crate::{
-    client::Download,
-    cutter::{Cut, Cutter},
-    envelope::taken_as_empty,
-    fingerprints::FingerprintSet,
-};
+use crate::{client::Download, envelope::taken_as_empty, fingerprints::FingerprintSet};
 
 /// The size of the records in one page, in bytes.
 const PAGE: usize = 1 << 20;
@@ -22,7 +18,7 @@ const PAGE: usize = 1 << 20;
 pub(super) struct Live {
     records: u64,
     download: Download,
-    cutter: Cutter,
+    splitter: StreamSplitter,
     /// Whether any non-blank byte has arrived.
     has_begun: bool,
     /// The uncut rest of the last piece.
@@ -90,11 +86,11 @@ impl<E: Export> ExportStream<E> {
             return self.unready(position, MissingResult::Content);
         }
         if is_over {
-            live.cutter.finish()?;
+            live.splitter.finish().map_err(invalid)?;
         }
-        cut.verify()?;
+        cut.verify().map_err(invalid)?;
         let nulls = match is_over {
-            true => self.taken_as_empty(live.cutter.nulls()),
+            true => self.taken_as_empty(live.splitter.nulls()),
             false => Vec::new(),
         };
         live.records += cut.records.len() as u64;
@@ -175,7 +171,7 @@ impl<E: Export> ExportStream<E> {
         let mut live = Live {
             records: 0,
             download,
-            cutter: Cutter::new(self.export.lists(), &fields),
+            splitter: StreamSplitter::new(self.export.lists(), &fields, LONGEST_RECORD),
             has_begun: false,
             rest: Bytes::new(),
             buffer: BytesMut::new(),
@@ -284,14 +280,14 @@ pub(super) struct ReadingPosition {
 
 impl Live {
     /// Returns an empty page, in the memory of the last page if it is free.
-    fn cut(&mut self) -> Cut {
+    fn cut(&mut self) -> SplitRecords {
         let mut body = std::mem::take(&mut self.buffer);
         body.reserve(PAGE + PAGE / 8);
-        Cut::within(body)
+        SplitRecords::within(body)
     }
 
     /// Cuts one more record or receives one more piece; returns false at the end of the document.
-    async fn more(&mut self, cut: &mut Cut) -> Result<bool> {
+    async fn more(&mut self, cut: &mut SplitRecords) -> Result<bool> {
         if self.rest.is_empty() {
             match self.download.chunk().await? {
                 Some(piece) => self.rest = piece,
@@ -301,7 +297,10 @@ impl Live {
         }
         let mut taken = 0;
         while taken < self.rest.len() && !cut.is_at_least(PAGE) {
-            let (used, _) = self.cutter.push(&self.rest[taken..], cut)?;
+            let (used, _) = self
+                .splitter
+                .push(&self.rest[taken..], cut)
+                .map_err(invalid)?;
             taken += used;
         }
         let _ = self.rest.split_to(taken);
@@ -311,7 +310,7 @@ impl Live {
     /// Skips delivered records; returns false if they have changed.
     async fn skip(&mut self, records: u64, last: u64) -> Result<bool> {
         let mut found = 0;
-        let mut cut = Cut::default();
+        let mut cut = SplitRecords::default();
         while self.records < records {
             if self.rest.is_empty() {
                 match self.download.chunk().await? {
@@ -320,7 +319,8 @@ impl Live {
                 }
             }
             while !self.rest.is_empty() && self.records < records {
-                let (used, is_record) = self.cutter.push(&self.rest, &mut cut)?;
+                let (used, is_record) =
+                    self.splitter.push(&self.rest, &mut cut).map_err(invalid)?;
                 let _ = self.rest.split_to(used);
                 if is_record {
                     self.records += 1;
@@ -332,5 +332,14 @@ impl Live {
             }
         }
         Ok(records == 0 || found == last)
+    }
+}
+
+/// The error of a document that cannot be split.
+fn invalid(error: SplitError) -> Error {
+    let invalid = Error::new(Kind::DataInvalid, format!("the answer {error}"));
+    match error.offset() {
+        Some(offset) => invalid.with("byte", offset),
+        None => invalid,
     }
 }

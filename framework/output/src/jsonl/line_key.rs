@@ -1,10 +1,8 @@
 //! The key of a record in a line, by which a reader recognises repeats.
 
 use headwater_core::{DIGEST, Result};
-use headwater_host::{
-    canonical::{digest, key_part},
-    fields::{for_each_field, is_name},
-};
+use headwater_host::canonical::{digest, key_part};
+use headwater_json::{for_each_field, is_name};
 
 /// Appends the key of a record as JSON: the list of its key fields, each in its canonical spelling, and the digest of
 /// the record where that is part of the key. A record of a stream without a key, or without its whole key, has its
@@ -15,7 +13,8 @@ pub(crate) fn push_key(buffer: &mut Vec<u8>, key: &[&str], record: &[u8]) -> Res
         if let Some(at) = key.iter().position(|field| is_name(name, field)) {
             values[at] = Some(value);
         }
-    })?;
+    })
+    .map_err(|error| Error::new(Kind::DataInvalid, error.to_string()))?;
     let is_whole = |(field, value): (&&str, &Option<&[u8]>)| {
         *field == DIGEST || value.is_some_and(|value| value != b"null")
     };

@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result, sink::WriteCounts};
 use headwater_host::{
     canonical::{digest, key_part},
-    fields::for_each_field,
 };
+use headwater_json::for_each_field;
 use postgres::{
     Client, Statement,
     types::{IsNull, ToSql, Type, to_sql_checked},
@@ -112,7 +112,7 @@ impl Rows {
                 values[at] = (value != b"null").then_some(value);
             }
         })
-        .map_err(|error| error.with("stream", stream))?;
+        .map_err(|error| Error::new(Kind::DataInvalid, error.to_string()).with("stream", stream))?;
 
         let own = own_columns(plan);
         let count = u16::try_from(values.len() + own).unwrap_or(u16::MAX);

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use headwater_json::{decode_string, is_deeper_than, whole_number};
 use serde::de::IgnoredAny;
 
 use crate::{
@@ -73,12 +74,7 @@ pub(super) fn fields(mut row: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
 
 /// The text of a JSON string. None where PostgreSQL cannot hold it: `\u0000` or half a surrogate pair.
 fn text(value: &[u8]) -> Option<Cow<'_, str>> {
-    let inside = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if !inside.contains(&b'\\') {
-        return str::from_utf8(inside).ok().map(Cow::Borrowed);
-    }
-    let text: String = serde_json::from_slice(value).ok()?;
-    (!text.contains('\0')).then_some(Cow::Owned(text))
+    decode_string(value).filter(|text| !text.contains('\0'))
 }
 
 /// A numeric with all digits and decimals of the number: groups of four digits, the first one's weight, sign, scale.
@@ -181,30 +177,7 @@ fn moment(value: &[u8]) -> Option<i64> {
 
 /// Whether PostgreSQL's parser takes it.
 fn is_json(value: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(value).is_ok() && is_shallow(value)
-}
-
-fn is_shallow(value: &[u8]) -> bool {
-    let opening = |byte: &&u8| matches!(**byte, b'{' | b'[');
-    if value.iter().filter(opening).count() <= DEEPEST {
-        return true;
-    }
-    let mut depth = 0_usize;
-    let mut is_in_text = false;
-    let mut bytes = value.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => is_in_text = !is_in_text,
-            b'\\' => drop(bytes.next()),
-            b'{' | b'[' if !is_in_text => depth += 1,
-            b'}' | b']' if !is_in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEEPEST {
-            return false;
-        }
-    }
-    true
+    serde_json::from_slice::<IgnoredAny>(value).is_ok() && !is_deeper_than(value, DEEPEST)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::{canonical::key_part, fields::for_each_field};
+use headwater_host::canonical::key_part;
+use headwater_json::{decode, decode_string, for_each_field, whole_number};
 use rusqlite::{
     Statement,
     types::{ToSqlOutput, Value, ValueRef},
@@ -47,6 +48,7 @@ impl<'record> Row<'_, 'record> {
                 self.values[place] = Some(value);
             }
         })
+        .map_err(|error| Error::new(Kind::DataInvalid, error.to_string()))
     }
 
     /// Binds the row to a statement. Says whether a value did not fit its column.
@@ -137,8 +139,7 @@ fn fit(kind: ColumnKind, value: &[u8]) -> Option<ToSqlOutput<'_>> {
     let first = value.first().copied()?;
     match kind {
         ColumnKind::Text | ColumnKind::Time => {
-            let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-            match unescaped(inner)? {
+            match decode_string(value)? {
                 // SQLite's functions take a NUL for the end of a text.
                 string if string.contains('\0') => None,
                 Cow::Borrowed(string) => Some(text(string.as_bytes())),
@@ -158,11 +159,4 @@ fn fit(kind: ColumnKind, value: &[u8]) -> Option<ToSqlOutput<'_>> {
     }
 }
 
-/// The text of a JSON string, given without its quotes. None for half a surrogate pair, which is no text.
-fn unescaped(spelt: &[u8]) -> Option<Cow<'_, str>> {
-    if !spelt.contains(&b'\\') {
-        return str::from_utf8(spelt).ok().map(Cow::Borrowed);
-    }
-    let quoted = [b"\"", spelt, b"\""].concat();
-    serde_json::from_slice(&quoted).ok().map(Cow::Owned)
 }

@@ -1,12 +1,27 @@
 //! The fields of a record, one after the other, for sinks that take keys and columns out of it.
 //!
-//! Only the top level is looked at and nothing is copied, so that a column costs little more than stepping over it.
+//! The reader looks at the top level only and copies nothing, so that a column costs little more than passing over it.
 
-use headwater_core::{Error, Kind, Result};
+use std::{error::Error, fmt};
 
-use crate::json::{Cursor, Malformed};
+use crate::{
+    cursor::{JsonCursor, Malformed},
+    text::decode,
+};
 
-/// Shows every field at the top level of a record, in the order in which they stand there.
+/// A record is something else than a JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnObject;
+
+impl fmt::Display for NotAnObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record is not a JSON object, so its fields cannot be read")
+    }
+}
+
+impl Error for NotAnObject {}
+
+/// Shows every field at the top level of a record, in the order in which the record has them.
 ///
 /// A name comes as it is spelt between its quotes: compare it with [`is_name`]. A value comes as its JSON text without
 /// the blanks around it. A name that the record has twice is shown twice. Fields that were shown before the record turns
@@ -14,13 +29,8 @@ use crate::json::{Cursor, Malformed};
 pub fn for_each_field<'record>(
     record: &'record [u8],
     mut show: impl FnMut(&'record [u8], &'record [u8]),
-) -> Result<()> {
-    walk(record, &mut show).map_err(|Malformed| {
-        Error::new(
-            Kind::DataInvalid,
-            "a record is not a JSON object, so its fields cannot be read",
-        )
-    })
+) -> Result<(), NotAnObject> {
+    walk(record, &mut show).map_err(|Malformed| NotAnObject)
 }
 
 /// Whether a name, as [`for_each_field`] shows it, says the same as this text.
@@ -28,30 +38,28 @@ pub fn is_name(spelt: &[u8], name: &str) -> bool {
     if !spelt.contains(&b'\\') {
         return spelt == name.as_bytes();
     }
-    // Services spell names plainly, so that the memory for this one does not matter.
-    let quoted = [b"\"", spelt, b"\""].concat();
-    serde_json::from_slice::<String>(&quoted).is_ok_and(|decoded| decoded == name)
+    decode(spelt).is_some_and(|decoded| decoded == name)
 }
 
 fn walk<'record>(
     record: &'record [u8],
     show: &mut impl FnMut(&'record [u8], &'record [u8]),
 ) -> Result<(), Malformed> {
-    let mut cursor = Cursor::new(record);
+    let mut cursor = JsonCursor::new(record);
     cursor.skip_space();
     cursor.expect(b'{')?;
     cursor.skip_space();
     if cursor.peek()? == b'}' {
-        cursor.at += 1;
+        cursor.advance();
     } else {
         loop {
             let name = cursor.name()?;
-            let start = cursor.at;
+            let start = cursor.at();
             cursor.skip_value()?;
-            show(&record[name.span], &record[start..cursor.at]);
+            show(&record[name.span], &record[start..cursor.at()]);
             cursor.skip_space();
             let after = cursor.peek()?;
-            cursor.at += 1;
+            cursor.advance();
             match after {
                 b',' => cursor.skip_space(),
                 b'}' => break,
@@ -142,8 +150,8 @@ mod tests {
             "{a:1}",
             "{,}",
         ] {
-            let error = for_each_field(record.as_bytes(), |_, _| {}).unwrap_err();
-            assert_eq!(error.kind(), Kind::DataInvalid, "{record}");
+            let read = for_each_field(record.as_bytes(), |_, _| {});
+            assert_eq!(read, Err(NotAnObject), "{record}");
         }
     }
 

@@ -1,0 +1,41 @@
+//! Looking at 64 bytes at once: flags for each byte, made by a loop that compilers turn into vector instructions, and
+//! each flag of all bytes as the bits of a number.
+
+/// How many bytes are looked at together.
+pub(crate) const BLOCK: usize = 64;
+
+/// Flags for each byte of a block, one in each bit.
+pub(crate) struct Flags([u8; BLOCK]);
+
+impl Flags {
+    /// What `flags` says of each byte. Not inlined, since what is made of the flags would spoil the loop.
+    #[inline(never)]
+    pub(crate) fn of(block: &[u8; BLOCK], flags: impl Fn(u8) -> u8) -> Self {
+        let mut all = [0; BLOCK];
+        for (to, byte) in all.iter_mut().zip(block) {
+            *to = flags(*byte);
+        }
+        Self(all)
+    }
+
+    /// The lowest flag of all bytes side by side, that of the first byte lowest.
+    #[inline(always)]
+    pub(crate) fn lowest(&self) -> u64 {
+        self.bit(0)
+    }
+
+    /// The flag in this bit.
+    #[inline(always)]
+    pub(crate) fn bit(&self, bit: u32) -> u64 {
+        let words = self.0.as_chunks().0.iter().enumerate();
+        words.fold(0, |bits, (index, eight)| {
+            bits | gather(u64::from_le_bytes(*eight) >> bit) << (8 * index)
+        })
+    }
+}
+
+/// The lowest bit of each of eight bytes, side by side.
+#[inline(always)]
+const fn gather(word: u64) -> u64 {
+    (word & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}

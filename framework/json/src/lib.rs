@@ -1,0 +1,18 @@
+//! The one reader of JSON bytes. It builds no tree, does no I/O, and depends on nothing else of the framework.
+//!
+//! [`JsonCursor`] steps over a text that is there as a whole, [`StreamSplitter`] cuts a document into records while it
+//! arrives. Both look for quotes and brackets 64 bytes at a time.
+
+mod blocks;
+mod cursor;
+mod fields;
+mod grammar;
+mod number;
+mod splitter;
+mod text;
+
+pub use cursor::{JsonCursor, Malformed, Text, is_deeper_than};
+pub use fields::{NotAnObject, for_each_field, is_name};
+pub use number::{is_number, whole_number};
+pub use splitter::{BYTE_ORDER_MARK, Lists, SplitError, SplitRecords, StreamSplitter};
+pub use text::{decode, decode_string, join_path};
