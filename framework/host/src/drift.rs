@@ -4,27 +4,26 @@
 //! paths and counts, never a value, so that a receipt can show it. Only [`DeadLetters`] does I/O here.
 
 mod baseline;
+mod comparison;
 mod dead_letters;
 mod event;
 mod ledger;
-mod plan;
 mod policy;
-mod scan;
-mod shape;
-mod types;
+
+use std::sync::Arc;
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
+use headwater_json::{CompiledSchema, Malformed, Traversal};
 use serde::Serialize;
 
 pub use baseline::Baseline;
 pub use dead_letters::DeadLetters;
 pub use event::{DriftEvent, DriftKind};
+pub use headwater_json::JsonType;
 pub use policy::{DriftPolicy, DriftRule};
-pub use types::JsonType;
 
+use comparison::{Breach, Comparison};
 use ledger::Ledger;
-use plan::Plan;
-use scan::{Breach, Frame, scan};
 
 /// Where a record goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,34 +48,61 @@ pub struct RejectReason {
 pub struct DriftWatch {
     stream: &'static str,
     policy: DriftPolicy,
-    plan: Plan,
+    schema: Arc<CompiledSchema>,
+    traversal: Traversal,
     earlier: Baseline,
     ledger: Ledger,
     /// Reused from record to record for its memory only.
-    open: Vec<Frame>,
+    numbers: Vec<u64>,
 }
 
 impl DriftWatch {
     /// Compiles a stream's schema. `earlier` is the baseline of earlier runs, so that their drift is known.
     pub fn new(spec: &StreamSpec, policy: DriftPolicy, earlier: Option<&Baseline>) -> Self {
-        let plan = Plan::new(&(spec.schema)());
+        let schema = CompiledSchema::of_types(&(spec.schema)());
+        Self::beside(&Arc::new(schema), spec, policy, earlier)
+    }
+
+    /// The same beside a schema that is compiled already.
+    pub(crate) fn with_schema(
+        schema: &Arc<CompiledSchema>,
+        spec: &StreamSpec,
+        policy: DriftPolicy,
+        earlier: Option<&Baseline>,
+    ) -> Self {
         let earlier = earlier.cloned().unwrap_or_default();
-        let ledger = Ledger::new(&plan, &earlier);
+        let ledger = Ledger::new(schema.types(), &earlier);
         Self {
             stream: spec.name,
             policy,
-            plan,
+            schema: Arc::clone(schema),
+            traversal: Traversal::new(schema),
             earlier,
             ledger,
-            open: Vec::new(),
+            numbers: Vec::new(),
         }
     }
 
     /// Compares the next record, as the service sent it. Fails where the policy is to stop: its page must not be
     /// committed then.
     pub fn observe(&mut self, record: &[u8]) -> Result<Verdict> {
-        self.ledger.records += 1;
-        let breach = scan(&self.plan, &mut self.ledger, &mut self.open, record);
+        let mut comparison = Comparison::begin(&mut self.ledger, &mut self.numbers);
+        let read = if is_object(record) {
+            self.traversal.run(&self.schema, record, &mut comparison)
+        } else {
+            Err(Malformed)
+        };
+        let breach = comparison.end(read);
+        self.judge(breach)
+    }
+
+    /// The comparison of the next record, which another traversal makes. Its result is to be judged.
+    pub(crate) fn compare(&mut self) -> Comparison<'_> {
+        Comparison::begin(&mut self.ledger, &mut self.numbers)
+    }
+
+    /// What becomes of the record that was compared last.
+    pub(crate) fn judge(&self, breach: Option<Breach>) -> Result<Verdict> {
         let Some(breach) = breach else {
             return Ok(Verdict::Keep);
         };
@@ -84,14 +110,14 @@ impl DriftWatch {
             DriftPolicy::Accept => Ok(Verdict::Keep),
             DriftPolicy::Reject => Ok(Verdict::Reject(RejectReason {
                 kind: breach.kind,
-                field: self.plan.nodes[breach.at].path.clone(),
+                field: self.schema.types()[breach.at].path.clone(),
             })),
             DriftPolicy::Stop => Err(self.stopped(breach)),
         }
     }
 
     fn stopped(&self, breach: Breach) -> Error {
-        let node = &self.plan.nodes[breach.at];
+        let node = &self.schema.types()[breach.at];
         let event = DriftEvent {
             kind: breach.kind,
             path: node.path.clone(),
@@ -109,16 +135,26 @@ impl DriftWatch {
         Error::new(Kind::DataInvalid, text)
     }
 
+    /// What happens to records that drift.
+    pub(crate) const fn policy(&self) -> DriftPolicy {
+        self.policy
+    }
+
     /// All drift of this run so far, by path.
     pub fn report(&self) -> Vec<DriftEvent> {
-        self.ledger.events(&self.plan, &self.earlier)
+        self.ledger.events(self.schema.types(), &self.earlier)
     }
 
     /// The baseline for the next run: that of earlier runs and the drift of this one. Save it after the report, since
     /// reported drift counts as known from then on.
     pub fn baseline(&self) -> Baseline {
-        self.ledger.baseline(&self.plan, &self.earlier)
+        self.ledger.baseline(self.schema.types(), &self.earlier)
     }
+}
+
+/// Whether a record can be compared at all.
+pub(crate) fn is_object(record: &[u8]) -> bool {
+    record.trim_ascii_start().first() == Some(&b'{')
 }
 
 #[cfg(test)]

@@ -3,20 +3,22 @@
 //! Replacements are stable, so that the same person is the same in every stream and every run, and joins still work.
 //! Bytes without a class do not change.
 
-mod plan;
 mod replace;
-mod scan;
+mod replacement;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use headwater_core::{DataClass, Error, Kind, Result, Secret, StreamSpec};
+use headwater_json::{Both, ClassError, CompiledSchema, Malformed, Traversal};
 use serde::Serialize;
 
-use crate::references::{EnvFile, forms, resolve_text};
-use plan::Plan;
+use crate::{
+    drift::{DriftWatch, Verdict, is_object},
+    references::{EnvFile, forms, resolve_text},
+};
 use replace::Pseudonyms;
-use scan::{Counts, Frame, Scanner};
+use replacement::{Counts, Replacement};
 
 /// Minimum length of a key in bytes: too many to try out.
 const SHORTEST_KEY: usize = 16;
@@ -106,17 +108,51 @@ pub struct RedactedField {
 #[derive(Debug)]
 pub struct Redactor {
     stream: &'static str,
-    plan: Plan,
+    schema: Arc<CompiledSchema>,
+    traversal: Traversal,
+    fields: Vec<RedactedClass>,
     pseudonyms: Pseudonyms,
     counts: Counts,
-    /// Reused from record to record for its memory only.
-    open: Vec<Frame>,
+}
+
+/// A field with a class.
+#[derive(Debug)]
+struct RedactedClass {
+    path: String,
+    class: DataClass,
+    action: Action,
 }
 
 impl Redactor {
-    /// Compiles a stream's schema. Fails if the schema has classes that cannot be followed.
+    /// Compiles a stream's schema. A schema whose classes cannot all be followed is refused: what is not understood would
+    /// not be replaced.
     pub fn new(spec: &StreamSpec, redaction: &Redaction) -> Result<Self> {
-        let plan = Plan::new(spec, redaction)?;
+        let compiled = CompiledSchema::with_classes(&(spec.schema)(), DataClass::of);
+        let (schema, fields) = compiled.map_err(|error| {
+            let why = match error {
+                ClassError::Unknown(name) => {
+                    format!("its schema has the class {name}, which is not known")
+                }
+                ClassError::OutOfReach => {
+                    "its schema has classes where redaction does not look, in a definition or a pattern for example"
+                        .to_owned()
+                }
+            };
+            let text = format!("the records of {} cannot be redacted: {why}", spec.name);
+            Error::new(Kind::Unsupported, text)
+        })?;
+        let is_identifier = |path: &str| {
+            let mut names = spec.key.iter().chain(&spec.cursor);
+            names.any(|name| *name == path)
+        };
+        let fields: Vec<RedactedClass> = fields
+            .into_iter()
+            .map(|field| RedactedClass {
+                action: redaction.action(field.class, is_identifier(&field.path)),
+                path: field.path,
+                class: field.class,
+            })
+            .collect();
         let pseudonyms = match &redaction.key {
             None => Pseudonyms::Plain,
             Some(key) => Pseudonyms::keyed(key.expose().as_bytes()).ok_or_else(|| {
@@ -124,15 +160,16 @@ impl Redactor {
             })?,
         };
         let counts = Counts {
-            values: vec![0; plan.fields.len()],
+            values: vec![0; fields.len()],
             ..Counts::default()
         };
         Ok(Self {
             stream: spec.name,
-            plan,
+            traversal: Traversal::new(&schema),
+            schema: Arc::new(schema),
+            fields,
             pseudonyms,
             counts,
-            open: Vec::new(),
         })
     }
 
@@ -153,21 +190,73 @@ impl Redactor {
     }
 
     /// Appends a record, redacted, to `out`.
-    fn record(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        let (plan, pseudonyms) = (&self.plan, &self.pseudonyms);
-        let (counts, open) = (&mut self.counts, &mut self.open);
-        Scanner::run(plan, pseudonyms, counts, open, record, out).map_err(|_| {
-            let text = format!(
-                "a record of {} is not JSON, so it cannot be redacted",
-                self.stream
-            );
-            Error::new(Kind::DataInvalid, text)
-        })
+    pub(crate) fn record(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let mut replacement = Replacement {
+            fields: &self.fields,
+            pseudonyms: &self.pseudonyms,
+            counts: &mut self.counts,
+            out,
+            copied: 0,
+        };
+        let read = self.traversal.run(&self.schema, record, &mut replacement);
+        replacement
+            .end(read, record)
+            .map_err(|Malformed| self.not_json())
+    }
+
+    /// The same, while the record is compared with its schema in the same pass.
+    pub(crate) fn record_compared(
+        &mut self,
+        watch: &mut DriftWatch,
+        record: &[u8],
+        out: &mut Vec<u8>,
+    ) -> (Result<Verdict>, Result<()>) {
+        if !is_object(record) {
+            return (watch.observe(record), self.record(record, out));
+        }
+        let mut comparison = watch.compare();
+        let mut replacement = Replacement {
+            fields: &self.fields,
+            pseudonyms: &self.pseudonyms,
+            counts: &mut self.counts,
+            out,
+            copied: 0,
+        };
+        let mut both = Both::new(&mut comparison, &mut replacement);
+        let read = self.traversal.run(&self.schema, record, &mut both);
+        let (compared, replaced) = both.results(read);
+        let breach = comparison.end(compared);
+        let redacted = replacement.end(replaced, record);
+        let redacted = redacted.map_err(|Malformed| self.not_json());
+        (watch.judge(breach), redacted)
+    }
+
+    fn not_json(&self) -> Error {
+        let text = format!(
+            "a record of {} is not JSON, so it cannot be redacted",
+            self.stream
+        );
+        Error::new(Kind::DataInvalid, text)
+    }
+
+    /// The schema, for whatever else looks at the same records.
+    pub(crate) const fn schema(&self) -> &Arc<CompiledSchema> {
+        &self.schema
+    }
+
+    /// How much was done, to go back to where records do not count after all.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts.clone()
+    }
+
+    /// Goes back to what was done earlier.
+    pub(crate) fn set_counts(&mut self, counts: Counts) {
+        self.counts = counts;
     }
 
     /// The result so far.
     pub fn report(&self) -> RedactionReport {
-        let fields = self.plan.fields.iter().zip(&self.counts.values);
+        let fields = self.fields.iter().zip(&self.counts.values);
         RedactionReport {
             keyed: matches!(self.pseudonyms, Pseudonyms::Keyed(_)),
             fields: fields
@@ -197,5 +286,7 @@ impl Redactor {
     }
 }
 
+#[cfg(test)]
+mod one_pass_tests;
 #[cfg(test)]
 mod tests;

@@ -113,18 +113,24 @@ pub async fn run(
             }
             receipt.flag_earlier_quarantine(quarantined, run.name);
             receipts.push(receipt);
+            // Finds a schema that cannot be followed now, and not after the streams before it.
+            let redactor = options
+                .redaction
+                .as_ref()
+                .map(|redaction| Redactor::new(spec, redaction))
+                .transpose()?;
+            let watch = drift.as_ref().map(|drift| {
+                let policy = DriftRule::policy_of(&drift.rules, spec.name);
+                let earlier = state.drift(spec.name);
+                match &redactor {
+                    Some(redactor) => DriftWatch::with_schema(redactor.schema(), spec, policy, earlier),
+                    None => DriftWatch::new(spec, policy, earlier),
+                }
+            });
             writer_stream.outputs.push(WriterOutput {
                 spec: spec.clone(),
-                // Finds a schema that cannot be followed now, and not after the streams before it.
-                redactor: options
-                    .redaction
-                    .as_ref()
-                    .map(|redaction| Redactor::new(spec, redaction))
-                    .transpose()?,
-                watch: drift.as_ref().map(|drift| {
-                    let policy = DriftRule::policy_of(&drift.rules, spec.name);
-                    DriftWatch::new(spec, policy, state.drift(spec.name))
-                }),
+                redactor,
+                watch,
             });
         }
         rounds.assign(&mut run, &mut receipts)?;

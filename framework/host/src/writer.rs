@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     Deletes, RedactionReport, Redactor, Sink, State, UnseenRows,
-    drift::{DeadLetters, DriftEvent, DriftWatch, Verdict},
+    drift::{DeadLetters, DriftEvent, DriftPolicy, DriftWatch, Verdict},
     groups,
     pass::{Pass, Step},
     runner::MANY,
@@ -105,6 +105,18 @@ pub(crate) struct Counts {
     pub longest: u64,
     pub collisions: u64,
     pub merged: u64,
+}
+
+impl Counts {
+    /// Counts a record that is too long for every sink, and returns whether it is.
+    fn is_oversized(&mut self, record: &Range<usize>) -> bool {
+        let is_oversized = record.len() > LONGEST_RECORD;
+        if is_oversized {
+            self.oversized += 1;
+            self.longest = self.longest.max(record.len() as u64);
+        }
+        is_oversized
+    }
 }
 
 /// What the receipt reports about an output at its end.
@@ -351,15 +363,15 @@ impl Writer {
                 continue;
             }
             let letters = self.dead_letters.as_mut().filter(|_| !is_ahead);
-            let accepted = output.sort(&page.body, records, letters, &mut counts)?;
-            let records = accepted.as_deref().unwrap_or(records);
-            if !is_ahead && (accepted.is_some() || !page.gaps.is_empty()) {
+            let prepared = output.prepare(&page.body, records, letters, &mut counts);
+            let is_missing = counts.rejected + counts.oversized > 0 || !page.gaps.is_empty();
+            if is_missing && !is_ahead {
                 // Missing records would look deleted.
                 if let Some(mark) = &mut self.state.stream(name).mark {
                     mark.whole.remove(stream);
                 }
             }
-            let (body, records) = output.redact(&page.body, records)?;
+            let (body, records) = prepared?;
             counts.bytes = records.iter().map(|span| span.len() as u64).sum();
             if is_ahead {
                 counts.records = records.len() as u64;
@@ -554,6 +566,85 @@ impl WriterStream {
 }
 
 impl WriterOutput {
+    /// Returns the records for the sink, in their final form.
+    fn prepare<'a>(
+        &mut self,
+        body: &'a Bytes,
+        records: &'a [Range<usize>],
+        letters: Option<&mut DeadLetters>,
+        counts: &mut Counts,
+    ) -> Result<Spans<'a>, WriteFailure> {
+        let has_both = self.redactor.is_some() && self.watch.is_some();
+        // A record that is rejected and kept nowhere is not to be counted as redacted.
+        let policy = self.watch.as_ref().map(DriftWatch::policy);
+        if has_both && (letters.is_some() || policy != Some(DriftPolicy::Reject)) {
+            let (body, records) = self.sort_redacted(body, records, letters, counts)?;
+            return Ok((Cow::Owned(body), Cow::Owned(records)));
+        }
+        match self.sort(body, records, letters, counts)? {
+            None => self.redact(body, Cow::Borrowed(records)),
+            Some(kept) => self.redact(body, Cow::Owned(kept)),
+        }
+    }
+
+    /// [`WriterOutput::sort`] and [`WriterOutput::redact`] in one pass over each record. Errors come in the order of the two.
+    fn sort_redacted(
+        &mut self,
+        body: &Bytes,
+        records: &[Range<usize>],
+        mut letters: Option<&mut DeadLetters>,
+        counts: &mut Counts,
+    ) -> Result<(Bytes, Vec<Range<usize>>), WriteFailure> {
+        let mut redacted = Vec::with_capacity(records.iter().map(Range::len).sum());
+        let mut kept = Vec::with_capacity(records.len());
+        let (Some(watch), Some(redactor)) = (&mut self.watch, &mut self.redactor) else {
+            return Ok((redacted.into(), kept));
+        };
+        // Only a run that stops leaves a page half way.
+        let before = (watch.policy() == DriftPolicy::Stop).then(|| redactor.counts());
+        let mut failed = None;
+        for span in records {
+            if counts.is_oversized(span) {
+                continue;
+            }
+            let (start, record) = (redacted.len(), &body[span.clone()]);
+            let (verdict, made) = match failed {
+                None => redactor.record_compared(watch, record, &mut redacted),
+                Some(_) => (watch.observe(record), Ok(())),
+            };
+            let verdict = match verdict {
+                Ok(verdict) => verdict,
+                Err(error) => {
+                    if let Some(before) = before {
+                        redactor.set_counts(before);
+                    }
+                    return Err(WriteFailure::Records(error));
+                }
+            };
+            match (verdict, made) {
+                (Verdict::Keep, Ok(())) => kept.push(start..redacted.len()),
+                (Verdict::Keep, Err(error)) => failed = Some(error),
+                (Verdict::Reject(reason), made) => {
+                    counts.rejected += 1;
+                    made.map_err(WriteFailure::Records)?;
+                    if failed.is_some() {
+                        let made = redactor.record(record, &mut redacted);
+                        made.map_err(WriteFailure::Records)?;
+                    }
+                    if let Some(letters) = &mut letters {
+                        let written = letters.write(self.spec.name, &reason, &redacted[start..]);
+                        written.map_err(WriteFailure::Sink)?;
+                    }
+                    redacted.truncate(start);
+                }
+            }
+        }
+        match failed {
+            Some(error) => Err(WriteFailure::Records(error)),
+            None => Ok((redacted.into(), kept)),
+        }
+    }
+
     /// Returns the ranges of the records that go to the sink; `None` means all. Counts the others, and writes those
     /// that break their schema to the dead letters.
     fn sort(
@@ -586,9 +677,7 @@ impl WriterOutput {
         letters: &mut Option<&mut DeadLetters>,
         counts: &mut Counts,
     ) -> Result<bool, WriteFailure> {
-        if span.len() > LONGEST_RECORD {
-            counts.oversized += 1;
-            counts.longest = counts.longest.max(span.len() as u64);
+        if counts.is_oversized(span) {
             return Ok(false);
         }
         let Some(watch) = &mut self.watch else {
@@ -601,7 +690,7 @@ impl WriterOutput {
         counts.rejected += 1;
         if let Some(letters) = letters {
             let stream = self.spec.name;
-            let (body, spans) = self.redact(body, slice::from_ref(span))?;
+            let (body, spans) = self.redact(body, Cow::Borrowed(slice::from_ref(span)))?;
             let record = spans.first().map_or(&[][..], |span| &body[span.clone()]);
             let written = letters.write(stream, &reason, record);
             written.map_err(WriteFailure::Sink)?;
@@ -613,13 +702,13 @@ impl WriterOutput {
     fn redact<'a>(
         &mut self,
         body: &'a Bytes,
-        records: &'a [Range<usize>],
+        records: Cow<'a, [Range<usize>]>,
     ) -> Result<Spans<'a>, WriteFailure> {
         let Some(redactor) = &mut self.redactor else {
-            return Ok((Cow::Borrowed(body), Cow::Borrowed(records)));
+            return Ok((Cow::Borrowed(body), records));
         };
         let (body, records) = redactor
-            .records(body, records)
+            .records(body, &records)
             .map_err(WriteFailure::Records)?;
         Ok((Cow::Owned(body), Cow::Owned(records)))
     }

@@ -334,3 +334,6 @@ const fn is_mark(byte: u8) -> u8 {
     let is_bracket = (byte | 0x20 == b'{') | (byte | 0x20 == b'}');
     (is_bracket | (byte == b',') | (byte == b'"') | (byte == b'\\') | (byte < b' ')) as u8
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,28 @@
 //! The one reader of JSON bytes. It builds no tree, does no I/O, and depends on nothing else of the framework.
 //!
 //! [`JsonCursor`] steps over a text that is there as a whole, [`StreamSplitter`] cuts a document into records while it
-//! arrives. Both look for quotes and brackets 64 bytes at a time.
+//! arrives. Both look for quotes and brackets 64 bytes at a time. A [`Traversal`] shows a record to [`Visitor`]s beside
+//! the [`CompiledSchema`] of its stream.
 
 mod blocks;
 mod cursor;
 mod fields;
 mod grammar;
 mod number;
+mod schema;
+mod shape;
 mod splitter;
 mod text;
+mod traversal;
+mod types;
 
 pub use cursor::{JsonCursor, Malformed, Text, is_deeper_than};
 pub use fields::{NotAnObject, for_each_field, is_name};
 pub use number::{is_number, whole_number};
+pub use schema::{
+    ClassError, ClassId, ClassRules, ClassedField, CompiledSchema, NodeId, TypeId, TypeRules,
+};
 pub use splitter::{BYTE_ORDER_MARK, Lists, SplitError, SplitRecords, StreamSplitter};
 pub use text::{decode, decode_string, join_path};
+pub use traversal::{Both, Frame, Place, Resume, Traversal, Value, ValueKind, Visitor};
+pub use types::{JsonType, TypeSet};

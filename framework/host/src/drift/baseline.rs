@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headwater_json::JsonType;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    event::{DriftEvent, DriftKind},
-    types::JsonType,
-};
+use super::event::{DriftEvent, DriftKind};
 
 /// Maximum number of remembered drift events. Any more are reported as new again.
 const MAX_REPORTED: usize = 2_000;

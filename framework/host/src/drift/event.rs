@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use headwater_json::JsonType;
 use serde::{Deserialize, Serialize};
-
-use super::types::JsonType;
 
 /// How records differ from the schema of their stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,14 +6,15 @@ use std::{
 };
 
 use headwater_core::is_hidden;
-use headwater_json::join_path;
+use headwater_json::{JsonType, TypeId, TypeRules, join_path};
 
 use super::{
     baseline::Baseline,
     event::{DriftEvent, DriftKind},
-    plan::{NodeId, Plan, ROOT},
-    types::JsonType,
 };
+
+/// The node of the record itself among the rules about types.
+pub(super) const RECORD: TypeId = 0;
 
 /// Maximum number of fields that the schema does not name, in all objects of a stream. Any more are counted together.
 const MAX_NEW_FIELDS: usize = 1_000;
@@ -30,7 +31,7 @@ pub(super) struct Ledger {
     pub(super) records: u64,
     /// By node.
     nodes: Vec<NodeCounts>,
-    drift: BTreeMap<(NodeId, DriftKind, Option<JsonType>), Tally>,
+    drift: BTreeMap<(TypeId, DriftKind, Option<JsonType>), Tally>,
     new_fields: usize,
 }
 
@@ -43,10 +44,6 @@ struct NodeCounts {
     had: u64,
     /// The last of them, so that a repeated name in an object counts once.
     last_had: u64,
-    /// The first field of the last object here, and the field after this one. Services keep the order of their fields,
-    /// which saves most searches.
-    began_with: Option<NodeId>,
-    followed_by: Option<NodeId>,
     /// Fields that the schema does not name, by name.
     new_fields: HashMap<Box<[u8]>, Tally>,
     /// All of them together, once there are too many.
@@ -93,9 +90,11 @@ impl Tally {
 }
 
 impl Ledger {
-    pub(super) fn new(plan: &Plan, earlier: &Baseline) -> Self {
-        let nodes = plan.nodes.iter().map(|node| NodeCounts {
-            many_new_fields: earlier.has_many_new_fields(&node.path).then(Tally::default),
+    pub(super) fn new(rules: &[TypeRules], earlier: &Baseline) -> Self {
+        let nodes = rules.iter().map(|rules| NodeCounts {
+            many_new_fields: earlier
+                .has_many_new_fields(&rules.path)
+                .then(Tally::default),
             ..NodeCounts::default()
         });
         Self {
@@ -107,30 +106,14 @@ impl Ledger {
     }
 
     /// Counts an object and returns its number among those at this node.
-    pub(super) fn open(&mut self, object: NodeId) -> u64 {
+    pub(super) fn open(&mut self, object: TypeId) -> u64 {
         let objects = &mut self.nodes[object].objects;
         objects.add(self.records);
         objects.count
     }
 
-    /// The likely field after another one of an object, or its likely first field.
-    pub(super) fn likely(&self, object: NodeId, after: Option<NodeId>) -> Option<NodeId> {
-        match after {
-            Some(field) => self.nodes[field].followed_by,
-            None => self.nodes[object].began_with,
-        }
-    }
-
-    /// Remembers the field after another one of an object, or its first field.
-    pub(super) fn follows(&mut self, object: NodeId, after: Option<NodeId>, field: NodeId) {
-        match after {
-            Some(after) => self.nodes[after].followed_by = Some(field),
-            None => self.nodes[object].began_with = Some(field),
-        }
-    }
-
     /// Counts a field of the object with this number.
-    pub(super) fn has(&mut self, field: NodeId, number: u64) {
+    pub(super) fn has(&mut self, field: TypeId, number: u64) {
         let counts = &mut self.nodes[field];
         if counts.last_had != number {
             counts.last_had = number;
@@ -139,18 +122,18 @@ impl Ledger {
     }
 
     /// Whether the object with this number had a field.
-    pub(super) fn had(&self, field: NodeId, number: u64) -> bool {
+    pub(super) fn had(&self, field: TypeId, number: u64) -> bool {
         self.nodes[field].last_had == number
     }
 
     /// Counts drift.
-    pub(super) fn drifts(&mut self, at: NodeId, kind: DriftKind, saw: Option<JsonType>) {
+    pub(super) fn drifts(&mut self, at: TypeId, kind: DriftKind, saw: Option<JsonType>) {
         let tally = self.drift.entry((at, kind, saw)).or_default();
         tally.add(self.records);
     }
 
     /// Counts a field that the schema does not name.
-    pub(super) fn has_new(&mut self, object: NodeId, name: &[u8]) {
+    pub(super) fn has_new(&mut self, object: TypeId, name: &[u8]) {
         let record = self.records;
         let counts = &mut self.nodes[object];
         if let Some(many) = &mut counts.many_new_fields {
@@ -171,7 +154,7 @@ impl Ledger {
             return;
         }
         if self.new_fields == MAX_NEW_FIELDS {
-            self.drifts(ROOT, DriftKind::TooMany, None);
+            self.drifts(RECORD, DriftKind::TooMany, None);
             return;
         }
         self.new_fields += 1;
@@ -181,10 +164,10 @@ impl Ledger {
     }
 
     /// All drift so far, by path.
-    pub(super) fn events(&self, plan: &Plan, earlier: &Baseline) -> Vec<DriftEvent> {
+    pub(super) fn events(&self, rules: &[TypeRules], earlier: &Baseline) -> Vec<DriftEvent> {
         let mut events = Vec::new();
         for ((at, kind, saw), tally) in &self.drift {
-            let node = &plan.nodes[*at];
+            let node = &rules[*at];
             let mut event = tally.event(*kind, node.path.clone());
             if saw.is_some() {
                 event.expected = node.types.list();
@@ -192,7 +175,7 @@ impl Ledger {
             }
             events.push(event);
         }
-        for (node, counts) in plan.nodes.iter().zip(&self.nodes) {
+        for (node, counts) in rules.iter().zip(&self.nodes) {
             for (name, seen) in &counts.new_fields {
                 let path = join_path(&node.path, &shown(name));
                 events.push(seen.event(DriftKind::NewField, path));
@@ -200,12 +183,12 @@ impl Ledger {
             if let Some(many) = counts.many_new_fields.filter(|many| many.count > 0) {
                 events.push(many.event(DriftKind::ManyNewFields, node.path.clone()));
             }
-            for field in node.fields() {
-                let path = &plan.nodes[field].path;
+            for field in &node.fields {
+                let path = &rules[*field].path;
                 let is_reported = self
                     .drift
-                    .contains_key(&(field, DriftKind::MissingField, None));
-                let is_gone = counts.objects.count > 0 && self.nodes[field].had == 0;
+                    .contains_key(&(*field, DriftKind::MissingField, None));
+                let is_gone = counts.objects.count > 0 && self.nodes[*field].had == 0;
                 if is_gone && !is_reported && earlier.expects(path, &node.path) {
                     events.push(counts.objects.event(DriftKind::MissingField, path.clone()));
                 }
@@ -219,19 +202,19 @@ impl Ledger {
     }
 
     /// The baseline for later runs: the earlier one and this run's counts.
-    pub(super) fn baseline(&self, plan: &Plan, earlier: &Baseline) -> Baseline {
+    pub(super) fn baseline(&self, rules: &[TypeRules], earlier: &Baseline) -> Baseline {
         let mut baseline = earlier.clone();
-        for event in self.events(plan, earlier) {
+        for event in self.events(rules, earlier) {
             baseline.add_reported(&event);
         }
-        for (node, counts) in plan.nodes.iter().zip(&self.nodes) {
+        for (node, counts) in rules.iter().zip(&self.nodes) {
             let objects = counts.objects.count;
-            if objects == 0 || !node.has_fields() {
+            if objects == 0 || node.fields.is_empty() {
                 continue;
             }
-            for field in node.fields() {
-                let path = &plan.nodes[field].path;
-                baseline.add_field(path, &node.path, self.nodes[field].had, objects);
+            for field in &node.fields {
+                let path = &rules[*field].path;
+                baseline.add_field(path, &node.path, self.nodes[*field].had, objects);
             }
             baseline.add_objects(&node.path, objects);
         }

@@ -11,7 +11,7 @@ use headwater_core::{
     AnyStream, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec, Timestamp,
 };
 use headwater_host::{
-    Delivery, Receipt, Redaction, RunOptions, Sink, SinkState, State, WriteCounts,
+    Delivery, DriftOptions, Outcome, Receipt, Redaction, RunOptions, Sink, SinkState, State, WriteCounts,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -90,6 +90,14 @@ impl Sink for Lines {
 }
 
 async fn run(schema: fn() -> Value, limit: Option<u64>) -> (Result<Receipt>, Vec<String>) {
+    run_with(schema, limit, None).await
+}
+
+async fn run_with(
+    schema: fn() -> Value,
+    limit: Option<u64>,
+    drift: Option<DriftOptions>,
+) -> (Result<Receipt>, Vec<String>) {
     let spec = StreamSpec {
         name: "people",
         description: "A person.",
@@ -104,6 +112,7 @@ async fn run(schema: fn() -> Value, limit: Option<u64>) -> (Result<Receipt>, Vec
         limit,
         commit_every: Some(Duration::ZERO),
         redaction: Some(Redaction::default()),
+        drift,
         ..RunOptions::new(Arc::new(Meter::default()), stopped)
     };
     let sink = Lines::default();
@@ -157,4 +166,49 @@ async fn a_schema_that_cannot_be_followed_is_refused_before_anything_is_read() {
     let (refused, lines) = run(schema, None).await;
     assert_eq!(refused.unwrap_err().kind(), Kind::Unsupported);
     assert!(lines.is_empty());
+}
+
+/// The backup of the second record is null.
+#[tokio::test]
+async fn a_record_is_redacted_wherever_its_drift_sends_it() {
+    fn schema() -> Value {
+        let email = json!({ "type": "string", "x-headwater": { "class": "email" } });
+        json!({ "properties": { "id": {}, "email": email, "backup": { "type": "string" } } })
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let letters = folder.path().join("letters.jsonl");
+    let with = |policy: &str| {
+        Some(DriftOptions {
+            rules: vec![policy.parse().unwrap()],
+            dead_letters: Some(letters.clone()),
+        })
+    };
+    let values =
+        |receipt: &Receipt| receipt.streams[0].redaction.as_ref().unwrap().fields[0].values;
+    let drift = |receipt: &Receipt| receipt.streams[0].drift[0].to_string();
+
+    let (receipt, lines) = run_with(schema, None, with("accept")).await;
+    let accepted = receipt.unwrap();
+    assert_eq!(lines, [ADA, ADA, BOB, BOB]);
+    assert_eq!(values(&accepted), 4);
+    assert_eq!(accepted.streams[0].drift[0].count, 2);
+
+    let (receipt, lines) = run_with(schema, None, with("reject")).await;
+    let receipt = receipt.unwrap();
+    assert_eq!(lines, [ADA, ADA]);
+    assert_eq!((receipt.streams[0].rejected, values(&receipt)), (2, 4));
+    assert_eq!(drift(&receipt), drift(&accepted));
+    let text = std::fs::read_to_string(&letters).unwrap();
+    let kept = text.lines().map(|line| {
+        let letter: Value = serde_json::from_str(line).unwrap();
+        letter["record"]["email"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(kept.collect::<Vec<_>>(), ["5ff860bf1190@redacted"; 2]);
+
+    // Nothing of the page that stops the stream counts as redacted.
+    let (receipt, lines) = run_with(schema, None, with("stop")).await;
+    let receipt = receipt.unwrap();
+    assert_eq!(receipt.outcome, Outcome::Failed);
+    assert_eq!(lines, [ADA, ADA]);
+    assert_eq!(values(&receipt), 2);
 }

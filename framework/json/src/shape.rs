@@ -4,25 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::types::{JsonType, Types};
+use crate::types::{JsonType, TypeSet};
 
-/// All that drift is compared with. Where a schema says more than this can hold, it is taken to allow more, so that
-/// nothing is told as drift for want of understanding.
+/// The types of a value and of everything in it. Where a schema says more than this can hold, it is taken to allow more, so
+/// that nothing is reported as drift for want of understanding.
 #[derive(Debug)]
-pub(super) struct Shape<'schema> {
-    pub(super) types: Types,
+pub(crate) struct Shape<'schema> {
+    pub(crate) types: TypeSet,
     /// The only values there are, unless there may be any.
-    pub(super) members: Option<Vec<&'schema Value>>,
-    pub(super) fields: BTreeMap<&'schema str, Self>,
-    pub(super) required: BTreeSet<&'schema str>,
+    pub(crate) members: Option<Vec<&'schema Value>>,
+    pub(crate) fields: BTreeMap<&'schema str, Self>,
+    pub(crate) required: BTreeSet<&'schema str>,
     /// Whether an object may have fields of any name, as a map has.
-    pub(super) is_map: bool,
-    pub(super) items: Option<Box<Self>>,
+    pub(crate) is_map: bool,
+    pub(crate) items: Option<Box<Self>>,
 }
 
 impl<'schema> Shape<'schema> {
     /// The shape that a whole schema describes.
-    pub(super) fn new(root: &'schema Value) -> Self {
+    pub(crate) fn new(root: &'schema Value) -> Self {
         Self::read(root, root, &mut vec!["#"])
     }
 
@@ -57,9 +57,9 @@ impl<'schema> Shape<'schema> {
             _ => None,
         };
         let types = match (schema.get("type"), &members) {
-            (Some(named), _) => Types::named(named),
+            (Some(named), _) => TypeSet::named(named),
             (None, Some(members)) => members.iter().map(|member| JsonType::of(member)).collect(),
-            (None, None) => Types::ANY,
+            (None, None) => TypeSet::ANY,
         };
         let properties = schema.get("properties").and_then(Value::as_object);
         let fields = properties
@@ -168,8 +168,8 @@ impl<'schema> Shape<'schema> {
     }
 
     /// Whether any value is of this shape.
-    pub(super) fn is_anything(&self) -> bool {
-        self.types == Types::ANY
+    pub(crate) fn is_anything(&self) -> bool {
+        self.types == TypeSet::ANY
             && self.members.is_none()
             && self.fields.is_empty()
             && self.items.is_none()

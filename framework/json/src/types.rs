@@ -50,7 +50,7 @@ impl JsonType {
     }
 
     /// The type of a value in a schema.
-    pub(super) fn of(value: &Value) -> Self {
+    pub(crate) fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,
             Value::Bool(_) => Self::Boolean,
@@ -64,7 +64,8 @@ impl JsonType {
 
     /// The type of a number, a truth value or null in a record. A number with a fraction of zero is an integer, as in
     /// JSON Schema; where any number is allowed, this check is skipped.
-    pub(super) fn of_token(token: &[u8], is_any_number: bool) -> Self {
+    #[inline]
+    pub fn of_token(token: &[u8], is_any_number: bool) -> Self {
         match token {
             b"null" => Self::Null,
             b"true" | b"false" => Self::Boolean,
@@ -85,7 +86,7 @@ impl JsonType {
     }
 
     /// Whether it is a text, a number or a truth value.
-    pub(super) const fn is_scalar(self) -> bool {
+    pub const fn is_scalar(self) -> bool {
         matches!(
             self,
             Self::Boolean | Self::Integer | Self::Number | Self::String
@@ -105,13 +106,13 @@ impl fmt::Display for JsonType {
 
 /// A set of types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Types(u8);
+pub struct TypeSet(u8);
 
-impl Types {
-    pub(super) const ANY: Self = Self(0b111_1111);
+impl TypeSet {
+    pub(crate) const ANY: Self = Self(0b111_1111);
 
     /// The types of `type` in a schema. An unknown name means any type.
-    pub(super) fn named(names: &Value) -> Self {
+    pub(crate) fn named(names: &Value) -> Self {
         let one = |name: &Value| {
             let known = JsonType::ALL.into_iter().find(|known| name == known.name());
             known.map_or(Self::ANY, Self::one)
@@ -130,27 +131,29 @@ impl Types {
         }
     }
 
-    pub(super) const fn has(self, one: JsonType) -> bool {
+    /// Whether a type is among them.
+    #[inline]
+    pub const fn has(self, one: JsonType) -> bool {
         self.0 & one.bit() != 0
     }
 
     /// Whether a text, a number or a truth value is among them.
-    pub(super) fn has_scalar(self) -> bool {
+    pub(crate) fn has_scalar(self) -> bool {
         JsonType::ALL
             .into_iter()
             .any(|one| one.is_scalar() && self.has(one))
     }
 
-    pub(super) const fn and(self, other: Self) -> Self {
+    pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    pub(super) const fn or(self, other: Self) -> Self {
+    pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// The types by name, null last: readers often forget it, and it reads best there.
-    pub(super) fn list(self) -> Vec<JsonType> {
+    pub fn list(self) -> Vec<JsonType> {
         let is_listed = |one: &JsonType| {
             self.has(*one) && !(*one == JsonType::Integer && self.has(JsonType::Number))
         };
@@ -162,7 +165,7 @@ impl Types {
     }
 }
 
-impl FromIterator<JsonType> for Types {
+impl FromIterator<JsonType> for TypeSet {
     fn from_iter<I: IntoIterator<Item = JsonType>>(types: I) -> Self {
         types.into_iter().map(Self::one).fold(Self(0), Self::or)
     }
