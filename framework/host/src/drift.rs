@@ -60,7 +60,7 @@ impl DriftWatch {
     /// Compiles a stream's schema. `earlier` is the baseline of earlier runs, so that their drift is known.
     pub fn new(spec: &StreamSpec, policy: DriftPolicy, earlier: Option<&Baseline>) -> Self {
         let schema = CompiledSchema::of_types(&(spec.schema)());
-        Self::beside(&Arc::new(schema), spec, policy, earlier)
+        Self::with_schema(&Arc::new(schema), spec, policy, earlier)
     }
 
     /// The same beside a schema that is compiled already.

@@ -5,7 +5,6 @@
 //! something again rather than losing it. A folder of JSON lines is cut back to what the state vouches for before
 //! it grows again, so there nothing is repeated either.
 
-pub mod canonical;
 mod check_quota;
 mod clock;
 pub mod drift;

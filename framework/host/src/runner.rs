@@ -123,7 +123,9 @@ pub async fn run(
                 let policy = DriftRule::policy_of(&drift.rules, spec.name);
                 let earlier = state.drift(spec.name);
                 match &redactor {
-                    Some(redactor) => DriftWatch::with_schema(redactor.schema(), spec, policy, earlier),
+                    Some(redactor) => {
+                        DriftWatch::with_schema(redactor.schema(), spec, policy, earlier)
+                    }
                     None => DriftWatch::new(spec, policy, earlier),
                 }
             });

@@ -5,6 +5,7 @@
 //! the [`CompiledSchema`] of its stream.
 
 mod blocks;
+pub mod canonical;
 mod cursor;
 mod fields;
 mod grammar;

@@ -13,11 +13,11 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_core::{DIGEST, Error, Kind, Result, StreamSpec, fnv1a};
-use headwater_host::canonical::digest;
+use headwater_json::canonical::digest;
 use headwater_json::{decode, decode_string, for_each_field, is_number, whole_number};
 
 use crate::{
-    columns::{Column, ColumnKind, OVERFLOW, RECORD, columns, whole_number},
+    columns::{Column, ColumnKind, OVERFLOW, RECORD, columns},
     moment,
 };
 

@@ -75,22 +75,6 @@ pub fn columns(spec: &StreamSpec) -> Vec<Column> {
     columns
 }
 
-/// A JSON number that is whole, fits into 64 bits, and has one spelling: digits without a fraction, an exponent or a zero
-/// in front.
-#[cfg(any(feature = "parquet", feature = "postgres", feature = "sqlite"))]
-pub(crate) fn whole_number(value: &[u8]) -> Option<i64> {
-    let digits = value.strip_prefix(b"-").unwrap_or(value);
-    let is_plain = match digits {
-        [b'0'] => digits.len() == value.len(),
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if !is_plain {
-        return None;
-    }
-    str::from_utf8(value).ok()?.parse().ok()
-}
-
 /// Follows `$ref`s inside the document, a bounded number of times.
 fn resolve<'a>(document: &'a Value, mut schema: &'a Value) -> &'a Value {
     for _ in 0..16 {

@@ -131,7 +131,8 @@ fn malformed_text_in_a_value_that_one_passes_over_is_malformed_for_the_other_one
         (r#"{"id":"1","status":"DONE" "x"}"#, true, false),
     ] {
         let mut redactor = Redactor::new(&spec(), &Redaction::default()).unwrap();
-        let mut watch = DriftWatch::with_schema(redactor.schema(), &spec(), DriftPolicy::Reject, None);
+        let mut watch =
+            DriftWatch::with_schema(redactor.schema(), &spec(), DriftPolicy::Reject, None);
         let mut out = Vec::new();
         let (verdict, made) = redactor.record_compared(&mut watch, record.as_bytes(), &mut out);
         assert_eq!(verdict.unwrap() != Verdict::Keep, is_drift, "{record}");

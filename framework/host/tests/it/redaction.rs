@@ -11,7 +11,8 @@ use headwater_core::{
     AnyStream, Kind, Meter, Page, Probe, Result, Source, Stream, StreamSpec, Timestamp,
 };
 use headwater_host::{
-    Delivery, DriftOptions, Outcome, Receipt, Redaction, RunOptions, Sink, SinkState, State, WriteCounts,
+    Delivery, DriftOptions, Outcome, Receipt, Redaction, RunOptions, Sink, SinkState, State,
+    WriteCounts,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -1,7 +1,7 @@
 //! The key of a record in a line, by which a reader recognises repeats.
 
-use headwater_core::{DIGEST, Result};
-use headwater_host::canonical::{digest, key_part};
+use headwater_core::{DIGEST, Error, Kind, Result};
+use headwater_json::canonical::{digest, key_part};
 use headwater_json::{for_each_field, is_name};
 
 /// Appends the key of a record as JSON: the list of its key fields, each in its canonical spelling, and the digest of

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_host::canonical::digest;
+use headwater_json::canonical::digest;
 
 use crate::relational::{self, Kept, Relation, TablePlan, relation, rule};
 

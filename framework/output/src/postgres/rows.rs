@@ -4,9 +4,7 @@ use std::{error::Error as StdError, io::Write, ops::Range};
 
 use bytes::BytesMut;
 use headwater_core::{Error, Kind, Result, sink::WriteCounts};
-use headwater_host::{
-    canonical::{digest, key_part},
-};
+use headwater_json::canonical::{digest, key_part};
 use headwater_json::for_each_field;
 use postgres::{
     Client, Statement,

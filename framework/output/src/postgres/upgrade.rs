@@ -1,6 +1,6 @@
 //! Tables of earlier versions, whose keys had no digest.
 
-use headwater_host::canonical::digest;
+use headwater_json::canonical::digest;
 use postgres::Client;
 
 use super::table::Table;

@@ -7,10 +7,7 @@ use std::borrow::Cow;
 use headwater_json::{decode_string, is_deeper_than, whole_number};
 use serde::de::IgnoredAny;
 
-use crate::{
-    columns::{ColumnKind, whole_number},
-    moment::microseconds,
-};
+use crate::{columns::ColumnKind, moment::microseconds};
 
 /// Digits that a numeric takes in front of its decimal point.
 const MAX_WHOLE_DIGITS: i64 = 131_072;

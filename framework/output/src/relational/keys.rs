@@ -2,10 +2,7 @@
 
 use std::cmp::Ordering;
 
-use headwater_host::{
-    canonical::is_same,
-    fields::{for_each_field, is_name},
-};
+use headwater_json::{canonical::is_same, for_each_field, is_name};
 
 use crate::moment::microseconds;
 

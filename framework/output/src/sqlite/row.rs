@@ -5,15 +5,15 @@
 use std::borrow::Cow;
 
 use headwater_core::{Error, Kind, Result};
-use headwater_host::canonical::key_part;
-use headwater_json::{decode, decode_string, for_each_field, whole_number};
+use headwater_json::canonical::key_part;
+use headwater_json::{decode_string, for_each_field, whole_number};
 use rusqlite::{
     Statement,
     types::{ToSqlOutput, Value, ValueRef},
 };
 
 use crate::{
-    columns::{ColumnKind, whole_number},
+    columns::ColumnKind,
     relational::{TablePlan, push_overflow},
 };
 
@@ -157,6 +157,4 @@ fn fit(kind: ColumnKind, value: &[u8]) -> Option<ToSqlOutput<'_>> {
         },
         ColumnKind::Json => Some(text(value)),
     }
-}
-
 }

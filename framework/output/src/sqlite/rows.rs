@@ -1,7 +1,7 @@
 //! Writes rows into a table: a new row, one in the place of an earlier one, or one more under the same key.
 
 use headwater_core::sink::WriteCounts;
-use headwater_host::canonical::digest;
+use headwater_json::canonical::digest;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::{row::Row, table::Table};

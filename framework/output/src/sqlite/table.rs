@@ -1,7 +1,7 @@
 //! A table in a file: how a plan is carried out, and the statements for its rows.
 
 use headwater_core::{Result, sink::Deletes};
-use headwater_host::canonical::digest;
+use headwater_json::canonical::digest;
 use rusqlite::{Connection, params};
 
 use crate::{

@@ -5,8 +5,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
-use headwater_json::{JsonCursor, Malformed};
 use sha2::{Digest, Sha256};
+
+use crate::cursor::{JsonCursor, Malformed};
 
 /// Bytes of a digest.
 const DIGEST: usize = 16;
