@@ -236,12 +236,17 @@ impl WindowedList {
             return false;
         };
         let changed = found.first().map(|span| &record[span.clone()]);
-        let changed = changed.and_then(|text| serde_json::from_slice::<Timestamp>(text).ok());
-        // A service that counts whole seconds hides the second of two changes within one.
-        changed.is_some_and(|at| {
-            at.saturating_add(SignedDuration::from_secs(1))
-                .is_ok_and(|at| at <= since)
-        })
+        let changed =
+            changed.and_then(|text| Some((text, serde_json::from_slice::<Timestamp>(text).ok()?)));
+        let Some((text, at)) = changed else {
+            return false;
+        };
+        // Of two changes within one unit of the service's times, the second one does not show.
+        let unit = match text.contains(&b'.') {
+            true => SignedDuration::from_millis(1),
+            false => SignedDuration::from_secs(1),
+        };
+        at.saturating_add(unit).is_ok_and(|at| at <= since)
     }
 
     /// Sets the maximum number of chains of a window.

@@ -87,7 +87,10 @@ impl WindowedList {
                 self.require_sum(window, paging, total).await?;
             }
             return Ok(Step {
-                page: Page::empty(),
+                page: Page {
+                    total: (!is_part).then_some(total),
+                    ..Page::empty()
+                },
                 then: NextStep::Split(split_window(window, total, paging.cap)?),
             });
         }
@@ -105,7 +108,8 @@ impl WindowedList {
         };
         Ok(Step {
             page: Page {
-                total: Some(total),
+                // The page of the split has the total of all parts: some parts would report theirs much later.
+                total: (!is_part).then_some(total),
                 ..Page::empty()
             },
             then: NextStep::Opened(offset),

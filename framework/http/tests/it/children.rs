@@ -342,8 +342,11 @@ async fn the_next_pass_asks_only_for_children_of_new_parents() {
 async fn the_next_pass_asks_again_for_children_of_parents_that_may_have_changed() {
     for (changed, is_asked_again) in [
         (json!("2026-01-30T23:30:00Z"), false),
-        // Within the second in which the last pass began.
-        (json!("2026-01-30T23:59:59.5Z"), true),
+        // Up to the unit in which the last pass began.
+        (json!("2026-01-30T23:59:59Z"), false),
+        (json!("2026-01-31T00:00:00Z"), true),
+        (json!("2026-01-30T23:59:59.999Z"), false),
+        (json!("2026-01-30T23:59:59.9995Z"), true),
         (json!("2999-12-31T23:59:59Z"), true),
         (json!("yesterday"), true),
         (Value::Null, true),
