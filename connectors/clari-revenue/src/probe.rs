@@ -322,7 +322,7 @@ fn wrong_version(profile: AuthProfile) -> String {
 
 /// Adds Clari's likely reason for a refused connection.
 fn explain(check: Check) -> Check {
-    match check.code {
+    match &*check.code {
         "refused" | "timeout" | "interrupted" => check.remedy(
             "check the address; Clari may restrict access to listed addresses: ask your Clari admin to add this machine's \
              address to the allow-list",

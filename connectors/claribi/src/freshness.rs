@@ -252,7 +252,10 @@ mod tests {
             ],
             &Truncation::No,
         );
-        assert_eq!((check.outcome, check.code), (Outcome::Warned, "unhealthy"));
+        assert_eq!(
+            (check.outcome, &*check.code),
+            (Outcome::Warned, "unhealthy")
+        );
         let facts = Value::from(check.facts);
         assert_eq!(facts["total"], 8);
         assert_eq!(facts["never_synced"], 3);
@@ -284,7 +287,7 @@ mod tests {
         assert!(many.message.contains("first 1"), "{}", many.message);
         let broken = checked(&[fine], &Truncation::Failed);
         assert_eq!(
-            (broken.outcome, broken.code),
+            (broken.outcome, &*broken.code),
             (Outcome::Warned, "incomplete")
         );
         for one in [&many, &broken] {

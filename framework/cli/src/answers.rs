@@ -341,10 +341,10 @@ fn set_fields(form: &FormModel, answer: &mut Value, assignments: &[String]) -> R
             return Err(Error::new(Kind::ConfigInvalid, text).into());
         };
         let pointer = format!("/{}", name.replace('.', "/"));
-        let mut refuse = |code, message: String| {
+        let mut refuse = |code: &'static str, message: String| {
             errors.push(FieldError {
                 pointer: pointer.clone(),
-                code,
+                code: code.into(),
                 message,
             });
         };

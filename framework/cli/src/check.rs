@@ -114,7 +114,7 @@ pub(crate) fn show(report: &ProbeReport, terminal: &Terminal) -> Outcome {
             Grade::Passed => ("✓", Tone::Good),
             Grade::Warned => ("!", Tone::Warning),
             Grade::Failed => ("✗", Tone::Bad),
-            Grade::Skipped => ("-", Tone::Faint),
+            _ => ("-", Tone::Faint),
         };
         let latency = check
             .latency

@@ -226,7 +226,9 @@ fn list(store: &mut Store, terminal: &Terminal) -> Outcome {
             true => one.name,
             false => format!("{} ({})", one.name, one.title),
         };
-        let test = one.last_check.map(|check| check.said.outcome);
+        let test = one
+            .last_check
+            .map(|check| check.said.outcome.as_str().to_owned());
         vec![
             name,
             one.connector,
@@ -334,7 +336,12 @@ fn show(registry: &Registry, store: &mut Store, name: &str, terminal: &Terminal)
     fact("health", connection.health().name().replace('_', " "));
     if let Some(check) = &connection.last_check {
         let said = &check.said;
-        let text = format!("{} {}: {}", said.outcome, check.checked, said.message);
+        let text = format!(
+            "{} {}: {}",
+            said.outcome.as_str(),
+            check.checked,
+            said.message
+        );
         fact("last check", text);
     }
     if let Some(sync) = &connection.last_sync {

@@ -185,29 +185,9 @@ fn report(failure: &Failure, json: bool) -> u8 {
 mod tests {
     use super::*;
 
-    /// Every kind of error; a new one does not compile without an entry here.
-    fn kinds() -> Vec<Kind> {
-        let next = |kind: Option<Kind>| match kind {
-            None => Some(Kind::ConfigInvalid),
-            Some(Kind::ConfigInvalid) => Some(Kind::Unauthenticated),
-            Some(Kind::Unauthenticated) => Some(Kind::PermissionDenied),
-            Some(Kind::PermissionDenied) => Some(Kind::NotFound),
-            Some(Kind::NotFound) => Some(Kind::RateLimited),
-            Some(Kind::RateLimited) => Some(Kind::Unavailable),
-            Some(Kind::Unavailable) => Some(Kind::QuotaExhausted),
-            Some(Kind::QuotaExhausted) => Some(Kind::DataInvalid),
-            Some(Kind::DataInvalid) => Some(Kind::Unsupported),
-            Some(Kind::Unsupported) => Some(Kind::OutputFailed),
-            Some(Kind::OutputFailed) => Some(Kind::Cancelled),
-            Some(Kind::Cancelled) => Some(Kind::Unexpected),
-            Some(Kind::Unexpected) => None,
-        };
-        std::iter::successors(next(None), |kind| next(Some(*kind))).collect()
-    }
-
     #[test]
     fn the_help_and_the_document_have_the_same_exit_codes_with_the_same_words() {
-        let failures = kinds().into_iter().map(Failure::Reported);
+        let failures = Kind::ALL.into_iter().map(Failure::Reported);
         let failures = failures.chain([Failure::Partial]);
         let codes = failures.map(|failure| report(&failure, true));
         let mut codes: Vec<u8> = codes.chain([0]).collect();

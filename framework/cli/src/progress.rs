@@ -84,7 +84,7 @@ impl Progress {
                     allowance.title,
                 ));
             }),
-            Event::Jobs { .. } | Event::Committed | Event::Drift { .. } => {}
+            _ => {}
         }
     }
 

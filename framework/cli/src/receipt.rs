@@ -230,6 +230,7 @@ fn result(ending: &Ending) -> &'static str {
         Ending::Stopped => "stopped",
         Ending::Failed { .. } => "failed",
         Ending::ReadBefore => "read before the interruption",
-        Ending::NotRead => "not read",
+        // `NotRead`, and endings of a later version.
+        _ => "not read",
     }
 }

@@ -77,7 +77,7 @@ pub fn left_empty(
     });
     let error = |field: &Field| FieldError {
         pointer: field.pointer.clone(),
-        code: "required",
+        code: "required".into(),
         message: fill(&text.script.empty, &[("field", &field.title)]),
     };
     empty.map(error).collect()

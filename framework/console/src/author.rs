@@ -174,7 +174,7 @@ fn unreadable<'a>(mut form: CredentialForm<'a>, text: &Messages) -> CredentialFo
         .collect();
     form.errors.push(FieldError {
         pointer: String::new(),
-        code: "unreadable",
+        code: "unreadable".into(),
         message: text.connection.unreadable.clone(),
     });
     form

@@ -77,7 +77,7 @@ fn verdict<'t>(report: &ProbeReport, text: &'t Messages) -> &'t str {
         Outcome::Warned if report.checks.iter().any(is_denied) => &text.checks.verdict_access,
         Outcome::Warned => &text.checks.verdict_warned,
         Outcome::Failed => &text.checks.verdict_failed,
-        Outcome::Skipped => &text.checks.verdict_skipped,
+        _ => &text.checks.verdict_skipped,
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn tone_of(outcome: Outcome) -> &'static str {
         Outcome::Passed => "good",
         Outcome::Warned => "warn",
         Outcome::Failed => "bad",
-        Outcome::Skipped => "idle",
+        _ => "idle",
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn outcome_label(outcome: Outcome, text: &Messages) -> &str {
         Outcome::Passed => &text.checks.passed,
         Outcome::Warned => &text.checks.warned,
         Outcome::Failed => &text.checks.failed,
-        Outcome::Skipped => &text.checks.skipped,
+        _ => &text.checks.skipped,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use schemars::{Schema, transform::Transform};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::form::NAMESPACE;
@@ -13,7 +13,7 @@ use crate::form::NAMESPACE;
 ///
 /// Used as `#[schemars(transform = DataClass::Email)]` on the fields of a record type. On a list or a map it is the
 /// class of the values inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataClass {
     /// An e-mail address, or an identifier that may be one.

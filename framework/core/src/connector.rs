@@ -257,7 +257,7 @@ impl<C: Connector> AnyConnector for ErasedConnector<C> {
         let whole = |message: String| {
             vec![FieldError {
                 pointer: String::new(),
-                code: "unreadable",
+                code: "unreadable".into(),
                 message,
             }]
         };

@@ -6,8 +6,19 @@ use std::{borrow::Cow, fmt, time::Duration};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kind of a failure, by the action that it needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Kind {
     /// Something the user typed (a form, a state file, an argument) cannot be used.
     ConfigInvalid,
@@ -36,6 +47,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 12] = [
+        Self::ConfigInvalid,
+        Self::Unauthenticated,
+        Self::PermissionDenied,
+        Self::NotFound,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::QuotaExhausted,
+        Self::DataInvalid,
+        Self::Unsupported,
+        Self::OutputFailed,
+        Self::Cancelled,
+        Self::Unexpected,
+    ];
+
     /// Returns the process exit code of the command line for this kind.
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -224,6 +251,26 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A new kind does not compile here before it is in the list.
+    #[test]
+    fn the_list_of_kinds_has_each_of_them_once() {
+        let index_of = |kind: Kind| match kind {
+            Kind::ConfigInvalid => 0,
+            Kind::Unauthenticated => 1,
+            Kind::PermissionDenied => 2,
+            Kind::NotFound => 3,
+            Kind::RateLimited => 4,
+            Kind::Unavailable => 5,
+            Kind::QuotaExhausted => 6,
+            Kind::DataInvalid => 7,
+            Kind::Unsupported => 8,
+            Kind::OutputFailed => 9,
+            Kind::Cancelled => 10,
+            Kind::Unexpected => 11,
+        };
+        assert_eq!(Kind::ALL.map(index_of), std::array::from_fn(|index| index));
+    }
 
     #[test]
     fn display_names_operation_message_and_context_in_one_line() {

@@ -10,8 +10,11 @@ use serde_json::{Map, Value};
 use crate::{connector::Source, error::Kind, validate::WRAPPED};
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// The check was not made, since an earlier check failed.
     Skipped,
@@ -23,19 +26,31 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// The name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Passed => "passed",
+            Self::Warned => "warned",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// One named check of a probe.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct Check {
     /// Stable name: `address`, `reachable`, `tls`, `api`, `credentials`, or `access:STREAM`.
     pub name: String,
     /// The outcome.
     pub outcome: Outcome,
     /// Stable, for machines: `ok`, `skipped`, `unauthenticated`, `permission_denied`, `name_unknown`, …
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// One sentence for people.
     pub message: String,
     /// The form fields that can correct the problem.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pointers: Vec<String>,
     /// The next step for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,8 +58,9 @@ pub struct Check {
     /// The time of the request, in milliseconds. Absent without a request.
     #[serde(
         rename = "latency_ms",
+        default,
         skip_serializing_if = "Option::is_none",
-        serialize_with = "millis"
+        with = "millis"
     )]
     #[schemars(with = "Option<u64>")]
     pub latency: Option<Duration>,
@@ -52,7 +68,7 @@ pub struct Check {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     /// The names and numbers behind the message, for machines.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub facts: Map<String, Value>,
 }
 
@@ -112,7 +128,7 @@ impl Check {
         Self {
             name: name.into(),
             outcome,
-            code,
+            code: Cow::Borrowed(code),
             message: message.into(),
             pointers: Vec::new(),
             remedy: None,
@@ -183,7 +199,7 @@ impl Probe {
         tracing::info!(
             name = %check.name,
             outcome = ?check.outcome,
-            code = check.code,
+            code = %check.code,
             "check"
         );
         (self.watcher)(&check);
@@ -208,12 +224,12 @@ impl fmt::Debug for Probe {
 }
 
 /// The checks of one probe, in the order of their completion.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct ProbeReport {
     /// The checks.
     pub checks: Vec<Check>,
     /// The allowances that the service reports.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowances: Vec<Allowance>,
     /// The change of the config that the service needs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -341,9 +357,26 @@ impl ProbeReport {
     }
 }
 
-fn millis<S: Serializer>(latency: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    let millis = latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
-    millis.serialize(serializer)
+/// A latency as whole milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[allow(clippy::ref_option, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(
+        latency: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let millis = latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+        millis.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map(Duration::from_millis))
+    }
 }
 
 /// Whole numbers without a fraction, as services write them.

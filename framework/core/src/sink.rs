@@ -121,7 +121,7 @@ pub struct WriteCounts {
 }
 
 /// Rows that a complete pass did not see, since their records were deleted at the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct UnseenRows {
     /// How many. With [`Deletes::Mark`], those that were not marked before.
     pub rows: u64,
@@ -130,7 +130,7 @@ pub struct UnseenRows {
 }
 
 /// The treatment of rows whose records were deleted at the service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Deletes {
     /// They stay as they are.

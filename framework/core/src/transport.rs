@@ -34,6 +34,7 @@ pub struct NewConnection;
 
 /// Why no complete response arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Failure {
     /// The host's [`Egress`](crate::Egress) rules do not permit the address; nothing was dialled.
     NotAllowed,

@@ -1,6 +1,7 @@
 //! Pure validation of a form's answer: every error, each at its field.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -8,7 +9,7 @@ use std::{
 use jiff::civil::Date;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroize;
 
@@ -25,13 +26,13 @@ const MAX_ERRORS: usize = 100;
 const LARGEST_PATTERN: usize = 64 << 10;
 
 /// The error of one field. It never contains the value, which may be a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct FieldError {
     /// JSON Pointer of the field, even if it is missing. Empty for the form as a whole.
     pub pointer: String,
     /// Stable, for machines: `required`, `unknown_field`, `type`, `too_short`, `too_long`, `pattern`, `format`,
     /// `out_of_range`, `not_a_choice`, `too_few`, `too_many`, `duplicate`, `unreadable`, `too_many_errors`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// A sentence for people, starting with the field's title.
     pub message: String,
 }
@@ -198,7 +199,7 @@ impl Rules {
             Err(error) => {
                 return vec![FieldError {
                     pointer: String::new(),
-                    code: "unreadable",
+                    code: "unreadable".into(),
                     message: format!("the connector's form schema is broken: {}", error.masked()),
                 }];
             }
@@ -216,14 +217,15 @@ impl Rules {
             let field = SchemaField::find(&narrowed.schema, pointer);
             field.error("pattern", field.rule(NOT_ALLOWED))
         }));
-        errors.sort_by(|left, right| (&left.pointer, left.code).cmp(&(&right.pointer, right.code)));
+        errors
+            .sort_by(|left, right| (&left.pointer, &left.code).cmp(&(&right.pointer, &right.code)));
         errors.dedup_by(|left, right| left.pointer == right.pointer);
         let hidden = errors.len().saturating_sub(MAX_ERRORS);
         if hidden > 0 {
             errors.truncate(MAX_ERRORS);
             errors.push(FieldError {
                 pointer: String::new(),
-                code: "too_many_errors",
+                code: "too_many_errors".into(),
                 message: format!("the form has {hidden} more errors; correct these first"),
             });
         }
@@ -327,7 +329,7 @@ impl<'a> SchemaField<'a> {
     fn error(&self, code: &'static str, complaint: impl fmt::Display) -> FieldError {
         FieldError {
             pointer: self.pointer.clone(),
-            code,
+            code: code.into(),
             message: format!("{} {complaint}", self.title),
         }
     }
@@ -401,7 +403,7 @@ impl<'a> SchemaField<'a> {
             .collect();
         FieldError {
             pointer: format!("{}/{}", self.pointer, escape(name)),
-            code: "unknown_field",
+            code: "unknown_field".into(),
             message: format!("{shown} is not a field of this form{hint}"),
         }
     }

@@ -222,7 +222,7 @@ impl State {
                     text.push_str(&format!(", between {} and {}", time(from), time(to)));
                 }
                 text.push_str(
-                    "; the next run continues there, and repeats at most what was not committed",
+                    "; the next run continues there, and repeats at most the records that were not committed",
                 );
                 sentences.push(text);
             }

@@ -3,12 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use headwater_core::{Error, Kind, Result, StreamSpec};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Delivery;
 
 /// How often a record gets to the sink when runs are killed and resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Once or more often.
@@ -18,7 +18,7 @@ pub enum Level {
 }
 
 /// The guarantee of a stream, and why it is not a higher one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Guarantee {
     /// The level.
     pub level: Level,

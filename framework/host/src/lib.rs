@@ -31,7 +31,7 @@ pub use guarantee::{Guarantee, Level};
 pub use headwater_core::sink::{Deletes, Delivery, Sink, SinkState, UnseenRows, WriteCounts};
 pub use options::{DriftOptions, RunOptions};
 pub use plan::{Plan, PlannedPartition, StreamPlan, plan};
-pub use receipt::{Ending, Event, Flag, Outcome, PassRange, Receipt, StreamReceipt};
+pub use receipt::{Ending, Event, EventRecord, Flag, Outcome, PassRange, Receipt, StreamReceipt};
 pub use redact::{Action, RedactedField, Redaction, RedactionReport, Redactor};
 pub use runner::run;
 pub use state::State;

@@ -1,12 +1,12 @@
 //! The report of a run: events while it is under way, and a receipt at its end.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use headwater_core::{
     Allowance, DIGEST, Error, Gap, Kind, LONGEST_RECORD, Mend, Meter, Note, PartitionRange,
     SignedDuration, Timestamp,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
 
 /// An event of a run, for progress.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// The run will order export jobs, and the service allows them.
     Jobs {
@@ -54,52 +55,110 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// The event for machines, one JSON object.
-    pub fn to_json(&self, meter: &Meter) -> Value {
+    /// Returns the event for machines. `meter` is that of the run.
+    pub fn record(&self, meter: &Meter) -> EventRecord {
+        let owned = |stream: &str| stream.to_owned();
         match self {
-            Self::Started { stream, resumed } => {
-                json!({ "event": "started", "stream": stream, "resumed": resumed })
-            }
-            Self::Progress(receipt) => {
-                let mut event = json!({
-                    "event": "progress",
-                    "stream": receipt.stream,
-                    "records": receipt.records,
-                    "pages": receipt.pages,
-                    "bytes": receipt.bytes,
-                    "requests": receipt.requests,
-                    "retries": receipt.retries,
-                    "limit_wait_seconds": meter.limit_pause().as_secs_f64(),
-                });
-                if let Some(expected) = receipt.expected() {
-                    event["expected"] = expected.into();
-                }
-                event
-            }
-            Self::Waiting { stream, reason } => {
-                json!({ "event": "waiting", "stream": stream, "reason": reason })
-            }
-            Self::Jobs { jobs, allowance } => {
-                json!({ "event": "jobs", "jobs": jobs, "allowance": allowance })
-            }
-            Self::Drift { stream, event } => {
-                json!({ "event": "drift", "stream": stream, "drift": event })
-            }
-            Self::Committed => json!({ "event": "committed" }),
-            Self::Ended(receipt) => {
-                let mut event = json!(receipt);
-                if let Value::Object(fields) = &mut event {
-                    fields.insert("event".to_owned(), "ended".into());
-                }
-                event
-            }
+            Self::Jobs { jobs, allowance } => EventRecord::Jobs {
+                jobs: *jobs,
+                allowance: (*allowance).clone(),
+            },
+            Self::Started { stream, resumed } => EventRecord::Started {
+                stream: owned(stream),
+                resumed: *resumed,
+            },
+            Self::Progress(receipt) => EventRecord::Progress {
+                stream: receipt.stream.clone(),
+                records: receipt.records,
+                pages: receipt.pages,
+                bytes: receipt.bytes,
+                requests: receipt.requests,
+                retries: receipt.retries,
+                limit_wait_seconds: meter.limit_pause().as_secs_f64(),
+                expected: receipt.expected(),
+            },
+            Self::Waiting { stream, reason } => EventRecord::Waiting {
+                stream: owned(stream),
+                reason: owned(reason),
+            },
+            Self::Committed => EventRecord::Committed,
+            Self::Drift { stream, event } => EventRecord::Drift {
+                stream: owned(stream),
+                drift: (*event).clone(),
+            },
+            Self::Ended(receipt) => EventRecord::Ended(Box::new((*receipt).clone())),
         }
+    }
+
+    /// Returns the event for machines as one JSON object.
+    pub fn to_json(&self, meter: &Meter) -> Value {
+        json!(self.record(meter))
     }
 }
 
+/// An [`Event`] as machines write and read it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventRecord {
+    /// The run will order export jobs.
+    Jobs {
+        /// How many.
+        jobs: u64,
+        /// The limit that counts them.
+        allowance: Allowance,
+    },
+    /// A stream begins.
+    Started {
+        /// Its name.
+        stream: String,
+        /// Whether an earlier run left it half way.
+        resumed: bool,
+    },
+    /// Records were written. The numbers are totals of the stream so far.
+    Progress {
+        /// Its name.
+        stream: String,
+        /// Records.
+        records: u64,
+        /// Pages that had records.
+        pages: u64,
+        /// Bytes of the records.
+        bytes: u64,
+        /// Requests, retries included.
+        requests: u64,
+        /// Retries.
+        retries: u64,
+        /// Seconds during which at least one request of the run waited for the service's limit.
+        limit_wait_seconds: f64,
+        /// The expected records, where the service or an earlier run states them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected: Option<u64>,
+    },
+    /// A stream waits for the service.
+    Waiting {
+        /// Its name.
+        stream: String,
+        /// Why.
+        reason: String,
+    },
+    /// Everything up to here is durable.
+    Committed,
+    /// The records of a stream differ from their schema.
+    Drift {
+        /// Its name.
+        stream: String,
+        /// How they differ.
+        drift: DriftEvent,
+    },
+    /// A stream ended.
+    Ended(Box<StreamReceipt>),
+}
+
 /// How a stream ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Ending {
     /// Everything was read.
     Complete,
@@ -137,7 +196,7 @@ pub enum Ending {
 }
 
 /// The receipt of a stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StreamReceipt {
     /// Its name.
     pub stream: String,
@@ -153,31 +212,31 @@ pub struct StreamReceipt {
     /// Records that came from the service.
     pub read: u64,
     /// Records whose key the sink knew already.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub deduplicated: u64,
     /// Records with a value that did not fit its column and is in the overflow column.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub overflowed: u64,
     /// Records that differ from another one of the same pass and the same key.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub collisions: u64,
     /// Collisions in which one record replaced the other, in a table of an earlier version that cannot keep both.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub merged: u64,
     /// Rows that a complete pass did not see, since their records were deleted at the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseen: Option<UnseenRows>,
     /// Records that went to the dead letters instead of the sink.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub rejected: u64,
     /// Records that were left out because they exceed the maximum length.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub oversized: u64,
     /// The length of the longest of them.
     #[serde(skip)]
     pub(crate) longest: u64,
     /// Positions that are missing because this run or an earlier one quarantined them.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub places_missing: u64,
     /// The records of the partitions whose total is known so far.
     #[serde(skip)]
@@ -200,24 +259,24 @@ pub struct StreamReceipt {
     /// The delivery guarantee, and its reason.
     pub guarantee: Guarantee,
     /// How records differ from their schema, where the run compared them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftEvent>,
     /// Findings that deserve a look, by code.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
     /// Gaps of the pages so far.
     #[serde(skip)]
     pub(crate) gaps: Vec<Gap>,
     /// Notes by code: how often, and the sentence.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub notes: BTreeMap<&'static str, (u64, String)>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<Cow<'static, str>, (u64, String)>,
     /// The treatment of personal data, if redaction was on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redaction: Option<RedactionReport>,
 }
 
 /// The time that a pass covers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct PassRange {
     /// The first moment.
     #[serde(rename = "covered_from", skip_serializing_if = "Option::is_none")]
@@ -248,10 +307,10 @@ impl PassRange {
 }
 
 /// A finding about a stream that deserves a look although nothing failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Flag {
     /// Stable, for machines.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// One sentence for people, with the maximum number of records and the command that mends it.
     pub message: String,
     /// The maximum number of records, where the flag is about records and the number is known.
@@ -263,7 +322,7 @@ pub struct Flag {
 }
 
 /// The receipt of a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Receipt {
     /// How the whole run ended.
     pub outcome: Outcome,
@@ -282,13 +341,14 @@ pub struct Receipt {
     /// Seconds during which at least one request waited before a retry.
     pub backoff_wait_seconds: f64,
     /// Export jobs that were cancelled because the run was stopped.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cancelled_jobs: u64,
 }
 
 /// How a whole run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// Every wanted record is there.
     Complete,
@@ -457,7 +517,7 @@ impl StreamReceipt {
     pub(crate) fn note(&mut self, notes: Vec<Note>) {
         for note in notes {
             self.notes
-                .entry(note.code)
+                .entry(note.code.into())
                 .or_insert_with(|| (0, note.message))
                 .0 += 1;
         }
@@ -471,7 +531,7 @@ impl StreamReceipt {
         self.places_missing += positions as u64;
         let mend = command(&Mend::Retry, stream);
         self.flags.push(Flag {
-            code: "missing",
+            code: Cow::Borrowed("missing"),
             message: format!(
                 "{} that earlier runs quarantined {} missing{}",
                 counted(positions, "position"),
@@ -488,7 +548,7 @@ impl StreamReceipt {
         self.places_missing += 1;
         let mend = command(&Mend::Retry, stream);
         self.flags.push(Flag {
-            code: "set_aside",
+            code: Cow::Borrowed("set_aside"),
             message: format!(
                 "a position failed in {runs} runs in a row and is quarantined: {message}{}",
                 remedy(mend.as_deref()),
@@ -500,7 +560,7 @@ impl StreamReceipt {
 
     pub(crate) fn flag(&mut self, code: &'static str, message: String) {
         self.flags.push(Flag {
-            code,
+            code: code.into(),
             message,
             at_most: None,
             mend: None,
@@ -545,7 +605,7 @@ impl StreamReceipt {
             (format!("{differed}; {kept}"), Some(command))
         };
         self.flags.push(Flag {
-            code: "key_collision",
+            code: Cow::Borrowed("key_collision"),
             message,
             at_most: Some(self.collisions),
             mend,
@@ -559,7 +619,7 @@ impl StreamReceipt {
         }
         let number = usize::try_from(self.oversized).unwrap_or(usize::MAX);
         self.flags.push(Flag {
-            code: "record_too_long",
+            code: Cow::Borrowed("record_too_long"),
             message: format!(
                 "{} of {} left out for being longer than {} MiB; the longest has {} bytes",
                 counted(number, "record"),
@@ -585,7 +645,7 @@ impl StreamReceipt {
             }
             message.push_str(&remedy(mend.as_deref()));
             self.flags.push(Flag {
-                code: gap.code,
+                code: Cow::Borrowed(gap.code),
                 message,
                 at_most: gap.at_most,
                 mend,

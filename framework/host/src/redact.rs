@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use bytes::Bytes;
 use headwater_core::{DataClass, Error, Kind, Result, Secret, StreamSpec};
 use headwater_json::{Both, ClassError, CompiledSchema, Malformed, Traversal};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     drift::{DriftWatch, Verdict, is_object},
@@ -66,7 +66,7 @@ impl Redaction {
 }
 
 /// The action on the values of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// A pseudonym replaces them.
@@ -80,19 +80,19 @@ pub enum Action {
 }
 
 /// The result of redaction on the records of a stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct RedactionReport {
     /// Whether the pseudonyms were made with a key.
     pub keyed: bool,
     /// Every field that has a class, by path: `[]` for the items of a list, `*` for any name in a map.
     pub fields: Vec<RedactedField>,
     /// The number of values removed because they are not of the schema's type, by path.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unexpected: BTreeMap<String, u64>,
 }
 
 /// The result of redaction on a field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct RedactedField {
     /// Its path in a record.
     pub path: String,
@@ -124,8 +124,8 @@ struct RedactedClass {
 }
 
 impl Redactor {
-    /// Compiles a stream's schema. A schema whose classes cannot all be followed is refused: what is not understood would
-    /// not be replaced.
+    /// Compiles a stream's schema. Refuses a schema if a class in it cannot be followed, since its values would not be
+    /// replaced.
     pub fn new(spec: &StreamSpec, redaction: &Redaction) -> Result<Self> {
         let compiled = CompiledSchema::with_classes(&(spec.schema)(), DataClass::of);
         let (schema, fields) = compiled.map_err(|error| {
@@ -249,7 +249,7 @@ impl Redactor {
         self.counts.clone()
     }
 
-    /// Goes back to what was done earlier.
+    /// Returns to earlier counts.
     pub(crate) fn set_counts(&mut self, counts: Counts) {
         self.counts = counts;
     }

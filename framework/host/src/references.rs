@@ -199,7 +199,7 @@ fn secrets<'f>(form: &'f FormModel, answer: &Value) -> impl Iterator<Item = &'f 
 fn error(field: &Field, message: &str) -> FieldError {
     FieldError {
         pointer: field.pointer.clone(),
-        code: "reference",
+        code: "reference".into(),
         message: format!("{} {message}", field.title),
     }
 }
@@ -314,7 +314,7 @@ mod tests {
                     "by": { "const": tag },
                     "secret": {
                         "type": "string", "format": "password", "writeOnly": true,
-                        "title": "Secret", "description": "What is shared.", "x-headwater": hints(1),
+                        "title": "Secret", "description": "The shared part.", "x-headwater": hints(1),
                     },
                 },
                 "required": ["by", "secret"],

@@ -142,7 +142,7 @@ impl Running {
                 *run = next;
                 let receipt = &mut self.receipts[run.outputs[0].receipt];
                 for (code, text) in std::mem::take(&mut run.notes) {
-                    receipt.notes.insert(code, (1, text));
+                    receipt.notes.insert(code.into(), (1, text));
                 }
                 for output in &mut run.outputs {
                     let receipt = &mut self.receipts[output.receipt];

@@ -108,7 +108,7 @@ pub async fn run(
                 .or_else(|| state.last_records(spec.name).filter(|_| !spec.incremental));
             if run.outputs.len() == 1 {
                 for (code, text) in mem::take(&mut run.notes) {
-                    receipt.notes.insert(code, (1, text));
+                    receipt.notes.insert(code.into(), (1, text));
                 }
             }
             receipt.flag_earlier_quarantine(quarantined, run.name);
@@ -725,7 +725,10 @@ impl Running {
                 receipt.drift = report.drift;
                 receipt.redaction = report.redaction;
                 receipt.unseen = report.unseen;
-                receipt.notes.extend(report.notes);
+                let notes = report.notes.into_iter();
+                receipt
+                    .notes
+                    .extend(notes.map(|(code, note)| (code.into(), note)));
             }
             let before = output.last_records.filter(|before| *before >= MANY);
             let read = receipt.read - output.read_before;

@@ -54,7 +54,7 @@ pub struct State {
     /// New rows that each stream has brought since it was last read from the start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     rows: BTreeMap<String, u64>,
-    /// What stands for the last bytes of these, so that a file which was moved is known again.
+    /// Digests of the last bytes of these files, which identify a file after it was moved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     ends: BTreeMap<String, String>,
 }
@@ -69,7 +69,7 @@ pub(crate) struct StreamState {
     /// The pass that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Pass>,
-    /// What is missing from what was read.
+    /// Positions that are missing from the passes so far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aside: Vec<Quarantined>,
     /// Records of the last complete pass, to notice when there are none any more.

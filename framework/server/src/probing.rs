@@ -130,7 +130,7 @@ fn new_references(form: &FormModel, answer: &Value, saved: &Value) -> Vec<FieldE
         .filter(|field| seen.insert(&field.pointer))
         .map(|field| FieldError {
             pointer: field.pointer.clone(),
-            code: "reference_not_allowed",
+            code: "reference_not_allowed".into(),
             message: format!(
                 "{} refers to the machine of this service, which only its operator may do; enter the secret itself",
                 field.title

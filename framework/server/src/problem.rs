@@ -63,7 +63,7 @@ impl From<FieldError> for FieldProblem {
         Self {
             pointer: error.pointer,
             member: None,
-            code: error.code.to_owned(),
+            code: error.code.into_owned(),
             message: error.message,
         }
     }
@@ -107,9 +107,9 @@ impl Problem {
     pub(crate) fn fields<'a>(
         fields: impl IntoIterator<Item = (&'a str, &'static str, &'a str)>,
     ) -> Self {
-        let error = |(pointer, code, message): (&str, _, &str)| FieldError {
+        let error = |(pointer, code, message): (&str, &'static str, &str)| FieldError {
             pointer: pointer.to_owned(),
-            code,
+            code: code.into(),
             message: message.to_owned(),
         };
         Self::form(fields.into_iter().map(error).collect())
@@ -120,7 +120,7 @@ impl Problem {
         let error = |pointer: &String| FieldProblem {
             pointer: pointer.clone(),
             member: None,
-            code: failed.code.to_owned(),
+            code: failed.code.clone().into_owned(),
             message: failed.message.clone(),
         };
         Self {
@@ -227,7 +227,8 @@ impl From<Error> for Problem {
             Kind::DataInvalid => (StatusCode::BAD_GATEWAY, "data_invalid"),
             Kind::Unsupported => (StatusCode::CONFLICT, "unsupported"),
             Kind::OutputFailed => (StatusCode::INTERNAL_SERVER_ERROR, "output_failed"),
-            Kind::Cancelled | Kind::Unexpected => (StatusCode::INTERNAL_SERVER_ERROR, "unexpected"),
+            // `Cancelled`, `Unexpected`, and kinds of a later version.
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "unexpected"),
         };
         let delay = error.delay().map(|delay| delay.as_secs().max(1));
         let delay = delay.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));

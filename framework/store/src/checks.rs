@@ -2,7 +2,7 @@
 
 use headwater_core::{Outcome, ProbeReport, Result, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     audit::{Actor, Event, audited},
@@ -29,29 +29,29 @@ impl LastCheck {
         Self {
             checked: Timestamp::now(),
             said: CheckSummary {
-                outcome: json!(outcome).as_str().unwrap_or_default().to_owned(),
-                code: worst.map(|check| check.code.to_owned()),
+                outcome,
+                code: worst.map(|check| check.code.clone().into_owned()),
                 message: worst.map_or_else(
                     || "all checks passed".to_owned(),
                     |check| check.message.clone(),
                 ),
-                report: json!(report),
+                report: report.clone(),
             },
         }
     }
 }
 
 /// The result of a probe: a summary and the whole report.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct CheckSummary {
     /// The outcome.
-    pub outcome: String,
+    pub outcome: Outcome,
     /// The code of the worst check.
     pub code: Option<String>,
     /// The sentence that people read.
     pub message: String,
     /// The whole report.
-    pub report: Value,
+    pub report: ProbeReport,
 }
 
 impl Store {
@@ -77,7 +77,7 @@ impl Store {
             ];
             let rows = change.database.query(statement, &parameters)?;
             let event = Event::new("checked").named(name).at(version);
-            let event = event.ended(&check.said.outcome);
+            let event = event.ended(check.said.outcome.as_str());
             match rows.first() {
                 Some(row) => Ok((true, event.id(&row.text(0)?))),
                 None => Ok((false, event)),

@@ -1,6 +1,6 @@
 //! The health of a connection by its last probe, its last sync and the day its secrets expire.
 
-use headwater_core::{Date, Timestamp};
+use headwater_core::{Date, Outcome, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +49,8 @@ impl Health {
     }
 
     fn of(check: Option<&LastCheck>, sync: Option<&LastSync>, expires: Option<Date>) -> Self {
-        let tested = check.map(|check| match check.said.outcome.as_str() {
-            "failed" => Self::NeedsAttention,
+        let tested = check.map(|check| match check.said.outcome {
+            Outcome::Failed => Self::NeedsAttention,
             _ => Self::Working,
         });
         let synced = sync.map(LastSync::health);
@@ -199,9 +199,9 @@ mod tests {
 
     use super::*;
 
-    fn check(outcome: &str) -> LastCheck {
+    fn check(outcome: Outcome) -> LastCheck {
         let mut check = LastCheck::of(&ProbeReport::default());
-        outcome.clone_into(&mut check.said.outcome);
+        check.said.outcome = outcome;
         check
     }
 
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn of_two_facts_the_worse_one_shows() {
-        let (passed, failed) = (check("passed"), check("failed"));
+        let (passed, failed) = (check(Outcome::Passed), check(Outcome::Failed));
         let complete = sync(&json!({ "outcome": "complete" }));
         let refused =
             sync(&json!({ "outcome": "failed", "kind": "unauthenticated", "message": "no" }));

@@ -102,10 +102,10 @@ fn with_details(mut answer: Value) -> Value {
     answer
 }
 
-fn outcome(report: &ProbeReport, name: &str) -> (Outcome, &'static str) {
+fn outcome<'r>(report: &'r ProbeReport, name: &str) -> (Outcome, &'r str) {
     let check = report.checks.iter().find(|check| check.name == name);
     let check = check.unwrap_or_else(|| panic!("no check {name}: {report:?}"));
-    (check.outcome, check.code)
+    (check.outcome, &*check.code)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,16 +237,15 @@ async fn refusals_are_told_as_what_they_are() {
     let error = read(login.clone(), "reports").await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unauthenticated);
     assert!(error.to_string().contains("No active account"), "{error}");
+    let report = probe(login).await;
     assert_eq!(
-        outcome(&probe(login).await, "credentials"),
+        outcome(&report, "credentials"),
         (Outcome::Failed, "unauthenticated")
     );
 
     let elsewhere = answer(&format!("{}/other", app.base_url));
-    assert_eq!(
-        outcome(&probe(elsewhere).await, "api"),
-        (Outcome::Failed, "not_this_api")
-    );
+    let report = probe(elsewhere).await;
+    assert_eq!(outcome(&report, "api"), (Outcome::Failed, "not_this_api"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,7 @@ fn only_failure<'r>(
     let [failed] = failed[..] else {
         panic!("not one failure: {report:?}")
     };
-    assert_eq!((&*failed.name, failed.code), (name, code), "{report:?}");
+    assert_eq!((&*failed.name, &*failed.code), (name, code), "{report:?}");
     assert_eq!(failed.pointers, pointers, "{report:?}");
     let at = report.checks.iter().position(|one| one.name == name);
     assert!(
@@ -241,7 +241,7 @@ async fn a_refusal_of_everything_is_told_from_a_missing_permission() {
             } else {
                 (Outcome::Passed, "ok")
             };
-            assert_eq!((check.outcome, check.code), expected, "{path}: {check:?}");
+            assert_eq!((check.outcome, &*check.code), expected, "{path}: {check:?}");
         }
         let health = check(&report, "health:data_sources").outcome;
         assert_eq!(health == Outcome::Skipped, path == "/api/data-sources");
@@ -415,7 +415,7 @@ async fn data_sources_in_error_and_late_ones_are_named() {
         let report = probe(answer.clone()).await;
         let health = check(&report, "health:data_sources");
         assert_eq!(
-            (health.outcome, health.code),
+            (health.outcome, &*health.code),
             (Outcome::Warned, "unhealthy")
         );
         let count = |name: &str| health.facts[name].as_array().unwrap().len();
@@ -466,7 +466,7 @@ async fn a_limit_that_is_used_up_half_way_is_told_where_it_is() {
     assert_eq!(check(&report, "credentials").outcome, Outcome::Passed);
     let failed = check(&report, "access:reports");
     assert_eq!(
-        (failed.outcome, failed.code),
+        (failed.outcome, &*failed.code),
         (Outcome::Failed, "throttled")
     );
 }

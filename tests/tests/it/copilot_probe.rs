@@ -96,7 +96,7 @@ fn only_failure<'r>(
     let [failed] = failed[..] else {
         panic!("not one failure: {report:?}")
     };
-    assert_eq!((&*failed.name, failed.code), (name, code), "{report:?}");
+    assert_eq!((&*failed.name, &*failed.code), (name, code), "{report:?}");
     assert_eq!(failed.pointers, pointers, "{report:?}");
     let at = report
         .checks
@@ -120,7 +120,7 @@ async fn the_right_pair_passes_every_check() {
     let checks: Vec<(&str, Outcome, &str)> = report
         .checks
         .iter()
-        .map(|check| (&*check.name, check.outcome, check.code))
+        .map(|check| (&*check.name, check.outcome, &*check.code))
         .collect();
     let passed = [
         "reachable",
@@ -271,7 +271,7 @@ async fn all_fail(wrong: Vec<String>, pair_of: impl Fn(&str) -> (&str, &str)) {
         let report = ProbeReport::of(&*source).await;
         let credentials = check(&report, "credentials");
         assert_eq!(
-            (credentials.outcome, credentials.code),
+            (credentials.outcome, &*credentials.code),
             (Outcome::Failed, "unauthenticated"),
             "{text:?} passed"
         );
@@ -302,7 +302,7 @@ async fn a_missing_permission_is_a_warning_for_its_stream() {
         for one in &report.checks {
             if warned.contains(&&*one.name) {
                 assert_eq!(
-                    (one.outcome, one.code),
+                    (one.outcome, &*one.code),
                     (Outcome::Warned, "permission_denied"),
                     "{report:?}"
                 );

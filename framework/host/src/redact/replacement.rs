@@ -12,7 +12,7 @@ use super::{
     replace::{Pseudonyms, holds_address, without_signature},
 };
 
-/// What was met in the records of a stream.
+/// Counts of the values in the records of a stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     /// Values of each classed field that were treated as its class asks.

@@ -200,7 +200,7 @@ async fn a_complete_pass_ends_for_each_stream_and_the_next_one_has_a_greater_mar
     let stream = &receipt.streams[0];
     assert_eq!(stream.unseen.unwrap().rows, 2);
     assert_eq!(
-        (stream.collisions, stream.flags[0].code),
+        (stream.collisions, &*stream.flags[0].code),
         (3, "key_collision")
     );
     let (said, later, _) = run(&service, &state, &[], |_| {}).await;

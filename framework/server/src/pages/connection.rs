@@ -7,10 +7,9 @@ use headwater_console::{
     Access, Age, Change, ConnectionDetail, ProbeResult, RunRow, SavedSecret, Source, Status, Tile,
     Use, connection,
 };
-use headwater_core::{Check, ConfigPatch, FormModel, Outcome, ProbeReport, Timestamp};
+use headwater_core::{ConfigPatch, FormModel, ProbeReport, Timestamp};
 use headwater_store::{AuditRow, LastCheck, ScheduledRun, Scope, Store};
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -385,16 +384,15 @@ fn action(what: &str, outcome: &str) -> String {
 /// The saved test as the page shows it.
 fn tested(found: &ConnectionWithForm) -> Option<ProbeResult> {
     let check = found.connection.last_check.as_ref()?;
-    let checks = checks_of(check);
+    let checks = check.said.report.checks.clone();
     let took = checks.iter().filter_map(|check| check.latency);
-    let allowances = Vec::deserialize(&check.said.report["allowances"]);
     Some(ProbeResult {
         at: check.checked,
         seconds: took.map(|took| took.as_secs_f64()).sum(),
         request_id: None,
         report: ProbeReport {
             checks,
-            allowances: allowances.unwrap_or_default(),
+            allowances: check.said.report.allowances.clone(),
             patch: offer(found),
         },
     })
@@ -403,7 +401,7 @@ fn tested(found: &ConnectionWithForm) -> Option<ProbeResult> {
 /// The corrections of the last test that the config does not have yet. Never a secret.
 pub(super) fn offer(found: &ConnectionWithForm) -> Option<ConfigPatch> {
     let check = found.connection.last_check.as_ref()?;
-    let mut offered = ConfigPatch::deserialize(&check.said.report["patch"]).ok()?;
+    let mut offered = check.said.report.patch.clone()?;
     let open = open_pointers(&found.form);
     let config = &found.connection.config;
     offered.set.retain(|pointer, value| {
@@ -417,24 +415,4 @@ fn offered_change(found: &ConnectionWithForm) -> Option<Value> {
     let mut change = Value::Null;
     offer(found)?.apply(&mut change);
     Some(change)
-}
-
-fn checks_of(check: &LastCheck) -> Vec<Check> {
-    let checks = check.said.report["checks"].as_array();
-    checks.into_iter().flatten().map(check_of).collect()
-}
-
-fn check_of(saved: &Value) -> Check {
-    let text = |name: &str| saved[name].as_str().unwrap_or_default().to_owned();
-    let pointers = saved["pointers"].as_array().into_iter().flatten();
-    let latency = saved["latency_ms"].as_u64();
-    Check {
-        outcome: outcome_named(&text("outcome")).unwrap_or(Outcome::Skipped),
-        pointers: pointers
-            .filter_map(|pointer| pointer.as_str().map(str::to_owned))
-            .collect(),
-        remedy: saved["remedy"].as_str().map(str::to_owned),
-        latency: latency.map(std::time::Duration::from_millis),
-        ..Check::passed(text("name"), text("message"))
-    }
 }

@@ -495,7 +495,7 @@ fn patch(before: &Value, after: &Value) -> Option<Value> {
 fn errors_of(problem: &Problem) -> Vec<FieldError> {
     let error = |pointer: String, message: &str| FieldError {
         pointer,
-        code: "refused",
+        code: "refused".into(),
         message: message.to_owned(),
     };
     if problem.errors.is_empty() {
@@ -520,7 +520,7 @@ pub(super) fn failures(report: &ProbeReport) -> Vec<FieldError> {
         .flat_map(|check| {
             check.pointers.iter().map(|pointer| FieldError {
                 pointer: pointer.clone(),
-                code: check.code,
+                code: check.code.clone(),
                 message: check.message.clone(),
             })
         })

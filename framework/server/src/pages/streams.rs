@@ -265,7 +265,7 @@ fn errors_of(problem: &Problem) -> Vec<FieldError> {
 fn error(pointer: &str, message: &str) -> FieldError {
     FieldError {
         pointer: pointer.to_owned(),
-        code: "not_usable",
+        code: "not_usable".into(),
         message: message.to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use headwater::{Kind, Timestamp};
+use headwater::{Kind, Outcome, ProbeReport, Timestamp};
 use headwater_store::{
     Actor, AuditRow, CheckSummary, Health, Label, LastCheck, NewConnection, Refusal, Store,
     TokenHash,
@@ -43,16 +43,16 @@ fn seals(stage: &Sqlite) -> Vec<(String, String)> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-fn said(outcome: &str) -> CheckSummary {
+fn said(outcome: Outcome) -> CheckSummary {
     CheckSummary {
-        outcome: outcome.to_owned(),
+        outcome,
         code: Some("unauthenticated".to_owned()),
         message: "the service did not accept this key".to_owned(),
-        report: json!({ "checks": [] }),
+        report: ProbeReport::default(),
     }
 }
 
-fn check(outcome: &str, seconds: i64) -> LastCheck {
+fn check(outcome: Outcome, seconds: i64) -> LastCheck {
     LastCheck {
         checked: Timestamp::from_second(seconds).unwrap(),
         said: said(outcome),
@@ -298,29 +298,29 @@ fn the_last_check_is_that_of_the_config_as_it_is() {
                 .record_check("a", version, &check(outcome, seconds), &actor())
                 .unwrap()
         };
-        assert!(record(1, "failed", 200));
-        assert!(!record(1, "passed", 100));
-        assert!(!record(2, "passed", 300));
+        assert!(record(1, Outcome::Failed, 200));
+        assert!(!record(1, Outcome::Passed, 100));
+        assert!(!record(2, Outcome::Passed, 300));
         let connection = store.get("a").unwrap();
-        assert_eq!(connection.last_check, Some(check("failed", 200)));
+        assert_eq!(connection.last_check, Some(check(Outcome::Failed, 200)));
         assert_eq!(connection.revision, revision);
         let listed = store.list(None, 1, None).unwrap();
-        assert_eq!(listed[0].last_check, Some(check("failed", 200)));
+        assert_eq!(listed[0].last_check, Some(check(Outcome::Failed, 200)));
         replace(&mut store, &connection, &answer()).unwrap();
         assert_eq!(store.get("a").unwrap().last_check, None);
         assert!(
             !store
-                .record_check("a", 1, &check("passed", 400), &actor())
+                .record_check("a", 1, &check(Outcome::Passed, 400), &actor())
                 .unwrap()
         );
         assert!(
             !store
-                .record_check("gone", 1, &check("passed", 400), &actor())
+                .record_check("gone", 1, &check(Outcome::Passed, 400), &actor())
                 .unwrap()
         );
         assert_eq!(store.get("a").unwrap().last_check, None);
         // What a service says may be anything.
-        let mut odd = check("failed", 500);
+        let mut odd = check(Outcome::Failed, 500);
         odd.said.message = "a\0b".to_owned();
         assert!(store.record_check("a", 2, &odd, &actor()).unwrap());
         assert_eq!(store.get("a").unwrap().last_check, Some(odd));
@@ -352,7 +352,7 @@ fn the_last_sync_is_that_of_the_config_as_it_is_and_the_worse_fact_shows() {
         ] });
         is(&mut store, Health::NotTested);
         store
-            .record_check("a", 1, &check("passed", 100), &actor())
+            .record_check("a", 1, &check(Outcome::Passed, 100), &actor())
             .unwrap();
         is(&mut store, Health::Working);
         sync(&mut store, refused.clone());
@@ -362,7 +362,7 @@ fn the_last_sync_is_that_of_the_config_as_it_is_and_the_worse_fact_shows() {
         assert_eq!(told.message, "calls: not this key");
         // A test clears its own fact only, and so does a sync.
         store
-            .record_check("a", 1, &check("passed", 200), &actor())
+            .record_check("a", 1, &check(Outcome::Passed, 200), &actor())
             .unwrap();
         is(&mut store, Health::NeedsAttention);
         sync(&mut store, json!({ "outcome": "partial", "streams": [] }));
@@ -377,7 +377,7 @@ fn the_last_sync_is_that_of_the_config_as_it_is_and_the_worse_fact_shows() {
         sync(&mut store, json!({ "outcome": "complete", "streams": [] }));
         is(&mut store, Health::Working);
         store
-            .record_check("a", 1, &check("failed", 300), &actor())
+            .record_check("a", 1, &check(Outcome::Failed, 300), &actor())
             .unwrap();
         sync(&mut store, json!({ "outcome": "complete", "streams": [] }));
         is(&mut store, Health::NeedsAttention);
@@ -558,7 +558,7 @@ fn a_deleted_connection_is_hidden_until_it_is_restored() {
         assert_eq!(reason(store.undo("a", None, &actor())), Refusal::Missing);
         assert!(
             !store
-                .record_check("a", 1, &check("passed", 1), &actor())
+                .record_check("a", 1, &check(Outcome::Passed, 1), &actor())
                 .unwrap()
         );
         // The name stays taken.
@@ -658,7 +658,7 @@ fn every_change_is_told_with_who_made_it_and_nothing_else_is() {
             .unwrap();
         reason(store.replace(&form(), &now, &answer(), None, &actor()));
         store
-            .record_check("a", 2, &check("failed", 1), &actor())
+            .record_check("a", 2, &check(Outcome::Failed, 1), &actor())
             .unwrap();
         store.undo("a", None, &actor()).unwrap();
         store

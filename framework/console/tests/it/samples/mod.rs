@@ -305,7 +305,7 @@ pub fn saved_form<'a>(
 fn error(pointer: &str, message: &str) -> FieldError {
     FieldError {
         pointer: pointer.to_owned(),
-        code: "required",
+        code: "required".into(),
         message: message.to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! The public view of connections: without secrets, with the last test.
 
-use headwater_core::{Date, Field, FieldKind, FormModel, StreamSpec, Timestamp};
+use headwater_core::{Date, Field, FieldKind, FormModel, Outcome, StreamSpec, Timestamp};
 use headwater_store::{Connection, ConnectionSummary, Health, LastCheck, LastSync};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -134,7 +134,7 @@ pub(crate) struct Access {
 fn checked(check: &LastCheck) -> Checked {
     Checked {
         at: check.checked,
-        outcome: check.said.outcome.clone(),
+        outcome: check.said.outcome.as_str().to_owned(),
         code: check.said.code.clone(),
         message: check.said.message.clone(),
     }
@@ -215,14 +215,11 @@ pub(crate) fn view(form: &FormModel, connection: &Connection) -> View {
 /// have to be entered again when it changes.
 pub(crate) fn failing(found: &ConnectionWithForm) -> Vec<String> {
     let check = found.connection.last_check.as_ref();
-    let checks = check.and_then(|check| check.said.report["checks"].as_array());
-    let failed = checks.into_iter().flatten();
-    let failed = failed.filter(|check| check["outcome"] == "failed");
-    let mut pointers: Vec<String> = failed
-        .filter_map(|check| check["pointers"].as_array())
-        .flatten()
-        .filter_map(|pointer| pointer.as_str().map(str::to_owned))
-        .collect();
+    let checks = check
+        .into_iter()
+        .flat_map(|check| &check.said.report.checks);
+    let failed = checks.filter(|check| check.outcome == Outcome::Failed);
+    let mut pointers: Vec<String> = failed.flat_map(|check| check.pointers.clone()).collect();
     let inputs = found.form.inputs_of(&found.connection.config);
     let leads = |field: &&Field| field.destination && pointers.contains(&field.pointer);
     if inputs.iter().any(leads) {
@@ -236,21 +233,14 @@ pub(crate) fn failing(found: &ConnectionWithForm) -> Vec<String> {
 
 /// The streams of a connection with their access by the last test.
 pub(crate) fn streams_of(found: &ConnectionWithForm) -> Vec<StreamView> {
-    let report = found
-        .connection
-        .last_check
-        .as_ref()
-        .map(|check| &check.said.report);
-    let checks = report
-        .and_then(|report| report["checks"].as_array())
-        .map_or(&[][..], Vec::as_slice);
+    let check = found.connection.last_check.as_ref();
+    let checks = check.map_or(&[][..], |check| &check.said.report.checks);
     let access = |stream: &str| {
         let name = format!("access:{stream}");
-        let check = checks.iter().find(|check| check["name"] == *name)?;
-        let text = |field: &str| check[field].as_str().unwrap_or_default().to_owned();
+        let check = checks.iter().find(|check| check.name == name)?;
         Some(Access {
-            outcome: text("outcome"),
-            message: text("message"),
+            outcome: check.outcome.as_str().to_owned(),
+            message: check.message.clone(),
         })
     };
     let streams = found.connector.catalog().into_iter();
