@@ -1,7 +1,6 @@
 //! Cutting a page into its records without building a tree.
 //!
-//! A page is cut by [`JsonCursor`] first. What that gives up on is cut by serde_json, which decides whether it is a page at all
-//! and knows what is wrong with it.
+//! [`JsonCursor`] cuts a page first. If it gives up, serde_json cuts the page, decides whether it is one, and words the error.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
@@ -31,7 +30,7 @@ pub enum Records {
 /// A page cut up: validated, but not parsed further than to its records.
 #[derive(Clone, Debug, Default)]
 pub struct Split {
-    /// Where each record stands in the body.
+    /// The range of each record in the body.
     pub records: Vec<Range<usize>>,
     /// Where the records of each companion list stand; none where the body has no such list.
     pub companions: Vec<Vec<Range<usize>>>,
@@ -42,7 +41,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// What was taken for something else than it is written as, for the page of the stream with this name.
+    /// Returns the notes about values that were read leniently, for a page of this stream.
     pub fn notes(&self, name: &str) -> Vec<Note> {
         let note = self.taken_as_empty.then(|| taken_as_empty(name));
         note.into_iter().collect()
@@ -205,7 +204,7 @@ struct Cut {
     records: Option<Vec<Range<usize>>>,
     companions: Vec<Vec<Range<usize>>>,
     found: Vec<Option<Value>>,
-    /// Null stands in the place of a list of records.
+    /// The body has null in place of a list of records.
     has_null: bool,
 }
 
@@ -279,7 +278,7 @@ impl Cut {
 }
 
 impl Walker<'_> {
-    /// A value below so many others that is a target, or on the way to some.
+    /// Passes a value at this depth that is a target or contains one.
     fn value(&mut self, open: &Open<'_>, depth: u32) -> Option<()> {
         let is_first = match (reached(open), self.shape) {
             (None, _) => return self.fields(open, depth),
@@ -512,7 +511,7 @@ impl<'de> Visitor<'de> for List {
     }
 }
 
-/// Where a record stands, which has to be an object.
+/// Returns the range of a record, which has to be an object.
 fn object<E: de::Error>(raw: &RawValue, start: usize) -> Result<Range<usize>, E> {
     let text = raw.get();
     if !text.starts_with('{') {

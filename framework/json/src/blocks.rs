@@ -8,7 +8,7 @@ pub(crate) const BLOCK: usize = 64;
 pub(crate) struct Flags([u8; BLOCK]);
 
 impl Flags {
-    /// What `flags` says of each byte. Not inlined, since what is made of the flags would spoil the loop.
+    /// Computes the flag of each byte. Not inlined, since the code of the caller would spoil the loop.
     #[inline(never)]
     pub(crate) fn of(block: &[u8; BLOCK], flags: impl Fn(u8) -> u8) -> Self {
         let mut all = [0; BLOCK];

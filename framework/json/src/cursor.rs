@@ -1,6 +1,6 @@
 //! A cursor over JSON text that is there as a whole.
 //!
-//! Quotes, brackets, commas and what is special in a string are marks, which are looked for 64 bytes at a time; the bytes
+//! Quotes, brackets, commas and the special characters of strings are marks, which the cursor finds 64 bytes at a time; the bytes
 //! between them are checked when the cursor passes them. The cursor has two ways to pass a value. The functions here check what it
 //! takes to know where the value ends: quotes, the number of brackets, the words of the language; a caller that only
 //! passes over a value does not pay for more. [`JsonCursor::checked_value`] checks the whole grammar.
@@ -222,7 +222,7 @@ pub fn is_deeper_than(value: &[u8], max: usize) -> bool {
 /// Where a cursor is, with the next mark. Outside of strings, line breaks are blanks and not the next mark.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Position {
-    /// Behind what was passed last.
+    /// The offset behind the last passed value.
     pub(crate) at: usize,
     /// The next mark, or the end of the text.
     pub(crate) mark: usize,

@@ -43,7 +43,7 @@ impl<'b> JsonCursor<'b> {
         (!name.contains('\\')).then_some(name)
     }
 
-    /// Passes a value that lies in so many others, and returns its place.
+    /// Passes a value at this depth, and returns its range.
     pub fn checked_value(&mut self, depth: u32) -> Option<Range<usize>> {
         let text = self.input;
         let mut here = self.position;

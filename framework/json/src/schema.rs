@@ -323,7 +323,7 @@ impl<C> ClassCompiler<'_, C> {
             && rules.named.is_empty()
             && rules.other.is_none()
             && rules.items.is_none();
-        // The record itself always has rules, so that what is no object is noticed.
+        // The record itself always has rules, so that a value that is not an object is noticed.
         if is_empty && id != ROOT {
             self.rules.truncate(id);
             return Ok(None);

@@ -81,7 +81,7 @@ impl<'schema> Shape<'schema> {
         }
     }
 
-    /// What is of this shape and of the other one.
+    /// Returns the intersection of two shapes.
     fn both(mut self, other: Self) -> Self {
         for (name, field) in other.fields {
             let field = match self.fields.remove(name) {
@@ -110,7 +110,7 @@ impl<'schema> Shape<'schema> {
         }
     }
 
-    /// What is of this shape or of the other one.
+    /// Returns the union of two shapes.
     fn either(self, other: Self) -> Self {
         let types = self.types.or(other.types);
         let takes_any_name = self.takes_any_name() || other.takes_any_name();

@@ -197,7 +197,7 @@ impl SplitRecords {
         }
     }
 
-    /// Whether there are so many bytes, and no record is half way.
+    /// Whether the buffer has at least this number of bytes and ends with a whole record.
     pub fn is_at_least(&self, bytes: usize) -> bool {
         self.open >= bytes && self.open == self.body.len()
     }

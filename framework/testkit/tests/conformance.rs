@@ -31,7 +31,7 @@ impl AnyConnector for Broken {
     fn validate(&self, answer: Value) -> std::result::Result<ValidConfig, Vec<FieldError>> {
         Err(vec![FieldError {
             pointer: "/other".to_owned(),
-            code: "type",
+            code: "type".into(),
             message: answer.to_string(),
         }])
     }

@@ -278,7 +278,7 @@ async fn what_a_test_said_is_told_also_where_it_cannot_be_kept() {
     ] {
         let ran = home.good(arguments);
         assert!(ran.out.contains(says), "{}", ran.all());
-        assert!(ran.err.contains("is not kept"), "{}", ran.all());
+        assert!(ran.err.contains("was not saved"), "{}", ran.all());
     }
     assert_eq!(
         home.good(&["list", "--json"])
@@ -313,7 +313,7 @@ async fn a_rotation_that_the_service_refuses_changes_nothing() {
         ),
         (
             &["rotate", "copilot", "--set", "api_key=Hq7canaryV2"],
-            "API Key is a secret, and arguments can be seen",
+            "API Key is a secret, and every user of this machine can see arguments",
         ),
         (
             &["rotate", "copilot", "--set", "base_url=https://example.com"],

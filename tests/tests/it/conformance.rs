@@ -65,6 +65,11 @@ fn an_untidy_workspace_is_told_everything() {
         "[dependencies]\nheadwater-core.workspace = true\n",
     );
     write("framework/sandbox/src/lib.rs", "// makes no files");
+    write("framework/json/Cargo.toml", "[dependencies]\n");
+    write("docs/architecture.md", "*Enforced by* `gone`");
+    write("docs/guide.md", "Nobody waits.");
+    write("README.md", "Plain.");
+    write("framework/console/messages/en.json", "{}");
     write(
         "framework/cli/src/notes.rs",
         "fn note() { std::fs::write(\"notes\", \"\") }\n#[cfg(test)]\nmod tests { use std::fs::File::create; }",
@@ -79,6 +84,8 @@ fn an_untidy_workspace_is_told_everything() {
         "framework/sandbox depends on headwater-core",
         "connectors/acme has no README.md",
         "framework/cli/src/notes.rs makes files by fs::write(",
+        "docs/guide.md:1 says \"nobody\"",
+        "docs/architecture.md names the enforcer gone",
     ] {
         assert!(problems.contains(problem), "{problem} in {problems}");
     }

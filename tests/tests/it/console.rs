@@ -1107,7 +1107,7 @@ async fn whoever_is_not_signed_in_sees_the_login_only() {
     assert_eq!(with(&guest, Method::GET, "/connections").await.status, 200);
     let refused = with(&guest, Method::GET, "/sources/clari-copilot/add").await;
     assert_eq!(refused.status, 403);
-    assert!(refused.html.contains("scope admin"));
+    assert!(refused.html.contains("You need admin access"));
 
     let left = with(&cookie, Method::POST, "/logout").await;
     assert_eq!((left.status, &*left.location), (303, "/login"));

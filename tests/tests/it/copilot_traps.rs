@@ -488,7 +488,7 @@ async fn an_answer_that_is_none_stops_a_read_and_never_ends_it() {
         let sandbox = workspace_of(calls).await;
         for (garbage, says) in [
             ("html=1", "web page"),
-            ("other_json=1", "no record"),
+            ("other_json=1", "record"),
             ("error_body=1", "it says Internal server error"),
         ] {
             for pages in [0, 1, 3] {

@@ -34,6 +34,7 @@ mod documents;
 mod drift;
 mod hostile;
 mod io_faults;
+mod machines;
 mod memory;
 mod parquet_readers;
 mod plan;

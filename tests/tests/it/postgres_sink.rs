@@ -484,7 +484,12 @@ fn killed_again_and_again_rows_and_position_stay_together() {
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..60 {
         let mut victim = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "a_victim", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "postgres_sink::a_victim",
+                "--ignored",
+                "--nocapture",
+            ])
             .env(VICTIM, &url)
             .stdout(Stdio::piped())
             .spawn()
@@ -970,7 +975,7 @@ fn passwords_and_tls_are_asked_for_by_the_server() {
         "{said}"
     );
     let trusting = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "a_run_over_tls", "--ignored"])
+        .args(["--exact", "postgres_sink::a_run_over_tls", "--ignored"])
         .env(OVER_TLS, secure)
         .env("SSL_CERT_FILE", &authority)
         .output()

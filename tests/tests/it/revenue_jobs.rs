@@ -320,7 +320,9 @@ async fn a_job_or_a_result_that_is_gone_is_ordered_again() {
         assert_eq!(scripted.jobs(), 2, "{case}");
 
         let scripted = Scripted::new([outcome], json!({ "job_attempts": 1 })).await;
-        scripted.fails(Kind::Unavailable, "does not know").await;
+        scripted
+            .fails(Kind::Unavailable, "no longer has the export job")
+            .await;
         assert_eq!(scripted.jobs(), 1, "{case}");
     }
 }
@@ -401,9 +403,13 @@ async fn a_job_that_never_shows_costs_one_more_and_then_one_a_run() {
         result: 0,
     };
     let scripted = Scripted::new([never(), never(), never()], json!({})).await;
-    scripted.fails(Kind::Unavailable, "does not know").await;
+    scripted
+        .fails(Kind::Unavailable, "no longer has the export job")
+        .await;
     assert_eq!(scripted.jobs(), 2);
-    scripted.fails(Kind::Unavailable, "does not know").await;
+    scripted
+        .fails(Kind::Unavailable, "no longer has the export job")
+        .await;
     assert_eq!(scripted.jobs(), 3);
     scripted.completes("the third read").await;
     assert_eq!(scripted.jobs(), 4);
@@ -417,7 +423,9 @@ async fn a_job_that_shows_after_a_run_gave_up_is_read_by_the_next_one() {
         result: 0,
     };
     let scripted = Scripted::new([late(u32::MAX), late(15)], json!({})).await;
-    scripted.fails(Kind::Unavailable, "does not know").await;
+    scripted
+        .fails(Kind::Unavailable, "no longer has the export job")
+        .await;
     assert_eq!(scripted.jobs(), 2);
     scripted.completes("the second read").await;
     assert_eq!(scripted.jobs(), 2);

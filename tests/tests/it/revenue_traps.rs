@@ -42,8 +42,8 @@ async fn another_quarter_than_the_one_asked_for_is_an_error_and_nothing_of_it_is
                 let (kind, message) = failure(&summary, stream).unwrap();
                 assert_eq!(kind, Kind::DataInvalid);
                 for part in [
-                    "asked for 2019_Q1",
-                    "answered with \"2027_Q2\"",
+                    "instead of 2019_Q1",
+                    "returned \"2027_Q2\"",
                     "no record was taken",
                     "orrect the fiscal periods",
                 ] {
@@ -136,7 +136,7 @@ async fn quarters_are_compared_record_by_record() {
         let (kind, message) = failure(&summary, "forecast_entries").unwrap();
         assert_eq!(kind, Kind::DataInvalid);
         assert!(
-            message.contains(&format!("answered with {says}")),
+            message.contains(&format!("returned {says}")),
             "{document}: {message}"
         );
         assert!(host.records("forecast_entries").is_empty(), "{document}");
@@ -485,7 +485,7 @@ async fn a_list_that_is_null_in_an_export_is_empty_and_said_so() {
     for stream in ["forecast_entries", "time_periods"] {
         assert!(host.records(stream).is_empty());
     }
-    let notes = |stream: usize| summary.streams[stream].notes.keys().copied();
+    let notes = |stream: usize| summary.streams[stream].notes.keys().map(|code| &**code);
     let all: Vec<&str> = notes(0).chain(notes(1)).collect();
     assert!(all.contains(&"taken_as_empty"), "{summary:?}");
     ordered_once(&sandbox);

@@ -507,7 +507,7 @@ async fn proxies_from_the_environment_are_ignored() {
     let target = always(Reply::json(200, "{}")).await;
     let proxy = always(Reply::json(200, "{}")).await;
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "asks_the_target_once", "--ignored"]);
+    child.args(["--exact", "client::asks_the_target_once", "--ignored"]);
     child.env(TARGET, target.base_url()).env("NO_PROXY", "");
     for name in [
         "HTTP_PROXY",

@@ -503,7 +503,7 @@ async fn every_refused_address_has_the_same_checks() {
     let checks = probed(&transport, "https://10.66.66.66").await;
     let outline: Vec<_> = checks
         .iter()
-        .map(|check| (&*check.name, check.code))
+        .map(|check| (&*check.name, &*check.code))
         .collect();
     assert_eq!(
         outline,

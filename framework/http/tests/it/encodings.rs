@@ -151,7 +151,7 @@ async fn a_probe_names_the_encoding_as_well() {
         .await;
     let check = verdict.checks.last().unwrap();
     assert_eq!(
-        (&*check.name, check.outcome, check.code),
+        (&*check.name, check.outcome, &*check.code),
         ("api", Outcome::Failed, "undecodable")
     );
     assert!(check.message.contains("encoded as br"), "{}", check.message);

@@ -513,7 +513,7 @@ async fn a_probe_takes_a_403_for_what_it_means() {
         panic!("{asked:?}");
     };
     assert_eq!(
-        (check.code, check.kind),
+        (&*check.code, check.kind),
         ("throttled", Some(Kind::RateLimited))
     );
     assert!(check.remedy.unwrap().contains("8 seconds"));

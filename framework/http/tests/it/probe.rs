@@ -32,7 +32,7 @@ async fn ask(client: &Client) -> Verdict {
 fn codes(verdict: &Verdict) -> Vec<(&str, &str)> {
     let checks = verdict.checks.iter();
     checks
-        .map(|check| (check.name.as_str(), check.code))
+        .map(|check| (check.name.as_str(), &*check.code))
         .collect()
 }
 
@@ -171,7 +171,7 @@ async fn a_service_in_trouble_leaves_the_credentials_unjudged() {
         assert_eq!(codes(&verdict), [("reachable", "ok")]);
         let check = unknown(&verdict.access);
         assert_eq!(
-            (&*check.name, check.code, check.kind),
+            (&*check.name, &*check.code, check.kind),
             ("credentials", code, Some(kind))
         );
         assert!(check.pointers.is_empty(), "no field can cure it");
@@ -307,7 +307,7 @@ async fn access_to_a_stream_is_judged_under_its_own_name() {
             None => assert_eq!(access, Access::Granted),
             Some(expected) => {
                 let check = unknown(&access);
-                assert_eq!((&*check.name, check.code, check.outcome), expected);
+                assert_eq!((&*check.name, &*check.code, check.outcome), expected);
             }
         }
     }
