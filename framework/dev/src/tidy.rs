@@ -75,8 +75,10 @@ fn core_does_no_io(workspace: &Path) -> Result<Vec<String>> {
         "reqwest",
         "hyper",
         "rustls",
-        "headwater-http",
+        "headwater-files",
         "headwater-host",
+        "headwater-http",
+        "headwater-postgres",
     ];
     let found = dependencies(&manifest)
         .into_iter()
