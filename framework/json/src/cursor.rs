@@ -1,16 +1,14 @@
 //! A cursor over JSON text that is there as a whole.
 //!
-//! Quotes, brackets, commas and the special characters of strings are marks, which the cursor finds 64 bytes at a time; the bytes
-//! between them are checked when the cursor passes them. The cursor has two ways to pass a value. The functions here check what it
-//! takes to know where the value ends: quotes, the number of brackets, the words of the language; a caller that only
-//! passes over a value does not pay for more. [`JsonCursor::checked_value`] checks the whole grammar.
+//! It has two ways to pass a value. The functions here check only where the value ends: quotes, the number of brackets, the
+//! words of the language; a caller that passes over a value does not pay for more. [`JsonCursor::checked_value`] checks
+//! the whole grammar.
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::{
-    blocks::{BLOCK, Flags},
-    text::decode,
-};
+use memchr::memchr2;
+
+use crate::{marks::Position, text::decode};
 
 /// The text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +18,7 @@ pub struct Malformed;
 #[derive(Clone, Copy, Debug)]
 pub struct JsonCursor<'b> {
     pub(crate) input: &'b [u8],
+    /// The functions here use its offset only.
     pub(crate) position: Position,
 }
 
@@ -35,8 +34,8 @@ pub struct Text {
 impl<'b> JsonCursor<'b> {
     /// The beginning of some text.
     #[inline]
-    pub fn new(input: &'b [u8]) -> Self {
-        let position = Position::start(input);
+    pub const fn new(input: &'b [u8]) -> Self {
+        let position = Position::unmarked(0);
         Self { input, position }
     }
 
@@ -58,15 +57,10 @@ impl<'b> JsonCursor<'b> {
         self.input.get(self.position.at).copied().ok_or(Malformed)
     }
 
-    /// Passes the next byte, outside of strings.
+    /// Passes the next byte.
     #[inline]
-    pub fn advance(&mut self) {
-        let position = &mut self.position;
-        if position.at == position.mark {
-            position.pass_mark(self.input);
-        } else {
-            position.at += 1;
-        }
+    pub const fn advance(&mut self) {
+        self.position.at += 1;
     }
 
     /// Passes a byte that has to be there.
@@ -82,8 +76,10 @@ impl<'b> JsonCursor<'b> {
     /// Passes the blanks between two tokens.
     #[inline]
     pub fn skip_space(&mut self) {
-        // Blanks that are marks were passed with the mark before them.
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.input.get(self.position.at) {
+        while matches!(
+            self.input.get(self.position.at),
+            Some(b' ' | b'\n' | b'\r' | b'\t')
+        ) {
             self.position.at += 1;
         }
     }
@@ -94,27 +90,29 @@ impl<'b> JsonCursor<'b> {
         self.position.at == self.input.len()
     }
 
-    /// Goes to an offset outside of strings.
-    pub fn seek(&mut self, at: usize) {
-        self.position = Position::at(self.input, at);
+    /// Goes to an offset.
+    pub const fn seek(&mut self, at: usize) {
+        self.position = Position::unmarked(at);
     }
 
     /// Passes a string.
     #[inline]
     pub fn text(&mut self) -> Result<Text, Malformed> {
-        if self.peek()? != b'"' {
-            return Err(Malformed);
-        }
-        // A quote outside of strings is the next mark.
-        let position = &mut self.position;
-        let start = position.mark + 1;
-        position.find_mark(self.input);
+        self.expect(b'"')?;
+        let start = self.position.at;
+        let mut at = start;
         let mut has_escapes = false;
-        if position.byte != b'"' {
-            (*position, has_escapes) = position.unchecked_end_of_string(self.input)?;
+        loop {
+            let rest = self.input.get(at..).ok_or(Malformed)?;
+            at += memchr2(b'"', b'\\', rest).ok_or(Malformed)?;
+            if self.input[at] == b'"' {
+                break;
+            }
+            has_escapes = true;
+            at += 2;
         }
-        let span = start..position.mark;
-        position.pass_mark(self.input);
+        self.position.at = at + 1;
+        let span = start..at;
         Ok(Text { span, has_escapes })
     }
 
@@ -137,7 +135,6 @@ impl<'b> JsonCursor<'b> {
         let token = &rest[..length];
         match token {
             b"null" | b"true" | b"false" | [b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..] => {
-                // None of these bytes is a mark.
                 self.position.at += length;
                 Ok(token)
             }
@@ -150,33 +147,29 @@ impl<'b> JsonCursor<'b> {
     pub fn skip_value(&mut self) -> Result<(), Malformed> {
         match self.peek()? {
             b'"' => self.text().map(drop),
-            b'{' | b'[' => self.skip_nested(),
+            b'{' | b'[' => self.skip_nested(usize::MAX).map(drop),
             _ => self.token().map(drop),
         }
     }
 
-    /// Passes an object or list, of which only the end is looked for.
-    fn skip_nested(&mut self) -> Result<(), Malformed> {
-        let input = self.input;
-        let mut position = self.position;
+    /// Passes an object or list, of which it looks for the end only. Says whether it is nested no deeper than this; where
+    /// it is, the position is somewhere in it.
+    fn skip_nested(&mut self, max_depth: usize) -> Result<bool, Malformed> {
         let mut depth = 0_usize;
         loop {
-            match position.byte {
+            match self.peek()? {
                 b'"' => {
-                    position.find_mark(input);
-                    if position.byte != b'"' {
-                        (position, _) = position.unchecked_end_of_string(input)?;
-                    }
+                    self.text()?;
+                    continue;
                 }
+                b'{' | b'[' if depth == max_depth => return Ok(false),
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
-                _ if position.mark == input.len() => return Err(Malformed),
                 _ => {}
             }
-            position.pass_mark(input);
+            self.position.at += 1;
             if depth == 0 {
-                self.position = position;
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -194,145 +187,9 @@ pub fn is_deeper_than(value: &[u8], max: usize) -> bool {
     if value.iter().filter(opening).count() <= max {
         return false;
     }
-    let mut position = Position::start(value);
-    let mut depth = 0_usize;
-    while position.mark < value.len() {
-        match position.byte {
-            b'"' => {
-                position.find_mark(value);
-                if position.byte != b'"' {
-                    match position.unchecked_end_of_string(value) {
-                        Ok((end, _)) => position = end,
-                        Err(Malformed) => return false,
-                    }
-                }
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > max {
-            return true;
-        }
-        position.pass_mark(value);
-    }
-    false
-}
-
-/// Where a cursor is, with the next mark. Outside of strings, line breaks are blanks and not the next mark.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Position {
-    /// The offset behind the last passed value.
-    pub(crate) at: usize,
-    /// The next mark, or the end of the text.
-    pub(crate) mark: usize,
-    /// The byte of the mark; zero for the end.
-    pub(crate) byte: u8,
-    /// Where the block of the mark begins, and the marks in it that come later.
-    block: usize,
-    later: u64,
-}
-
-// Inlined, and by value where not, so that positions are kept in registers: it takes half the time.
-impl Position {
-    #[inline]
-    fn start(text: &[u8]) -> Self {
-        Self::at(text, 0)
-    }
-
-    #[inline]
-    fn at(text: &[u8], at: usize) -> Self {
-        let block = at / BLOCK * BLOCK;
-        let mut position = Self {
-            at,
-            mark: 0,
-            byte: 0,
-            block,
-            later: marks(text, block) & u64::MAX << (at - block),
-        };
-        position.find_mark(text);
-        position.skip_blank_marks(text);
-        position
-    }
-
-    /// Goes on to the next mark.
-    #[inline(always)]
-    pub(crate) fn find_mark(&mut self, text: &[u8]) {
-        if self.later == 0 {
-            (self.block, self.later) = next_marks(text, self.block);
-        }
-        // No marks at all are one behind the block, which is then the last.
-        self.mark = (self.block + self.later.trailing_zeros() as usize).min(text.len());
-        self.later &= self.later.wrapping_sub(1);
-        self.byte = text.get(self.mark).copied().unwrap_or(0);
-    }
-
-    /// Outside of strings, line breaks are blanks like others.
-    #[inline(always)]
-    fn skip_blank_marks(&mut self, text: &[u8]) {
-        while self.byte < b' ' && self.mark < text.len() {
-            self.find_mark(text);
-        }
-    }
-
-    /// Passes the mark, outside of strings.
-    #[inline(always)]
-    pub(crate) fn pass_mark(&mut self, text: &[u8]) {
-        self.at = self.mark + 1;
-        self.find_mark(text);
-        self.skip_blank_marks(text);
-    }
-
-    /// Goes on to the quote that ends a string, and says whether an escape is before it.
-    #[inline(never)]
-    fn unchecked_end_of_string(mut self, text: &[u8]) -> Result<(Self, bool), Malformed> {
-        let mut escaped = None;
-        loop {
-            match self.byte {
-                _ if escaped == Some(self.mark) => {}
-                b'"' => return Ok((self, escaped.is_some())),
-                b'\\' => escaped = Some(self.mark + 1),
-                _ => {}
-            }
-            if self.mark == text.len() {
-                return Err(Malformed);
-            }
-            self.find_mark(text);
-        }
-    }
-}
-
-/// The next block that has marks, and these; the last one without any where there is none.
-#[inline(never)]
-fn next_marks(text: &[u8], mut block: usize) -> (usize, u64) {
-    while block + BLOCK < text.len() {
-        block += BLOCK;
-        let marks = marks(text, block);
-        if marks != 0 {
-            return (block, marks);
-        }
-    }
-    (block, 0)
-}
-
-/// The marks of the block that begins here, one bit for each byte.
-#[inline(always)]
-fn marks(text: &[u8], start: usize) -> u64 {
-    let rest = &text[start..];
-    match rest.first_chunk() {
-        Some(block) => Flags::of(block, is_mark).lowest(),
-        None => {
-            let mut block = [b' '; BLOCK];
-            block[..rest.len()].copy_from_slice(rest);
-            Flags::of(&block, is_mark).lowest()
-        }
-    }
-}
-
-const fn is_mark(byte: u8) -> u8 {
-    // `[` and `{` differ in one bit, and so do `]` and `}`.
-    let is_bracket = (byte | 0x20 == b'{') | (byte | 0x20 == b'}');
-    (is_bracket | (byte == b',') | (byte == b'"') | (byte == b'\\') | (byte < b' ')) as u8
+    let mut cursor = JsonCursor::new(value);
+    cursor.skip_space();
+    matches!(cursor.peek(), Ok(b'{' | b'[')) && cursor.skip_nested(max) == Ok(false)
 }
 
 #[cfg(test)]

@@ -1,51 +1,69 @@
 //! Passing values whose whole grammar is checked.
 //!
-//! The cursor gives up where a parser would have to decide (anything malformed, very deep, or escaped in a name that
-//! matters), and the caller asks serde_json then. It never passes what serde_json refuses.
+//! The cursor gives up where a parser has to decide (on anything malformed, very deep, or escaped in a name that
+//! matters), and the caller asks serde_json then. It never passes a text that serde_json refuses.
 
 use std::ops::Range;
 
-use crate::{
-    cursor::{JsonCursor, Position},
-    number::is_number,
-};
+use crate::{cursor::JsonCursor, marks::Position, number::is_number};
 
 /// Below the depth that serde_json refuses, and no more than [`Nesting`] has bits.
 const DEEPEST: u32 = 100;
 
 impl<'b> JsonCursor<'b> {
-    /// The beginning of a text whose grammar is to be checked; none where it is not UTF-8, which nothing after this looks
-    /// at.
+    /// The beginning of a text whose grammar is to be checked; none where it is not UTF-8, which the other functions do not
+    /// check.
     pub fn over_utf8(text: &'b [u8]) -> Option<Self> {
         std::str::from_utf8(text).ok()?;
         Some(Self::new(text))
     }
 
+    #[inline(always)]
+    fn find_mark(&mut self) {
+        if !self.position.is_marked() {
+            self.position = self.position.marked(self.input);
+        }
+    }
+
     /// Whether this mark (a bracket, a comma or a quote) comes next, after blanks.
+    #[inline]
     pub fn is_before(&self, mark: u8) -> bool {
-        self.position.is_before(self.input, mark)
+        if self.position.is_marked() {
+            return self.position.is_before(self.input, mark);
+        }
+        self.position.marked(self.input).is_before(self.input, mark)
     }
 
     /// Passes this mark, which has to come next.
+    #[inline]
     pub fn pass(&mut self, mark: u8) -> Option<()> {
+        self.find_mark();
         self.position.pass(self.input, mark)
     }
 
     /// Whether nothing but blanks is left.
+    #[inline]
     pub fn is_over(&self) -> bool {
-        self.position.mark == self.input.len() && self.position.is_before_mark(self.input)
+        let here = match self.position.is_marked() {
+            true => self.position,
+            false => self.position.marked(self.input),
+        };
+        here.mark == self.input.len() && here.is_before_mark(self.input)
     }
 
     /// Passes a name and the colon behind it; none where the name has escapes.
+    #[inline]
     pub fn checked_name(&mut self) -> Option<&'b str> {
+        self.find_mark();
         let place = self.position.key(self.input)?;
         let name = std::str::from_utf8(&self.input[place]).ok()?;
         (!name.contains('\\')).then_some(name)
     }
 
-    /// Passes a value at this depth, and returns its range.
+    /// Passes a value at this depth, and returns its place.
     pub fn checked_value(&mut self, depth: u32) -> Option<Range<usize>> {
         let text = self.input;
+        self.find_mark();
         let mut here = self.position;
         let mut nesting = Nesting::below(depth);
         let from = after_blanks(text, here.at);

@@ -1,14 +1,15 @@
 //! The one reader of JSON bytes. It builds no tree, does no I/O, and depends on nothing else of the framework.
 //!
-//! [`JsonCursor`] steps over a text that is there as a whole, [`StreamSplitter`] cuts a document into records while it
-//! arrives. Both look for quotes and brackets 64 bytes at a time. A [`Traversal`] shows a record to [`Visitor`]s beside
-//! the [`CompiledSchema`] of its stream.
+//! [`JsonCursor`] steps over a text that is there as a whole, [`StreamSplitter`] splits a document into records while it
+//! arrives; both look at 64 bytes at a time where they can. A [`Traversal`] shows a record to [`Visitor`]s beside the
+//! [`CompiledSchema`] of its stream.
 
 mod blocks;
 pub mod canonical;
 mod cursor;
 mod fields;
 mod grammar;
+mod marks;
 mod number;
 mod schema;
 mod shape;
@@ -20,9 +21,7 @@ mod types;
 pub use cursor::{JsonCursor, Malformed, Text, is_deeper_than};
 pub use fields::{NotAnObject, for_each_field, is_name};
 pub use number::{is_number, whole_number};
-pub use schema::{
-    ClassError, ClassId, ClassRules, ClassedField, CompiledSchema, NodeId, TypeId, TypeRules,
-};
+pub use schema::{ClassError, ClassRules, ClassedField, CompiledSchema, NodeId, TypeId, TypeRules};
 pub use splitter::{BYTE_ORDER_MARK, Lists, SplitError, SplitRecords, StreamSplitter};
 pub use text::{decode, decode_string, join_path};
 pub use traversal::{Both, Frame, Place, Resume, Traversal, Value, ValueKind, Visitor};

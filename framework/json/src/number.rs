@@ -24,7 +24,7 @@ pub fn is_number(text: &[u8]) -> bool {
     }
 }
 
-/// Returns the text behind one or more digits.
+/// The text behind one digit or more.
 fn after_digits(text: &[u8]) -> Option<&[u8]> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (digits > 0).then(|| &text[digits..])

@@ -20,7 +20,7 @@ pub type NodeId = usize;
 pub type TypeId = usize;
 
 /// Place of [`ClassRules`] in their schema.
-pub type ClassId = usize;
+type ClassId = usize;
 
 /// The node of a record itself.
 pub const ROOT: NodeId = 0;
@@ -45,6 +45,8 @@ struct Node {
     items: Option<NodeId>,
     /// The node in whose place an object is read.
     object: NodeId,
+    /// Where the fields that follow its fields begin in a list for all nodes.
+    followers: usize,
 }
 
 /// The types of a value.
@@ -135,8 +137,14 @@ impl CompiledSchema {
             known: HashMap::new(),
         };
         pairs.add(root);
+        let mut nodes = pairs.nodes;
+        let mut followers = 0;
+        for node in &mut nodes {
+            node.followers = followers;
+            followers += node.fields.len() + 1;
+        }
         Self {
-            nodes: pairs.nodes,
+            nodes,
             types,
             classes,
         }
@@ -160,8 +168,16 @@ impl CompiledSchema {
         Some(&self.classes[self.nodes[node?].class?])
     }
 
-    pub(crate) fn count_nodes(&self) -> usize {
-        self.nodes.len()
+    /// The fields that follow each field of each node, and its beginning, as long as no record was seen: those that come
+    /// next by name.
+    pub(crate) fn followers(&self) -> Vec<usize> {
+        let nodes = self.nodes.iter();
+        nodes.flat_map(|node| 0..=node.fields.len()).collect()
+    }
+
+    #[inline]
+    pub(crate) fn followers_at(&self, object: NodeId) -> usize {
+        self.nodes[object].followers
     }
 
     /// The place of a field among those of an object. A likely one is tried first.
@@ -323,7 +339,7 @@ impl<C> ClassCompiler<'_, C> {
             && rules.named.is_empty()
             && rules.other.is_none()
             && rules.items.is_none();
-        // The record itself always has rules, so that a value that is not an object is noticed.
+        // The record itself always has rules, so that a record that is no object is noticed.
         if is_empty && id != ROOT {
             self.rules.truncate(id);
             return Ok(None);
@@ -414,6 +430,7 @@ impl PairCompiler<'_> {
             other: None,
             items: None,
             object: id,
+            followers: 0,
         });
         let rules = types.map(|id| &self.types[id]);
         let classes = class.map(|id| &self.classes[id]);

@@ -81,7 +81,7 @@ impl<'schema> Shape<'schema> {
         }
     }
 
-    /// Returns the intersection of two shapes.
+    /// The shape of values that have this shape and the other one.
     fn both(mut self, other: Self) -> Self {
         for (name, field) in other.fields {
             let field = match self.fields.remove(name) {
@@ -110,7 +110,7 @@ impl<'schema> Shape<'schema> {
         }
     }
 
-    /// Returns the union of two shapes.
+    /// The shape of values that have this shape or the other one.
     fn either(self, other: Self) -> Self {
         let types = self.types.or(other.types);
         let takes_any_name = self.takes_any_name() || other.takes_any_name();

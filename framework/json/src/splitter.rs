@@ -197,7 +197,7 @@ impl SplitRecords {
         }
     }
 
-    /// Whether the buffer has at least this number of bytes and ends with a whole record.
+    /// Whether the records have this many bytes or more, and none of them is half way.
     pub fn is_at_least(&self, bytes: usize) -> bool {
         self.open >= bytes && self.open == self.body.len()
     }
@@ -503,7 +503,7 @@ impl Scan {
 
     fn block(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
         let flags = Flags::of(block, flags);
-        if self.quotes.is_escaped || flags.bit(BACKSLASH) != 0 {
+        if self.quotes.is_escaped || flags.any(BACKSLASH) {
             return self.one_by_one(block);
         }
         let outside = if self.quotes.is_inside { 0 } else { u64::MAX };

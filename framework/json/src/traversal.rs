@@ -1,4 +1,4 @@
-//! One pass over the bytes of a record, beside a compiled schema. The traversal steps; visitors look.
+//! One pass over the bytes of a record, beside a compiled schema. A traversal reads the record and shows it to visitors.
 
 use std::ops::Range;
 
@@ -7,29 +7,29 @@ use crate::{
     schema::{CompiledSchema, NodeId, ROOT},
 };
 
-/// What looks at a record while a traversal passes over it.
+/// A visitor looks at a record while a traversal passes over it.
 pub trait Visitor {
-    /// An object or list begins. Whether the visitor looks into it; if not, it comes as one [`Value`].
+    /// Returns whether the visitor looks into an object or list that begins here. If not, it gets it as one [`Value`].
     fn enter(&mut self, place: &Place<'_>, node: Option<NodeId>, is_object: bool) -> bool;
 
-    /// A name was read in the innermost object, and its value comes next. `name` is decoded where the schema knows the
-    /// object and the escapes are valid.
+    /// Takes a name of the innermost object, whose value comes next. `name` is decoded where the schema knows the object
+    /// and the escapes are valid.
     fn field(&mut self, place: &Place<'_>, text: &Text, name: &[u8], node: Option<NodeId>);
 
-    /// A value was read that the visitor does not look into.
+    /// Takes a value that the visitor does not look into.
     fn value(&mut self, place: &Place<'_>, value: &Value);
 
-    /// An object or list that the visitor looks into ends. It is no longer among the open ones.
+    /// Takes the end of an object or list that the visitor looks into, which is no longer among the open ones.
     fn leave(&mut self, place: &Place<'_>, frame: &Frame);
 
-    /// The text turned out to be malformed. A visitor that only wants to know where a value ends, which began before,
-    /// may go on behind it.
+    /// Returns where to go on after malformed text. A visitor that passes over a value in which the text is malformed goes
+    /// on behind that value.
     fn resume(&mut self) -> Option<Resume> {
         None
     }
 }
 
-/// Where a traversal is.
+/// The position of a traversal.
 #[derive(Debug)]
 pub struct Place<'t> {
     /// The schema beside the record.
@@ -38,7 +38,7 @@ pub struct Place<'t> {
     pub record: &'t [u8],
     /// The objects and lists around, the innermost last.
     pub open: &'t [Frame],
-    /// How much of the record was passed.
+    /// The offset of the next byte.
     pub at: usize,
 }
 
@@ -103,9 +103,9 @@ pub struct Resume {
 pub struct Traversal {
     /// Kept from record to record for its memory only.
     open: Vec<Frame>,
-    /// For each node and place of a field in it, the field that came next the last time. Services keep the order of their
-    /// fields, which saves most searches.
-    next_fields: Vec<Vec<usize>>,
+    /// For the beginning and each field of each node, the field that came next the last time. Services keep the order of
+    /// their fields, which saves most searches.
+    followers: Vec<usize>,
 }
 
 impl Traversal {
@@ -113,7 +113,7 @@ impl Traversal {
     pub fn new(schema: &CompiledSchema) -> Self {
         Self {
             open: Vec::new(),
-            next_fields: vec![Vec::new(); schema.count_nodes()],
+            followers: schema.followers(),
         }
     }
 
@@ -130,7 +130,7 @@ impl Traversal {
             schema,
             cursor: JsonCursor::new(record),
             open: &mut self.open,
-            next_fields: &mut self.next_fields,
+            followers: &mut self.followers,
             visitor,
         };
         steps.cursor.skip_space();
@@ -147,7 +147,7 @@ struct Steps<'a, V> {
     schema: &'a CompiledSchema,
     cursor: JsonCursor<'a>,
     open: &'a mut Vec<Frame>,
-    next_fields: &'a mut Vec<Vec<usize>>,
+    followers: &'a mut [usize],
     visitor: &'a mut V,
 }
 
@@ -210,16 +210,10 @@ impl<V: Visitor> Steps<'_, V> {
         let node = match (object, self.open.last_mut()) {
             (Some(object), Some(frame)) => {
                 frame.name = text.span.clone();
-                let next = &mut self.next_fields[object];
-                let likely = next.get(frame.after).copied().unwrap_or(frame.after);
-                match self.schema.field(object, name, likely) {
+                let follower = &mut self.followers[self.schema.followers_at(object) + frame.after];
+                match self.schema.field(object, name, *follower) {
                     Ok(found) => {
-                        if found != likely {
-                            while next.len() <= frame.after {
-                                next.push(next.len());
-                            }
-                            next[frame.after] = found;
-                        }
+                        *follower = found;
                         frame.after = found + 1;
                         self.schema.field_at(object, found)
                     }
@@ -275,6 +269,7 @@ impl<V: Visitor> Steps<'_, V> {
         Ok(())
     }
 
+    #[inline(always)]
     /// Shows a value that ends here.
     fn show(&mut self, node: Option<NodeId>, start: usize, kind: ValueKind) {
         let span = start..self.cursor.at();
@@ -282,6 +277,7 @@ impl<V: Visitor> Steps<'_, V> {
         visitor.value(&place, &Value { node, span, kind });
     }
 
+    #[inline(always)]
     fn leave(&mut self) {
         if let Some(frame) = self.open.pop() {
             let (visitor, place) = look!(self);

@@ -26,7 +26,7 @@ pub(crate) struct Comparison<'a> {
 }
 
 impl Visitor for Comparison<'_> {
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, place: &Place<'_>, node: Option<NodeId>, is_object: bool) -> bool {
         let Some((at, rules)) = place.schema.types_at(node) else {
             return false;
@@ -46,7 +46,7 @@ impl Visitor for Comparison<'_> {
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn field(&mut self, place: &Place<'_>, _: &Text, name: &[u8], node: Option<NodeId>) {
         if let Some((field, _)) = place.schema.types_at(node) {
             let number = self.numbers.last().copied().unwrap_or_default();
@@ -61,7 +61,7 @@ impl Visitor for Comparison<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&mut self, place: &Place<'_>, value: &Value) {
         let Some((at, rules)) = place.schema.types_at(value.node) else {
             return;
@@ -87,7 +87,7 @@ impl Visitor for Comparison<'_> {
     }
 
     /// Only now is it known which fields an object does not have.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, place: &Place<'_>, frame: &Frame) {
         let number = self.numbers.pop().unwrap_or_default();
         if !frame.is_object {

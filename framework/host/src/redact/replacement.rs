@@ -37,19 +37,19 @@ pub(crate) struct Replacement<'a> {
 }
 
 impl Visitor for Replacement<'_> {
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, place: &Place<'_>, node: Option<NodeId>, _: bool) -> bool {
         let rules = place.schema.classes_at(node);
         rules.is_none_or(|rules| rules.field.is_none())
     }
 
-    #[inline]
+    #[inline(always)]
     fn field(&mut self, place: &Place<'_>, text: &Text, _: &[u8], _: Option<NodeId>) {
         let spelt = &place.record[text.span.clone()];
         self.look_for_address(place, spelt, text.has_escapes);
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&mut self, place: &Place<'_>, value: &Value) {
         let rules = place.schema.classes_at(value.node);
         match (rules, value.kind) {
@@ -76,7 +76,7 @@ impl Visitor for Replacement<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, _: &Place<'_>, _: &Frame) {}
 }
 
@@ -132,7 +132,7 @@ impl Replacement<'_> {
         self.counts.values[field] += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn look_for_address(&mut self, place: &Place<'_>, spelt: &[u8], has_escapes: bool) {
         // An `@` may be written as an escape.
         let may_hold_one = memchr(b'@', spelt).is_some()
