@@ -518,7 +518,7 @@ async fn what_was_set_aside_makes_every_run_partial_until_it_is_brought_back() {
                     flag.mend.as_deref(),
                     Some("headwater state retry --stream a")
                 );
-                assert!(flag.message.starts_with("2 places"), "{flag:?}");
+                assert!(flag.message.starts_with("2 positions"), "{flag:?}");
             }
         }
         let mut retried = load(&source, &state);

@@ -410,7 +410,10 @@ async fn a_body_over_its_limit_is_refused_and_the_limit_named() {
                     (error.kind(), error.status()),
                     (Kind::DataInvalid, Status::Permanent)
                 );
-                assert!(error.message().contains("more than 10000 bytes"), "{error}");
+                assert!(
+                    error.message().contains("the limit of 10000 bytes"),
+                    "{error}"
+                );
             } else {
                 assert_eq!(get(&client).await.unwrap().body.len(), length);
             }

@@ -132,7 +132,7 @@ async fn a_bomb_of_many_members_ends_at_the_limit() {
     let error = error.unwrap_err();
     assert_eq!(error.kind(), Kind::DataInvalid);
     assert!(
-        error.message().contains("more than 3145728 bytes"),
+        error.message().contains("the limit of 3145728 bytes"),
         "{error}"
     );
 }

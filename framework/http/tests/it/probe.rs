@@ -89,11 +89,23 @@ async fn an_answer_of_something_else_points_at_the_address() {
         (
             json(200, r#"{"status":"ok"}"#),
             "not_this_api",
-            "not like Sample",
+            "not answer like the Sample API",
         ),
-        (json(200, "[]"), "not_this_api", "not like Sample"),
-        (json(200, ""), "not_this_api", "not like Sample"),
-        (json(204, ""), "not_this_api", "not like Sample"),
+        (
+            json(200, "[]"),
+            "not_this_api",
+            "not answer like the Sample API",
+        ),
+        (
+            json(200, ""),
+            "not_this_api",
+            "not answer like the Sample API",
+        ),
+        (
+            json(204, ""),
+            "not_this_api",
+            "not answer like the Sample API",
+        ),
         (json(404, "{}"), "wrong_path", "404"),
         (
             json(405, r#"{"message":"use POST"}"#),
