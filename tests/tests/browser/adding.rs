@@ -148,7 +148,7 @@ async fn a_service_that_asks_to_wait_judges_no_key() {
     browser
         .sees("asks to wait; the credentials were not tested")
         .await;
-    browser.sees("try again in 2 seconds").await;
+    browser.sees("Try again in 2 seconds").await;
     assert_eq!(wrong_fields(&browser).await, json!([]));
     assert_eq!(browser.value("API Key").await, API_KEY);
     sandbox.set_faults(Faults::default());

@@ -80,6 +80,8 @@ async fn a_thousand_saved_tiles_are_shown_and_searched() {
         save(&service, &format!("Team {number}"), "http://127.0.0.1:9").await;
     }
     browser.go("/sources/clari-copilot").await;
+    // The whole document, which a busy machine may still be reading.
+    browser.is_at("/sources/clari-copilot").await;
     let tiles = "return document.querySelectorAll('.tile.choice').length";
     assert_eq!(browser.run(tiles).await, 1_000);
     let script = "const done = arguments[arguments.length - 1];

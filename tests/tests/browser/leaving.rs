@@ -200,7 +200,7 @@ async fn a_save_shows_each_check_as_it_is_made() {
     enter(&browser, "Calls", API_KEY, &upstream.base_url()).await;
     browser.click("Save").await;
     let check = first_check(&browser).await;
-    assert!(check.starts_with("Reachable passed"), "{check}");
+    assert!(check.starts_with("Server reached passed"), "{check}");
     assert_eq!(saved(&service).await, 0, "the service has not answered yet");
     browser.screenshot("saving").await;
     browser.is_at("/sources/clari-copilot?added=calls").await;
