@@ -5,7 +5,7 @@ use crate::blocks::{BLOCK, Flags};
 /// A position with the next mark. Outside of strings, line breaks are blanks and not the next mark.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Position {
-    /// Behind what was passed last.
+    /// The offset behind the last passed value.
     pub(crate) at: usize,
     /// The next mark, or the end of the text.
     pub(crate) mark: usize,

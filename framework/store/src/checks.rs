@@ -1,8 +1,8 @@
 //! The last probe of a connection.
 
 use headwater_core::{Outcome, ProbeReport, Result, Timestamp};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     audit::{Actor, Event, audited},
@@ -50,8 +50,15 @@ pub struct CheckSummary {
     pub code: Option<String>,
     /// The sentence that people read.
     pub message: String,
-    /// The whole report.
+    /// The whole report; empty where an earlier version saved one that this one cannot read.
+    #[serde(deserialize_with = "known_report")]
     pub report: ProbeReport,
+}
+
+/// Reads a report, or none: a test that can be repeated does not make its connection unreadable.
+fn known_report<'de, D: Deserializer<'de>>(saved: D) -> std::result::Result<ProbeReport, D::Error> {
+    let report = Value::deserialize(saved)?;
+    Ok(serde_json::from_value(report).unwrap_or_default())
 }
 
 impl Store {

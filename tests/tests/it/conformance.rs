@@ -70,6 +70,7 @@ fn an_untidy_workspace_is_told_everything() {
     write("docs/guide.md", "Nobody waits.");
     write("README.md", "Plain.");
     write("framework/console/messages/en.json", "{}");
+    write("framework/console/src/lib.rs", "// renders");
     write(
         "framework/cli/src/notes.rs",
         "fn note() { std::fs::write(\"notes\", \"\") }\n#[cfg(test)]\nmod tests { use std::fs::File::create; }",

@@ -66,11 +66,11 @@ fn enforcers(law: &str) -> Vec<&str> {
 
 /// Whether the last part of a name, as of `Type::method(…)`, is an item, a variant, a field or a module of the code.
 fn is_defined(code: &str, name: &str) -> bool {
+    let name = name.split(['(', '<']).next().unwrap_or(name);
     // A command, or a rule of conformance by its sentence.
     if name.contains(' ') {
         return name.starts_with("cargo ") || code.contains(&format!("\"{name}\""));
     }
-    let name = name.split(['(', '<', ' ']).next().unwrap_or(name);
     let last = name
         .trim_start_matches("#[")
         .trim_end_matches(']')
