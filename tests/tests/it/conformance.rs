@@ -66,6 +66,7 @@ fn an_untidy_workspace_is_told_everything() {
     );
     write("framework/sandbox/src/lib.rs", "// makes no files");
     write("framework/json/Cargo.toml", "[dependencies]\n");
+    write("framework/json/src/lib.rs", "// reads");
     write("docs/architecture.md", "*Enforced by* `gone`");
     write("docs/guide.md", "Nobody waits.");
     write("README.md", "Plain.");
