@@ -8,6 +8,7 @@ pub mod claribi;
 pub mod copilot;
 pub mod cost;
 pub mod postgres;
+pub mod probe;
 pub mod revenue;
 pub mod service;
 pub mod terminal;
