@@ -64,35 +64,28 @@ fn enforcers(law: &str) -> Vec<&str> {
     quoted.collect()
 }
 
-/// Whether the last part of a name, as of `Type::method(…)`, is an item, a variant, a field or a module of the code.
+/// Whether each part of a name, as of `Type::method(…)`, is in the code: the types and modules by their declaration.
 fn is_defined(code: &str, name: &str) -> bool {
     let name = name.split(['(', '<']).next().unwrap_or(name);
     // A command, or a rule of conformance by its sentence.
     if name.contains(' ') {
         return name.starts_with("cargo ") || code.contains(&format!("\"{name}\""));
     }
-    let last = name
-        .trim_start_matches("#[")
-        .trim_end_matches(']')
-        .rsplit("::")
-        .next();
-    let last = last.unwrap_or(name);
+    let Some((around, last)) = name.rsplit_once("::") else {
+        return is_declared(code, name);
+    };
+    let mut around = around.split("::");
+    around.all(|part| part.starts_with("headwater") || is_declared(code, part))
+        && has_word(code, last)
+}
+
+fn is_declared(code: &str, name: &str) -> bool {
     let kinds = [
-        "fn ",
-        "struct ",
-        "enum ",
-        "trait ",
-        "type ",
-        "mod ",
-        "const ",
-        "static ",
-        "macro_rules! ",
+        "fn ", "struct ", "enum ", "trait ", "type ", "mod ", "const ", "static ",
     ];
-    let is_item = kinds
+    kinds
         .iter()
-        .any(|kind| has_word(code, &format!("{kind}{last}")));
-    // A variant, a dependency of a manifest or an attribute is not declared by a keyword.
-    is_item || (name.contains("::") && has_word(code, last)) || last.contains('.')
+        .any(|kind| has_word(code, &format!("{kind}{name}")))
 }
 
 fn has_word(code: &str, word: &str) -> bool {
@@ -113,11 +106,19 @@ mod tests {
 
     #[test]
     fn an_item_is_found_by_its_last_part() {
-        let code = "pub struct Page {}\nimpl Writer { fn commit(&self) {} }\nenum Kind { Gone }";
+        let code = "pub struct Page {}\nstruct Writer;\nimpl Writer { fn commit(&self) {} }\nenum Kind { Gone }";
         for name in ["Page", "Writer::commit", "commit(…)", "Kind::Gone"] {
             assert!(is_defined(code, name), "{name}");
         }
-        for name in ["Pag", "Writer::commits", "commi", "Gone"] {
+        for name in [
+            "Pag",
+            "Writer::commits",
+            "commi",
+            "Gone",
+            "Sort::Gone",
+            "Sort::commit",
+            "a.b",
+        ] {
             assert!(!is_defined(code, name), "{name}");
         }
     }
