@@ -16,25 +16,25 @@ use crate::create::{Access, ReplacementFile, behind_links, refuse_planted};
 /// if the overwriting fails.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
-    let mut beside = match fs::symlink_metadata(&path) {
+    let mut replacement = match fs::symlink_metadata(&path) {
         Ok(before) => {
             refuse_planted(&path, &before)?;
-            let beside = ReplacementFile::new(&path, Access::OWNER)?;
+            let replacement = ReplacementFile::new(&path, Access::OWNER)?;
             // Before the first byte: it may hold secrets.
-            take_after(&beside, &before)?;
-            beside
+            take_after(&replacement, &before)?;
+            replacement
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             ReplacementFile::new(&path, Access::of_records()?)?
         }
         Err(error) => return Err(error),
     };
-    beside.fill(bytes)?;
-    match beside.replace(&path) {
+    replacement.fill(bytes)?;
+    match replacement.replace(&path) {
         Err(error) if is_mount_point(&error) => {
             let written = write_over(&path, bytes);
             if written.is_err() {
-                beside.keep();
+                replacement.keep();
             }
             written
         }
@@ -43,8 +43,8 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Gives a new file the owner and the mode of the one that it replaces.
-fn take_after(beside: &ReplacementFile, before: &Metadata) -> io::Result<()> {
-    let file = beside.file();
+fn take_after(replacement: &ReplacementFile, before: &Metadata) -> io::Result<()> {
+    let file = replacement.file();
     let made = file.metadata()?;
     if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
         // Not every user may give a file away.

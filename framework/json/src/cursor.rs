@@ -174,7 +174,7 @@ impl<'b> JsonCursor<'b> {
         }
     }
 
-    /// What a string says; none if it has bytes or escapes that are no characters.
+    /// Returns the text of a string; `None` if it has bytes or escapes that are not characters.
     #[inline]
     pub fn decode(&self, text: &Text) -> Option<Cow<'b, str>> {
         decode(&self.input[text.span.clone()])

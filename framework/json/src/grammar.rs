@@ -156,7 +156,7 @@ impl Position {
         Some(inside)
     }
 
-    /// Goes on to the quote that ends a string.
+    /// Advances to the quote that ends a string.
     #[inline(never)]
     fn end_of_string(mut self, text: &[u8]) -> Option<Self> {
         loop {
@@ -223,7 +223,7 @@ const fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
 }
 
-/// What a value lies in, the innermost in the lowest bit: one for an object, zero for a list.
+/// The objects and lists around a value, the innermost in the lowest bit: one for an object, zero for a list.
 struct Nesting {
     bits: u128,
     depth: u32,

@@ -47,7 +47,7 @@ impl Position {
         self
     }
 
-    /// Goes on to the next mark.
+    /// Advances to the next mark.
     #[inline(always)]
     pub(crate) fn find_mark(&mut self, text: &[u8]) {
         if self.later == 0 {

@@ -13,13 +13,13 @@ use serde_json::Value;
 
 use crate::{shape::Shape, text::join_path, types::TypeSet};
 
-/// Place of a node in its schema.
+/// The index of a node in its schema.
 pub type NodeId = usize;
 
-/// Place of [`TypeRules`] in their schema.
+/// The index of [`TypeRules`] in their schema.
 pub type TypeId = usize;
 
-/// Place of [`ClassRules`] in their schema.
+/// The index of [`ClassRules`] in their schema.
 type ClassId = usize;
 
 /// The node of a record itself.

@@ -1,4 +1,4 @@
-//! What a JSON Schema says about a value, its alternatives and references put together.
+//! The shape of a value by its JSON Schema, with alternatives and references resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ impl<'schema> Shape<'schema> {
         Self::read(root, root, &mut vec!["#"])
     }
 
-    /// `inside` has the references that lead here: one that comes back describes what has no end, which is not followed.
+    /// `inside` has the references that lead here. A repeated one describes a value without an end and is not followed.
     fn read(schema: &'schema Value, root: &'schema Value, inside: &mut Vec<&'schema str>) -> Self {
         let mut shape = Self::own(schema, root, inside);
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str)
@@ -49,7 +49,7 @@ impl<'schema> Shape<'schema> {
         shape
     }
 
-    /// What a schema says itself, without what it is composed of.
+    /// The shape by a schema alone, without its subschemas.
     fn own(schema: &'schema Value, root: &'schema Value, inside: &mut Vec<&'schema str>) -> Self {
         let members: Option<Vec<&Value>> = match (schema.get("enum"), schema.get("const")) {
             (Some(Value::Array(members)), _) => Some(members.iter().collect()),

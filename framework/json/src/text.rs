@@ -1,8 +1,8 @@
-//! What strings and names say.
+//! Decoding of strings and names.
 
 use std::borrow::Cow;
 
-/// What a string says, from the bytes between its quotes. None if it has bytes or escapes that are no characters, such
+/// Decodes the bytes between the quotes of a string; `None` if they have bytes or escapes that are not characters, such
 /// as half a surrogate pair.
 #[inline]
 pub fn decode(spelt: &[u8]) -> Option<Cow<'_, str>> {
@@ -14,7 +14,7 @@ pub fn decode(spelt: &[u8]) -> Option<Cow<'_, str>> {
     serde_json::from_slice(&quoted).ok().map(Cow::Owned)
 }
 
-/// What a value says that is a string; none for other values.
+/// Decodes a value that is a string; `None` for other values.
 pub fn decode_string(value: &[u8]) -> Option<Cow<'_, str>> {
     decode(value.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
 }

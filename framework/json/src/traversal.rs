@@ -1,4 +1,4 @@
-//! One pass over the bytes of a record, beside a compiled schema. A traversal reads the record and shows it to visitors.
+//! One pass over the bytes of a record, along with a compiled schema. A traversal reads the record and shows it to visitors.
 
 use std::ops::Range;
 
@@ -10,20 +10,31 @@ use crate::{
 /// A visitor looks at a record while a traversal passes over it.
 pub trait Visitor {
     /// Returns whether the visitor looks into an object or list that begins here. If not, it gets it as one [`Value`].
-    fn enter(&mut self, place: &Place<'_>, node: Option<NodeId>, is_object: bool) -> bool;
+    fn enter(
+        &mut self,
+        place: &TraversalPosition<'_>,
+        node: Option<NodeId>,
+        is_object: bool,
+    ) -> bool;
 
     /// Takes a name of the innermost object, whose value comes next. `name` is decoded where the schema knows the object
     /// and the escapes are valid.
-    fn field(&mut self, place: &Place<'_>, text: &Text, name: &[u8], node: Option<NodeId>);
+    fn field(
+        &mut self,
+        place: &TraversalPosition<'_>,
+        text: &Text,
+        name: &[u8],
+        node: Option<NodeId>,
+    );
 
     /// Takes a value that the visitor does not look into.
-    fn value(&mut self, place: &Place<'_>, value: &Value);
+    fn value(&mut self, place: &TraversalPosition<'_>, value: &Value);
 
     /// Takes the end of an object or list that the visitor looks into, which is no longer among the open ones.
-    fn leave(&mut self, place: &Place<'_>, frame: &Frame);
+    fn leave(&mut self, place: &TraversalPosition<'_>, frame: &Frame);
 
-    /// Returns where to go on after malformed text. A visitor that passes over a value in which the text is malformed goes
-    /// on behind that value.
+    /// Returns the point at which the traversal resumes after malformed text. A visitor that passes over a malformed value
+    /// resumes behind it.
     fn resume(&mut self) -> Option<Resume> {
         None
     }
@@ -31,8 +42,8 @@ pub trait Visitor {
 
 /// The position of a traversal.
 #[derive(Debug)]
-pub struct Place<'t> {
-    /// The schema beside the record.
+pub struct TraversalPosition<'t> {
+    /// The schema of the record.
     pub schema: &'t CompiledSchema,
     /// The bytes of the record.
     pub record: &'t [u8],
@@ -45,13 +56,13 @@ pub struct Place<'t> {
 /// An object or list that is open.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// What the schema says about it.
+    /// Its node in the schema.
     pub node: Option<NodeId>,
     /// Whether it is an object.
     pub is_object: bool,
-    /// The name of the field that was read last, as it is spelt between its quotes.
+    /// The spelling of the last field name, without its quotes.
     pub name: Range<usize>,
-    /// The place of the field after which the next one comes, counted from one; zero at the beginning.
+    /// The index of the last field, counted from one; zero at the beginning.
     after: usize,
     is_empty: bool,
 }
@@ -59,15 +70,15 @@ pub struct Frame {
 /// A value that was read as a whole.
 #[derive(Clone, Debug)]
 pub struct Value {
-    /// What the schema says about it.
+    /// Its node in the schema.
     pub node: Option<NodeId>,
-    /// Where it is, with its quotes or brackets.
+    /// Its range, with its quotes or brackets.
     pub span: Range<usize>,
-    /// What it is.
+    /// Its kind.
     pub kind: ValueKind,
 }
 
-/// What a value is, by its first byte.
+/// The kind of a value, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     /// An object.
@@ -89,7 +100,7 @@ impl ValueKind {
     }
 }
 
-/// Where a traversal goes on after malformed text: behind a value that began earlier.
+/// The point at which a traversal resumes after malformed text: behind a value that began earlier.
 #[derive(Clone, Copy, Debug)]
 pub struct Resume {
     depth: usize,
@@ -101,7 +112,7 @@ pub struct Resume {
 /// Traverses the records of one stream.
 #[derive(Debug)]
 pub struct Traversal {
-    /// Kept from record to record for its memory only.
+    /// Reused from record to record for its memory only.
     open: Vec<Frame>,
     /// For the beginning and each field of each node, the field that came next the last time. Services keep the order of
     /// their fields, which saves most searches.
@@ -156,7 +167,7 @@ macro_rules! look {
     ($steps:ident) => {
         (
             &mut *$steps.visitor,
-            Place {
+            TraversalPosition {
                 schema: $steps.schema,
                 record: $steps.cursor.input(),
                 open: $steps.open,
@@ -304,25 +315,25 @@ impl<V: Visitor> Steps<'_, V> {
 pub struct Both<'v, A, B> {
     first: &'v mut A,
     second: &'v mut B,
-    waiting: Option<Waiting>,
-    /// The visitor that goes on alone where the text is malformed for the other one.
-    only: Option<Turn>,
+    waiting: Option<WaitingSide>,
+    /// The visitor that continues alone where the text is malformed for the other one.
+    only: Option<Side>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum Side {
     First,
     Second,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
-    who: Turn,
+struct WaitingSide {
+    who: Side,
     until: Resume,
 }
 
 impl<'v, A: Visitor, B: Visitor> Both<'v, A, B> {
-    /// Both of these.
+    /// Combines two visitors.
     pub const fn new(first: &'v mut A, second: &'v mut B) -> Self {
         Self {
             first,
@@ -332,21 +343,21 @@ impl<'v, A: Visitor, B: Visitor> Both<'v, A, B> {
         }
     }
 
-    /// What a traversal with this result found for each of them.
+    /// Splits the result of a traversal into the results of both visitors.
     pub fn results(
         &self,
         read: Result<(), Malformed>,
     ) -> (Result<(), Malformed>, Result<(), Malformed>) {
         match self.only {
             None => (read, read),
-            Some(Turn::First) => (read, Err(Malformed)),
-            Some(Turn::Second) => (Err(Malformed), read),
+            Some(Side::First) => (read, Err(Malformed)),
+            Some(Side::Second) => (Err(Malformed), read),
         }
     }
 
     /// Whether a visitor looks at what comes next.
     #[inline]
-    fn looks(&self, who: Turn) -> bool {
+    fn looks(&self, who: Side) -> bool {
         self.only.is_none_or(|only| only == who)
             && self.waiting.is_none_or(|waiting| waiting.who != who)
     }
@@ -354,52 +365,63 @@ impl<'v, A: Visitor, B: Visitor> Both<'v, A, B> {
 
 impl<A: Visitor, B: Visitor> Visitor for Both<'_, A, B> {
     #[inline]
-    fn enter(&mut self, place: &Place<'_>, node: Option<NodeId>, is_object: bool) -> bool {
-        let looks = (self.looks(Turn::First), self.looks(Turn::Second));
+    fn enter(
+        &mut self,
+        place: &TraversalPosition<'_>,
+        node: Option<NodeId>,
+        is_object: bool,
+    ) -> bool {
+        let looks = (self.looks(Side::First), self.looks(Side::Second));
         let first = looks.0 && self.first.enter(place, node, is_object);
         let second = looks.1 && self.second.enter(place, node, is_object);
         if looks == (true, true) && first != second {
-            let who = if first { Turn::Second } else { Turn::First };
+            let who = if first { Side::Second } else { Side::First };
             let until = Resume {
                 depth: place.open.len(),
                 start: place.at,
                 node,
                 is_object,
             };
-            self.waiting = Some(Waiting { who, until });
+            self.waiting = Some(WaitingSide { who, until });
         }
         first || second
     }
 
     #[inline]
-    fn field(&mut self, place: &Place<'_>, text: &Text, name: &[u8], node: Option<NodeId>) {
-        if self.looks(Turn::First) {
+    fn field(
+        &mut self,
+        place: &TraversalPosition<'_>,
+        text: &Text,
+        name: &[u8],
+        node: Option<NodeId>,
+    ) {
+        if self.looks(Side::First) {
             self.first.field(place, text, name, node);
         }
-        if self.looks(Turn::Second) {
+        if self.looks(Side::Second) {
             self.second.field(place, text, name, node);
         }
     }
 
     #[inline]
-    fn value(&mut self, place: &Place<'_>, value: &Value) {
-        if self.looks(Turn::First) {
+    fn value(&mut self, place: &TraversalPosition<'_>, value: &Value) {
+        if self.looks(Side::First) {
             self.first.value(place, value);
         }
-        if self.looks(Turn::Second) {
+        if self.looks(Side::Second) {
             self.second.value(place, value);
         }
     }
 
     #[inline]
-    fn leave(&mut self, place: &Place<'_>, frame: &Frame) {
-        if self.looks(Turn::First) {
+    fn leave(&mut self, place: &TraversalPosition<'_>, frame: &Frame) {
+        if self.looks(Side::First) {
             self.first.leave(place, frame);
         }
-        if self.looks(Turn::Second) {
+        if self.looks(Side::Second) {
             self.second.leave(place, frame);
         }
-        if let Some(Waiting { who, until }) = self.waiting
+        if let Some(WaitingSide { who, until }) = self.waiting
             && until.depth == place.open.len()
         {
             self.waiting = None;
@@ -409,14 +431,14 @@ impl<A: Visitor, B: Visitor> Visitor for Both<'_, A, B> {
                 kind: ValueKind::nested(until.is_object),
             };
             match who {
-                Turn::First => self.first.value(place, &value),
-                Turn::Second => self.second.value(place, &value),
+                Side::First => self.first.value(place, &value),
+                Side::Second => self.second.value(place, &value),
             }
         }
     }
 
     fn resume(&mut self) -> Option<Resume> {
-        let Waiting { who, until } = self.waiting.take()?;
+        let WaitingSide { who, until } = self.waiting.take()?;
         self.only = Some(who);
         Some(until)
     }

@@ -21,7 +21,7 @@ mod crash_tests;
 mod faults;
 mod folder;
 mod manifest;
-mod place;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -50,7 +50,7 @@ use crate::{
 };
 use folder::Folder;
 use manifest::{CountedFile, Manifest, part_name, run_name, written};
-use place::{ObjectPlace, Part};
+use storage::{FileStorage, Part};
 
 /// Memory for rows of all streams together. A row group ends when it is full.
 const MEMORY: usize = 64 << 20;
@@ -61,7 +61,7 @@ const MEMORY: usize = 64 << 20;
 pub struct ParquetSink {
     // Before the place: an unfinished file still needs it when it is dropped.
     streams: BTreeMap<String, Output>,
-    place: Box<dyn ObjectPlace>,
+    place: Box<dyn FileStorage>,
     connection: String,
     memory: usize,
     /// What counts; none before the place was loaded.
@@ -101,7 +101,7 @@ impl ParquetSink {
         Ok(Self::new(Box::new(place), connection))
     }
 
-    fn new(place: Box<dyn ObjectPlace>, connection: &str) -> Self {
+    fn new(place: Box<dyn FileStorage>, connection: &str) -> Self {
         Self {
             streams: BTreeMap::new(),
             place,
@@ -488,7 +488,7 @@ fn properties(schema: &Schema) -> Result<WriterProperties> {
     Ok(properties.build())
 }
 
-fn failed(place: &dyn ObjectPlace, path: &str, error: ParquetError) -> Error {
+fn failed(place: &dyn FileStorage, path: &str, error: ParquetError) -> Error {
     let cause = match error {
         ParquetError::External(cause) => cause.to_string(),
         other => other.to_string(),

@@ -148,9 +148,9 @@ fn a_name_that_is_taken_is_never_replaced_by_what_appears() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     let make = |text: &str| {
-        let beside = ReplacementFile::new(&path, Access::OWNER).unwrap();
-        beside.fill(text.as_bytes()).unwrap();
-        beside.appear(&path)
+        let replacement = ReplacementFile::new(&path, Access::OWNER).unwrap();
+        replacement.fill(text.as_bytes()).unwrap();
+        replacement.appear(&path)
     };
     make("first").unwrap();
     let error = make("second").unwrap_err();

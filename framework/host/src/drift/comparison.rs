@@ -1,7 +1,7 @@
 //! The comparison of one record with the types of its schema.
 
 use headwater_json::{
-    Frame, JsonType, Malformed, NodeId, Place, Text, TypeId, Value, ValueKind, Visitor,
+    Frame, JsonType, Malformed, NodeId, Text, TraversalPosition, TypeId, Value, ValueKind, Visitor,
 };
 
 use super::{
@@ -27,7 +27,12 @@ pub(crate) struct Comparison<'a> {
 
 impl Visitor for Comparison<'_> {
     #[inline(always)]
-    fn enter(&mut self, place: &Place<'_>, node: Option<NodeId>, is_object: bool) -> bool {
+    fn enter(
+        &mut self,
+        place: &TraversalPosition<'_>,
+        node: Option<NodeId>,
+        is_object: bool,
+    ) -> bool {
         let Some((at, rules)) = place.schema.types_at(node) else {
             return false;
         };
@@ -47,7 +52,13 @@ impl Visitor for Comparison<'_> {
     }
 
     #[inline(always)]
-    fn field(&mut self, place: &Place<'_>, _: &Text, name: &[u8], node: Option<NodeId>) {
+    fn field(
+        &mut self,
+        place: &TraversalPosition<'_>,
+        _: &Text,
+        name: &[u8],
+        node: Option<NodeId>,
+    ) {
         if let Some((field, _)) = place.schema.types_at(node) {
             let number = self.numbers.last().copied().unwrap_or_default();
             self.ledger.has(field, number);
@@ -62,7 +73,7 @@ impl Visitor for Comparison<'_> {
     }
 
     #[inline(always)]
-    fn value(&mut self, place: &Place<'_>, value: &Value) {
+    fn value(&mut self, place: &TraversalPosition<'_>, value: &Value) {
         let Some((at, rules)) = place.schema.types_at(value.node) else {
             return;
         };
@@ -88,7 +99,7 @@ impl Visitor for Comparison<'_> {
 
     /// Only now is it known which fields an object does not have.
     #[inline(always)]
-    fn leave(&mut self, place: &Place<'_>, frame: &Frame) {
+    fn leave(&mut self, place: &TraversalPosition<'_>, frame: &Frame) {
         let number = self.numbers.pop().unwrap_or_default();
         if !frame.is_object {
             return;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, str};
 
 use headwater_json::{
-    ClassRules, Frame, Malformed, NodeId, Place, Text, Value, ValueKind, Visitor, decode, join_path,
+    ClassRules, Frame, Malformed, NodeId, Text, TraversalPosition, Value, ValueKind, Visitor,
+    decode, join_path,
 };
 use memchr::{memchr, memmem};
 
@@ -38,19 +39,19 @@ pub(crate) struct Replacement<'a> {
 
 impl Visitor for Replacement<'_> {
     #[inline(always)]
-    fn enter(&mut self, place: &Place<'_>, node: Option<NodeId>, _: bool) -> bool {
+    fn enter(&mut self, place: &TraversalPosition<'_>, node: Option<NodeId>, _: bool) -> bool {
         let rules = place.schema.classes_at(node);
         rules.is_none_or(|rules| rules.field.is_none())
     }
 
     #[inline(always)]
-    fn field(&mut self, place: &Place<'_>, text: &Text, _: &[u8], _: Option<NodeId>) {
+    fn field(&mut self, place: &TraversalPosition<'_>, text: &Text, _: &[u8], _: Option<NodeId>) {
         let spelt = &place.record[text.span.clone()];
         self.look_for_address(place, spelt, text.has_escapes);
     }
 
     #[inline(always)]
-    fn value(&mut self, place: &Place<'_>, value: &Value) {
+    fn value(&mut self, place: &TraversalPosition<'_>, value: &Value) {
         let rules = place.schema.classes_at(value.node);
         match (rules, value.kind) {
             (
@@ -77,7 +78,7 @@ impl Visitor for Replacement<'_> {
     }
 
     #[inline(always)]
-    fn leave(&mut self, _: &Place<'_>, _: &Frame) {}
+    fn leave(&mut self, _: &TraversalPosition<'_>, _: &Frame) {}
 }
 
 impl Replacement<'_> {
@@ -88,7 +89,7 @@ impl Replacement<'_> {
         Ok(())
     }
 
-    fn classed_text(&mut self, place: &Place<'_>, value: &Value, field: usize) {
+    fn classed_text(&mut self, place: &TraversalPosition<'_>, value: &Value, field: usize) {
         let RedactedClass { class, action, .. } = self.fields[field];
         let spelt = &place.record[value.span.start + 1..value.span.end - 1];
         // An empty text tells nothing; a pseudonym would make all of them one person.
@@ -120,7 +121,7 @@ impl Replacement<'_> {
     }
 
     /// A number or truth value where the schema has a class. Pseudonyms and links are made of texts only.
-    fn classed_token(&mut self, place: &Place<'_>, value: &Value, field: usize) {
+    fn classed_token(&mut self, place: &TraversalPosition<'_>, value: &Value, field: usize) {
         if is_null(place, value) {
             return;
         }
@@ -133,7 +134,7 @@ impl Replacement<'_> {
     }
 
     #[inline(always)]
-    fn look_for_address(&mut self, place: &Place<'_>, spelt: &[u8], has_escapes: bool) {
+    fn look_for_address(&mut self, place: &TraversalPosition<'_>, spelt: &[u8], has_escapes: bool) {
         // An `@` may be written as an escape.
         let may_hold_one = memchr(b'@', spelt).is_some()
             || has_escapes && memmem::find(spelt, br"\u0040").is_some();
@@ -146,31 +147,31 @@ impl Replacement<'_> {
     }
 
     /// Puts null in place of a value that is not what its schema says, since it may hold anything.
-    fn remove_unexpected(&mut self, place: &Place<'_>, value: &Value) {
+    fn remove_unexpected(&mut self, place: &TraversalPosition<'_>, value: &Value) {
         self.replace(place, value, b"null");
         count(&mut self.counts.unexpected, path(place));
     }
 
     /// Writes something in place of a value.
-    fn replace(&mut self, place: &Place<'_>, value: &Value, by: &[u8]) {
+    fn replace(&mut self, place: &TraversalPosition<'_>, value: &Value, by: &[u8]) {
         self.copy_until(place, value);
         self.out.extend_from_slice(by);
     }
 
     /// Copies the bytes before a value, and passes over the value.
-    fn copy_until(&mut self, place: &Place<'_>, value: &Value) {
+    fn copy_until(&mut self, place: &TraversalPosition<'_>, value: &Value) {
         let before = &place.record[self.copied..value.span.start];
         self.out.extend_from_slice(before);
         self.copied = value.span.end;
     }
 }
 
-fn is_null(place: &Place<'_>, value: &Value) -> bool {
+fn is_null(place: &TraversalPosition<'_>, value: &Value) -> bool {
     place.record[value.span.clone()] == *b"null"
 }
 
 /// The path of the value that is being read: `users[].userEmail`.
-fn path(place: &Place<'_>) -> String {
+fn path(place: &TraversalPosition<'_>) -> String {
     let mut path = String::new();
     for frame in place.open {
         if !frame.is_object {

@@ -25,7 +25,7 @@ use url::{Host, Url};
 
 use super::{
     manifest::{is_part, manifest_name, manifest_sequence},
-    place::{ObjectPlace, Part},
+    storage::{FileStorage, Part},
 };
 
 /// The folder of everything that is not rows. No stream is called so.
@@ -182,7 +182,7 @@ impl Service {
     }
 }
 
-impl ObjectPlace for Bucket {
+impl FileStorage for Bucket {
     fn name(&self) -> String {
         self.service.name.clone()
     }

@@ -17,7 +17,7 @@ use headwater_files::{
 use super::faults::step;
 use super::{
     manifest::{is_part, manifest_name, manifest_sequence},
-    place::{ObjectPlace, Part},
+    storage::{FileStorage, Part},
 };
 
 /// The folder of everything that is not rows. No stream is called so.
@@ -53,7 +53,7 @@ impl Folder {
     }
 }
 
-impl ObjectPlace for Folder {
+impl FileStorage for Folder {
     fn name(&self) -> String {
         self.root.display().to_string()
     }

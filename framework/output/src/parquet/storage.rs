@@ -8,7 +8,7 @@ use std::{
 use headwater_core::Result;
 
 /// Where the files and manifests are. Paths have a slash between stream and file.
-pub(crate) trait ObjectPlace: Send {
+pub(crate) trait FileStorage: Send {
     /// Its name, for people.
     fn name(&self) -> String;
 
