@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Log what happens to standard error: runs and checks; twice: requests, pages and commits. RUST_LOG goes before.
+    /// Log runs and checks to standard error; -vv adds requests, pages and commits. RUST_LOG overrides it.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 

@@ -88,7 +88,7 @@ impl Check {
         )
     }
 
-    /// Makes a check that was not made, because it has a cost or needs a missing id; the message states the reason.
+    /// Makes a skipped check, because it has a cost or needs a missing id; the message states the reason.
     pub fn unknown(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, Outcome::Skipped, "unknown", message)
     }

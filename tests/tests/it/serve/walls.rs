@@ -251,7 +251,10 @@ async fn silent_connections_shut_nobody_out() {
     // A busy machine takes a while to accept them all, and each of them makes room for itself.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !healthz().starts_with("HTTP/1.1 200 ") {
-        assert!(Instant::now() < deadline, "nobody else is let in");
+        assert!(
+            Instant::now() < deadline,
+            "no other connection gets an answer"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for _ in 0..20 {
