@@ -13,7 +13,11 @@ use headwater_core::{Error, Gap, Kind, Mend, Note, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{envelope::Split, fingerprints::FingerprintSet, spelling::plain};
+use crate::{
+    envelope::Split,
+    fingerprints::{FingerprintSet, RecordPrint},
+    spelling::plain,
+};
 
 /// The maximum number of consecutive empty pages with a next page.
 const MAX_EMPTY: u32 = 10;
@@ -54,6 +58,8 @@ pub struct Progress {
     /// The sum of the changes of the total in this reading.
     #[serde(default, skip_serializing_if = "is_default")]
     moved: u64,
+    #[serde(default = "RecordPrint::earlier")]
+    print: RecordPrint,
     #[serde(default, skip_serializing_if = "Sample::is_empty")]
     records: Sample,
     /// The records of the first reading, during the second one.
@@ -144,7 +150,7 @@ impl Progress {
         self.empty_pages = 0;
         let prints = records
             .iter()
-            .map(|span| FingerprintSet::fingerprint(&plain(&body[span.clone()])));
+            .map(|span| self.print.of(&plain(&body[span.clone()])));
         let prints: Vec<u64> = prints.collect();
         let seen_before: Vec<Option<bool>> = prints
             .iter()
@@ -252,6 +258,7 @@ impl Progress {
             return Ending {
                 again: Some(Self {
                     is_second: true,
+                    print: self.print,
                     delivered: self.records,
                     ..Self::default()
                 }),

@@ -3,11 +3,11 @@
 //! Blanks are left out, the members of an object are in the order of their names (the last member of a repeated name
 //! counts), and texts have one way to be escaped. Numbers keep their spelling.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
+use std::{borrow::Cow, ops::Range};
 
 use sha2::{Digest, Sha256};
 
-use crate::cursor::{JsonCursor, Malformed};
+use crate::cursor::{JsonCursor, Malformed, Text};
 
 /// Bytes of a digest.
 const DIGEST: usize = 16;
@@ -20,10 +20,14 @@ pub fn canonical(value: &[u8]) -> Cow<'_, [u8]> {
     if is_simple {
         return Cow::Borrowed(value);
     }
-    let mut cursor = JsonCursor::new(value);
-    let mut text = Vec::with_capacity(value.len());
-    match push(&mut cursor, &mut text, 0) {
-        Ok(()) if cursor.is_at_end() => Cow::Owned(text),
+    let mut writer = CanonicalWriter {
+        cursor: JsonCursor::new(value),
+        text: Vec::with_capacity(value.len()),
+        members: Vec::new(),
+        moved: Vec::new(),
+    };
+    match writer.push(0) {
+        Ok(()) if writer.cursor.is_at_end() => Cow::Owned(writer.text),
         _ => Cow::Borrowed(value),
     }
 }
@@ -39,12 +43,13 @@ pub fn key_part(value: &[u8]) -> Cow<'_, [u8]> {
 
 /// The identity of a record: the beginning of the SHA-256 of its canonical text, in hexadecimal digits.
 pub fn digest(record: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let hash = Sha256::digest(canonical(record.trim_ascii()));
-    let mut text = String::with_capacity(2 * DIGEST);
-    for byte in &hash[..DIGEST] {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    let bytes = hash[..DIGEST].iter();
+    let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
 }
 
 /// Whether two records have the same canonical text.
@@ -52,106 +57,142 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || canonical(one.trim_ascii()) == canonical(other.trim_ascii())
 }
 
-fn push(cursor: &mut JsonCursor<'_>, text: &mut Vec<u8>, depth: usize) -> Result<(), Malformed> {
-    match cursor.peek()? {
-        b'"' => {
-            let spelt = cursor.text()?;
-            match cursor.decode(&spelt).filter(|_| spelt.has_escapes) {
-                Some(decoded) => push_text(text, &decoded),
-                None => {
-                    let quoted = spelt.span.start - 1..=spelt.span.end;
-                    text.extend_from_slice(&cursor.input()[quoted]);
-                }
+/// Writes the canonical text. All objects of a value share its buffers.
+struct CanonicalWriter<'j> {
+    cursor: JsonCursor<'j>,
+    text: Vec<u8>,
+    /// The members of the open objects, in the order of the input.
+    members: Vec<Member>,
+    /// The members of one object, while they change places.
+    moved: Vec<u8>,
+}
+
+/// The spans of a member in the text.
+#[derive(Clone)]
+struct Member {
+    name: Range<usize>,
+    end: usize,
+}
+
+impl CanonicalWriter<'_> {
+    fn push(&mut self, depth: usize) -> Result<(), Malformed> {
+        match self.cursor.peek()? {
+            b'"' => {
+                let spelt = self.cursor.text()?;
+                self.push_text(&spelt);
             }
+            b'{' | b'[' if depth >= DEEPEST => {
+                let start = self.cursor.at();
+                self.cursor.skip_value()?;
+                let value = &self.cursor.input()[start..self.cursor.at()];
+                self.text.extend_from_slice(value);
+            }
+            b'{' => self.push_object(depth)?,
+            b'[' => self.push_list(depth)?,
+            _ => self.text.extend_from_slice(self.cursor.token()?),
         }
-        b'{' | b'[' if depth >= DEEPEST => {
-            let start = cursor.at();
-            cursor.skip_value()?;
-            text.extend_from_slice(&cursor.input()[start..cursor.at()]);
-        }
-        b'{' => push_object(cursor, text, depth)?,
-        b'[' => push_list(cursor, text, depth)?,
-        _ => text.extend_from_slice(cursor.token()?),
+        Ok(())
     }
-    Ok(())
-}
 
-fn push_list(
-    cursor: &mut JsonCursor<'_>,
-    text: &mut Vec<u8>,
-    depth: usize,
-) -> Result<(), Malformed> {
-    text.push(b'[');
-    cursor.advance();
-    cursor.skip_space();
-    if cursor.peek()? == b']' {
-        cursor.advance();
-        text.push(b']');
-        return Ok(());
-    }
-    loop {
-        push(cursor, text, depth + 1)?;
-        cursor.skip_space();
-        let after = cursor.peek()?;
-        cursor.advance();
-        text.push(after);
-        match after {
-            b',' => cursor.skip_space(),
-            b']' => return Ok(()),
-            _ => return Err(Malformed),
+    fn push_list(&mut self, depth: usize) -> Result<(), Malformed> {
+        self.text.push(b'[');
+        self.cursor.advance();
+        self.cursor.skip_space();
+        if self.cursor.peek()? == b']' {
+            self.cursor.advance();
+            self.text.push(b']');
+            return Ok(());
         }
-    }
-}
-
-fn push_object(
-    cursor: &mut JsonCursor<'_>,
-    text: &mut Vec<u8>,
-    depth: usize,
-) -> Result<(), Malformed> {
-    let mut members: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    cursor.advance();
-    cursor.skip_space();
-    if cursor.peek()? == b'}' {
-        cursor.advance();
-    } else {
         loop {
-            let spelt = cursor.name()?;
-            let mut name = Vec::new();
-            match cursor.decode(&spelt) {
-                Some(decoded) => push_text(&mut name, &decoded),
-                None => {
-                    name.extend_from_slice(&cursor.input()[spelt.span.start - 1..=spelt.span.end]);
-                }
-            }
-            let mut value = Vec::new();
-            push(cursor, &mut value, depth + 1)?;
-            members.insert(name, value);
-            cursor.skip_space();
-            let after = cursor.peek()?;
-            cursor.advance();
+            self.push(depth + 1)?;
+            self.cursor.skip_space();
+            let after = self.cursor.peek()?;
+            self.cursor.advance();
+            self.text.push(after);
             match after {
-                b',' => cursor.skip_space(),
-                b'}' => break,
+                b',' => self.cursor.skip_space(),
+                b']' => return Ok(()),
                 _ => return Err(Malformed),
             }
         }
     }
-    text.push(b'{');
-    for (at, (name, value)) in members.iter().enumerate() {
-        if at > 0 {
-            text.push(b',');
-        }
-        text.extend_from_slice(name);
-        text.push(b':');
-        text.extend_from_slice(value);
-    }
-    text.push(b'}');
-    Ok(())
-}
 
-fn push_text(text: &mut Vec<u8>, value: &str) {
-    // A text always serialises into memory.
-    let _ = serde_json::to_writer(text, value);
+    fn push_object(&mut self, depth: usize) -> Result<(), Malformed> {
+        let (start, first) = (self.text.len(), self.members.len());
+        self.text.push(b'{');
+        self.cursor.advance();
+        self.cursor.skip_space();
+        if self.cursor.peek()? == b'}' {
+            self.cursor.advance();
+            self.text.push(b'}');
+            return Ok(());
+        }
+        loop {
+            let spelt = self.cursor.name()?;
+            let name = self.text.len();
+            self.push_text(&spelt);
+            let name = name..self.text.len();
+            self.text.push(b':');
+            self.push(depth + 1)?;
+            let end = self.text.len();
+            self.members.push(Member { name, end });
+            self.cursor.skip_space();
+            let after = self.cursor.peek()?;
+            self.cursor.advance();
+            self.text.push(after);
+            match after {
+                b',' => self.cursor.skip_space(),
+                b'}' => break,
+                _ => return Err(Malformed),
+            }
+        }
+        self.sort(start, first);
+        Ok(())
+    }
+
+    /// Brings the members of the object at the end of the text into the order of their names.
+    fn sort(&mut self, start: usize, first: usize) {
+        let text = &mut self.text;
+        let members = &mut self.members[first..];
+        let is_sorted = members
+            .windows(2)
+            .all(|pair| text[pair[0].name.clone()] < text[pair[1].name.clone()]);
+        if !is_sorted {
+            // Stable, so that the last member of a repeated name is the last of its neighbours.
+            members.sort_by(|one, other| text[one.name.clone()].cmp(&text[other.name.clone()]));
+            self.moved.clear();
+            for (at, member) in members.iter().enumerate() {
+                let is_repeated = members
+                    .get(at + 1)
+                    .is_some_and(|next| text[next.name.clone()] == text[member.name.clone()]);
+                if !is_repeated {
+                    self.moved
+                        .extend_from_slice(&text[member.name.start..member.end]);
+                    self.moved.push(b',');
+                }
+            }
+            self.moved.pop();
+            text.truncate(start + 1);
+            text.extend_from_slice(&self.moved);
+            text.push(b'}');
+        }
+        self.members.truncate(first);
+    }
+
+    fn push_text(&mut self, spelt: &Text) {
+        match spelt
+            .has_escapes
+            .then(|| self.cursor.decode(spelt))
+            .flatten()
+        {
+            // A text always serialises into memory.
+            Some(decoded) => drop(serde_json::to_writer(&mut self.text, &*decoded)),
+            None => {
+                let quoted = spelt.span.start - 1..=spelt.span.end;
+                self.text.extend_from_slice(&self.cursor.input()[quoted]);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -84,6 +84,11 @@ impl Bare {
             })
             .unwrap();
         let rows = rows.collect::<Result<_, _>>().unwrap();
+        let mut statement = connection
+            .prepare("SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk")
+            .unwrap();
+        let key = statement.query_map([STREAM], |row| row.get(0)).unwrap();
+        let key: Vec<String> = key.collect::<Result<_, _>>().unwrap();
         let parameters = vec!["?"; names.len()].join(", ");
         let insert = format!("INSERT INTO {STREAM} VALUES ({parameters})");
         let values: Vec<String> = names
@@ -91,7 +96,8 @@ impl Bare {
             .map(|name| format!("{name} = excluded.{name}"))
             .collect();
         let upsert = format!(
-            "{insert} ON CONFLICT (id) DO UPDATE SET {}",
+            "{insert} ON CONFLICT ({}) DO UPDATE SET {}",
+            key.join(", "),
             values.join(", ")
         );
         Self {

@@ -4,7 +4,10 @@ use headwater_core::{Error, Kind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_ROUNDS, WindowPage};
-use crate::{fingerprints::FingerprintSet, spelling::plain};
+use crate::{
+    fingerprints::{FingerprintSet, RecordPrint},
+    spelling::plain,
+};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Offset {
@@ -232,7 +235,7 @@ pub(super) fn distinct(page: &WindowPage) -> u64 {
     let mut seen = FingerprintSet::default();
     let prints = page
         .iter()
-        .map(|record| FingerprintSet::fingerprint(&plain(record)));
+        .map(|record| RecordPrint::default().of(&plain(record)));
     prints.filter(|print| seen.insert(*print)).count() as u64
 }
 
