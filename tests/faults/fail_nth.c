@@ -3,7 +3,7 @@
  *
  * FAIL_BELOW   the folder, absolute
  * FAIL_AT      the number of the call, from 1
- * FAIL_WITH    the error that it fails with, as a number
+ * FAIL_WITH    the error that it fails with, as a number; 0 kills the process instead
  * FAIL_REPORT  a file outside of the folder that gets the name of the call that failed
  *
  * Instead of all these, FAIL_LOCKS is the error with which every lock of a file fails, as on a file system that has none.
@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -41,7 +42,14 @@ static int fails(const char *call, const char *path) {
     dprintf(file, "%s %s", call, path);
     close(file);
     errno = atoi(with);
+    if (!errno)
+        raise(SIGKILL);
     return 1;
+}
+
+static int kills(void) {
+    const char *with = getenv("FAIL_WITH");
+    return with && !atoi(with);
 }
 
 static int fails_on(const char *call, int file) {
@@ -91,6 +99,19 @@ int rename(const char *from, const char *to) {
     if (fails("rename", to))
         return -1;
     return REAL(rename)(from, to);
+}
+
+/* These only count for kills: a file that cannot be removed is a leftover, which the next run removes. */
+int unlink(const char *path) {
+    if (kills() && fails("unlink", path))
+        return -1;
+    return REAL(unlink)(path);
+}
+
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+    if (kills() && fails("linkat", to))
+        return -1;
+    return REAL(linkat)(from_folder, from, to_folder, to, flags);
 }
 
 int flock(int file, int operation) {

@@ -23,7 +23,7 @@ use std::{
 
 use rustix::{fs::OFlags, io::Errno};
 
-use crate::Locked;
+use crate::{Locked, refuse_untrusted};
 
 /// The variable that gives new files another mode.
 const FILE_MODE: &str = "HEADWATER_FILE_MODE";
@@ -66,6 +66,10 @@ impl Access {
         })
     }
 
+    pub(crate) const fn lets_group_write(self) -> bool {
+        self.0 & 0o020 != 0
+    }
+
     /// Users who may read the file may enter the folder that is made for it.
     const fn of_folder(self) -> u32 {
         self.0 | (self.0 & 0o444) >> 2
@@ -84,12 +88,12 @@ pub fn open_or_make_lock(path: &Path, access: Access) -> io::Result<File> {
 }
 
 /// Makes an empty file if it is missing. An existing file is not opened, since closing it would release the locks that
-/// SQLite has on it in this process.
+/// SQLite has on it in this process. Its contents are obeyed, so one that another user may change is refused.
 pub fn make_missing(path: &Path, access: Access) -> io::Result<()> {
     let path = behind_links(path)?;
     match make_new(&path, access) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            refuse_planted(&path, &fs::symlink_metadata(&path)?)
+            refuse_untrusted(&path, &fs::symlink_metadata(&path)?)
         }
         made => made.map(drop),
     }
@@ -278,14 +282,14 @@ impl ReplacementFile {
     pub fn replace(&mut self, target: &Path) -> io::Result<()> {
         fs::rename(&self.path, target)?;
         self.is_kept = true;
-        sweep(target);
+        remove_leftovers(target);
         folder_of(target).map_or(Ok(()), make_names_durable)
     }
 
     /// Takes a free name; fails if a file has it.
     pub fn appear(self, target: &Path) -> io::Result<()> {
         fs::hard_link(&self.path, target)?;
-        sweep(target);
+        remove_leftovers(target);
         folder_of(target).map_or(Ok(()), make_names_durable)
     }
 
@@ -332,7 +336,7 @@ pub fn left_beside(target: &Path) -> Vec<PathBuf> {
 }
 
 /// Removes replacements that killed processes left, once in a process, since a folder may hold many names.
-fn sweep(target: &Path) {
+pub fn remove_leftovers(target: &Path) {
     static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
     if !swept.insert(target.to_owned()) {

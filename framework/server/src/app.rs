@@ -18,8 +18,9 @@ use tokio::{
 };
 
 use crate::{
-    body::Budget, embeds::Embeds, frequency::Frequency, guard::Caller, metrics::Metrics,
-    notes::Notes, origin::Origin, runs::Runs, sessions::Sessions,
+    body::Budget, embeds::Embeds, frequency::Frequency, guard::Caller, guesses::Guesses,
+    large::LargeRequests, metrics::Metrics, notes::Notes, origin::Origin, runs::Runs,
+    sessions::Sessions,
 };
 
 /// How many probes may run at once. Each holds a connection to a service, and little else.
@@ -99,7 +100,10 @@ pub(crate) struct App {
     pub probes: Arc<Semaphore>,
     /// The memory for all bodies under way.
     pub bodies: Budget,
+    /// The thread for requests with a large body.
+    pub large: LargeRequests,
     pub frequency: Frequency,
+    pub guesses: Guesses,
     /// Rows of the audit that wait to be written.
     pub notes: Notes,
     /// Opens the store again, for a run that uses it on a thread of its own.
@@ -126,7 +130,9 @@ impl App {
             options,
             probes: Arc::new(Semaphore::new(MAX_PROBES)),
             bodies: Budget::default(),
+            large: LargeRequests::new()?,
             frequency: Frequency::new()?,
+            guesses: Guesses::default(),
             notes: Notes::default(),
             open_store,
             context,

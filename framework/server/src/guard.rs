@@ -1,10 +1,9 @@
 //! Access control: the host name of a request, the page that it comes from, the token, and its scope.
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Instant,
 };
 
 use axum::{
@@ -19,14 +18,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts, u
 use crate::{
     app::App,
     embeds::{self, Embed},
+    guesses::MAX_WRONG,
     pages,
     problem::Problem,
     request_id::RequestId,
 };
-
-/// How many wrong tokens an address may send in a minute.
-const MAX_WRONG: usize = 10;
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// The caller of a request.
 #[derive(Clone, Debug)]
@@ -314,7 +310,7 @@ pub(crate) async fn known(
         return Ok(caller);
     }
     if let Some(client) = client {
-        let (number, counted) = WRONG.count(client);
+        let number = app.guesses.count(client, Instant::now());
         // The first of a minute, and the last one before the limit.
         if number == 1 || number == MAX_WRONG {
             app.notes.add(AuditNote {
@@ -327,34 +323,14 @@ pub(crate) async fn known(
                 outcome: format!("refused, number {number} of a minute from {client}"),
             });
         }
-        counted?;
+        if number > MAX_WRONG {
+            let text = "this address sent too many wrong tokens; wait a minute";
+            let code = "too_many_wrong_tokens";
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code, text);
+            return Err(problem.retry_after(60));
+        }
     }
     Err(wrong_token())
-}
-
-/// The wrong tokens of the last minute, by address.
-static WRONG: LazyLock<Guesses> = LazyLock::new(Guesses::default);
-
-#[derive(Default)]
-struct Guesses(Mutex<HashMap<IpAddr, Vec<Instant>>>);
-
-impl Guesses {
-    /// Counts a wrong token, and refuses it after too many. Returns its number as well.
-    fn count(&self, peer: IpAddr) -> (usize, Result<(), Problem>) {
-        let mut guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        guesses.retain(|_, times| {
-            times.retain(|time| time.elapsed() < MINUTE);
-            !times.is_empty()
-        });
-        let times = guesses.entry(peer).or_default();
-        if times.len() < MAX_WRONG {
-            times.push(Instant::now());
-            return (times.len(), Ok(()));
-        }
-        let text = "this address sent too many wrong tokens; wait a minute";
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens", text);
-        (MAX_WRONG + 1, Err(problem.retry_after(60)))
-    }
 }
 
 #[cfg(test)]

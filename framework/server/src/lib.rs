@@ -16,6 +16,8 @@ mod embeds;
 mod events;
 mod frequency;
 mod guard;
+mod guesses;
+mod large;
 mod listen;
 mod metrics;
 mod notes;
@@ -164,6 +166,10 @@ fn router(app: Arc<App>) -> Router {
     operations::router(api::operations())
         .merge(pages::router(&app))
         .fallback(unknown)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            large::aside,
+        ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             guard::guard,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
+use bytes::Bytes;
 use headwater_core::{Error, Kind, Result};
 use headwater_store::{IdempotencyState, Reply};
 use http::{HeaderMap, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -51,16 +51,8 @@ where
         let Json(request) = Json::of(&body)?;
         return answer(carry_out(request, None).await?).await;
     };
-    // The key is part of the hash, so that the same body has another hash each time.
-    let mut hash = Sha256::new_with_prefix(&key);
-    hash.update(head.uri.path());
-    hash.update(&body.bytes);
-    let hash: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let under_way = match begin(app, key.clone(), hash).await? {
+    let path = head.uri.path().to_owned();
+    let under_way = match begin(app, key.clone(), path, body.bytes.clone()).await? {
         Ok(under_way) => under_way,
         Err(body) => return answer(made(body)?).await,
     };
@@ -99,25 +91,28 @@ pub(crate) async fn to_its_end<R: Send + 'static>(
 async fn begin(
     app: &Arc<App>,
     key: String,
-    hash: String,
+    path: String,
+    body: Bytes,
 ) -> Result<Result<RequestGuard, Value>, Problem> {
     let own = Arc::clone(app);
     let conflict = |code, text| Err(Problem::new(StatusCode::CONFLICT, code, text));
-    app.store(move |store| match store.begin_request(&key, &hash)? {
-        IdempotencyState::New => Ok(Ok(RequestGuard {
-            app: own,
-            key: Some(key),
-        })),
-        IdempotencyState::Answered(reply) => Ok(Err(reply.body)),
-        IdempotencyState::UnderWay => {
-            let text = "a request with this Idempotency-Key is under way; wait for its answer";
-            conflict("under_way", text)
-        }
-        IdempotencyState::Another => {
-            let text = "this Idempotency-Key belongs to another request; use a new one";
-            conflict("key_used", text)
-        }
-    })
+    app.store(
+        move |store| match store.begin_request(&key, &[path.as_bytes(), &body])? {
+            IdempotencyState::New => Ok(Ok(RequestGuard {
+                app: own,
+                key: Some(key),
+            })),
+            IdempotencyState::Answered(reply) => Ok(Err(reply.body)),
+            IdempotencyState::UnderWay => {
+                let text = "a request with this Idempotency-Key is under way; wait for its answer";
+                conflict("under_way", text)
+            }
+            IdempotencyState::Another => {
+                let text = "this Idempotency-Key belongs to another request; use a new one";
+                conflict("key_used", text)
+            }
+        },
+    )
     .await
 }
 

@@ -2,7 +2,10 @@
 //!
 //! The order keeps every row readable at all times, and lets a killed rotation continue: first the new key comes before
 //! the old one in the key file (or in the keys given), then the store names it as its own, then connections are sealed
-//! again, each in one transaction, and only when no connection needs the old key does it leave the file.
+//! again, each in one transaction, and only when no connection needs the old key does it leave the file. Opening a store
+//! ends a killed rotation.
+
+use std::path::PathBuf;
 
 use headwater_core::{Error, Kind, Result};
 use headwater_files::Locked;
@@ -31,21 +34,52 @@ impl Store {
     /// Seals everything with another key, or continues an interrupted rotation. Forgets earlier configs.
     pub fn rekey(&mut self, actor: &Actor) -> Result<RekeyReport> {
         let _lock = self.lock_keys()?;
+        self.begin_rekey()?;
+        self.continue_rekey(actor)
+    }
+
+    /// Ends a rotation whose process was killed, so that the old key does not stay in the key file.
+    pub(crate) fn end_interrupted_rekey(&mut self) -> Result<()> {
+        let Some(path) = self.own_key_file() else {
+            return Ok(());
+        };
+        if !self.keyring.is_rotating() {
+            return Ok(());
+        }
+        let _lock = self.lock_keys()?;
+        // Another process may have ended it meanwhile.
+        if let Some(keyring) = Keyring::load(&path)? {
+            self.keyring = keyring;
+        }
+        match self.keyring.is_rotating() {
+            true => self.continue_rekey(&Actor::local()).map(drop),
+            false => Ok(()),
+        }
+    }
+
+    fn continue_rekey(&mut self, actor: &Actor) -> Result<RekeyReport> {
+        let is_new = self.seal_ledger()?;
         let mut rekeyed = RekeyReport {
-            key_id: String::new(),
+            key_id: self.keyring.primary().id.clone(),
             resealed: 0,
             unreadable: Vec::new(),
         };
-        for name in self.begin_rekey()? {
+        for name in self.sealed_with_another_key()? {
             match self.reseal(&name)? {
                 Ok(()) => rekeyed.resealed += 1,
                 Err(what) => rekeyed.unreadable.push((name, what)),
             }
         }
-        rekeyed.key_id = self.keyring.primary().id.clone();
-        audited(self, actor, |_| Ok(((), Event::new("key replaced"))))?;
+        // A rotation that waits for an unreadable connection has its row already.
+        if is_new || rekeyed.resealed > 0 || rekeyed.unreadable.is_empty() {
+            audited(self, actor, |_| Ok(((), Event::new("key replaced"))))?;
+        }
         self.end_rekey()?;
         Ok(rekeyed)
+    }
+
+    fn own_key_file(&self) -> Option<PathBuf> {
+        self.location.key_file().filter(|_| !self.has_given_keys)
     }
 
     /// Two processes would create two new keys, but the file can have only one.
@@ -60,9 +94,8 @@ impl Store {
         })
     }
 
-    /// Makes the new key the store's, and returns the connections that are still sealed with another key.
-    fn begin_rekey(&mut self) -> Result<Vec<String>> {
-        let before = sealing_key(&mut *self.database, &self.keyring)?;
+    /// Puts a new key before the old one, unless it is there already.
+    fn begin_rekey(&mut self) -> Result<()> {
         if self.has_given_keys {
             if !self.keyring.is_rotating() {
                 let text = "give the new key and the old key, as in NEW,OLD, where you give the store's key";
@@ -79,7 +112,16 @@ impl Store {
                 None => Keyring::create(&path)?,
             };
         }
+        Ok(())
+    }
+
+    /// Makes the new key the store's; false if it is already.
+    fn seal_ledger(&mut self) -> Result<bool> {
+        let before = sealing_key(&mut *self.database, &self.keyring)?;
         let (keyring, key) = (self.keyring.clone(), self.keyring.primary().clone());
+        if before.id == key.id {
+            return Ok(false);
+        }
         transaction(&mut *self.database, |database| {
             let ledger = Ledger::hold(database, &keyring)?;
             let now = sealing_key(database, &keyring)?.id;
@@ -89,7 +131,11 @@ impl Store {
             }
             ledger.write(database, &key)
         })?;
-        let key = key.id;
+        Ok(true)
+    }
+
+    fn sealed_with_another_key(&mut self) -> Result<Vec<String>> {
+        let key = self.keyring.primary().id.clone();
         let statement = "SELECT DISTINCT c.name FROM headwater_connections c \
                          JOIN headwater_secrets s ON s.connection = c.id WHERE s.key_id <> ?1 ORDER BY c.name";
         let rows = self.database.query(statement, &[key.as_str().into()])?;
@@ -124,18 +170,14 @@ impl Store {
 
     /// Drops the old keys once no seal needs them.
     fn end_rekey(&mut self) -> Result<()> {
-        // Earlier configs are sealed with an old key.
-        let statement = "DELETE FROM headwater_previous";
-        self.database.execute(statement, &[])?;
-        self.database.forget_deleted();
         let key = self.keyring.primary().id.clone();
+        let statement = "DELETE FROM headwater_previous WHERE key_id <> ?1";
+        self.database.execute(statement, &[key.as_str().into()])?;
+        self.database.forget_deleted();
         let statement = "SELECT count(*) FROM headwater_secrets WHERE key_id <> ?1";
         let rows = self.database.query(statement, &[key.as_str().into()])?;
         let is_needed = rows.first().map_or(Ok(0), |row| row.integer(0))? > 0;
-        if is_needed || self.has_given_keys {
-            return Ok(());
-        }
-        if let Some(path) = self.location.key_file() {
+        if let Some(path) = self.own_key_file().filter(|_| !is_needed) {
             self.keyring = self.keyring.primary_alone();
             self.keyring.replace(&path)?;
         }

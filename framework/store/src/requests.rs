@@ -1,11 +1,15 @@
 //! Requests with an idempotency key, which are carried out once however often they are sent.
 
 use headwater_core::{Error, Kind, Result};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use crate::{
     database::{Database, first, transaction},
-    store::Store,
+    key::{Key, hex},
+    store::{Store, sealing_key},
 };
 
 /// How long the store keeps an answer.
@@ -36,9 +40,13 @@ pub struct Reply {
 }
 
 impl Store {
-    /// Begins a request with a key, or returns its state. `hash` distinguishes requests with the same key.
-    pub fn begin_request(&mut self, key: &str, hash: &str) -> Result<IdempotencyState> {
+    /// Begins a request with a key, or returns its state. The parts of the request distinguish requests with the same
+    /// key. After a rotation of the store's key, a request that began before it counts as another one.
+    pub fn begin_request(&mut self, key: &str, request: &[&[u8]]) -> Result<IdempotencyState> {
         let now = self.database.now()?;
+        let own = sealing_key(&mut *self.database, &self.keyring)?;
+        let hash = format!("{}:{}", own.id, digest(&own, key, request));
+        let keyring = self.keyring.clone();
         transaction(&mut *self.database, |database| {
             let statement = "DELETE FROM headwater_requests WHERE began <= ?1 OR (status IS NULL AND began <= ?2)";
             let parameters = [
@@ -48,7 +56,7 @@ impl Store {
             database.execute(statement, &parameters)?;
             let statement = "INSERT INTO headwater_requests (key, hash, began) VALUES (?1, ?2, ?3) \
                              ON CONFLICT (key) DO NOTHING";
-            if database.execute(statement, &[key.into(), hash.into(), now.into()])? > 0 {
+            if database.execute(statement, &[key.into(), hash.as_str().into(), now.into()])? > 0 {
                 return Ok(IdempotencyState::New);
             }
             let statement = "SELECT hash, status, body FROM headwater_requests WHERE key = ?1";
@@ -56,7 +64,13 @@ impl Store {
                 // Another process has just forgotten it; the next try begins it.
                 return Ok(IdempotencyState::UnderWay);
             };
-            if row.text(0)? != hash {
+            let known = row.text(0)?;
+            let is_same = known.split_once(':').is_some_and(|(id, known)| {
+                let key_then = keyring.get(id);
+                let digest = key_then.map(|key_then| digest(&key_then, key, request));
+                digest.is_some_and(|digest| digest.as_bytes().ct_eq(known.as_bytes()).into())
+            });
+            if !is_same {
                 return Ok(IdempotencyState::Another);
             }
             let Some(status) = row.optional_integer(1)? else {
@@ -80,6 +94,16 @@ impl Store {
         let statement = "DELETE FROM headwater_requests WHERE key = ?1 AND status IS NULL";
         self.database.execute(statement, &[key.into()]).map(drop)
     }
+}
+
+/// The digest of a request. A request may hold a weak secret, so the digest is worth nothing without the store's key.
+fn digest(own: &Key, key: &str, request: &[&[u8]]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&own.bytes[..]).unwrap_or_else(|_| unreachable!());
+    for part in [&b"request"[..], key.as_bytes()].iter().chain(request) {
+        mac.update(&(part.len() as u64).to_le_bytes());
+        mac.update(part);
+    }
+    hex(&mac.finalize().into_bytes())
 }
 
 /// Keeps the answer to a request; false if no request with this key is under way.

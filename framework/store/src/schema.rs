@@ -9,9 +9,11 @@ use crate::{
 };
 
 /// The statements that make each format out of the one before, for both databases.
-const FORMATS: &[&[&str]] = &[FIRST, SECOND, THIRD];
+const FORMATS: &[&[&str]] = &[FIRST, SECOND, THIRD, FOURTH];
 /// The formats that need no key.
 const WITHOUT_KEYS: usize = 2;
+/// The format that has a ledger.
+const SEALED: usize = 3;
 
 const FIRST: &[&str] = &[
     // One row: the format, and the key of the next seal.
@@ -145,15 +147,30 @@ const THIRD: &[&str] = &[
     )",
 ];
 
+const FOURTH: &[&str] = &[
+    // Earlier digests of requests had no key, so that a weak secret in one could be guessed.
+    "DELETE FROM headwater_requests",
+];
+
 /// Creates the tables, or upgrades older ones as far as possible without a key; refuses a newer store.
 pub(crate) fn begin(database: &mut dyn Database, name: &str) -> Result<()> {
-    upgrade(database, name, FORMATS, WITHOUT_KEYS, |_| Ok(()))
+    upgrade(database, name, FORMATS, WITHOUT_KEYS, |_, _| Ok(()))
 }
 
 /// Upgrades the tables to the current format.
 pub(crate) fn prepare(database: &mut dyn Database, name: &str, keyring: &Keyring) -> Result<()> {
-    let seal = |database: &mut dyn Database| ledger::begin(database, keyring);
-    upgrade(database, name, FORMATS, FORMATS.len(), seal)
+    let mut is_upgraded = false;
+    upgrade(database, name, FORMATS, FORMATS.len(), |database, from| {
+        is_upgraded = true;
+        match from < SEALED {
+            true => ledger::begin(database, keyring),
+            false => Ok(()),
+        }
+    })?;
+    if is_upgraded {
+        database.forget_deleted();
+    }
+    Ok(())
 }
 
 fn upgrade(
@@ -161,7 +178,7 @@ fn upgrade(
     name: &str,
     formats: &[&[&str]],
     to: usize,
-    seal: impl FnOnce(&mut dyn Database) -> Result<()>,
+    finish: impl FnOnce(&mut dyn Database, usize) -> Result<()>,
 ) -> Result<()> {
     // Usually there is nothing to do, and no process has to wait.
     if format(database, name, formats.len())? >= to {
@@ -176,7 +193,7 @@ fn upgrade(
         for statement in formats[present..to].iter().copied().flatten() {
             database.execute(statement, &[])?;
         }
-        seal(database)?;
+        finish(database, present)?;
         let reached = i64::try_from(to).unwrap_or(i64::MAX);
         database.execute("UPDATE headwater_store SET format = ?1", &[reached.into()])?;
         Ok(())
@@ -219,7 +236,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         let upgrade = |database: &mut Sqlite, formats: &[&[&str]]| {
-            upgrade(database, "s", formats, formats.len(), |_| Ok(()))
+            upgrade(database, "s", formats, formats.len(), |_, _| Ok(()))
         };
         upgrade(&mut Sqlite::open(&path).unwrap(), &[FIRST]).unwrap();
         let good: &[&str] = &["CREATE TABLE later (id BIGINT)"];

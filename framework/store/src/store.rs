@@ -1,6 +1,9 @@
 //! An opened store: its database and its keys.
 
+use std::fs;
+
 use headwater_core::{Error, Kind, Result, Secret};
+use headwater_files::create::remove_leftovers;
 
 use crate::{
     database::{Database, Value, first},
@@ -56,7 +59,7 @@ impl Store {
             StoreLocation::File(path) => Some(Locks(with_ending(path, "-locks"))),
             StoreLocation::Server(_) => None,
         };
-        Ok(Self {
+        let mut store = Self {
             database,
             keyring,
             location: location.clone(),
@@ -64,7 +67,10 @@ impl Store {
             locks,
             opened: None,
             seen: 0,
-        })
+        };
+        // Every seal is readable without this. If it fails, the next opening tries again.
+        let _: Result<()> = store.end_interrupted_rekey();
+        Ok(store)
     }
 
     /// Its location, without a password.
@@ -97,6 +103,7 @@ fn keys_of_file(location: &StoreLocation, is_needed: bool) -> Result<Keyring> {
     let Some(path) = location.key_file() else {
         return Err(Error::new(Kind::Unexpected, "the store has no key file"));
     };
+    remove_leftovers(&fs::canonicalize(&path).unwrap_or_else(|_| path.clone()));
     match Keyring::load(&path)? {
         Some(keyring) => Ok(keyring),
         // A new key would open nothing, and would hide the loss of the right one.

@@ -306,6 +306,98 @@ async fn whichever_call_fails_a_connection_is_saved_as_a_whole_or_not_at_all() {
     );
 }
 
+/// Kills a command of the store at every call, each time in a new folder. The next command finds the old or the new
+/// state, with one key and nothing left over.
+fn killed_at_every_call(sandbox: &Sandbox, arguments: &[&str], has_connection: bool) {
+    let Some(library) = library() else { return };
+    let connection = |case: &Case, arguments: &[&str]| -> Ran {
+        let mut command = command(HEADWATER);
+        command.arg("connection").args(arguments);
+        command.env("HEADWATER_HOME", case.out());
+        command.output().unwrap().into()
+    };
+    for number in 1..MAX_CALLS {
+        let case = Case::new(sandbox, arguments);
+        let config = case.folder.path().join("config.json");
+        let config = config.to_str().unwrap();
+        let add = ["add", "copilot", ID, "--config", config];
+        let key_file = case.out().join("store.db.key");
+        let mut old_key = String::new();
+        if has_connection {
+            assert_eq!(connection(&case, &add).code, Some(0));
+            old_key = fs::read_to_string(&key_file).unwrap();
+        }
+        let Some(killed) = case.run_with_failing(library, number, 0) else {
+            println!("{arguments:?}: killed at {} calls", number - 1);
+            assert!(number > 10, "{number} calls are no command");
+            return;
+        };
+        let call = &killed.call;
+        assert_eq!(killed.ran.code, None, "{call}: {}", killed.ran.all());
+        // The first command after it mends everything.
+        let list = connection(&case, &["list", "--json"]);
+        assert_eq!(list.code, Some(0), "{call}: {}", list.all());
+        let key = fs::read_to_string(&key_file).unwrap();
+        assert_eq!(key.lines().count(), 1, "{call}: an old key is left");
+        if arguments[1] == "rekey" && call.starts_with("rename") {
+            // Killed before the first replacement of the key file, or after it.
+            println!("{call}: {}", if key == old_key { "old" } else { "new" });
+        }
+        let is_saved = list.json() != serde_json::json!([]);
+        assert!(is_saved || !has_connection, "{call}: it is gone");
+        if !is_saved {
+            let again = connection(&case, &add);
+            assert_eq!(again.code, Some(0), "{call}: {}", again.all());
+        }
+        let tested = connection(&case, &["test", "copilot"]);
+        assert_eq!(tested.code, Some(0), "{call}: {}", tested.all());
+        let left = acceptance::binary::files(&case.out());
+        let left: Vec<&String> = left.iter().filter(|name| name.ends_with(".new")).collect();
+        assert!(left.is_empty(), "{call}: {left:?}");
+        let verified: Ran = command(HEADWATER)
+            .args(["audit", "verify"])
+            .env("HEADWATER_HOME", case.out())
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!(verified.code, Some(0), "{call}: {}", verified.all());
+    }
+    panic!("the command made more than {MAX_CALLS} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_call_a_saved_connection_is_whole_or_not_there() {
+    let sandbox = unlimited_sandbox(6).await;
+    let add = [
+        "connection",
+        "add",
+        "copilot",
+        ID,
+        "--config",
+        "HERE/config.json",
+    ];
+    killed_at_every_call(&sandbox, &add, false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_call_a_changed_connection_is_the_old_or_the_new_one() {
+    let sandbox = unlimited_sandbox(6).await;
+    let rotate = [
+        "connection",
+        "rotate",
+        "copilot",
+        "--config",
+        "HERE/config.json",
+    ];
+    killed_at_every_call(&sandbox, &rotate, true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_call_a_new_key_leaves_one_key_and_nothing_else() {
+    let sandbox = unlimited_sandbox(6).await;
+    killed_at_every_call(&sandbox, &["connection", "rekey"], true);
+}
+
 /// Not supported, not there in this system, and no answer from the service of a network that keeps the locks.
 const WITHOUT_LOCKS: [i32; 3] = [95, 38, 37];
 

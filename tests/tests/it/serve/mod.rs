@@ -50,8 +50,12 @@ fn referring(variables: &str) -> Service {
 
 /// A new token of this scope, and of this name, for the service whose home this is.
 fn token(home: &Path, scope: &str) -> String {
+    named_token(home, scope, scope)
+}
+
+fn named_token(home: &Path, name: &str, scope: &str) -> String {
     let made = command(HEADWATER)
-        .args(["token", "add", scope, "--scope", scope])
+        .args(["token", "add", name, "--scope", scope])
         .env("HEADWATER_HOME", home.join("home"))
         .output()
         .unwrap();

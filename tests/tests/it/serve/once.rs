@@ -7,6 +7,7 @@ use std::{
 };
 
 use acceptance::{
+    binary::command,
     service::{Answer, Service},
     unlimited_sandbox,
 };
@@ -90,6 +91,44 @@ async fn a_connection_whose_answer_was_lost_is_found_by_its_key_and_not_saved_tw
     assert_eq!(count(&service, ALL).await, 1);
     let other = keyed(&service, "mine", ALL, &new(&sandbox, "Others")).await;
     assert_eq!(other.problem(), (409, "key_used".to_owned()));
+}
+
+/// The digests of requests in the store.
+fn digests(service: &Service) -> Vec<String> {
+    let store = rusqlite::Connection::open(service.path().join("home/store.db")).unwrap();
+    let mut rows = store
+        .prepare("SELECT hash FROM headwater_requests")
+        .unwrap();
+    let digests = rows.query_map([], |row| row.get(0)).unwrap();
+    digests.map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn the_digest_of_a_request_is_worth_nothing_without_the_key_of_the_store() {
+    let sandbox = unlimited_sandbox(20).await;
+    let calls = new(&sandbox, "Calls");
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        let service = service();
+        let saved = keyed(&service, "mine", ALL, &calls).await;
+        assert_eq!(saved.status, 201, "{}", saved.text);
+        let [digest] = &digests(&service)[..] else {
+            panic!("there is one request");
+        };
+        found.push(digest.split(':').next_back().unwrap().to_owned());
+        // After a rotation of the key it is still known, and is not carried out again.
+        let mut rekey = command(HEADWATER);
+        let home = service.path().join("home");
+        rekey
+            .args(["connection", "rekey"])
+            .env("HEADWATER_HOME", home);
+        assert!(rekey.output().unwrap().status.success());
+        let again = keyed(&service, "mine", ALL, &calls).await;
+        assert_eq!(again.json()["name"], saved.json()["name"]);
+        assert_eq!(count(&service, ALL).await, 1);
+    }
+    // One request, two stores: whoever knows the request still cannot compute its digest.
+    assert_ne!(found[0], found[1]);
 }
 
 #[tokio::test]

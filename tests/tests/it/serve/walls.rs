@@ -15,7 +15,7 @@ use acceptance::{
 use reqwest::{Method, header};
 use serde_json::json;
 
-use crate::serve::{HEADWATER, doors::raw, service, token};
+use crate::serve::{HEADWATER, doors::raw, named_token, service, token};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -119,6 +119,50 @@ async fn a_caller_that_is_not_known_sends_little() {
         let kind = "application/x-www-form-urlencoded";
         let answer = request.header(header::CONTENT_TYPE, kind).send().await;
         assert_eq!(answer.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
+async fn the_large_requests_of_one_caller_hold_up_nobody_else() {
+    let home = tempfile::tempdir().unwrap();
+    let tokens = ["one", "other"].map(|name| named_token(home.path(), name, "use"));
+    let service = Service::start_in(home, HEADWATER, &["--require-token"]);
+    let path = "/api/v1/connectors/clari-copilot/validate";
+    let fields: Vec<String> = (0..4_000).map(|name| format!("\"f{name}\":1")).collect();
+    let large = format!("{{\"config\":{{{}}}}}", fields.join(","));
+    // Two of them stay half sent.
+    let host = service.address.trim_start_matches("http://").to_owned();
+    let [one, other] = &tokens;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {one}\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n\r\n",
+        large.len()
+    );
+    let half_sent: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&host).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&large.as_bytes()[..1_000]).unwrap();
+            stream
+        })
+        .collect();
+    let validate = async |token: &str, body: &str| {
+        let request = service.request(Method::POST, path).bearer_auth(token);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let answer = request.body(body.to_owned()).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while validate(one, &large).await != 503 {
+        assert!(Instant::now() < deadline, "a third one is never refused");
+    }
+    assert_eq!(validate(one, r#"{"config":{}}"#).await, 200);
+    assert_eq!(validate(other, &large).await, 200);
+    assert_eq!(service.get("/healthz").await.status, 200);
+    // A client that leaves gives its turn back.
+    drop(half_sent);
+    while validate(one, &large).await != 200 {
+        assert!(Instant::now() < deadline, "the turns are never given back");
     }
 }
 

@@ -260,12 +260,12 @@ fn another_key_is_refused_when_the_store_is_opened() {
 fn a_newer_store_is_refused() {
     of_both(|stage| {
         add(&mut stage.open(), "a");
-        stage.tamper("UPDATE headwater_store SET format = 4");
+        stage.tamper("UPDATE headwater_store SET format = 5");
         let refused = stage.try_open().map(|_| ()).unwrap_err();
         assert!(
             refused
                 .to_string()
-                .contains("was written by a newer version (format 4)"),
+                .contains("was written by a newer version (format 5)"),
             "{refused}"
         );
     });
@@ -720,9 +720,8 @@ fn a_rotation_that_ends_at_any_connection_goes_on() {
             2
         );
         stage.tamper("DROP TRIGGER stop");
-        let mut store = stage.open();
-        let left = names.iter().filter(|name| *name >= stop).count();
-        assert_eq!(store.rekey(&Actor::local()).unwrap().resealed, left);
+        // Opening the store ends the rotation, and forgets the old key.
+        drop(stage.open());
         assert_eq!(
             fs::read_to_string(stage.key_file())
                 .unwrap()

@@ -149,15 +149,15 @@ fn a_request_with_a_key_is_carried_out_once() {
     of_both(|stage| {
         let mut store = stage.open();
         assert_eq!(
-            store.begin_request("k", "h").unwrap(),
+            store.begin_request("k", &[b"h"]).unwrap(),
             IdempotencyState::New
         );
         assert_eq!(
-            store.begin_request("k", "h").unwrap(),
+            store.begin_request("k", &[b"h"]).unwrap(),
             IdempotencyState::UnderWay
         );
         assert_eq!(
-            store.begin_request("k", "other").unwrap(),
+            store.begin_request("k", &[b"other"]).unwrap(),
             IdempotencyState::Another
         );
         let reply = Reply {
@@ -168,11 +168,11 @@ fn a_request_with_a_key_is_carried_out_once() {
         drop(store);
         let mut store = stage.open();
         assert_eq!(
-            store.begin_request("k", "h").unwrap(),
+            store.begin_request("k", &[b"h"]).unwrap(),
             IdempotencyState::Answered(reply.clone())
         );
         assert_eq!(
-            store.begin_request("k", "other").unwrap(),
+            store.begin_request("k", &[b"other"]).unwrap(),
             IdempotencyState::Another
         );
         // What is answered stays answered.
@@ -187,17 +187,17 @@ fn a_request_with_a_key_is_carried_out_once() {
             )
             .unwrap();
         assert_eq!(
-            store.begin_request("k", "h").unwrap(),
+            store.begin_request("k", &[b"h"]).unwrap(),
             IdempotencyState::Answered(reply)
         );
         // What did nothing may be sent again.
         assert_eq!(
-            store.begin_request("l", "h").unwrap(),
+            store.begin_request("l", &[b"h"]).unwrap(),
             IdempotencyState::New
         );
         store.forget_request("l").unwrap();
         assert_eq!(
-            store.begin_request("l", "h").unwrap(),
+            store.begin_request("l", &[b"h"]).unwrap(),
             IdempotencyState::New
         );
     });
@@ -223,14 +223,14 @@ fn a_connection_and_the_answer_to_its_request_are_there_together_or_not_at_all()
         };
         let answered = IdempotencyState::Answered(reply.clone());
         assert_eq!(
-            store.begin_request("k", "h").unwrap(),
+            store.begin_request("k", &[b"h"]).unwrap(),
             IdempotencyState::New
         );
         add(&mut store, "calls", "k").unwrap();
         store.forget_request("k").unwrap();
-        assert_eq!(store.begin_request("k", "h").unwrap(), answered);
+        assert_eq!(store.begin_request("k", &[b"h"]).unwrap(), answered);
         // One that is answered, and one that was given up, save nothing more.
-        store.begin_request("l", "h").unwrap();
+        store.begin_request("l", &[b"h"]).unwrap();
         store.forget_request("l").unwrap();
         for key in ["k", "l"] {
             let refused = add(&mut store, "others", key).unwrap_err();
@@ -238,11 +238,11 @@ fn a_connection_and_the_answer_to_its_request_are_there_together_or_not_at_all()
         }
         assert_eq!(names(&mut store), ["calls"]);
         // A name that is taken leaves the request as it was.
-        store.begin_request("m", "h").unwrap();
+        store.begin_request("m", &[b"h"]).unwrap();
         let taken = add(&mut store, "calls", "m").unwrap_err();
         assert_eq!(Refusal::of(&taken), Some(&Refusal::Taken));
         assert_eq!(
-            store.begin_request("m", "h").unwrap(),
+            store.begin_request("m", &[b"h"]).unwrap(),
             IdempotencyState::UnderWay
         );
     });
@@ -257,21 +257,21 @@ fn an_answer_is_forgotten_after_a_day_and_a_lost_request_sooner() {
             body: json!(null),
         };
         for key in ["answered", "lost"] {
-            store.begin_request(key, "h").unwrap();
+            store.begin_request(key, &[b"h"]).unwrap();
         }
         store.keep_reply("answered", &reply).unwrap();
         stage.tamper("UPDATE headwater_requests SET began = began - 600000");
         assert_eq!(
-            store.begin_request("lost", "h").unwrap(),
+            store.begin_request("lost", &[b"h"]).unwrap(),
             IdempotencyState::New
         );
         assert_eq!(
-            store.begin_request("answered", "h").unwrap(),
+            store.begin_request("answered", &[b"h"]).unwrap(),
             IdempotencyState::Answered(reply)
         );
         stage.tamper("UPDATE headwater_requests SET began = began - 86400000");
         assert_eq!(
-            store.begin_request("answered", "h").unwrap(),
+            store.begin_request("answered", &[b"h"]).unwrap(),
             IdempotencyState::New
         );
     });
@@ -281,7 +281,7 @@ fn an_answer_is_forgotten_after_a_day_and_a_lost_request_sooner() {
 fn of_many_who_send_a_request_one_carries_it_out() {
     of_both(|stage| {
         let stores: Vec<Store> = (0..8).map(|_| stage.open()).collect();
-        let begun = at_once(stores, |store| store.begin_request("k", "h").unwrap());
+        let begun = at_once(stores, |store| store.begin_request("k", &[b"h"]).unwrap());
         assert_eq!(
             begun
                 .iter()
