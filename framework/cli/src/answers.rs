@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    fs::File,
     io::{self, BufRead, IsTerminal, Read},
     path::Path,
     sync::Arc,
@@ -13,6 +12,7 @@ use headwater_core::{
     AnyConnector, Choice, Error, Field, FieldError, FieldKind, FormModel, Kind, Notice, Registry,
     ValidConfig,
 };
+use headwater_files::open_trusted;
 use headwater_host::references::{self, EnvFile, UnfollowedReference};
 use serde::{
     Deserialize, Deserializer,
@@ -264,7 +264,7 @@ fn from_file(path: &Path) -> Result<Value, Failure> {
     } else {
         (
             path.display().to_string(),
-            File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
+            open_trusted(path).map(|file| Box::new(file) as Box<dyn Read>),
         )
     };
     let invalid = |problem: String| {

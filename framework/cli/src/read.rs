@@ -1,8 +1,9 @@
 //! `read`: records as JSON lines, with progress and a summary.
 
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use headwater_core::{Context, Egress, Error, Kind, Position, Registry, Source};
+use headwater_files::open_trusted;
 use headwater_host::{Event, Receipt, Redaction, RunOptions, Sink, State, references::EnvFile};
 use headwater_output::{JsonLinesFolder, JsonLinesWriter};
 use headwater_store::Lease;
@@ -104,7 +105,8 @@ fn only(options: &Run) -> Result<Option<Position>, Error> {
     let text = if text.trim_start().starts_with('{') {
         text
     } else {
-        read = fs::read_to_string(text)
+        read = open_trusted(Path::new(text))
+            .and_then(io::read_to_string)
             .map_err(|error| invalid(format!("is neither JSON nor a readable file: {error}")))?;
         &read
     };

@@ -9,7 +9,10 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// Opens a regular file for reading. Refuses a pipe, a device or a folder without waiting for it.
+use crate::refuse_untrusted;
+
+/// Opens a regular file for reading. Refuses a pipe, a device or a folder without waiting for it, and a file that
+/// another user may change.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     // Without this flag, opening a pipe waits until another process writes into it.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -18,11 +21,23 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(flags)
         .open(path)?;
-    if !file.metadata()?.is_file() {
+    let about = file.metadata()?;
+    if !about.is_file() {
         return Err(io::Error::new(
             ErrorKind::InvalidInput,
             "it is not a regular file",
         ));
+    }
+    refuse_untrusted(path, &about)?;
+    Ok(file)
+}
+
+/// Opens a file or a pipe for reading, and refuses a file that another user may change.
+pub fn open_trusted(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    if about.is_file() {
+        refuse_untrusted(path, &about)?;
     }
     Ok(file)
 }

@@ -11,8 +11,8 @@ use headwater_core::{
     sink::{Sink, SinkState},
 };
 use headwater_files::{
-    create::{behind_links, left_beside, refuse_planted},
-    replace_file,
+    create::{behind_links, left_beside},
+    refuse_untrusted, replace_file,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -187,13 +187,13 @@ impl State {
     /// What a state file holds; none where there is no such file.
     fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
         let unreadable = |error: io::Error| invalid(path, &format!("cannot be read: {error}"));
-        // A stranger's state would say that everything was read.
         let file = behind_links(path).map_err(unreadable)?;
         let about = match fs::metadata(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             about => about.map_err(unreadable)?,
         };
-        refuse_planted(&file, &about).map_err(unreadable)?;
+        // A state of another user could claim that everything was read.
+        refuse_untrusted(&file, &about).map_err(unreadable)?;
         if !about.is_file() {
             return Err(invalid(path, "is not a regular file"));
         }

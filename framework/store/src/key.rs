@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{self, Read},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -160,9 +160,6 @@ impl Keyring {
         let about = file
             .metadata()
             .map_err(|error| refused(path, &format!("cannot be read: {error}")))?;
-        if about.uid() != rustix::process::geteuid().as_raw() {
-            return Err(refused(path, "belongs to another user"));
-        }
         if about.permissions().mode() & 0o077 != 0 {
             return Err(refused(
                 path,
@@ -286,7 +283,7 @@ fn refused(path: &Path, what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
 
@@ -348,11 +345,14 @@ mod tests {
     #[test]
     fn a_key_file_that_is_not_fit_is_refused() {
         let key = "ab".repeat(32);
-        for mode in [0o644, 0o640, 0o604, 0o602] {
+        for mode in [0o644, 0o640, 0o604] {
             let (_folder, path) = file(mode, &key);
             let refused = refusal(&path);
             assert!(refused.contains("is readable by other users"), "{refused}");
         }
+        let (_folder, path) = file(0o602, &key);
+        let refused = refusal(&path);
+        assert!(refused.contains("every user may write to it"), "{refused}");
         for text in ["", "ab", &key[1..]] {
             let (_folder, path) = file(0o600, text);
             assert_eq!(
@@ -374,7 +374,11 @@ mod tests {
         assert!(Keyring::load(&good).unwrap().is_some());
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
-            assert_eq!(refusal(&path), "the key file K belongs to another user");
+            let refused = refusal(&path);
+            assert!(
+                refused.contains("it belongs to another user (12345)"),
+                "{refused}"
+            );
         }
     }
 }

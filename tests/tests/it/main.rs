@@ -36,6 +36,7 @@ mod hostile;
 mod io_faults;
 mod machines;
 mod memory;
+mod obeyed_files;
 mod parquet_readers;
 mod plan;
 mod positions;

@@ -11,6 +11,7 @@ use headwater_core::{Error, Kind, Result, sink::busy};
 use headwater_files::{
     Locked,
     create::{self, Access, ReplacementFile, make_new, open_or_make_lock},
+    read_regular,
 };
 
 #[cfg(test)]
@@ -24,6 +25,8 @@ use super::{
 const OURS: &str = "_headwater";
 /// The ending of a file's name until it is finished. Patterns such as `*.parquet` do not find it.
 const UNFINISHED: &str = ".tmp";
+/// Some millions of files.
+const LARGEST_MANIFEST: u64 = 1 << 30;
 
 /// Precedes every call to the disk, so that tests can make it fail there.
 #[cfg(not(test))]
@@ -92,7 +95,7 @@ impl FileStorage for Folder {
 
     fn read_manifest(&mut self, sequence: u64) -> Result<Vec<u8>> {
         let path = self.manifest(sequence);
-        let text = step("read").and_then(|()| fs::read(&path));
+        let text = step("read").and_then(|()| read_regular(&path, LARGEST_MANIFEST));
         text.map_err(|error| unreadable(&path, &error))
     }
 
