@@ -126,7 +126,12 @@ impl<'de> Deserialize<'de> for FingerprintSet {
                 "a list of fingerprints has an invalid length",
             ));
         }
-        let mut seen = Self::default();
+        // A token of each page holds thousands: the set never grows while it is read.
+        let count = text.len() / WIDTH;
+        let mut seen = Self {
+            order: Vec::with_capacity(count),
+            set: HashSet::with_capacity_and_hasher(count, RandomState::default()),
+        };
         for chunk in text.as_bytes().chunks_exact(WIDTH) {
             let mut fingerprint: u64 = 0;
             for byte in chunk {

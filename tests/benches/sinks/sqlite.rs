@@ -85,7 +85,10 @@ impl Bare {
             .unwrap();
         let rows = rows.collect::<Result<_, _>>().unwrap();
         let mut statement = connection
-            .prepare("SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk")
+            .prepare(
+                "SELECT part.name FROM pragma_index_list(?1) own, pragma_index_info(own.name) part \
+                 WHERE own.origin = 'u' ORDER BY part.seqno",
+            )
             .unwrap();
         let key = statement.query_map([STREAM], |row| row.get(0)).unwrap();
         let key: Vec<String> = key.collect::<Result<_, _>>().unwrap();
