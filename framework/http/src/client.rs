@@ -505,8 +505,11 @@ impl Client {
         };
         let mut assembled = http::Request::new(request.body.clone());
         *assembled.method_mut() = request.method.clone();
+        // The base URL of a config is short, so the rest is a link, a cursor or an id of the service.
         *assembled.uri_mut() = url.as_str().parse().map_err(|error| {
-            Error::new(Kind::Unexpected, "a URL cannot be used as a URI").caused_by(error)
+            let text = "the service gave a link, a cursor or an id that no address can hold";
+            let error = Error::new(Kind::DataInvalid, text).caused_by(error);
+            error.with("characters", url.as_str().len())
         })?;
         let headers = assembled.headers_mut();
         let json = HeaderValue::from_static("application/json");

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt};
 
 use foldhash::fast::RandomState;
 use headwater_core::fnv1a;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use twox_hash::XxHash3_64;
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -107,13 +107,12 @@ impl fmt::Debug for FingerprintSet {
 
 impl Serialize for FingerprintSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(self.order.len() * WIDTH);
+        let mut text = Vec::with_capacity(self.order.len() * WIDTH);
         for fingerprint in &self.order {
-            for digit in (0..WIDTH).rev() {
-                let index = (fingerprint >> (6 * digit)) & 63;
-                text.push(char::from(DIGITS[index as usize]));
-            }
+            let digit = |at: usize| DIGITS[(fingerprint >> (6 * (WIDTH - 1 - at)) & 63) as usize];
+            text.extend_from_slice(&std::array::from_fn::<u8, WIDTH, _>(digit));
         }
+        let text = String::from_utf8(text).map_err(ser::Error::custom)?;
         serializer.serialize_str(&text)
     }
 }
@@ -132,15 +131,14 @@ impl<'de> Deserialize<'de> for FingerprintSet {
             order: Vec::with_capacity(count),
             set: HashSet::with_capacity_and_hasher(count, RandomState::default()),
         };
-        for chunk in text.as_bytes().chunks_exact(WIDTH) {
-            let mut fingerprint: u64 = 0;
-            for byte in chunk {
-                let digit = VALUES[usize::from(*byte)];
-                if digit == NO_DIGIT {
-                    return Err(de::Error::custom("a fingerprint has an unknown character"));
-                }
-                fingerprint = (fingerprint << 6) | u64::from(digit);
+        for chunk in text.as_bytes().as_chunks::<WIDTH>().0 {
+            let digits = chunk.map(|byte| VALUES[usize::from(byte)]);
+            if digits.contains(&NO_DIGIT) {
+                return Err(de::Error::custom("a fingerprint has an unknown character"));
             }
+            let fingerprint = digits
+                .iter()
+                .fold(0_u64, |high, low| high << 6 | u64::from(*low));
             seen.insert(fingerprint);
         }
         Ok(seen)

@@ -507,3 +507,34 @@ async fn what_may_be_missing_is_said_at_the_end_of_a_run() {
         assert!(ran.err.contains(said), "{said}: {}", ran.err);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_page_of_any_length_is_followed_or_an_error_of_the_service() {
+    for length in [5_000, 65_300, 65_450, 65_500, 70_000, 1_000_000] {
+        for is_link in [true, false] {
+            let long = "x".repeat(length);
+            let answer = move |request: &Request| {
+                if request.index > 1 {
+                    return Reply::json(200, r#"{"data":[]}"#);
+                }
+                let items = [json!({ "id": request.index })];
+                let body = match is_link {
+                    true => {
+                        let link = format!("/api/reports/?page=2&more={long}");
+                        json!({ "count": 2, "next": link, "results": items })
+                    }
+                    false => json!({ "data": items, "next_cursor": long, "total": 2 }),
+                };
+                Reply::json(200, &body.to_string())
+            };
+            let script = script(answer).await;
+            let ran = tokio::task::block_in_place(|| run_read(&script));
+            assert!(
+                matches!(ran.code, Some(0 | 6 | 8)),
+                "{length}: {}",
+                ran.all()
+            );
+            assert!(ran.all().len() < 5_000, "{length}: the link is shown");
+        }
+    }
+}

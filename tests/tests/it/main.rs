@@ -42,6 +42,7 @@ mod plan;
 mod positions;
 mod postgres_sink;
 mod probe_progress;
+mod proxies;
 mod refusals;
 mod revenue_cli;
 mod revenue_jobs;

@@ -163,6 +163,70 @@ async fn no_status_is_a_defect_of_ours_for_any_connector() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Values that no service should send, each in every header that may tell of a limit.
+const POISON: [&str; 12] = [
+    "-1",
+    "0",
+    "NaN",
+    "1e400",
+    "-0.0",
+    "99999999999999999999999",
+    "18446744073709551615",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "soon",
+    "0x10",
+    ";;;,,,",
+];
+const LIMIT_HEADERS: [&str; 8] = [
+    "retry-after",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+    "ratelimit",
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_header_of_a_limit_keeps_a_run_or_breaks_it_for_any_connector() {
+    let registry = Registry::collect().unwrap();
+    let connectors = registry.iter().map(|one| one.about().id);
+    let mut running = tokio::task::JoinSet::new();
+    for id in connectors {
+        for value in POISON {
+            for status in [200, 429, 503] {
+                let headers = LIMIT_HEADERS.map(|name| (name, value));
+                let script = Script::start(move |_| Reply::full(status, &headers, b"{}")).await;
+                let script = script.unwrap();
+                running.spawn_blocking(move || {
+                    let config = (simulation(id).form)(&script.base_url());
+                    // A read of a service that always refuses goes on for minutes.
+                    let wanted = if status == 200 { 2 } else { 1 };
+                    let commands = [&["check"][..], &["read", "--quiet"]]
+                        .into_iter()
+                        .take(wanted);
+                    let wrong = commands.filter_map(|command| {
+                        let ran = run(id, command, &config);
+                        let is_told = ran.code.is_some_and(|code| !matches!(code, 70 | 101));
+                        let is_right = is_told && !ran.all().contains("defect");
+                        let said = format!("{id} {command:?} {status} {value}: {}", ran.all());
+                        (!is_right).then_some(said)
+                    });
+                    wrong.collect::<Vec<String>>()
+                });
+            }
+        }
+    }
+    let mut wrong = Vec::new();
+    // Every one of them ends, since a wait that a header asks for is bounded.
+    while let Some(ran) = running.join_next().await {
+        wrong.extend(ran.unwrap());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_403_that_means_a_rate_limit_is_waited_for_without_stay() {
     for header in [("retry-after", "1.5"), ("x-ratelimit-remaining", "0")] {
