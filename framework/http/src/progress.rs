@@ -27,8 +27,10 @@ const MAX_REPEATED: u32 = 3;
 const MARGIN: u64 = 300;
 /// The maximum number of pages of a list without a total.
 const MAX_PAGES: u64 = 100_000;
-/// The maximum number of stored fingerprints; a longer list stores an even sample.
-const MAX_SAMPLED: usize = 8_192;
+/// The records of a list whose fingerprints are all stored.
+const MAX_EXACT: usize = 8_192;
+/// The maximum number of stored fingerprints of a longer list, an even sample. The token of each page holds them.
+const MAX_SAMPLED: usize = 4_096;
 /// The smallest sample is one in two to the power of this.
 const MAX_SPARSE: u8 = 40;
 
@@ -379,7 +381,15 @@ impl Sample {
     /// Adds a fingerprint. Returns whether it is new; `None` if it is outside the sample.
     fn insert(&mut self, print: u64) -> Option<bool> {
         let is_new = Self::is_chosen(self.level, print).then(|| self.prints.insert(print));
-        while self.prints.len() > MAX_SAMPLED && self.level < MAX_SPARSE {
+        let is_full = |sample: &Self| {
+            let max = if sample.level == 0 {
+                MAX_EXACT
+            } else {
+                MAX_SAMPLED
+            };
+            sample.prints.len() > max && sample.level < MAX_SPARSE
+        };
+        while is_full(self) {
             self.level += 1;
             let level = self.level;
             let mut prints = mem::take(&mut self.prints);

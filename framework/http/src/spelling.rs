@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// Returns the JSON text with escapes only where JSON requires them. Invalid escapes stay unchanged.
 pub(crate) fn plain(json: &[u8]) -> Cow<'_, [u8]> {
-    if !json.contains(&b'\\') {
+    if memchr::memchr(b'\\', json).is_none() {
         return Cow::Borrowed(json);
     }
     let mut text = Vec::with_capacity(json.len());
