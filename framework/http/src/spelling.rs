@@ -9,7 +9,7 @@ pub(crate) fn plain(json: &[u8]) -> Cow<'_, [u8]> {
     }
     let mut text = Vec::with_capacity(json.len());
     let mut rest = json;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+    while let Some(at) = memchr::memchr(b'\\', rest) {
         let (before, escape) = rest.split_at(at);
         text.extend_from_slice(before);
         rest = match escaped(escape) {
