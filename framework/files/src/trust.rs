@@ -1,5 +1,5 @@
-//! Which files are obeyed. A config, a key, a state or a store decides where secrets and records go, so nobody but the
-//! user of this process and root may change it.
+//! Which files are obeyed. A config, a key, a state or a store decides where secrets and records go, so only the user of
+//! this process and root may change it.
 
 use std::{
     env,

@@ -192,11 +192,11 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             about => about.map_err(unreadable)?,
         };
-        // A state of another user could claim that everything was read.
-        refuse_untrusted(&file, &about).map_err(unreadable)?;
         if !about.is_file() {
             return Err(invalid(path, "is not a regular file"));
         }
+        // A state of another user could claim that everything was read.
+        refuse_untrusted(&file, &about).map_err(unreadable)?;
         if about.len() > LARGEST {
             return Err(invalid(path, "is far too large for a state"));
         }

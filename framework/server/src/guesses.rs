@@ -52,7 +52,7 @@ impl Count {
 
 impl Guesses {
     /// Returns the number of a wrong token among those of its address within a minute. A number above [`MAX_WRONG`]
-    /// stands for all higher ones.
+    /// means that many or more.
     pub(crate) fn count(&self, client: IpAddr, now: Instant) -> usize {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.count(network(client), now)
