@@ -33,6 +33,7 @@ mod runs;
 mod schedule;
 mod sessions;
 mod slots;
+mod summaries;
 mod times;
 mod write_timeout;
 

@@ -8,17 +8,18 @@ use std::{
 };
 
 use headwater_core::{Error, Timestamp};
-use headwater_host::{Redaction, RunOptions, Sink, State, run};
+use headwater_host::{EventRecord, Redaction, RunOptions, Sink, State, run};
 use headwater_output::Destination;
 use headwater_store::{Actor, Lease};
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
     app::App,
     probing::{OpenConnection, open_saved},
     problem::Problem,
+    summaries::{ReceiptSummary, StreamSummary},
 };
 
 /// How many syncs may run at once.
@@ -71,8 +72,7 @@ pub(crate) struct Sync {
 #[derive(Default)]
 struct RunLog {
     events: VecDeque<(u64, Value)>,
-    /// The members of the events of each stream, merged.
-    streams: BTreeMap<String, Value>,
+    streams: BTreeMap<String, StreamSummary>,
     samples: Vec<Sample>,
     receipt: Option<Value>,
 }
@@ -170,30 +170,27 @@ impl Runs {
 }
 
 impl RunLog {
-    /// Merges an event into the state of its stream, and adds a sample of the whole.
-    fn remember(&mut self, event: &Value, second: f64) {
-        if event["event"] == "done" {
-            let receipt = &event["receipt"];
-            let records = receipt["streams"].as_array().into_iter().flatten();
-            let records = records.filter_map(|one| one["records"].as_u64()).sum();
-            return self.sample(second, records, &receipt["limit_wait_seconds"]);
-        }
-        let (Some(stream), Some(fields)) = (event["stream"].as_str(), event.as_object()) else {
+    /// Updates the stream of an event, and adds a sample of the whole.
+    fn remember(&mut self, event: &EventRecord, second: f64) {
+        let Some(name) = StreamSummary::stream_of(event) else {
             return;
         };
-        let known = self.streams.entry(stream.to_owned());
-        let known = known.or_insert_with(|| Value::Object(Map::new()));
-        if let Some(known) = known.as_object_mut() {
-            known.extend(fields.clone());
-        }
-        if event["event"] == "progress" {
-            let streams = self.streams.values();
-            let records = streams.filter_map(|one| one["records"].as_u64()).sum();
-            self.sample(second, records, &event["limit_wait_seconds"]);
+        let known = self.streams.entry(name.to_owned());
+        let known = known.or_insert_with(|| StreamSummary {
+            stream: name.to_owned(),
+            ..StreamSummary::default()
+        });
+        known.update(event);
+        if let EventRecord::Progress {
+            limit_wait_seconds, ..
+        } = event
+        {
+            let records = self.streams.values().map(|stream| stream.records).sum();
+            self.sample(second, records, *limit_wait_seconds);
         }
     }
 
-    fn sample(&mut self, second: f64, records: u64, wait_seconds: &Value) {
+    fn sample(&mut self, second: f64, records: u64, wait_seconds: f64) {
         if self.samples.len() >= MAX_SAMPLES {
             let mut is_kept = false;
             self.samples.retain(|_| {
@@ -204,7 +201,7 @@ impl RunLog {
         self.samples.push(Sample {
             second,
             records,
-            wait_seconds: wait_seconds.as_f64().unwrap_or_default(),
+            wait_seconds,
         });
     }
 }
@@ -220,7 +217,7 @@ impl Sync {
     }
 
     /// The streams that have begun, each with the last values of its events.
-    pub(crate) fn streams(&self) -> Vec<Value> {
+    pub(crate) fn streams(&self) -> Vec<StreamSummary> {
         self.log().streams.values().cloned().collect()
     }
 
@@ -240,27 +237,29 @@ impl Sync {
         self.stop.send_replace(true);
     }
 
-    fn record(&self, event: Value) {
-        self.remember(event, None);
+    fn record(&self, event: &EventRecord) {
+        self.append(json!(event), |log, second| log.remember(event, second));
     }
 
     /// Sets the last event and the receipt at once, so that a reader of one finds the other.
     fn end(&self, receipt: Value) {
         let done = json!({ "event": "done", "receipt": receipt });
-        self.remember(done, Some(receipt));
+        self.append(done, |log, second| {
+            let summary = ReceiptSummary::of(&receipt);
+            log.sample(second, summary.records(), summary.limit_wait_seconds);
+            log.receipt = Some(receipt);
+        });
     }
 
-    fn remember(&self, event: Value, receipt: Option<Value>) {
+    /// Adds an event, together with its effect on the log.
+    fn append(&self, event: Value, effect: impl FnOnce(&mut RunLog, f64)) {
         self.last.send_modify(|last| {
             *last += 1;
             let mut log = self.log();
-            log.remember(&event, self.seconds());
+            effect(&mut log, self.seconds());
             log.events.push_back((*last, event));
             if log.events.len() > EVENTS_KEPT {
                 log.events.pop_front();
-            }
-            if receipt.is_some() {
-                log.receipt = receipt;
             }
         });
     }
@@ -391,7 +390,7 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
                     return;
                 }
             }
-            syncing.record(event.to_json(&meter));
+            syncing.record(&event.record(&meter));
         };
         let ended = run(
             &*opened.source,
@@ -416,7 +415,7 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
             Ok(Err(error)) => refused(&error),
             _ => receipt,
         };
-        let outcome = match receipt["outcome"].as_str() {
+        let outcome = match ReceiptSummary::of(&receipt).outcome.as_deref() {
             Some("complete") => "complete",
             Some("partial") => "partial",
             Some("suspended") => "suspended",

@@ -25,6 +25,7 @@ use crate::{
     operations::Operation,
     problem::Problem,
     runs::{self, Order, Sync},
+    summaries::ReceiptSummary,
 };
 
 /// How many syncs a page of the list has at most, and by default. No connection keeps more.
@@ -200,8 +201,8 @@ impl View {
 }
 
 fn status(receipt: Option<&Value>, otherwise: &str) -> String {
-    let outcome = receipt.and_then(|receipt| receipt["outcome"].as_str());
-    outcome.unwrap_or(otherwise).to_owned()
+    let outcome = receipt.and_then(|receipt| ReceiptSummary::of(receipt).outcome);
+    outcome.unwrap_or_else(|| otherwise.to_owned())
 }
 
 async fn start(

@@ -6,13 +6,13 @@ use headwater_core::Timestamp;
 use headwater_store::Scope;
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{FormBody, Visit, see_other, with_query};
 use crate::{
     api::syncs::{View, find, page, stop},
     body::{Path, Query},
     problem::Problem,
+    summaries::{ReceiptSummary, StreamStatus, StreamSummary},
 };
 
 /// How many syncs a page of the list shows.
@@ -25,16 +25,13 @@ pub(super) struct Listing {
 }
 
 /// A sync as a row of a list.
-pub(super) fn row(view: &View, streams: &[Value]) -> RunRow {
+pub(super) fn row(view: &View, streams: &[StreamSummary]) -> RunRow {
     let now = Timestamp::now();
-    let receipt = view.receipt.as_ref();
     let so_far = (now.as_millisecond() - view.started.as_millisecond()) as f64 / 1000.0;
     let state = state_of(&view.status);
     let seconds = match state {
         RunState::Running => so_far,
-        _ => receipt
-            .and_then(|receipt| receipt["seconds"].as_f64())
-            .unwrap_or_default(),
+        _ => summary(view).seconds,
     };
     RunRow {
         id: view.id.clone(),
@@ -43,17 +40,19 @@ pub(super) fn row(view: &View, streams: &[Value]) -> RunRow {
         state,
         started: view.started,
         seconds,
-        records: streams
-            .iter()
-            .filter_map(|one| one["records"].as_u64())
-            .sum(),
+        records: streams.iter().map(|stream| stream.records).sum(),
     }
 }
 
+fn summary(view: &View) -> ReceiptSummary {
+    let receipt = view.receipt.as_ref();
+    receipt.map(ReceiptSummary::of).unwrap_or_default()
+}
+
 /// The streams of a sync by its receipt, or by its events so far.
-pub(super) fn streams_of(visit: &Visit, view: &View) -> Vec<Value> {
-    if let Some(receipt) = &view.receipt {
-        return receipt["streams"].as_array().cloned().unwrap_or_default();
+pub(super) fn streams_of(visit: &Visit, view: &View) -> Vec<StreamSummary> {
+    if view.receipt.is_some() {
+        return summary(view).streams;
     }
     let sync = visit.app.runs.find(&view.id);
     sync.map(|sync| sync.streams()).unwrap_or_default()
@@ -73,43 +72,37 @@ fn samples_of(visit: &Visit, view: &View) -> Vec<Sample> {
 
 fn state_of(status: &str) -> RunState {
     match status {
-        "running" | "started" | "progress" => RunState::Running,
-        "waiting" => RunState::Waiting,
-        "complete" | "read_before" | "limited" => RunState::Complete,
+        "running" => RunState::Running,
+        "complete" => RunState::Complete,
         "partial" => RunState::Partial,
         "suspended" => RunState::Suspended,
-        "stopped" | "not_read" => RunState::Stopped,
+        "stopped" => RunState::Stopped,
         // A run without an end was killed.
         _ => RunState::Failed,
     }
 }
 
-fn progress(stream: &Value) -> StreamProgress {
-    let count = |name: &str| stream[name].as_u64().unwrap_or_default();
-    let event = stream["event"].as_str().unwrap_or("running");
-    let status = stream["status"].as_str().unwrap_or(event);
-    let reason = match event {
-        "waiting" => &stream["reason"],
-        _ => &stream["message"],
-    };
+fn progress(stream: &StreamSummary) -> StreamProgress {
     StreamProgress {
-        stream: stream["stream"].as_str().unwrap_or_default().to_owned(),
-        state: match status {
-            // Events during the run.
-            "drift" | "jobs" => RunState::Running,
-            status => state_of(status),
+        stream: stream.stream.clone(),
+        state: match stream.status {
+            StreamStatus::Running => RunState::Running,
+            StreamStatus::Waiting => RunState::Waiting,
+            StreamStatus::Complete | StreamStatus::ReadBefore | StreamStatus::Limited => {
+                RunState::Complete
+            }
+            StreamStatus::Partial => RunState::Partial,
+            StreamStatus::Suspended => RunState::Suspended,
+            StreamStatus::Stopped | StreamStatus::NotRead => RunState::Stopped,
+            StreamStatus::Failed => RunState::Failed,
         },
-        records: count("records"),
-        expected: stream["expected"].as_u64(),
-        bytes: count("bytes"),
-        requests: count("requests"),
-        retries: count("retries"),
-        // Before its end, a stream's events report the wait of the whole sync.
-        wait_seconds: match stream["status"].is_string() {
-            true => stream["limit_wait_seconds"].as_f64().unwrap_or_default(),
-            false => 0.0,
-        },
-        message: reason.as_str().map(str::to_owned),
+        records: stream.records,
+        expected: stream.expected,
+        bytes: stream.bytes,
+        requests: stream.requests,
+        retries: stream.retries,
+        wait_seconds: stream.limit_wait_seconds,
+        message: stream.message.clone(),
     }
 }
 
@@ -136,16 +129,13 @@ pub(super) async fn show(
     visit.may(Scope::Read)?;
     let view = find(&visit.app, &id).await?;
     let streams = streams_of(&visit, &view);
-    let message = view
-        .receipt
-        .as_ref()
-        .and_then(|receipt| receipt["message"].as_str());
+    let message = summary(&view).message;
     let view = RunView {
         row: row(&view, &streams),
         destination: view.destination.clone().unwrap_or_default(),
         streams: streams.iter().map(progress).collect(),
         samples: samples_of(&visit, &view),
-        message: message.map(str::to_owned),
+        message,
     };
     Ok(visit.show(StatusCode::OK, run(&view, &visit.app.texts)))
 }
