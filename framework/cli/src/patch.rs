@@ -1,9 +1,9 @@
 //! Changes single values of a config file and keeps every other byte.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, io, path::Path};
 
 use headwater_core::{ConfigPatch, Error, Kind};
-use headwater_files::replace_file;
+use headwater_files::{open_trusted, replace_file};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -26,7 +26,8 @@ pub(crate) fn apply(patch: &ConfigPatch, path: &Path) -> Result<(), Error> {
         let text = format!("the config {} cannot be changed: {cause}", path.display());
         Error::new(Kind::OutputFailed, text)
     };
-    let mut text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let text = open_trusted(path).and_then(io::read_to_string);
+    let mut text = text.map_err(|error| failed(&error))?;
     for (pointer, value) in &patch.set {
         let names: Vec<&str> = pointer.split('/').skip(1).collect();
         let at = text.find(|c: char| c != '\u{feff}').unwrap_or(0);

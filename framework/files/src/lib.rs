@@ -14,4 +14,4 @@ pub use line::push_line;
 pub use locked::Locked;
 pub use regular::{open_regular, open_trusted, read_regular};
 pub use replace::replace_file;
-pub use trust::{refuse_untrusted, refuse_untrusted_folder};
+pub use trust::{refuse_untrusted, refuse_untrusted_database, refuse_untrusted_folder};

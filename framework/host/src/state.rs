@@ -12,7 +12,7 @@ use headwater_core::{
 };
 use headwater_files::{
     create::{behind_links, left_beside},
-    refuse_untrusted, replace_file,
+    read_regular, replace_file,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -155,7 +155,7 @@ impl State {
             // A file that is written over, as a mount point is, has a copy until that has gone well.
             let beside = behind_links(path).map_or_else(|_| Vec::new(), |path| left_beside(&path));
             let is_copy = |copy: &PathBuf| {
-                fs::read(copy).is_ok_and(|bytes| Self::parse(&bytes, &place).is_ok())
+                read_regular(copy, LARGEST).is_ok_and(|bytes| Self::parse(&bytes, &place).is_ok())
             };
             match beside.into_iter().find(is_copy) {
                 Some(copy) => error.with(
@@ -195,12 +195,11 @@ impl State {
         if !about.is_file() {
             return Err(invalid(path, "is not a regular file"));
         }
-        // A state of another user could claim that everything was read.
-        refuse_untrusted(&file, &about).map_err(unreadable)?;
         if about.len() > LARGEST {
             return Err(invalid(path, "is far too large for a state"));
         }
-        fs::read(&file).map(Some).map_err(unreadable)
+        // Refuses a state of another user, which could claim that everything was read.
+        read_regular(&file, LARGEST).map(Some).map_err(unreadable)
     }
 
     /// Reads a state from wherever it is kept: `place` is for people, "the state file x.json".

@@ -1,7 +1,7 @@
 //! A store in a SQLite file.
 
 use std::{
-    fs, io,
+    io,
     path::Path,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -10,17 +10,14 @@ use std::{
 use headwater_core::{Error, Kind, Result};
 use headwater_files::{
     create::{Access, make_folder, make_missing},
-    refuse_untrusted, refuse_untrusted_folder,
+    refuse_untrusted_database, refuse_untrusted_folder,
 };
 use rusqlite::{
     Connection, ErrorCode, ToSql, params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
 
-use crate::{
-    database::{Database, Row, Value},
-    location::with_ending,
-};
+use crate::database::{Database, Row, Value};
 
 /// How long another process may hold the file for writing.
 const BUSY: Duration = Duration::from_secs(10);
@@ -40,7 +37,9 @@ impl Sqlite {
     /// Opens a file. Creates a missing one with its folder, for its owner only.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let made = make(path).and_then(|()| refuse_what_others_write(path));
+        let made = make(path)
+            .and_then(|()| refuse_untrusted_folder(path))
+            .and_then(|()| refuse_untrusted_database(path));
         made.map_err(|error| match error.raw_os_error() {
             Some(_) => {
                 let text = format!("the store {name} cannot be opened: {error}");
@@ -92,21 +91,6 @@ fn make(path: &Path) -> io::Result<()> {
         make_folder(folder, Access::OWNER)?;
     }
     make_missing(path, Access::OWNER)
-}
-
-/// The store decides where secrets and records go. SQLite obeys the files of its log as well.
-fn refuse_what_others_write(path: &Path) -> io::Result<()> {
-    refuse_untrusted_folder(path)?;
-    for ending in ["", "-wal", "-shm", "-journal"] {
-        let path = with_ending(path, ending);
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            about => refuse_untrusted(&path, &about?).map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-            })?,
-        }
-    }
-    Ok(())
 }
 
 fn failed(name: &str, error: rusqlite::Error) -> Error {

@@ -100,6 +100,7 @@ const SYNC_PARQUET: &[&str] = &[
     "--to",
     "parquet:files",
 ];
+const SHOW_SQLITE: &[&str] = &["state", "show", "sqlite:records.db", "--connection", ID];
 const ADD: &[&str] = &["connection", "add", "calls", ID, "--config", "config.json"];
 const TOKEN: &[&str] = &["token", "add", "one", "--scope", "admin"];
 const LIST: &[&str] = &["connection", "list"];
@@ -138,6 +139,7 @@ fn obeyed(place: &Place) -> Vec<(String, &'static [&'static str])> {
         ("state.json".to_owned(), READ_STATE),
         ("state.json".to_owned(), &["state", "show", "state.json"]),
         ("records.db".to_owned(), SYNC_SQLITE),
+        ("records.db".to_owned(), SHOW_SQLITE),
         (format!("files/_headwater/{manifest}"), SYNC_PARQUET),
         ("home/store.db".to_owned(), LIST),
         ("home".to_owned(), LIST),
@@ -245,9 +247,26 @@ async fn a_store_that_a_stranger_put_there_grants_nothing() {
         let refused = place.run(arguments);
         assert_eq!(refused.code, Some(2), "{arguments:?}: {}", refused.all());
     }
+    // All users are trusted where there are none, as in a container.
+    let mut trusting = place.command(LIST);
+    let ran: Ran = trusting
+        .env("HEADWATER_TRUSTED_USERS", "all")
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
     // SQLite would play a log of the stranger into a store of ours.
     let place = Place::new(&sandbox);
+    let home = fs::metadata(place.at("home")).unwrap().permissions();
     fs::set_permissions(place.at("home"), Permissions::from_mode(0o1777)).unwrap();
+    let refused = place.run(LIST);
+    assert_eq!(refused.code, Some(2), "{}", refused.all());
+    assert!(
+        refused.err.contains("choose another folder"),
+        "{}",
+        refused.all()
+    );
+    fs::set_permissions(place.at("home"), home).unwrap();
     for ending in ["-wal", "-journal"] {
         let planted = place.at(&format!("home/store.db{ending}"));
         fs::write(&planted, "").unwrap();

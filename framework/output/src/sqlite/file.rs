@@ -10,6 +10,7 @@ use headwater_core::{Error, Kind, Result, sink::busy};
 use headwater_files::{
     Locked,
     create::{Access, make_missing, open_or_make_lock},
+    refuse_untrusted_database,
 };
 use rusqlite::{
     Connection, MAIN_DB, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
@@ -85,7 +86,10 @@ pub(super) fn take(
 
 /// Makes the file before SQLite does, which would let every user read it. SQLite's log files take its permissions.
 fn make(path: &Path) -> Result<()> {
-    match Access::of_records().and_then(|access| make_missing(path, access)) {
+    let made = Access::of_records()
+        .and_then(|access| make_missing(path, access))
+        .and_then(|()| refuse_untrusted_database(path));
+    match made {
         Err(error) if error.raw_os_error().is_none() => {
             let text = format!("{} cannot be written: {error}", path.display());
             Err(Error::new(Kind::OutputFailed, text))
@@ -103,6 +107,10 @@ pub(super) fn is_ours(path: &Path) -> Result<bool> {
 /// The file for looking at it; an empty one where there is none.
 pub(super) fn look(path: &Path) -> Result<Connection> {
     let opened = if path.exists() {
+        refuse_untrusted_database(path).map_err(|error| {
+            let text = format!("{} cannot be read: {error}", path.display());
+            Error::new(Kind::OutputFailed, text)
+        })?;
         // Able to write, since only then nothing of the log is left when it is closed.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         Connection::open_with_flags(path, flags)

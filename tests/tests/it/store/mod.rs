@@ -286,7 +286,10 @@ fn a_file_that_is_no_store_is_left_alone() {
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
-    let refused = Store::open(&StoreLocation::File(folder.path().to_owned()), None)
+    let other = tempfile::tempdir().unwrap();
+    let below = other.path().join("folder");
+    fs::create_dir(&below).unwrap();
+    let refused = Store::open(&StoreLocation::File(below), None)
         .map(|_| ())
         .unwrap_err();
     assert!(
