@@ -13,6 +13,7 @@ use headwater_core::{AnyConnector, Context, Error, FormModel, Kind, Meter, Regis
 use headwater_host::references::EnvFile;
 use headwater_store::{Store, TokenHash};
 use tokio::{
+    runtime::Handle,
     sync::{Mutex, Semaphore},
     time::timeout,
 };
@@ -108,6 +109,8 @@ pub(crate) struct App {
     pub notes: Notes,
     /// Opens the store again, for a run that uses it on a thread of its own.
     pub open_store: OpenStore,
+    /// The runtime of the service, for work that outlives its request.
+    pub runtime: Handle,
     context: Context,
     store: Arc<Mutex<Store>>,
 }
@@ -135,6 +138,7 @@ impl App {
             guesses: Guesses::default(),
             notes: Notes::default(),
             open_store,
+            runtime: Handle::current(),
             context,
             store: Arc::new(Mutex::new(store)),
         })

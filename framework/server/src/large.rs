@@ -38,10 +38,11 @@ pub(crate) struct LargeRequests {
     under_way: Arc<Mutex<HashMap<Sender, usize>>>,
 }
 
+/// Callers without a token have one name, so the address tells them apart.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Sender {
-    Caller(String),
-    Unknown(Option<IpAddr>),
+struct Sender {
+    caller: Option<String>,
+    client: Option<IpAddr>,
 }
 
 impl LargeRequests {
@@ -89,7 +90,7 @@ impl Drop for LargeRequests {
     }
 }
 
-/// One large request under way, until this is dropped.
+/// One large request under way, until the last copy is dropped.
 struct Turn {
     under_way: Arc<Mutex<HashMap<Sender, usize>>>,
     sender: Sender,
@@ -120,7 +121,11 @@ impl Drop for Task {
 }
 
 /// Answers a request with a large body on the thread for them, and any other request as usual.
-pub(crate) async fn aside(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn aside(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     // A body without a length may be of any size.
     let is_small = |most| most <= LARGEST_SMALL;
     let length = request.body().size_hint().upper();
@@ -129,9 +134,9 @@ pub(crate) async fn aside(State(app): State<Arc<App>>, request: Request, next: N
         return next.run(request).await;
     };
     let about = request.extensions();
-    let sender = match about.get::<Caller>() {
-        Some(caller) => Sender::Caller(caller.name.clone()),
-        None => Sender::Unknown(about.get::<Client>().map(|client| client.0)),
+    let sender = Sender {
+        caller: about.get::<Caller>().map(|caller| caller.name.clone()),
+        client: about.get::<Client>().map(|client| client.0),
     };
     let Some(turn) = app.large.turn(sender) else {
         let text = format!(
@@ -140,11 +145,9 @@ pub(crate) async fn aside(State(app): State<Arc<App>>, request: Request, next: N
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
         return problem.retry_after(1).into_response();
     };
-    let mut task = Task(runtime.spawn(async move {
-        let answer = next.run(request).await;
-        drop(turn);
-        answer
-    }));
+    // With the request, since work may go on after its client has left.
+    request.extensions_mut().insert(Arc::new(turn));
+    let mut task = Task(runtime.spawn(next.run(request)));
     (&mut task.0).await.unwrap_or_else(|_| {
         let text = "the request failed unexpectedly";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text).into_response()

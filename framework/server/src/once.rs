@@ -111,6 +111,11 @@ async fn begin(
                 let text = "this Idempotency-Key belongs to another request; use a new one";
                 conflict("key_used", text)
             }
+            IdempotencyState::Unknown => {
+                let text = "a request with this Idempotency-Key was sent before the store got another key or version, \
+                            so the two cannot be compared; check whether it was carried out, then use a new key";
+                conflict("key_used", text)
+            }
         },
     )
     .await

@@ -334,7 +334,7 @@ pub(crate) async fn start(app: &Arc<App>, order: Order) -> Result<Arc<Sync>, Pro
         slot,
     };
     // On a task of its own: the client may leave before the connection is taken, and it still has to be released.
-    let begun = tokio::spawn(begin(Arc::clone(app), ready));
+    let begun = app.runtime.spawn(begin(Arc::clone(app), ready));
     begun.await.map_err(|_| broken())?
 }
 
@@ -378,7 +378,7 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
         same_account: order.same_account,
         ..RunOptions::new(Arc::clone(&opened.meter), stopped)
     };
-    tokio::spawn(async move {
+    app.runtime.clone().spawn(async move {
         let mut shown = BTreeMap::new();
         let meter = Arc::clone(&opened.meter);
         let mut on_event = |event: headwater_host::Event<'_>| {

@@ -26,6 +26,8 @@ pub enum IdempotencyState {
     UnderWay,
     /// Another request used the key.
     Another,
+    /// A request used the key, and its digest is of an earlier key of the store or of an earlier version.
+    Unknown,
     /// Carried out, with this answer.
     Answered(Reply),
 }
@@ -41,7 +43,7 @@ pub struct Reply {
 
 impl Store {
     /// Begins a request with a key, or returns its state. The parts of the request distinguish requests with the same
-    /// key. After a rotation of the store's key, a request that began before it counts as another one.
+    /// key.
     pub fn begin_request(&mut self, key: &str, request: &[&[u8]]) -> Result<IdempotencyState> {
         let now = self.database.now()?;
         let own = sealing_key(&mut *self.database, &self.keyring)?;
@@ -65,13 +67,14 @@ impl Store {
                 return Ok(IdempotencyState::UnderWay);
             };
             let known = row.text(0)?;
-            let is_same = known.split_once(':').is_some_and(|(id, known)| {
-                let key_then = keyring.get(id);
-                let digest = key_then.map(|key_then| digest(&key_then, key, request));
-                digest.is_some_and(|digest| digest.as_bytes().ct_eq(known.as_bytes()).into())
+            let known = known.split_once(':').and_then(|(id, known)| {
+                let digest = digest(&keyring.get(id)?, key, request);
+                Some(bool::from(digest.as_bytes().ct_eq(known.as_bytes())))
             });
-            if !is_same {
-                return Ok(IdempotencyState::Another);
+            match known {
+                Some(true) => {}
+                Some(false) => return Ok(IdempotencyState::Another),
+                None => return Ok(IdempotencyState::Unknown),
             }
             let Some(status) = row.optional_integer(1)? else {
                 return Ok(IdempotencyState::UnderWay);

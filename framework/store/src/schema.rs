@@ -148,8 +148,8 @@ const THIRD: &[&str] = &[
 ];
 
 const FOURTH: &[&str] = &[
-    // Earlier digests of requests had no key, so that a weak secret in one could be guessed.
-    "DELETE FROM headwater_requests",
+    // Earlier digests of requests had no key, so that a weak secret in one could be guessed. The requests stay known.
+    "UPDATE headwater_requests SET hash = ''",
 ];
 
 /// Creates the tables, or upgrades older ones as far as possible without a key; refuses a newer store.

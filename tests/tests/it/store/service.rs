@@ -277,6 +277,17 @@ fn an_answer_is_forgotten_after_a_day_and_a_lost_request_sooner() {
     });
 }
 
+/// Without the key of that time the two cannot be compared, and the request is not carried out again.
+#[test]
+fn a_request_from_before_a_rotation_is_told_to_be_checked() {
+    let stage = Sqlite::new();
+    let state = stage.open().begin_request("k", &[b"h"]).unwrap();
+    assert_eq!(state, IdempotencyState::New);
+    stage.open().rekey(&Actor::local()).unwrap();
+    let state = stage.open().begin_request("k", &[b"h"]).unwrap();
+    assert_eq!(state, IdempotencyState::Unknown);
+}
+
 #[test]
 fn of_many_who_send_a_request_one_carries_it_out() {
     of_both(|stage| {
