@@ -30,7 +30,7 @@ const MAX_PAGES: u64 = 100_000;
 /// The records of a list whose fingerprints are all stored.
 const MAX_EXACT: usize = 8_192;
 /// The maximum number of stored fingerprints of a longer list, an even sample. The token of each page holds them.
-const MAX_SAMPLED: usize = 4_096;
+const MAX_SAMPLED: usize = 4_608;
 /// The smallest sample is one in two to the power of this.
 const MAX_SPARSE: u8 = 40;
 
@@ -160,17 +160,18 @@ impl Progress {
             .collect();
         let mut is_repeated = Vec::with_capacity(prints.len());
         for (print, seen_before) in prints.iter().zip(&seen_before) {
+            // The sample may become sparser within the page.
+            let weight = 1_u64 << self.records.level.min(MAX_SPARSE);
             let is_new = self.records.insert(*print);
-            is_repeated.push(match has_key {
+            let is_again = match has_key {
                 true => is_new == Some(false),
                 false => *seen_before == Some(true),
-            });
+            };
+            if is_again {
+                self.repeated = self.repeated.saturating_add(weight);
+            }
+            is_repeated.push(is_again);
         }
-        let repeated = is_repeated.iter().filter(|is| **is).count() as u64;
-        let weight = 1_u64 << self.records.level.min(MAX_SPARSE);
-        self.repeated = self
-            .repeated
-            .saturating_add(repeated.saturating_mul(weight));
         if seen_before.contains(&Some(false)) {
             self.repeated_pages = 0;
         } else if seen_before.contains(&Some(true)) {
@@ -389,7 +390,8 @@ impl Sample {
             };
             sample.prints.len() > max && sample.level < MAX_SPARSE
         };
-        while is_full(self) {
+        // Once for each overflow: half of it may be a few more than half.
+        if is_full(self) {
             self.level += 1;
             let level = self.level;
             let mut prints = mem::take(&mut self.prints);

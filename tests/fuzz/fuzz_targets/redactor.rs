@@ -1,4 +1,4 @@
-//! A redacted record is JSON with the same members, and a secret of a field with a class is not in it.
+//! A redacted record is JSON with the same members, and without the addresses and names of its classed fields.
 #![no_main]
 
 use headwater_core::{Secret, StreamSpec};
@@ -63,5 +63,15 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(names(&before), names(&after));
     if let Some(owner) = before["owner"].as_str().filter(|owner| owner.contains('@')) {
         assert!(!holds(&after["owner"], owner), "an address is left");
+    }
+    let people = before["people"].as_array().into_iter().flatten();
+    for (at, person) in people.enumerate() {
+        if let Some(name) = person["name"].as_str().filter(|name| name.trim().len() > 1) {
+            let left = &after["people"][at]["name"];
+            assert!(
+                left.as_str().is_some_and(|left| left.starts_with("Rep-")),
+                "{name} is left"
+            );
+        }
     }
 });

@@ -7,6 +7,7 @@
 //! and say so.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -316,10 +317,13 @@ fn killed_at_every_call(sandbox: &Sandbox, arguments: &[&str], has_connection: b
         command.env("HEADWATER_HOME", case.out());
         command.output().unwrap().into()
     };
+    let mut rates = BTreeSet::new();
     for number in 1..MAX_CALLS {
         let case = Case::new(sandbox, arguments);
         let config = case.folder.path().join("config.json");
         let config = config.to_str().unwrap();
+        let changed = case.folder.path().join("changed.json");
+        fs::write(changed, r#"{"requests_per_second":500}"#).unwrap();
         let add = ["add", "copilot", ID, "--config", config];
         let key_file = case.out().join("store.db.key");
         let mut old_key = String::new();
@@ -330,6 +334,9 @@ fn killed_at_every_call(sandbox: &Sandbox, arguments: &[&str], has_connection: b
         let Some(killed) = case.run_with_failing(library, number, 0) else {
             println!("{arguments:?}: killed at {} calls", number - 1);
             assert!(number > 10, "{number} calls are no command");
+            // A kill before the change leaves the old config, and one after it the new one.
+            let is_change = arguments[1] == "rotate";
+            assert_eq!(rates.len(), if is_change { 2 } else { 1 }, "{rates:?}");
             return;
         };
         let call = &killed.call;
@@ -351,6 +358,10 @@ fn killed_at_every_call(sandbox: &Sandbox, arguments: &[&str], has_connection: b
         }
         let tested = connection(&case, &["test", "copilot"]);
         assert_eq!(tested.code, Some(0), "{call}: {}", tested.all());
+        let shown = connection(&case, &["show", "copilot", "--json"]).json();
+        let rate = shown["config"]["/requests_per_second"].as_u64();
+        assert!(matches!(rate, Some(500 | 1000)), "{call}: {shown}");
+        rates.insert(rate);
         let left = acceptance::binary::files(&case.out());
         let left: Vec<&String> = left.iter().filter(|name| name.ends_with(".new")).collect();
         assert!(left.is_empty(), "{call}: {left:?}");
@@ -387,7 +398,7 @@ async fn killed_at_any_call_a_changed_connection_is_the_old_or_the_new_one() {
         "rotate",
         "copilot",
         "--config",
-        "HERE/config.json",
+        "HERE/changed.json",
     ];
     killed_at_every_call(&sandbox, &rotate, true);
 }
