@@ -37,9 +37,11 @@ fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let compile = || {
         let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fail_nth.so");
+        // In one step, since each of these tests may be a process of its own.
+        let own = built.with_extension(format!("{}.so", std::process::id()));
         let compiled = Command::new("cc")
             .args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
-            .arg(&built)
+            .arg(&own)
             .arg(workspace().join("tests/faults/fail_nth.c"))
             .arg("-ldl")
             .output();
@@ -53,6 +55,7 @@ fn library() -> Option<&'static Path> {
         };
         let said = String::from_utf8_lossy(&compiled.stderr).into_owned();
         assert!(compiled.status.success(), "{said}");
+        fs::rename(own, &built).unwrap();
         Some(built)
     };
     LIBRARY.get_or_init(compile).as_deref()
