@@ -58,7 +58,7 @@ impl Store {
     }
 
     fn continue_rekey(&mut self, actor: &Actor) -> Result<RekeyReport> {
-        let is_new = self.seal_ledger()?;
+        self.seal_ledger(actor)?;
         let mut rekeyed = RekeyReport {
             key_id: self.keyring.primary().id.clone(),
             resealed: 0,
@@ -69,10 +69,6 @@ impl Store {
                 Ok(()) => rekeyed.resealed += 1,
                 Err(what) => rekeyed.unreadable.push((name, what)),
             }
-        }
-        // A rotation that waits for an unreadable connection has its row already.
-        if is_new || rekeyed.resealed > 0 || rekeyed.unreadable.is_empty() {
-            audited(self, actor, |_| Ok(((), Event::new("key replaced"))))?;
         }
         self.end_rekey()?;
         Ok(rekeyed)
@@ -115,23 +111,22 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the new key the store's; false if it is already.
-    fn seal_ledger(&mut self) -> Result<bool> {
+    /// Makes the new key the store's, unless it is already. The row of the audit is part of the change, so that a rotation
+    /// has one row whenever its process is killed.
+    fn seal_ledger(&mut self, actor: &Actor) -> Result<()> {
         let before = sealing_key(&mut *self.database, &self.keyring)?;
-        let (keyring, key) = (self.keyring.clone(), self.keyring.primary().clone());
+        let key = self.keyring.primary().clone();
         if before.id == key.id {
-            return Ok(false);
+            return Ok(());
         }
-        transaction(&mut *self.database, |database| {
-            let ledger = Ledger::hold(database, &keyring)?;
-            let now = sealing_key(database, &keyring)?.id;
-            if now != before.id && now != key.id {
+        audited(self, actor, |change| {
+            if change.key.id != before.id && change.key.id != key.id {
                 let text = "another process is changing the store's key; wait for it to end";
                 return Err(Error::new(Kind::Unavailable, text));
             }
-            ledger.write(database, &key)
-        })?;
-        Ok(true)
+            change.key = key;
+            Ok(((), Event::new("key replaced")))
+        })
     }
 
     fn sealed_with_another_key(&mut self) -> Result<Vec<String>> {

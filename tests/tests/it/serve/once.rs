@@ -127,7 +127,7 @@ async fn the_digest_of_a_request_is_worth_nothing_without_the_key_of_the_store()
         assert_eq!(again.json()["name"], saved.json()["name"]);
         assert_eq!(count(&service, ALL).await, 1);
     }
-    // One request, two stores: whoever knows the request still cannot compute its digest.
+    // The same request has another digest in another store, so a reader of the database cannot compute it.
     assert_ne!(found[0], found[1]);
 }
 
