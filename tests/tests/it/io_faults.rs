@@ -349,9 +349,14 @@ fn killed_at_every_call(sandbox: &Sandbox, arguments: &[&str], has_connection: b
         assert_eq!(list.code, Some(0), "{call}: {}", list.all());
         let key = fs::read_to_string(&key_file).unwrap();
         assert_eq!(key.lines().count(), 1, "{call}: an old key is left");
-        if arguments[1] == "rekey" && call.starts_with("rename") {
-            // Killed before the first replacement of the key file, or after it.
-            println!("{call}: {}", if key == old_key { "old" } else { "new" });
+        if arguments[1] == "rekey" {
+            let mut audit = command(HEADWATER);
+            audit
+                .args(["audit", "list"])
+                .env("HEADWATER_HOME", case.out());
+            let audit: Ran = audit.output().unwrap().into();
+            let rows = audit.out.matches("key replaced").count();
+            assert_eq!(rows, usize::from(key != old_key), "{call}: {}", audit.all());
         }
         let is_saved = list.json() != serde_json::json!([]);
         assert!(is_saved || !has_connection, "{call}: it is gone");
