@@ -250,11 +250,11 @@ impl Permits {
             return;
         };
         // A busy process takes its turn late, and its request leaves late by the same time again.
-        let late = self
+        let due = self
             .next(priority)
-            .map(|next| now - next.max(started).min(now));
-        self.left
-            .push_back(now + late.unwrap_or_default().min(CATCH_UP));
+            .map_or(started, |next| next.max(started));
+        let late = now.saturating_duration_since(due);
+        self.left.push_back(now + late.min(CATCH_UP));
         let max = self.limits.iter().map(|limit| limit.requests()).max();
         while self.left.len() > max.unwrap_or_default() {
             self.left.pop_front();
@@ -379,8 +379,14 @@ mod tests {
 
     #[test]
     fn what_comes_late_to_its_turn_is_caught_up_but_never_eleven_in_a_second() {
-        let seed = fastrand::u64(..);
-        println!("seed {seed}");
+        // The first turn is late with this one.
+        for seed in [16_201_385_088_268_320_471, fastrand::u64(..)] {
+            println!("seed {seed}");
+            turns_that_are_late(seed);
+        }
+    }
+
+    fn turns_that_are_late(seed: u64) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut turns = Permits {
             limits: vec![RateLimit::per_second(10)],
