@@ -31,6 +31,7 @@ mod form;
 mod identity;
 mod lint;
 mod page;
+mod position;
 mod probe;
 mod probe_messages;
 mod registry;
@@ -59,6 +60,7 @@ pub use identity::Identity;
 pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 pub use lint::{Finding, lint};
 pub use page::{Gap, LONGEST_RECORD, Mend, Note, Page, Wait};
+pub use position::Position;
 pub use probe::{Allowance, Check, ConfigPatch, Outcome, Probe, ProbeReport, put};
 pub use probe_messages::Target;
 pub use registry::{Registration, Registry};
@@ -66,9 +68,7 @@ pub use schema::{Hint, form_schema, record_schema};
 pub use scope::{Scope, ScopeChange, ScopeValue};
 pub use secret::{Secret, wipe};
 pub use simulate::{ProbeClass, simulate};
-pub use stream::{
-    AnyStream, DIGEST, Part, PartitionRange, Position, Stream, StreamSpec, Watermark,
-};
+pub use stream::{AnyStream, DIGEST, Part, PartitionRange, Stream, StreamSpec, Watermark};
 pub use suggest::nearest;
 pub use text::{is_hidden, one_line};
 pub use transport::{Body, Context, Failure, Meter, NewConnection, Transport, TransportError};

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
     error::{Error, Kind, Result},
     form::NAMESPACE,
     page::Page,
+    position::Position,
     scope::Scope,
 };
 
@@ -52,11 +53,11 @@ impl StreamSpec {
 #[async_trait]
 pub trait Stream: Send + Sync + 'static {
     /// An independent part of a pass: a time window, a batch of parents.
-    type Partition: Serialize + DeserializeOwned + Send + Sync;
+    type Partition: Serialize + DeserializeOwned + Clone + Send + Sync;
     /// A position inside a partition.
-    type Token: Serialize + DeserializeOwned + Send + Sync;
+    type Token: Serialize + DeserializeOwned + Clone + Send + Sync;
     /// The start of the next pass.
-    type Bookmark: Serialize + DeserializeOwned + Send + Sync;
+    type Bookmark: Serialize + DeserializeOwned + Clone + Send + Sync;
     /// The version of the three types above. Raise it when old states become invalid.
     const VERSION: u32 = 1;
 
@@ -191,49 +192,6 @@ impl<Partition> Part<Partition> {
     }
 }
 
-/// A partition, page token or bookmark as a host sees it: opaque, versioned, JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Position {
-    version: u32,
-    value: Value,
-}
-
-impl Position {
-    fn encode<T: Serialize>(version: u32, value: &T) -> Result<Self> {
-        let value = serde_json::to_value(value).map_err(|error| {
-            Error::new(Kind::Unexpected, "a position does not serialise").caused_by(error)
-        })?;
-        Ok(Self { version, value })
-    }
-
-    fn decode<T: DeserializeOwned>(self, version: u32, stream: &str) -> Result<T> {
-        if self.version != version {
-            let age = if self.version > version {
-                "a newer"
-            } else {
-                "an older"
-            };
-            return Err(Error::new(
-                Kind::ConfigInvalid,
-                format!(
-                    "the state of stream {stream} was written by {age} version (format {}, this one reads {version}); \
-                     use that version, or remove the stream from the state to read it from the start",
-                    self.version
-                ),
-            ));
-        }
-        T::deserialize(self.value).map_err(|error| {
-            Error::new(
-                Kind::ConfigInvalid,
-                format!(
-                    "the state of stream {stream} is damaged; remove the stream from the state to read it from the start"
-                ),
-            )
-            .caused_by(error)
-        })
-    }
-}
-
 /// The object-safe form of [`Stream`], implemented for every stream.
 #[async_trait]
 pub trait AnyStream: Send + Sync {
@@ -318,14 +276,12 @@ impl<S: Stream> AnyStream for S {
     ) -> Result<()> {
         let name = Stream::spec(self).name;
         if let Some(bookmark) = bookmark {
-            bookmark.clone().decode::<S::Bookmark>(S::VERSION, name)?;
+            bookmark.get::<S::Bookmark>(S::VERSION, name)?;
         }
         for (partition, token) in positions {
-            (*partition)
-                .clone()
-                .decode::<S::Partition>(S::VERSION, name)?;
-            if let Some(token) = *token {
-                token.clone().decode::<S::Token>(S::VERSION, name)?;
+            partition.get::<S::Partition>(S::VERSION, name)?;
+            if let Some(token) = token {
+                token.get::<S::Token>(S::VERSION, name)?;
             }
         }
         Ok(())
@@ -334,13 +290,10 @@ impl<S: Stream> AnyStream for S {
     fn plan(&self, bookmark: Option<Position>, now: Timestamp) -> Result<Vec<Position>> {
         let name = Stream::spec(self).name;
         let bookmark = bookmark
-            .map(|bookmark| bookmark.decode(S::VERSION, name))
+            .map(|bookmark| bookmark.get(S::VERSION, name))
             .transpose()?;
         let partitions = Stream::plan(self, bookmark, now)?;
-        partitions
-            .iter()
-            .map(|partition| Position::encode(S::VERSION, partition))
-            .collect()
+        Ok(positions::<S, _>(partitions))
     }
 
     async fn fetch(
@@ -349,29 +302,19 @@ impl<S: Stream> AnyStream for S {
         token: Option<Position>,
     ) -> Result<Page<Position, Position>> {
         let name = Stream::spec(self).name;
-        let partition = partition.decode(S::VERSION, name)?;
-        let token = token
-            .map(|token| token.decode(S::VERSION, name))
-            .transpose()?;
+        let partition = partition.get(S::VERSION, name)?;
+        let token = token.map(|token| token.get(S::VERSION, name)).transpose()?;
         let page = Stream::fetch(self, partition, token).await?;
         Ok(Page {
             body: page.body,
             records: page.records,
             companions: page.companions,
-            next: page
-                .next
-                .map(|next| Position::encode(S::VERSION, &next))
-                .transpose()?,
-            beside: page
-                .beside
-                .iter()
-                .map(|token| Position::encode(S::VERSION, token))
-                .collect::<Result<_>>()?,
+            next: page.next.map(|next| Position::new(S::VERSION, next)),
+            beside: positions::<S, _>(page.beside),
             total: page.total,
             bookmark: page
                 .bookmark
-                .map(|bookmark| Position::encode(S::VERSION, &bookmark))
-                .transpose()?,
+                .map(|bookmark| Position::new(S::VERSION, bookmark)),
             notes: page.notes,
             gaps: page.gaps,
             wait: page.wait,
@@ -379,21 +322,17 @@ impl<S: Stream> AnyStream for S {
     }
 
     fn range(&self, partition: &Position) -> Result<PartitionRange> {
-        let partition = partition
-            .clone()
-            .decode(S::VERSION, Stream::spec(self).name)?;
+        let partition = partition.get(S::VERSION, Stream::spec(self).name)?;
         Ok(Stream::range(self, &partition))
     }
 
     fn watermark(&self, bookmark: &Position) -> Result<Watermark> {
-        let bookmark = bookmark
-            .clone()
-            .decode(S::VERSION, Stream::spec(self).name)?;
+        let bookmark = bookmark.get(S::VERSION, Stream::spec(self).name)?;
         Ok(Stream::watermark(self, &bookmark))
     }
 
     fn rewind(&self, to: Timestamp) -> Result<Position> {
-        Position::encode(S::VERSION, &Stream::rewind(self, to)?)
+        Ok(Position::new(S::VERSION, Stream::rewind(self, to)?))
     }
 
     fn scope(&self, now: Timestamp) -> Scope {
@@ -405,33 +344,37 @@ impl<S: Stream> AnyStream for S {
     }
 
     async fn survey(&self, partition: Position) -> Result<Vec<Part<Position>>> {
-        let partition = partition.decode(S::VERSION, Stream::spec(self).name)?;
+        let partition = partition.get(S::VERSION, Stream::spec(self).name)?;
         let parts = Stream::survey(self, partition).await?;
-        parts
-            .into_iter()
-            .map(|part| {
-                Ok(Part {
-                    partition: Position::encode(S::VERSION, &part.partition)?,
-                    records: part.records,
-                    requests: part.requests,
-                })
-            })
-            .collect()
+        let parts = parts.into_iter().map(|part| Part {
+            partition: Position::new(S::VERSION, part.partition),
+            records: part.records,
+            requests: part.requests,
+        });
+        Ok(parts.collect())
     }
 
     fn jobs(&self, partition: &Position, token: Option<&Position>) -> Result<u64> {
         let name = Stream::spec(self).name;
-        let partition = partition.clone().decode(S::VERSION, name)?;
-        let token = token
-            .map(|token| token.clone().decode(S::VERSION, name))
-            .transpose()?;
+        let partition = partition.get(S::VERSION, name)?;
+        let token = token.map(|token| token.get(S::VERSION, name)).transpose()?;
         Ok(Stream::jobs(self, &partition, token.as_ref()))
     }
 
     async fn release(&self, partition: Position, token: Position) -> Result<bool> {
         let name = Stream::spec(self).name;
-        let partition = partition.decode(S::VERSION, name)?;
-        let token = token.decode(S::VERSION, name)?;
+        let partition = partition.get(S::VERSION, name)?;
+        let token = token.get(S::VERSION, name)?;
         Stream::release(self, partition, token).await
     }
+}
+
+fn positions<S: Stream, T>(values: Vec<T>) -> Vec<Position>
+where
+    T: Serialize + Send + Sync + 'static,
+{
+    let values = values.into_iter();
+    values
+        .map(|value| Position::new(S::VERSION, value))
+        .collect()
 }

@@ -59,7 +59,7 @@ pub trait Export: Send + Sync + 'static {
     /// The request for one document.
     type Order: Serialize + DeserializeOwned + Clone + Send + Sync;
     /// The start of the next pass.
-    type Bookmark: Serialize + DeserializeOwned + Send + Sync;
+    type Bookmark: Serialize + DeserializeOwned + Clone + Send + Sync;
 
     /// Returns the client.
     fn client(&self) -> &Client;

@@ -227,7 +227,7 @@ struct Windows {
     companions: [StreamSpec; 1],
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 enum Place {
     Of(Span),
     /// After all others of the window.
@@ -356,7 +356,7 @@ struct Exports {
     spec: StreamSpec,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 enum Export {
     /// This was the newest job before anything was ordered.
     Mark(u64),

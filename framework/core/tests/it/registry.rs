@@ -182,7 +182,7 @@ fn a_config_opens_only_its_own_connector() {
 /// A stream that counts to three.
 struct Counter(StreamSpec);
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Count {
     n: u8,
 }
