@@ -1,8 +1,9 @@
 //! `list`, `spec` and `discover`: connectors, forms and streams, without credentials.
 
 use headwater_core::{
-    AnyConnector, Dialect, Error, Field, FieldKind, FormModel, Kind, Registry, StreamSpec,
+    AnyConnector, Error, Field, FieldKind, FormModel, Kind, Registry, StreamSpec,
 };
+use headwater_forms::Dialect;
 use headwater_host::{Action, RedactedField, Redaction, Redactor};
 use serde_json::{Value, json};
 

@@ -1,7 +1,8 @@
 //! For authors of connectors: a form as people will see it, its problems, and each outcome of its test. Nothing of it is
 //! kept.
 
-use headwater_core::{FieldError, FieldKind, Finding, ProbeClass, Timestamp};
+use headwater_core::{FieldError, FieldKind, Timestamp};
+use headwater_forms::{Finding, ProbeClass};
 use maud::{Markup, html};
 
 use crate::{

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The one keyword that holds our hints.
-pub(crate) const NAMESPACE: &str = "x-headwater";
+pub const NAMESPACE: &str = "x-headwater";
 
 /// A form, ready to render: fields in display order.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -300,7 +300,7 @@ impl Reader {
                 continue; // the tag of an alternative, chosen by the card and not typed
             }
             let is_required = required.is_some_and(|names| names.iter().any(|known| known == name));
-            let pointer = format!("{at}/{}", escape(name));
+            let pointer = format!("{at}/{}", escape_pointer(name));
             fields.push(self.field(property, &pointer, is_required, depth));
         }
         fields.sort_by_key(|field| field.order);
@@ -492,7 +492,7 @@ impl Reader {
 }
 
 /// Returns the property that holds a constant in every branch of a tagged `oneOf`.
-pub(crate) fn tag_of(branches: &[Value]) -> Option<String> {
+pub fn tag_of(branches: &[Value]) -> Option<String> {
     let has_constant = |branch: &Value, name: &str| {
         branch
             .get("properties")
@@ -507,7 +507,7 @@ pub(crate) fn tag_of(branches: &[Value]) -> Option<String> {
 }
 
 /// Escapes one reference token of a JSON Pointer (RFC 6901).
-pub(crate) fn escape(name: &str) -> String {
+pub fn escape_pointer(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

@@ -15,7 +15,7 @@ use zeroize::Zeroize;
 
 use crate::{
     base_url::BaseUrl,
-    form::{Field, FieldKind, FormModel, NAMESPACE, escape, tag_of},
+    form::{Field, FieldKind, FormModel, NAMESPACE, escape_pointer, tag_of},
     suggest::nearest,
 };
 
@@ -171,7 +171,7 @@ fn with_nul(value: &Value, at: String, found: &mut Vec<String>) {
         }
         Value::Object(fields) => {
             for (name, value) in fields {
-                with_nul(value, format!("{at}/{}", escape(name)), found);
+                with_nul(value, format!("{at}/{}", escape_pointer(name)), found);
             }
         }
         _ => {}
@@ -320,7 +320,7 @@ impl<'a> SchemaField<'a> {
             .schema
             .and_then(|schema| schema.get("properties")?.get(name));
         Self {
-            pointer: format!("{}/{}", self.pointer, escape(name)),
+            pointer: format!("{}/{}", self.pointer, escape_pointer(name)),
             title: title(schema, name),
             schema,
         }
@@ -402,7 +402,7 @@ impl<'a> SchemaField<'a> {
             .flat_map(char::escape_default)
             .collect();
         FieldError {
-            pointer: format!("{}/{}", self.pointer, escape(name)),
+            pointer: format!("{}/{}", self.pointer, escape_pointer(name)),
             code: "unknown_field".into(),
             message: format!("{shown} is not a field of this form{hint}"),
         }

@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use headwater_core::{Dialect, Error, Kind, Registry, Result};
+use headwater_core::{Error, Kind, Registry, Result};
+use headwater_forms::Dialect;
 use serde_json::Value;
 
 /// Writes every file and removes those that no connector has any more.

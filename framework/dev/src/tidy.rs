@@ -1,6 +1,7 @@
 //! The divisions of `docs/architecture.md` that the compiler does not see.
 
 mod invariants;
+mod layers;
 mod words;
 
 use std::{fs, path::Path};
@@ -12,9 +13,8 @@ pub fn check(workspace: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     problems.extend(connectors_use_the_facade_only(workspace)?);
     problems.extend(the_framework_names_no_connector(workspace)?);
-    problems.extend(core_does_no_io(workspace)?);
-    problems.extend(the_simulator_shares_nothing(workspace)?);
-    problems.extend(the_json_reader_uses_nothing_of_ours(workspace)?);
+    problems.extend(layers::are_kept(workspace)?);
+    problems.extend(pure_crates_do_no_io(workspace)?);
     problems.extend(every_connector_has_a_readme(workspace)?);
     problems.extend(files_are_made_in_one_place(workspace)?);
     problems.extend(words::are_plain(workspace)?);
@@ -68,52 +68,21 @@ fn the_framework_names_no_connector(workspace: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-fn core_does_no_io(workspace: &Path) -> Result<Vec<String>> {
-    let manifest = read(&workspace.join("framework/core/Cargo.toml"))?;
-    let banned = [
-        "tokio",
-        "reqwest",
-        "hyper",
-        "rustls",
-        "headwater-files",
-        "headwater-host",
-        "headwater-http",
-        "headwater-postgres",
-    ];
-    let found = dependencies(&manifest)
-        .into_iter()
-        .filter(|name| banned.contains(&name.as_str()));
-    Ok(found
-        .map(|name| {
-            format!("framework/core depends on {name}; the contract has no I/O and no runtime")
-        })
-        .collect())
-}
-
-/// A simulator that used the framework's code would agree with its mistakes.
-fn the_simulator_shares_nothing(workspace: &Path) -> Result<Vec<String>> {
-    let manifest = read(&workspace.join("framework/sandbox/Cargo.toml"))?;
-    let ours = dependencies(&manifest)
-        .into_iter()
-        .filter(|name| name.starts_with("headwater"));
-    Ok(ours
-        .map(|name| format!("framework/sandbox depends on {name}; it may use nothing of ours"))
-        .collect())
-}
-
-/// Everything that reads records depends on the reader, so that the reader depends on none of it.
-fn the_json_reader_uses_nothing_of_ours(workspace: &Path) -> Result<Vec<String>> {
-    let manifest = read(&workspace.join("framework/json/Cargo.toml"))?;
-    let banned = |name: &String| {
-        name.starts_with("headwater") || ["tokio", "reqwest"].contains(&name.as_str())
-    };
-    Ok(dependencies(&manifest)
-        .into_iter()
-        .filter(banned)
-        .map(|name| {
-            format!("framework/json depends on {name}; it uses nothing of ours and has no I/O")
-        })
-        .collect())
+/// A crate that reads or decides, without a runtime or a network.
+fn pure_crates_do_no_io(workspace: &Path) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for package in ["core", "forms", "json"] {
+        let folder = format!("framework/{package}");
+        let manifest = read(&workspace.join(&folder).join("Cargo.toml"))?;
+        let banned = ["tokio", "reqwest", "hyper", "rustls"];
+        let found = dependencies(&manifest).into_iter();
+        problems.extend(
+            found
+                .filter(|name| banned.contains(&name.as_str()))
+                .map(|name| format!("{folder} depends on {name}; it has no I/O and no runtime")),
+        );
+    }
+    Ok(problems)
 }
 
 fn every_connector_has_a_readme(workspace: &Path) -> Result<Vec<String>> {

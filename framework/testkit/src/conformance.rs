@@ -1,6 +1,7 @@
 //! The rules for every connector. Each rule returns its violations, so that a test can show all of them.
 
-use headwater_core::{AnyConnector, DataClass, Finding, lint};
+use headwater_core::{AnyConnector, DataClass};
+use headwater_forms::{Finding, lint};
 use serde_json::Value;
 
 /// Runs every rule; an empty result means that the connector keeps all of them.

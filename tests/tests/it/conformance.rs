@@ -65,9 +65,19 @@ fn an_untidy_workspace_is_told_everything() {
         "[dependencies]\nheadwater-core.workspace = true\n",
     );
     write("framework/sandbox/src/lib.rs", "// makes no files");
-    write("framework/json/Cargo.toml", "[dependencies]\n");
+    for package in ["cli", "console", "forms", "json"] {
+        write(
+            &format!("framework/{package}/Cargo.toml"),
+            "[dependencies]\n",
+        );
+    }
+    write("framework/forms/src/lib.rs", "// lints");
     write("framework/json/src/lib.rs", "// reads");
-    write("docs/architecture.md", "*Enforced by* `gone`");
+    write(
+        "docs/architecture.md",
+        "| `framework/sandbox` | `headwater-sandbox` | simulator | nothing of ours |\n\
+         | `framework/core` | `headwater-core` | contract | nothing of ours |\n\n*Enforced by* `gone`",
+    );
     write("docs/guide.md", "Nobody waits.");
     write("README.md", "Plain.");
     write("framework/console/messages/en.json", "{}");
@@ -84,6 +94,7 @@ fn an_untidy_workspace_is_told_everything() {
         "framework/core/src/lib.rs names the connector clari-copilot",
         "framework/core depends on tokio",
         "framework/sandbox depends on headwater-core",
+        "framework/json has no row",
         "connectors/acme has no README.md",
         "framework/cli/src/notes.rs makes files by fs::write(",
         "docs/guide.md:1 says \"nobody\"",

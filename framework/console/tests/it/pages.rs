@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use headwater_console::{
     Embedded, Messages, SCRIPT, SCRIPT_PATH, STYLE, STYLE_PATH, Theme, embedded,
 };
-use headwater_core::ProbeClass;
+use headwater_forms::ProbeClass;
 
 #[test]
 fn every_page_is_sound_in_every_language_and_theme() {

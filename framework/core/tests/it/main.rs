@@ -6,10 +6,8 @@
     reason = "a test that meets the unexpected shall fail"
 )]
 
-mod dialects;
 mod egress;
 mod form;
-mod lint;
 mod probe;
 mod registry;
 mod sample;

@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Extension, extract::State, response::Response};
-use headwater_core::{
-    AnyConnector, Dialect, FieldError, FormModel, Notice, ProbeReport, StreamSpec,
-};
+use headwater_core::{AnyConnector, FieldError, FormModel, Notice, ProbeReport, StreamSpec};
+use headwater_forms::Dialect;
 use headwater_store::Scope;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;

@@ -14,10 +14,10 @@ use axum::{
 };
 use headwater_console::{Author, CredentialForm, ProbeResult, Purpose, Source, answer, author};
 use headwater_core::{
-    About, AnyConnector, FieldError, FieldKind, Finding, FormModel, Notice, ProbeClass, Timestamp,
-    lint, simulate, tidy, validate,
+    About, AnyConnector, FieldError, FieldKind, FormModel, Notice, Timestamp, tidy, validate,
 };
 use headwater_files::open_regular;
+use headwater_forms::{Finding, ProbeClass, lint, simulate};
 use headwater_store::Scope;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};

@@ -11,9 +11,10 @@ use headwater_console::{
     run, runs, streams,
 };
 use headwater_core::{
-    Allowance, Check, ConfigPatch, FieldError, Finding, FormModel, GuideStep, Kind, Notice,
-    Outcome, ProbeClass, ProbeReport, Timestamp, simulate,
+    Allowance, Check, ConfigPatch, FieldError, FormModel, GuideStep, Kind, Notice, Outcome,
+    ProbeReport, Timestamp,
 };
+use headwater_forms::{Finding, ProbeClass, simulate};
 use serde_json::{Value, json};
 
 const GUIDE: &[GuideStep] = &[

@@ -5,16 +5,12 @@
 
 use std::time::Duration;
 
+use headwater_core::{
+    Allowance, Check, Failure, Field, FieldKind, FormModel, Kind, ProbeReport, Target,
+    TransportError,
+};
 use serde_json::Value;
 use url::Url;
-
-use crate::{
-    error::Kind,
-    form::{Field, FieldKind, FormModel},
-    probe::{Allowance, Check, ProbeReport},
-    probe_messages::Target,
-    transport::{Failure, TransportError},
-};
 
 const LATENCY: Duration = Duration::from_millis(240);
 

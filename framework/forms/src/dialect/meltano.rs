@@ -3,12 +3,8 @@
 //! Settings are flat, so fields of groups and alternatives have dotted names, which Meltano nests again. It knows the
 //! kind of a value and whether it is needed, and no other rule.
 
+use headwater_core::{About, Choice, Field, FieldKind, FormModel};
 use serde_json::{Map, Value, json};
-
-use crate::{
-    connector::About,
-    form::{Choice, Field, FieldKind, FormModel},
-};
 
 /// The maximum number of combinations of alternatives whose needed settings are listed.
 const MAX_COMBINATIONS: usize = 64;

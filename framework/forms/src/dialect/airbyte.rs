@@ -3,13 +3,10 @@
 //! Its acceptance suite refuses closed objects and constants outside of `oneOf` tags, so unknown fields pass and the
 //! labels of choices move to the description.
 
+use headwater_core::{About, Choice, Field, FieldKind, FormModel, NAMESPACE};
 use serde_json::{Map, Value, json};
 
 use super::property;
-use crate::{
-    connector::About,
-    form::{Choice, Field, FieldKind, FormModel, NAMESPACE},
-};
 
 /// Keywords with the same meaning in Airbyte.
 const SHARED_KEYWORDS: [&str; 14] = [

@@ -1,15 +1,10 @@
 //! Reports the problems of a form to its author: those that hosts refuse and those that conformance reports.
 
+use headwater_core::{
+    Field, FieldError, FieldKind, FormModel, GuideStep, NAMESPACE, escape_pointer, nearest, put,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use crate::{
-    connector::GuideStep,
-    form::{Field, FieldKind, FormModel, NAMESPACE, escape},
-    probe::put,
-    suggest::nearest,
-    validate::FieldError,
-};
 
 /// The maximum number of nested schemas in a form: more fields are unusable for people.
 const MAX_SCHEMAS: usize = 500;
@@ -193,7 +188,7 @@ impl Vocabulary {
         }
         if let Some(Value::Object(properties)) = keywords.get("properties") {
             for (name, property) in properties {
-                self.read(property, &format!("{at}/{}", escape(name)));
+                self.read(property, &format!("{at}/{}", escape_pointer(name)));
             }
         }
         if let Some(Value::Array(branches)) = keywords.get("oneOf") {

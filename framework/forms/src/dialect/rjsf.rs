@@ -3,9 +3,8 @@
 //! Its core has no headings, no folding and no message for a pattern. A password widget only hides the typing: the host
 //! still has to keep stored secrets out of its responses.
 
+use headwater_core::{Field, FieldKind, FormModel, NAMESPACE, tag_of};
 use serde_json::{Map, Value, json};
-
-use crate::form::{Field, FieldKind, FormModel, NAMESPACE, tag_of};
 
 pub(super) fn form(form: &FormModel, schema: &Value) -> Value {
     let mut schema = plain(schema);

@@ -1,7 +1,8 @@
 //! A form with one field of every kind in the languages of other platforms.
 
 use crate::sample::{good, sample};
-use headwater_core::{Dialect, Kind};
+use headwater_core::Kind;
+use headwater_forms::Dialect;
 use jsonschema::Draft;
 use serde_json::{Value, json};
 

@@ -2,9 +2,8 @@
 
 use crate::sample::{good, sample};
 use fastrand::Rng;
-use headwater_core::{
-    Finding, FormModel, GuideStep, Outcome, ProbeClass, lint, simulate, validate,
-};
+use headwater_core::{FormModel, GuideStep, Outcome, validate};
+use headwater_forms::{Finding, ProbeClass, lint, simulate};
 use serde_json::{Value, json};
 
 const GUIDE: [GuideStep; 1] = [GuideStep {

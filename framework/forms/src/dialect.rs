@@ -7,13 +7,8 @@ mod airbyte;
 mod meltano;
 mod rjsf;
 
+use headwater_core::{AnyConnector, Error, FormModel, Kind, NAMESPACE, Result};
 use serde_json::{Value, json};
-
-use crate::{
-    connector::AnyConnector,
-    error::{Error, Kind, Result},
-    form::{FormModel, NAMESPACE},
-};
 
 /// A language for forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
