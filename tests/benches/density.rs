@@ -25,7 +25,7 @@ use acceptance::{
     connector,
     cost::{Cost, measure, own_cpu},
 };
-use headwater::{Egress, StreamSpec, Timestamp};
+use headwater_core::{Egress, StreamSpec, Timestamp};
 use headwater_host::{Delivery, Ending, RunOptions, Sink, SinkState, State, WriteCounts};
 use nix::sys::{
     socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
@@ -136,7 +136,7 @@ fn read(base_url: &str, connections: usize) {
         .enable_all()
         .build()
         .unwrap();
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     let (stop, stopped) = watch::channel(false);
     let mut runs = JoinSet::new();
     for number in 0..connections {
@@ -186,7 +186,7 @@ impl Sink for Counting {
         Delivery::RecordsFirst
     }
 
-    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> headwater::Result<()> {
+    fn restore(&mut self, _: &[StreamSpec], _: &dyn SinkState) -> headwater_core::Result<()> {
         Ok(())
     }
 
@@ -194,7 +194,7 @@ impl Sink for Counting {
         &mut self,
         _: &str,
         records: &mut dyn Iterator<Item = &[u8]>,
-    ) -> headwater::Result<WriteCounts> {
+    ) -> headwater_core::Result<WriteCounts> {
         let mut written = WriteCounts::default();
         for record in records {
             self.bytes += record.len() as u64;
@@ -203,7 +203,7 @@ impl Sink for Counting {
         Ok(written)
     }
 
-    fn commit(&mut self, _: &mut dyn SinkState) -> headwater::Result<()> {
+    fn commit(&mut self, _: &mut dyn SinkState) -> headwater_core::Result<()> {
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ use acceptance::{
     cost::{Cost, Ratios, Table, measure, median},
     simulation, unlimited_sandbox,
 };
-use headwater::Timestamp;
+use headwater_core::Timestamp;
 use headwater_sandbox::{API_KEY, API_PASSWORD};
 use headwater_testkit::{Reply, Request, Script};
 use serde::Deserialize;
@@ -271,7 +271,7 @@ fn minimal_loop(base_url: &str, out: &Path) {
     let mut file = BufWriter::with_capacity(128 << 10, fs::File::create(out).unwrap());
     for window in 0..WINDOWS {
         let start = Timestamp::from_second(from.as_second() + step * window).unwrap();
-        let after = start - headwater::SignedDuration::from_millis(1);
+        let after = start - headwater_core::SignedDuration::from_millis(1);
         let before = Timestamp::from_second(start.as_second() + step).unwrap();
         for skip in (0..).step_by(100) {
             let url = format!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater::{AnyStream, Context, Source};
+use headwater_core::{AnyStream, Context, Source};
 use headwater_sandbox::{
     ClaribiOptions, Sandbox,
     claribi::{API_KEY, EMAIL, PASSWORD, RateLimit},

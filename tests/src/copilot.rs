@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater::{AnyStream, Context, Position, Result, Source, Timestamp};
+use headwater_core::{AnyStream, Context, Position, Result, Source, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, CopilotOptions, Sandbox};
 use headwater_testkit::{PassDriver, Reply, Request, Script};
 use serde_json::{Value, json};

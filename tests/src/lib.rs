@@ -16,10 +16,10 @@ pub mod unhurried;
 
 use std::{path::PathBuf, sync::Arc};
 
-use headwater::{
+use headwater_connectors as _;
+use headwater_core::{
     AnyConnector, AnyStream, Context, Egress, Page, Position, Registry, Source, Timestamp,
 };
-use headwater_connectors as _;
 use headwater_sandbox::{CopilotOptions, Sandbox, Simulation, simulations};
 use headwater_testkit::PassDriver;
 use reqwest::{Client, ClientBuilder};
@@ -56,7 +56,7 @@ pub fn connector(id: &str) -> Arc<dyn AnyConnector> {
 
 /// A source opened with an answer to its form.
 pub fn open(id: &str, answer: Value) -> (Arc<dyn Source>, Context) {
-    let context = headwater::http::context(&Egress::Anywhere).expect("a client");
+    let context = headwater_http::context(&Egress::Anywhere).expect("a client");
     let connector = connector(id);
     let config = connector.validate(answer).expect("a valid answer");
     (
@@ -113,7 +113,7 @@ pub async fn read_through(
     stream: &dyn AnyStream,
     bookmark: Option<Position>,
     now: Timestamp,
-) -> headwater::Result<ReadThrough> {
+) -> headwater_core::Result<ReadThrough> {
     let mut read = ReadThrough::default();
     let mut walk = PassDriver::new(stream.plan(bookmark, now)?);
     while let Some(ready) = walk.first() {

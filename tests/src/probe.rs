@@ -1,6 +1,6 @@
 //! Rules and lookups for the reports of probes, for every connector.
 
-use headwater::{Check, Outcome, ProbeReport};
+use headwater_core::{Check, Outcome, ProbeReport};
 
 /// Asserts the rules of every report: no name twice, a kind for each problem, a remedy for each failure, and none of
 /// these texts anywhere.

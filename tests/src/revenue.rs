@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater::{
+use headwater_core::{
     AnyStream, Body, Context, Error, Failure, Kind, Page, Position, Result, Source, Timestamp,
     Transport, TransportError, Wait,
 };

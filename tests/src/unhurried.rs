@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater::{Body, Context, Egress, Transport, TransportError};
+use headwater_core::{Body, Context, Egress, Transport, TransportError};
 use tokio::runtime::Runtime;
 
 static WIRE: LazyLock<Runtime> = LazyLock::new(|| {
@@ -32,7 +32,7 @@ pub async fn on_the_wire<T: Send + 'static>(work: impl Future<Output = T> + Send
 
 /// What a host hands to connectors, for a test with a paused clock.
 pub fn context() -> Context {
-    let real = headwater::http::context(&Egress::Anywhere).expect("a client");
+    let real = headwater_http::context(&Egress::Anywhere).expect("a client");
     Context::new(Unhurried(real.transport))
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use acceptance::binary::{Ran, command};
-use headwater::{Kind, StreamSpec};
+use headwater_core::{Kind, StreamSpec};
 use headwater_host::{Sink, State};
 use headwater_output::Destination;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -154,14 +154,14 @@ fn credentials(address: &str) -> Vec<(&'static str, &str)> {
     ]
 }
 
-fn begin() -> headwater::Result<(Box<dyn Sink>, State)> {
+fn begin() -> headwater_core::Result<(Box<dyn Sink>, State)> {
     let mut sink = Destination::parse(&env::var(TO).unwrap())?.open("main")?;
     let state = State::held_by(&mut *sink, "acme")?.unwrap();
     sink.restore(&[spec()], &state)?;
     Ok((sink, state))
 }
 
-fn write(sink: &mut dyn Sink, id: &str) -> headwater::Result<()> {
+fn write(sink: &mut dyn Sink, id: &str) -> headwater_core::Result<()> {
     let record = format!("{{\"id\":\"{id}\"}}");
     sink.write("calls", &mut [record.as_bytes()].into_iter())
         .map(drop)

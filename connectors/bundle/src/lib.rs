@@ -1,7 +1,7 @@
 //! The only crate that names all connectors, and the shipped binary.
 //!
 //! Depend on it and name it in code (`use headwater_connectors as _;`) to have every connector in a
-//! [`Registry`](headwater::Registry). To ship your own set, copy these few lines.
+//! `Registry`. To ship your own set, copy these few lines.
 #![deny(
     unused_crate_dependencies,
     reason = "a connector in the manifest without its line here is not linked"
@@ -15,5 +15,5 @@ use headwater_connector_claribi as _;
 
 /// The command line with all connectors.
 pub fn main() -> ExitCode {
-    headwater_cli::main(headwater::http::context)
+    headwater_cli::main(headwater_http::context)
 }

@@ -6,7 +6,7 @@
 //! # use std::process::ExitCode;
 //! // use my_connectors as _;
 //! fn main() -> ExitCode {
-//!     headwater_cli::main(|_| unimplemented!("headwater::http::context"))
+//!     headwater_cli::main(|_| unimplemented!("headwater_http::context"))
 //! }
 //! ```
 //!

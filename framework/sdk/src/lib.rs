@@ -85,23 +85,38 @@
 //!
 //! register!(Acme);
 //!
-//! let registry = Registry::collect()?;
-//! assert!(registry.get("acme")?.form().is_ok());
+//! # let registry = headwater_core::Registry::collect()?;
+//! # assert!(registry.get("acme")?.form().is_ok());
 //! # Ok::<(), Error>(())
 //! ```
 //!
 //! The rules for a connector: it reads no environment, clock or file, spawns no task, builds no HTTP client except
 //! [`http::Client`], and passes its secrets only to `secret_header`. `docs/connectors.md` has the details.
 
-pub use headwater_core::*;
-/// The HTTP kit.
-pub use headwater_http as http;
+pub use headwater_core::{
+    About, Allowance, AnyStream, BaseUrl, Check, ConfigPatch, Connector, Context, DataClass, Date,
+    Error, Gap, GuideStep, Hint, Identity, Kind, Mend, Note, Outcome, Page, Part, PartitionRange,
+    Probe, Result, Scope, ScopeValue, Secret, SignedDuration, Source, Status, Stream, StreamSpec,
+    TimeZone, Timestamp, Wait, Watermark, record_schema, register,
+};
+
+/// The HTTP kit: the client, streams for the usual kinds of APIs, the first checks of a probe.
+pub mod http {
+    pub use headwater_http::{
+        Access, BookmarkLimit, ChildStream, ChildToken, Client, ClientBuilder, Download, Ending,
+        Export, ExportStream, ExportToken, FingerprintSet, Grace, Grant, JobPolicy, JobStatus,
+        Jobs, LimitHeaders, OffsetPaging, OrderOutcome, Paging, Prober, Progress, Quota, RateLimit,
+        Records, Request, Response, RestStream, RestToken, RetryPolicy, Route, ServiceTime,
+        Snapshot, Split, StreamAccess, TokenSource, Verdict, Window, WindowBookmark, WindowToken,
+        WindowedList, cursor, document, total, without,
+    };
+}
 
 /// The items that nearly every connector uses.
 pub mod prelude {
     pub use headwater_core::{
         About, AnyStream, BaseUrl, Check, Connector, Context, DataClass, Date, Error, GuideStep,
-        Hint, Kind, Page, Part, PartitionRange, Probe, Registry, Result, Secret, SignedDuration,
-        Source, Stream, StreamSpec, TimeZone, Timestamp, Watermark, record_schema, register,
+        Hint, Kind, Page, Part, PartitionRange, Probe, Result, Secret, SignedDuration, Source,
+        Stream, StreamSpec, TimeZone, Timestamp, Watermark, record_schema, register,
     };
 }

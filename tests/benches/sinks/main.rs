@@ -18,7 +18,7 @@ use acceptance::{
     cost::{Cost, Ratios, Table, median},
     open, read_through, simulation, unlimited_sandbox,
 };
-use headwater::{StreamSpec, Timestamp};
+use headwater_core::{StreamSpec, Timestamp};
 use headwater_host::{Sink, State, WriteCounts};
 
 const ID: &str = "clari-copilot";

@@ -18,7 +18,7 @@ use acceptance::{
 };
 use arrow_json::{ReaderBuilder, reader::infer_json_schema};
 use arrow_schema::SchemaRef;
-use headwater::StreamSpec;
+use headwater_core::StreamSpec;
 use headwater_host::{Sink, State};
 use headwater_output::ParquetSink;
 use parquet::{

@@ -3,8 +3,8 @@
 use std::fs;
 
 use acceptance::browser::Browser;
-use headwater::Registry;
 use headwater_connectors as _;
+use headwater_core::Registry;
 use headwater_dev::preview::Preview;
 use serde_json::json;
 use tokio::sync::watch;

@@ -1,7 +1,7 @@
 //! Changing, repairing, rotating and deleting what was saved.
 
 use acceptance::unlimited_sandbox;
-use headwater::{SignedDuration, Timestamp};
+use headwater_core::{SignedDuration, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, Sandbox, claribi};
 use serde_json::{Value, json};
 

@@ -20,7 +20,7 @@ use acceptance::{
     copilot::Reading,
     read_through, workspace,
 };
-use headwater::{AnyStream, Context, Egress, Kind, Outcome, ProbeReport, Result, Timestamp};
+use headwater_core::{AnyStream, Context, Egress, Kind, Outcome, ProbeReport, Result, Timestamp};
 use serde_json::Value;
 
 /// The application in a process of its own. It ends when its standard input does.
@@ -88,12 +88,12 @@ fn stream(context: &Context, answer: Value, name: &str) -> Arc<dyn AnyStream> {
 }
 
 async fn read(answer: Value, name: &str) -> Result<ReadThrough> {
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     read_through(&*stream(&context, answer, name), None, Timestamp::now()).await
 }
 
 async fn probe(answer: Value) -> ProbeReport {
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     ProbeReport::of(&*open_in(&context, answer)).await
 }
 
@@ -118,7 +118,7 @@ async fn every_page_is_read_to_the_end_and_no_request_is_redirected() {
     ] {
         let Some(app) = app(arguments) else { return };
         for (name, _) in LISTS {
-            let context = headwater::http::context(&Egress::Anywhere).unwrap();
+            let context = headwater_http::context(&Egress::Anywhere).unwrap();
             let stream = stream(&context, answer(&app.base_url), name);
             let read = read_through(&*stream, None, Timestamp::now())
                 .await
@@ -253,7 +253,7 @@ async fn a_page_that_is_gone_ends_the_list() {
     let (Some(long), Some(short)) = (app(&["--records", "250"]), app(&["--records", "150"])) else {
         return;
     };
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     let stream_of = |app: &App| stream(&context, answer(&app.base_url), "dashboards");
     let mut reading = Reading::begin(&stream_of(&long), None, Timestamp::now()).unwrap();
     for _ in 0..2 {
@@ -288,7 +288,7 @@ async fn details_are_read_and_deleted_items_left_out() {
     let (Some(long), Some(short)) = (app(&["--records", "8"]), app(&["--records", "5"])) else {
         return;
     };
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     let stream_of = |app: &App| stream(&context, with_details(answer(&app.base_url)), "reports");
     let mut reading = Reading::begin(&stream_of(&long), None, Timestamp::now()).unwrap();
     reading.step().await.unwrap();
@@ -307,7 +307,7 @@ async fn throttling_is_waited_out_by_its_header() {
     let Some(app) = app(&["--records", "700", "--throttle", "4/second"]) else {
         return;
     };
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     let stream = stream(&context, answer(&app.base_url), "reports");
     let read = read_through(&*stream, None, Timestamp::now())
         .await
@@ -320,7 +320,7 @@ async fn an_hour_that_is_used_up_ends_the_read_with_the_time_to_come_back() {
     let Some(app) = app(&["--records", "700", "--throttle", "5/hour"]) else {
         return;
     };
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     let stream = stream(&context, answer(&app.base_url), "reports");
     let mut reading = Reading::begin(&stream, None, Timestamp::now()).unwrap();
     let error = loop {
@@ -350,7 +350,7 @@ async fn a_token_that_ends_is_renewed() {
     let Some(app) = app(&["--records", "230", "--access-seconds", "3"]) else {
         return;
     };
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     let stream = stream(&context, by_login(&app.base_url), "reports");
     let mut reading = Reading::begin(&stream, None, Timestamp::now()).unwrap();
     reading.step().await.unwrap();

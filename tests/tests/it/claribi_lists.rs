@@ -12,7 +12,7 @@ use acceptance::{
     copilot::script,
     read_through,
 };
-use headwater::{Kind, Result, Timestamp};
+use headwater_core::{Kind, Result, Timestamp};
 use headwater_testkit::{Reply, Request, Script};
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use acceptance::{
     probe::{check, keeps_the_rules, only_failure},
     unhurried::on_the_wire,
 };
-use headwater::{Outcome, ProbeReport, Timestamp};
+use headwater_core::{Outcome, ProbeReport, Timestamp};
 use headwater_sandbox::{
     ClaribiOptions, Faults, RedirectFault, Sandbox, StatusFault,
     claribi::{API_KEY, KeyHeaders, PASSWORD, Paging, Permissions, Tier},

@@ -10,7 +10,7 @@ use acceptance::{
     copilot::{Reading, script},
     read_through,
 };
-use headwater::{Egress, Kind, Timestamp};
+use headwater_core::{Egress, Kind, Timestamp};
 use headwater_sandbox::{
     ClaribiOptions,
     claribi::{API_KEY, Ids, KeyHeaders, NextLinks, Paging, RateHeaders, RateLimit, SourceField},
@@ -601,7 +601,7 @@ async fn a_short_limit_is_waited_for_and_never_hit() {
         ..ClaribiOptions::default()
     })
     .await;
-    let context = headwater::http::context(&Egress::Anywhere).unwrap();
+    let context = headwater_http::context(&Egress::Anywhere).unwrap();
     let source = acceptance::claribi::open_in(&context, answer(&sandbox.base_url()));
     let read = read_through(&*source.stream("reports").unwrap(), None, Timestamp::now())
         .await
@@ -687,7 +687,7 @@ async fn a_service_that_repeats_secrets_does_not_get_them_shown() {
                 .chain([json!({ "auth": login, "base_url": base_url })]);
             for answer in answers {
                 let source = open(answer);
-                let report = headwater::ProbeReport::of(&*source).await;
+                let report = headwater_core::ProbeReport::of(&*source).await;
                 let error =
                     read_through(&*source.stream("reports").unwrap(), None, Timestamp::now())
                         .await

@@ -14,7 +14,7 @@ use acceptance::{
     postgres::{Postgres, execute},
     simulation,
 };
-use headwater::{Registry, StreamSpec};
+use headwater_core::{Registry, StreamSpec};
 use headwater_output::Destination;
 use headwater_testkit::{Ending, Reply, Script};
 use postgres::{Client, NoTls};

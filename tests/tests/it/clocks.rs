@@ -7,7 +7,7 @@ use acceptance::{
     binary::{Ran, command},
     open, read_through, revenue, simulation,
 };
-use headwater::{AnyStream, Registry, SignedDuration, Timestamp};
+use headwater_core::{AnyStream, Registry, SignedDuration, Timestamp};
 use headwater_sandbox::{
     ClaribiOptions, CopilotOptions, Faults, RevenueOptions, Sandbox, Service, claribi::RateLimit,
 };
@@ -61,7 +61,7 @@ fn settings(id: &str, base_url: &str, by_export: bool) -> Value {
 /// The ids of all connectors, each with its streams that keep a time.
 fn keep_a_time() -> Vec<(&'static str, Vec<&'static str>)> {
     let registry = Registry::collect().unwrap();
-    let streams = |connector: &Arc<dyn headwater::AnyConnector>| {
+    let streams = |connector: &Arc<dyn headwater_core::AnyConnector>| {
         let catalog = connector.catalog();
         let names = catalog.iter().filter(|spec| spec.incremental);
         names.map(|spec| spec.name).collect()
@@ -72,7 +72,7 @@ fn keep_a_time() -> Vec<(&'static str, Vec<&'static str>)> {
         .collect()
 }
 
-fn until(stream: &dyn AnyStream, bookmark: &headwater::Position) -> Timestamp {
+fn until(stream: &dyn AnyStream, bookmark: &headwater_core::Position) -> Timestamp {
     stream.watermark(bookmark).unwrap().until.unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Every registered connector keeps the rules, and what is generated is current.
 
-use headwater::Registry;
 use headwater_connectors as _;
+use headwater_core::Registry;
 
 #[test]
 fn every_connector_keeps_every_rule() {

@@ -9,7 +9,7 @@ use acceptance::{
     terminal::Session,
     unlimited_sandbox,
 };
-use headwater::{SignedDuration, Timestamp};
+use headwater_core::{SignedDuration, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, ClaribiOptions, Sandbox, claribi};
 use reqwest::{Method, Response, header};
 use serde_json::json;

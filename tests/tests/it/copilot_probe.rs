@@ -5,7 +5,7 @@ use acceptance::{
     probe::{check, keeps_the_rules, only_failure},
     unhurried::on_the_wire,
 };
-use headwater::{Outcome, ProbeReport};
+use headwater_core::{Outcome, ProbeReport};
 use headwater_sandbox::{
     API_KEY, API_PASSWORD, CopilotOptions, Faults, RedirectFault, Sandbox, StatusFault,
 };

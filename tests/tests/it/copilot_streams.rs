@@ -12,7 +12,7 @@ use acceptance::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater::{Body, Context, Timestamp, Transport, TransportError};
+use headwater_core::{Body, Context, Timestamp, Transport, TransportError};
 use headwater_sandbox::{CopilotOptions, TemplateKey};
 use headwater_testkit::{Reply, Request};
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use acceptance::{
     copilot::{Reading, answer, open, open_in, script, stream, workspace, workspace_of},
     read_through,
 };
-use headwater::{Kind, SignedDuration, Status, Timestamp};
+use headwater_core::{Kind, SignedDuration, Status, Timestamp};
 use headwater_sandbox::{CopilotOptions, Faults, Sandbox};
 use headwater_testkit::{Reply, Request};
 use serde_json::{Value, json};

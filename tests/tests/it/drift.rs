@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use acceptance::{binary::command, connector};
-use headwater::StreamSpec;
+use headwater_core::StreamSpec;
 use headwater_host::drift::{DriftKind, DriftPolicy, DriftWatch, RejectReason, Verdict};
 use headwater_sandbox::{Sandbox, Setup, Simulation, simulations};
 use serde_json::{Value, json};

@@ -18,7 +18,7 @@ use acceptance::{
     binary::{Ran, command},
     claribi, copilot, revenue, sandbox, unhurried,
 };
-use headwater::{Context, Timestamp};
+use headwater_core::{Context, Timestamp};
 use headwater_host::{Receipt, RunOptions, State};
 use headwater_output::JsonLinesWriter;
 use headwater_sandbox::{

@@ -3,7 +3,7 @@
 use std::fs;
 
 use acceptance::binary::command;
-use headwater::ProbeReport;
+use headwater_core::ProbeReport;
 use headwater_host::{EventRecord, Receipt, RunOptions, State, run};
 use headwater_sandbox::{Sandbox, Setup, simulations};
 use serde::{Serialize, de::DeserializeOwned};

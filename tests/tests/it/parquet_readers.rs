@@ -6,7 +6,7 @@
 use std::{env, fs, io::Write, path::Path};
 
 use acceptance::{binary::command, open, read_through, simulation, unlimited_sandbox, workspace};
-use headwater::{StreamSpec, Timestamp};
+use headwater_core::{StreamSpec, Timestamp};
 use headwater_host::State;
 use headwater_output::Destination;
 use serde_json::{Value, json};

@@ -9,8 +9,8 @@ use acceptance::{
     postgres::Postgres,
     revenue::{self, outside, truth},
 };
-use headwater::Registry;
 use headwater_connectors as _;
+use headwater_core::Registry;
 use headwater_sandbox::{
     ClaribiOptions, CopilotOptions, RevenueOptions, Sandbox, claribi::RateLimit,
 };
@@ -393,7 +393,9 @@ async fn an_earlier_or_removed_start_reads_what_lies_between() {
 
 /// Today in UTC.
 fn jiff_today() -> String {
-    headwater::Timestamp::now().strftime("%Y-%m-%d").to_string()
+    headwater_core::Timestamp::now()
+        .strftime("%Y-%m-%d")
+        .to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use acceptance::postgres::{Postgres, execute};
-use headwater::{Error, Kind, StreamSpec};
+use headwater_core::{Error, Kind, StreamSpec};
 use headwater_host::{Sink, State, WriteCounts};
 use headwater_output::Destination;
 use postgres::{Client, NoTls};

@@ -9,10 +9,10 @@ use std::{
 use acceptance::connector;
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater::{
+use headwater_core::{
     Body, Check, Context, Egress, ProbeReport, Source, Transport, TransportError,
-    http::ReqwestTransport,
 };
+use headwater_http::ReqwestTransport;
 use headwater_sandbox::{Sandbox, Setup, Simulation, simulations};
 use serde_json::Value;
 

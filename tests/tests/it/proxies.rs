@@ -6,7 +6,7 @@ use acceptance::{
     binary::{Ran, command},
     simulation,
 };
-use headwater::Registry;
+use headwater_core::Registry;
 use headwater_sandbox::{Sandbox, Setup};
 use headwater_testkit::{Reply, Script};
 

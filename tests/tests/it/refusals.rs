@@ -10,7 +10,7 @@ use acceptance::{
     binary::{Ran, command, run_with_input},
     claribi, sandbox, simulation,
 };
-use headwater::Registry;
+use headwater_core::Registry;
 use headwater_sandbox::CopilotOptions;
 use headwater_testkit::{Ending, Reply, Request, Script};
 use serde_json::{Value, json};

@@ -13,7 +13,7 @@ use acceptance::{
     unhurried,
 };
 use bytes::Bytes;
-use headwater::{Kind, Timestamp};
+use headwater_core::{Kind, Timestamp};
 use headwater_host::Receipt;
 use headwater_sandbox::{JobOptions, JobOutcome, LimitsEndpoint, RevenueOptions, Sandbox};
 use serde_json::{Value, json};
@@ -596,7 +596,7 @@ fn limited_to(quota: u64) -> RevenueOptions {
 
 /// In 30 days, as messages spell it.
 fn in_thirty_days() -> String {
-    let then = Timestamp::now() + headwater::SignedDuration::from_hours(30 * 24);
+    let then = Timestamp::now() + headwater_core::SignedDuration::from_hours(30 * 24);
     then.strftime("%Y-%m-%d at ").to_string()
 }
 

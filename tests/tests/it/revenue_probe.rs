@@ -10,7 +10,7 @@ use acceptance::{
     },
     unhurried::on_the_wire,
 };
-use headwater::{Check, Kind, Outcome, ProbeReport};
+use headwater_core::{Check, Kind, Outcome, ProbeReport};
 use headwater_sandbox::{
     API_KEY, Faults, JobOutcome, LimitsEndpoint, RedirectFault, RevenueAuth, RevenueBehaviour,
     RevenueOptions, RevenueVersions, Sandbox,
@@ -533,7 +533,7 @@ async fn a_service_that_repeats_the_key_does_not_get_it_shown() {
                 let source = open(answer);
                 keeps_the_rules(&ProbeReport::of(&*source).await, &["canary", API_KEY]);
                 for stream in source.streams() {
-                    let error = stream.plan(None, headwater::Timestamp::now());
+                    let error = stream.plan(None, headwater_core::Timestamp::now());
                     let shown = format!("{error:?} {}", stream.spec().name);
                     assert!(!shown.contains("canary"), "{shown}");
                 }

@@ -9,7 +9,7 @@ use acceptance::{
     },
     unhurried,
 };
-use headwater::{Kind, SignedDuration, Timestamp};
+use headwater_core::{Kind, SignedDuration, Timestamp};
 use headwater_sandbox::{AuditLink, RevenueBehaviour, RevenueOptions, Sandbox};
 use serde_json::{Value, json};
 

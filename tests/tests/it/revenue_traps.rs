@@ -12,7 +12,7 @@ use acceptance::{
     unhurried,
 };
 use bytes::Bytes;
-use headwater::{Kind, SignedDuration, Timestamp};
+use headwater_core::{Kind, SignedDuration, Timestamp};
 use headwater_sandbox::{
     AuditLink, Faults, RedirectFault, RevenueBehaviour, RevenueOptions, Sandbox,
 };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use acceptance::{claribi, copilot, read_through, revenue};
-use headwater::{AnyStream, Kind, Position, SignedDuration, Source, Timestamp};
+use headwater_core::{AnyStream, Kind, Position, SignedDuration, Source, Timestamp};
 use headwater_sandbox::{
     ClaribiOptions, CopilotOptions, Faults, JobOptions, RevenueOptions, Sandbox,
 };

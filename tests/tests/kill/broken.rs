@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use headwater::{Error, Kind, Result, StreamSpec};
+use headwater_core::{Error, Kind, Result, StreamSpec};
 use headwater_host::{Delivery, Sink, SinkState, WriteCounts};
 use rusqlite::{Connection, params};
 

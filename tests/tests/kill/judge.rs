@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use headwater::{Meter, Result, StreamSpec};
+use headwater_core::{Meter, Result, StreamSpec};
 use headwater_host::{Delivery, RunOptions, Sink, SinkState, State, WriteCounts, run};
 use serde_json::Value;
 use tokio::sync::watch;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use headwater::Result;
+use headwater_core::Result;
 use headwater_host::{Sink, State};
 use headwater_output::Destination;
 use parquet::file::{reader::FileReader, serialized_reader::SerializedFileReader};

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use headwater::Meter;
+use headwater_core::Meter;
 use headwater_host::{RunOptions, State, run};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

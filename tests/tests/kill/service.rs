@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater::{
+use headwater_core::{
     AnyStream, Error, Kind, Page, Probe, Result, Source, Stream, StreamSpec, Timestamp,
 };
 use serde::{Deserialize, Serialize};

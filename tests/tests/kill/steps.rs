@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use headwater::{Result, StreamSpec};
+use headwater_core::{Result, StreamSpec};
 use headwater_host::{Delivery, Sink, SinkState, WriteCounts};
 use rustix::process::{Signal, getpid, kill_process};
 

@@ -188,7 +188,7 @@ impl Stage {
     }
 
     /// A source for one run.
-    pub fn source(&self, context: &headwater::Context) -> Arc<dyn headwater::Source> {
+    pub fn source(&self, context: &headwater_core::Context) -> Arc<dyn headwater_core::Source> {
         let connector = connector(self.connector);
         let config = connector
             .validate(self.config.clone())

@@ -8,7 +8,7 @@ use acceptance::{
     service::{Answer, Service},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use headwater::{FieldKind, FormModel, Registry};
+use headwater_core::{FieldKind, FormModel, Registry};
 use headwater_sandbox::{CopilotOptions, Sandbox, simulations};
 use headwater_testkit::{Ending, Reply, Request, Script};
 use reqwest::{Method, RequestBuilder, header};

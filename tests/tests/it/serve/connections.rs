@@ -3,7 +3,7 @@
 use std::fs;
 
 use acceptance::unlimited_sandbox;
-use headwater::{SignedDuration, Timestamp};
+use headwater_core::{SignedDuration, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use acceptance::workspace;
 use fastrand::Rng;
-use headwater::Registry;
 use headwater_connectors as _;
+use headwater_core::Registry;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 

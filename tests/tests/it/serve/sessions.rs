@@ -4,7 +4,7 @@ use acceptance::{
     binary::command,
     service::{Answer, Service},
 };
-use headwater::{SignedDuration, Timestamp};
+use headwater_core::{SignedDuration, Timestamp};
 use headwater_store::{Actor, Scope, Store, StoreLocation};
 use reqwest::{Method, header};
 

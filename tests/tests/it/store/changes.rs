@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use headwater::{Kind, Outcome, ProbeReport, Timestamp};
+use headwater_core::{Kind, Outcome, ProbeReport, Timestamp};
 use headwater_store::{
     Actor, AuditRow, CheckSummary, Health, Label, LastCheck, NewConnection, Refusal, Store,
     TokenHash,

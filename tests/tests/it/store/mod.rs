@@ -8,7 +8,7 @@ mod tampering;
 use std::{collections::BTreeSet, fs, path::Path, process::Command, thread};
 
 use acceptance::binary::files;
-use headwater::{Kind, Secret};
+use headwater_core::{Kind, Secret};
 use headwater_store::{Actor, Keyring, Lease, Run, Store, StoreLocation};
 
 use serde_json::json;

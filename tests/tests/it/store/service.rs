@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, thread};
 
-use headwater::{Kind, Timestamp};
+use headwater_core::{Kind, Timestamp};
 use headwater_store::{
     Actor, IdempotencyState, Label, NewConnection, Refusal, Reply, Schedule, Scope, Store, Token,
     TokenHash, When,

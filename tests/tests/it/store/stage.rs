@@ -6,7 +6,7 @@ use acceptance::{
     connector,
     postgres::{Postgres, execute},
 };
-use headwater::{FormModel, Secret};
+use headwater_core::{FormModel, Secret};
 use headwater_store::{Actor, Connection, Label, NewConnection, Refusal, Store, StoreLocation};
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub trait Stage: Sync {
     fn open(&self) -> Store {
         self.try_open().unwrap()
     }
-    fn try_open(&self) -> headwater::Result<Store>;
+    fn try_open(&self) -> headwater_core::Result<Store>;
     /// Changes the database behind the back of the store.
     fn tamper(&self, statement: &str);
 }
@@ -55,7 +55,7 @@ impl Sqlite {
 }
 
 impl Stage for Sqlite {
-    fn try_open(&self) -> headwater::Result<Store> {
+    fn try_open(&self) -> headwater_core::Result<Store> {
         Store::open(&self.place(), None)
     }
 
@@ -88,7 +88,7 @@ impl Server {
 }
 
 impl Stage for Server {
-    fn try_open(&self) -> headwater::Result<Store> {
+    fn try_open(&self) -> headwater_core::Result<Store> {
         Store::open(&StoreLocation::parse(&self.url).unwrap(), Some(&self.keys))
     }
 
@@ -105,14 +105,14 @@ pub fn of_both(promise: fn(&dyn Stage)) {
     }
 }
 
-pub fn revealed(store: &mut Store, name: &str) -> headwater::Result<Value> {
+pub fn revealed(store: &mut Store, name: &str) -> headwater_core::Result<Value> {
     let connection = store.get(name)?;
     let mut answer = connection.config.clone();
     store.unseal(&form(), &connection, &mut answer)?;
     Ok(answer)
 }
 
-pub fn try_add(store: &mut Store, name: &str, answer: &Value) -> headwater::Result<()> {
+pub fn try_add(store: &mut Store, name: &str, answer: &Value) -> headwater_core::Result<()> {
     let new = NewConnection {
         name,
         label: Label::default(),
@@ -130,11 +130,11 @@ pub fn replace(
     store: &mut Store,
     connection: &Connection,
     answer: &Value,
-) -> headwater::Result<()> {
+) -> headwater_core::Result<()> {
     store.replace(&form(), connection, answer, None, &Actor::local())
 }
 
-pub fn remove(store: &mut Store, name: &str) -> headwater::Result<()> {
+pub fn remove(store: &mut Store, name: &str) -> headwater_core::Result<()> {
     store.remove(name, &Actor::local())
 }
 
@@ -144,7 +144,7 @@ pub fn names(store: &mut Store) -> Vec<String> {
 }
 
 /// Why the store refused, for a machine.
-pub fn reason<T>(refused: headwater::Result<T>) -> Refusal {
+pub fn reason<T>(refused: headwater_core::Result<T>) -> Refusal {
     let error = refused.map(drop).unwrap_err();
     Refusal::of(&error)
         .unwrap_or_else(|| panic!("{error}"))

@@ -1,6 +1,6 @@
 //! Who can write to the database and has no key: what they change is refused, or told by `audit verify`.
 
-use headwater::Timestamp;
+use headwater_core::Timestamp;
 use headwater_store::{AuditProof, Refusal, Schedule, Scope, Store, TokenHash, When};
 
 use crate::store::stage::*;

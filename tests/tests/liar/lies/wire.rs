@@ -173,7 +173,7 @@ pub fn now() -> i64 {
 
 /// A time as HTTP writes it.
 pub fn http_date(seconds: i64) -> String {
-    let time = headwater::Timestamp::from_second(seconds).expect("a time of today");
+    let time = headwater_core::Timestamp::from_second(seconds).expect("a time of today");
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
