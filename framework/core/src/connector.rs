@@ -14,14 +14,15 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, Kind, Result},
-    form::{Field, FieldKind, FormModel, ProfileViolation},
+    form::{Field, FieldKind, FormModel, GuideStep, ProfileViolation},
     identity::Identity,
-    probe::{Allowance, Probe},
+    probe::{Allowance, Check, Probe, ProbeReport},
     schema::form_schema,
     secret::wipe,
     stream::{AnyStream, StreamSpec},
+    text::is_wrapped,
     transport::Context,
-    validate::{FieldError, Notice, Rules, is_wrapped, tidy},
+    validate::{FieldError, Notice, Rules, tidy},
 };
 
 /// The description of a connector.
@@ -37,15 +38,6 @@ pub struct About {
     pub docs: &'static str,
     /// The steps to get the credentials.
     pub guide: &'static [GuideStep],
-}
-
-/// One step of a setup guide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct GuideStep {
-    /// A few words.
-    pub title: &'static str,
-    /// One or two sentences.
-    pub text: &'static str,
 }
 
 /// A plugin: a credential form, a probe and streams. Register it with [`register!`](crate::register!).
@@ -67,7 +59,7 @@ pub trait Connector: Send + Sync + 'static {
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Tests the credentials at the service, without side effects. Never an error: failures are in the checks. Hosts
-    /// call [`ProbeReport::of`](crate::ProbeReport::of).
+    /// call [`ProbeReport::of`].
     async fn probe(&self, probe: &mut Probe);
 
     /// Returns the readable streams.
@@ -105,6 +97,24 @@ pub trait Source: Send + Sync {
                 names.join(", ")
             ),
         ))
+    }
+}
+
+impl ProbeReport {
+    /// Probes a source.
+    pub async fn of(source: &dyn Source) -> Self {
+        Self::watched(source, |_| {}).await
+    }
+
+    /// Probes a source and passes each finished check to the watcher, in the order of the report. Dropping the future
+    /// stops the probe.
+    pub async fn watched(
+        source: &dyn Source,
+        watcher: impl FnMut(&Check) + Send + 'static,
+    ) -> Self {
+        let mut probe = Probe::new(watcher);
+        source.probe(&mut probe).await;
+        probe.into()
     }
 }
 

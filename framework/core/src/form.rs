@@ -12,9 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     base_url::BaseUrl,
-    connector::GuideStep,
     secret::VISIBLE_ASCII,
-    validate::{bare, unspaced},
+    text::{bare, unspaced},
 };
 
 /// The one keyword that holds our hints.
@@ -29,6 +28,15 @@ pub struct FormModel {
     pub fields: Vec<Field>,
     /// The setup guide, shown next to the form.
     pub guide: Vec<GuideStep>,
+}
+
+/// One step of a setup guide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GuideStep {
+    /// A few words.
+    pub title: &'static str,
+    /// One or two sentences.
+    pub text: &'static str,
 }
 
 /// One input of a form.

@@ -22,12 +22,12 @@
 mod base_url;
 mod class;
 mod connector;
-mod counted_future;
 mod egress;
 mod error;
 mod fnv;
 mod form;
 mod identity;
+mod meter;
 mod page;
 mod position;
 mod probe;
@@ -46,16 +46,17 @@ mod waits;
 
 pub use base_url::BaseUrl;
 pub use class::DataClass;
-pub use connector::{About, AnyConnector, Connector, GuideStep, Source, ValidConfig};
-pub use counted_future::CountedFuture;
+pub use connector::{About, AnyConnector, Connector, Source, ValidConfig};
 pub use egress::{AllowedHost, Egress, Guard};
 pub use error::{Error, Kind, Result, Status};
 pub use fnv::fnv1a;
 pub use form::{
-    Choice, Field, FieldKind, FormModel, NAMESPACE, ProfileViolation, escape_pointer, tag_of,
+    Choice, Field, FieldKind, FormModel, GuideStep, NAMESPACE, ProfileViolation, escape_pointer,
+    tag_of,
 };
 pub use identity::Identity;
 pub use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+pub use meter::{CountedFuture, Meter};
 pub use page::{Gap, LONGEST_RECORD, Mend, Note, Page, Wait};
 pub use position::Position;
 pub use probe::{Allowance, Check, ConfigPatch, Outcome, Probe, ProbeReport, put};
@@ -66,9 +67,9 @@ pub use scope::{Scope, ScopeChange, ScopeValue};
 pub use secret::{Secret, wipe};
 pub use stream::{AnyStream, DIGEST, Part, PartitionRange, Stream, StreamSpec, Watermark};
 pub use suggest::nearest;
-pub use text::{is_hidden, one_line};
-pub use transport::{Body, Context, Failure, Meter, NewConnection, Transport, TransportError};
-pub use validate::{FieldError, Notice, bare, tidy, validate};
+pub use text::{bare, is_hidden, one_line};
+pub use transport::{Body, Context, Failure, NewConnection, Transport, TransportError};
+pub use validate::{FieldError, Notice, tidy, validate};
 
 /// Used by the expansion of [`register!`]; not meant for direct use.
 #[doc(hidden)]

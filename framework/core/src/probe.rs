@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::{connector::Source, error::Kind, validate::WRAPPED};
+use crate::{error::Kind, text::WRAPPED};
 
 /// How a check ended.
 #[derive(
@@ -180,6 +180,17 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Begins a probe that passes each finished check to the watcher.
+    pub(crate) fn new(watcher: impl FnMut(&Check) + Send + 'static) -> Self {
+        Self {
+            checks: Vec::new(),
+            watcher: Box::new(watcher),
+            allowances: Vec::new(),
+            patch: None,
+            wrapped: Vec::new(),
+        }
+    }
+
     /// Adds a check and passes it to the watcher.
     pub fn push(&mut self, mut check: Check) {
         if matches!(
@@ -304,6 +315,16 @@ pub fn put(answer: &mut Value, pointer: &str, value: Value) {
     *node = value;
 }
 
+impl From<Probe> for ProbeReport {
+    fn from(probe: Probe) -> Self {
+        Self {
+            checks: probe.checks,
+            allowances: probe.allowances,
+            patch: probe.patch,
+        }
+    }
+}
+
 impl From<Vec<Check>> for ProbeReport {
     fn from(checks: Vec<Check>) -> Self {
         Self {
@@ -314,32 +335,6 @@ impl From<Vec<Check>> for ProbeReport {
 }
 
 impl ProbeReport {
-    /// Probes a source.
-    pub async fn of(source: &dyn Source) -> Self {
-        Self::watched(source, |_| {}).await
-    }
-
-    /// Probes a source and passes each finished check to the watcher, in the order of the report. Dropping the future
-    /// stops the probe.
-    pub async fn watched(
-        source: &dyn Source,
-        watcher: impl FnMut(&Check) + Send + 'static,
-    ) -> Self {
-        let mut probe = Probe {
-            checks: Vec::new(),
-            watcher: Box::new(watcher),
-            allowances: Vec::new(),
-            patch: None,
-            wrapped: Vec::new(),
-        };
-        source.probe(&mut probe).await;
-        Self {
-            checks: probe.checks,
-            allowances: probe.allowances,
-            patch: probe.patch,
-        }
-    }
-
     /// Returns the worst outcome of all checks.
     pub fn outcome(&self) -> Outcome {
         self.checks

@@ -1,4 +1,4 @@
-//! Cleans text from outside for display.
+//! Cleans text from outside: entered values, and text for display.
 
 /// Returns whether a character is invisible and changes the text around it: direction marks, which let a text show as
 /// another one, and zero-width blanks. The two joiners do not count: some scripts and emoji need them.
@@ -25,6 +25,34 @@ pub fn one_line(text: &str, max: usize) -> String {
         .take(max)
         .collect();
     line.trim().to_owned()
+}
+
+/// The notice for a value with spaces or quotes around it after tidying.
+pub(crate) const WRAPPED: &str =
+    "has spaces or quotes around it, which are kept; remove them if they are not part of the value";
+
+/// Returns whether a text has spaces or quotes around it.
+pub(crate) fn is_wrapped(text: &str) -> bool {
+    bare(text).len() != text.len()
+}
+
+/// Returns a text without the white space around it.
+pub(crate) fn unspaced(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}')
+}
+
+/// Returns a text without the white space and the quotes around it, as [`tidy`](crate::tidy) cleans a key or an address.
+pub fn bare(mut text: &str) -> &str {
+    // Repeats until nothing is left to remove, so that a second call changes nothing.
+    loop {
+        text = unspaced(text);
+        let mut quotes = ['"', '\''].into_iter();
+        let inside = quotes.find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
+        match inside {
+            Some(inside) => text = inside,
+            None => return text,
+        }
+    }
 }
 
 #[cfg(test)]

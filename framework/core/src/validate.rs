@@ -17,6 +17,7 @@ use crate::{
     base_url::BaseUrl,
     form::{Field, FieldKind, FormModel, NAMESPACE, escape_pointer, tag_of},
     suggest::nearest,
+    text::{WRAPPED, is_wrapped},
 };
 
 /// The maximum number of reported errors. People correct fewer at once, and the report stays small for an answer of any
@@ -106,34 +107,6 @@ fn tidy_field(field: &Field, answer: &mut Value, notices: &mut Vec<Notice>) {
         notice(format!(
             "{title}: values usually begin with {prefix}; check that this is the right value"
         ));
-    }
-}
-
-/// The notice for a value with spaces or quotes around it after tidying.
-pub(crate) const WRAPPED: &str =
-    "has spaces or quotes around it, which are kept; remove them if they are not part of the value";
-
-/// Returns whether a text has spaces or quotes around it.
-pub(crate) fn is_wrapped(text: &str) -> bool {
-    bare(text).len() != text.len()
-}
-
-/// Returns a text without the white space around it.
-pub(crate) fn unspaced(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}')
-}
-
-/// Returns a text without the white space and the quotes around it, as [`tidy`] cleans a key or an address.
-pub fn bare(mut text: &str) -> &str {
-    // Repeats until nothing is left to remove, so that a second call changes nothing.
-    loop {
-        text = unspaced(text);
-        let mut quotes = ['"', '\''].into_iter();
-        let inside = quotes.find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
-        match inside {
-            Some(inside) => text = inside,
-            None => return text,
-        }
     }
 }
 
