@@ -17,7 +17,7 @@ use crate::{
     buffers::BufferPool,
     clock::{Clock, ServiceTime},
     envelope::{Records, Split, split_with},
-    error_message::error_message,
+    error_message::{COMPLAINT_LIMIT, error_message},
     hide::hide,
     limit::{LimitHeaders, Quota, RateLimit},
     limiter::{Priority, SharedLimiter},
@@ -33,8 +33,6 @@ use crate::{
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The default limit of one decoded body, in bytes.
 const DEFAULT_BODY_LIMIT: usize = 32 << 20;
-/// The maximum size of a refusal's body, read for its message, in bytes.
-pub(crate) const COMPLAINT_LIMIT: usize = 64 << 10;
 /// The number of shown characters of its message, and of those searched for secrets.
 const MAX_SHOWN: usize = 200;
 const MAX_SEARCHED: usize = 4_000;

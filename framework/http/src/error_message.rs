@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::client::COMPLAINT_LIMIT;
+/// The maximum size of a refusal's body, read for its message, in bytes.
+pub(crate) const COMPLAINT_LIMIT: usize = 64 << 10;
 
 /// Fields that hold a sentence, the clearest first.
 const SENTENCES: &[&str] = &[
