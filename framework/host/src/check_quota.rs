@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use headwater_core::{Error, Kind, Result, Source, Timestamp};
 
-use crate::{receipt::Event, runner::is_stream_scoped, stream_run::StreamRun};
+use crate::{
+    receipt::Event,
+    stream_run::{StreamRun, is_stream_scoped},
+};
 
 /// Compares the export jobs of the coming stream runs with the allowance that the service reports, before any order.
 pub(crate) async fn check_quota(

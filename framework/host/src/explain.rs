@@ -7,7 +7,7 @@ use crate::{
     State,
     clock::{beyond, refuse_future},
     pass::Pass,
-    receipt::PassRange,
+    receipt::{PassRange, counted},
     state::StreamState,
 };
 
@@ -423,12 +423,4 @@ fn shown(position: Option<&Position>) -> String {
     }
     let cut: String = text.chars().take(MAX).collect();
     format!("{cut}…")
-}
-
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
-    }
 }

@@ -411,20 +411,6 @@ pub(crate) fn leave(state: &mut StreamState, pass: Pass) {
     }
 }
 
-/// Forgets one secondary stream of a group: the next run reads it from the start. Returns whether the group knew it.
-pub(crate) fn forget(state: &mut StreamState, outlet: &str) -> bool {
-    let mut is_known = state.behind.remove(outlet).is_some();
-    if let Some(covers) = &mut state.covers {
-        is_known |= covers.remove(outlet);
-    }
-    if let Some(pass) = &mut state.pass
-        && let Some(outlets) = &mut pass.outlets
-    {
-        is_known |= outlets.remove(outlet);
-    }
-    is_known
-}
-
 /// Whether a partition's records go to this stream.
 pub(crate) fn goes_to(progress: &Progress, outlet: &str) -> bool {
     progress
@@ -485,8 +471,8 @@ mod tests {
         let mut state = StreamState::default();
         leave(&mut state, pass(Some(1), &["a", "b"], "2026-01-01"));
         state.pass = Some(pass(None, &["a", "b"], "2026-01-01"));
-        assert!(forget(&mut state, "b"));
-        assert!(!forget(&mut state, "b"));
+        assert!(state.forget("b"));
+        assert!(!state.forget("b"));
         assert_eq!(state.covers, Some(names(&["a"])));
         assert_eq!(state.pass.unwrap().outlets, Some(names(&["a"])));
     }

@@ -2,25 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use headwater_core::{Error, Identity, Kind, Result, Source};
-use serde::{Deserialize, Serialize};
+use headwater_core::{Error, Kind, Result, Source};
 use sha2::{Digest, Sha256};
 
-use crate::State;
+use crate::state::{State, StoredIdentity};
 
 /// Maximum number of account facts in a state: the smallest digests, so that two answers of one account share some
 /// although the account has changed.
 const MAX_FACTS: usize = 16;
-
-/// The connector's identity as a state stores it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StoredIdentity {
-    source: Identity,
-    /// Digests of the account facts that the service reported; empty where it reported none.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    account: BTreeSet<String>,
-}
 
 /// Refuses a state of another account, unless `is_same` declares it the same, and stores the account in the state.
 /// Where the service does not report the account, address and sign-in decide.
@@ -104,6 +93,8 @@ fn digests(connector: &str, facts: &[String]) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use headwater_core::Identity;
+
     use super::*;
 
     fn known(address: &str, sign_in: &str, facts: &[&str]) -> StoredIdentity {

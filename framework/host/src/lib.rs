@@ -7,6 +7,7 @@
 
 mod check_quota;
 mod clock;
+mod counts;
 pub mod drift;
 mod explain;
 mod groups;

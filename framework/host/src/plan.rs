@@ -7,8 +7,7 @@ use crate::{
     Delivery, State, groups,
     guarantee::Guarantee,
     identity,
-    runner::is_stream_scoped,
-    stream_run::{StreamRun, outputs, select},
+    stream_run::{StreamRun, is_stream_scoped, outputs, select},
 };
 
 /// The plan of a run.

@@ -9,10 +9,7 @@ use headwater_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{
-    RedactionReport, UnseenRows, drift::DriftEvent, explain::counted, guarantee::Guarantee,
-    writer::Counts,
-};
+use crate::{RedactionReport, UnseenRows, counts::Counts, drift::DriftEvent, guarantee::Guarantee};
 
 /// An event of a run, for progress.
 #[derive(Debug)]
@@ -657,4 +654,12 @@ impl StreamReceipt {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 const fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }

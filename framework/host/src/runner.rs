@@ -6,6 +6,7 @@
 //! While pages wait for a slow sink, the runner fetches no more than fits into the memory that the options allow.
 
 mod conclude;
+mod second_round;
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -27,7 +28,8 @@ use crate::{
     receipt::{Ending, Event, Receipt, StreamReceipt},
     rounds::Rounds,
     stream_run::{
-        NextFetch, Pause, Stage, StreamOutput, StreamRun, of_one_group, outputs, records, select,
+        MANY, NextFetch, Pause, Stage, StreamOutput, StreamRun, is_stream_scoped, of_one_group,
+        outputs, records, select,
     },
     wait_streak::WaitStreak,
     writer::{Job, Report, Writer, WriterOutput, WriterProgress, WriterResult, WriterStream},
@@ -37,8 +39,6 @@ use crate::{
 const MAX_FAILED_RUNS: u32 = 3;
 /// Failed positions of one stream after which a run ends that stream.
 const MAX_FAILURES: usize = 3;
-/// A stream with at least this number of records in its last pass is not expected to be empty.
-pub(crate) const MANY: u64 = 10;
 
 /// Reads streams into a sink. Many runs may share a process, each as a task.
 ///
@@ -246,18 +246,6 @@ fn broken(error: tokio::task::JoinError) -> Error {
     Error::new(Kind::Unexpected, "a task of the run panicked").caused_by(error)
 }
 
-/// Whether an error concerns one stream only.
-pub(crate) const fn is_stream_scoped(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::PermissionDenied
-            | Kind::NotFound
-            | Kind::DataInvalid
-            | Kind::Unsupported
-            | Kind::ConfigInvalid
-    )
-}
-
 /// The result of one fetch.
 struct FetchResult {
     index: usize,
@@ -268,23 +256,23 @@ struct FetchResult {
     failed_before: Option<Error>,
 }
 
-pub(crate) struct Running {
-    pub(crate) runs: Vec<StreamRun>,
-    pub(crate) receipts: Vec<StreamReceipt>,
-    pub(crate) options: RunOptions,
+struct Running {
+    runs: Vec<StreamRun>,
+    receipts: Vec<StreamReceipt>,
+    options: RunOptions,
     fetching: JoinSet<FetchResult>,
     /// Jobs for the writer, once it is free.
     queue: Vec<Job>,
     queued_bytes: usize,
     writing_bytes: usize,
     /// The writer while it is idle.
-    pub(crate) writer: Option<Box<Writer>>,
+    writer: Option<Box<Writer>>,
     writing: Option<JoinHandle<WriterResult>>,
     /// With `stay`: the wait that the service asks for, and how often it has asked.
     wait_streak: WaitStreak,
     /// Whether the service has answered a fetch in this run.
     has_answered: bool,
-    pub(crate) is_over: bool,
+    is_over: bool,
     is_sink_broken: bool,
 }
 
@@ -742,7 +730,7 @@ impl Running {
 }
 
 /// Waits until the user stops the run; returns false once the sender is gone.
-pub(crate) async fn is_stopped(stop: &mut watch::Receiver<bool>) -> bool {
+async fn is_stopped(stop: &mut watch::Receiver<bool>) -> bool {
     stop.wait_for(|stop| *stop).await.is_ok()
 }
 

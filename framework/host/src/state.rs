@@ -7,7 +7,7 @@ use std::{
 };
 
 use headwater_core::{
-    AnyStream, Error, Kind, Position, Result, Scope, Timestamp,
+    AnyStream, Error, Identity, Kind, Position, Result, Scope, Timestamp,
     sink::{Sink, SinkState},
 };
 use headwater_files::{
@@ -17,7 +17,7 @@ use headwater_files::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{drift::Baseline, groups, identity::StoredIdentity, pass::Pass};
+use crate::{drift::Baseline, pass::Pass};
 
 /// The version of the file's layout.
 const FORMAT: u32 = 4;
@@ -57,6 +57,16 @@ pub struct State {
     /// Digests of the last bytes of these files, which identify a file after it was moved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     ends: BTreeMap<String, String>,
+}
+
+/// The connector's identity as a state stores it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoredIdentity {
+    pub source: Identity,
+    /// Digests of the account facts that the service reported; empty where it reported none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub account: BTreeSet<String>,
 }
 
 /// How far one stream got.
@@ -99,6 +109,20 @@ pub(crate) struct StreamState {
 }
 
 impl StreamState {
+    /// Forgets one secondary stream of a group: the next run reads it from the start. Returns whether the group knew it.
+    pub(crate) fn forget(&mut self, outlet: &str) -> bool {
+        let mut is_known = self.behind.remove(outlet).is_some();
+        if let Some(covers) = &mut self.covers {
+            is_known |= covers.remove(outlet);
+        }
+        if let Some(pass) = &mut self.pass
+            && let Some(outlets) = &mut pass.outlets
+        {
+            is_known |= outlets.remove(outlet);
+        }
+        is_known
+    }
+
     /// The streams of the group that it leads.
     pub(crate) fn group(&self) -> impl Iterator<Item = &String> {
         let of_pass = self.pass.as_ref();
@@ -403,7 +427,7 @@ impl State {
         self.rows.remove(stream);
         let mut is_known = self.streams.remove(stream).is_some();
         for state in self.streams.values_mut() {
-            is_known |= groups::forget(state, stream);
+            is_known |= state.forget(stream);
         }
         is_known
     }

@@ -20,6 +20,9 @@ use crate::{
     receipt::{Ending, PassRange, StreamReceipt},
 };
 
+/// A stream with at least this number of records in its last pass is not expected to be empty.
+pub(crate) const MANY: u64 = 10;
+
 /// The streams that provide the wanted names, in the source's order.
 pub(crate) fn select(source: &dyn Source, wanted: &[String]) -> Result<Vec<Arc<dyn AnyStream>>> {
     for name in wanted {
@@ -49,6 +52,18 @@ pub(crate) fn of_one_group(streams: &[Arc<dyn AnyStream>], only: &Position) -> R
         );
         Error::new(Kind::ConfigInvalid, text).caused_by(error)
     })
+}
+
+/// Whether an error concerns one stream only.
+pub(crate) const fn is_stream_scoped(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::PermissionDenied
+            | Kind::NotFound
+            | Kind::DataInvalid
+            | Kind::Unsupported
+            | Kind::ConfigInvalid
+    )
 }
 
 /// The wanted streams among a stream and its secondary streams.

@@ -6,17 +6,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use headwater_core::{Error, LONGEST_RECORD, Page, Position, Result, StreamSpec};
+use headwater_core::{Error, Page, Position, Result, StreamSpec};
 use tokio::time::Instant;
 
 use crate::{
     Deletes, RedactionReport, Redactor, Sink, State, UnseenRows,
+    counts::Counts,
     drift::{DeadLetters, DriftEvent, DriftPolicy, DriftWatch, Verdict},
     groups,
     pass::{Pass, Step},
-    runner::MANY,
     state::Quarantined,
-    stream_run::records,
+    stream_run::{MANY, records},
 };
 
 /// A job for the writer, in order of arrival. `index` is that of the stream run.
@@ -90,33 +90,6 @@ pub(crate) enum WriterProgress {
         reports: Vec<Report>,
     },
     Committed,
-}
-
-/// The records of one output, by what happened to them.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub records: u64,
-    pub bytes: u64,
-    pub deduplicated: u64,
-    pub overflowed: u64,
-    pub rejected: u64,
-    pub oversized: u64,
-    /// The length of the longest oversized record.
-    pub longest: u64,
-    pub collisions: u64,
-    pub merged: u64,
-}
-
-impl Counts {
-    /// Counts a record that is too long for every sink, and returns whether it is.
-    fn is_oversized(&mut self, record: &Range<usize>) -> bool {
-        let is_oversized = record.len() > LONGEST_RECORD;
-        if is_oversized {
-            self.oversized += 1;
-            self.longest = self.longest.max(record.len() as u64);
-        }
-        is_oversized
-    }
 }
 
 /// What the receipt reports about an output at its end.
