@@ -9,7 +9,6 @@
 
 use std::{
     collections::BTreeSet,
-    env,
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, ErrorKind, Write},
@@ -23,10 +22,9 @@ use std::{
 
 use rustix::{fs::OFlags, io::Errno};
 
-use crate::{Locked, refuse_untrusted};
+pub use crate::access::Access;
+use crate::{Locked, refuse_untrusted, trust::folder_of};
 
-/// The variable that gives new files another mode.
-const FILE_MODE: &str = "HEADWATER_FILE_MODE";
 /// Links that may lead to each other.
 const MAX_LINKS: usize = 40;
 /// Attempts when names are taken, or when files vanish between two looks.
@@ -39,42 +37,6 @@ const LONGEST_NAME: usize = 200;
 const RANDOM: usize = 8;
 /// The end of a replacement's name.
 const ENDING: &str = ".new";
-
-/// Who may use a new file. The umask takes away from it, as always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access(u32);
-
-impl Access {
-    /// The owner only, independent of the environment: for secrets.
-    pub const OWNER: Self = Self(0o600);
-
-    /// The mode in `HEADWATER_FILE_MODE`, or the owner only: for records and states.
-    pub fn of_records() -> io::Result<Self> {
-        env::var_os(FILE_MODE).map_or(Ok(Self::OWNER), |text| Self::parse(&text))
-    }
-
-    fn parse(text: &OsStr) -> io::Result<Self> {
-        let digits = text
-            .to_str()
-            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
-        // The owner writes to the file again, and it is no program.
-        let mode = mode.filter(|mode| mode & !0o066 == 0o600);
-        mode.map(Self).ok_or_else(|| {
-            let text = format!("{FILE_MODE} is not a file mode; write 600, 640 or 660");
-            io::Error::new(ErrorKind::InvalidInput, text)
-        })
-    }
-
-    pub(crate) const fn lets_group_write(self) -> bool {
-        self.0 & 0o020 != 0
-    }
-
-    /// Users who may read the file may enter the folder that is made for it.
-    const fn of_folder(self) -> u32 {
-        self.0 | (self.0 & 0o444) >> 2
-    }
-}
 
 /// Opens a file for reading and writing, and makes it where it is missing. A link is followed, unless another user may
 /// have put it there.
@@ -202,16 +164,6 @@ pub fn refuse_planted(path: &Path, about: &Metadata) -> io::Result<()> {
 
 fn refused(what: &str) -> io::Error {
     io::Error::new(ErrorKind::PermissionDenied, what)
-}
-
-/// The folder of a name; `None` for a root and for `..`.
-pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
-    path.file_name()?;
-    let folder = path.parent()?;
-    Some(match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    })
 }
 
 /// A new file next to another one, to take its name once it is complete. Dropping it removes the file.

@@ -3,6 +3,7 @@
 //! Everything here is the same for records, states, the store and the command line, so that one place decides who may
 //! read a new file and which file of another user is refused.
 
+mod access;
 pub mod create;
 mod line;
 mod locked;

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Gid, getegid, geteuid, getgroups};
 
-use crate::create::{Access, folder_of};
+use crate::access::Access;
 
 /// The variable that names more users whose files are obeyed, by number, or all of them.
 const TRUSTED_USERS: &str = "HEADWATER_TRUSTED_USERS";
@@ -154,6 +154,16 @@ fn has_no_modes(path: &Path) -> bool {
 
 fn refused(text: String) -> io::Error {
     io::Error::new(ErrorKind::PermissionDenied, text)
+}
+
+/// The folder of a name; `None` for a root and for `..`.
+pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
+    path.file_name()?;
+    let folder = path.parent()?;
+    Some(match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    })
 }
 
 #[cfg(test)]
