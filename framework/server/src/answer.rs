@@ -47,14 +47,5 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<i64, Problem> {
         .ok()
         .and_then(|text| text.trim().strip_prefix('"')?.strip_suffix('"'))
         .and_then(|text| text.parse().ok());
-    revision.ok_or_else(changed)
-}
-
-/// The refusal after another change.
-pub(crate) fn changed() -> Problem {
-    Problem::new(
-        StatusCode::PRECONDITION_FAILED,
-        "changed_meanwhile",
-        "this was changed meanwhile; reload it, then repeat your change",
-    )
+    revision.ok_or_else(Problem::changed)
 }

@@ -189,6 +189,15 @@ impl Problem {
 
 /// The refusals of the store, each with its own status.
 impl Problem {
+    /// The refusal after another change.
+    pub(crate) fn changed() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "changed_meanwhile",
+            "this was changed meanwhile; reload it, then repeat your change",
+        )
+    }
+
     pub(crate) fn of_store(error: Error) -> Self {
         let conflict = |code| Self::new(StatusCode::CONFLICT, code, error.to_string());
         match Refusal::of(&error) {
@@ -200,7 +209,7 @@ impl Problem {
             Some(Refusal::Unreadable) => conflict("unreadable"),
             Some(Refusal::NothingToUndo) => conflict("nothing_to_undo"),
             Some(Refusal::Field(name)) => Self::parameter(name, error.message()),
-            Some(Refusal::Changed) => crate::answer::changed(),
+            Some(Refusal::Changed) => Self::changed(),
             Some(Refusal::GiveAgain(pointers)) => {
                 let text = error.message().to_owned();
                 Self::fields(

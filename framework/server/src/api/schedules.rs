@@ -14,7 +14,7 @@ use super::{
     syncs::default_destination,
 };
 use crate::{
-    answer::{changed, if_match},
+    answer::if_match,
     app::App,
     body::{Json, Path},
     guard::Caller,
@@ -166,7 +166,7 @@ pub(crate) async fn save(
     new: New,
 ) -> Result<(), Problem> {
     if found.connection.revision != revision {
-        return Err(changed());
+        return Err(Problem::changed());
     }
     let schedule = schedule(app, found, new)?;
     let due = due(found, &schedule)?;

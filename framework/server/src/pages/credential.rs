@@ -376,7 +376,7 @@ async fn save(
     test: bool,
 ) -> Result<String, Problem> {
     let (app, revision) = (&visit.app, entered.version.parse());
-    let revision = revision.map_err(|_| crate::answer::changed());
+    let revision = revision.map_err(|_| Problem::changed());
     let expires = Some(entered.expires.clone()).filter(|day| !day.is_empty());
     let change = |config| Change {
         title: Some(entered.title.clone()),

@@ -278,7 +278,7 @@ impl FormBody {
     /// The revision that the user saw before the change.
     fn revision(&self) -> Result<i64, Problem> {
         let revision = self.text("version").parse();
-        revision.map_err(|_| crate::answer::changed())
+        revision.map_err(|_| Problem::changed())
     }
 }
 

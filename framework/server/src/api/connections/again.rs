@@ -13,7 +13,6 @@ use super::{
     save::{Watch, accepted, record},
 };
 use crate::{
-    answer::changed,
     app::{App, form},
     guard::Caller,
     probing::{CheckedInput, ResolvedInput, Tester, connector},
@@ -114,7 +113,7 @@ pub(crate) async fn enter_again(
     watch: Watch,
 ) -> Result<(), Problem> {
     if left.remains.revision != revision {
-        return Err(changed());
+        return Err(Problem::changed());
     }
     let remains = &left.remains;
     let label = NewLabel::changed(remains.label(), &change)?;

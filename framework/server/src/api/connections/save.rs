@@ -18,7 +18,6 @@ use super::{
     label::NewLabel,
 };
 use crate::{
-    answer::changed,
     app::{App, form},
     embeds::{Claim, limited},
     guard::Caller,
@@ -212,7 +211,7 @@ pub(crate) async fn save_change(
         }
     };
     if found.connection.revision != revision {
-        return Err(changed());
+        return Err(Problem::changed());
     }
     let label = NewLabel::changed(found.connection.label(), &change)?;
     if let Some(embed) = &caller.embed {
