@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use headwater::{
-    Note, Page, Scope,
+    Page, Scope,
     http::{
         Client, Export, ExportStream, ExportToken, FingerprintSet, Jobs, Request, Response, Route,
         ServiceTime,
@@ -429,14 +429,5 @@ impl Stream for Activities {
             Some(export) => Stream::release(&self.export, days, export).await,
             None => Ok(false),
         }
-    }
-}
-
-/// Returns the note of a read without opportunity ids.
-pub(crate) fn no_opportunities() -> Note {
-    Note {
-        code: "no_opportunity_ids",
-        message: "no opportunity was read, since Clari cannot list them: enter ids, or turn on the opportunities of activities"
-            .to_owned(),
     }
 }

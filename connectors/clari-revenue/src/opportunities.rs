@@ -7,8 +7,6 @@ use headwater::{
     prelude::*,
 };
 
-use crate::activities::no_opportunities;
-
 /// The documented maximum.
 pub(crate) const BATCH: usize = 100;
 /// A bare list in the vendor's document, a wrapped list in the observations of others.
@@ -125,5 +123,14 @@ impl Stream for Opportunities {
             records: None,
             requests: Some(requests),
         }])
+    }
+}
+
+/// Returns the note of a read without opportunity ids.
+fn no_opportunities() -> Note {
+    Note {
+        code: "no_opportunity_ids",
+        message: "no opportunity was read, since Clari cannot list them: enter ids, or turn on the opportunities of activities"
+            .to_owned(),
     }
 }

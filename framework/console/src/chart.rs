@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::{
     messages::{Messages, fill},
-    run::duration,
+    parts::duration,
 };
 
 const WIDTH: f64 = 720.0;

@@ -8,7 +8,7 @@ use crate::{
     gallery::nothing,
     messages::{Messages, fill},
     page::{Page, Section},
-    parts::{about, badge, icon, moment},
+    parts::{about, badge, duration, icon, moment},
     sentence::sentence,
 };
 
@@ -279,16 +279,6 @@ pub fn runs(view: &RunList, text: &Messages) -> Page {
         title: own.list.clone(),
         section: Section::Runs,
         main,
-    }
-}
-
-pub(crate) fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
-    match whole {
-        0..10 => format!("{:.1} s", seconds.max(0.0)),
-        10..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }
 }
 
