@@ -32,7 +32,7 @@ use rustls::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::timeout,
 };
@@ -57,7 +57,10 @@ const MAX_HEADERS: usize = 100;
 /// How many connections may wait to be accepted, as far as the system allows. Further ones get no answer, and their
 /// clients try again after a second.
 const MAX_WAITING: u32 = 4096;
-/// How many connections beyond the limit get a refusal, and may read the health of the service.
+/// How long a connection may be silent while another one needs its slot.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// How many connections beyond the limit get a refusal, and may read the health of the service. The oldest silent one
+/// makes room at once.
 const MAX_REFUSED: usize = 64;
 /// How long, and how many bytes, a client may continue to send after the answer.
 const LONGEST_LINGER: Duration = Duration::from_secs(5);
@@ -89,8 +92,8 @@ pub(crate) async fn serve(
     metrics: impl Fn() -> OpenGauge + Send + Sync + 'static,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let slots = ConnectionSlots::new(max_connections);
-    let waiting = Arc::new(Semaphore::new(MAX_REFUSED));
+    let slots = ConnectionSlots::new(max_connections, LONGEST_SILENCE);
+    let refusals = ConnectionSlots::new(MAX_REFUSED, Duration::ZERO);
     let mut connections = JoinSet::new();
     let stopped = stop.clone();
     loop {
@@ -108,34 +111,27 @@ pub(crate) async fn serve(
             }
         };
         let client = peer.ip();
-        let slot = slots.take(client);
-        let waits = match slot.is_some() {
-            true => None,
-            false => match Arc::clone(&waiting).try_acquire_owned() {
-                Ok(waits) => Some(waits),
-                Err(_) => continue,
-            },
+        let (slot, is_full) = match slots.take(client) {
+            Some(slot) => (Some(slot), false),
+            None => (refusals.take_soon(client).await, true),
         };
+        let Some(mut slot) = slot else { continue };
         let (slots, router, tls) = (slots.clone(), router.clone(), tls.clone());
         let (stopped, metered) = (stopped.clone(), metrics());
         connections.spawn(async move {
             let _metered = metered;
-            let slot = match slot {
-                Some(slot) => Some(slot),
-                None => slots.take_soon(client).await,
-            };
-            let _waits = waits.filter(|_| slot.is_none());
+            let mut is_full = is_full;
+            if is_full && let Some(free) = slots.take_soon(client).await {
+                (slot, is_full) = (free, false);
+            }
             let _ = stream.set_nodelay(true);
-            let activity = slot.as_ref().map(|slot| Arc::clone(&slot.activity));
-            let made_room = async {
-                match &slot {
-                    Some(slot) => slot.activity.is_to_end().await,
-                    None => std::future::pending().await,
-                }
+            let state = ConnectionState {
+                activity: Arc::clone(&slot.activity),
+                is_full,
             };
             tokio::select! {
-                () = connection(stream, peer, tls, router, activity, stopped) => {}
-                () = made_room => {}
+                () = connection(stream, peer, tls, router, state, stopped) => {}
+                () = slot.activity.is_to_end() => {}
             }
         });
     }
@@ -160,23 +156,39 @@ impl Drop for OpenGauge {
     }
 }
 
+/// A connection in its slot.
+struct ConnectionState {
+    activity: Arc<Activity>,
+    /// Whether all slots are taken, so that its request is refused.
+    is_full: bool,
+}
+
+impl ConnectionState {
+    /// How long the head of a request may take.
+    const fn longest_head(&self) -> Duration {
+        match self.is_full {
+            true => LONGEST_REFUSED,
+            false => LONGEST_HEAD,
+        }
+    }
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
-    activity: Option<Arc<Activity>>,
+    state: ConnectionState,
     stopped: watch::Receiver<bool>,
 ) {
-    let longest_head = longest_head(activity.as_ref());
     let stream = WriteTimeout::new(stream);
     match tls {
-        None => answer(stream, peer, router, activity, stopped).await,
+        None => answer(stream, peer, router, state, stopped).await,
         // A TLS session is large; without the box, plain connections would reserve room for one.
         Some(tls) => {
             let session = async {
-                if let Ok(Ok(stream)) = timeout(longest_head, tls.accept(stream)).await {
-                    answer(stream, peer, router, activity, stopped).await;
+                if let Ok(Ok(stream)) = timeout(state.longest_head(), tls.accept(stream)).await {
+                    answer(stream, peer, router, state, stopped).await;
                 }
             };
             Box::pin(session).await;
@@ -188,13 +200,13 @@ async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     router: Router,
-    activity: Option<Arc<Activity>>,
+    state: ConnectionState,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let longest_head = longest_head(activity.as_ref());
-    let is_full = activity.is_none();
+    let longest_head = state.longest_head();
+    let ConnectionState { activity, is_full } = state;
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, busy) = (router.clone(), activity.as_ref().map(Activity::begin));
+        let (router, busy) = (router.clone(), activity.begin());
         async move {
             let answer = answered(request, peer, router, is_full).await;
             Ok::<_, Infallible>(answer.map(|body| Body::new(ResponseBody { body, _busy: busy })))
@@ -272,18 +284,10 @@ async fn answered(
     answer
 }
 
-/// How long the head of a request may take: a second if it will be refused.
-fn longest_head(activity: Option<&Arc<Activity>>) -> Duration {
-    match activity {
-        Some(_) => LONGEST_HEAD,
-        None => LONGEST_REFUSED,
-    }
-}
-
 /// The body of an answer, which keeps its connection busy until it is sent.
 struct ResponseBody {
     body: Body,
-    _busy: Option<Busy>,
+    _busy: Busy,
 }
 
 impl hyper::body::Body for ResponseBody {

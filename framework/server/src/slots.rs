@@ -15,12 +15,11 @@ use std::{
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-/// A connection counts as silent after this time: earlier, its request may be on its way.
-const SILENT: Duration = Duration::from_secs(1);
-
 /// The slots for connections.
 #[derive(Clone)]
 pub(crate) struct ConnectionSlots {
+    /// A connection counts as silent after this time: earlier, its request may be on its way.
+    silent_after: Duration,
     free: Arc<Semaphore>,
     taken: Arc<Mutex<TakenSlots>>,
 }
@@ -54,8 +53,9 @@ pub(crate) struct ConnectionSlot {
 }
 
 impl ConnectionSlots {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, silent_after: Duration) -> Self {
         Self {
+            silent_after,
             free: Arc::new(Semaphore::new(limit)),
             taken: Arc::default(),
         }
@@ -112,7 +112,7 @@ impl ConnectionSlots {
         }
         let silent = taken.connections.values().filter_map(|connection| {
             let since = connection.activity.silent_since()?;
-            Some((connection, since))
+            (since.elapsed() >= self.silent_after).then_some((connection, since))
         });
         let next = silent.max_by_key(|(connection, since)| {
             (by_client[&connection.client], std::cmp::Reverse(*since))
@@ -162,8 +162,7 @@ impl Activity {
 
     fn silent_since(&self) -> Option<Instant> {
         let is_idle = self.requests.load(Ordering::Relaxed) == 0;
-        let since = *self.since();
-        (is_idle && since.elapsed() >= SILENT).then_some(since)
+        is_idle.then(|| *self.since())
     }
 
     fn since(&self) -> MutexGuard<'_, Instant> {
@@ -177,10 +176,12 @@ impl Activity {
 mod tests {
     use super::*;
 
+    const SILENT: Duration = Duration::from_secs(1);
+
     #[tokio::test]
     async fn the_oldest_silent_one_of_who_has_most_makes_room() {
         let [flood, other] = ["203.0.113.1", "203.0.113.2"].map(|ip| ip.parse().unwrap());
-        let slots = ConnectionSlots::new(4);
+        let slots = ConnectionSlots::new(4, SILENT);
         let lone = slots.take(other).unwrap();
         let busy = slots.take(flood).unwrap();
         let request = busy.activity.begin();
@@ -199,5 +200,20 @@ mod tests {
         drop(request);
         drop(taken);
         assert!(slots.take(flood).is_some());
+    }
+
+    #[tokio::test]
+    async fn without_a_time_of_silence_the_oldest_one_makes_room_at_once() {
+        let client = "203.0.113.1".parse().unwrap();
+        let slots = ConnectionSlots::new(2, Duration::ZERO);
+        let [oldest, other] = [(); 2].map(|()| slots.take(client).unwrap());
+        let request = other.activity.begin();
+        let room = async {
+            oldest.activity.is_to_end().await;
+            drop(oldest);
+        };
+        let (slot, ()) = tokio::join!(slots.take_soon(client), room);
+        assert!(slot.is_some());
+        drop(request);
     }
 }
