@@ -47,27 +47,29 @@ struct FinishedChain {
 impl ChainRecords {
     /// Returns the number of missing records, by the total and by the records themselves.
     fn short(&self) -> u64 {
-        let union: HashSet<&u64, RandomState> =
-            self.done.iter().flat_map(|chain| &chain.prints).collect();
+        let all: usize = self.done.iter().map(|chain| chain.prints.len()).sum();
+        let mut union = HashMap::with_capacity_and_hasher(all, RandomState::default());
+        for chain in &self.done {
+            for print in &chain.prints {
+                let chains: &mut Deliveries = union.entry(*print).or_default();
+                chains.count += 1;
+                chains.has_single |= chain.is_single;
+            }
+        }
         let expected = self.expected.unwrap_or(0).saturating_sub(self.left);
         let short = expected.saturating_sub(union.len() as u64);
-        short.max(self.strangers())
-    }
-
-    /// Returns the number of records that several chains delivered. In one of them they replaced other records.
-    fn strangers(&self) -> u64 {
+        // In one of several chains a record replaced another one.
         let is_still = self.left == 0 && self.expected.is_some();
-        let singles = self.done.iter().enumerate();
-        let singles = singles.filter(|(_, chain)| is_still && chain.is_single);
-        let strangers = singles.flat_map(|(index, chain)| {
-            let others = move |print: &&u64| {
-                let mut others = self.done.iter().enumerate();
-                others.any(|(other, done)| other != index && done.prints.contains(print))
-            };
-            chain.prints.iter().filter(others)
-        });
-        strangers.collect::<HashSet<_>>().len() as u64
+        let is_stranger = |chains: &&Deliveries| is_still && chains.has_single && chains.count > 1;
+        short.max(union.values().filter(is_stranger).count() as u64)
     }
+}
+
+/// The chains that delivered one record.
+#[derive(Default)]
+struct Deliveries {
+    count: u32,
+    has_single: bool,
 }
 
 impl WindowRecords {
@@ -129,7 +131,7 @@ impl WindowRecords {
         let new = prints
             .iter()
             .filter(|print| seen.is_none_or(|seen| !seen.contains(print)));
-        new.collect::<HashSet<_>>().len() as u64
+        new.collect::<HashSet<_, RandomState>>().len() as u64
     }
 
     /// Adds the records of a page to a chain.
