@@ -88,13 +88,13 @@ impl CheckedInput {
         .await
     }
 
-    /// Validates the config against its form. Follows no reference and sends nothing.
-    pub(crate) fn judge(&self) -> Result<(), Problem> {
-        let judged = self.connector.validate(self.answer.clone());
-        judged.map(drop).map_err(Problem::form)
+    /// Validates the config with its references as they are. Follows none and sends nothing.
+    pub(crate) fn validate(&self) -> Result<(), Problem> {
+        let valid = self.connector.validate(self.answer.clone());
+        valid.map(drop).map_err(Problem::form)
     }
 
-    /// Resolves its references, so that it can be opened.
+    /// Resolves its references and validates the result, so that it can be opened.
     pub(crate) async fn follow(&self, app: &App) -> Result<ResolvedInput, Problem> {
         let mut answer = self.answer.clone();
         references::resolve(&self.form, &mut answer, &app.options.env_file)

@@ -110,7 +110,6 @@ pub(crate) async fn save_new(
     let known = (&connector, &form);
     let permitted = CheckedInput::entered(app, caller, known, new.config, &Value::Null);
     let permitted = permitted.map_err(Problem::form)?;
-    permitted.judge()?;
     // The service chooses the name, and saves only working connections.
     if is_embedded && (new.name.is_some() || !new.test) {
         return Err(limited());
@@ -124,7 +123,10 @@ pub(crate) async fn save_new(
             );
             Some(accepted(app, &ready, &mut answer, tester, watch).await?)
         }
-        false => None,
+        false => {
+            permitted.validate()?;
+            None
+        }
     };
     let (actor, id) = (actor(caller), connector.about().id);
     let name = new.name;
