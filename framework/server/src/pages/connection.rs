@@ -17,7 +17,6 @@ use super::{
     credential::open_pointers,
     gallery::{expiry, source_of, status_of},
     see_other,
-    streams::outcome_named,
     syncs::{row, streams_of as streams_of_run},
 };
 use crate::{
@@ -194,7 +193,7 @@ async fn page(
         let access = stream.access?;
         Some(Access {
             stream: stream.spec.name.to_owned(),
-            outcome: outcome_named(&access.outcome)?,
+            outcome: access.outcome,
             message: access.message,
         })
     });

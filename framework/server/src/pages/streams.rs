@@ -314,21 +314,7 @@ fn is_personal(spec: &StreamSpec) -> bool {
 }
 
 fn outcome(stream: &StreamView) -> Option<Outcome> {
-    stream
-        .access
-        .as_ref()
-        .and_then(|access| outcome_named(&access.outcome))
-}
-
-/// Parses an outcome as the store saves it.
-pub(super) fn outcome_named(name: &str) -> Option<Outcome> {
-    match name {
-        "passed" => Some(Outcome::Passed),
-        "warned" => Some(Outcome::Warned),
-        "failed" => Some(Outcome::Failed),
-        "skipped" => Some(Outcome::Skipped),
-        _ => None,
-    }
+    stream.access.as_ref().map(|access| access.outcome)
 }
 
 pub(super) async fn preview(

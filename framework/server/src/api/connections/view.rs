@@ -27,7 +27,7 @@ pub(crate) struct Checked {
     /// When it ended.
     pub at: Timestamp,
     /// Its outcome.
-    pub outcome: String,
+    pub outcome: Outcome,
     /// The code of the worst check.
     pub code: Option<String>,
     /// The sentence for people.
@@ -125,8 +125,8 @@ pub(crate) struct StreamView {
 /// The access to a stream by a test.
 #[derive(Clone, Serialize, JsonSchema)]
 pub(crate) struct Access {
-    /// `passed`, `warned`, `failed` or `skipped`.
-    pub outcome: String,
+    /// The outcome of its check.
+    pub outcome: Outcome,
     /// The sentence.
     pub message: String,
 }
@@ -134,7 +134,7 @@ pub(crate) struct Access {
 fn checked(check: &LastCheck) -> Checked {
     Checked {
         at: check.checked,
-        outcome: check.said.outcome.as_str().to_owned(),
+        outcome: check.said.outcome,
         code: check.said.code.clone(),
         message: check.said.message.clone(),
     }
@@ -239,7 +239,7 @@ pub(crate) fn streams_of(found: &ConnectionWithForm) -> Vec<StreamView> {
         let name = format!("access:{stream}");
         let check = checks.iter().find(|check| check.name == name)?;
         Some(Access {
-            outcome: check.outcome.as_str().to_owned(),
+            outcome: check.outcome,
             message: check.message.clone(),
         })
     };
