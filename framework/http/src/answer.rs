@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     client::{Client, Response},
-    envelope::{Records, Split},
+    envelope::{Records, Split, split_with},
 };
 
 /// The maximum size of a response that is parsed as a whole, in bytes: a tree takes many times the memory of its text.
@@ -21,6 +21,26 @@ pub fn document<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 const WITHOUT_CONTENT: [u16; 2] = [204, 205];
 
 impl Client {
+    /// Applies [`split`](crate::split) to a body of this service. Without records, the error contains the service's
+    /// message, with our secrets removed.
+    pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
+        self.split_with(body, records, &[], wanted)
+    }
+
+    /// Applies [`split_with`](crate::split_with) in the same way.
+    pub fn split_with(
+        &self,
+        body: &[u8],
+        records: Records,
+        companions: &[&str],
+        wanted: &[&str],
+    ) -> Result<Split> {
+        split_with(body, records, companions, wanted).map_err(|error| match self.said(body) {
+            Some(message) => error.with("it says", message),
+            None => error,
+        })
+    }
+
     /// Applies [`split_with`](crate::split_with) to a response. Where a list is expected, a No Content status is an
     /// empty list; an empty body alone is an error.
     pub fn cut(

@@ -16,7 +16,6 @@ pub use crate::message::{Download, Request, Response};
 use crate::{
     buffers::BufferPool,
     clock::{Clock, ServiceTime},
-    envelope::{Records, Split, split_with},
     error_message::{COMPLAINT_LIMIT, error_message},
     hide::hide,
     limit::{LimitHeaders, Quota, RateLimit},
@@ -694,26 +693,6 @@ impl Client {
             }
             None => error,
         }
-    }
-
-    /// Applies [`split`](crate::split) to a body of this service. Without records, the error contains the service's
-    /// message, with our secrets removed.
-    pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
-        self.split_with(body, records, &[], wanted)
-    }
-
-    /// Applies [`split_with`](crate::split_with) in the same way.
-    pub fn split_with(
-        &self,
-        body: &[u8],
-        records: Records,
-        companions: &[&str],
-        wanted: &[&str],
-    ) -> Result<Split> {
-        split_with(body, records, companions, wanted).map_err(|error| match self.said(body) {
-            Some(message) => error.with("it says", message),
-            None => error,
-        })
     }
 
     /// Returns the message in a body as one short line, with our secrets removed; `None` for web pages and other bodies
