@@ -34,8 +34,12 @@ pub(crate) fn error_message(body: &[u8]) -> Option<String> {
     if body.len() > COMPLAINT_LIMIT {
         return None;
     }
-    let body: Value = serde_json::from_slice(body).ok()?;
-    match &body {
+    message_in(&serde_json::from_slice(body).ok()?)
+}
+
+/// The same for a parsed body.
+pub(crate) fn message_in(body: &Value) -> Option<String> {
+    match body {
         Value::String(_) => None,
         body => sentence(body, DEPTH, false),
     }

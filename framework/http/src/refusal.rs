@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     client::Response,
-    error_message::error_message,
+    error_message::message_in,
     limit::LimitHeaders,
     waits::{self, RequestedWait},
 };
@@ -72,8 +72,17 @@ impl Refusal {
         let status = status.as_u16();
         let own = own.map(|own| [own.remaining, own.reset]);
         let kind = match status {
-            400 | 403 if limits_the_rate(status, headers, body, own) => Kind::RateLimited,
-            400 | 403 if names_an_expired_token(body) => Kind::Unauthenticated,
+            400 | 403 => {
+                let body = serde_json::from_slice(body).unwrap_or_default();
+                let codes = codes(&body);
+                if limits_the_rate(status, headers, &body, &codes, own) {
+                    Kind::RateLimited
+                } else if has_expired_token(&codes) {
+                    Kind::Unauthenticated
+                } else {
+                    Kind::of_status(status)
+                }
+            }
             _ => Kind::of_status(status),
         };
         let requested = match kind {
@@ -101,7 +110,8 @@ pub(crate) const fn leads_elsewhere(status: u16) -> bool {
 fn limits_the_rate(
     status: u16,
     headers: &HeaderMap,
-    body: &[u8],
+    body: &Value,
+    codes: &[String],
     own: Option<[&'static str; 2]>,
 ) -> bool {
     let by_headers = || {
@@ -110,11 +120,11 @@ fn limits_the_rate(
                 .is_some_and(|left| left <= 0.0)
     };
     let by_code = || {
-        codes(body)
+        codes
             .iter()
             .any(|code| RATE_LIMIT.iter().any(|part| code.contains(part)))
     };
-    let by_sentence = || error_message(body).is_some_and(|text| mentions_a_rate_limit(&text));
+    let by_sentence = || message_in(body).is_some_and(|text| mentions_a_rate_limit(&text));
     (status == 403 && (by_headers() || by_sentence())) || by_code()
 }
 
@@ -129,19 +139,16 @@ fn mentions_a_rate_limit(sentence: &str) -> bool {
         && has(&["exceed", "reached", "hit", "wait", "slow down", "try again"])
 }
 
-fn names_an_expired_token(body: &[u8]) -> bool {
-    let codes = codes(body);
+fn has_expired_token(codes: &[String]) -> bool {
     codes
         .iter()
         .any(|code| EXPIRED_TOKEN.contains(&code.as_str()))
 }
 
 /// Returns the codes in a body, in lower case and without separators.
-fn codes(body: &[u8]) -> Vec<String> {
+fn codes(body: &Value) -> Vec<String> {
     let mut codes = Vec::new();
-    if let Ok(body) = serde_json::from_slice::<Value>(body) {
-        collect(&body, DEPTH, &mut codes);
-    }
+    collect(body, DEPTH, &mut codes);
     codes
 }
 
