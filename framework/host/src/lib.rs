@@ -24,6 +24,7 @@ mod rounds;
 mod runner;
 mod state;
 mod stream_run;
+pub mod summaries;
 mod wait_streak;
 mod writer;
 

@@ -33,7 +33,6 @@ mod runs;
 mod schedule;
 mod sessions;
 mod slots;
-mod summaries;
 mod times;
 mod write_timeout;
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use headwater_core::{Error, Timestamp};
-use headwater_host::{EventRecord, Redaction, RunOptions, Sink, State, run};
+use headwater_host::{
+    EventRecord, Redaction, RunOptions, Sink, State, run,
+    summaries::{ReceiptSummary, StreamSummary},
+};
 use headwater_output::Destination;
 use headwater_store::{Actor, Lease};
 use http::StatusCode;
@@ -19,7 +22,6 @@ use crate::{
     app::App,
     probing::{OpenConnection, open_saved},
     problem::Problem,
-    summaries::{ReceiptSummary, StreamSummary},
 };
 
 /// How many syncs may run at once.

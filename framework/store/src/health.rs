@@ -1,8 +1,9 @@
 //! The health of a connection by its last probe, its last sync and the day its secrets expire.
 
 use headwater_core::{Date, Outcome, Timestamp};
+use headwater_host::summaries::{ReceiptSummary, StreamStatus, StreamSummary};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     checks::LastCheck,
@@ -99,30 +100,11 @@ pub struct LastSync {
     pub message: String,
 }
 
-/// The members of a receipt that describe the end of a run.
-#[derive(Deserialize)]
-struct ReceiptSummary {
-    outcome: String,
-    kind: Option<String>,
-    message: Option<String>,
-    #[serde(default)]
-    streams: Vec<StreamSummary>,
-}
-
-#[derive(Deserialize)]
-struct StreamSummary {
-    stream: String,
-    status: String,
-    kind: Option<String>,
-    message: Option<String>,
-    #[serde(default)]
-    rejected: u64,
-}
-
 impl LastSync {
     /// Summarises a receipt; `None` if it cannot be read.
     pub(crate) fn of(ended: Timestamp, receipt: &str) -> Option<Self> {
         let receipt: ReceiptSummary = serde_json::from_str(receipt).ok()?;
+        let outcome = receipt.outcome?;
         let streams = receipt.streams.iter();
         // An error that ends every later sync comes before a temporary one.
         let failed = streams
@@ -132,7 +114,7 @@ impl LastSync {
         let message = receipt
             .message
             .or_else(|| Some(format!("{}: {}", failed?.stream, failed?.message.as_ref()?)));
-        let message = message.unwrap_or_else(|| match receipt.outcome.as_str() {
+        let message = message.unwrap_or_else(|| match outcome.as_str() {
             "complete" => "everything was read".to_owned(),
             "stopped" => "the sync was stopped before its end".to_owned(),
             "partial" => missing(&receipt.streams),
@@ -140,7 +122,7 @@ impl LastSync {
         });
         Some(Self {
             ended,
-            outcome: receipt.outcome,
+            outcome,
             code,
             message,
         })
@@ -180,7 +162,7 @@ fn kind_of(code: Option<&str>) -> Severity {
 }
 
 fn missing(streams: &[StreamSummary]) -> String {
-    let is_partial = |one: &&StreamSummary| one.status == "partial" || one.rejected > 0;
+    let is_partial = |one: &&StreamSummary| one.status == StreamStatus::Partial || one.rejected > 0;
     let names: Vec<&str> = streams
         .iter()
         .filter(is_partial)

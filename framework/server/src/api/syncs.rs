@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use headwater_core::Timestamp;
+use headwater_host::summaries::ReceiptSummary;
 use headwater_store::{AuditNote, ListedRun, RunsAfter, Scope, Store};
 use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
@@ -25,7 +26,6 @@ use crate::{
     operations::Operation,
     problem::Problem,
     runs::{self, Order, Sync},
-    summaries::ReceiptSummary,
 };
 
 /// How many syncs a page of the list has at most, and by default. No connection keeps more.

@@ -3,6 +3,7 @@
 use axum::{Extension, response::Response};
 use headwater_console::{RunList, RunRow, RunState, RunView, Sample, StreamProgress, run, runs};
 use headwater_core::Timestamp;
+use headwater_host::summaries::{ReceiptSummary, StreamStatus, StreamSummary};
 use headwater_store::Scope;
 use http::StatusCode;
 use serde::Deserialize;
@@ -12,7 +13,6 @@ use crate::{
     api::syncs::{View, find, page, stop},
     body::{Path, Query},
     problem::Problem,
-    summaries::{ReceiptSummary, StreamStatus, StreamSummary},
 };
 
 /// How many syncs a page of the list shows.

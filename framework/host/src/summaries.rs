@@ -1,45 +1,68 @@
-//! The part of receipts and events that pages, metrics and lists show. Receipts in the store may be of an earlier version,
-//! so every member but the name of a stream may be missing.
+//! The part of receipts and events that stores, pages, metrics and lists use. A stored receipt may be of an earlier
+//! version, so every member but the name of a stream may be missing.
 
-use headwater_host::{Ending, EventRecord, StreamReceipt};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A receipt, as far as it is shown.
+use crate::receipt::{Ending, EventRecord, StreamReceipt};
+
+/// A receipt, as far as it is used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ReceiptSummary {
+pub struct ReceiptSummary {
+    /// `complete`, `partial`, `suspended`, `stopped` or `failed`.
     pub outcome: Option<String>,
+    /// The kind of error that ended the run before its streams.
+    pub kind: Option<String>,
+    /// The sentence of that error.
     pub message: Option<String>,
+    /// Seconds in all.
     pub seconds: f64,
+    /// Seconds during which at least one request waited for the service's limit.
     pub limit_wait_seconds: f64,
+    /// Stream by stream.
     pub streams: Vec<StreamSummary>,
 }
 
 impl ReceiptSummary {
-    pub(crate) fn of(receipt: &Value) -> Self {
+    /// Reads a receipt; an empty summary if it cannot be read.
+    pub fn of(receipt: &Value) -> Self {
         Self::deserialize(receipt).unwrap_or_default()
     }
 
-    pub(crate) fn records(&self) -> u64 {
+    /// The records of all streams.
+    pub fn records(&self) -> u64 {
         self.streams.iter().map(|stream| stream.records).sum()
     }
 }
 
 /// A stream of a receipt, or the last values of its events.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct StreamSummary {
+pub struct StreamSummary {
+    /// Its name.
     pub stream: String,
+    /// How it ended.
     #[serde(default)]
     pub status: StreamStatus,
+    /// The kind of error that ended it.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Written records.
     #[serde(default)]
     pub records: u64,
+    /// Rejected records.
+    #[serde(default)]
+    pub rejected: u64,
+    /// Bytes of its records.
     #[serde(default)]
     pub bytes: u64,
+    /// Requests sent, retries included.
     #[serde(default)]
     pub requests: u64,
+    /// How many of them were retries.
     #[serde(default)]
     pub retries: u64,
+    /// The number of records that the service announced.
     #[serde(default)]
     pub expected: Option<u64>,
     /// 0 before its end: until then, events report the wait of the whole sync.
@@ -53,17 +76,27 @@ pub(crate) struct StreamSummary {
 /// The status of a stream: while it is read, or how it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum StreamStatus {
+pub enum StreamStatus {
+    /// It is being read.
     #[default]
     Running,
+    /// It waits for the service.
     Waiting,
+    /// All of it was read.
     Complete,
+    /// Its part up to a limit was read.
     Limited,
+    /// It was read in an earlier run.
     ReadBefore,
+    /// Some of its records or positions are missing.
     Partial,
+    /// A later run continues it.
     Suspended,
+    /// It was stopped.
     Stopped,
+    /// It was not read.
     NotRead,
+    /// It failed, or ended in a way of a later version.
     #[serde(other)]
     Failed,
 }
@@ -85,7 +118,7 @@ impl StreamStatus {
 
 impl StreamSummary {
     /// The stream of an event, if it is about one.
-    pub(crate) fn stream_of(event: &EventRecord) -> Option<&str> {
+    pub fn stream_of(event: &EventRecord) -> Option<&str> {
         match event {
             EventRecord::Started { stream, .. }
             | EventRecord::Progress { stream, .. }
@@ -97,7 +130,7 @@ impl StreamSummary {
     }
 
     /// Takes the values of an event of this stream.
-    pub(crate) fn update(&mut self, event: &EventRecord) {
+    pub fn update(&mut self, event: &EventRecord) {
         (self.status, self.message) = (StreamStatus::Running, None);
         match event {
             EventRecord::Progress {
