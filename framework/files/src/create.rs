@@ -23,7 +23,7 @@ use std::{
 use rustix::{fs::OFlags, io::Errno};
 
 pub use crate::access::Access;
-use crate::{Locked, refuse_untrusted, trust::folder_of};
+use crate::{Locked, refuse_untrusted_database, trust::folder_of};
 
 /// Links that may lead to each other.
 const MAX_LINKS: usize = 40;
@@ -49,15 +49,14 @@ pub fn open_or_make_lock(path: &Path, access: Access) -> io::Result<File> {
     open_itself(path, access)
 }
 
-/// Makes an empty file if it is missing. An existing file is not opened, since closing it would release the locks that
-/// SQLite has on it in this process. Its contents are obeyed, so one that another user may change is refused.
-pub fn make_missing(path: &Path, access: Access) -> io::Result<()> {
+/// Makes the empty file of a SQLite database if it is missing, before SQLite does, which would let every user read it:
+/// the files of its log take its permissions. An existing file is not opened, since closing it would release the locks
+/// that SQLite has on it in this process. One that another user may change is refused, as is such a log.
+pub fn make_database(path: &Path, access: Access) -> io::Result<()> {
     let path = behind_links(path)?;
     match make_new(&path, access) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            refuse_untrusted(&path, &fs::symlink_metadata(&path)?)
-        }
-        made => made.map(drop),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => refuse_untrusted_database(&path),
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 
 use headwater_core::{Error, Kind, Result};
 use headwater_files::{
-    create::{Access, make_folder, make_missing},
-    refuse_untrusted_database, refuse_untrusted_folder,
+    create::{Access, make_database, make_folder},
+    refuse_untrusted_folder,
 };
 use rusqlite::{
     Connection, ErrorCode, ToSql, params_from_iter,
@@ -37,9 +37,7 @@ impl Sqlite {
     /// Opens a file. Creates a missing one with its folder, for its owner only.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let made = make(path)
-            .and_then(|()| refuse_untrusted_folder(path))
-            .and_then(|()| refuse_untrusted_database(path));
+        let made = make(path).and_then(|()| refuse_untrusted_folder(path));
         made.map_err(|error| match error.raw_os_error() {
             Some(_) => {
                 let text = format!("the store {name} cannot be opened: {error}");
@@ -82,7 +80,7 @@ impl Sqlite {
     }
 }
 
-/// Creates the file before SQLite does, which would let every user read it. The files of its log take its permissions.
+/// Makes a missing file with its folder, and refuses a file that another user may change.
 fn make(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
@@ -90,7 +88,7 @@ fn make(path: &Path) -> io::Result<()> {
     if let Some(folder) = folder {
         make_folder(folder, Access::OWNER)?;
     }
-    make_missing(path, Access::OWNER)
+    make_database(path, Access::OWNER)
 }
 
 fn failed(name: &str, error: rusqlite::Error) -> Error {

@@ -29,7 +29,7 @@ fn a_new_file_is_for_its_owner_and_one_that_is_there_keeps_its_mode() {
     fs::set_permissions(&old, fs::Permissions::from_mode(0o644)).unwrap();
     open_or_make(&old, Access::OWNER).unwrap();
     open_or_make_lock(&old, Access::OWNER).unwrap();
-    make_missing(&old, Access::OWNER).unwrap();
+    make_database(&old, Access::OWNER).unwrap();
     assert_eq!(mode(&old), 0o644);
     assert_eq!(fs::read_to_string(&old).unwrap(), "kept");
     let deep = folder.path().join("a/b");
@@ -86,7 +86,7 @@ fn what_a_stranger_put_where_everybody_writes_is_refused() {
     };
     for name in ["link", "file"] {
         says(open_or_make(&at(name), Access::OWNER).map(drop));
-        says(make_missing(&at(name), Access::OWNER));
+        says(make_database(&at(name), Access::OWNER));
         says(crate::replace_file(&at(name), b"secret"));
     }
     says(open_or_make_lock(&at("file"), Access::OWNER).map(drop));

@@ -9,7 +9,7 @@ use std::{
 use headwater_core::{Error, Kind, Result, sink::busy};
 use headwater_files::{
     Locked,
-    create::{Access, make_missing, open_or_make_lock},
+    create::{Access, make_database, open_or_make_lock},
     refuse_untrusted_database,
 };
 use rusqlite::{
@@ -84,11 +84,9 @@ pub(super) fn take(
     })
 }
 
-/// Makes the file before SQLite does, which would let every user read it. SQLite's log files take its permissions.
+/// Makes a missing file, and refuses one that another user may change.
 fn make(path: &Path) -> Result<()> {
-    let made = Access::of_records()
-        .and_then(|access| make_missing(path, access))
-        .and_then(|()| refuse_untrusted_database(path));
+    let made = Access::of_records().and_then(|access| make_database(path, access));
     match made {
         Err(error) if error.raw_os_error().is_none() => {
             let text = format!("{} cannot be written: {error}", path.display());
