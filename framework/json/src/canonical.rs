@@ -95,59 +95,54 @@ impl CanonicalWriter<'_> {
     }
 
     fn push_list(&mut self, depth: usize) -> Result<(), Malformed> {
-        self.text.push(b'[');
-        self.cursor.advance();
+        self.push_items(b']', |writer| writer.push(depth + 1))
+    }
+
+    fn push_object(&mut self, depth: usize) -> Result<(), Malformed> {
+        let (start, first) = (self.text.len(), self.members.len());
+        self.push_items(b'}', |writer| {
+            let spelt = writer.cursor.name()?;
+            let name = writer.text.len();
+            writer.push_text(&spelt);
+            let name = name..writer.text.len();
+            writer.text.push(b':');
+            writer.push(depth + 1)?;
+            let end = writer.text.len();
+            writer.members.push(Member { name, end });
+            Ok(())
+        })?;
+        self.sort(start, first);
+        Ok(())
+    }
+
+    /// Writes the items of a list or an object, with its brackets.
+    fn push_items(
+        &mut self,
+        close: u8,
+        mut push_item: impl FnMut(&mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        self.push_byte()?;
         self.cursor.skip_space();
-        if self.cursor.peek()? == b']' {
-            self.cursor.advance();
-            self.text.push(b']');
+        if self.cursor.peek()? == close {
+            self.push_byte()?;
             return Ok(());
         }
         loop {
-            self.push(depth + 1)?;
+            push_item(self)?;
             self.cursor.skip_space();
-            let after = self.cursor.peek()?;
-            self.cursor.advance();
-            self.text.push(after);
-            match after {
+            match self.push_byte()? {
                 b',' => self.cursor.skip_space(),
-                b']' => return Ok(()),
+                after if after == close => return Ok(()),
                 _ => return Err(Malformed),
             }
         }
     }
 
-    fn push_object(&mut self, depth: usize) -> Result<(), Malformed> {
-        let (start, first) = (self.text.len(), self.members.len());
-        self.text.push(b'{');
+    fn push_byte(&mut self) -> Result<u8, Malformed> {
+        let byte = self.cursor.peek()?;
         self.cursor.advance();
-        self.cursor.skip_space();
-        if self.cursor.peek()? == b'}' {
-            self.cursor.advance();
-            self.text.push(b'}');
-            return Ok(());
-        }
-        loop {
-            let spelt = self.cursor.name()?;
-            let name = self.text.len();
-            self.push_text(&spelt);
-            let name = name..self.text.len();
-            self.text.push(b':');
-            self.push(depth + 1)?;
-            let end = self.text.len();
-            self.members.push(Member { name, end });
-            self.cursor.skip_space();
-            let after = self.cursor.peek()?;
-            self.cursor.advance();
-            self.text.push(after);
-            match after {
-                b',' => self.cursor.skip_space(),
-                b'}' => break,
-                _ => return Err(Malformed),
-            }
-        }
-        self.sort(start, first);
-        Ok(())
+        self.text.push(byte);
+        Ok(byte)
     }
 
     /// Brings the members of the object at the end of the text into the order of their names.
