@@ -1,11 +1,16 @@
 //! What the tests of the Clari Copilot connector share.
 
-use std::sync::Arc;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+};
 
 use headwater_core::{AnyStream, Context, Position, Result, Source, Timestamp};
 use headwater_sandbox::{API_KEY, API_PASSWORD, CopilotOptions, Sandbox};
 use headwater_testkit::{PassDriver, Reply, Request, Script};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{
     ReadThrough, connector,
@@ -52,6 +57,17 @@ pub async fn script(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) 
 /// The answer to the form that a sandbox accepts.
 pub fn answer(base_url: &str) -> Value {
     json!({ "api_key": API_KEY, "api_password": API_PASSWORD, "base_url": base_url })
+}
+
+/// A folder with a `config.json` for a sandbox without limits.
+pub fn folder(base_url: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = answer(base_url);
+    config["requests_per_second"] = 1000.into();
+    let path = folder.path().join("config.json");
+    fs::write(&path, config.to_string()).expect("a new file");
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a file of ours");
+    folder
 }
 
 /// A source for a test with a paused clock.

@@ -25,10 +25,9 @@ struct Place(tempfile::TempDir);
 impl Place {
     /// A folder with a config, a reference, an environment file, a state, two destinations and a store.
     fn new(sandbox: &Sandbox) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        let place = Self(copilot::folder(&sandbox.base_url()));
         let mut config = copilot::answer(&sandbox.base_url());
         config["requests_per_second"] = 1000.into();
-        place.put("config.json", &config.to_string());
         place.put("key", API_KEY);
         config["api_key"] = "file:key".into();
         place.put("referring.json", &config.to_string());
@@ -282,10 +281,7 @@ async fn a_store_that_a_stranger_put_there_grants_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_privileges_does_everything_with_files_of_its_own() {
     let sandbox = unlimited_sandbox(6).await;
-    let place = Place(tempfile::tempdir().unwrap());
-    let mut config = copilot::answer(&sandbox.base_url());
-    config["requests_per_second"] = 1000.into();
-    place.put("config.json", &config.to_string());
+    let place = Place(copilot::folder(&sandbox.base_url()));
     let has_root = has_root(place.0.path());
     if has_root {
         chown(place.at("config.json"), Some(STRANGER), None).unwrap();

@@ -22,10 +22,7 @@ struct Place(tempfile::TempDir);
 
 impl Place {
     fn new(sandbox: &Sandbox) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = copilot::answer(&sandbox.base_url());
-        config["requests_per_second"] = 1000.into();
-        fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let folder = copilot::folder(&sandbox.base_url());
         fs::create_dir(folder.path().join("out")).unwrap();
         Self(folder)
     }
