@@ -10,16 +10,30 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    connection_row::ConnectionsTable,
     connections::timestamp,
-    database::{Database, Row, Value, first, transaction},
+    database::{Database, Row, Value, first, table, transaction},
     key::{Key, Keyring, hex},
     ledger::Ledger,
     store::{Store, sealing_key},
 };
 
-/// The columns that [`row`] reads.
-pub(crate) const COLUMNS: &str =
-    "id, time, who, what, connection_id, name, version, outcome, request_id";
+table! {
+    /// The audit.
+    AuditTable = "headwater_audit" {
+        ID: i64 = "id",
+        TIME: i64 = "time",
+        WHO: String = "who",
+        WHAT: String = "what",
+        CONNECTION_ID: Option<String> = "connection_id",
+        NAME: Option<String> = "name",
+        VERSION: Option<i64> = "version",
+        OUTCOME: String = "outcome",
+        REQUEST_ID: Option<String> = "request_id",
+        DIGEST: String = "digest",
+    }
+}
+
 /// How many rows one query of a verification reads.
 const ROWS_AT_ONCE: i64 = 10_000;
 
@@ -193,6 +207,20 @@ fn append(
 }
 
 impl AuditRow {
+    pub(crate) fn of(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: row.get(AuditTable::ID)?,
+            time: timestamp(row.get(AuditTable::TIME)?)?,
+            who: row.get(AuditTable::WHO)?,
+            what: row.get(AuditTable::WHAT)?,
+            connection_id: row.get(AuditTable::CONNECTION_ID)?,
+            name: row.get(AuditTable::NAME)?,
+            version: row.get(AuditTable::VERSION)?,
+            outcome: row.get(AuditTable::OUTCOME)?,
+            request_id: row.get(AuditTable::REQUEST_ID)?,
+        })
+    }
+
     /// The digest of this row after the rows with the digest `before`.
     pub(crate) fn digest(&self, before: &str) -> String {
         let Self {
@@ -276,9 +304,17 @@ fn note_event(
     let Some(name) = connection else {
         return Ok(event);
     };
-    let statement = "SELECT id, version FROM headwater_connections WHERE name = ?1";
-    Ok(match first(database.query(statement, &[name.into()])?) {
-        Some(row) => event.of(&row.text(0)?, name, row.integer(1)?),
+    let statement = format!(
+        "SELECT {}, {} FROM headwater_connections WHERE name = ?1",
+        ConnectionsTable::ID,
+        ConnectionsTable::VERSION
+    );
+    Ok(match first(database.query(&statement, &[name.into()])?) {
+        Some(row) => event.of(
+            &row.get(ConnectionsTable::ID)?,
+            name,
+            row.get(ConnectionsTable::VERSION)?,
+        ),
         None => event.named(name),
     })
 }
@@ -340,10 +376,11 @@ impl Store {
         parameters.extend(name.map(Value::from));
         let of_name = name.map_or("", |_| "AND name = ?3");
         let statement = format!(
-            "SELECT {COLUMNS} FROM headwater_audit WHERE id < ?1 {of_name} ORDER BY id DESC LIMIT ?2"
+            "SELECT {} FROM headwater_audit WHERE id < ?1 {of_name} ORDER BY id DESC LIMIT ?2",
+            AuditTable::ALL
         );
         let rows = self.database.query(&statement, &parameters)?;
-        rows.iter().map(row).collect()
+        rows.iter().map(AuditRow::of).collect()
     }
 
     /// Verifies the whole audit: each row has to follow from the row before, up to the last one, which the ledger
@@ -358,19 +395,21 @@ impl Store {
             };
             let (mut last, mut head) = (0, String::new());
             let statement = format!(
-                "SELECT {COLUMNS}, digest FROM headwater_audit WHERE id > ?1 ORDER BY id LIMIT ?2"
+                "SELECT {} FROM headwater_audit WHERE id > ?1 ORDER BY id LIMIT ?2",
+                AuditTable::ALL
             );
             loop {
                 let rows = store
                     .database
                     .query(&statement, &[last.into(), ROWS_AT_ONCE.into()])?;
-                for found in &rows {
+                for row in &rows {
                     // A row that cannot be read counts as changed.
-                    last = found.integer(0)?;
+                    last = row.get(AuditTable::ID)?;
                     proof.rows += 1;
-                    let digest = row(found).map(|row| row.digest(&head)).unwrap_or_default();
-                    let is_good =
-                        last == proof.rows && found.text(9).is_ok_and(|saved| saved == digest);
+                    let digest = AuditRow::of(row).map(|row| row.digest(&head));
+                    let digest = digest.unwrap_or_default();
+                    let saved = row.get(AuditTable::DIGEST);
+                    let is_good = last == proof.rows && saved.is_ok_and(|saved| saved == digest);
                     if !is_good && proof.broken_at.is_none() {
                         proof.broken_at = Some(last.min(proof.rows));
                     }
@@ -387,18 +426,4 @@ impl Store {
             Ok(proof)
         })
     }
-}
-
-pub(crate) fn row(row: &Row) -> Result<AuditRow> {
-    Ok(AuditRow {
-        id: row.integer(0)?,
-        time: timestamp(row.integer(1)?)?,
-        who: row.text(2)?,
-        what: row.text(3)?,
-        connection_id: row.optional_text(4)?,
-        name: row.optional_text(5)?,
-        version: row.optional_integer(6)?,
-        outcome: row.text(7)?,
-        request_id: row.optional_text(8)?,
-    })
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::{Actor, Event, audited},
-    connection_row::{ConnectionRow, changed, unreadable},
+    connection_row::{ConnectionRow, ConnectionsTable, changed, unreadable},
     connections::timestamp,
     store::Store,
 };
@@ -73,20 +73,23 @@ impl Store {
     ) -> Result<bool> {
         let summary = json!(check.said).to_string();
         audited(self, actor, |change| {
-            let statement = "UPDATE headwater_connections SET checked = ?1, last_check = ?2 \
-                             WHERE name = ?3 AND deleted IS NULL AND version = ?4 AND (checked IS NULL OR checked <= ?1) \
-                             RETURNING id";
+            let statement = format!(
+                "UPDATE headwater_connections SET checked = ?1, last_check = ?2 \
+                 WHERE name = ?3 AND deleted IS NULL AND version = ?4 AND (checked IS NULL OR checked <= ?1) \
+                 RETURNING {}",
+                ConnectionsTable::ID
+            );
             let parameters = [
                 check.checked.as_millisecond().into(),
                 summary.as_str().into(),
                 name.into(),
                 version.into(),
             ];
-            let rows = change.database.query(statement, &parameters)?;
+            let rows = change.database.query(&statement, &parameters)?;
             let event = Event::new("checked").named(name).at(version);
             let event = event.ended(check.said.outcome.as_str());
             match rows.first() {
-                Some(row) => Ok((true, event.id(&row.text(0)?))),
+                Some(row) => Ok((true, event.id(&row.get(ConnectionsTable::ID)?))),
                 None => Ok((false, event)),
             }
         })

@@ -9,35 +9,78 @@ use serde_json::{Value, json};
 use crate::{
     audit::{Actor, Change},
     connections::timestamp,
-    database::{Database, Row},
+    database::{Database, Row, table},
     health::LastSync,
     key::{Key, Keyring},
     ledger::Ledger,
     refusal::Refusal,
-    runs::RunHolder,
-    schedules::ScheduledRun,
+    runs::{RunHolder, RunsTable},
+    schedules::{ScheduledRun, SchedulesTable},
     seal::{Binding, open, seal},
     secrets::{identity, split_secrets},
     store::Store,
+    undo::PreviousTable,
 };
 
 /// The pointer of the seal over everything in clear, instead of a field.
 pub(crate) const WHOLE: &str = "";
 
-/// The columns that [`ConnectionRow::of`] reads of a connection `c`: one statement reads all of them, so that they are
-/// of one moment.
-pub(crate) const COLUMNS: &str = "c.id, c.name, c.connector, c.config, c.identity, c.version, c.destination, c.created, \
-                                  c.updated, c.holder, c.since, c.until, c.title, c.description, c.created_by, c.revision, \
-                                  c.checked, c.last_check, c.deleted, p.replaced, s.pointer, s.key_id, s.sealed, \
-                                  h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
-                                  c.expires, c.updated_by, r.ended, r.receipt";
-/// The joins that the columns need.
-pub(crate) const JOINED: &str = "LEFT JOIN headwater_secrets s ON s.connection = c.id \
-                                 LEFT JOIN headwater_previous p ON p.connection = c.id \
-                                 LEFT JOIN headwater_schedules h ON h.connection = c.id \
-                                 LEFT JOIN headwater_runs r ON r.connection = c.id AND r.epoch = (\
-                                 SELECT MAX(e.epoch) FROM headwater_runs e \
-                                 WHERE e.connection = c.id AND e.ended IS NOT NULL AND e.started >= c.updated)";
+table! {
+    /// Connections.
+    ConnectionsTable = "headwater_connections" {
+        ID: String = "id",
+        NAME: String = "name",
+        CONNECTOR: String = "connector",
+        CONFIG: String = "config",
+        IDENTITY: String = "identity",
+        VERSION: i64 = "version",
+        DESTINATION: Option<String> = "destination",
+        CREATED: i64 = "created",
+        UPDATED: i64 = "updated",
+        EPOCH: i64 = "epoch",
+        HOLDER: Option<String> = "holder",
+        SINCE: Option<i64> = "since",
+        UNTIL: Option<i64> = "until",
+        TITLE: Option<String> = "title",
+        DESCRIPTION: String = "description",
+        CREATED_BY: String = "created_by",
+        UPDATED_BY: String = "updated_by",
+        REVISION: i64 = "revision",
+        CHECKED: Option<i64> = "checked",
+        LAST_CHECK: Option<String> = "last_check",
+        DELETED: Option<i64> = "deleted",
+        EXPIRES: Option<Date> = "expires",
+    }
+}
+
+table! {
+    /// Sealed secrets. Joined with its connection, a row may be missing.
+    SecretsTable = "headwater_secrets" {
+        POINTER: Option<String> = "pointer",
+        KEY_ID: String = "key_id",
+        SEALED: String = "sealed",
+    }
+}
+
+/// The statement up to its condition that reads connections with everything that belongs to them, so that all of it is of
+/// one moment. `connections` is the table, or a selection of its rows with the table's name.
+pub(crate) fn select_from(connections: &str) -> String {
+    format!(
+        "SELECT {}, {}, {}, {}, {}, {} FROM {connections} \
+         LEFT JOIN headwater_secrets ON headwater_secrets.connection = headwater_connections.id \
+         LEFT JOIN headwater_previous ON headwater_previous.connection = headwater_connections.id \
+         LEFT JOIN headwater_schedules ON headwater_schedules.connection = headwater_connections.id \
+         LEFT JOIN headwater_runs ON headwater_runs.connection = headwater_connections.id AND headwater_runs.epoch = (\
+         SELECT MAX(e.epoch) FROM headwater_runs e WHERE e.connection = headwater_connections.id \
+         AND e.ended IS NOT NULL AND e.started >= headwater_connections.updated)",
+        ConnectionsTable::ALL,
+        SecretsTable::ALL,
+        PreviousTable::REPLACED,
+        SchedulesTable::ALL,
+        RunsTable::ENDED,
+        RunsTable::RECEIPT,
+    )
+}
 
 /// A connection in the database.
 #[derive(Clone, Debug)]
@@ -88,8 +131,8 @@ impl ConnectionRow {
 
     /// Reads the rows of a name, also of a deleted connection.
     pub(crate) fn rows(database: &mut dyn Database, name: &str) -> Result<Vec<Row>> {
-        let statement =
-            format!("SELECT {COLUMNS} FROM headwater_connections c {JOINED} WHERE c.name = ?1");
+        let select = select_from("headwater_connections");
+        let statement = format!("{select} WHERE headwater_connections.name = ?1");
         database.query(&statement, &[name.into()])
     }
 
@@ -100,38 +143,40 @@ impl ConnectionRow {
         };
         let mut seals = BTreeMap::new();
         for row in rows {
-            if let Some(pointer) = row.optional_text(20)? {
-                let (key_id, sealed) = (row.text(21)?, row.text(22)?);
+            if let Some(pointer) = row.get(SecretsTable::POINTER)? {
+                let key_id = row.get(SecretsTable::KEY_ID)?;
+                let sealed = row.get(SecretsTable::SEALED)?;
                 seals.insert(pointer, SealedSecret { key_id, sealed });
             }
         }
+        let name = row.get(ConnectionsTable::NAME)?;
         Ok(Self {
-            id: row.text(0)?,
-            name: row.text(1)?,
-            connector: row.text(2)?,
-            config: row.text(3)?,
-            identity: row.text(4)?,
-            version: row.integer(5)?,
-            destination: row.optional_text(6)?,
-            created: row.integer(7)?,
-            updated: row.integer(8)?,
-            holder: RunHolder::of(row, 9)?,
-            title: row.optional_text(12)?,
-            description: row.text(13)?,
-            created_by: row.text(14)?,
-            updated_by: row.text(33)?,
-            revision: row.integer(15)?,
-            checked: row.optional_integer(16)?,
-            last_check: row.optional_text(17)?,
-            deleted: row.optional_integer(18)?,
-            replaced: row.optional_integer(19)?,
-            schedule: ScheduledRun::of(row, 23, &row.text(1)?)?,
-            expires: row.optional_date(32)?,
-            last_sync: match (row.optional_integer(34)?, row.optional_text(35)?) {
+            id: row.get(ConnectionsTable::ID)?,
+            connector: row.get(ConnectionsTable::CONNECTOR)?,
+            config: row.get(ConnectionsTable::CONFIG)?,
+            identity: row.get(ConnectionsTable::IDENTITY)?,
+            version: row.get(ConnectionsTable::VERSION)?,
+            destination: row.get(ConnectionsTable::DESTINATION)?,
+            created: row.get(ConnectionsTable::CREATED)?,
+            updated: row.get(ConnectionsTable::UPDATED)?,
+            holder: RunHolder::of(row)?,
+            title: row.get(ConnectionsTable::TITLE)?,
+            description: row.get(ConnectionsTable::DESCRIPTION)?,
+            created_by: row.get(ConnectionsTable::CREATED_BY)?,
+            updated_by: row.get(ConnectionsTable::UPDATED_BY)?,
+            revision: row.get(ConnectionsTable::REVISION)?,
+            checked: row.get(ConnectionsTable::CHECKED)?,
+            last_check: row.get(ConnectionsTable::LAST_CHECK)?,
+            deleted: row.get(ConnectionsTable::DELETED)?,
+            replaced: row.get(PreviousTable::REPLACED)?,
+            schedule: ScheduledRun::of(row, &name)?,
+            expires: row.get(ConnectionsTable::EXPIRES)?,
+            last_sync: match (row.get(RunsTable::ENDED)?, row.get(RunsTable::RECEIPT)?) {
                 (Some(ended), Some(receipt)) => LastSync::of(timestamp(ended)?, &receipt),
                 _ => None,
             },
             seals,
+            name,
         })
     }
 
@@ -352,6 +397,26 @@ pub(crate) struct LockedConnection {
     pub revision: i64,
 }
 
+impl LockedConnection {
+    /// The columns that [`LockedConnection::of`] reads.
+    pub(crate) fn columns() -> String {
+        format!(
+            "{}, {}, {}",
+            ConnectionsTable::ID,
+            ConnectionsTable::VERSION,
+            ConnectionsTable::REVISION
+        )
+    }
+
+    pub(crate) fn of(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: row.get(ConnectionsTable::ID)?,
+            version: row.get(ConnectionsTable::VERSION)?,
+            revision: row.get(ConnectionsTable::REVISION)?,
+        })
+    }
+}
+
 impl Change<'_> {
     /// Begins a change of a connection, and returns it with its new revision. Every change starts here and ends with
     /// [`Change::seal`]. Fails if the row differs from the last one that headwater wrote, or if the connection has
@@ -389,16 +454,14 @@ pub(crate) fn raise(
     name: &str,
     revision: Option<i64>,
 ) -> Result<LockedConnection> {
-    let statement = "UPDATE headwater_connections SET revision = revision + 1 \
-                     WHERE name = ?1 AND deleted IS NULL AND (CAST(?2 AS BIGINT) IS NULL OR revision = ?2) \
-                     RETURNING id, version, revision";
-    let rows = database.query(statement, &[name.into(), revision.into()])?;
+    let statement = format!(
+        "UPDATE headwater_connections SET revision = revision + 1 \
+         WHERE name = ?1 AND deleted IS NULL AND (CAST(?2 AS BIGINT) IS NULL OR revision = ?2) RETURNING {}",
+        LockedConnection::columns()
+    );
+    let rows = database.query(&statement, &[name.into(), revision.into()])?;
     if let Some(row) = rows.first() {
-        return Ok(LockedConnection {
-            id: row.text(0)?,
-            version: row.integer(1)?,
-            revision: row.integer(2)?,
-        });
+        return LockedConnection::of(row);
     }
     let statement = "SELECT id FROM headwater_connections WHERE name = ?1 AND deleted IS NULL";
     match database.query(statement, &[name.into()])?.is_empty() {

@@ -9,7 +9,8 @@ use crate::{
     audit::{Actor, Change, Event, audited},
     checks::{LastCheck, last_check},
     connection_row::{
-        COLUMNS, ConnectionRow, DAMAGED, JOINED, changed, changed_meanwhile, missing, unreadable,
+        ConnectionRow, ConnectionsTable, DAMAGED, changed, changed_meanwhile, missing, select_from,
+        unreadable,
     },
     database::{Database, Row, first},
     health::LastSync,
@@ -217,7 +218,10 @@ impl Store {
                 stored.expires.into(),
             ];
             if database.execute(statement, &parameters)? == 0 {
-                return Err(taken(new.name, is_deleted(database, new.name)?));
+                return Err(taken(
+                    new.name,
+                    is_deleted(database, new.name)? == Some(true),
+                ));
             }
             stored.write_seals(database)?;
             if let Some((key, reply)) = request
@@ -247,14 +251,18 @@ impl Store {
         parameters.extend(connector.map(Into::into));
         let of_connector = connector.map_or("", |_| "AND connector = ?3");
         let statement = format!(
-            "SELECT {COLUMNS} FROM (SELECT * FROM headwater_connections \
-             WHERE deleted IS NULL AND name > ?1 {of_connector} ORDER BY name LIMIT ?2) c {JOINED} ORDER BY c.name"
+            "{} ORDER BY headwater_connections.name",
+            select_from(&format!(
+                "(SELECT * FROM headwater_connections WHERE deleted IS NULL AND name > ?1 {of_connector} \
+                 ORDER BY name LIMIT ?2) headwater_connections"
+            ))
         );
         let agree =
             |listed: &Vec<ConnectionSummary>| listed.iter().all(|one| one.problem.is_none());
         self.with_ledger(agree, |store, ledger| {
             let rows = store.database.query(&statement, &parameters)?;
-            let listed = rows.chunk_by(|left, right| left.0[0] == right.0[0]);
+            let id = |row: &Row| row.get(ConnectionsTable::ID).ok();
+            let listed = rows.chunk_by(|left, right| id(left) == id(right));
             Ok(listed.map(|rows| store.listed(rows, ledger)).collect())
         })
     }
@@ -284,16 +292,17 @@ impl Store {
                 problem,
             },
             Err(error) => {
-                let name = rows[0].text(1).unwrap_or_default();
+                let row = &rows[0];
+                let name = row.get(ConnectionsTable::NAME).unwrap_or_default();
                 ConnectionSummary {
                     title: name.clone(),
                     name,
                     description: String::new(),
                     expires: None,
-                    connector: rows[0].text(2).unwrap_or_default(),
+                    connector: row.get(ConnectionsTable::CONNECTOR).unwrap_or_default(),
                     destination: None,
                     created_by: String::new(),
-                    revision: rows[0].integer(15).unwrap_or_default(),
+                    revision: row.get(ConnectionsTable::REVISION).unwrap_or_default(),
                     updated: None,
                     last_check: None,
                     last_sync: None,
@@ -421,10 +430,13 @@ impl Store {
 
     /// Saves the destination of the last records of a connection.
     pub fn set_destination(&mut self, name: &str, destination: &str, actor: &Actor) -> Result<()> {
-        let statement =
-            "SELECT destination FROM headwater_connections WHERE name = ?1 AND deleted IS NULL";
-        let rows = self.database.query(statement, &[name.into()])?;
-        let known = first(rows).ok_or_else(|| missing(name))?.optional_text(0)?;
+        let statement = format!(
+            "SELECT {} FROM headwater_connections WHERE name = ?1 AND deleted IS NULL",
+            ConnectionsTable::DESTINATION
+        );
+        let row = first(self.database.query(&statement, &[name.into()])?);
+        let row = row.ok_or_else(|| missing(name))?;
+        let known = row.get(ConnectionsTable::DESTINATION)?;
         if known.as_deref() == Some(destination) {
             return Ok(());
         }
@@ -468,12 +480,15 @@ impl ConnectionRow {
     }
 }
 
-fn is_deleted(database: &mut dyn Database, name: &str) -> Result<bool> {
-    let statement = "SELECT deleted FROM headwater_connections WHERE name = ?1";
-    match first(database.query(statement, &[name.into()])?) {
-        Some(row) => Ok(row.optional_integer(0)?.is_some()),
-        None => Ok(false),
-    }
+/// Whether the connection of a name is a deleted one; `None` for a free name.
+pub(crate) fn is_deleted(database: &mut dyn Database, name: &str) -> Result<Option<bool>> {
+    let statement = format!(
+        "SELECT {} FROM headwater_connections WHERE name = ?1",
+        ConnectionsTable::DELETED
+    );
+    let row = first(database.query(&statement, &[name.into()])?);
+    let deleted = row.map(|row| row.get(ConnectionsTable::DELETED));
+    Ok(deleted.transpose()?.map(|deleted| deleted.is_some()))
 }
 
 pub(crate) fn timestamp(milliseconds: i64) -> Result<Timestamp> {

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     audit::{Actor, Event, audited},
-    connection_row::{ConnectionRow, DAMAGED, changed_meanwhile, missing, raise, unreadable},
+    connection_row::{
+        ConnectionRow, ConnectionsTable, DAMAGED, changed_meanwhile, missing, raise, unreadable,
+    },
     connections::{Label, timestamp},
     database::Row,
     schedules::ScheduledRun,
@@ -63,7 +65,7 @@ impl Store {
         let rows = ConnectionRow::rows(&mut *self.database, name)?;
         let row = rows
             .first()
-            .filter(|row| row.optional_integer(18).ok() == Some(None));
+            .filter(|row| row.get(ConnectionsTable::DELETED).ok() == Some(None));
         let row = row.ok_or_else(|| missing(name))?;
         let stored = remains_of(row, name)?;
         let config = serde_json::from_str(&stored.config).ok();
@@ -140,31 +142,34 @@ impl Store {
 /// Reads the remains of a row. Without its id, its version and its revision it cannot be replaced.
 fn remains_of(row: &Row, name: &str) -> Result<ConnectionRow> {
     let needed = |number: Result<i64>| number.map_err(|_| unreadable(name, DAMAGED));
-    let text = |column| row.text(column).unwrap_or_default();
-    let number = |column| row.integer(column).unwrap_or_default();
+    let text = |column| row.get::<String>(column).unwrap_or_default();
+    let optional_text = |column| row.get::<Option<String>>(column).unwrap_or_default();
+    let number = |column| row.get::<i64>(column).unwrap_or_default();
     Ok(ConnectionRow {
-        id: row.text(0).map_err(|_| unreadable(name, DAMAGED))?,
+        id: row
+            .get(ConnectionsTable::ID)
+            .map_err(|_| unreadable(name, DAMAGED))?,
         name: name.to_owned(),
-        connector: text(2),
-        config: text(3),
+        connector: text(ConnectionsTable::CONNECTOR),
+        config: text(ConnectionsTable::CONFIG),
         identity: String::new(),
-        version: needed(row.integer(5))?,
-        destination: row.optional_text(6).unwrap_or_default(),
-        created: number(7),
-        updated: number(8),
+        version: needed(row.get(ConnectionsTable::VERSION))?,
+        destination: optional_text(ConnectionsTable::DESTINATION),
+        created: number(ConnectionsTable::CREATED),
+        updated: number(ConnectionsTable::UPDATED),
         holder: None,
-        title: row.optional_text(12).unwrap_or_default(),
-        description: text(13),
-        created_by: text(14),
-        updated_by: text(33),
-        revision: needed(row.integer(15))?,
+        title: optional_text(ConnectionsTable::TITLE),
+        description: text(ConnectionsTable::DESCRIPTION),
+        created_by: text(ConnectionsTable::CREATED_BY),
+        updated_by: text(ConnectionsTable::UPDATED_BY),
+        revision: needed(row.get(ConnectionsTable::REVISION))?,
         checked: None,
         last_check: None,
         last_sync: None,
         deleted: None,
         replaced: None,
-        schedule: ScheduledRun::of(row, 23, name).unwrap_or_default(),
-        expires: row.optional_date(32).unwrap_or_default(),
+        schedule: ScheduledRun::of(row, name).unwrap_or_default(),
+        expires: row.get(ConnectionsTable::EXPIRES).unwrap_or_default(),
         seals: BTreeMap::new(),
     })
 }

@@ -6,14 +6,24 @@ use headwater_core::{Kind, Result, Timestamp};
 
 use crate::{
     audit::{Actor, Event, audited},
-    connection_row::{ConnectionRow, WHOLE, missing, raise},
-    database::first,
+    connection_row::{ConnectionRow, ConnectionsTable, LockedConnection, WHOLE, missing, raise},
+    database::{Column, first},
     refusal::Refusal,
     runs::refuse_in_use,
     store::Store,
     undo,
 };
 
+/// The number of secrets of a connection `c`.
+const SECRETS: Column<i64> = Column::new(
+    "(SELECT count(*) FROM headwater_secrets s WHERE s.connection = c.id AND s.pointer <> ?2) AS \"secrets\"",
+    "secrets",
+);
+/// The number of runs of a connection `c`.
+const RUNS: Column<i64> = Column::new(
+    "(SELECT count(*) FROM headwater_runs r WHERE r.connection = c.id) AS \"runs\"",
+    "runs",
+);
 const RESTORE_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
 
 /// The data that is removed with a connection.
@@ -32,21 +42,19 @@ impl Store {
     /// Counts the data that is removed with a connection, also with a deleted one.
     pub fn contents(&mut self, name: &str) -> Result<Contents> {
         Self::check_name(name)?;
-        let statement = "SELECT \
-            (SELECT count(*) FROM headwater_secrets s WHERE s.connection = c.id AND s.pointer <> ?2), \
-            (SELECT count(*) FROM headwater_runs r WHERE r.connection = c.id) \
-            FROM headwater_connections c WHERE c.name = ?1";
+        let statement =
+            format!("SELECT {SECRETS}, {RUNS} FROM headwater_connections c WHERE c.name = ?1");
         let rows = self
             .database
-            .query(statement, &[name.into(), WHOLE.into()])?;
+            .query(&statement, &[name.into(), WHOLE.into()])?;
         let row = first(rows).ok_or_else(|| missing(name))?;
         let count = |column| {
-            row.integer(column)
+            row.get(column)
                 .map(|count| usize::try_from(count).unwrap_or(0))
         };
         Ok(Contents {
-            secrets: count(0)?,
-            runs: count(1)?,
+            secrets: count(SECRETS)?,
+            runs: count(RUNS)?,
         })
     }
 
@@ -83,20 +91,24 @@ impl Store {
         Self::check_name(name)?;
         audited(self, actor, |change| {
             let verified = change.verified(name).ok();
-            let statement = "UPDATE headwater_connections SET deleted = NULL, revision = revision + 1 \
-                             WHERE name = ?1 AND deleted IS NOT NULL RETURNING id, version, revision";
-            let Some(row) = first(change.database.query(statement, &[name.into()])?) else {
+            let statement = format!(
+                "UPDATE headwater_connections SET deleted = NULL, revision = revision + 1 \
+                 WHERE name = ?1 AND deleted IS NOT NULL RETURNING {}",
+                LockedConnection::columns()
+            );
+            let Some(row) = first(change.database.query(&statement, &[name.into()])?) else {
                 let text = format!("there is no deleted connection {name:?} to restore");
                 return Err(Refusal::Missing.error(Kind::NotFound, text));
             };
+            let held = LockedConnection::of(&row)?;
             if let Some(stored) = verified {
                 change.seal(ConnectionRow {
-                    revision: row.integer(2)?,
+                    revision: held.revision,
                     deleted: None,
                     ..stored
                 })?;
             }
-            let event = Event::new("restored").of(&row.text(0)?, name, row.integer(1)?);
+            let event = Event::new("restored").of(&held.id, name, held.version);
             Ok(((), event))
         })
     }
@@ -110,9 +122,13 @@ impl Store {
 
     /// Removes a connection; with a time, only if it was deleted before that.
     fn remove_if(&mut self, name: &str, deleted_before: Option<i64>, actor: &Actor) -> Result<()> {
-        let statement = "SELECT id FROM headwater_connections WHERE name = ?1";
-        let rows = self.database.query(statement, &[name.into()])?;
-        let id = first(rows).ok_or_else(|| missing(name))?.text(0)?;
+        let statement = format!(
+            "SELECT {} FROM headwater_connections WHERE name = ?1",
+            ConnectionsTable::ID
+        );
+        let row = first(self.database.query(&statement, &[name.into()])?);
+        let row = row.ok_or_else(|| missing(name))?;
+        let id = row.get(ConnectionsTable::ID)?;
         let lock = self.lock(&id, name)?;
         audited(self, actor, |change| {
             let database = &mut *change.database;
@@ -140,10 +156,13 @@ impl Store {
     /// restored. Returns how many connections it removed.
     pub fn purge_deleted(&mut self, before: Timestamp, actor: &Actor) -> Result<usize> {
         let before = before.as_millisecond();
-        let statement = "SELECT name FROM headwater_connections WHERE deleted < ?1";
+        let statement = format!(
+            "SELECT {} FROM headwater_connections WHERE deleted < ?1",
+            ConnectionsTable::NAME
+        );
         let mut removed = 0;
-        for row in self.database.query(statement, &[before.into()])? {
-            match self.remove_if(&row.text(0)?, Some(before), actor) {
+        for row in self.database.query(&statement, &[before.into()])? {
+            match self.remove_if(&row.get(ConnectionsTable::NAME)?, Some(before), actor) {
                 Ok(()) => removed += 1,
                 // Another process has just restored or removed it.
                 Err(error) if Refusal::of(&error) == Some(&Refusal::Missing) => {}

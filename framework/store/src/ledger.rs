@@ -11,9 +11,9 @@ use headwater_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit,
-    connection_row::ConnectionRow,
-    database::{Database, Row, first},
+    audit::{AuditRow, AuditTable},
+    connection_row::{ConnectionRow, ConnectionsTable},
+    database::{Database, Row, first, table},
     key::{Key, Keyring},
     refusal::Refusal,
     seal::{Binding, open, seal},
@@ -23,8 +23,17 @@ use crate::{
 
 /// How often rows and ledger are read again if a change came between them.
 const TRIES: usize = 5;
-/// The columns of `headwater_store` that [`Ledger::of`] reads.
-const COLUMNS: &str = "audited, ledger, ledger_key";
+
+table! {
+    /// The one row about the store itself.
+    StoreTable = "headwater_store" {
+        FORMAT: i64 = "format",
+        KEY_ID: Option<String> = "key_id",
+        AUDITED: i64 = "audited",
+        LEDGER: Option<String> = "ledger",
+        LEDGER_KEY: String = "ledger_key",
+    }
+}
 
 /// The newest state of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,13 +49,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger of a row with [`COLUMNS`]. A store without a ledger is empty.
+    /// Opens the ledger of a row. A store without a ledger is empty.
     fn of(row: &Row, keyring: &Keyring) -> Result<Self> {
-        let audited = row.integer(0)?;
-        let ledger = match row.optional_text(1)? {
+        let audited = row.get(StoreTable::AUDITED)?;
+        let ledger = match row.get(StoreTable::LEDGER)? {
             None => Self::default(),
             Some(text) => {
-                let key = row.text(2)?;
+                let key = row.get(StoreTable::LEDGER_KEY)?;
                 let key = keyring.get(&key).ok_or_else(|| another_key(&key))?;
                 let opened = open(&key, &text, &Self::binding());
                 let opened = opened.and_then(|text| serde_json::from_str(&text).ok());
@@ -80,7 +89,10 @@ impl Ledger {
 
     /// Locks the ledger until the transaction ends, so that changes wait for each other.
     pub(crate) fn hold(database: &mut dyn Database, keyring: &Keyring) -> Result<Self> {
-        let statement = format!("UPDATE headwater_store SET audited = audited RETURNING {COLUMNS}");
+        let statement = format!(
+            "UPDATE headwater_store SET audited = audited RETURNING {}",
+            StoreTable::ALL
+        );
         let rows = database.query(&statement, &[])?;
         Self::of(&first(rows).ok_or_else(damaged)?, keyring)
     }
@@ -91,9 +103,13 @@ impl Ledger {
 pub(crate) fn begin(database: &mut dyn Database, keyring: &Keyring) -> Result<()> {
     let key = sealing_key(database, keyring)?;
     let mut ledger = Ledger::default();
-    let names = database.query("SELECT name FROM headwater_connections", &[])?;
-    for name in &names {
-        let Ok(Some(mut stored)) = ConnectionRow::find(database, &name.text(0)?) else {
+    let statement = format!(
+        "SELECT {} FROM headwater_connections",
+        ConnectionsTable::NAME
+    );
+    for row in &database.query(&statement, &[])? {
+        let name = row.get(ConnectionsTable::NAME)?;
+        let Ok(Some(mut stored)) = ConnectionRow::find(database, &name) else {
             continue;
         };
         if let Some(id) = stored.key_ids().find(|id| keyring.get(id).is_none()) {
@@ -113,9 +129,12 @@ pub(crate) fn begin(database: &mut dyn Database, keyring: &Keyring) -> Result<()
         let digest = token.digest(&hash);
         ledger.tokens.insert(token.name, digest);
     }
-    let statement = format!("SELECT {} FROM headwater_audit ORDER BY id", audit::COLUMNS);
+    let statement = format!(
+        "SELECT {} FROM headwater_audit ORDER BY id",
+        AuditTable::ALL
+    );
     for row in &database.query(&statement, &[])? {
-        let row = audit::row(row)?;
+        let row = AuditRow::of(row)?;
         (ledger.audited, ledger.head) = (row.id, row.digest(&ledger.head));
         let statement = "UPDATE headwater_audit SET digest = ?1 WHERE id = ?2";
         database.execute(statement, &[ledger.head.as_str().into(), row.id.into()])?;
@@ -135,7 +154,7 @@ pub(crate) struct OpenLedger {
 impl Store {
     /// Reads the current ledger. A ledger with fewer rows of the audit than this process has seen is an earlier copy.
     pub(crate) fn ledger(&mut self) -> Result<Arc<Ledger>> {
-        let statement = format!("SELECT {COLUMNS} FROM headwater_store");
+        let statement = format!("SELECT {} FROM headwater_store", StoreTable::ALL);
         let row = first(self.database.query(&statement, &[])?).ok_or_else(damaged)?;
         let known = self.opened.as_ref().filter(|opened| opened.text == row);
         let ledger = match known {

@@ -3,8 +3,7 @@
 use headwater_core::{Error, Kind, Result, is_hidden};
 
 use crate::{
-    connections::Label,
-    database::first,
+    connections::{Label, is_deleted},
     key::{fill, hex},
     refusal::Refusal,
     store::Store,
@@ -127,10 +126,9 @@ impl Store {
     /// Refuses a name that is invalid or taken.
     pub fn check_new_name(&mut self, name: &str) -> Result<()> {
         Self::check_name(name)?;
-        let statement = "SELECT deleted FROM headwater_connections WHERE name = ?1";
-        match first(self.database.query(statement, &[name.into()])?) {
+        match is_deleted(&mut *self.database, name)? {
             None => Ok(()),
-            Some(row) => Err(taken(name, row.optional_integer(0)?.is_some())),
+            Some(is_deleted) => Err(taken(name, is_deleted)),
         }
     }
 

@@ -3,7 +3,11 @@
 //! The client has a runtime of its own inside and must not be called from within another one, so it runs on a thread of
 //! its own: a store can be used wherever blocking is allowed.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use headwater_core::{Error, Kind, Result, Secret};
 use headwater_postgres::{Server, Usage};
@@ -12,7 +16,7 @@ use postgres::{
     types::{ToSql, Type},
 };
 
-use crate::database::{Database, Row, Value};
+use crate::database::{Column, Database, Row, Value};
 
 /// How long sent data may stay unacknowledged by the server: half of a lease, so that a run whose server has vanished
 /// can try once more.
@@ -135,7 +139,9 @@ fn answer(client: &mut Client, server: &Server, job: &Job) -> Result<Answer> {
         });
     }
     let rows = client.query(&prepared, &parameters).map_err(refused)?;
-    let rows: Vec<Row> = rows.iter().map(row).collect();
+    let labels = prepared.columns().iter();
+    let labels: Arc<[String]> = labels.map(|column| column.name().to_owned()).collect();
+    let rows: Vec<Row> = rows.iter().map(|found| row(&labels, found)).collect();
     let changed = rows.len() as u64;
     Ok(Answer { rows, changed })
 }
@@ -150,14 +156,15 @@ fn parameter<'v>((value, column): (&'v Value, &Type)) -> &'v (dyn ToSql + Sync) 
 }
 
 /// A store writes only texts and whole numbers; the reader of the row refuses any other value.
-fn row(row: &postgres::Row) -> Row {
+fn row(labels: &Arc<[String]>, row: &postgres::Row) -> Row {
     let value = |(index, column): (usize, &postgres::Column)| match *column.type_() {
         Type::INT8 => row.try_get(index).ok().flatten().map(Value::Integer),
         Type::TEXT => row.try_get(index).ok().flatten().map(Value::Text),
         _ => None,
     };
     let values = row.columns().iter().enumerate().map(value);
-    Row(values.map(|value| value.unwrap_or(Value::Null)).collect())
+    let values = values.map(|value| value.unwrap_or(Value::Null));
+    Row::new(labels, values.collect())
 }
 
 impl Database for Postgres {
@@ -180,17 +187,21 @@ impl Database for Postgres {
     }
 
     fn now(&mut self) -> Result<i64> {
-        let statement = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
-        let rows = self.query(statement, &[])?;
+        const NOW: Column<i64> = Column::new(
+            "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) AS \"now\"",
+            "now",
+        );
+        let rows = self.query(&format!("SELECT {NOW}"), &[])?;
         rows.first()
-            .map_or_else(|| Err(ended()), |row| row.integer(0))
+            .map_or_else(|| Err(ended()), |row| row.get(NOW))
     }
 
     fn tables(&mut self) -> Result<Vec<String>> {
-        let statement =
-            "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()";
-        let rows = self.query(statement, &[])?;
-        rows.iter().map(|row| row.text(0)).collect()
+        const NAME: Column<String> =
+            Column::new("CAST(tablename AS TEXT) AS \"tablename\"", "tablename");
+        let statement = format!("SELECT {NAME} FROM pg_tables WHERE schemaname = current_schema()");
+        let rows = self.query(&statement, &[])?;
+        rows.iter().map(|row| row.get(NAME)).collect()
     }
 
     fn is_shared(&self) -> bool {

@@ -12,8 +12,8 @@ use headwater_files::Locked;
 
 use crate::{
     audit::{Actor, Event, audited},
-    connection_row::ConnectionRow,
-    database::transaction,
+    connection_row::{ConnectionRow, ConnectionsTable},
+    database::{COUNT, transaction},
     key::Keyring,
     ledger::Ledger,
     store::{Store, sealing_key},
@@ -131,10 +131,16 @@ impl Store {
 
     fn sealed_with_another_key(&mut self) -> Result<Vec<String>> {
         let key = self.keyring.primary().id.clone();
-        let statement = "SELECT DISTINCT c.name FROM headwater_connections c \
-                         JOIN headwater_secrets s ON s.connection = c.id WHERE s.key_id <> ?1 ORDER BY c.name";
-        let rows = self.database.query(statement, &[key.as_str().into()])?;
-        rows.iter().map(|row| row.text(0)).collect()
+        let statement = format!(
+            "SELECT DISTINCT {} FROM headwater_connections \
+             JOIN headwater_secrets s ON s.connection = headwater_connections.id \
+             WHERE s.key_id <> ?1 ORDER BY headwater_connections.name",
+            ConnectionsTable::NAME
+        );
+        let rows = self.database.query(&statement, &[key.as_str().into()])?;
+        rows.iter()
+            .map(|row| row.get(ConnectionsTable::NAME))
+            .collect()
     }
 
     /// Seals one connection with the new key, or returns why it cannot be read.
@@ -169,9 +175,9 @@ impl Store {
         let statement = "DELETE FROM headwater_previous WHERE key_id <> ?1";
         self.database.execute(statement, &[key.as_str().into()])?;
         self.database.forget_deleted();
-        let statement = "SELECT count(*) FROM headwater_secrets WHERE key_id <> ?1";
-        let rows = self.database.query(statement, &[key.as_str().into()])?;
-        let is_needed = rows.first().map_or(Ok(0), |row| row.integer(0))? > 0;
+        let statement = format!("SELECT {COUNT} FROM headwater_secrets WHERE key_id <> ?1");
+        let rows = self.database.query(&statement, &[key.as_str().into()])?;
+        let is_needed = rows.first().map_or(Ok(0), |row| row.get(COUNT))? > 0;
         if let Some(path) = self.own_key_file().filter(|_| !is_needed) {
             self.keyring = self.keyring.primary_alone();
             self.keyring.replace(&path)?;

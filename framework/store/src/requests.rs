@@ -7,7 +7,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use crate::{
-    database::{Database, first, transaction},
+    database::{Database, first, table, transaction},
     key::{Key, hex},
     store::{Store, sealing_key},
 };
@@ -16,6 +16,15 @@ use crate::{
 const KEPT_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
 /// A request without an answer for longer was lost with its process.
 const LONGEST_MILLISECONDS: i64 = 10 * 60 * 1000;
+
+table! {
+    /// Requests with a key.
+    RequestsTable = "headwater_requests" {
+        HASH: String = "hash",
+        STATUS: Option<i64> = "status",
+        BODY: String = "body",
+    }
+}
 
 /// The state of a request by its key.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,12 +70,15 @@ impl Store {
             if database.execute(statement, &[key.into(), hash.as_str().into(), now.into()])? > 0 {
                 return Ok(IdempotencyState::New);
             }
-            let statement = "SELECT hash, status, body FROM headwater_requests WHERE key = ?1";
-            let Some(row) = first(database.query(statement, &[key.into()])?) else {
+            let statement = format!(
+                "SELECT {} FROM headwater_requests WHERE key = ?1",
+                RequestsTable::ALL
+            );
+            let Some(row) = first(database.query(&statement, &[key.into()])?) else {
                 // Another process has just forgotten it; the next try begins it.
                 return Ok(IdempotencyState::UnderWay);
             };
-            let known = row.text(0)?;
+            let known = row.get(RequestsTable::HASH)?;
             let known = known.split_once(':').and_then(|(id, known)| {
                 let digest = digest(&keyring.get(id)?, key, request);
                 Some(bool::from(digest.as_bytes().ct_eq(known.as_bytes())))
@@ -76,13 +88,14 @@ impl Store {
                 Some(false) => return Ok(IdempotencyState::Another),
                 None => return Ok(IdempotencyState::Unknown),
             }
-            let Some(status) = row.optional_integer(1)? else {
+            let Some(status) = row.get(RequestsTable::STATUS)? else {
                 return Ok(IdempotencyState::UnderWay);
             };
             let damaged = || Error::new(Kind::DataInvalid, "the store contains an invalid answer");
             Ok(IdempotencyState::Answered(Reply {
                 status: u16::try_from(status).map_err(|_| damaged())?,
-                body: serde_json::from_str(&row.text(2)?).map_err(|_| damaged())?,
+                body: serde_json::from_str(&row.get(RequestsTable::BODY)?)
+                    .map_err(|_| damaged())?,
             }))
         })
     }

@@ -12,9 +12,9 @@ use headwater_files::Locked;
 use serde_json::Value as Json;
 
 use crate::{
-    connection_row::missing,
+    connection_row::{ConnectionsTable, missing},
     connections::timestamp,
-    database::{Database, Row, first, transaction},
+    database::{Column, Database, Row, first, table, transaction},
     refusal::Refusal,
     store::Store,
 };
@@ -24,6 +24,24 @@ const LEASE: Duration = Duration::from_secs(60);
 const LEASE_MILLISECONDS: i64 = 60_000;
 /// How many runs of a connection the store keeps.
 const RUNS_KEPT: i64 = 100;
+
+table! {
+    /// Runs.
+    RunsTable = "headwater_runs" {
+        EPOCH: i64 = "epoch",
+        HOLDER: String = "holder",
+        STARTED: i64 = "started",
+        ENDED: Option<i64> = "ended",
+        RECEIPT: Option<String> = "receipt",
+    }
+}
+
+/// Null unless a run is under way by its lease at the time `?5`.
+const IS_RUNNING: Column<Option<i64>> = Column::new(
+    "CASE WHEN headwater_runs.ended IS NULL AND headwater_connections.epoch = headwater_runs.epoch \
+     AND headwater_connections.until > ?5 THEN headwater_runs.epoch END AS \"is_running\"",
+    "is_running",
+);
 
 /// Who runs a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,16 +55,16 @@ pub struct RunHolder {
 }
 
 impl RunHolder {
-    /// Reads the holder from three columns.
-    pub(crate) fn of(row: &Row, column: usize) -> Result<Option<Self>> {
-        let Some(name) = row.optional_text(column)? else {
+    /// Reads the holder of a connection, if there is one.
+    pub(crate) fn of(row: &Row) -> Result<Option<Self>> {
+        let Some(name) = row.get(ConnectionsTable::HOLDER)? else {
             return Ok(None);
         };
-        let time = |column| timestamp(row.optional_integer(column)?.unwrap_or(0));
+        let time = |column| timestamp(row.get::<Option<i64>>(column)?.unwrap_or(0));
         Ok(Some(Self {
             name,
-            since: time(column + 1)?,
-            until: time(column + 2)?,
+            since: time(ConnectionsTable::SINCE)?,
+            until: time(ConnectionsTable::UNTIL)?,
         }))
     }
 }
@@ -134,9 +152,13 @@ impl Store {
         let holder = holder();
         let epoch = transaction(&mut *self.database, |database| {
             // From here on other changes of the row wait for this transaction.
-            let statement = "UPDATE headwater_connections SET epoch = epoch + 1 WHERE id = ?1 AND deleted IS NULL RETURNING epoch";
-            let rows = database.query(statement, &[id.as_str().into()])?;
-            let epoch = first(rows).ok_or_else(|| missing(name))?.integer(0)?;
+            let statement = format!(
+                "UPDATE headwater_connections SET epoch = epoch + 1 WHERE id = ?1 AND deleted IS NULL RETURNING {}",
+                ConnectionsTable::EPOCH
+            );
+            let row = first(database.query(&statement, &[id.as_str().into()])?);
+            let row = row.ok_or_else(|| missing(name))?;
+            let epoch = row.get(ConnectionsTable::EPOCH)?;
             refuse_in_use(database, &id, name, lock.as_ref())?;
             let now = database.now()?;
             let until = now.saturating_add(LEASE_MILLISECONDS);
@@ -170,9 +192,13 @@ impl Store {
 
     pub(crate) fn id(&mut self, name: &str) -> Result<String> {
         Self::check_name(name)?;
-        let statement = "SELECT id FROM headwater_connections WHERE name = ?1 AND deleted IS NULL";
-        let rows = self.database.query(statement, &[name.into()])?;
-        first(rows).ok_or_else(|| missing(name))?.text(0)
+        let statement = format!(
+            "SELECT {} FROM headwater_connections WHERE name = ?1 AND deleted IS NULL",
+            ConnectionsTable::ID
+        );
+        let row = first(self.database.query(&statement, &[name.into()])?);
+        let row = row.ok_or_else(|| missing(name))?;
+        row.get(ConnectionsTable::ID)
     }
 
     /// Takes the lock of a connection, if the store uses locks.
@@ -248,14 +274,18 @@ impl Store {
         ];
         let id = name.map(|name| self.id(name)).transpose()?;
         parameters.extend(id.as_deref().map(Into::into));
-        let of_one = id.as_ref().map_or("", |_| "AND r.connection = ?6");
+        let of_one = id
+            .as_ref()
+            .map_or("", |_| "AND headwater_runs.connection = ?6");
         let statement = format!(
-            "SELECT r.epoch, r.holder, r.started, r.ended, r.receipt, c.name, c.title, \
-             CASE WHEN r.ended IS NULL AND c.epoch = r.epoch AND c.until > ?5 THEN r.epoch END \
-             FROM headwater_runs r JOIN headwater_connections c ON c.id = r.connection \
-             WHERE c.deleted IS NULL {of_one} AND (r.started < ?1 OR (r.started = ?1 \
-             AND (c.name > ?2 OR (c.name = ?2 AND r.epoch < ?3)))) \
-             ORDER BY r.started DESC, c.name, r.epoch DESC LIMIT ?4"
+            "SELECT {}, {}, {}, {IS_RUNNING} FROM headwater_runs \
+             JOIN headwater_connections ON headwater_connections.id = headwater_runs.connection \
+             WHERE deleted IS NULL {of_one} AND (started < ?1 OR (started = ?1 \
+             AND (name > ?2 OR (name = ?2 AND headwater_runs.epoch < ?3)))) \
+             ORDER BY started DESC, name, headwater_runs.epoch DESC LIMIT ?4",
+            RunsTable::ALL,
+            ConnectionsTable::NAME,
+            ConnectionsTable::TITLE
         );
         let rows = self.database.query(&statement, &parameters)?;
         rows.iter().map(listed_run).collect()
@@ -264,12 +294,14 @@ impl Store {
     /// The last runs of a connection, the newest first.
     pub fn history(&mut self, name: &str, limit: usize) -> Result<Vec<PastRun>> {
         let id = self.id(name)?;
-        let statement = "SELECT epoch, holder, started, ended, receipt FROM headwater_runs \
-                         WHERE connection = ?1 ORDER BY epoch DESC LIMIT ?2";
+        let statement = format!(
+            "SELECT {} FROM headwater_runs WHERE connection = ?1 ORDER BY epoch DESC LIMIT ?2",
+            RunsTable::ALL
+        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self
             .database
-            .query(statement, &[id.as_str().into(), limit.into()])?;
+            .query(&statement, &[id.as_str().into(), limit.into()])?;
         rows.iter().map(past_run).collect()
     }
 }
@@ -298,10 +330,15 @@ pub(crate) fn refuse_in_use(
 }
 
 fn busy(database: &mut dyn Database, id: &str, name: &str, has_locks: bool) -> Error {
-    let statement = "SELECT holder, since, until FROM headwater_connections WHERE id = ?1";
+    let statement = format!(
+        "SELECT {}, {}, {} FROM headwater_connections WHERE id = ?1",
+        ConnectionsTable::HOLDER,
+        ConnectionsTable::SINCE,
+        ConnectionsTable::UNTIL
+    );
     let found = database
-        .query(statement, &[id.into()])
-        .and_then(|rows| first(rows).map_or(Ok(None), |row| RunHolder::of(&row, 0)));
+        .query(&statement, &[id.into()])
+        .and_then(|rows| first(rows).map_or(Ok(None), |row| RunHolder::of(&row)));
     let who = match found {
         Ok(Some(holder)) if has_locks => format!(
             "{} has been running it since {} and holds it until that process ends",
@@ -318,23 +355,24 @@ fn busy(database: &mut dyn Database, id: &str, name: &str, has_locks: bool) -> E
 }
 
 fn past_run(row: &Row) -> Result<PastRun> {
-    let receipt = row.optional_text(4)?;
+    let receipt = row.get(RunsTable::RECEIPT)?;
     Ok(PastRun {
-        epoch: row.integer(0)?,
-        holder: row.text(1)?,
-        started: timestamp(row.integer(2)?)?,
-        ended: row.optional_integer(3)?.map(timestamp).transpose()?,
+        epoch: row.get(RunsTable::EPOCH)?,
+        holder: row.get(RunsTable::HOLDER)?,
+        started: timestamp(row.get(RunsTable::STARTED)?)?,
+        ended: row.get(RunsTable::ENDED)?.map(timestamp).transpose()?,
         receipt: receipt.and_then(|text| serde_json::from_str(&text).ok()),
     })
 }
 
 fn listed_run(row: &Row) -> Result<ListedRun> {
-    let connection = row.text(5)?;
+    let connection = row.get(ConnectionsTable::NAME)?;
+    let title = row.get(ConnectionsTable::TITLE)?;
     Ok(ListedRun {
-        title: row.optional_text(6)?.unwrap_or_else(|| connection.clone()),
+        title: title.unwrap_or_else(|| connection.clone()),
         connection,
         run: past_run(row)?,
-        is_running: row.optional_integer(7)?.is_some(),
+        is_running: row.get(IS_RUNNING)?.is_some(),
     })
 }
 

@@ -5,14 +5,30 @@ use serde_json::json;
 
 use crate::{
     audit::{Actor, Event, audited},
+    connection_row::ConnectionsTable,
     connections::timestamp,
-    database::Row,
+    database::{Row, table},
     refusal::Refusal,
     store::Store,
 };
 
 /// How long an unusable schedule is postponed.
 const UNUSABLE: SignedDuration = SignedDuration::from_hours(24);
+
+table! {
+    /// Schedules. Joined with its connection, a row may be missing.
+    SchedulesTable = "headwater_schedules" {
+        EVERY: Option<i64> = "every",
+        CRON: String = "cron",
+        ZONE: String = "zone",
+        STREAMS: String = "streams",
+        DESTINATION: String = "destination",
+        REDACTED: i64 = "redacted",
+        PAUSED: i64 = "paused",
+        DUE: Option<i64> = "due",
+        STARTED: Option<i64> = "started",
+    }
+}
 
 /// When a connection runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,28 +91,29 @@ pub struct ScheduledRun {
 }
 
 impl ScheduledRun {
-    /// Reads a schedule from nine columns, if there is one.
-    pub(crate) fn of(row: &Row, column: usize, connection: &str) -> Result<Option<Self>> {
-        let Some(due) = row.optional_integer(column + 7)? else {
+    /// Reads a schedule, if there is one.
+    pub(crate) fn of(row: &Row, connection: &str) -> Result<Option<Self>> {
+        let Some(due) = row.get(SchedulesTable::DUE)? else {
             return Ok(None);
         };
         let damaged = || Error::new(Kind::DataInvalid, "the store contains an invalid schedule");
-        let when = match row.optional_integer(column)? {
+        let when = match row.get(SchedulesTable::EVERY)? {
             Some(every) => When::Every(u32::try_from(every).map_err(|_| damaged())?),
             None => When::Cron {
-                expression: row.text(column + 1)?,
-                zone: row.text(column + 2)?,
+                expression: row.get(SchedulesTable::CRON)?,
+                zone: row.get(SchedulesTable::ZONE)?,
             },
         };
-        let started = row.optional_integer(column + 8)?;
+        let started = row.get(SchedulesTable::STARTED)?;
         Ok(Some(Self {
             connection: connection.to_owned(),
             schedule: Schedule {
                 when,
-                streams: serde_json::from_str(&row.text(column + 3)?).map_err(|_| damaged())?,
-                destination: row.text(column + 4)?,
-                is_redacted: row.integer(column + 5)? != 0,
-                is_paused: row.integer(column + 6)? != 0,
+                streams: serde_json::from_str(&row.get(SchedulesTable::STREAMS)?)
+                    .map_err(|_| damaged())?,
+                destination: row.get(SchedulesTable::DESTINATION)?,
+                is_redacted: row.get(SchedulesTable::REDACTED)? != 0,
+                is_paused: row.get(SchedulesTable::PAUSED)? != 0,
             },
             due: timestamp(due)?,
             started: started.map(timestamp).transpose()?,
@@ -191,18 +208,22 @@ impl Store {
     /// another build wrote, since it would stay ahead of all others for ever.
     pub fn due(&mut self, limit: usize) -> Result<Vec<ScheduledRun>> {
         let now = self.database.now()?;
-        let statement = "SELECT h.every, h.cron, h.zone, h.streams, h.destination, h.redacted, h.paused, h.due, h.started, \
-                         c.name FROM headwater_schedules h JOIN headwater_connections c ON c.id = h.connection \
-                         WHERE h.due <= ?1 AND h.paused = 0 AND c.deleted IS NULL ORDER BY h.due, c.name LIMIT ?2";
+        let statement = format!(
+            "SELECT {}, {} FROM headwater_schedules \
+             JOIN headwater_connections ON headwater_connections.id = headwater_schedules.connection \
+             WHERE due <= ?1 AND paused = 0 AND deleted IS NULL ORDER BY due, name LIMIT ?2",
+            SchedulesTable::ALL,
+            ConnectionsTable::NAME
+        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self
             .database
-            .query(statement, &[now.into(), limit.into()])?;
+            .query(&statement, &[now.into(), limit.into()])?;
         let mut due = Vec::new();
         for row in &rows {
-            let connection = row.text(9)?;
+            let connection = row.get(ConnectionsTable::NAME)?;
             // SQLite also accepts times that are not whole numbers.
-            let found = ScheduledRun::of(row, 0, &connection).ok().flatten();
+            let found = ScheduledRun::of(row, &connection).ok().flatten();
             // The connection vouches for its schedule.
             match self.get(&connection).map(|connection| connection.schedule) {
                 Ok(known) if found.is_some() && known == found => due.extend(known),

@@ -5,7 +5,7 @@ use headwater_core::{Error, Kind, Result};
 use crate::{
     database::{Database, end, first},
     key::Keyring,
-    ledger,
+    ledger::{self, StoreTable},
 };
 
 /// The statements that make each format out of the one before, for both databases.
@@ -213,8 +213,9 @@ fn format(database: &mut dyn Database, name: &str, newest: usize) -> Result<usiz
             "is a SQLite database of another program; name another file".to_owned(),
         ));
     }
-    let rows = database.query("SELECT format FROM headwater_store", &[])?;
-    let format = first(rows).map(|row| row.integer(0)).transpose()?;
+    let statement = format!("SELECT {} FROM headwater_store", StoreTable::FORMAT);
+    let row = first(database.query(&statement, &[])?);
+    let format = row.map(|row| row.get(StoreTable::FORMAT)).transpose()?;
     match format.map(usize::try_from) {
         Some(Ok(format)) if format > newest => Err(refused(format!(
             "was written by a newer version (format {format}); use that version"
@@ -229,7 +230,40 @@ fn format(database: &mut dyn Database, name: &str, newest: usize) -> Result<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::Sqlite;
+    use crate::{
+        audit::AuditTable,
+        connection_row::{ConnectionsTable, SecretsTable},
+        requests::RequestsTable,
+        runs::RunsTable,
+        schedules::SchedulesTable,
+        sqlite::Sqlite,
+        tokens::TokensTable,
+        undo::PreviousTable,
+    };
+
+    #[test]
+    fn every_declared_column_is_in_its_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Sqlite::open(&folder.path().join("store.db")).unwrap();
+        upgrade(&mut database, "s", FORMATS, FORMATS.len(), |_, _| Ok(())).unwrap();
+        let mut tables = database.tables().unwrap();
+        for (table, columns) in [
+            ("headwater_audit", AuditTable::ALL),
+            ("headwater_connections", ConnectionsTable::ALL),
+            ("headwater_previous", PreviousTable::ALL),
+            ("headwater_requests", RequestsTable::ALL),
+            ("headwater_runs", RunsTable::ALL),
+            ("headwater_schedules", SchedulesTable::ALL),
+            ("headwater_secrets", SecretsTable::ALL),
+            ("headwater_store", StoreTable::ALL),
+            ("headwater_tokens", TokensTable::ALL),
+        ] {
+            let statement = format!("SELECT {columns} FROM {table}");
+            database.query(&statement, &[]).unwrap();
+            tables.retain(|one| one != table);
+        }
+        assert_eq!(tables, [""; 0]);
+    }
 
     #[test]
     fn an_older_store_is_upgraded_as_a_whole_or_not_at_all() {

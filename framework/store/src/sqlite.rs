@@ -3,6 +3,7 @@
 use std::{
     io,
     path::Path,
+    sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -17,7 +18,7 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 
-use crate::database::{Database, Row, Value};
+use crate::database::{Column, Database, Row, Value};
 
 /// How long another process may hold the file for writing.
 const BUSY: Duration = Duration::from_secs(10);
@@ -138,14 +139,13 @@ impl Database for Sqlite {
     fn query(&mut self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         self.run(|connection| {
             let mut prepared = connection.prepare(statement)?;
-            let columns = prepared.column_count();
+            let labels: Arc<[String]> = prepared.column_names().map(str::to_owned).collect();
             let mut rows = prepared.query(params_from_iter(parameters))?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 let value = |column| Ok(value(row.get_ref(column)?));
-                found.push(Row((0..columns)
-                    .map(value)
-                    .collect::<rusqlite::Result<_>>()?));
+                let values = (0..labels.len()).map(value);
+                found.push(Row::new(&labels, values.collect::<rusqlite::Result<_>>()?));
             }
             Ok(found)
         })
@@ -173,9 +173,10 @@ impl Database for Sqlite {
     }
 
     fn tables(&mut self) -> Result<Vec<String>> {
-        let statement = "SELECT name FROM sqlite_master WHERE type = 'table'";
-        let rows = self.query(statement, &[])?;
-        rows.iter().map(|row| row.text(0)).collect()
+        const NAME: Column<String> = Column::new("name AS \"name\"", "name");
+        let statement = format!("SELECT {NAME} FROM sqlite_master WHERE type = 'table'");
+        let rows = self.query(&statement, &[])?;
+        rows.iter().map(|row| row.get(NAME)).collect()
     }
 
     fn is_shared(&self) -> bool {

@@ -6,9 +6,9 @@ use headwater_core::{Error, Kind, Result, Secret};
 use headwater_files::create::remove_leftovers;
 
 use crate::{
-    database::{Database, Value, first},
+    database::{Database, first},
     key::{Key, Keyring},
-    ledger::OpenLedger,
+    ledger::{OpenLedger, StoreTable},
     location::{StoreLocation, with_ending},
     lock::Locks,
     schema,
@@ -92,9 +92,9 @@ pub(crate) fn sealing_key(database: &mut dyn Database, keyring: &Keyring) -> Res
 }
 
 fn key_id(database: &mut dyn Database) -> Result<Option<String>> {
-    let rows = database.query("SELECT key_id FROM headwater_store", &[] as &[Value])?;
-    match first(rows) {
-        Some(row) => row.optional_text(0),
+    let statement = format!("SELECT {} FROM headwater_store", StoreTable::KEY_ID);
+    match first(database.query(&statement, &[])?) {
+        Some(row) => row.get(StoreTable::KEY_ID),
         None => Ok(None),
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     audit::{Actor, Event, audited},
     connections::timestamp,
-    database::{Database, Row},
+    database::{COUNT, Database, Row, table},
     key::{fill, hex},
     ledger::Ledger,
     names::check_name,
@@ -30,6 +30,18 @@ const RESERVED: [&str; 5] = ["anonymous", "embed", "local", "schedule", "service
 const MAX: i64 = 1000;
 /// The store keeps the last use to the minute, so that not every request writes.
 const USE_MILLISECONDS: i64 = 60_000;
+
+table! {
+    /// Tokens.
+    TokensTable = "headwater_tokens" {
+        NAME: String = "name",
+        HASH: String = "hash",
+        SCOPE: String = "scope",
+        CREATED: i64 = "created",
+        LAST_USED: Option<i64> = "last_used",
+        EXPIRES: Option<i64> = "expires",
+    }
+}
 
 /// The permissions of a token; each scope includes the ones before it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -114,8 +126,9 @@ impl Store {
         let created = timestamp(self.database.now()?)?;
         audited(self, actor, |change| {
             let database = &mut *change.database;
-            let rows = database.query("SELECT count(*) FROM headwater_tokens", &[])?;
-            if rows.first().map_or(Ok(0), |row| row.integer(0))? >= MAX {
+            let statement = format!("SELECT {COUNT} FROM headwater_tokens");
+            let rows = database.query(&statement, &[])?;
+            if rows.first().map_or(Ok(0), |row| row.get(COUNT))? >= MAX {
                 let text = format!("the store has {MAX} tokens already; remove unused ones");
                 return Err(Error::new(Kind::ConfigInvalid, text));
             }
@@ -218,22 +231,24 @@ impl Token {
 
 /// The rows of all tokens.
 pub(crate) fn token_rows(database: &mut dyn Database) -> Result<Vec<Row>> {
-    let statement =
-        "SELECT name, scope, created, last_used, expires, hash FROM headwater_tokens ORDER BY name";
-    database.query(statement, &[])
+    let statement = format!(
+        "SELECT {} FROM headwater_tokens ORDER BY name",
+        TokensTable::ALL
+    );
+    database.query(&statement, &[])
 }
 
 /// Reads the token of a row, with its hash.
 pub(crate) fn token(row: &Row) -> Result<(Token, TokenHash)> {
-    let time = |column| row.optional_integer(column)?.map(timestamp).transpose();
+    let time = |column| row.get::<Option<i64>>(column)?.map(timestamp).transpose();
     let token = Token {
-        name: row.text(0)?,
-        scope: row.text(1)?.parse()?,
-        created: timestamp(row.integer(2)?)?,
-        last_used: time(3)?,
-        expires: time(4)?,
+        name: row.get(TokensTable::NAME)?,
+        scope: row.get(TokensTable::SCOPE)?.parse()?,
+        created: timestamp(row.get(TokensTable::CREATED)?)?,
+        last_used: time(TokensTable::LAST_USED)?,
+        expires: time(TokensTable::EXPIRES)?,
     };
-    Ok((token, TokenHash(row.text(5)?)))
+    Ok((token, TokenHash(row.get(TokensTable::HASH)?)))
 }
 
 /// Reads the token of a row that the ledger vouches for.

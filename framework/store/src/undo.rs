@@ -10,13 +10,22 @@ use crate::{
     audit::{Actor, Change, Event, audited},
     connection_row::{ConnectionRow, SealedSecret, changed, unreadable},
     connections::timestamp,
-    database::{Database, first},
+    database::{Database, first, table},
     refusal::Refusal,
     seal::Binding,
     store::Store,
 };
 
 const UNDO_MILLISECONDS: i64 = 30 * 60 * 1000;
+
+table! {
+    /// Previous configs. Joined with its connection, a row may be missing.
+    PreviousTable = "headwater_previous" {
+        KEY_ID: String = "key_id",
+        SEALED: String = "sealed",
+        REPLACED: Option<i64> = "replaced",
+    }
+}
 
 /// A replaced config. It is sealed as a whole, for its successor alone.
 #[derive(Deserialize, Serialize)]
@@ -122,17 +131,19 @@ fn previous(
     now: i64,
 ) -> Result<Option<ConnectionRow>> {
     let name = &*stored.name;
-    let statement =
-        "SELECT key_id, sealed FROM headwater_previous WHERE connection = ?1 AND replaced > ?2";
+    let statement = format!(
+        "SELECT {} FROM headwater_previous WHERE connection = ?1 AND replaced > ?2",
+        PreviousTable::ALL
+    );
     let earliest = now.saturating_sub(UNDO_MILLISECONDS);
     let parameters = [stored.id.as_str().into(), earliest.into()];
-    let rows = change.database.query(statement, &parameters)?;
+    let rows = change.database.query(&statement, &parameters)?;
     let Some(row) = first(rows) else {
         return Ok(None);
     };
     let sealed = SealedSecret {
-        key_id: row.text(0)?,
-        sealed: row.text(1)?,
+        key_id: row.get(PreviousTable::KEY_ID)?,
+        sealed: row.get(PreviousTable::SEALED)?,
     };
     let text = sealed.open(change.keyring, &binding(&stored.id, stored.version));
     let text = text.map_err(|what| unreadable(name, &what))?;

@@ -1,6 +1,7 @@
 //! What a store promises, asked of both databases: seals, keys, leases, history, audit.
 
 mod changes;
+mod rows;
 mod service;
 mod stage;
 mod tampering;
