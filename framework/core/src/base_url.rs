@@ -22,6 +22,11 @@ pub struct BaseUrl(Url);
 
 impl BaseUrl {
     /// Parses user input; the error states the rule, not the value.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is no URL, if it is neither https nor on this machine, or if it has a user, a query or a
+    /// fragment.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
         let is_loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));

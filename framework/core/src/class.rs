@@ -55,6 +55,10 @@ impl DataClass {
 
     /// Returns the class that a schema gives its values. An unknown name is an error: ignoring it would leave personal
     /// data unprotected.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the schema names a class that does not exist.
     pub fn of(schema: &Value) -> Result<Option<Self>, String> {
         let Some(name) = schema.get(NAMESPACE).and_then(|hints| hints.get("class")) else {
             return Ok(None);

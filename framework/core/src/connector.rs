@@ -52,6 +52,10 @@ pub trait Connector: Send + Sync + 'static {
     fn catalog() -> Vec<StreamSpec>;
 
     /// Builds a source. Pure: it sends nothing before the first probe or fetch.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a value of the config cannot be used, such as one that is no header value.
     fn open(config: &Self::Config, context: &Context) -> Result<Arc<dyn Source>>;
 }
 
@@ -84,6 +88,10 @@ pub trait Source: Send + Sync {
     }
 
     /// Returns a stream by its own name or that of one of its secondary streams; the error names the existing streams.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the source has no such stream.
     fn stream(&self, name: &str) -> Result<Arc<dyn AnyStream>> {
         let streams = self.streams();
         if let Some(stream) = streams.iter().find(|stream| stream.names().contains(&name)) {
@@ -146,12 +154,24 @@ pub trait AnyConnector: Send + Sync {
     fn catalog(&self) -> Vec<StreamSpec>;
 
     /// Checks an answer against the form: every error, each at its field. Pure.
+    ///
+    /// # Errors
+    ///
+    /// Fails with every field error of the answer, or with one error if the schema of the connector cannot be used.
     fn validate(&self, answer: Value) -> Result<ValidConfig, Vec<FieldError>>;
 
     /// Builds a source. Pure.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the config is that of another connector, or if the connector refuses it.
     fn open(&self, config: &ValidConfig, context: &Context) -> Result<Arc<dyn Source>>;
 
     /// Returns the form model, or the violations of the profile.
+    ///
+    /// # Errors
+    ///
+    /// Fails with every violation of the profile.
     fn form(&self) -> Result<FormModel, Vec<ProfileViolation>> {
         form_of(self.about(), &self.schema())
     }

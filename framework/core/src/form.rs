@@ -192,6 +192,10 @@ impl Field {
 
 impl FormModel {
     /// Reads a schema. Reports every violation of the profile, not just the first.
+    ///
+    /// # Errors
+    ///
+    /// Fails with every violation of the profile.
     pub fn from_schema(
         title: &str,
         guide: &[GuideStep],

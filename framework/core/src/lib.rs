@@ -19,6 +19,8 @@
 //! ([`AnyConnector`], [`AnyStream`]), which blanket implementations provide. Records are never parsed into a tree:
 //! a [`Page`] is one buffer and the spans of its records.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod base_url;
 mod class;
 mod connector;

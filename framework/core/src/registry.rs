@@ -49,11 +49,19 @@ pub struct Registry(BTreeMap<&'static str, Arc<dyn AnyConnector>>);
 
 impl Registry {
     /// Collects all connectors linked into this program.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program has no connector, or two with the same id.
     pub fn collect() -> Result<Self> {
         Self::from_entries(inventory::iter::<Registration>().copied())
     }
 
     /// Takes the given connectors: for tests, static libraries and WASM. Refuses an empty list and duplicate ids.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no entry, or if two have the same id.
     pub fn from_entries(entries: impl IntoIterator<Item = Registration>) -> Result<Self> {
         let mut connectors = BTreeMap::new();
         for entry in entries {
@@ -82,6 +90,10 @@ impl Registry {
     }
 
     /// Returns a connector by id; the error names the nearest, or all.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no connector with this id.
     pub fn get(&self, id: &str) -> Result<&Arc<dyn AnyConnector>> {
         self.0.get(id).ok_or_else(|| {
             let hint = match nearest(id, self.0.keys().copied()) {

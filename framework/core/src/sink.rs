@@ -24,6 +24,10 @@ pub trait Sink: Send {
 
     /// The state that the destination holds, as JSON, for a caller that only looks. None where there is none, or where
     /// another place holds it. Changes nothing and waits for no lock.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the destination cannot be read.
     fn peek(&mut self) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }
@@ -31,15 +35,27 @@ pub trait Sink: Send {
     /// Takes hold of the destination, and reads the state that it holds into `state`, which is empty and stays so the
     /// first time. False where another place holds the state. From here on, no other run commits to the same
     /// destination for the same connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the destination cannot be opened, if another run has it, or if its state cannot be read.
     fn load(&mut self, _state: &mut dyn SinkState) -> Result<bool> {
         Ok(false)
     }
 
     /// Prepares for the first write: goes back to the position that the state has of this sink. Refuses a destination
     /// that cannot be written to, without changing anything.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the destination cannot be written to, or does not have what the state says.
     fn restore(&mut self, streams: &[StreamSpec], state: &dyn SinkState) -> Result<()>;
 
     /// Takes one page of records; they may stay in a buffer until [`Sink::commit`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the destination refuses the records.
     fn write(
         &mut self,
         stream: &str,
@@ -48,18 +64,30 @@ pub trait Sink: Send {
 
     /// A pass of a stream begins, or continues after an interruption with the same mark; the marks of one stream grow.
     /// This pass saw all records that are written from here on.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the destination cannot be read or written.
     fn begin_pass(&mut self, _stream: &str, _mark: u64) -> Result<()> {
         Ok(())
     }
 
     /// A pass is over that read every record which the service has: deals with the rows that it did not see, and counts
     /// them. None where the sink does not know.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the destination cannot be read or written.
     fn end_pass(&mut self, _stream: &str) -> Result<Option<UnseenRows>> {
         Ok(None)
     }
 
     /// Makes everything written so far durable. A sink that holds the state stores it in the same step; the others note
     /// in it the lengths of their files.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the records or the state cannot be made durable; the state before then stays in force.
     fn commit(&mut self, state: &mut dyn SinkState) -> Result<()>;
 }
 
@@ -70,9 +98,17 @@ pub trait SinkState {
 
     /// Becomes the state that a sink has stored. Refuses one that is damaged, newer or of another connector. `place` is
     /// for people: "the state of the connection x in y.db".
+    ///
+    /// # Errors
+    ///
+    /// Fails if the state is damaged, newer or of another connector.
     fn read_json(&mut self, json: &[u8], place: &str) -> Result<()>;
 
     /// The state as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the state cannot be written as JSON.
     fn to_json(&self) -> Result<Vec<u8>>;
 
     /// Whether the state says that records of a stream were read, so that the destination must have them.

@@ -78,6 +78,10 @@ pub trait Stream: Send + Sync + 'static {
 
     /// Splits a pass, from the bookmark to `now`, into partitions. Pure. In this order, the bookmark of a later
     /// partition replaces that of an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no pass can start from the bookmark.
     fn plan(
         &self,
         bookmark: Option<Self::Bookmark>,
@@ -102,6 +106,10 @@ pub trait Stream: Send + Sync + 'static {
     }
 
     /// Returns the bookmark that makes the next pass read everything since this time again. Pure.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the stream is not read by time.
     fn rewind(&self, _to: Timestamp) -> Result<Self::Bookmark> {
         let text = format!(
             "the stream {} is not read by time; reset it to read it from the start",
@@ -206,6 +214,10 @@ pub trait AnyStream: Send + Sync {
 
     /// Checks that the positions of an earlier run can be decoded: the bookmark, and partitions with their tokens.
     /// Pure.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the stream cannot decode one of them.
     fn verify(
         &self,
         bookmark: Option<&Position>,
@@ -213,6 +225,10 @@ pub trait AnyStream: Send + Sync {
     ) -> Result<()>;
 
     /// See [`Stream::plan`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bookmark cannot be decoded, or as [`Stream::plan`].
     fn plan(&self, bookmark: Option<Position>, now: Timestamp) -> Result<Vec<Position>>;
 
     /// See [`Stream::fetch`].
@@ -223,12 +239,24 @@ pub trait AnyStream: Send + Sync {
     ) -> Result<Page<Position, Position>>;
 
     /// See [`Stream::range`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the partition cannot be decoded.
     fn range(&self, partition: &Position) -> Result<PartitionRange>;
 
     /// See [`Stream::watermark`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bookmark cannot be decoded.
     fn watermark(&self, bookmark: &Position) -> Result<Watermark>;
 
     /// See [`Stream::rewind`].
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Stream::rewind`], or if the bookmark cannot be encoded.
     fn rewind(&self, to: Timestamp) -> Result<Position>;
 
     /// See [`Stream::scope`].
@@ -241,6 +269,10 @@ pub trait AnyStream: Send + Sync {
     async fn survey(&self, partition: Position) -> Result<Vec<Part<Position>>>;
 
     /// See [`Stream::jobs`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the partition or the token cannot be decoded.
     fn jobs(&self, partition: &Position, token: Option<&Position>) -> Result<u64>;
 
     /// See [`Stream::release`].

@@ -18,6 +18,10 @@ impl Access {
     pub const OWNER: Self = Self(0o600);
 
     /// The mode in `HEADWATER_FILE_MODE`, or the owner only: for records and states.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the variable is not a file mode that lets the owner read and write.
     pub fn of_records() -> io::Result<Self> {
         env::var_os(FILE_MODE).map_or(Ok(Self::OWNER), |text| Self::parse(&text))
     }

@@ -40,11 +40,19 @@ const ENDING: &str = ".new";
 
 /// Opens a file for reading and writing, and makes it where it is missing. A link is followed, unless another user may
 /// have put it there.
+///
+/// # Errors
+///
+/// Fails if the file cannot be opened or made, or if another user may have put it or a link to it there.
 pub fn open_or_make(path: &Path, access: Access) -> io::Result<File> {
     open_itself(&behind_links(path)?, access)
 }
 
 /// The same for a file with a name of ours, such as a lock file, which is never a link.
+///
+/// # Errors
+///
+/// Fails if the file cannot be opened or made, if it is a link, or if another user may have put it there.
 pub fn open_or_make_lock(path: &Path, access: Access) -> io::Result<File> {
     open_itself(path, access)
 }
@@ -52,6 +60,10 @@ pub fn open_or_make_lock(path: &Path, access: Access) -> io::Result<File> {
 /// Makes the empty file of a SQLite database if it is missing, before SQLite does, which would let every user read it:
 /// the files of its log take its permissions. An existing file is not opened, since closing it would release the locks
 /// that SQLite has on it in this process. One that another user may change is refused, as is such a log.
+///
+/// # Errors
+///
+/// Fails if the file cannot be made, or if another user may change it or its log.
 pub fn make_database(path: &Path, access: Access) -> io::Result<()> {
     let path = behind_links(path)?;
     match make_new(&path, access) {
@@ -61,6 +73,10 @@ pub fn make_database(path: &Path, access: Access) -> io::Result<()> {
 }
 
 /// Makes a file that is not there yet.
+///
+/// # Errors
+///
+/// Fails if a file has the name, or if the file cannot be made.
 pub fn make_new(path: &Path, access: Access) -> io::Result<File> {
     // Of its own, this follows no link.
     let mut options = OpenOptions::new();
@@ -70,6 +86,10 @@ pub fn make_new(path: &Path, access: Access) -> io::Result<File> {
 
 /// Makes a folder and its missing ancestors. A folder that another user may have put there is refused, as is one below
 /// it.
+///
+/// # Errors
+///
+/// Fails if a folder cannot be made, or if another user may have put one of them there.
 pub fn make_folder(folder: &Path, access: Access) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(access.of_folder());
@@ -84,11 +104,19 @@ pub fn make_folder(folder: &Path, access: Access) -> io::Result<()> {
 }
 
 /// Makes a folder that is not there yet.
+///
+/// # Errors
+///
+/// Fails if the name is taken, or if the folder cannot be made.
 pub fn make_new_folder(folder: &Path, access: Access) -> io::Result<()> {
     DirBuilder::new().mode(access.of_folder()).create(folder)
 }
 
 /// A new name outlives a power cut once its folder is durable, too. Not every file system can do that.
+///
+/// # Errors
+///
+/// Fails if the folder cannot be opened, or if the system cannot write it.
 pub fn make_names_durable(folder: &Path) -> io::Result<()> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.or_else(|error| match error.kind() {
@@ -127,6 +155,10 @@ fn open_itself(path: &Path, access: Access) -> io::Result<File> {
 }
 
 /// The file that a path leads to, there or not.
+///
+/// # Errors
+///
+/// Fails if the links form a circle, or if another user may have put one of them there.
 pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -146,6 +178,10 @@ pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Refuses what another user may have put there for this one to write to.
+///
+/// # Errors
+///
+/// Fails if the folder cannot be read, or if every user may write to it and another user owns the file.
 pub fn refuse_planted(path: &Path, about: &Metadata) -> io::Result<()> {
     let Some(folder) = folder_of(path) else {
         return Ok(());
@@ -177,6 +213,10 @@ pub struct ReplacementFile {
 
 impl ReplacementFile {
     /// Makes `.NAME.RANDOM.new`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be made or locked.
     pub fn new(target: &Path, access: Access) -> io::Result<Self> {
         for _ in 0..MAX_TRIES {
             let mut random = [0; RANDOM];
@@ -224,12 +264,20 @@ impl ReplacementFile {
     }
 
     /// Writes all of it, durably.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the bytes cannot be written or made durable.
     pub fn fill(&self, bytes: &[u8]) -> io::Result<()> {
         self.file().write_all(bytes)?;
         self.file().sync_all()
     }
 
     /// Replaces another file, in one step.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be renamed, or if the folder cannot be made durable.
     pub fn replace(&mut self, target: &Path) -> io::Result<()> {
         fs::rename(&self.path, target)?;
         self.is_kept = true;
@@ -237,7 +285,11 @@ impl ReplacementFile {
         folder_of(target).map_or(Ok(()), make_names_durable)
     }
 
-    /// Takes a free name; fails if a file has it.
+    /// Takes a free name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file has the name, or if the folder cannot be made durable.
     pub fn appear(self, target: &Path) -> io::Result<()> {
         fs::hard_link(&self.path, target)?;
         remove_leftovers(target);

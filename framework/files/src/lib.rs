@@ -3,6 +3,8 @@
 //! Everything here is the same for records, states, the store and the command line, so that one place decides who may
 //! read a new file and which file of another user is refused.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod access;
 pub mod create;
 mod line;

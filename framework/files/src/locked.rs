@@ -22,6 +22,10 @@ type TryLock = fn(&File) -> Result<(), TryLockError>;
 impl Locked {
     /// Locks a file; returns `None` where another process has it. Refuses a file system without locks, since two runs
     /// would write there at once.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file system has no locks, or if the file cannot be locked.
     pub fn take(file: File) -> io::Result<Option<Self>> {
         Self::take_by(file, File::try_lock)
     }

@@ -13,6 +13,10 @@ use crate::refuse_untrusted;
 
 /// Opens a regular file for reading. Refuses a pipe, a device or a folder without waiting for it, and a file that
 /// another user may change.
+///
+/// # Errors
+///
+/// Fails if the file cannot be opened, is not a regular file, or may be changed by another user.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     // Without this flag, opening a pipe waits until another process writes into it.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -33,6 +37,10 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file or a pipe for reading, and refuses a file that another user may change.
+///
+/// # Errors
+///
+/// Fails if the file cannot be opened, or may be changed by another user.
 pub fn open_trusted(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     let about = file.metadata()?;
@@ -43,6 +51,10 @@ pub fn open_trusted(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a regular file of at most `max` bytes.
+///
+/// # Errors
+///
+/// Fails as [`open_regular`], if the file cannot be read, or if it is larger.
 pub fn read_regular(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut file = open_regular(path)?.take(max + 1);

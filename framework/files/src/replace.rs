@@ -14,6 +14,10 @@ use crate::create::{Access, ReplacementFile, behind_links, refuse_planted};
 /// A link stays a link; the file behind it is replaced. Owner and mode stay those of the file. A file that is a mount
 /// point cannot be the target of a rename; it is overwritten once the copy next to it is durable, and that copy stays
 /// if the overwriting fails.
+///
+/// # Errors
+///
+/// Fails if the file or the one next to it cannot be written, or if another user may have put the file there.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
     let mut replacement = match fs::symlink_metadata(&path) {

@@ -22,6 +22,10 @@ const STICKY: u32 = 0o1000;
 
 /// Refuses a file or folder that belongs to another user than this one, root and those in `HEADWATER_TRUSTED_USERS`, or
 /// that others may write to. `HEADWATER_FILE_MODE=660` trusts the groups of this process.
+///
+/// # Errors
+///
+/// Fails if another user owns it or may write to it.
 pub fn refuse_untrusted(path: &Path, about: &Metadata) -> io::Result<()> {
     refuse_foreign(path, about)?;
     refuse_writable(path, about)
@@ -29,6 +33,10 @@ pub fn refuse_untrusted(path: &Path, about: &Metadata) -> io::Result<()> {
 
 /// Refuses a SQLite file, or one of the files of its log, which SQLite obeys as well. Looks at the files that links
 /// lead to, as SQLite does.
+///
+/// # Errors
+///
+/// Fails if one of the files cannot be found, or may be changed by another user.
 pub fn refuse_untrusted_database(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     for ending in ["", "-wal", "-shm", "-journal"] {
@@ -44,6 +52,10 @@ pub fn refuse_untrusted_database(path: &Path) -> io::Result<()> {
 }
 
 /// Refuses the folder of a file whose neighbours are obeyed as well, if another user may make files in it or replace it.
+///
+/// # Errors
+///
+/// Fails if the folder cannot be found, or may be changed by another user.
 pub fn refuse_untrusted_folder(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let Some(folder) = folder_of(&path) else {

@@ -38,6 +38,10 @@ impl Dialect {
     }
 
     /// Returns a dialect by name; the error lists all.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no dialect with this name.
     pub fn named(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|one| one.name() == name);
         found.ok_or_else(|| {

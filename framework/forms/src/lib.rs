@@ -8,6 +8,8 @@
 //!
 //! All are pure functions of the form. A connector or a host needs none of them, so they are not in the contract.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod dialect;
 mod lint;
 mod simulate;

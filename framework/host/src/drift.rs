@@ -83,8 +83,11 @@ impl DriftWatch {
         }
     }
 
-    /// Compares the next record, as the service sent it. Fails where the policy is to stop: its page must not be
-    /// committed then.
+    /// Compares the next record, as the service sent it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the record differs from its schema and the policy is to stop. Its page must not be committed then.
     pub fn observe(&mut self, record: &[u8]) -> Result<Verdict> {
         let mut comparison = Comparison::begin(&mut self.ledger, &mut self.numbers);
         let read = if is_object(record) {

@@ -62,6 +62,10 @@ impl State {
 
     /// Forgets a stream: the next run reads it from the start. Returns all streams that this resets: the first stream
     /// of a group holds the position of the whole group.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the state has no such stream.
     pub fn reset(&mut self, stream: &str) -> Result<Vec<String>> {
         let led = self.streams().get(stream);
         let others = led.into_iter().flat_map(StreamState::group);
@@ -79,6 +83,10 @@ impl State {
 
     /// Puts quarantined positions back into the next run and returns their number. The first stream of a group holds
     /// the quarantined positions of the group.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the state has no such stream.
     pub fn retry(&mut self, stream: &str) -> Result<usize> {
         let leads = |name: &str, state: &StreamState| {
             name == stream || state.group().any(|other| other == stream)
@@ -109,6 +117,11 @@ impl State {
 
     /// Makes the next run read a stream again from a moment on, with the streams that share its position, and returns
     /// their names.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the stream is not read by time, has a pass under way, was never read to its end, or cannot continue at
+    /// that time without a gap.
     pub fn rewind(
         &mut self,
         source: &dyn Source,
@@ -182,6 +195,10 @@ impl State {
     }
 
     /// Explains the state of each stream in sentences.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a stream cannot decode its part of the state.
     pub fn explain(&self, source: &dyn Source) -> Result<Vec<Explanation>> {
         let mut explanations = Vec::new();
         for stream in source.streams() {

@@ -55,6 +55,10 @@ impl Guarantee {
     }
 
     /// Refuses a level above this guarantee, with the reason.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the level is above this guarantee.
     pub fn meets(&self, wanted: Level, stream: &str) -> Result<()> {
         if self.level >= wanted {
             return Ok(());

@@ -5,6 +5,8 @@
 //! something again rather than losing it. A folder of JSON lines is cut back to what the state vouches for before
 //! it grows again, so there nothing is repeated either.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod check_quota;
 mod clock;
 mod counts;

@@ -78,6 +78,11 @@ impl Plan {
 
 /// Plans a run over the wanted streams; an empty list means all. With `survey`, asks the service for estimates, which
 /// takes a few requests.
+///
+/// # Errors
+///
+/// Fails if a stream does not exist, if the state does not fit the source, or if the service cannot give an estimate
+/// for a reason that is not of one stream.
 pub async fn plan(
     source: &dyn Source,
     wanted: &[String],

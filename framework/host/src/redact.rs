@@ -36,6 +36,10 @@ pub struct Redaction {
 
 impl Redaction {
     /// The key behind a [reference](crate::references).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is not a reference, if it cannot be followed, or if the key is too short.
     pub async fn key(reference: &str, env_file: &EnvFile) -> Result<Secret> {
         let refuse =
             |why: &str| Error::new(Kind::ConfigInvalid, format!("the redaction key {why}"));
@@ -126,6 +130,10 @@ struct RedactedClass {
 impl Redactor {
     /// Compiles a stream's schema. Refuses a schema if a class in it cannot be followed, since its values would not be
     /// replaced.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a class of the schema is not known or cannot be followed.
     pub fn new(spec: &StreamSpec, redaction: &Redaction) -> Result<Self> {
         let compiled = CompiledSchema::with_classes(&(spec.schema)(), DataClass::of);
         let (schema, fields) = compiled.map_err(|error| {
@@ -174,6 +182,10 @@ impl Redactor {
     }
 
     /// Redacts the records in these ranges of a body, into a body of their own.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a record is not JSON.
     pub fn records(
         &mut self,
         body: &[u8],

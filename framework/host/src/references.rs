@@ -134,6 +134,10 @@ pub struct UnfollowedReference {
 
 /// Parses the references in the secret fields of an answer without following any; of alternatives, those of the chosen
 /// one. Reports every malformed reference at its field.
+///
+/// # Errors
+///
+/// Fails with an error for every malformed reference.
 pub fn check(
     form: &FormModel,
     answer: &Value,
@@ -163,6 +167,10 @@ pub fn check(
 /// each; dropping the future ends a command.
 ///
 /// Needs a tokio runtime with its I/O and its clock.
+///
+/// # Errors
+///
+/// Fails with an error for every reference that cannot be followed.
 pub async fn resolve(
     form: &FormModel,
     answer: &mut Value,

@@ -51,6 +51,11 @@ const MAX_FAILURES: usize = 3;
 ///
 /// A limit may cut a page. The run writes its part of that page after everything else and the state stays before the
 /// page: a later run without the limit reads it whole.
+///
+/// # Errors
+///
+/// Fails before the first record if the wanted streams or the state do not fit the source, or if the sink refuses the
+/// run; later only if the state or the sink fails on the last records.
 pub async fn run(
     source: &dyn Source,
     wanted: &[String],

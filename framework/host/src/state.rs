@@ -170,6 +170,11 @@ impl State {
     }
 
     /// Reads a state file; a file that is not there is a new state. `streams` are the connector's.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, is damaged, newer or of another connector, or names a stream that does not
+    /// exist.
     pub fn load(path: &Path, connector: &str, streams: &[&str]) -> Result<Self> {
         let Some(bytes) = Self::bytes(path)? else {
             return Ok(Self::new(connector));
@@ -195,12 +200,20 @@ impl State {
 
     /// The state that a sink holds, an empty one the first time; takes hold of the sink for a run. None where the sink
     /// holds no state.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the sink cannot be opened, or if its state cannot be read.
     pub fn held_by(sink: &mut dyn Sink, connector: &str) -> Result<Option<Self>> {
         let mut state = Self::new(connector);
         Ok(sink.load(&mut state)?.then_some(state))
     }
 
     /// Reads a state file, of whatever connector it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file does not exist, cannot be read, or is damaged or newer.
     pub fn open(path: &Path) -> Result<Self> {
         match Self::bytes(path)? {
             Some(bytes) => Self::parse(&bytes, &place(path)),
@@ -227,11 +240,19 @@ impl State {
     }
 
     /// Reads a state from wherever it is kept: `place` is for people, "the state file x.json".
+    ///
+    /// # Errors
+    ///
+    /// Fails if the state is damaged, newer or of another connector.
     pub fn from_json(bytes: &[u8], place: &str, connector: &str) -> Result<Self> {
         Self::parse(bytes, place)?.of(connector, place)
     }
 
     /// Itself, if it is of this connector.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is of another connector.
     pub fn of(self, connector: &str, place: &str) -> Result<Self> {
         if self.connector == connector {
             return Ok(self);
@@ -244,6 +265,10 @@ impl State {
     }
 
     /// The same, of whatever connector it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the state is damaged or newer.
     pub fn parse(bytes: &[u8], place: &str) -> Result<Self> {
         let invalid = |what: &str| Error::new(Kind::ConfigInvalid, format!("{place} {what}"));
         if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -288,6 +313,10 @@ impl State {
     }
 
     /// The state as it is kept.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the state cannot be written as JSON.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let fields = serde_json::to_vec(self).map_err(|error| {
             Error::new(Kind::Unexpected, "the state does not serialise").caused_by(error)
@@ -310,6 +339,10 @@ impl State {
     }
 
     /// Refuses a state that names a stream which the connector does not have: what it says would be forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connector does not have one of the streams.
     pub fn belongs_to(&self, streams: &[&str], place: &str) -> Result<()> {
         let unknown = self
             .streams
@@ -326,6 +359,10 @@ impl State {
     }
 
     /// Replaces the file in one step.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let failed = |error: io::Error| {
             let text = format!(

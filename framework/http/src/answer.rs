@@ -23,11 +23,19 @@ const WITHOUT_CONTENT: [u16; 2] = [204, 205];
 impl Client {
     /// Applies [`split`](crate::split) to a body of this service. Without records, the error contains the service's
     /// message, with our secrets removed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the body is not JSON, has no list of records where it should be, or has too many records.
     pub fn split(&self, body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
         self.split_with(body, records, &[], wanted)
     }
 
     /// Applies [`split_with`](crate::split_with) in the same way.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`split_with`](crate::split_with).
     pub fn split_with(
         &self,
         body: &[u8],
@@ -42,7 +50,11 @@ impl Client {
     }
 
     /// Applies [`split_with`](crate::split_with) to a response. Where a list is expected, a No Content status is an
-    /// empty list; an empty body alone is an error.
+    /// empty list.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`split_with`](crate::split_with), or if the body is empty and the status does not say so.
     pub fn cut(
         &self,
         response: &Response,

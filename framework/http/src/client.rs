@@ -166,7 +166,11 @@ impl ClientBuilder {
         Self(self.0.map(|inner| Inner { policy, ..inner }))
     }
 
-    /// Builds the client; an error if a part is invalid.
+    /// Builds the client.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a part cannot be used, such as a credential that is no header value.
     pub fn build(self) -> Result<Client> {
         let inner = self.0?;
         let share = SharedLimiter::join(inner.service, &inner.base, &inner.secrets, inner.rate);
@@ -260,6 +264,11 @@ impl Client {
     }
 
     /// Sends a request under all the rules of this crate.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the service cannot be reached, refuses the request, or sends a body that is too large or cannot be
+    /// decoded.
     pub async fn send(&self, request: &Request) -> Result<Response> {
         let pursued = self.pursue(request, BodyMode::Whole);
         let (response, _) = pursued.instrument(self.span(request)).await?;
@@ -268,6 +277,10 @@ impl Client {
 
     /// Sends a request for a response of any size and returns its body as it arrives; or the response itself for an
     /// unsuccessful status that the request accepts.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the service cannot be reached or refuses the request.
     pub async fn download(&self, request: &Request) -> Result<Result<Download, Response>> {
         let pursued = self.pursue(request, BodyMode::Head);
         Ok(match pursued.instrument(self.span(request)).await? {
@@ -276,7 +289,11 @@ impl Client {
         })
     }
 
-    /// Obtains a token, if the service uses tokens; an error if the credentials are refused.
+    /// Obtains a token, if the service uses tokens.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the service refuses the credentials or cannot be reached.
     pub async fn authenticate(&self) -> Result<()> {
         match &self.inner.tokens {
             Some(tokens) => tokens.get().await.map(|_| ()),

@@ -61,11 +61,19 @@ pub(crate) fn taken_as_empty(name: &str) -> Note {
 /// Finds the records of a page, and the values at `wanted` (total, cursor, next link), in one pass over the body.
 ///
 /// Its errors quote nothing of the body; [`Client::split`](crate::Client::split) adds what the service says.
+///
+/// # Errors
+///
+/// Fails if the body is not JSON, has no list of records where it should be, or has too many records.
 pub fn split(body: &[u8], records: Records, wanted: &[&str]) -> Result<Split> {
     split_with(body, records, &[], wanted)
 }
 
 /// [`split`] for a body that has more lists of records beside the main one, at the pointers `companions`.
+///
+/// # Errors
+///
+/// Fails if the body is not JSON, has no list of records where it should be, or has too many records.
 pub fn split_with(
     body: &[u8],
     records: Records,

@@ -77,6 +77,10 @@ pub trait Export: Send + Sync + 'static {
     fn lists(&self) -> &'static [(&'static str, usize)];
 
     /// See [`Stream::plan`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if no pass can start from the bookmark.
     fn plan(&self, bookmark: Option<Self::Bookmark>, now: Timestamp) -> Result<Vec<Self::Order>>;
 
     /// Returns the way to get the document of an order.
@@ -113,6 +117,10 @@ pub trait Export: Send + Sync + 'static {
     }
 
     /// Checks that a record, including the added field, belongs to this order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the record belongs to another order.
     fn inspect(&self, _order: &Self::Order, _stream: usize, _record: &[u8]) -> Result<()> {
         Ok(())
     }

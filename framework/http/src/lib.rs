@@ -29,6 +29,8 @@
 //! [`ExportStream`] for documents of export jobs, [`Snapshot`] for the current state; and [`Prober`] for the first
 //! checks of every probe.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod answer;
 mod buffers;
 mod children;

@@ -180,6 +180,10 @@ impl Download {
     }
 
     /// Returns the next piece; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection breaks, the body cannot be decoded, or the download exceeds its bounds.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let service = self.service;
         let began = Instant::now();

@@ -189,7 +189,11 @@ impl ListPosition {
     }
 }
 
-/// Returns a cursor or link as text. Numbers are cursors too; other values are errors.
+/// Returns a cursor or link as text. Numbers are cursors too.
+///
+/// # Errors
+///
+/// Fails if the value is neither text nor a number.
 pub fn cursor(found: Option<&Value>, what: &str) -> Result<Option<String>> {
     match found {
         None | Some(Value::Null) => Ok(None),

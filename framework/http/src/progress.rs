@@ -119,6 +119,10 @@ impl Progress {
     }
 
     /// Refuses a response without a list while records are still to come.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the response has no list and the total promises more records.
     pub fn require_list(&self, split: &Split, total: Option<u64>) -> Result<()> {
         let total = total.or(self.total).unwrap_or(0);
         if !split.taken_as_empty || total <= self.distinct() {
@@ -190,6 +194,11 @@ impl Progress {
 
     /// Returns whether to read the service's next page, identified by a cursor or link if it uses these. A list that
     /// has delivered its total ends at a page without new records; its end reports missing records.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the read would never end: too many pages in a row are repeated or empty, a cursor comes again, or the
+    /// list exceeds its bounds.
     pub fn goes_on(&mut self, token: Option<&str>) -> Result<bool> {
         let is_idle = self.empty_pages > 0 || self.repeated_pages > 0;
         if is_idle && self.total.is_some_and(|total| self.read >= total) {

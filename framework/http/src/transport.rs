@@ -50,11 +50,19 @@ impl fmt::Debug for ReqwestTransport {
 
 impl ReqwestTransport {
     /// Builds the one client of the process; connections are pooled in it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the HTTP client cannot start.
     pub fn new(egress: &Egress) -> Result<Self> {
         Self::with_resolver(egress, SystemResolver)
     }
 
     /// Builds the client with another resolver.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the HTTP client cannot start.
     pub fn with_resolver(egress: &Egress, resolver: impl Resolver) -> Result<Self> {
         let egress = Arc::new(egress.clone());
         // Fails only if a provider is already installed, which works as well.
@@ -104,6 +112,10 @@ fn builder(resolver: &Arc<dyn reqwest::dns::Resolve>) -> reqwest::ClientBuilder 
 }
 
 /// Makes the context that a host passes to connectors.
+///
+/// # Errors
+///
+/// Fails if the HTTP client cannot start.
 pub fn context(egress: &Egress) -> Result<Context> {
     Ok(Context::new(ReqwestTransport::new(egress)?))
 }

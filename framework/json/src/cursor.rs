@@ -52,6 +52,10 @@ impl<'b> JsonCursor<'b> {
     }
 
     /// The next byte, which stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails at the end of the input.
     #[inline]
     pub fn peek(&self) -> Result<u8, Malformed> {
         self.input.get(self.position.at).copied().ok_or(Malformed)
@@ -64,6 +68,10 @@ impl<'b> JsonCursor<'b> {
     }
 
     /// Passes a byte that has to be there.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the next byte is another one.
     #[inline]
     pub fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
         if self.peek()? != byte {
@@ -96,6 +104,10 @@ impl<'b> JsonCursor<'b> {
     }
 
     /// Passes a string.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no string starts here, or if it has no end.
     #[inline]
     pub fn text(&mut self) -> Result<Text, Malformed> {
         self.expect(b'"')?;
@@ -117,6 +129,10 @@ impl<'b> JsonCursor<'b> {
     }
 
     /// Passes the name of a field and the colon after it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no string with a colon after it starts here.
     #[inline]
     pub fn name(&mut self) -> Result<Text, Malformed> {
         let name = self.text()?;
@@ -127,6 +143,10 @@ impl<'b> JsonCursor<'b> {
     }
 
     /// Passes a number, a truth value or null.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none of these starts here.
     #[inline]
     pub fn token(&mut self) -> Result<&'b [u8], Malformed> {
         let rest = &self.input[self.position.at..];
@@ -143,6 +163,10 @@ impl<'b> JsonCursor<'b> {
     }
 
     /// Passes any value. How deep it is nested does not matter.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no value starts here, or if it has no end.
     #[inline]
     pub fn skip_value(&mut self) -> Result<(), Malformed> {
         match self.peek()? {

@@ -26,6 +26,10 @@ impl Error for NotAnObject {}
 /// A name comes as it is spelt between its quotes: compare it with [`is_name`]. A value comes as its JSON text without
 /// the blanks around it. A name that the record has twice is shown twice. Fields that were shown before the record turns
 /// out not to be a JSON object are no reason to keep it.
+///
+/// # Errors
+///
+/// Fails if the record is not a JSON object.
 pub fn for_each_field<'record>(
     record: &'record [u8],
     mut show: impl FnMut(&'record [u8], &'record [u8]),

@@ -4,6 +4,8 @@
 //! arrives; both look at 64 bytes at a time where they can. A [`Traversal`] shows a record to [`Visitor`]s with the
 //! [`CompiledSchema`] of its stream.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod blocks;
 pub mod canonical;
 mod cursor;

@@ -110,6 +110,10 @@ impl CompiledSchema {
 
     /// Compiles the types and the classes of a schema. `class_of` returns the class that a schema gives its values, or the
     /// name of one that is not known.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a class is not known, or is where a compiled schema does not look.
     pub fn with_classes<C>(
         schema: &Value,
         class_of: impl Fn(&Value) -> Result<Option<C>, String>,

@@ -178,6 +178,10 @@ impl SplitRecords {
     }
 
     /// Whether the records, which are complete, are text. Asked of many at once, since that is much faster.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a record is not UTF-8 text.
     pub fn verify(&self) -> Result<()> {
         if self.body.is_ascii() || std::str::from_utf8(&self.body).is_ok() {
             return Ok(());
@@ -223,6 +227,11 @@ impl StreamSplitter {
     }
 
     /// Takes bytes until they are used up or one record is complete; says how many it took and whether one is.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the document is not JSON outside of its records, has no list where one should be, has a record that is
+    /// too long, or goes on for too long without one.
     pub fn push(&mut self, bytes: &[u8], out: &mut SplitRecords) -> Result<(usize, bool)> {
         let mut taken = 0;
         while taken < bytes.len() {
@@ -283,6 +292,10 @@ impl StreamSplitter {
     }
 
     /// Whether the document may end here.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the document is empty, breaks off here, or has none of the lists.
     pub fn finish(&self) -> Result<()> {
         match self.at {
             At::End if self.has_lists => Ok(()),

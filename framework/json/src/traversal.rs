@@ -130,6 +130,10 @@ impl Traversal {
 
     /// Shows a record to a visitor. Nesting is kept in a list and not on the stack of the program, so that its depth has
     /// no limit.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the record is not JSON.
     pub fn run<V: Visitor>(
         &mut self,
         schema: &CompiledSchema,

@@ -96,6 +96,10 @@ impl Mode {
 
 impl Destination {
     /// Parses the argument of `--to`. Opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is not a destination, or has an unknown option.
     pub fn parse(text: &str) -> Result<Self> {
         if text == "-" {
             return Ok(Self::JsonLinesOutput);
@@ -176,6 +180,10 @@ impl Destination {
     }
 
     /// The sink for a connection. The destination does not change until the run begins.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the destination cannot be used, or if this build does not have it.
     pub fn open(&self, connection: &str) -> Result<Box<dyn Sink>> {
         match self {
             Self::Sqlite { path, tables } => open_sqlite(path, connection, tables),

@@ -54,6 +54,10 @@ struct Output {
 
 impl JsonLinesFolder {
     /// Uses a folder, and makes it if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the path has no absolute form.
     pub fn new(folder: &Path) -> Result<Self> {
         let folder = std::path::absolute(folder).map_err(|error| failed(folder, &error))?;
         Ok(Self {

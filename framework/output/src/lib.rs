@@ -6,6 +6,8 @@
 //! that does not fit its column's type is never dropped and never converted: the overflow column holds it, and the
 //! counts name it.
 
+#![warn(clippy::missing_errors_doc)]
+
 #[cfg(feature = "parquet")]
 mod arrow;
 #[cfg(feature = "parquet")]

@@ -89,12 +89,20 @@ struct OpenFile {
 
 impl ParquetSink {
     /// Files in a local folder, which is made where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the path has no absolute form.
     pub fn in_folder(folder: &Path, connection: &str) -> Result<Self> {
         Ok(Self::new(Box::new(Folder::new(folder)?), connection))
     }
 
     /// Files in a bucket, under a prefix that may be empty. The credentials, the region and, for services other than
     /// Amazon's, the endpoint come from the environment variables of AWS.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the environment has no usable settings for the bucket.
     #[cfg(feature = "s3")]
     pub fn in_bucket(bucket: &str, prefix: &str, connection: &str) -> Result<Self> {
         let place = bucket::Bucket::from_environment(bucket, prefix)?;

@@ -91,6 +91,10 @@ struct Prepared {
 impl PostgresSink {
     /// Uses the database at a URL for one connection; nothing is connected yet. `place` names host and database to
     /// people. Without a schema, tables are in `public`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL cannot be read, or if PostgreSQL cannot hold the name of the schema or the connection.
     pub fn new(
         url: &Secret,
         place: &str,

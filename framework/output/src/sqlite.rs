@@ -62,6 +62,10 @@ pub struct SqliteSink {
 
 impl SqliteSink {
     /// Uses a file, which is made where it is missing. Nothing is opened before [`Sink::load`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the path has no absolute form.
     pub fn new(path: &Path, connection_name: &str, options: TableOptions) -> Result<Self> {
         let path = std::path::absolute(path).map_err(|error| {
             let text = format!("{} cannot be found: {error}", path.display());

@@ -93,6 +93,8 @@
 //! The rules for a connector: it reads no environment, clock or file, spawns no task, builds no HTTP client except
 //! [`http::Client`], and passes its secrets only to `secret_header`. `docs/connectors.md` has the details.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub use headwater_core::{
     About, Allowance, AnyStream, BaseUrl, Check, ConfigPatch, Connector, Context, DataClass, Date,
     Error, Gap, GuideStep, Hint, Identity, Kind, Mend, Note, Outcome, Page, Part, PartitionRange,

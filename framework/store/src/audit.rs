@@ -332,6 +332,10 @@ pub struct AuditProof {
 
 impl Store {
     /// Writes a row about an action that changes nothing in the store, such as a preview.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn note(
         &mut self,
         actor: &Actor,
@@ -345,6 +349,10 @@ impl Store {
     }
 
     /// Writes several such rows in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn note_all(&mut self, notes: &[AuditNote]) -> Result<()> {
         let Some((last, notes)) = notes.split_last() else {
             return Ok(());
@@ -363,6 +371,10 @@ impl Store {
     }
 
     /// Rows of the audit, the newest first: at most `limit` rows before an id, of all connections or of one name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
     pub fn audit(
         &mut self,
         before: Option<i64>,
@@ -385,6 +397,10 @@ impl Store {
 
     /// Verifies the whole audit: each row has to follow from the row before, up to the last one, which the ledger
     /// seals.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store or its ledger cannot be read.
     pub fn verify_audit(&mut self) -> Result<AuditProof> {
         let is_whole = |proof: &AuditProof| proof.broken_at.is_none();
         self.with_ledger(is_whole, |store, ledger| {

@@ -64,6 +64,10 @@ fn known_report<'de, D: Deserializer<'de>>(saved: D) -> std::result::Result<Prob
 impl Store {
     /// Saves the result of a probe of one version of a connection's config. Returns false if the config has changed or
     /// a later result is saved.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn record_check(
         &mut self,
         name: &str,

@@ -140,12 +140,19 @@ pub struct NewConnection<'a> {
 
 impl Store {
     /// Saves a new connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name is invalid or taken, if the label is refused, or if the store cannot be written.
     pub fn add(&mut self, form: &FormModel, new: &NewConnection, actor: &Actor) -> Result<()> {
         self.add_for(form, new, None, actor)
     }
 
-    /// Saves a new connection for the request with this key, and its answer in the same transaction. Fails if the
-    /// request is no longer under way.
+    /// Saves a new connection for the request with this key, and its answer in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Store::add`], or if the request is no longer under way.
     pub fn add_once(
         &mut self,
         form: &FormModel,
@@ -238,6 +245,10 @@ impl Store {
 
     /// Connections by name: at most `limit` after a name, of all connectors or of one. An unreadable connection states
     /// its problem and hides no other.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store or its ledger cannot be read.
     pub fn list(
         &mut self,
         after: Option<&str>,
@@ -315,6 +326,10 @@ impl Store {
     }
 
     /// Reads one connection without its secrets.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, or if it cannot be read.
     pub fn get(&mut self, name: &str) -> Result<Connection> {
         let read = self.with_ledger(|_| true, |store, ledger| store.read(name, ledger));
         read.map_err(|error| match error.kind() {
@@ -354,6 +369,10 @@ impl Store {
 
     /// Fills the missing secrets of an answer with the sealed ones of a connection. The answer is the connection's
     /// config or its replacement; if that would send the secrets to another address, they have to be entered again.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a secret was sealed for another address, or if it cannot be opened.
     pub fn unseal(
         &self,
         form: &FormModel,
@@ -388,8 +407,11 @@ impl Store {
     }
 
     /// Replaces the config of a connection, and its label if there is a new one. The answer is valid and has all its
-    /// secrets. [`Store::undo`] restores the previous config for a while. Fails if the connection changed since it was
-    /// read.
+    /// secrets. [`Store::undo`] restores the previous config for a while.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection changed since it was read, if the label is refused, or if the store cannot be written.
     pub fn replace(
         &mut self,
         form: &FormModel,
@@ -416,7 +438,11 @@ impl Store {
         Ok(())
     }
 
-    /// Changes the label of a connection and nothing else. Fails if the connection changed since it was read.
+    /// Changes the label of a connection and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection changed since it was read, if the label is refused, or if the store cannot be written.
     pub fn describe(&mut self, connection: &Connection, label: Label, actor: &Actor) -> Result<()> {
         label.check()?;
         audited(self, actor, |change| {
@@ -429,6 +455,10 @@ impl Store {
     }
 
     /// Saves the destination of the last records of a connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, or if the store cannot be written.
     pub fn set_destination(&mut self, name: &str, destination: &str, actor: &Actor) -> Result<()> {
         let statement = format!(
             "SELECT {} FROM headwater_connections WHERE name = ?1 AND deleted IS NULL",

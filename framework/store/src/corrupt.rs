@@ -60,6 +60,10 @@ impl CorruptConnection {
 
 impl Store {
     /// The remains of a connection that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, or if too little of it is left.
     pub fn remains(&mut self, name: &str) -> Result<CorruptConnection> {
         Self::check_name(name)?;
         let rows = ConnectionRow::rows(&mut *self.database, name)?;
@@ -88,7 +92,12 @@ impl Store {
     }
 
     /// Replaces a config that cannot be read with one that has all its secrets, for good. The answer is valid. Returns
-    /// the new version. Fails if the connection changed since its remains were read.
+    /// the new version.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection changed since its remains were read, if the label is refused, or if the store cannot be
+    /// written.
     pub fn enter_again(
         &mut self,
         form: &FormModel,

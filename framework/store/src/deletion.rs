@@ -40,6 +40,10 @@ impl Store {
     pub const RESTORE: Duration = Duration::from_millis(RESTORE_MILLISECONDS.unsigned_abs());
 
     /// Counts the data that is removed with a connection, also with a deleted one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, or if the store cannot be read.
     pub fn contents(&mut self, name: &str) -> Result<Contents> {
         Self::check_name(name)?;
         let statement =
@@ -58,8 +62,11 @@ impl Store {
         })
     }
 
-    /// Hides a connection; refused while it runs. Its name stays taken, and for a day it can be restored. Fails if the
-    /// connection has another revision than the one given.
+    /// Hides a connection; refused while it runs. Its name stays taken, and for a day it can be restored.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, if it runs, or if it has another revision than the one given.
     pub fn delete(&mut self, name: &str, revision: Option<i64>, actor: &Actor) -> Result<()> {
         let id = self.id(name)?;
         let lock = self.lock(&id, name)?;
@@ -87,6 +94,10 @@ impl Store {
     }
 
     /// Restores a deleted connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no deleted connection of this name, or if the store cannot be written.
     pub fn restore(&mut self, name: &str, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
         audited(self, actor, |change| {
@@ -115,6 +126,10 @@ impl Store {
 
     /// Removes a connection and all its data for good; refused while it runs. Also removes an unreadable or deleted
     /// connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, if it runs, or if the store cannot be written.
     pub fn remove(&mut self, name: &str, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
         self.remove_if(name, None, actor)
@@ -154,6 +169,10 @@ impl Store {
 
     /// Removes connections that were deleted before a time for good, and forgets configs that can no longer be
     /// restored. Returns how many connections it removed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn purge_deleted(&mut self, before: Timestamp, actor: &Actor) -> Result<usize> {
         let before = before.as_millisecond();
         let statement = format!(

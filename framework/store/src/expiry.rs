@@ -5,6 +5,10 @@ use headwater_core::{Date, Kind, Result, TimeZone, Timestamp};
 use crate::refusal::Refusal;
 
 /// Parses a future day. The `known` day may have passed.
+///
+/// # Errors
+///
+/// Fails if the text is not a date, or if the day has passed and is not the known one.
 pub fn read_expiry(text: &str, known: Option<Date>) -> Result<Date> {
     let refused = |text: String| Refusal::Field("expires").error(Kind::ConfigInvalid, text);
     // The parser also accepts a time after the day.

@@ -77,6 +77,10 @@ fn with_id(keys: &[Key], id: &str) -> Option<Key> {
 impl Keyring {
     /// Reads keys from a text, separated by commas or white space, the newest first. Each is 64 hex digits, or 32 bytes
     /// in base64.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text has no key, or if a part of it is none.
     pub fn parse(text: &Secret) -> Result<Self> {
         let words = text
             .expose()
@@ -214,6 +218,10 @@ impl Keyring {
 /// `HEADWATER_STORE_KEY_REF`, in this order. `None` without any of them; the store then uses its key file.
 ///
 /// Needs a tokio runtime with its I/O and its clock.
+///
+/// # Errors
+///
+/// Fails if a variable is not UTF-8 text, or if the reference is malformed or cannot be followed.
 pub async fn key_text(reference: Option<&str>, env_file: &EnvFile) -> Result<Option<Secret>> {
     let variable = |name| match env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),

@@ -28,6 +28,10 @@ pub struct Lease {
 
 impl Lease {
     /// Begins a run of a connection; refused during another run. The store moves to a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, or if another run of it is under way.
     pub fn begin(store: Store, name: &str) -> Result<Self> {
         Self::begin_for(store, name, Run::LEASE)
     }
@@ -68,7 +72,11 @@ impl Lease {
     }
 
     /// Ends the run with its receipt, and saves the destination of its records. This also works after a time without
-    /// the store; it fails only if another run took over.
+    /// the store.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another run took over, or if the store cannot be written now.
     pub fn end(self, receipt: &Value, destination: Option<&str>, actor: &Actor) -> Result<()> {
         let _ = self.end.send(());
         let Ok((mut store, run)) = self.renewing.join() else {

@@ -10,6 +10,8 @@
 //!
 //! Every change of a connection raises its revision in the transaction of the change, which also writes who made it.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod audit;
 mod checks;
 mod connection_row;

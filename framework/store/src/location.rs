@@ -18,6 +18,10 @@ pub enum StoreLocation {
 
 impl StoreLocation {
     /// Parses a path, or a URL that starts with `postgres://`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is empty, or a URL of another kind.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some((scheme, rest)) = text.split_once("://")
             && ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str())
@@ -34,6 +38,10 @@ impl StoreLocation {
 
     /// The store of this user: `store.db` in `HEADWATER_HOME`, else in `headwater` below `XDG_DATA_HOME` or
     /// `~/.local/share`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if none of these variables names an absolute path, and there is no home folder.
     pub fn standard() -> Result<Self> {
         let folder = |name| {
             let path = env::var_os(name).map(PathBuf::from)?;

@@ -54,6 +54,10 @@ fn refused(field: &'static str, text: impl Into<String>) -> Result<()> {
 
 impl Label<'_> {
     /// Refuses an entered title without a visible character.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no character of the title is visible.
     pub fn check_given(title: &str) -> Result<()> {
         match title.chars().all(is_blank) {
             true => refused("title", "a name is required"),
@@ -62,6 +66,10 @@ impl Label<'_> {
     }
 
     /// Refuses a title or a description that cannot be shown safely.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one of them is too long, or has a control character or an invisible one.
     pub fn check(&self) -> Result<()> {
         if self.title.chars().count() > LONGEST_TITLE {
             let text = format!("the title is too long; use at most {LONGEST_TITLE} characters");
@@ -119,11 +127,19 @@ fn slug(title: &str) -> String {
 impl Store {
     /// Refuses an invalid name of a connection: it has at most 63 lower case letters, digits, `-` and `_`, the first of
     /// them a letter or a digit.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name is invalid.
     pub fn check_name(name: &str) -> Result<()> {
         check_name("connection", name)
     }
 
     /// Refuses a name that is invalid or taken.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name is invalid or taken, or if the store cannot be read.
     pub fn check_new_name(&mut self, name: &str) -> Result<()> {
         Self::check_name(name)?;
         match is_deleted(&mut *self.database, name)? {
@@ -133,6 +149,10 @@ impl Store {
     }
 
     /// Makes a name of a title and random digits, which reveals no other name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system has no random bytes.
     pub fn random_name(title: &str) -> Result<String> {
         let mut random = [0; RANDOM];
         fill(&mut random)?;
@@ -142,6 +162,10 @@ impl Store {
     }
 
     /// Makes a free name of a title. Another process may take it before it is used.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
     pub fn free_name(&mut self, title: &str) -> Result<String> {
         let slug = slug(title);
         let mut name = slug.clone();

@@ -32,6 +32,11 @@ pub struct RekeyReport {
 
 impl Store {
     /// Seals everything with another key, or continues an interrupted rotation. Forgets earlier configs.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another process changes the key, if the new key was not given, or if the store or its key file cannot
+    /// be written.
     pub fn rekey(&mut self, actor: &Actor) -> Result<RekeyReport> {
         let _lock = self.lock_keys()?;
         self.begin_rekey()?;

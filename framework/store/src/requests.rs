@@ -53,6 +53,10 @@ pub struct Reply {
 impl Store {
     /// Begins a request with a key, or returns its state. The parts of the request distinguish requests with the same
     /// key.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn begin_request(&mut self, key: &str, request: &[&[u8]]) -> Result<IdempotencyState> {
         let now = self.database.now()?;
         let own = sealing_key(&mut *self.database, &self.keyring)?;
@@ -101,11 +105,19 @@ impl Store {
     }
 
     /// Keeps the answer to a request for a day. The first answer stays.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn keep_reply(&mut self, key: &str, reply: &Reply) -> Result<()> {
         keep(&mut *self.database, key, reply).map(drop)
     }
 
     /// Forgets a request without effect, so that it can be sent again with the same key.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn forget_request(&mut self, key: &str) -> Result<()> {
         let statement = "DELETE FROM headwater_requests WHERE key = ?1 AND status IS NULL";
         self.database.execute(statement, &[key.into()]).map(drop)

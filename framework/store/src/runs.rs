@@ -146,6 +146,10 @@ pub struct RunsAfter {
 
 impl Store {
     /// Starts a run of a connection. Refused while another one is under way; the error names its holder.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, or if another run of it is under way.
     pub fn begin_run(&mut self, name: &str) -> Result<Run> {
         let id = self.id(name)?;
         let lock = self.lock(&id, name)?;
@@ -212,7 +216,11 @@ impl Store {
         }
     }
 
-    /// Renews the lease and returns its new end. Fails if another run took over.
+    /// Renews the lease and returns its new end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another run took over, or if the store cannot be written.
     pub fn renew(&mut self, run: &Run) -> Result<Timestamp> {
         let until = self.database.now()?.saturating_add(LEASE_MILLISECONDS);
         let statement = "UPDATE headwater_connections SET until = ?1 WHERE id = ?2 AND epoch = ?3 AND holder IS NOT NULL";
@@ -223,7 +231,11 @@ impl Store {
         }
     }
 
-    /// Fails if another run took over. Called before a commit outside the store.
+    /// Checks that no other run took over. Called before a commit outside the store.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another run took over, or if the store cannot be read.
     pub fn fence(&mut self, run: &Run) -> Result<()> {
         let statement = "SELECT epoch FROM headwater_connections WHERE id = ?1 AND epoch = ?2 AND holder IS NOT NULL";
         let rows = self
@@ -233,6 +245,10 @@ impl Store {
     }
 
     /// Ends a run with its receipt, and releases the connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another run took over, or if the store cannot be written.
     pub fn finish_run(&mut self, run: Run, receipt: &Json) -> Result<()> {
         let now = self.database.now()?;
         transaction(&mut *self.database, |database| {
@@ -254,6 +270,10 @@ impl Store {
     }
 
     /// Runs of all connections, or of one, the newest first: at most `limit` after a position.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no connection of the name, or if the store cannot be read.
     pub fn runs(
         &mut self,
         after: Option<&RunsAfter>,
@@ -292,6 +312,10 @@ impl Store {
     }
 
     /// The last runs of a connection, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, or if the store cannot be read.
     pub fn history(&mut self, name: &str, limit: usize) -> Result<Vec<PastRun>> {
         let id = self.id(name)?;
         let statement = format!(

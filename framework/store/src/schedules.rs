@@ -122,8 +122,11 @@ impl ScheduledRun {
 }
 
 impl Store {
-    /// Sets the schedule of a connection and the time of its next run. Fails if the connection has another revision
-    /// than the one given.
+    /// Sets the schedule of a connection and the time of its next run.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such connection, if it has another revision than the one given, or if the interval is zero.
     pub fn set_schedule(
         &mut self,
         name: &str,
@@ -176,6 +179,10 @@ impl Store {
     }
 
     /// Removes the schedule of a connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection has no schedule, or another revision than the one given.
     pub fn remove_schedule(
         &mut self,
         name: &str,
@@ -206,6 +213,10 @@ impl Store {
 
     /// The runs that are due now, the longest due first. Postpones a schedule that headwater did not write, or that
     /// another build wrote, since it would stay ahead of all others for ever.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read or written.
     pub fn due(&mut self, limit: usize) -> Result<Vec<ScheduledRun>> {
         let now = self.database.now()?;
         let statement = format!(
@@ -239,6 +250,10 @@ impl Store {
     }
 
     /// Postpones a due schedule that cannot run by a day, and writes one row of the audit about it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn postpone(&mut self, scheduled: &ScheduledRun) -> Result<()> {
         self.postpone_unusable(&scheduled.connection)
     }
@@ -262,6 +277,10 @@ impl Store {
     }
 
     /// Claims a due run and sets the time of the next one. Of several processes, one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn claim(&mut self, due: &ScheduledRun, next: Timestamp) -> Result<bool> {
         let now = self.database.now()?;
         let statement = "UPDATE headwater_schedules SET due = ?1, started = ?2 \

@@ -33,6 +33,11 @@ pub struct Store {
 impl Store {
     /// Opens or creates a store. `keys` is the key as [`Keyring::parse`] reads it; without it the key is in a file next
     /// to the store, which is created with it. Refuses a key that is not the store's, and then writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database cannot be opened, if the key is missing or not that of the store, or if a newer version
+    /// wrote the store.
     pub fn open(location: &StoreLocation, keys: Option<&Secret>) -> Result<Self> {
         let keyring = keys.map(Keyring::parse).transpose()?;
         if keyring.is_none() && location.key_file().is_none() {

@@ -110,6 +110,10 @@ pub struct Token {
 
 impl Store {
     /// Creates a token and returns its text, which cannot be read again.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name is invalid, reserved or taken, or if the store has too many tokens.
     pub fn add_token(
         &mut self,
         name: &str,
@@ -161,6 +165,10 @@ impl Store {
     }
 
     /// All tokens by name, also expired ones. Leaves out rows that headwater did not write.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store or its ledger cannot be read.
     pub fn tokens(&mut self) -> Result<Vec<Token>> {
         // Unknown rows are left out, so no list shows whether it is complete.
         let never = |_: &Vec<Token>| false;
@@ -172,6 +180,10 @@ impl Store {
     }
 
     /// Removes a token, which ends at once.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such token, or if the store cannot be written.
     pub fn remove_token(&mut self, name: &str, actor: &Actor) -> Result<()> {
         check_name("token", name)?;
         audited(self, actor, |change| {
@@ -192,6 +204,10 @@ impl Store {
     }
 
     /// Finds the token of a hash, unless it has expired. The time it takes reveals nothing about other tokens.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read or written.
     pub fn find_token(&mut self, hash: &TokenHash) -> Result<Option<Token>> {
         let found = self.with_ledger(Option::is_some, |store, ledger| {
             let mut found = None;

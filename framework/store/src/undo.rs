@@ -80,6 +80,10 @@ pub(crate) fn forget_old(database: &mut dyn Database, now: i64) -> Result<u64> {
 
 impl Store {
     /// Forgets the previous config: making its replacement has ended its secrets.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be written.
     pub fn forget_previous(&mut self, name: &str) -> Result<()> {
         let statement = "DELETE FROM headwater_previous WHERE connection = \
                          (SELECT id FROM headwater_connections WHERE name = ?1)";
@@ -91,8 +95,12 @@ impl Store {
     /// How long [`Store::undo`] stays possible.
     pub const UNDO: Duration = Duration::from_millis(UNDO_MILLISECONDS.unsigned_abs());
 
-    /// Restores the config before the last [`Store::replace`] as a new version. Fails if that was too long ago, if
-    /// there is no such config, or if the connection has another revision than the one given.
+    /// Restores the config before the last [`Store::replace`] as a new version.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no earlier config, if it was replaced too long ago, or if the connection has another revision
+    /// than the one given.
     pub fn undo(&mut self, name: &str, revision: Option<i64>, actor: &Actor) -> Result<()> {
         Self::check_name(name)?;
         let now = self.database.now()?;

@@ -45,6 +45,10 @@ struct Output {
 
 impl DeadLetters {
     /// Will use this file, and make it if it is missing. Opens nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the path has no absolute form.
     pub fn new(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path).map_err(|error| failed(path, &error))?;
         Ok(Self { path, output: None })
@@ -57,6 +61,10 @@ impl DeadLetters {
 
     /// Goes back to the length that a state vouches for. A shorter or missing file was taken away by its reader: new
     /// lines go to its end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be opened, locked or cut.
     pub fn restore(&mut self, vouched: u64) -> Result<()> {
         let is_there = self.path.try_exists();
         if is_there.map_err(|error| failed(&self.path, &error))? {
@@ -66,6 +74,10 @@ impl DeadLetters {
     }
 
     /// Takes a record; it may stay in a buffer until [`DeadLetters::commit`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be opened, locked or written.
     pub fn write(&mut self, stream: &str, reason: &RejectReason, record: &[u8]) -> Result<()> {
         let mut output = match self.output.take() {
             Some(output) => output,
@@ -77,6 +89,10 @@ impl DeadLetters {
     }
 
     /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be written or made durable.
     pub fn commit(&mut self) -> Result<()> {
         let Some(output) = &mut self.output else {
             return Ok(());

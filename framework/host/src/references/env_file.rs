@@ -24,6 +24,10 @@ impl EnvFile {
     /// A line is `NAME=VALUE`, with `export ` before it or not; blank lines and lines that start with `#` are left
     /// out. A bare value ends at the end of the line or before ` #`; `'…'` keeps everything; in `"…"`, `\n`, `\r`,
     /// `\t`, `\"`, `\$` and `\\` mean the same as in a shell's file of this kind. Nothing is expanded.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, is too large, or has a line of another form or a name twice.
     pub fn load(path: &Path) -> Result<Self> {
         let complain = |what: String| {
             let text = format!("the environment file {} {what}", path.display());
