@@ -8,18 +8,15 @@ use std::{
 };
 
 use axum::{
-    body::Body,
     extract::FromRequestParts,
-    response::{IntoResponse, Response},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
 };
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{StatusCode, header, request::Parts};
 use serde::Serialize;
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, Sleep, sleep},
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::problem::Problem;
 
@@ -48,7 +45,7 @@ impl<S: Sync> FromRequestParts<S> for WantsEvents {
 
 /// The sender of the events of a task.
 #[derive(Clone)]
-pub(crate) struct Events(mpsc::Sender<Bytes>);
+pub(crate) struct Events(mpsc::Sender<Event>);
 
 impl Events {
     /// Sends an event; false once the client has left.
@@ -67,11 +64,9 @@ impl Events {
     }
 }
 
-fn event(id: Option<u64>, name: &str, data: &impl Serialize) -> Option<Bytes> {
-    // Compact JSON has no line breaks, so one line of data is enough.
-    let data = serde_json::to_string(data).ok()?;
-    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-    Some(format!("{id}event: {name}\ndata: {data}\n\n").into())
+fn event(id: Option<u64>, name: &str, data: &impl Serialize) -> Option<Event> {
+    let event = id.map_or_else(Event::default, |id| Event::default().id(id.to_string()));
+    Some(event.event(name).data(serde_json::to_string(data).ok()?))
 }
 
 /// Answers with the events of a task. The task ends with the connection.
@@ -110,10 +105,9 @@ where
 
 struct EventBody {
     /// The event that was received before the answer began.
-    first: Option<Bytes>,
-    receiver: mpsc::Receiver<Bytes>,
+    first: Option<Event>,
+    receiver: mpsc::Receiver<Event>,
     task: JoinHandle<Result<(), Problem>>,
-    silence: Pin<Box<Sleep>>,
 }
 
 impl EventBody {
@@ -126,39 +120,59 @@ impl EventBody {
             first: None,
             receiver,
             task: tokio::spawn(task(Events(sender))),
-            silence: Box::pin(sleep(SILENCE)),
         }
     }
 
     fn into_response(self) -> Response {
-        let mut answer = Body::from_stream(self).into_response();
-        let kind = HeaderValue::from_static("text/event-stream");
-        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        let keep_alive = KeepAlive::new().interval(SILENCE).text("still here");
+        let mut answer = Sse::new(self).keep_alive(keep_alive).into_response();
+        // `no-cache` lets a cache store the events; the default of this service does not.
+        answer.headers_mut().remove(header::CACHE_CONTROL);
         answer
     }
 }
 
 impl futures_core::Stream for EventBody {
-    type Item = Result<Bytes, Infallible>;
+    type Item = Result<Event, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.receiver.poll_recv(cx).map(|sent| sent.map(Ok)),
         }
-        let sent = match self.receiver.poll_recv(cx) {
-            Poll::Ready(event) => event,
-            Poll::Pending => match self.silence.as_mut().poll(cx) {
-                Poll::Ready(()) => Some(Bytes::from_static(b": still here\n\n")),
-                Poll::Pending => return Poll::Pending,
-            },
-        };
-        self.silence.as_mut().reset(Instant::now() + SILENCE);
-        Poll::Ready(sent.map(Ok))
     }
 }
 
 impl Drop for EventBody {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_with_a_comment_and_no_cache_stores_the_events() {
+        let answer = stream(|events| async move {
+            events.send(Some(7), "check", &"a\nb").await;
+            pending::<()>().await;
+        });
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/event-stream");
+        assert_eq!(answer.headers().get(header::CACHE_CONTROL), None);
+        let mut body = answer.into_body();
+        for expected in [
+            "id: 7\nevent: check\ndata: \"a\\nb\"\n\n",
+            ": still here\n\n",
+            ": still here\n\n",
+        ] {
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), expected);
+        }
     }
 }
