@@ -6,6 +6,7 @@ use std::{
     str::FromStr,
 };
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
 /// The only port permitted without an entry.
@@ -121,7 +122,7 @@ enum Pattern {
     /// Every subdomain of this name.
     Below(String),
     /// Every host at an address of this network.
-    Network(Network),
+    Network(IpNet),
 }
 
 impl AllowedHost {
@@ -134,7 +135,7 @@ impl AllowedHost {
             Pattern::Below(parent) => host
                 .strip_suffix(parent.as_str())
                 .is_some_and(|below| below.len() > 1 && below.ends_with('.')),
-            Pattern::Network(network) => address.is_some_and(|address| network.contains(address)),
+            Pattern::Network(network) => address.is_some_and(|address| network.contains(&address)),
         }
     }
 }
@@ -149,14 +150,14 @@ impl FromStr for AllowedHost {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || format!("{text:?} cannot be allowed; {ENTRY}");
         if text.contains('/') {
-            let pattern = Pattern::Network(text.parse()?);
+            let pattern = Pattern::Network(parse_network(text)?);
             return Ok(Self {
                 pattern,
                 port: None,
             });
         }
-        if let Ok(address) = text.parse() {
-            let pattern = Pattern::Network(Network::only(address));
+        if let Ok(address) = text.parse::<IpAddr>() {
+            let pattern = Pattern::Network(address.into());
             return Ok(Self {
                 pattern,
                 port: None,
@@ -184,10 +185,10 @@ fn parse_host(text: &str) -> Option<Pattern> {
         .and_then(|rest| rest.strip_suffix(']'));
     if let Some(address) = unbracketed {
         let address: Ipv6Addr = address.parse().ok()?;
-        return Some(Pattern::Network(Network::only(address.into())));
+        return Some(Pattern::Network(IpAddr::from(address).into()));
     }
     if let Ok(address) = text.parse::<Ipv4Addr>() {
-        return Some(Pattern::Network(Network::only(address.into())));
+        return Some(Pattern::Network(IpAddr::from(address).into()));
     }
     let (name, is_parent) = match text.strip_prefix("*.") {
         Some(parent) => (parent, true),
@@ -211,9 +212,12 @@ impl fmt::Display for AllowedHost {
         match &self.pattern {
             Pattern::Name(name) => f.write_str(name)?,
             Pattern::Below(parent) => write!(f, "*.{parent}")?,
-            Pattern::Network(network) => match (network.address, self.port) {
+            Pattern::Network(network) if network.prefix_len() < network.max_prefix_len() => {
+                write!(f, "{network}")?;
+            }
+            Pattern::Network(network) => match (network.addr(), self.port) {
                 (IpAddr::V6(address), Some(_)) => write!(f, "[{address}]")?,
-                _ => write!(f, "{network}")?,
+                (address, _) => write!(f, "{address}")?,
             },
         }
         match self.port {
@@ -223,81 +227,31 @@ impl fmt::Display for AllowedHost {
     }
 }
 
-/// Addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    length: u8,
+const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length))
 }
 
-impl Network {
-    const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> Self {
-        Self {
-            address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-            length,
-        }
-    }
-
-    /// The first four groups; the others are zero.
-    const fn v6(groups: [u16; 4], length: u8) -> Self {
-        let [a, b, c, d] = groups;
-        Self {
-            address: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
-            length,
-        }
-    }
-
-    /// A network of this address alone.
-    const fn only(address: IpAddr) -> Self {
-        let length = if address.is_ipv4() { 32 } else { 128 };
-        Self { address, length }
-    }
-
-    /// An address of the other family, in any form, is outside the network.
-    fn contains(&self, address: IpAddr) -> bool {
-        first_bits(self.address, self.length) == first_bits(address, self.length)
-            && self.address.is_ipv4() == address.is_ipv4()
-    }
+/// The first four groups; the others are zero.
+const fn v6(groups: [u16; 4], length: u8) -> IpNet {
+    let [a, b, c, d] = groups;
+    let address = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0);
+    IpNet::V6(Ipv6Net::new_assert(address, length))
 }
 
-/// Returns an address with all bits after the first `length` set to zero.
-fn first_bits(address: IpAddr, length: u8) -> u128 {
-    let bits = match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-        IpAddr::V6(address) => address.to_bits(),
-    };
-    let all_but = 128_u32.saturating_sub(length.into());
-    bits & u128::MAX.checked_shl(all_but).unwrap_or(0)
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("{text:?} is not a network; {ENTRY}");
-        let (address, length) = text.split_once('/').ok_or_else(wrong)?;
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
-        let length: u8 = length.parse().map_err(|_| wrong())?;
-        if !is_number || length > Self::only(address).length {
-            return Err(wrong());
-        }
-        if first_bits(address, length) != first_bits(address, 128) {
-            return Err(format!(
-                "{text:?} is an address inside of a network; begin with the network's first address"
-            ));
-        }
-        Ok(Self { address, length })
+/// Parses a network. Its address has one spelling only: the parser of `ipnet` takes `010` for 10.
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let wrong = || format!("{text:?} is not a network; {ENTRY}");
+    let (address, length) = text.split_once('/').ok_or_else(wrong)?;
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
+    let length = length.parse().ok().filter(|_| is_number);
+    let network = IpNet::new(address, length.ok_or_else(wrong)?).map_err(|_| wrong())?;
+    if network.addr() != network.network() {
+        return Err(format!(
+            "{text:?} is an address inside of a network; begin with the network's first address"
+        ));
     }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::only(self.address) {
-            return write!(f, "{}", self.address);
-        }
-        write!(f, "{}/{}", self.address, self.length)
-    }
+    Ok(network)
 }
 
 /// Returns a host in lower case, without the final dot of a full name and without the brackets of an address.
@@ -328,19 +282,19 @@ fn is_metadata_name(host: &str) -> bool {
 
 /// Addresses of cloud metadata services, which hand out credentials without a login: link-local for nearly all clouds,
 /// and the exceptions.
-const METADATA: [Network; 7] = [
-    Network::v4(169, 254, 0, 0, 16),
-    Network::v6([0xfe80, 0, 0, 0], 10),
+const METADATA: [IpNet; 7] = [
+    v4(169, 254, 0, 0, 16),
+    v6([0xfe80, 0, 0, 0], 10),
     // Amazon, over IPv6.
-    Network::v6([0xfd00, 0x0ec2, 0, 0], 32),
+    v6([0xfd00, 0x0ec2, 0, 0], 32),
     // Google, over IPv6.
-    Network::v6([0xfd20, 0x00ce, 0, 0], 32),
+    v6([0xfd20, 0x00ce, 0, 0], 32),
     // Alibaba.
-    Network::v4(100, 100, 100, 200, 32),
+    v4(100, 100, 100, 200, 32),
     // Oracle.
-    Network::v4(192, 0, 0, 192, 32),
+    v4(192, 0, 0, 192, 32),
     // Azure: a public number that belongs to the machine's host.
-    Network::v4(168, 63, 129, 16, 32),
+    v4(168, 63, 129, 16, 32),
 ];
 
 fn is_metadata(address: IpAddr) -> bool {
@@ -349,7 +303,7 @@ fn is_metadata(address: IpAddr) -> bool {
         IpAddr::V6(address) => hidden_v4(address).map(IpAddr::V4),
     };
     let addresses = [Some(address), hidden];
-    let is_one = |address: IpAddr| METADATA.iter().any(|network| network.contains(address));
+    let is_one = |address: IpAddr| METADATA.iter().any(|network| network.contains(&address));
     addresses.into_iter().flatten().any(is_one)
 }
 
@@ -372,60 +326,60 @@ fn hidden_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// The special-purpose addresses of IANA's registry, which are not public.
-const NOT_PUBLIC_V4: [Network; 15] = [
+const NOT_PUBLIC_V4: [IpNet; 15] = [
     // This network.
-    Network::v4(0, 0, 0, 0, 8),
-    Network::v4(10, 0, 0, 0, 8),
+    v4(0, 0, 0, 0, 8),
+    v4(10, 0, 0, 0, 8),
     // Behind a carrier's translator.
-    Network::v4(100, 64, 0, 0, 10),
+    v4(100, 64, 0, 0, 10),
     // Loopback.
-    Network::v4(127, 0, 0, 0, 8),
+    v4(127, 0, 0, 0, 8),
     // Link-local.
-    Network::v4(169, 254, 0, 0, 16),
-    Network::v4(172, 16, 0, 0, 12),
+    v4(169, 254, 0, 0, 16),
+    v4(172, 16, 0, 0, 12),
     // Protocols.
-    Network::v4(192, 0, 0, 0, 24),
+    v4(192, 0, 0, 0, 24),
     // Documentation.
-    Network::v4(192, 0, 2, 0, 24),
+    v4(192, 0, 2, 0, 24),
     // Relays of 6to4.
-    Network::v4(192, 88, 99, 0, 24),
-    Network::v4(192, 168, 0, 0, 16),
+    v4(192, 88, 99, 0, 24),
+    v4(192, 168, 0, 0, 16),
     // Benchmarks.
-    Network::v4(198, 18, 0, 0, 15),
+    v4(198, 18, 0, 0, 15),
     // Documentation.
-    Network::v4(198, 51, 100, 0, 24),
-    Network::v4(203, 0, 113, 0, 24),
+    v4(198, 51, 100, 0, 24),
+    v4(203, 0, 113, 0, 24),
     // Multicast.
-    Network::v4(224, 0, 0, 0, 4),
+    v4(224, 0, 0, 0, 4),
     // Reserved, including broadcast.
-    Network::v4(240, 0, 0, 0, 4),
+    v4(240, 0, 0, 0, 4),
 ];
 
 /// The range of public IPv6 addresses; unique local, link-local, site-local, multicast and every form of an IPv4
 /// address lie outside.
-const PUBLIC_V6: Network = Network::v6([0x2000, 0, 0, 0], 3);
+const PUBLIC_V6: IpNet = v6([0x2000, 0, 0, 0], 3);
 
 /// The special-purpose addresses in that range.
-const NOT_PUBLIC_V6: [Network; 4] = [
+const NOT_PUBLIC_V6: [IpNet; 4] = [
     // Protocols: Teredo, benchmarks, identifiers that are not addresses.
-    Network::v6([0x2001, 0, 0, 0], 23),
+    v6([0x2001, 0, 0, 0], 23),
     // Documentation.
-    Network::v6([0x2001, 0x0db8, 0, 0], 32),
-    Network::v6([0x3fff, 0, 0, 0], 20),
+    v6([0x2001, 0x0db8, 0, 0], 32),
+    v6([0x3fff, 0, 0, 0], 20),
     // 6to4.
-    Network::v6([0x2002, 0, 0, 0], 16),
+    v6([0x2002, 0, 0, 0], 16),
 ];
 
 /// The prefix by which networks without IPv4 reach IPv4 services.
-const NAT64: Network = Network::v6([0x64, 0xff9b, 0, 0], 96);
+const NAT64: IpNet = v6([0x64, 0xff9b, 0, 0], 96);
 
 fn is_public(address: IpAddr) -> bool {
-    let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
+    let is_in = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
     let IpAddr::V6(six) = address else {
         return !is_in(&NOT_PUBLIC_V4);
     };
-    if NAT64.contains(address) {
+    if NAT64.contains(&address) {
         return hidden_v4(six).is_some_and(|four| is_public(four.into()));
     }
-    PUBLIC_V6.contains(address) && !is_in(&NOT_PUBLIC_V6)
+    PUBLIC_V6.contains(&address) && !is_in(&NOT_PUBLIC_V6)
 }

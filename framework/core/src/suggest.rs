@@ -1,33 +1,22 @@
 //! "Did you mean": the nearest of a few known names.
 
+use strsim::levenshtein;
+
+/// The maximum length of words that are compared, in characters: the time grows with the product of their lengths.
+const MAX_WORD: usize = 64;
+
 /// Returns the nearest candidate within two edits, or a third of the word.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let is_short = |word: &&str| word.chars().count() <= MAX_WORD;
+    let word = Some(word).filter(is_short)?;
     let allowed = (word.chars().count() / 3).max(2);
     candidates
         .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(is_short)
+        .map(|candidate| (levenshtein(word, candidate), candidate))
         .filter(|(edits, _)| *edits <= allowed)
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance, one row at a time. Words longer than 64 characters are never near.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    if left.chars().count() > 64 || right.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

@@ -613,6 +613,7 @@ fn an_entry_that_could_mean_more_than_it_says_is_refused() {
         "a..com",
         ".x.com",
         "10.1.2.0/33",
+        "010.1.2.0/24",
         "10.1.2.0/",
         "10.1.2.0/+8",
         "10.1.2.0/24:80",
