@@ -585,13 +585,11 @@ impl Host {
         let state = State::load(&self.state(), ID, &STREAMS)?;
         self.until_free();
         let sink = Box::new(JsonLinesFolder::new(&self.out())?);
-        let mut options = RunOptions {
-            state_path: Some(self.state()),
-            commit_every: Some(Duration::ZERO),
-            // One after the other, so that the order of the requests tells something.
-            concurrency: 1,
-            ..RunOptions::new(Arc::clone(&context.meter), self.stop.subscribe())
-        };
+        let mut options = RunOptions::new(Arc::clone(&context.meter), self.stop.subscribe());
+        options.state_path = Some(self.state());
+        options.commit_every = Some(Duration::ZERO);
+        // One after the other, so that the order of the requests tells something.
+        options.concurrency = 1;
         change(&mut options);
         headwater_host::run(&*source, &wanted, state, sink, options, &mut |_| {}).await
     }

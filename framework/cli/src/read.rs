@@ -53,14 +53,11 @@ pub(crate) fn read(
         Some(folder) => Box::new(JsonLinesFolder::new(folder)?),
         None => Box::new(JsonLinesWriter::new(io::stdout(), !is_one)),
     };
-    let run = run_options(&options.run, &context, redaction)?;
-    let run = RunOptions {
-        limit: options.limit,
-        state_path: options.state.clone(),
-        // A folder can be truncated after a crash, so it is made durable once a second. A pipe cannot: after every page.
-        commit_every: options.out.is_none().then_some(Duration::ZERO),
-        ..run
-    };
+    let mut run = run_options(&options.run, &context, redaction)?;
+    run.limit = options.limit;
+    run.state_path = options.state.clone();
+    // A folder can be truncated after a crash, so it is made durable once a second. A pipe cannot: after every page.
+    run.commit_every = options.out.is_none().then_some(Duration::ZERO);
     let receipt = carry_out(&*source, &options.run, state, sink, run, None)?;
     report(&receipt, &options.run, options.out.is_some(), terminal)?;
     match receipt.failure() {
@@ -77,16 +74,15 @@ pub(crate) fn run_options(
     redaction: Option<Redaction>,
 ) -> Result<RunOptions, Error> {
     let (_, never) = watch::channel(false);
-    Ok(RunOptions {
-        release: options.cancel_jobs,
-        redaction,
-        concurrency: usize::from(options.concurrency),
-        memory: usize::from(options.memory) << 20,
-        stay: options.stay,
-        only: only(options)?,
-        same_account: options.same_account,
-        ..RunOptions::new(Arc::clone(&context.meter), never)
-    })
+    let mut run = RunOptions::new(Arc::clone(&context.meter), never);
+    run.release = options.cancel_jobs;
+    run.redaction = redaction;
+    run.concurrency = usize::from(options.concurrency);
+    run.memory = usize::from(options.memory) << 20;
+    run.stay = options.stay;
+    run.only = only(options)?;
+    run.same_account = options.same_account;
+    Ok(run)
 }
 
 /// The one partition to read.
@@ -122,7 +118,7 @@ pub(crate) fn carry_out(
     options: &Run,
     state: State,
     sink: Box<dyn Sink>,
-    run: RunOptions,
+    mut run: RunOptions,
     lease: Option<&Lease>,
 ) -> Result<Receipt, Error> {
     let mut progress = Progress::new(options, Arc::clone(&run.meter));
@@ -135,10 +131,7 @@ pub(crate) fn carry_out(
             });
         }
         on_signal(stop);
-        let run = RunOptions {
-            stop: stopped,
-            ..run
-        };
+        run.stop = stopped;
         let mut on_event = |event: Event<'_>| progress.on(&event);
         headwater_host::run(source, &options.streams, state, sink, run, &mut on_event).await
     });

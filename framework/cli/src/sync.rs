@@ -2,7 +2,7 @@
 
 use headwater_core::{Egress, Error, Kind, Registry};
 use headwater_host::{
-    DriftOptions, Outcome as Ended, RunOptions, State,
+    DriftOptions, Outcome as Ended, State,
     references::{self, EnvFile},
 };
 use headwater_output::Destination;
@@ -54,15 +54,13 @@ pub(crate) fn sync(
         None => State::new(id),
     };
     let sink = destination.open(&name)?;
-    let run = RunOptions {
-        state_path,
-        guarantee: options.guarantee,
-        drift: Some(DriftOptions {
-            rules: options.drift.clone(),
-            dead_letters: options.dead_letters.clone(),
-        }),
-        ..run_options(&options.run, &context, redaction)?
-    };
+    let mut run = run_options(&options.run, &context, redaction)?;
+    run.state_path = state_path;
+    run.guarantee = options.guarantee;
+    run.drift = Some(DriftOptions::new(
+        options.drift.clone(),
+        options.dead_letters.clone(),
+    ));
     let lease = saved
         .map(|(store, connection)| Lease::begin(store, &connection.name))
         .transpose()?;

@@ -14,6 +14,7 @@ const HTTPS_PORT: u16 = 443;
 
 /// The permitted destinations. The transport checks every request, and again every address that a name resolves to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Egress {
     /// All destinations: for a person at a shell, who could dial them without us.
     Anywhere,

@@ -105,6 +105,7 @@ impl Kind {
 /// Whether a retry can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Status {
     /// The same request fails the same way.
     Permanent,

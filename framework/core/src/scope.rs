@@ -22,6 +22,7 @@ pub struct Scope {
 /// The value of an option.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ScopeValue {
     /// A switch that adds records: on covers off.
     On(bool),

@@ -27,6 +27,7 @@ use ledger::Ledger;
 
 /// Where a record goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It goes to the sink.
     Keep,

@@ -10,6 +10,7 @@ use crate::Delivery;
 /// How often a record gets to the sink when runs are killed and resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Level {
     /// Once or more often.
     AtLeastOnce,

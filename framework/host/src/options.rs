@@ -11,8 +11,9 @@ use crate::{
     guarantee::Level,
 };
 
-/// The options of a run.
+/// The options of a run: [`RunOptions::new`], with the fields set that differ.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct RunOptions {
     /// Maximum number of records of each stream. With it, the run reads one page after the other.
     pub limit: Option<u64>,
@@ -49,6 +50,7 @@ pub struct RunOptions {
 
 /// Policies for records that break their schema.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct DriftOptions {
     /// The policies by stream.
     pub rules: Vec<DriftRule>,
@@ -57,6 +59,14 @@ pub struct DriftOptions {
 }
 
 impl DriftOptions {
+    /// Follows these rules. Without a file for rejected records, no policy may reject.
+    pub fn new(rules: Vec<DriftRule>, dead_letters: Option<PathBuf>) -> Self {
+        Self {
+            rules,
+            dead_letters,
+        }
+    }
+
     /// Refuses rules that cannot be followed.
     pub(crate) fn check(&self, source: &dyn Source) -> Result<Option<DeadLetters>> {
         for stream in self.rules.iter().filter_map(|rule| rule.stream.as_deref()) {

@@ -23,6 +23,7 @@ pub struct Column {
 /// The values that fit into a column. Null fits into each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ColumnKind {
     /// JSON strings, without their quotes and escapes.
     Text,

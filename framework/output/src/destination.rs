@@ -20,6 +20,7 @@ const DRIVER_OPTIONS: &[&str] = &["sslmode"];
 
 /// Where records go.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Destination {
     /// A table per stream in an SQLite file: `sqlite:FILE`, or a path that ends in `.db`, `.sqlite` or `.sqlite3`.
     Sqlite {
@@ -66,6 +67,7 @@ pub enum Destination {
 
 /// How the tables of a database are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TableOptions {
     /// None takes [`Mode::Upsert`] for each stream that has a key, and [`Mode::Append`] for the others.
     pub mode: Option<Mode>,
@@ -77,6 +79,7 @@ pub struct TableOptions {
 
 /// What becomes of a record whose key is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// It replaces the one that is there.
     Upsert,

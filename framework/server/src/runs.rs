@@ -374,12 +374,10 @@ async fn begin(app: Arc<App>, ready: PreparedSync) -> Result<Arc<Sync>, Problem>
     app.runs.begin(Arc::clone(&sync));
     app.metrics.running.inc();
     let syncing = Arc::clone(&sync);
-    let options = RunOptions {
-        state_path: ready.state_path,
-        redaction: order.redact.then(Redaction::default),
-        same_account: order.same_account,
-        ..RunOptions::new(Arc::clone(&opened.meter), stopped)
-    };
+    let mut options = RunOptions::new(Arc::clone(&opened.meter), stopped);
+    options.state_path = ready.state_path;
+    options.redaction = order.redact.then(Redaction::default);
+    options.same_account = order.same_account;
     app.runtime.clone().spawn(async move {
         let mut shown = BTreeMap::new();
         let meter = Arc::clone(&opened.meter);

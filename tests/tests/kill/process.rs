@@ -137,11 +137,9 @@ fn the_process_that_is_killed() {
         steps: Arc::clone(&steps),
     };
     let (_stop, stopped) = watch::channel(false);
-    let options = RunOptions {
-        commit_every: Some(task.commit_every),
-        concurrency: task.concurrency,
-        ..RunOptions::new(Arc::new(Meter::default()), stopped)
-    };
+    let mut options = RunOptions::new(Arc::new(Meter::default()), stopped);
+    options.commit_every = Some(task.commit_every);
+    options.concurrency = task.concurrency;
     let sink = Box::new(Stepping {
         sink: open(&task.destination).unwrap(),
         steps,

@@ -83,10 +83,8 @@ impl Place {
             .and_then(|destination| destination.open(stage.connector))
             .expect("a destination");
         let (_sender, stop) = tokio::sync::watch::channel(false);
-        let options = RunOptions {
-            drift: Some(DriftOptions::default()),
-            ..RunOptions::new(Arc::clone(&context.meter), stop)
-        };
+        let mut options = RunOptions::new(Arc::clone(&context.meter), stop);
+        options.drift = Some(DriftOptions::default());
         let state = State::new(stage.connector);
         match headwater_host::run(&*source, &[], state, sink, options, &mut |_| {}).await {
             Err(error) => Run {

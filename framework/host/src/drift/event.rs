@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// How records differ from the schema of their stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DriftKind {
     /// A field that the schema does not name.
     NewField,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// every policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DriftPolicy {
     /// It goes to the sink like every other.
     #[default]

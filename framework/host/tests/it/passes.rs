@@ -166,11 +166,9 @@ async fn run(
     change: impl FnOnce(&mut RunOptions),
 ) -> (Vec<String>, Vec<u64>, Receipt) {
     let (_stop, stopped) = watch::channel(false);
-    let mut options = RunOptions {
-        state_path: Some(state.to_owned()),
-        concurrency: 1,
-        ..RunOptions::new(Arc::new(Meter::default()), stopped)
-    };
+    let mut options = RunOptions::new(Arc::new(Meter::default()), stopped);
+    options.state_path = Some(state.to_owned());
+    options.concurrency = 1;
     change(&mut options);
     let calls = PassCalls::default();
     let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();

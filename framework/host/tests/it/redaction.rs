@@ -109,13 +109,11 @@ async fn run_with(
     };
     let source = Only(Arc::new(People(spec)));
     let (_stop, stopped) = watch::channel(false);
-    let options = RunOptions {
-        limit,
-        commit_every: Some(Duration::ZERO),
-        redaction: Some(Redaction::default()),
-        drift,
-        ..RunOptions::new(Arc::new(Meter::default()), stopped)
-    };
+    let mut options = RunOptions::new(Arc::new(Meter::default()), stopped);
+    options.limit = limit;
+    options.commit_every = Some(Duration::ZERO);
+    options.redaction = Some(Redaction::default());
+    options.drift = drift;
     let sink = Lines::default();
     let summary = headwater_host::run(
         &source,
@@ -179,10 +177,10 @@ async fn a_record_is_redacted_wherever_its_drift_sends_it() {
     let folder = tempfile::tempdir().unwrap();
     let letters = folder.path().join("letters.jsonl");
     let with = |policy: &str| {
-        Some(DriftOptions {
-            rules: vec![policy.parse().unwrap()],
-            dead_letters: Some(letters.clone()),
-        })
+        Some(DriftOptions::new(
+            vec![policy.parse().unwrap()],
+            Some(letters.clone()),
+        ))
     };
     let values =
         |receipt: &Receipt| receipt.streams[0].redaction.as_ref().unwrap().fields[0].values;

@@ -265,13 +265,11 @@ impl Sink for Lines {
 
 fn options(state: &Path) -> (watch::Sender<bool>, RunOptions) {
     let (stop, stopped) = watch::channel(false);
-    let options = RunOptions {
-        state_path: Some(state.to_owned()),
-        commit_every: Some(Duration::ZERO),
-        // One after the other, so that the order of the calls is meaningful.
-        concurrency: 1,
-        ..RunOptions::new(Arc::new(Meter::default()), stopped)
-    };
+    let mut options = RunOptions::new(Arc::new(Meter::default()), stopped);
+    options.state_path = Some(state.to_owned());
+    options.commit_every = Some(Duration::ZERO);
+    // One after the other, so that the order of the calls is meaningful.
+    options.concurrency = 1;
     (stop, options)
 }
 
@@ -345,10 +343,8 @@ async fn a_wait_is_kept_before_it_begins_and_others_are_read_meanwhile() {
     let (_folder, state) = place();
     let (_stop, options) = options(&state);
     // A commit for a wait only.
-    let options = RunOptions {
-        commit_every: Some(Duration::from_secs(3600)),
-        ..options
-    };
+    let mut options = options;
+    options.commit_every = Some(Duration::from_secs(3600));
     let start = Instant::now();
     let mut waits = Vec::new();
     let sink = Lines::default();
@@ -865,11 +861,8 @@ async fn a_limit_counts_each_stream_and_a_run_without_it_writes_nothing_twice() 
         let count = limit.min(6);
         let (folder, state) = place();
         let records = folder.path().join("records");
-        let (_stop, options) = options(&state);
-        let options = RunOptions {
-            limit: Some(limit),
-            ..options
-        };
+        let (_stop, mut options) = options(&state);
+        options.limit = Some(limit);
         let source = with_users();
         let wanted = ["a", "users"];
         let sink = JsonLinesFolder::new(&records).unwrap();
@@ -910,11 +903,8 @@ async fn what_lies_beyond_a_cut_page_is_read_of_its_own_partition() {
     stream.spec.incremental = false;
     let source = Fakes::new([stream]);
     let (_folder, state) = place();
-    let (_stop, options) = options(&state);
-    let options = RunOptions {
-        limit: Some(2),
-        ..options
-    };
+    let (_stop, mut options) = options(&state);
+    options.limit = Some(2);
     let sink = Lines::default();
     let summary = run_with(&source, &[], sink.clone(), options, &mut |_| {}).await;
     assert_eq!(
@@ -1133,8 +1123,8 @@ fn with_waits() -> Fakes {
 
 /// A run that is stopped in its first wait.
 async fn stopped(source: &Fakes, state: &Path, release: bool, sink: Lines) -> Result<Receipt> {
-    let (stop, options) = options(state);
-    let options = RunOptions { release, ..options };
+    let (stop, mut options) = options(state);
+    options.release = release;
     run_with(source, &[], sink, options, &mut |event| {
         if matches!(event, Event::Waiting { stream: "b", .. }) {
             stop.send_replace(true);
@@ -1171,11 +1161,8 @@ async fn a_stopped_read_lets_go_of_its_jobs_when_it_is_asked_to() {
     assert_eq!(token(&saved(&state), "b", 0), 1);
 
     let (_folder, state) = place();
-    let (_stop, options) = options(&state);
-    let options = RunOptions {
-        release: true,
-        ..options
-    };
+    let (_stop, mut options) = options(&state);
+    options.release = true;
     let summary = run_with(&source, &[], sink.clone(), options, &mut |_| {}).await;
     assert_eq!(summary.unwrap().cancelled_jobs, 0);
     assert_eq!(released(&source.asked()), [""; 0]);
@@ -1188,11 +1175,8 @@ async fn a_sink_that_broke_gets_no_state_ahead_of_it_from_a_release() {
     // The page after the wait is written and cannot be committed. The first commit is before all pages.
     let sink = Lines::default();
     sink.0.lock().unwrap().breaks_at = Some(4);
-    let (stop, options) = options(&state);
-    let options = RunOptions {
-        release: true,
-        ..options
-    };
+    let (stop, mut options) = options(&state);
+    options.release = true;
     let summary = run_with(&source, &[], sink.clone(), options, &mut |event| {
         if matches!(event, Event::Progress(_)) {
             stop.send_replace(true);

@@ -194,11 +194,10 @@ impl Sink for Counting {
 
 fn options(state: &Path) -> RunOptions {
     let (_, never) = watch::channel(false);
-    RunOptions {
-        state_path: Some(state.to_owned()),
-        commit_every: Some(Duration::ZERO),
-        ..RunOptions::new(Arc::new(Meter::default()), never)
-    }
+    let mut options = RunOptions::new(Arc::new(Meter::default()), never);
+    options.state_path = Some(state.to_owned());
+    options.commit_every = Some(Duration::ZERO);
+    options
 }
 
 async fn run(tree: &Arc<Tree>, sink: impl Sink + 'static, options: RunOptions) -> Result<Receipt> {
@@ -240,10 +239,8 @@ async fn no_more_pages_are_asked_for_at_once_than_allowed() {
         let tree = Arc::new(Tree::new(roots));
         let folder = tempfile::tempdir().unwrap();
         let start = Instant::now();
-        let options = RunOptions {
-            concurrency,
-            ..options(&folder.path().join("state"))
-        };
+        let mut options = options(&folder.path().join("state"));
+        options.concurrency = concurrency;
         let receipt = run(&tree, Counting::default(), options).await.unwrap();
         assert_eq!(tree.most.load(SeqCst), concurrency);
         let rounds = 20_u64.div_ceil(concurrency as u64);
@@ -273,12 +270,10 @@ async fn a_slow_sink_slows_the_source_down() {
     let got = sink.clone();
     let farthest = Arc::new(AtomicUsize::new(0));
     let source = Only(Arc::clone(&tree));
-    let options = RunOptions {
-        // Less than two pages.
-        memory: 10,
-        concurrency: 4,
-        ..options(&folder.path().join("state"))
-    };
+    let mut options = options(&folder.path().join("state"));
+    // Less than two pages.
+    options.memory = 10;
+    options.concurrency = 4;
     headwater_host::run(
         &source,
         &[],
@@ -326,10 +321,8 @@ async fn a_run_that_is_dropped_at_any_moment_is_gone_on_with() {
         let mut runs = 0;
         loop {
             runs += 1;
-            let options = RunOptions {
-                concurrency,
-                ..options(&state)
-            };
+            let mut options = options(&state);
+            options.concurrency = concurrency;
             let sink = JsonLinesFolder::new(&out).unwrap();
             let running = run(&tree, sink, options);
             let moment = Duration::from_millis(random.u64(0..9000));
@@ -419,9 +412,10 @@ async fn a_page_that_breaks_a_service_which_answers_otherwise_is_set_aside_too()
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
     let sink = Counting::default();
-    let one_by_one = || RunOptions {
-        concurrency: 1,
-        ..options(&path)
+    let one_by_one = || {
+        let mut one = options(&path);
+        one.concurrency = 1;
+        one
     };
     // Before the first answer, the fault is the service's and not the page's.
     let outage = Arc::new(
@@ -473,10 +467,8 @@ async fn a_long_wait_suspends_the_run_or_is_waited_for() {
 
     let tree = Arc::new(asked_to_wait());
     let sink = Counting::default();
-    let staying = RunOptions {
-        stay: true,
-        ..options(&folder.path().join("stays"))
-    };
+    let mut staying = options(&folder.path().join("stays"));
+    staying.stay = true;
     let start = Instant::now();
     let receipt = run(&tree, sink.clone(), staying).await.unwrap();
     assert_eq!(receipt.outcome, Outcome::Complete);
@@ -498,10 +490,8 @@ async fn a_service_that_asks_to_wait_for_ever_keeps_no_run() {
             let error = Error::new(Kind::RateLimited, "the service asks to wait");
             Err(error.retry_after(delay))
         });
-        let staying = RunOptions {
-            stay: true,
-            ..options(&folder.path().join(name))
-        };
+        let mut staying = options(&folder.path().join(name));
+        staying.stay = true;
         let tree = Arc::new(tree);
         let run = run(&tree, Counting::default(), staying);
         let receipt = tokio::time::timeout(Duration::from_secs(86_400), run).await;
@@ -525,13 +515,14 @@ async fn records_that_drift_are_told_and_rejected_or_stop_the_stream() {
     };
     let folder = tempfile::tempdir().unwrap();
     let letters = folder.path().join("letters.jsonl");
-    let with = |name: &str, policy: &str| RunOptions {
-        concurrency: 1,
-        drift: Some(DriftOptions {
-            rules: vec![policy.parse().unwrap()],
-            dead_letters: Some(letters.clone()),
-        }),
-        ..options(&folder.path().join(name))
+    let with = |name: &str, policy: &str| {
+        let mut options = options(&folder.path().join(name));
+        options.concurrency = 1;
+        options.drift = Some(DriftOptions::new(
+            vec![policy.parse().unwrap()],
+            Some(letters.clone()),
+        ));
+        options
     };
     let sink = Counting::default();
     let receipt = run(&tree(), sink.clone(), with("reject", "reject"))
@@ -575,13 +566,8 @@ async fn records_that_drift_are_told_and_rejected_or_stop_the_stream() {
         .unwrap();
     assert_eq!(receipt.outcome, Outcome::Failed);
 
-    let nowhere = RunOptions {
-        drift: Some(DriftOptions {
-            rules: vec!["reject".parse().unwrap()],
-            dead_letters: None,
-        }),
-        ..options(&folder.path().join("nowhere"))
-    };
+    let mut nowhere = options(&folder.path().join("nowhere"));
+    nowhere.drift = Some(DriftOptions::new(vec!["reject".parse().unwrap()], None));
     let refused = run(&tree(), Counting::default(), nowhere)
         .await
         .unwrap_err();
@@ -592,10 +578,8 @@ async fn records_that_drift_are_told_and_rejected_or_stop_the_stream() {
 async fn a_promise_that_cannot_be_kept_is_refused_before_anything_is_asked() {
     let tree = Arc::new(Tree::new(vec![leaf(1)]));
     let folder = tempfile::tempdir().unwrap();
-    let options = RunOptions {
-        guarantee: Some(Level::ExactlyOnce),
-        ..options(&folder.path().join("state"))
-    };
+    let mut options = options(&folder.path().join("state"));
+    options.guarantee = Some(Level::ExactlyOnce);
     let refused = run(&tree, Counting::default(), options).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Unsupported);
     assert!(refused.message().contains("at most one page"), "{refused}");
@@ -631,10 +615,8 @@ async fn one_partition_is_read_alone_and_leaves_the_bookmark() {
     assert_eq!(parts.len(), 3);
     let path = folder.path().join("state");
     let sink = Counting::default();
-    let only = RunOptions {
-        only: Some(parts[1].partition.clone()),
-        ..options(&path)
-    };
+    let mut only = options(&path);
+    only.only = Some(parts[1].partition.clone());
     let receipt = run(&tree, sink.clone(), only).await.unwrap();
     assert_eq!(receipt.outcome, Outcome::Complete);
     assert_eq!(sink.got(), once([2]));

@@ -115,12 +115,10 @@ pub(crate) async fn look(
         .map_err(Problem::of_store)?;
     let taken = MemorySink::default();
     let (_stop, stopped) = watch::channel(false);
-    let options = RunOptions {
-        limit: Some(limit),
-        concurrency: 1,
-        redaction: (!request.reveal).then(Redaction::default),
-        ..RunOptions::new(Arc::clone(&opened.meter), stopped)
-    };
+    let mut options = RunOptions::new(Arc::clone(&opened.meter), stopped);
+    options.limit = Some(limit);
+    options.concurrency = 1;
+    options.redaction = (!request.reveal).then(Redaction::default);
     let streams = [request.stream.clone()];
     let position = Position::new(opened.connector.about().id);
     let sink = Box::new(taken.clone());
