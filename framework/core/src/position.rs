@@ -1,19 +1,26 @@
 //! Partitions, page tokens and bookmarks as hosts see them.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::DeserializeOwned,
     ser::{Error as _, SerializeStruct},
 };
-use serde_json::Value;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::error::{Error, Kind, Result};
 
 /// A partition, page token or bookmark: opaque, versioned, JSON.
 ///
-/// A position of this process keeps its type: it becomes JSON when a state is written, not with every page.
+/// A position of this process keeps its type. It becomes JSON when a state is written, and once.
 #[derive(Clone)]
 pub struct Position {
     version: u32,
@@ -22,18 +29,34 @@ pub struct Position {
 
 #[derive(Clone)]
 enum Form {
-    Typed(Arc<dyn Typed>),
+    Typed(Arc<dyn TypedPosition>),
     Json(Value),
 }
 
-/// A type of a stream.
-trait Typed: Any + Send + Sync {
-    fn json(&self) -> serde_json::Result<Value>;
+/// The object-safe form of [`Typed`].
+trait TypedPosition: Send + Sync {
+    fn value(&self) -> &dyn Any;
+
+    fn json(&self) -> serde_json::Result<&RawValue>;
 }
 
-impl<T: Serialize + Send + Sync + 'static> Typed for T {
-    fn json(&self) -> serde_json::Result<Value> {
-        serde_json::to_value(self)
+/// A value of a stream's type, with its JSON once that is wanted.
+struct Typed<T> {
+    value: T,
+    json: OnceLock<Box<RawValue>>,
+}
+
+impl<T: Serialize + Send + Sync + 'static> TypedPosition for Typed<T> {
+    fn value(&self) -> &dyn Any {
+        &self.value
+    }
+
+    fn json(&self) -> serde_json::Result<&RawValue> {
+        if let Some(json) = self.json.get() {
+            return Ok(json);
+        }
+        let json = to_raw_value(&self.value)?;
+        Ok(self.json.get_or_init(|| json))
     }
 }
 
@@ -41,7 +64,10 @@ impl Position {
     pub(crate) fn new<T: Serialize + Send + Sync + 'static>(version: u32, value: T) -> Self {
         Self {
             version,
-            form: Form::Typed(Arc::new(value)),
+            form: Form::Typed(Arc::new(Typed {
+                value,
+                json: OnceLock::new(),
+            })),
         }
     }
 
@@ -66,11 +92,10 @@ impl Position {
                 ),
             ));
         }
-        if let Form::Typed(value) = &self.form {
-            let value: &dyn Any = value.as_ref();
-            if let Some(value) = value.downcast_ref::<T>() {
-                return Ok(value.clone());
-            }
+        if let Form::Typed(typed) = &self.form
+            && let Some(value) = typed.value().downcast_ref::<T>()
+        {
+            return Ok(value.clone());
         }
         self.json().and_then(T::deserialize).map_err(|error| {
             Error::new(
@@ -85,7 +110,7 @@ impl Position {
 
     fn json(&self) -> serde_json::Result<Value> {
         match &self.form {
-            Form::Typed(value) => value.json(),
+            Form::Typed(typed) => serde_json::from_str(typed.json()?.get()),
             Form::Json(value) => Ok(value.clone()),
         }
     }
@@ -109,10 +134,15 @@ impl PartialEq for Position {
 
 impl Serialize for Position {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value = self.json().map_err(S::Error::custom)?;
         let mut position = serializer.serialize_struct("Position", 2)?;
         position.serialize_field("version", &self.version)?;
-        position.serialize_field("value", &value)?;
+        match &self.form {
+            Form::Typed(typed) => {
+                let json = typed.json().map_err(S::Error::custom)?;
+                position.serialize_field("value", json)?;
+            }
+            Form::Json(value) => position.serialize_field("value", value)?,
+        }
         position.end()
     }
 }
