@@ -18,6 +18,7 @@ use acceptance::binary::{Ran, command};
 use headwater_core::{Kind, StreamSpec};
 use headwater_host::{Sink, State};
 use headwater_output::Destination;
+use headwater_testkit::{Ending, Reply, Request, Script};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 
@@ -320,4 +321,96 @@ fn what_cannot_be_used_is_told_in_one_sentence() {
         "{}",
         ran.all()
     );
+}
+
+/// A page of a list, with names of objects and a next page.
+fn page(names: &[&str], next: Option<&str>) -> String {
+    let objects = names.iter().map(|name| {
+        format!(
+            "<Contents><Key>{name}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>\"e\"</ETag>\
+             <Size>100</Size></Contents>"
+        )
+    });
+    let next = next.map(|token| format!("<NextContinuationToken>{token}</NextContinuationToken>"));
+    format!(
+        "<ListBucketResult><IsTruncated>{}</IsTruncated>{}{}</ListBucketResult>",
+        next.is_some(),
+        objects.collect::<String>(),
+        next.unwrap_or_default(),
+    )
+}
+
+/// Starts a process that opens a destination at a service with these answers.
+async fn refused(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Ran, usize) {
+    let service = Script::start(answer).await.unwrap();
+    let address = service.base_url();
+    let ran = tokio::task::spawn_blocking(move || {
+        process("refused", "s3://records/here", &credentials(&address))
+    });
+    let ran = ran.await.unwrap();
+    assert!(!ran.all().contains("hunter2"), "{}", ran.all());
+    (ran, service.requests().len())
+}
+
+#[tokio::test]
+async fn a_service_that_attacks_is_given_up() {
+    let manifest = "here/_headwater/manifest-00000000000000000001.json";
+    let xml =
+        |body: &str| Reply::full(200, &[("content-type", "application/xml")], body.as_bytes());
+    // Lists without an end.
+    let (ran, requests) =
+        refused(move |request| xml(&page(&[], Some(&format!("t{}", request.index))))).await;
+    assert!(ran.out.contains("choose another prefix"), "{}", ran.all());
+    assert!((2..2_300).contains(&requests), "{requests} requests");
+    let many: Vec<String> = (0..10_000)
+        .map(|number| format!("here/_headwater/{number}"))
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let many = page(&many, Some("same"));
+    let (ran, requests) = refused(move |_| xml(&many)).await;
+    assert!(ran.out.contains("choose another prefix"), "{}", ran.all());
+    assert!((2..120).contains(&requests), "{requests} requests");
+    // An answer that is no object and too long, though it is valid.
+    let long = page(&[], None) + &" ".repeat(17 << 20);
+    let (ran, _) = refused(move |_| xml(&long)).await;
+    assert!(ran.out.contains("answered with an error"), "{}", ran.all());
+    // A manifest that is larger than its list says.
+    let (ran, _) = refused(move |request| match request.target.contains("list-type") {
+        true => xml(&page(&[manifest], None)),
+        false => Reply::raw(
+            "HTTP/1.1 200 X\r\ncontent-length: 400000000\r\netag: \"e\"\r\nlast-modified: Thu, 01 Jan 2026 00:00:00 \
+             GMT\r\n\r\n{",
+            Ending::Stall,
+        ),
+    })
+    .await;
+    assert!(
+        ran.out.contains("too large for a manifest"),
+        "{}",
+        ran.all()
+    );
+    // Names that lead out of the prefix.
+    for name in ["here/_headwater/../../../etc/passwd", "here//_headwater/x"] {
+        let (ran, _) = refused(move |_| xml(&page(&[name], None))).await;
+        assert!(
+            ran.out.contains("answered with an error"),
+            "{name}: {}",
+            ran.all()
+        );
+    }
+    // A credential in an error, which is not shown.
+    let (ran, _) =
+        refused(|_| Reply::full(403, &[], b"<Error><Message>hunter2</Message></Error>")).await;
+    assert!(ran.out.contains("may not read and write"), "{}", ran.all());
+}
+
+#[tokio::test]
+async fn no_redirect_of_a_service_is_followed() {
+    let other = Script::start(|_| Reply::json(200, "{}")).await.unwrap();
+    for status in [301, 302, 307, 308] {
+        let to = format!("{}/records", other.base_url());
+        let (ran, _) = refused(move |_| Reply::full(status, &[("location", &to)], b"")).await;
+        assert!(ran.out.contains("answered with an error"), "{}", ran.all());
+    }
+    assert_eq!(other.connections(), 0);
 }

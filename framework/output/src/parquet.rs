@@ -14,6 +14,8 @@
 //! down in the same file.
 
 #[cfg(feature = "s3")]
+mod bounded;
+#[cfg(feature = "s3")]
 mod bucket;
 #[cfg(test)]
 mod crash_tests;

@@ -15,16 +15,18 @@ use std::{
 use bytes::Bytes;
 use headwater_core::{Error, Kind, Result};
 use object_store::{
-    ClientOptions, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
-    client::{HttpClient, HttpConnector, HttpError, HttpErrorKind},
+    client::{HttpError, HttpErrorKind},
+    list::{PaginatedListOptions, PaginatedListStore},
     path::Path,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use url::{Host, Url};
 
 use super::{
-    manifest::{is_part, manifest_name, manifest_sequence},
+    bounded::Connector,
+    manifest::{Manifest, is_part, manifest_name, manifest_sequence},
     storage::{FileStorage, Part},
 };
 
@@ -32,9 +34,10 @@ use super::{
 const OURS: &str = "_headwater";
 /// An object that is larger comes in pieces of this size, one after the other. The service wants 5 MiB at least.
 const PIECE: usize = 8 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Enough for a piece at 30 KiB a second.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// More objects than a manifest of the largest size counts.
+const MAX_OBJECTS: usize = 1_100_000;
+/// A service usually lists a thousand objects on a page.
+const MAX_PAGES: usize = 2_200;
 const MAX_RETRIES: usize = 5;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -131,14 +134,36 @@ impl Bucket {
         self.object(&format!("{OURS}/{}", manifest_name(sequence)))
     }
 
-    /// Folders and objects right below a path, the prefix itself without one.
-    fn list(&self, path: &str) -> Result<(Vec<Path>, Vec<ObjectMeta>)> {
+    /// Returns the folders and objects right below a path; those of the prefix for an empty path.
+    fn list(&self, path: &str, left: &mut ListAllowance) -> Result<(Vec<Path>, Vec<ObjectMeta>)> {
         let path = self.object(path)?;
-        let store = Arc::clone(&self.service.store);
-        let listed = self
-            .service
-            .wait(async move { store.list_with_delimiter(Some(&path)).await })?;
-        Ok((listed.common_prefixes, listed.objects))
+        let prefix = match path.as_ref() {
+            "" => None,
+            path => Some(format!("{path}/")),
+        };
+        let (mut folders, mut objects) = (Vec::new(), Vec::new());
+        let mut token = None;
+        loop {
+            let options = PaginatedListOptions {
+                delimiter: Some("/".into()),
+                page_token: token,
+                ..PaginatedListOptions::default()
+            };
+            let (store, prefix) = (Arc::clone(&self.service.store), prefix.clone());
+            let page = self
+                .service
+                .wait(async move { store.list_paginated(prefix.as_deref(), options).await })?;
+            left.count(
+                page.result.common_prefixes.len() + page.result.objects.len(),
+                &self.service.name,
+            )?;
+            folders.extend(page.result.common_prefixes);
+            objects.extend(page.result.objects);
+            token = page.page_token;
+            if token.is_none() {
+                return Ok((folders, objects));
+            }
+        }
     }
 
     fn remove(&self, path: Path) -> Result<()> {
@@ -149,6 +174,34 @@ impl Bucket {
                 other => other,
             }
         })
+    }
+}
+
+/// The pages and objects that a service may still list.
+struct ListAllowance {
+    pages: usize,
+    objects: usize,
+}
+
+impl ListAllowance {
+    const fn full() -> Self {
+        Self {
+            pages: MAX_PAGES,
+            objects: MAX_OBJECTS,
+        }
+    }
+
+    fn count(&mut self, objects: usize, place: &str) -> Result<()> {
+        let pages = self.pages.checked_sub(1);
+        let Some((pages, objects)) = pages.zip(self.objects.checked_sub(objects)) else {
+            let text = format!(
+                "the service of {place} lists more than {MAX_OBJECTS} objects or {MAX_PAGES} pages there; choose another \
+                 prefix"
+            );
+            return Err(Error::new(Kind::OutputFailed, text));
+        };
+        *self = Self { pages, objects };
+        Ok(())
     }
 }
 
@@ -200,7 +253,7 @@ impl FileStorage for Bucket {
     }
 
     fn manifests(&mut self) -> Result<BTreeMap<u64, u64>> {
-        let (_, objects) = self.list(OURS)?;
+        let (_, objects) = self.list(OURS, &mut ListAllowance::full())?;
         let found = objects.iter().filter_map(|object| {
             let sequence = manifest_sequence(object.location.filename()?)?;
             Some((sequence, object.size))
@@ -211,9 +264,10 @@ impl FileStorage for Bucket {
     fn read_manifest(&mut self, sequence: u64) -> Result<Vec<u8>> {
         let path = self.manifest(sequence)?;
         let store = Arc::clone(&self.service.store);
-        let text = self
-            .service
-            .wait(async move { store.get(&path).await?.bytes().await })?;
+        let found = self.service.wait(async move { store.get(&path).await })?;
+        // A list may give another size.
+        Manifest::check_size(found.meta.size, &self.manifest_name(sequence))?;
+        let text = self.service.wait(found.bytes())?;
         Ok(text.into())
     }
 
@@ -249,12 +303,13 @@ impl FileStorage for Bucket {
 
     fn parts(&mut self) -> Result<BTreeMap<String, u64>> {
         let mut found = BTreeMap::new();
-        let (folders, _) = self.list("")?;
+        let mut left = ListAllowance::full();
+        let (folders, _) = self.list("", &mut left)?;
         for folder in folders {
             let Some(stream) = folder.filename().filter(|name| *name != OURS) else {
                 continue;
             };
-            for object in self.list(stream)?.1 {
+            for object in self.list(stream, &mut left)?.1 {
                 if let Some(name) = object.location.filename().filter(|name| is_part(name)) {
                     found.insert(format!("{stream}/{name}"), object.size);
                 }
@@ -364,34 +419,6 @@ impl Drop for Upload {
     }
 }
 
-/// A client like the one that connectors read with: rustls with ring, no redirects, no proxy from the environment.
-#[derive(Debug)]
-struct Connector {
-    is_plain: bool,
-}
-
-impl HttpConnector for Connector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        // Fails only when a provider is there already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .https_only(!self.is_plain)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let client = client.map_err(|error| object_store::Error::Generic {
-            store: "S3",
-            source: Box::new(error),
-        })?;
-        Ok(HttpClient::new(client))
-    }
-}
-
 /// Whether an endpoint is plain HTTP, which only this machine may be asked for.
 fn is_plain_http(endpoint: &str) -> Result<bool> {
     let wrong = |what: &str| invalid(format!("the environment variable AWS_ENDPOINT_URL {what}"));
@@ -432,16 +459,16 @@ fn needed(names: &[&str], place: &str) -> Result<String> {
 
 /// What went wrong, without what the service said: its answers name signatures and headers.
 fn explain(place: &str, error: &object_store::Error) -> String {
+    // Refusals of a list come as no error of their own.
+    let details = format!("{error:?}");
+    let is_refused = |status: &str| details.contains(&format!("status: {status}"));
     match error {
         object_store::Error::NotFound { .. } => {
             format!("{place} does not exist, or the bucket is in another region")
         }
         object_store::Error::PermissionDenied { .. }
-        | object_store::Error::Unauthenticated { .. } => {
-            format!(
-                "the credentials in the AWS environment variables may not read and write {place}"
-            )
-        }
+        | object_store::Error::Unauthenticated { .. } => denied(place),
+        _ if is_refused("401") || is_refused("403") => denied(place),
         object_store::Error::NotImplemented { .. } => format!(
             "the service of {place} does not put objects on a condition, which is what keeps two runs apart"
         ),
@@ -450,13 +477,16 @@ fn explain(place: &str, error: &object_store::Error) -> String {
             Some(HttpErrorKind::Timeout) => {
                 format!("the service of {place} does not answer in time")
             }
-            // A list of a bucket that is not there comes as no error of its own.
-            _ if format!("{error:?}").contains("NoSuchBucket") => {
+            _ if details.contains("NoSuchBucket") => {
                 format!("{place} does not exist, or the bucket is in another region")
             }
             _ => format!("the service of {place} answered with an error"),
         },
     }
+}
+
+fn denied(place: &str) -> String {
+    format!("the credentials in the AWS environment variables may not read and write {place}")
 }
 
 fn cause(error: &object_store::Error) -> Option<HttpErrorKind> {
