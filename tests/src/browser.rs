@@ -286,13 +286,28 @@ impl Browser {
         self.until(&what, script, json!([name, option])).await;
     }
 
+    /// Holds a key that removes the frame with the focus. The driver never returns from the release of a key in a frame
+    /// that no longer exists.
+    pub async fn hold(&self, name: &str) {
+        self.act(vec![json!({ "type": "keyDown", "value": key(name) })])
+            .await;
+    }
+
+    /// Releases all keys.
+    pub async fn release(&self) {
+        self.command(Method::DELETE, "/actions", Value::Null).await;
+    }
+
     /// Presses keys together: `Tab`, `Shift+Tab`, `Control+Enter`, `a`.
     pub async fn press(&self, keys: &str) {
         let keys: Vec<String> = keys.split('+').map(key).collect();
         let action = |kind: &'static str| move |key: &String| json!({ "type": kind, "value": key });
         let down = keys.iter().map(action("keyDown"));
         let up = keys.iter().rev().map(action("keyUp"));
-        let actions: Vec<Value> = down.chain(up).collect();
+        self.act(down.chain(up).collect()).await;
+    }
+
+    async fn act(&self, actions: Vec<Value>) {
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
         self.post("/actions", json!({ "actions": [keyboard] }))
             .await;

@@ -107,9 +107,10 @@ async fn a_frame_works_with_the_keyboard_only() {
     browser.press("Enter").await;
     browser.enter_frame(FRAME).await;
     browser.focus_is_at("Credential name").await;
-    browser.press("Escape").await;
+    browser.hold("Escape").await;
     browser.leave_frames().await;
     browser.focus_is_at("Connect Clari Copilot").await;
+    browser.release().await;
 
     browser.press("Enter").await;
     browser.enter_frame(FRAME).await;

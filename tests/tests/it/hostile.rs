@@ -798,12 +798,13 @@ async fn a_selection_is_read_up_to_now_whatever_a_crash_left_of_other_streams() 
 async fn a_sink_that_hangs_does_not_keep_a_stopped_run_for_long_nor_a_second_signal_at_all() {
     let sandbox = acceptance::unlimited_sandbox(4_000).await;
     for is_repeated in [false, true] {
-        // Each has all calls before it: forty pages, of which eight come in a second.
+        // Each has all calls before it: forty pages, eight at a time, the later ones after the end of this test.
         let place = Place::of_copilot(&sandbox);
         assert_eq!(place.sync(&["--stream", "users"]).code, Some(0));
-        sandbox.set_faults("latency=1s".parse().unwrap());
+        sandbox.set_faults("latency=3s".parse().unwrap());
         let mut child = place.sync_command(&["--stream", "calls"]).spawn().unwrap();
         until_asked(&sandbox, &mut child, 12);
+        sandbox.set_faults("latency=60s".parse().unwrap());
         // Somebody else writes to the file and does not end.
         let other = Connection::open(place.database()).unwrap();
         other.busy_timeout(Duration::from_secs(10)).unwrap();
