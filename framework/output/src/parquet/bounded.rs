@@ -79,7 +79,7 @@ impl HttpService for BoundedClient {
     }
 }
 
-/// A body of at most so many bytes.
+/// A body with a bound on its bytes.
 struct BoundedBody {
     /// Never locked: a body has to be `Sync`, which a stream need not be.
     chunks: Mutex<BoxStream<'static, Result<Bytes, HttpError>>>,
