@@ -50,6 +50,9 @@ impl StreamSpec {
 ///
 /// The host owns the loop, the waiting and the checkpoint; a stream returns the page at a position. `fetch` is a
 /// function of its arguments: dropping it, or calling it twice, is always safe.
+///
+/// The JSON of a partition, token or bookmark holds all of it. Within a run the host passes the values on as they are; the
+/// next run gets what the JSON holds.
 #[async_trait]
 pub trait Stream: Send + Sync + 'static {
     /// An independent part of a pass: a time window, a batch of parents.
@@ -256,7 +259,7 @@ pub trait AnyStream: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails as [`Stream::rewind`], or if the bookmark cannot be encoded.
+    /// Fails as [`Stream::rewind`].
     fn rewind(&self, to: Timestamp) -> Result<Position>;
 
     /// See [`Stream::scope`].
